@@ -1,0 +1,11 @@
+"""A ``.pyramid`` accessor for xarray, and an OME-Zarr pyramid writer whose numbers are exact."""
+
+from xpyramid import accessor as _accessor  # registers .pyramid
+from xpyramid import errors
+from xpyramid._version import __version__
+from xpyramid.example import example_field
+from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid
+
+__all__ = ["Pyramid", "Pyramids", "__version__", "errors", "example_field", "open_pyramid"]
+
+del _accessor

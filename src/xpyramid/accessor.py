@@ -1,0 +1,159 @@
+"""The ``.pyramid`` accessors: doors, nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import xarray as xr
+
+from xpyramid.build import build, build_dataset
+from xpyramid.chunks import Chunks
+from xpyramid.plan import Boundary, Factor
+from xpyramid.pyramid import Pyramid, Pyramids, Store
+
+
+@xr.register_dataarray_accessor("pyramid")
+class ArrayAccessor:
+    """``array.pyramid``: multi-resolution pyramids of a DataArray."""
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._array = array
+
+    def build(
+        self,
+        levels: int | None = None,
+        *,
+        factor: Factor | None = None,
+        method: str | None = None,
+        dims: str | Sequence[str] | None = None,
+        boundary: Boundary = "pad",
+        skipna: bool | None = None,
+        ignore: float | None = None,
+        chunks: Chunks | None = None,
+    ) -> Pyramid:
+        """Build the pyramid of this array, lazily: no data are read.
+
+        Every level is the reduction of level 0 over windows of its cumulative factor, rounded once.
+
+        Parameters
+        ----------
+        levels : int, optional
+            Number of levels, the base included. Default: until every coarsened dimension fits into
+            one chunk.
+        factor : int, {dim: int}, or a list of those, optional
+            Step from one level to the next; a list has one entry per step. Default: 2 along space
+            dimensions, and where their spacings differ, only along the finest ones until samples
+            are about as deep as wide. A dimension that is down to one sample is left at that,
+            unless a list says otherwise.
+        method : str, optional
+            Default: "mean", which is exact for integers (rounded half to even), and accumulated in
+            float64 for floats; bool is a majority vote where a tie is False.
+        dims : str or sequence of str, optional
+            Dimensions to coarsen. Default: those that ``factor`` names, or the space dimensions.
+        boundary : {"pad", "trim", "exact"}
+            A last, partial window is reduced over the samples that exist, is dropped, or is an
+            error: the words of :meth:`xarray.DataArray.coarsen`.
+        skipna : bool, optional
+            Whether NaN samples do not count. Default: they do not; a window with none left is NaN.
+        ignore : number, optional
+            A background value that does not count; a window with nothing else is that value (NaN
+            for floats).
+        chunks : int, {dim: int} or sequence of int, optional
+            Shape of the stored chunks. Default: the chunks that the array has on disk or in dask if
+            they suit viewers, else 512 x 512 or 64 x 64 x 64 in space and 1 elsewhere.
+
+        Returns
+        -------
+        Pyramid
+
+        Raises
+        ------
+        xpyramid.errors.AxisError
+            For 0 dimensions, duplicate ones, or coordinates of a coarsened dimension that are no
+            numbers or hold NaN.
+        xpyramid.errors.PlanError
+            For levels, factors, dimensions or chunks that make no pyramid.
+        xpyramid.errors.DtypeError
+            For a dtype that the method cannot reduce.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> field = xpyramid.example_field((100, 300, 300), chunks=64, dtype="uint16")
+        >>> p = field.pyramid.build()
+        >>> [level.shape for level in p]
+        [(100, 300, 300), (50, 150, 150), (25, 75, 75), (13, 38, 38)]
+        """
+        return build(
+            self._array, levels, factor=factor, method=method, dims=dims, boundary=boundary,
+            skipna=skipna, ignore=ignore, chunks=chunks,
+        )  # fmt: skip
+
+    def to_ome_zarr(
+        self,
+        store: Store,
+        group: str | None = None,
+        *,
+        version: str = "0.5",
+        compute: bool = True,
+        **build_options: Any,
+    ) -> Any:
+        """Build and write in one call; see :meth:`build` and `Pyramid.to_ome_zarr`."""
+        pyramid = self.build(**build_options)
+        return pyramid.to_ome_zarr(store, group, version=version, compute=compute)
+
+
+@xr.register_dataset_accessor("pyramid")
+class DatasetAccessor:
+    """``dataset.pyramid``: pyramids of all variables that have the dimensions."""
+
+    def __init__(self, dataset: xr.Dataset) -> None:
+        self._dataset = dataset
+
+    def build(
+        self,
+        levels: int | None = None,
+        *,
+        factor: Factor | None = None,
+        method: str | None = None,
+        dims: str | Sequence[str] | None = None,
+        boundary: Boundary = "pad",
+        skipna: bool | None = None,
+        ignore: float | None = None,
+        chunks: Chunks | None = None,
+    ) -> Pyramids:
+        """Build the pyramid of every variable that has the dimensions to coarsen.
+
+        Parameters are those of :meth:`ArrayAccessor.build`; without ``dims``, the dimensions are
+        the space dimensions of the variable that has most of them.
+
+        Raises
+        ------
+        xpyramid.errors.PlanError
+            If no variable has the dimensions.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> ds = xpyramid.example_field((300, 200)).to_dataset()
+        >>> ds.pyramid.build(levels=2)["field"][1].shape
+        (150, 100)
+        """
+        return build_dataset(
+            self._dataset, dims, levels=levels, factor=factor, method=method, boundary=boundary,
+            skipna=skipna, ignore=ignore, chunks=chunks,
+        )  # fmt: skip
+
+    def to_ome_zarr(
+        self,
+        store: Store,
+        group: str | None = None,
+        *,
+        version: str = "0.5",
+        compute: bool = True,
+        **build_options: Any,
+    ) -> Any:
+        """Build and write in one call; see :meth:`build` and `Pyramids.to_ome_zarr`."""
+        pyramids = self.build(**build_options)
+        return pyramids.to_ome_zarr(store, group, version=version, compute=compute)

@@ -1,0 +1,198 @@
+"""From xarray dimensions to axes: the only place that guesses.
+
+A dimension becomes an :class:`AxisSpec`: the short name that OME-Zarr viewers know, its type, its
+unit, and the affine grid (spacing and origin) that its coordinate lies on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from xpyramid import units
+from xpyramid.errors import AxisError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+AxisType = Literal["time", "channel", "space", "other"]
+
+#: A coordinate is regular when no value is further than this part of a step from a straight line.
+REGULAR_TOLERANCE = 1e-3
+
+AXIS_TYPES: Mapping[str, AxisType] = {
+    "t": "time", "c": "channel", "z": "space", "y": "space", "x": "space",
+}  # fmt: skip
+
+_BY_NAME = {
+    "t": ("t", "time", "frame", "frames", "timepoint"),
+    "c": ("c", "ch", "channel", "channels", "band", "bands", "wavelength"),
+    "z": ("z", "depth", "height", "altitude", "lev", "level", "plane", "slice"),
+    "y": ("y", "lat", "latitude", "row", "rows", "northing", "rlat", "nav_lat"),
+    "x": ("x", "lon", "longitude", "col", "cols", "column", "columns", "easting", "rlon", "nav_lon"),
+}  # fmt: skip
+_KNOWN_NAMES = {alias: name for name, aliases in _BY_NAME.items() for alias in aliases}
+
+_KNOWN_ATTRS = {
+    "axis": {"T": "t", "Z": "z", "Y": "y", "X": "x"},
+    "standard_name": {
+        "time": "t",
+        "latitude": "y", "grid_latitude": "y", "projection_y_coordinate": "y",
+        "longitude": "x", "grid_longitude": "x", "projection_x_coordinate": "x",
+        "depth": "z", "height": "z", "altitude": "z",
+    },
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AxisSpec:
+    """One axis of a pyramid.
+
+    Attributes
+    ----------
+    dim : str
+        The xarray dimension.
+    name : str
+        The axis name in the OME metadata: t, c, z, y or x where the dimension can be told to be
+        one of them, the dimension's own name otherwise.
+    type : {"time", "channel", "space", "other"}
+        The NGFF axis type; "other" cannot be written.
+    unit : str or None
+        An NGFF unit word.
+    spacing, origin : float
+        The affine grid of level 0: the coordinate of sample ``i`` is ``origin + spacing * i``.
+        The spacing is negative where the coordinate descends. In seconds for datetimes, with the
+        origin at the first sample.
+    uneven : (float, float) or None
+        For a numeric coordinate that is not regular: its smallest and its largest step (``spacing``
+        is then the mean step).
+    """
+
+    dim: str
+    name: str
+    type: AxisType
+    unit: str | None = None
+    spacing: float = 1.0
+    origin: float = 0.0
+    uneven: tuple[float, float] | None = None
+
+
+def describe(array: xr.DataArray) -> tuple[AxisSpec, ...]:
+    """Return the axis of each dimension of ``array``, in order.
+
+    Coordinates of the dimensions are read; the data are not.
+
+    Raises
+    ------
+    AxisError
+        For no dimensions, duplicate ones, or names that are not strings.
+    """
+    dims = array.dims
+    if not dims:
+        raise AxisError("a 0-dimensional array has no levels; accepted: 1 dimension or more")
+    if len(set(dims)) < len(dims):
+        raise AxisError(
+            f"duplicate dimensions in {dims}; give each its own name: "
+            "xr.DataArray(array.data, dims=[...])"
+        )
+    if bad := [d for d in dims if not isinstance(d, str)]:
+        raise AxisError(f"dimension names must be strings, got {bad!r}; use .rename(...)")
+    names = _axis_names(array)
+    return tuple(_axis(array, str(dim), names[dim]) for dim in dims)
+
+
+def is_temporal(dtype: np.dtype[Any]) -> bool:
+    """Whether values are datetimes or durations."""
+    return dtype.kind in "mM"
+
+
+def straight_line(values: np.ndarray[Any, Any]) -> tuple[float, float, tuple[float, float] | None]:
+    """Fit ``values[i] = origin + spacing * i``.
+
+    Parameters
+    ----------
+    values : ndarray
+        1-D, real numbers, finite, at least one.
+
+    Returns
+    -------
+    spacing, origin : float
+        The spacing is the shortest decimal that gives the values back to rounding error where
+        there is one (0.1 rather than 0.10000000000000002), else the mean step.
+    uneven : (float, float) or None
+        The smallest and largest step if some value is further than `REGULAR_TOLERANCE` steps from
+        the line, or if the line is flat.
+    """
+    line = values.astype(np.float64)
+    origin = float(line[0])
+    if len(line) == 1:
+        return 1.0, origin, None
+    steps = np.arange(len(line))
+    spacing = (float(line[-1]) - origin) / (len(line) - 1)
+    if not np.abs(line - (origin + spacing * steps)).max() <= REGULAR_TOLERANCE * abs(spacing) or (
+        spacing == 0
+    ):
+        jumps = np.diff(line)
+        return spacing, origin, (float(jumps.min()), float(jumps.max()))
+    precision = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
+    noise = 2 * float(np.finfo(precision).eps) * float(np.abs(line).max())
+    for digits in range(1, 17):
+        short = float(f"{spacing:.{digits}g}")
+        if np.abs(line - (origin + short * steps)).max() <= noise:
+            return short, origin, None
+    return spacing, origin, None
+
+
+def _axis_names(array: xr.DataArray) -> dict[Hashable, str]:
+    """Give each dimension an axis name, each of t, c, z, y, x at most once."""
+    guesses = {dim: _guess_name(array, dim) for dim in array.dims}
+    taken = {str(dim) for dim in array.dims if dim in AXIS_TYPES}  # an exact name comes first
+    names: dict[Hashable, str] = {dim: str(dim) for dim in array.dims if dim in AXIS_TYPES}
+    for dim, guess in guesses.items():
+        if dim not in names and guess is not None and guess not in taken:
+            names[dim] = guess
+            taken.add(guess)
+    # What nothing is known of is taken for space, the last dimension being the fastest: x.
+    free = [name for name in ("z", "y", "x") if name not in taken]
+    for dim in reversed(array.dims):
+        if dim not in names:
+            names[dim] = free.pop() if free else str(dim)
+    return names
+
+
+def _guess_name(array: xr.DataArray, dim: Hashable) -> str | None:
+    """Guess t, c, z, y or x from the coordinate's CF attributes, its dtype, or the name."""
+    if dim in array.coords:
+        coordinate = array.coords[dim]
+        for attr, known in _KNOWN_ATTRS.items():
+            if (name := known.get(str(coordinate.attrs.get(attr)))) is not None:
+                return name
+        if coordinate.dtype.kind == "M":
+            return "t"
+        if coordinate.dtype.kind in "UST":
+            return "c"
+    return _KNOWN_NAMES.get(str(dim).lower())
+
+
+def _axis(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
+    """Describe one dimension from its coordinate."""
+    axis_type = AXIS_TYPES.get(name, "other")
+    if dim not in array.coords or not array.sizes[dim]:
+        return AxisSpec(dim, name, axis_type)
+    coordinate = array.coords[dim]
+    unit = units.to_ngff(coordinate.attrs.get("units", coordinate.attrs.get("unit")), axis_type)
+    values = coordinate.values
+    if is_temporal(values.dtype):
+        if np.isnat(values).any():
+            return AxisSpec(dim, name, axis_type)
+        elapsed = (values - values[0]) / np.timedelta64(1, "s")
+        spacing, _, uneven = straight_line(elapsed)
+        origin = 0.0 if values.dtype.kind == "M" else float(values[0] / np.timedelta64(1, "s"))
+        return AxisSpec(dim, name, axis_type, "second", spacing, origin, uneven)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        return AxisSpec(dim, name, axis_type)
+    spacing, origin, uneven = straight_line(values)
+    return AxisSpec(dim, name, axis_type, unit, spacing, origin, uneven)

@@ -1,0 +1,138 @@
+"""From an array to its pyramid: axes, plan, lazy levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from xpyramid import axes as axes_module
+from xpyramid import coordinates
+from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
+from xpyramid.coarsen import as_dask, coarsen
+from xpyramid.errors import PlanError
+from xpyramid.plan import Boundary, Factor, Plan, make_plan
+from xpyramid.pyramid import Pyramid, Pyramids
+from xpyramid.reducers import Reducer, make_reducer
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+
+def build(
+    array: xr.DataArray,
+    levels: int | None = None,
+    *,
+    factor: Factor | None = None,
+    method: str | None = None,
+    dims: str | Sequence[str] | None = None,
+    boundary: Boundary = "pad",
+    skipna: bool | None = None,
+    ignore: float | None = None,
+    chunks: Chunks | None = None,
+) -> Pyramid:
+    """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`."""
+    axes = axes_module.describe(array)
+    in_space = [axis.type == "space" for axis in axes]
+    stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
+    if chunks is not None:
+        stored = parse_chunks(chunks, [axis.dim for axis in axes], array.shape, stored)
+    plan = make_plan(
+        axes, array.shape, array.dtype, stored,
+        levels=levels, factor=factor, dims=dims, boundary=boundary, method=method or "mean",
+    )  # fmt: skip
+    coordinates.check_coarsenable(array, plan.coarsened)
+    largest = math.prod(plan.levels[-1].factors)
+    reducer = make_reducer(plan.method, array.dtype, largest, skipna=skipna, ignore=ignore)
+    base = as_dask(array, stored)
+    coarser = [_level(array, base, plan, k, reducer) for k in range(1, len(plan.levels))]
+    return Pyramid(levels=(array, *coarser), plan=plan)
+
+
+def build_dataset(
+    dataset: xr.Dataset, dims: str | Sequence[str] | None, **options: Any
+) -> Pyramids:
+    """Build the pyramids of a Dataset's variables; see `xpyramid.accessor.DatasetAccessor.build`."""
+    arrays = {
+        str(name): array
+        for name, array in dataset.data_vars.items()
+        if set(_wanted_dims(dataset, dims)) <= set(array.dims)
+    }
+    if not arrays:
+        shapes = {str(name): array.dims for name, array in dataset.data_vars.items()}
+        raise PlanError(
+            f"no variable has all of the dimensions {_wanted_dims(dataset, dims)}; "
+            f"the variables have {shapes}; say which to coarsen with dims="
+        )
+    return Pyramids(
+        {name: build(array, dims=dims, **options) for name, array in arrays.items()},
+        attrs=dataset.attrs,
+    )
+
+
+def _wanted_dims(dataset: xr.Dataset, dims: str | Sequence[str] | None) -> tuple[Hashable, ...]:
+    """Return the given dimensions, or the space dimensions of the variable that has most of them."""
+    if dims is not None:
+        return (dims,) if isinstance(dims, str) else tuple(dims)
+    candidates = [
+        tuple(axis.dim for axis in axes_module.describe(array) if axis.type == "space")
+        for array in dataset.data_vars.values()
+        if array.dims
+    ]
+    return max(candidates, key=len, default=())
+
+
+def _existing_chunks(array: xr.DataArray) -> tuple[int, ...] | None:
+    """Return the chunk shape that the array has on disk, or else in dask.
+
+    What is on disk counts as long as the dask chunks are made of whole stored ones; a user who
+    chunked differently meant it.
+    """
+    preferred = array.encoding.get("preferred_chunks", {})
+    stored = [_largest(preferred[dim]) for dim in array.dims if dim in preferred]
+    if array.chunks is None:
+        return tuple(stored) if len(stored) == array.ndim else None
+    if len(stored) == array.ndim and all(
+        c % s == 0 for s, cs in zip(stored, array.chunks, strict=True) for c in cs[:-1]
+    ):
+        return tuple(stored)
+    return tuple(max(cs) for cs in array.chunks)
+
+
+def _largest(chunk: int | Sequence[int]) -> int:
+    return max(chunk) if isinstance(chunk, Sequence) else int(chunk)
+
+
+def _level(
+    array: xr.DataArray, base: da.Array, plan: Plan, k: int, reducer: Reducer
+) -> xr.DataArray:
+    """Return level ``k`` as a lazy DataArray."""
+    level = plan.levels[k]
+    factors = dict(zip(plan.dims, level.factors, strict=True))
+    coords, as_data = coordinates.split(array, factors)
+    for axis, f, n in zip(plan.axes, level.factors, level.shape, strict=True):
+        if f > 1 and axis.dim in array.coords:
+            old = array.coords[axis.dim]
+            new = coordinates.coarsen_dimension(old.values, axis, f, n)
+            coords[axis.dim] = xr.DataArray(new, dims=axis.dim, attrs=old.attrs)
+    for name, coordinate in as_data.items():
+        coords[name] = _coarsen_coordinate(coordinate, plan, k)
+    data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
+    return xr.DataArray(data, coords=coords, dims=array.dims, name=array.name, attrs=array.attrs)
+
+
+def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.DataArray:
+    """Return the mean of a coordinate that runs along coarsened dimensions, lazily."""
+    level = plan.levels[k]
+    at = [plan.dims.index(str(dim)) for dim in coordinate.dims]
+    numbers = coordinate if coordinate.dtype.kind == "f" else coordinate.astype("float64")
+    data = coarsen(
+        as_dask(numbers, tuple(plan.levels[0].chunks[i] for i in at)),
+        [tuple(step[i] for i in at) for step in plan.steps[:k]],
+        make_reducer("mean", numbers.dtype, math.prod(level.factors)),
+        tuple(level.shape[i] for i in at),
+        tuple(level.chunks[i] for i in at),
+    )
+    return xr.DataArray(data, dims=coordinate.dims, attrs=coordinate.attrs)

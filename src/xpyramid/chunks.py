@@ -1,0 +1,111 @@
+"""Chunk arithmetic: pure functions of tuples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from numbers import Integral
+
+from xpyramid.errors import PlanError
+
+Chunks = int | Mapping[str, int] | Sequence[int]
+
+#: Existing chunks larger than this are no chunks a viewer could fetch; defaults replace them.
+LARGEST_STORED_CHUNK = 32 * 2**20
+
+#: Default chunk length along a space dimension, by the number of space dimensions.
+DEFAULT_LENGTH = {0: 1, 1: 2**16, 2: 512, 3: 64}
+
+
+def default_chunks(shape: Sequence[int], in_space: Sequence[bool]) -> tuple[int, ...]:
+    """Return chunks that suit viewers: 512x512 or 64x64x64 in space, one sample elsewhere."""
+    length = DEFAULT_LENGTH.get(sum(in_space), DEFAULT_LENGTH[3])
+    return tuple(
+        max(1, min(n, length if space else 1)) for n, space in zip(shape, in_space, strict=True)
+    )
+
+
+def stored_chunks(
+    shape: Sequence[int],
+    in_space: Sequence[bool],
+    itemsize: int,
+    existing: Sequence[int] | None,
+) -> tuple[int, ...]:
+    """Return the chunks to store level 0 in, when the user did not say.
+
+    The chunks that the array already has are kept, unless they are so large that a viewer would
+    choke on them, or one chunk is the whole of an array that is worth dividing.
+    """
+    default = default_chunks(shape, in_space)
+    if existing is None:
+        return default
+    chunks = tuple(max(1, min(c, n)) for c, n in zip(existing, shape, strict=True))
+    whole = all(c >= n for c, n in zip(chunks, shape, strict=True))
+    if whole or math.prod(chunks) * itemsize > LARGEST_STORED_CHUNK:
+        return default
+    return chunks
+
+
+def parse_chunks(
+    chunks: Chunks, dims: Sequence[str], shape: Sequence[int], base: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the chunk length along each dimension from what the user wrote.
+
+    Parameters
+    ----------
+    chunks : int, mapping or sequence
+        One length for every dimension, ``{dim: length}`` (other dimensions: from ``base``), or one
+        length per dimension. ``-1`` is the whole dimension.
+
+    Raises
+    ------
+    PlanError
+        For unknown dimensions, a wrong number of lengths, or lengths below 1.
+    """
+    if isinstance(chunks, Mapping):
+        if unknown := [d for d in chunks if d not in dims]:
+            raise PlanError(f"chunks={dict(chunks)}: no dimension {unknown} in {tuple(dims)}")
+        lengths = [chunks.get(d, b) for d, b in zip(dims, base, strict=True)]
+    elif isinstance(chunks, Integral):
+        lengths = [int(chunks)] * len(dims)
+    else:
+        lengths = list(chunks)
+    if len(lengths) != len(dims) or not all(
+        isinstance(c, Integral) and (c >= 1 or c == -1) for c in lengths
+    ):
+        raise PlanError(
+            f"chunks={chunks!r}: give one length of at least 1 (or -1 for all) for each of {tuple(dims)}"
+        )
+    return tuple(
+        max(1, n if c == -1 else min(int(c), n)) for c, n in zip(lengths, shape, strict=True)
+    )
+
+
+def align(existing: Sequence[int], unit: int) -> tuple[int, ...]:
+    """Move the chunk boundaries along one dimension to multiples of ``unit``.
+
+    Every boundary goes to the nearest multiple; those that meet become one. The last chunk may be
+    no multiple of ``unit``, as the end of the dimension stays where it is.
+
+    Examples
+    --------
+    >>> align((5, 5, 5, 5), unit=4)
+    (4, 8, 4, 4)
+    """
+    length = sum(existing)
+    inner = {(end + unit // 2) // unit * unit for end in accumulate(existing)}
+    edges = [0, *sorted(edge for edge in inner if 0 < edge < length), length]
+    return tuple(b - a for a, b in pairwise(edges))
+
+
+def regular(length: int, chunk: int) -> tuple[int, ...]:
+    """Return the chunk sizes of a regular grid: all ``chunk``, the last one shorter.
+
+    Examples
+    --------
+    >>> regular(10, 4), regular(0, 4)
+    ((4, 4, 2), (0,))
+    """
+    full, rest = divmod(length, chunk)
+    return (chunk,) * full + ((rest,) if rest or not full else ())

@@ -1,0 +1,63 @@
+"""Lazy levels: the only module that builds dask graphs over arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from xpyramid.chunks import align, regular
+from xpyramid.reducers import Reducer, reduce_block
+
+
+def coarsen(
+    base: da.Array,
+    steps: Sequence[tuple[int, ...]],
+    reducer: Reducer,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+) -> da.Array:
+    """Reduce level 0 to level ``len(steps)``, lazily.
+
+    Parameters
+    ----------
+    base : dask array
+        Level 0, with any chunks. They are moved to window edges where they are not there.
+    steps : sequence of tuple of int
+        Factors of each step.
+    reducer : Reducer
+        Made for windows at least as large as the product of the steps.
+    shape : tuple of int
+        Of the result; shorter than ``ceil(n / F)`` where partial windows are trimmed.
+    chunks : tuple of int
+        Of the result.
+    """
+    total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
+    whole = tuple(slice(0, n * f) for n, f in zip(shape, total, strict=True))
+    windows = base[whole]
+    windows = windows.rechunk(
+        tuple(align(cs, f) for cs, f in zip(windows.chunks, total, strict=True))
+    )
+    level = windows.map_blocks(
+        reduce_block,
+        steps=tuple(steps),
+        reducer=reducer,
+        chunks=tuple(
+            tuple(-(-c // f) for c in cs) for cs, f in zip(windows.chunks, total, strict=True)
+        ),
+        dtype=reducer.dtype,
+        meta=np.empty((0,) * base.ndim, reducer.dtype),
+        name=None,
+    )
+    return level.rechunk(tuple(regular(n, c) for n, c in zip(shape, chunks, strict=True)))
+
+
+def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:
+    """Return the data of an array as dask array; what is not one yet is wrapped, not read."""
+    if array.chunks is None:
+        array = array.copy(deep=False).chunk(dict(zip(array.dims, chunks, strict=True)))
+    data: da.Array = array.data
+    return data

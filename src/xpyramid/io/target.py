@@ -1,0 +1,121 @@
+"""From what users call a store to a Zarr store and a path in it, and what may be written there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import zarr
+from zarr.abc.store import Store as ZarrStore
+from zarr.core.sync import sync
+from zarr.storage import FsspecStore, LocalStore, MemoryStore
+
+from xpyramid.errors import InvalidNameError, NotAPyramidError, TargetExistsError
+
+Store = str | os.PathLike[str] | ZarrStore | zarr.Group | MutableMapping[str, Any]
+Node = zarr.Group | zarr.Array[Any]
+
+#: Names of Zarr's own files, and those that are no names in a path.
+_RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node's place: a Zarr store and a path in it ("" is the root)."""
+
+    store: ZarrStore
+    path: str
+
+    def __truediv__(self, path: str) -> Place:
+        return Place(self.store, "/".join(part for part in (self.path, path) if part))
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.path}".rstrip("/")
+
+    def node(self) -> Node | None:
+        """Return the group or array that is there, or None."""
+        try:
+            return cast(Node, zarr.open(store=self.store, path=self.path, mode="r"))
+        except FileNotFoundError:
+            return None
+
+    def is_empty(self) -> bool:
+        """Whether nothing at all is stored there, be it Zarr's or not."""
+        return cast(bool, sync(self.store.is_empty(self.path)))
+
+
+def resolve(store: Store, *, read_only: bool) -> Place:
+    """Return the place that a path, URL, store or group names; nothing is created.
+
+    Raises
+    ------
+    NotAPyramidError
+        For a path that is not a directory.
+    """
+    if isinstance(store, zarr.Group):
+        return Place(store.store, store.path)
+    if isinstance(store, ZarrStore):
+        return Place(store, "")
+    if isinstance(store, MutableMapping):
+        return Place(MemoryStore(store, read_only=read_only), "")
+    location = os.fspath(store)
+    if "://" in location and not location.startswith("file://"):
+        return Place(FsspecStore.from_url(location, read_only=read_only), "")
+    path = Path(location.removeprefix("file://")).expanduser()
+    if path.exists() and not path.is_dir():
+        raise NotAPyramidError(f"{location!r} is a file; a Zarr store is a directory")
+    if read_only and not path.exists():
+        raise NotAPyramidError(f"there is nothing at {location!r}")
+    return Place(LocalStore(path, read_only=read_only), "")
+
+
+def check_name(name: str | None) -> str:
+    """Return the path of an image in a store, checked part by part.
+
+    Raises
+    ------
+    InvalidNameError
+        For no name, or one that is no path of Zarr names.
+    """
+    if name is None:
+        raise InvalidNameError(
+            "the array has no name; call .rename('field'), or pass group='field'"
+        )
+    for part in name.split("/"):
+        if part in _RESERVED or part.startswith("__") or set(part) & set("\\\0") or len(part) > 200:
+            raise InvalidNameError(
+                f"{part[:60]!r} in {name[:60]!r} cannot be the name of a Zarr node; accepted: 1 to 200 "
+                "characters without slashes or NUL, not '.', '..' or a Zarr file name"
+            )
+    return name
+
+
+def check_free(place: Place, zarr_format: Literal[2, 3]) -> None:
+    """Refuse a place where something is, or where nothing can be put.
+
+    Raises
+    ------
+    TargetExistsError
+        If a group, an array or any other file is there, an array lies on the way there, or the
+        store is of the other Zarr format.
+    """
+    parts = place.path.split("/")
+    for depth in range(len(parts)):
+        above = Place(place.store, "/".join(parts[:depth]))
+        node = above.node()
+        if isinstance(node, zarr.Array):
+            raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")
+        if node is not None and node.metadata.zarr_format != zarr_format:
+            raise TargetExistsError(
+                f"{above} is in Zarr format {node.metadata.zarr_format} and this OME-NGFF version "
+                f"needs {zarr_format}; write to another store, or choose the other version="
+            )
+    if not place.is_empty():
+        node = place.node()
+        what = {type(None): "files", zarr.Group: "a group"}.get(type(node), "an array")
+        raise TargetExistsError(
+            f"{place} already holds {what}; choose another group= or store, or remove it first"
+        )

@@ -1,0 +1,140 @@
+"""What every version says, in no version's form: axes, datasets and their transformations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from xpyramid.axes import AxisSpec
+from xpyramid.errors import AxisError
+from xpyramid.plan import Plan
+
+Irregular = Literal["error", "approximate"]
+
+_ORDER = {"time": 0, "channel": 1, "space": 2}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An NGFF axis."""
+
+    name: str
+    type: str | None
+    unit: str | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One level: where it is, and ``physical = scale * index + translation``."""
+
+    path: str
+    scale: tuple[float, ...]
+    translation: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Multiscale:
+    """One multiscale image."""
+
+    axes: tuple[Axis, ...]
+    datasets: tuple[Dataset, ...]
+    name: str | None = None
+    type: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+def describe(
+    plan: Plan, paths: Sequence[str], name: str, irregular: Irregular, library: Mapping[str, str]
+) -> Multiscale:
+    """Describe a pyramid in NGFF's terms.
+
+    NGFF transformations have positive scales. Where a coordinate descends, the data keep their
+    order and the axis points the other way: its physical coordinate is minus the xarray coordinate.
+
+    Parameters
+    ----------
+    plan : Plan
+    paths : sequence of str
+        Of the level arrays, relative to the image group.
+    name : str
+        Of the image.
+    irregular : {"error", "approximate"}
+        What to do with space coordinates that are not evenly spaced.
+    library : mapping
+        Name and version of the writer.
+
+    Raises
+    ------
+    AxisError
+        For dimensions that NGFF has no place for.
+    """
+    _check_axes(plan.axes, irregular)
+    axes = [_evenly(axis) for axis in plan.axes]
+    signs = [-1.0 if axis.spacing < 0 else 1.0 for axis in axes]
+    datasets = []
+    for path, level in zip(paths, plan.levels, strict=True):
+        scale, translation = [], []
+        for axis, sign, f in zip(axes, signs, level.factors, strict=True):
+            scale.append(abs(axis.spacing) * f)
+            # + 0.0 turns -0.0 into 0.0
+            translation.append(sign * (axis.origin + axis.spacing * (f - 1) / 2) + 0.0)
+        datasets.append(Dataset(path, tuple(scale), tuple(translation)))
+    metadata: dict[str, Any] = {
+        "method": plan.method,
+        "boundary": plan.boundary,
+        "dims": list(plan.dims),
+        "factors": [list(level.factors) for level in plan.levels],
+        **library,
+    }
+    if reversed_dims := [a.dim for a, sign in zip(axes, signs, strict=True) if sign < 0]:
+        metadata["reversed"] = reversed_dims
+    if uneven := [axis.dim for axis in plan.axes if axis.uneven]:
+        metadata["irregular"] = uneven
+    return Multiscale(
+        axes=tuple(Axis(axis.name, axis.type, axis.unit) for axis in axes),
+        datasets=tuple(datasets),
+        name=name,
+        type=plan.method,
+        metadata=metadata,
+    )
+
+
+def _evenly(axis: AxisSpec) -> AxisSpec:
+    """Return what NGFF can say of an axis: uneven times and channels are counted, not measured."""
+    if axis.type == "space" or axis.uneven is None:
+        return axis if axis.spacing else AxisSpec(axis.dim, axis.name, axis.type)
+    return AxisSpec(axis.dim, axis.name, axis.type)
+
+
+def _check_axes(axes: tuple[AxisSpec, ...], irregular: Irregular) -> None:
+    """Refuse what the axes sections of NGFF 0.4 and 0.5 forbid, or what viewers would mistake."""
+    dims = tuple(axis.dim for axis in axes)
+    types = [axis.type for axis in axes]
+    if irregular not in ("error", "approximate"):
+        raise AxisError(f"irregular={irregular!r}; accepted: 'error', 'approximate'")
+    if other := [axis.dim for axis in axes if axis.type == "other"]:
+        raise AxisError(
+            f"OME-NGFF has no axis for {other} beside the others of {dims}; accepted: t, c, z, y, x, "
+            "each at most once; select along the dimension, or rename it"
+        )
+    if not 2 <= types.count("space") <= 3:
+        found = [axis.dim for axis in axes if axis.type == "space"]
+        raise AxisError(
+            f"OME-NGFF needs 2 or 3 space dimensions, {dims} has {len(found)}: {found}; "
+            "add one of length 1 with .expand_dims('y')"
+        )
+    right = sorted(axes, key=lambda axis: (_ORDER[axis.type], "zyx".find(axis.name)))
+    if (wanted := tuple(axis.dim for axis in right)) != dims:
+        raise AxisError(
+            f"OME-NGFF orders dimensions time, channel, z, y, x, not {dims}; call "
+            f".transpose({', '.join(map(repr, wanted))}) before .pyramid"
+        )
+    for axis in axes:
+        if axis.type == "space" and axis.uneven is not None and irregular == "error":
+            raise AxisError(
+                f"the coordinate of {axis.dim!r} is irregular: steps from {axis.uneven[0]:.6g} to "
+                f"{axis.uneven[1]:.6g}, and OME-NGFF knows evenly spaced samples only; interpolate "
+                f"it, drop it with .drop_vars({axis.dim!r}), or pass irregular='approximate' to "
+                "write the mean spacing"
+            )

@@ -1,0 +1,301 @@
+"""The geometry of a pyramid: pure numbers, no arrays."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from xpyramid import units
+from xpyramid.axes import AxisSpec
+from xpyramid.chunks import default_chunks
+from xpyramid.errors import PlanError
+
+Boundary = Literal["pad", "trim", "exact"]
+StepFactor = int | Mapping[str, int]
+Factor = StepFactor | Sequence[StepFactor]
+Factors = tuple[int, ...]
+
+#: Dimensions are halved together once their spacings are within this ratio. Halving a dimension
+#: that is finer by a ratio r leaves 2/r, which is nearer to 1 than r exactly when r > sqrt(2).
+ISOTROPY = math.sqrt(2)
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of a pyramid.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    factors : tuple of int
+        Cumulative factors against level 0.
+    chunks : tuple of int
+        Shape of the stored chunks.
+    nbytes : int
+        Uncompressed size.
+    """
+
+    shape: tuple[int, ...]
+    factors: Factors
+    chunks: tuple[int, ...]
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The geometry and cost of a pyramid; nothing here holds or reads data.
+
+    Attributes
+    ----------
+    axes : tuple of AxisSpec
+        One per dimension, in the order of the array.
+    dtype : numpy.dtype
+    method : str
+    boundary : {"pad", "trim", "exact"}
+    steps : tuple of tuple of int
+        ``steps[k]`` are the factors from level ``k`` to level ``k + 1``.
+    levels : tuple of Level
+        Level 0 is the base.
+    """
+
+    axes: tuple[AxisSpec, ...]
+    dtype: np.dtype[Any]
+    method: str
+    boundary: Boundary
+    steps: tuple[Factors, ...]
+    levels: tuple[Level, ...]
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dimensions of every level."""
+        return tuple(axis.dim for axis in self.axes)
+
+    @property
+    def coarsened(self) -> tuple[str, ...]:
+        """Dimensions that are shorter at the top than at the base."""
+        top = self.levels[-1].factors
+        return tuple(d for d, f in zip(self.dims, top, strict=True) if f > 1)
+
+    @property
+    def nbytes(self) -> int:
+        """Uncompressed size of all levels."""
+        return sum(level.nbytes for level in self.levels)
+
+    def scale(self, level: int) -> tuple[float, ...]:
+        """Spacing of a level: the base's times the exact factor (never a ratio of shapes)."""
+        factors = self.levels[level].factors
+        return tuple(axis.spacing * f for axis, f in zip(self.axes, factors, strict=True))
+
+    def translation(self, level: int) -> tuple[float, ...]:
+        """Coordinate of a level's first sample: the centre of its window's samples of level 0."""
+        factors = self.levels[level].factors
+        return tuple(
+            axis.origin + axis.spacing * (f - 1) / 2
+            for axis, f in zip(self.axes, factors, strict=True)
+        )
+
+
+def make_plan(
+    axes: tuple[AxisSpec, ...],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    chunks: tuple[int, ...],
+    *,
+    levels: int | None = None,
+    factor: Factor | None = None,
+    dims: str | Sequence[str] | None = None,
+    boundary: Boundary = "pad",
+    method: str = "mean",
+) -> Plan:
+    """Plan the levels of a pyramid.
+
+    Parameters
+    ----------
+    axes, shape, dtype
+        The base.
+    chunks : tuple of int
+        Stored chunks of level 0; coarser levels have the same, clipped to their shape.
+    levels, factor, dims, boundary, method
+        As in :meth:`xpyramid.accessor.ArrayAccessor.build`.
+
+    Raises
+    ------
+    PlanError
+        For levels, factors, dimensions or a boundary that make no pyramid.
+    """
+    names = tuple(axis.dim for axis in axes)
+    if boundary not in get_args(Boundary):
+        raise PlanError(f"boundary={boundary!r}; accepted: {', '.join(get_args(Boundary))}")
+    if levels is not None and not (_is_int(levels) and levels >= 1):
+        raise PlanError(f"levels={levels!r}; accepted: None or an integer of at least 1 (the base)")
+    chosen = _chosen_dims(axes, factor, dims)
+    listed = _listed_steps(factor, names, chosen)
+    if listed is not None:
+        if levels not in (None, len(listed) + 1):
+            raise PlanError(
+                f"levels={levels} does not fit the list of {len(listed)} factors: it makes "
+                f"{len(listed) + 1} levels, the base included; leave levels out"
+            )
+        steps = listed
+    else:
+        repeated = None if factor is None else _step(factor, names, chosen)
+        steps = _automatic_steps(axes, shape, chunks, chosen, repeated, levels, boundary)
+
+    shapes, totals = [shape], [(1,) * len(shape)]
+    for step in steps:
+        shapes.append(_next_shape(shapes[-1], step, names, boundary))
+        totals.append(tuple(f * s for f, s in zip(totals[-1], step, strict=True)))
+    return Plan(
+        axes=axes,
+        dtype=dtype,
+        method=method,
+        boundary=boundary,
+        steps=tuple(steps),
+        levels=tuple(
+            Level(
+                shape=s,
+                factors=f,
+                chunks=tuple(max(1, min(c, n)) for c, n in zip(chunks, s, strict=True)),
+                nbytes=math.prod(s) * dtype.itemsize,
+            )
+            for s, f in zip(shapes, totals, strict=True)
+        ),
+    )
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
+
+
+def _chosen_dims(
+    axes: tuple[AxisSpec, ...], factor: Factor | None, dims: str | Sequence[str] | None
+) -> tuple[str, ...]:
+    """Return the dimensions that may be coarsened: the user's, those with a factor, or space."""
+    names = tuple(axis.dim for axis in axes)
+    if dims is not None:
+        chosen = (dims,) if isinstance(dims, str) else tuple(dims)
+        if unknown := [d for d in chosen if d not in names]:
+            raise PlanError(f"dims={chosen}: no dimension {unknown}; the array has {names}")
+    elif isinstance(factor, Mapping):
+        chosen = tuple(factor)
+    elif isinstance(factor, Sequence) and any(isinstance(f, Mapping) for f in factor):
+        chosen = names
+    else:
+        chosen = tuple(axis.dim for axis in axes if axis.type == "space")
+    if not chosen:
+        raise PlanError(
+            f"no space dimension among {names}; say which to coarsen, as in dims={names[-1:]}"
+        )
+    return chosen
+
+
+def _step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) -> Factors:
+    """Return the factors of one step along each dimension."""
+    if isinstance(factor, Mapping):
+        wanted = dict(factor)
+    elif _is_int(factor):
+        wanted = dict.fromkeys(chosen, factor)
+    else:
+        raise PlanError(
+            f"factor={factor!r}; accepted: an integer, {{dim: integer}}, or a list of those"
+        )
+    if unknown := [d for d in wanted if d not in names]:
+        raise PlanError(f"factor={factor!r}: no dimension {unknown}; the array has {names}")
+    if extra := [d for d in wanted if d not in chosen]:
+        raise PlanError(f"factor={factor!r} names {extra}, which dims={chosen} leaves out")
+    for dim, f in wanted.items():
+        if not (_is_int(f) and f >= 1):
+            raise PlanError(f"factor={f!r} along {dim!r}; accepted: integers of at least 1")
+    if all(f == 1 for f in wanted.values()):
+        raise PlanError(f"factor={factor!r} makes no coarser level; accepted: 2 or more somewhere")
+    return tuple(int(wanted.get(name, 1)) for name in names)
+
+
+def _listed_steps(
+    factor: Factor | None, names: tuple[str, ...], chosen: tuple[str, ...]
+) -> list[Factors] | None:
+    """Return the steps of a list of factors, None where there is no list."""
+    if factor is None or isinstance(factor, str | Mapping) or not isinstance(factor, Sequence):
+        return None
+    return [_step(f, names, chosen) for f in factor]
+
+
+def _automatic_steps(
+    axes: tuple[AxisSpec, ...],
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    chosen: tuple[str, ...],
+    repeated: Factors | None,
+    levels: int | None,
+    boundary: Boundary,
+) -> list[Factors]:
+    """Repeat a step until the top fits into one chunk, or until there are ``levels`` levels."""
+    names = tuple(axis.dim for axis in axes)
+    usual = default_chunks(shape, [axis.type == "space" for axis in axes])
+    # A chunk of one sample says nothing about the size of an overview.
+    enough = [usual[i] if c == 1 else c for i, c in enumerate(chunks)]
+    moving = [i for i, name in enumerate(names) if name in chosen]
+    sizes = _sample_sizes(axes, moving)
+    steps: list[Factors] = []
+    while levels is None or len(steps) < levels - 1:
+        if levels is None and all(shape[i] <= enough[i] for i in moving):
+            break
+        step = [1] * len(shape)
+        # A dimension that is down to one sample has nothing left to reduce.
+        alive = [i for i in moving if shape[i] > 1]
+        if repeated is not None:
+            for i in alive:
+                step[i] = repeated[i]
+        elif alive:
+            finest = min(sizes[i] for i in alive)
+            for i in alive:
+                step[i] = 2 if sizes[i] <= finest * ISOTROPY else 1
+        if boundary == "trim":
+            step = [f if f <= n else 1 for f, n in zip(step, shape, strict=True)]
+        if all(f == 1 for f in step):
+            if levels is None:
+                break
+            raise PlanError(
+                f"levels={levels}: after {len(steps) + 1} levels the shape is {shape} and nothing is "
+                f"left to coarsen along {chosen}; accepted: levels <= {len(steps) + 1}"
+            )
+        steps.append(tuple(step))
+        shape = _next_shape(shape, steps[-1], names, boundary)
+        sizes = [size * f for size, f in zip(sizes, step, strict=True)]
+    return steps
+
+
+def _sample_sizes(axes: tuple[AxisSpec, ...], moving: list[int]) -> list[float]:
+    """Return the extent of a sample along each axis, in one unit where units are known."""
+    spacings = [abs(axis.spacing) or 1.0 for axis in axes]
+    known = {axes[i].unit for i in moving}
+    if len(known) == 1:
+        return spacings
+    if None in known:  # some have units, some not: they cannot be compared
+        return [1.0] * len(axes)
+    return [s * units.size(a.unit) if a.unit else s for s, a in zip(spacings, axes, strict=True)]
+
+
+def _next_shape(
+    shape: tuple[int, ...], step: Factors, names: tuple[str, ...], boundary: Boundary
+) -> tuple[int, ...]:
+    """Return the shape one step up, checking it against the boundary rule."""
+    if boundary == "pad":
+        return tuple(-(-n // f) for n, f in zip(shape, step, strict=True))
+    for name, n, f in zip(names, shape, step, strict=True):
+        if boundary == "exact" and n % f:
+            raise PlanError(
+                f"boundary='exact': length {n} along {name!r} is not a multiple of the factor {f}; "
+                "accepted: boundary='pad' (reduce what is there) or 'trim' (drop the rest)"
+            )
+        if n and n < f:
+            raise PlanError(
+                f"boundary='trim': length {n} along {name!r} is shorter than the factor {f}, nothing "
+                "would be left; accepted: fewer levels, or boundary='pad'"
+            )
+    return tuple(n // f for n, f in zip(shape, step, strict=True))

@@ -1,0 +1,305 @@
+"""The frozen result: levels, their geometry, and a readable table of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from types import MappingProxyType
+from typing import Any
+
+import xarray as xr
+
+from xpyramid import io
+from xpyramid.plan import Plan
+
+Store = io.Store
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pyramid:
+    """One array at several resolutions, lazily.
+
+    Made by ``array.pyramid.build()`` or :func:`xpyramid.open_pyramid`, not by hand.
+
+    Attributes
+    ----------
+    levels : tuple of xarray.DataArray
+        Level 0 is the base, as it was given; each coarser level is a dask-backed array with
+        coordinates, attrs and name of its own.
+    plan : Plan
+        Geometry and cost; holds no data.
+    """
+
+    levels: tuple[xr.DataArray, ...]
+    plan: Plan
+
+    def __len__(self) -> int:
+        return len(self.levels)
+
+    def __getitem__(self, level: int) -> xr.DataArray:
+        return self.levels[level]
+
+    def __iter__(self) -> Iterator[xr.DataArray]:
+        return iter(self.levels)
+
+    @property
+    def name(self) -> str | None:
+        """Name of the array, None where it has none."""
+        name = self.levels[0].name
+        return None if name is None else str(name)
+
+    @property
+    def method(self) -> str:
+        """How the levels are reduced."""
+        return self.plan.method
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Dimensions that are coarsened."""
+        return self.plan.coarsened
+
+    @property
+    def factors(self) -> tuple[dict[str, int], ...]:
+        """Cumulative factor of each level against level 0, along each dimension."""
+        dims = self.plan.dims
+        return tuple(dict(zip(dims, level.factors, strict=True)) for level in self.plan.levels)
+
+    @property
+    def nbytes(self) -> int:
+        """Uncompressed size of all levels, in bytes."""
+        return self.plan.nbytes
+
+    def to_datatree(self) -> xr.DataTree:
+        """Return the levels as a DataTree with the children ``"0"``, ``"1"``, ...
+
+        Each child is a Dataset that holds the level under the array's name (``"data"`` where it has
+        none). Nothing is computed.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> p = xpyramid.example_field((64, 64)).pyramid.build(levels=2)
+        >>> list(p.to_datatree().children)
+        ['0', '1']
+        """
+        name = self.name or "data"
+        nodes = {str(k): level.to_dataset(name=name) for k, level in enumerate(self.levels)}
+        return xr.DataTree.from_dict(nodes, name=name)
+
+    def to_ome_zarr(
+        self,
+        store: Store,
+        group: str | None = None,
+        *,
+        version: str = "0.5",
+        irregular: io.Irregular = "error",
+        compute: bool = True,
+    ) -> Any:
+        """Write the pyramid as an OME-Zarr image.
+
+        Level ``k`` becomes the Zarr group ``<group>/<k>``, an xarray Dataset of its own: the array
+        and its coordinates. The ``multiscales`` metadata that announce the image are written when
+        all levels are complete.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            Created if it is not there. Sibling groups and arrays are left alone.
+        group : str, optional
+            Path of the image in the store; default: the name of the array.
+        version : {"0.5", "0.4"}
+            OME-NGFF version: 0.5 is stored as Zarr v3, 0.4 as Zarr v2.
+        irregular : {"error", "approximate"}
+            What to do about space coordinates that are not evenly spaced, which OME-NGFF cannot
+            say: refuse, or write the mean spacing (the coordinate arrays hold the truth).
+        compute : bool
+            False returns a dask Delayed that writes data and metadata when computed.
+
+        Returns
+        -------
+        dask.delayed.Delayed or None
+
+        Raises
+        ------
+        xpyramid.errors.TargetExistsError
+            If the group is there already.
+        xpyramid.errors.AxisError
+            If OME-NGFF has no place for the dimensions or their order, or coordinates are irregular.
+        xpyramid.errors.InvalidNameError
+            If there is no name, or one that Zarr cannot hold.
+
+        Nothing has been written when one of them is raised.
+
+        Examples
+        --------
+        >>> import xpyramid, zarr
+        >>> store = zarr.storage.MemoryStore()
+        >>> xpyramid.example_field((300, 200)).pyramid.build(levels=3).to_ome_zarr(store)
+        >>> xpyramid.open_pyramid(store, "field")[2].shape
+        (75, 50)
+        """
+        image = io.Image(self.levels, self.plan, group)
+        return io.write([image], store, version=version, irregular=irregular, compute=compute)
+
+    def table(self) -> list[tuple[str, str, str, str, str]]:
+        """Return level, shape, chunks, size and scale of each level, as text."""
+        return [
+            (
+                str(k),
+                _times(level.shape),
+                _times(level.chunks),
+                _size(level.nbytes),
+                self._scale(k),
+            )
+            for k, level in enumerate(self.plan.levels)
+        ]
+
+    def _scale(self, level: int) -> str:
+        scale = [f"{s:.6g}" for s in self.plan.scale(level)]
+        units = [axis.unit or "" for axis in self.plan.axes]
+        if len(set(units)) == 1:
+            return _times(scale) + (f" {units[0]}" if units[0] else "")
+        return _times([f"{s} {u}".strip() for s, u in zip(scale, units, strict=True)])
+
+    def _headline(self) -> str:
+        sizes = ", ".join(
+            f"{d}: {n}" for d, n in zip(self.plan.dims, self.levels[0].shape, strict=True)
+        )
+        over = f" of {self.method} over {', '.join(self.dims)}" if self.dims else ""
+        named = f" {self.name!r}" if self.name else ""
+        return (
+            f"<xpyramid.Pyramid{named} ({sizes}) {self.plan.dtype}: {len(self)} level"
+            f"{'s' if len(self) > 1 else ''}{over}, {_size(self.nbytes)}>"
+        )
+
+    def _heads(self) -> tuple[str, ...]:
+        return ("level", "shape", "chunks", "size", f"scale ({', '.join(self.plan.dims)})")
+
+    def __repr__(self) -> str:
+        rows = [self._heads(), *self.table()]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        lines = [
+            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        return "\n".join([self._headline(), *lines])
+
+    def _repr_html_(self) -> str:
+        def row(cells: tuple[str, ...], tag: str) -> str:
+            inner = "".join(f"<{tag} style='text-align:left'>{escape(c)}</{tag}>" for c in cells)
+            return f"<tr>{inner}</tr>"
+
+        body = "".join(row(cells, "td") for cells in self.table())
+        head = row(self._heads(), "th")
+        return f"<div>{escape(self._headline())}</div><table>{head}{body}</table>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pyramids(Mapping[str, Pyramid]):
+    """The pyramids of a Dataset's variables, by name; written together, in one pass.
+
+    Attributes
+    ----------
+    members : mapping of str to Pyramid
+    attrs : mapping
+        Of the Dataset; kept on the store's root group.
+    """
+
+    members: Mapping[str, Pyramid]
+    attrs: Mapping[Any, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
+
+    def __getitem__(self, name: str) -> Pyramid:
+        return self.members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def to_datatree(self) -> xr.DataTree:
+        """Return a DataTree with one child per variable, each with the children 0, 1, ..."""
+        return xr.DataTree.from_dict(
+            {f"{name}/{k}": level.to_dataset(name=name)
+             for name, p in self.items() for k, level in enumerate(p)}
+        )  # fmt: skip
+
+    def to_ome_zarr(
+        self,
+        store: Store,
+        group: str | None = None,
+        *,
+        version: str = "0.5",
+        irregular: io.Irregular = "error",
+        compute: bool = True,
+    ) -> Any:
+        """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
+
+        All variables are computed together, so what they share is computed once.
+        """
+        prefix = f"{group}/" if group else ""
+        images = [io.Image(p.levels, p.plan, prefix + name) for name, p in self.items()]
+        return io.write(images, store, version=version, irregular=irregular, compute=compute)
+
+    def __repr__(self) -> str:
+        lines = [f"<xpyramid.Pyramids: {', '.join(self)}>", *(repr(p) for p in self.values())]
+        return "\n\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return "".join(p._repr_html_() for p in self.values())
+
+
+def _times(values: Any) -> str:
+    return " × ".join(str(v) for v in values)
+
+
+def _size(nbytes: int) -> str:
+    """Return a byte count for people.
+
+    Examples
+    --------
+    >>> _size(999), _size(8675001)
+    ('999 B', '8.68 MB')
+    """
+    value = float(nbytes)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.4g} PB"
+
+
+def open_pyramid(store: Store, group: str | None = None) -> Pyramid:
+    """Open a stored OME-Zarr image, lazily.
+
+    Parameters
+    ----------
+    store : str, path, URL, zarr store or zarr.Group
+    group : str, optional
+        Path of the image in the store; default: the store is the image.
+
+    Returns
+    -------
+    Pyramid
+        What xpyramid wrote comes back with its dimensions, coordinates and attributes; what others
+        wrote gets coordinates computed from the coordinate transformations.
+
+    Raises
+    ------
+    xpyramid.errors.NotAPyramidError
+        If there is no complete OME-Zarr image; the message names the images found one level below.
+
+    Examples
+    --------
+    >>> import xpyramid, zarr
+    >>> store = zarr.storage.MemoryStore()
+    >>> xpyramid.example_field((300, 200)).pyramid.to_ome_zarr(store, levels=2)
+    >>> xpyramid.open_pyramid(store, "field")[1].dims
+    ('y', 'x')
+    """
+    opened = io.open_levels(store, group)
+    return Pyramid(opened.levels, opened.plan)
