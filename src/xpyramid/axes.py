@@ -31,8 +31,8 @@ _BY_NAME = {
     "t": ("t", "time", "frame", "frames", "timepoint"),
     "c": ("c", "ch", "channel", "channels", "band", "bands", "wavelength"),
     "z": ("z", "depth", "height", "altitude", "lev", "level", "plane", "slice"),
-    "y": ("y", "lat", "latitude", "row", "rows", "northing", "rlat", "nav_lat"),
-    "x": ("x", "lon", "longitude", "col", "cols", "column", "columns", "easting", "rlon", "nav_lon"),
+    "y": ("y", "lat", "latitude", "row", "rows", "northing", "rlat"),
+    "x": ("x", "lon", "longitude", "col", "cols", "column", "columns", "easting", "rlon"),
 }  # fmt: skip
 _KNOWN_NAMES = {alias: name for name, aliases in _BY_NAME.items() for alias in aliases}
 

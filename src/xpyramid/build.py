@@ -54,7 +54,7 @@ def build(
 def build_dataset(
     dataset: xr.Dataset, dims: str | Sequence[str] | None, **options: Any
 ) -> Pyramids:
-    """Build the pyramids of a Dataset's variables; see `xpyramid.accessor.DatasetAccessor.build`."""
+    """Build the pyramids of a Dataset; see `xpyramid.accessor.DatasetAccessor.build`."""
     arrays = {
         str(name): array
         for name, array in dataset.data_vars.items()
@@ -73,7 +73,7 @@ def build_dataset(
 
 
 def _wanted_dims(dataset: xr.Dataset, dims: str | Sequence[str] | None) -> tuple[Hashable, ...]:
-    """Return the given dimensions, or the space dimensions of the variable that has most of them."""
+    """Return the given dimensions, or the space dimensions of the variable that has most."""
     if dims is not None:
         return (dims,) if isinstance(dims, str) else tuple(dims)
     candidates = [

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from numbers import Integral
+from typing import Any
 
 from xpyramid.errors import PlanError
 
@@ -63,23 +64,24 @@ def parse_chunks(
     PlanError
         For unknown dimensions, a wrong number of lengths, or lengths below 1.
     """
+    lengths: list[Any]
     if isinstance(chunks, Mapping):
         if unknown := [d for d in chunks if d not in dims]:
             raise PlanError(f"chunks={dict(chunks)}: no dimension {unknown} in {tuple(dims)}")
         lengths = [chunks.get(d, b) for d, b in zip(dims, base, strict=True)]
-    elif isinstance(chunks, Integral):
-        lengths = [int(chunks)] * len(dims)
     else:
-        lengths = list(chunks)
-    if len(lengths) != len(dims) or not all(
-        isinstance(c, Integral) and (c >= 1 or c == -1) for c in lengths
-    ):
+        lengths = [*chunks] if isinstance(chunks, Sequence) else [chunks] * len(dims)
+    if len(lengths) != len(dims) or not all(_is_length(c) for c in lengths):
         raise PlanError(
-            f"chunks={chunks!r}: give one length of at least 1 (or -1 for all) for each of {tuple(dims)}"
+            f"chunks={chunks!r}: give one length of at least 1 (or -1 for all) for each of "
+            f"{tuple(dims)}"
         )
-    return tuple(
-        max(1, n if c == -1 else min(int(c), n)) for c, n in zip(lengths, shape, strict=True)
-    )
+    wanted = [int(c) for c in lengths]
+    return tuple(max(1, n if c == -1 else min(c, n)) for c, n in zip(wanted, shape, strict=True))
+
+
+def _is_length(value: object) -> bool:
+    return isinstance(value, Integral) and (value == -1 or int(value) >= 1)
 
 
 def align(existing: Sequence[int], unit: int) -> tuple[int, ...]:

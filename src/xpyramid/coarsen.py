@@ -52,7 +52,9 @@ def coarsen(
         meta=np.empty((0,) * base.ndim, reducer.dtype),
         name=None,
     )
-    return level.rechunk(tuple(regular(n, c) for n, c in zip(shape, chunks, strict=True)))
+    grid = tuple(regular(n, c) for n, c in zip(shape, chunks, strict=True))
+    rechunked: da.Array = level.rechunk(grid)
+    return rechunked
 
 
 def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:

@@ -63,13 +63,14 @@ def coarsen_dimension(values: Array, axis: AxisSpec, factor: int, length: int) -
         Regular coordinates stay on their straight line, also at a partial last window. Irregular
         ones are averaged over what each window holds, as xarray does.
     """
+    kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
     if axis.uneven is None:
-        centres = (factor - 1) / 2 + factor * np.arange(length)
+        centres: Array = (factor - 1) / 2 + factor * np.arange(length)
         if is_temporal(values.dtype):
             ticks = values.astype(np.int64)
             step = (int(ticks[-1]) - int(ticks[0])) / max(1, len(ticks) - 1)
-            return (ticks[0] + np.rint(centres * step).astype(np.int64)).astype(values.dtype)
-        kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
+            moved: Array = ticks[0] + np.rint(centres * step).astype(np.int64)
+            return moved.astype(values.dtype)
         return (axis.origin + axis.spacing * centres).astype(kind)
     starts = np.arange(length) * factor
     used = values[: min(len(values), length * factor)]
@@ -77,9 +78,10 @@ def coarsen_dimension(values: Array, axis: AxisSpec, factor: int, length: int) -
     if is_temporal(values.dtype):
         ticks = used.astype(np.int64)
         offsets = np.add.reduceat((ticks - ticks[0]).astype(np.float64), starts) / counts
-        return (ticks[0] + np.rint(offsets).astype(np.int64)).astype(values.dtype)
-    kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
-    return (np.add.reduceat(used.astype(np.float64), starts) / counts).astype(kind)
+        averaged: Array = ticks[0] + np.rint(offsets).astype(np.int64)
+        return averaged.astype(values.dtype)
+    means: Array = np.add.reduceat(used.astype(np.float64), starts) / counts
+    return means.astype(kind)
 
 
 def split(

@@ -37,3 +37,7 @@ class NotAPyramidError(PyramidError, ValueError):
 
 class AttributeValueError(PyramidError, ValueError):
     """An attribute that JSON cannot hold."""
+
+
+class SourceError(PyramidError, ValueError):
+    """Something to read from that is not there, or that no reader understands."""

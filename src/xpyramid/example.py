@@ -101,7 +101,7 @@ def _block(
         (axis.astype(np.float32) + 0.5) / n for axis, n in zip(grid, shape, strict=True)
     ]  # positions between 0 and 1
     rng = np.random.default_rng(seed)
-    value = np.float32(0.15)
+    value: Any = np.float32(0.15)
     for axis, frequency, phase in zip(
         unit, rng.uniform(1, 3, 5), rng.uniform(0, 6, 5), strict=False
     ):
@@ -110,7 +110,7 @@ def _block(
         )
     for _ in range(_BLOBS):
         centre, width, height = rng.uniform(0, 1, 5), rng.uniform(0.02, 0.08), rng.uniform(0.2, 0.6)
-        bell = np.float32(height)
+        bell: Any = np.float32(height)
         for axis, middle in zip(unit, centre, strict=False):
             bell = bell * np.exp(-(((axis - np.float32(middle)) / np.float32(width)) ** 2))
         value = value + bell
@@ -118,9 +118,9 @@ def _block(
     if kind.kind == "b":
         return np.asarray(value > 0.3)
     if kind.kind == "f":
-        return value.astype(kind)
+        return np.asarray(value, kind)
     bits = min(8 * kind.itemsize, 16) - 1
-    return (value * (2**bits - 1)).astype(kind)
+    return np.asarray(value * (2**bits - 1)).astype(kind)
 
 
 def _noise(grid: Sequence[Any], shape: tuple[int, ...], seed: int) -> Any:

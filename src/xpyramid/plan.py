@@ -261,8 +261,8 @@ def _automatic_steps(
             if levels is None:
                 break
             raise PlanError(
-                f"levels={levels}: after {len(steps) + 1} levels the shape is {shape} and nothing is "
-                f"left to coarsen along {chosen}; accepted: levels <= {len(steps) + 1}"
+                f"levels={levels}: after {len(steps) + 1} levels the shape is {shape} and nothing "
+                f"is left to coarsen along {chosen}; accepted: levels <= {len(steps) + 1}"
             )
         steps.append(tuple(step))
         shape = _next_shape(shape, steps[-1], names, boundary)
@@ -295,7 +295,7 @@ def _next_shape(
             )
         if n and n < f:
             raise PlanError(
-                f"boundary='trim': length {n} along {name!r} is shorter than the factor {f}, nothing "
-                "would be left; accepted: fewer levels, or boundary='pad'"
+                f"boundary='trim': length {n} along {name!r} is shorter than the factor {f}, "
+                "nothing would be left; accepted: fewer levels, or boundary='pad'"
             )
     return tuple(n // f for n, f in zip(shape, step, strict=True))

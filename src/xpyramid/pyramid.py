@@ -125,7 +125,7 @@ class Pyramid:
         xpyramid.errors.TargetExistsError
             If the group is there already.
         xpyramid.errors.AxisError
-            If OME-NGFF has no place for the dimensions or their order, or coordinates are irregular.
+            If OME-NGFF has no place for the dimensions, their order, or irregular coordinates.
         xpyramid.errors.InvalidNameError
             If there is no name, or one that Zarr cannot hold.
 
@@ -203,7 +203,7 @@ class Pyramids(Mapping[str, Pyramid]):
     ----------
     members : mapping of str to Pyramid
     attrs : mapping
-        Of the Dataset; kept on the store's root group.
+        Of the Dataset; kept on every level's group.
     """
 
     members: Mapping[str, Pyramid]
@@ -242,7 +242,7 @@ class Pyramids(Mapping[str, Pyramid]):
         All variables are computed together, so what they share is computed once.
         """
         prefix = f"{group}/" if group else ""
-        images = [io.Image(p.levels, p.plan, prefix + name) for name, p in self.items()]
+        images = [io.Image(p.levels, p.plan, prefix + name, self.attrs) for name, p in self.items()]
         return io.write(images, store, version=version, irregular=irregular, compute=compute)
 
     def __repr__(self) -> str:

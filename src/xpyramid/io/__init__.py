@@ -3,6 +3,6 @@
 from xpyramid.io.read import Opened, open_levels
 from xpyramid.io.target import Store
 from xpyramid.io.write import Image, write
-from xpyramid.ngff.model import Irregular
+from xpyramid.ngff import Irregular
 
 __all__ = ["Image", "Irregular", "Opened", "Store", "open_levels", "write"]

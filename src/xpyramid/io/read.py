@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import dask.array as da
@@ -80,7 +81,8 @@ def _open_own(place: Place, path: str, image: ngff.Multiscale) -> xr.DataArray:
         if axis.name != dim:
             rename = dataset.swap_dims if dim in dataset.coords else dataset.rename_dims
             dataset = rename({axis.name: dim})
-    return dataset[name]
+    level_array: xr.DataArray = dataset[name]
+    return level_array
 
 
 def _open_any(
@@ -121,7 +123,7 @@ def _plan(
     ]
     steps = [
         tuple(b // a for a, b in zip(fine, coarse, strict=True))
-        for fine, coarse in zip(factors, factors[1:], strict=False)
+        for fine, coarse in pairwise(factors)
     ]
     return Plan(
         axes=axes_module.describe(levels[0]),

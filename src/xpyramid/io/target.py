@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import zarr
 from zarr.abc.store import Store as ZarrStore
@@ -35,16 +35,22 @@ class Place:
     def __str__(self) -> str:
         return f"{self.store}/{self.path}".rstrip("/")
 
+    def parents(self) -> Iterator[Place]:
+        """Yield the places above this one, from the root down."""
+        parts = self.path.split("/") if self.path else []
+        for depth in range(len(parts)):
+            yield Place(self.store, "/".join(parts[:depth]))
+
     def node(self) -> Node | None:
         """Return the group or array that is there, or None."""
         try:
-            return cast(Node, zarr.open(store=self.store, path=self.path, mode="r"))
+            return zarr.open(store=self.store, path=self.path, mode="r")
         except FileNotFoundError:
             return None
 
     def is_empty(self) -> bool:
         """Whether nothing at all is stored there, be it Zarr's or not."""
-        return cast(bool, sync(self.store.is_empty(self.path)))
+        return sync(self.store.is_empty(self.path))
 
 
 def resolve(store: Store, *, read_only: bool) -> Place:
@@ -87,8 +93,8 @@ def check_name(name: str | None) -> str:
     for part in name.split("/"):
         if part in _RESERVED or part.startswith("__") or set(part) & set("\\\0") or len(part) > 200:
             raise InvalidNameError(
-                f"{part[:60]!r} in {name[:60]!r} cannot be the name of a Zarr node; accepted: 1 to 200 "
-                "characters without slashes or NUL, not '.', '..' or a Zarr file name"
+                f"{part[:60]!r} in {name[:60]!r} cannot be the name of a Zarr node; accepted: 1 to "
+                "200 characters without slashes or NUL, not '.', '..' or a Zarr file name"
             )
     return name
 
@@ -102,9 +108,7 @@ def check_free(place: Place, zarr_format: Literal[2, 3]) -> None:
         If a group, an array or any other file is there, an array lies on the way there, or the
         store is of the other Zarr format.
     """
-    parts = place.path.split("/")
-    for depth in range(len(parts)):
-        above = Place(place.store, "/".join(parts[:depth]))
+    for above in place.parents():
         node = above.node()
         if isinstance(node, zarr.Array):
             raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-import dask
 import dask.array as da
 import numcodecs
 import numpy as np
 import xarray as xr
 import zarr
+from dask.delayed import delayed
 from zarr.codecs import ZstdCodec
-from zarr.errors import UnstableSpecificationWarning
+from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 
 from xpyramid import ngff
 from xpyramid._version import __version__
@@ -29,11 +29,22 @@ LIBRARY = {"library": "xpyramid", "version": __version__}
 
 @dataclass(frozen=True)
 class Image:
-    """What to write: the levels, their plan, and the path of the group in the store."""
+    """What to write.
+
+    Attributes
+    ----------
+    levels : tuple of xarray.DataArray
+    plan : Plan
+    group : str or None
+        Path in the store; None is the name of the array.
+    attrs : mapping
+        Of the Dataset that the array comes from; kept on every level's group.
+    """
 
     levels: tuple[xr.DataArray, ...]
     plan: Plan
     group: str | None = None
+    attrs: Mapping[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,8 +56,9 @@ class _Job:
     plan: Plan
     name: str
     attributes: dict[str, Any]
+    dataset_attributes: dict[str, Any]
     announcement: dict[str, Any]
-    zarr_format: int
+    zarr_format: Literal[2, 3]
 
 
 def write(
@@ -72,7 +84,7 @@ def write(
             targets.append(array)
     if not compute:
         stored = da.store(sources, targets, lock=False, compute=False, return_stored=False)
-        return dask.delayed(_announce)(jobs, after=stored)
+        return delayed(_announce)(jobs, after=stored)
     da.store(sources, targets, lock=False)
     return _announce(jobs)
 
@@ -106,6 +118,7 @@ def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -
         plan=image.plan,
         name=name,
         attributes=json_attributes(base.attrs),
+        dataset_attributes=json_attributes(image.attrs),
         announcement=spoken.attributes(described),
         zarr_format=spoken.zarr_format,
     )
@@ -113,11 +126,8 @@ def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -
 
 def _create(job: _Job) -> list[zarr.Array[Any]]:
     """Create the groups, coordinates and empty arrays of an image."""
-    parts = job.place.path.split("/")
-    for depth in range(len(parts) + 1):
-        zarr.open_group(
-            job.place.store, path="/".join(parts[:depth]), mode="a", zarr_format=job.zarr_format
-        )
+    for place in [*job.place.parents(), job.place]:
+        zarr.open_group(place.store, path=place.path, mode="a", zarr_format=job.zarr_format)
     return [_create_level(job, k) for k in range(len(job.levels))]
 
 
@@ -129,7 +139,8 @@ def _create_level(job: _Job, k: int) -> zarr.Array[Any]:
     with warnings.catch_warnings():
         # Zarr v3 has no final word on strings and datetimes; coordinates are for xarray's eyes.
         warnings.simplefilter("ignore", UnstableSpecificationWarning)
-        with_viewer_names(level.coords.to_dataset(), names).to_zarr(
+        coordinates = level.coords.to_dataset().assign_attrs(job.dataset_attributes)
+        with_viewer_names(coordinates, names).to_zarr(
             place.store,
             group=place.path,
             mode="w-",
@@ -173,7 +184,9 @@ def with_viewer_names(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Datas
 def _aligned(level: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:
     """Return the data in blocks of whole stored chunks, so that one task writes each."""
     data = as_dask(level, chunks)
-    return data.rechunk(tuple(align(cs, c) for cs, c in zip(data.chunks, chunks, strict=True)))
+    blocks = tuple(align(cs, c) for cs, c in zip(data.chunks, chunks, strict=True))
+    aligned: da.Array = data.rechunk(blocks)
+    return aligned
 
 
 def _announce(jobs: Sequence[_Job], after: object = None) -> None:  # noqa: ARG001
@@ -181,6 +194,25 @@ def _announce(jobs: Sequence[_Job], after: object = None) -> None:  # noqa: ARG0
     for job in jobs:
         group = zarr.open_group(job.place.store, path=job.place.path, mode="r+")
         group.attrs.update(job.announcement)
+        for k in range(len(job.levels)):
+            _consolidate(job.place / str(k))
+        _consolidate(job.place)
+        for above in job.place.parents():
+            # Whoever consolidated a group above would not see the new image in it.
+            node = above.node()
+            if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
+                _consolidate(above)
+
+
+def _consolidate(place: Place) -> None:
+    """Copy the metadata of all children into a group: one read opens them, and xarray looks for it.
+
+    What changes a shape or an attribute later has to do this again.
+    """
+    with warnings.catch_warnings():
+        for category in (ZarrUserWarning, UnstableSpecificationWarning):
+            warnings.simplefilter("ignore", category)  # not in the v3 specification yet
+        zarr.consolidate_metadata(place.store, path=place.path)
 
 
 def json_attributes(attrs: Mapping[Any, Any]) -> dict[str, Any]:
@@ -206,6 +238,7 @@ def _json(value: Any, where: str) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _json(item, f"{where}.{key}") for key, item in value.items()}
     raise AttributeValueError(
-        f"attribute {where!r} is {value!r}, which JSON cannot hold; accepted: text, finite numbers, "
-        f"booleans, None, lists and mappings of those; change it or drop it: del array.attrs[{where!r}]"
+        f"attribute {where!r} is {value!r}, which JSON cannot hold; accepted: text, finite "
+        "numbers, booleans, None, lists and mappings of those; change it, or drop it with "
+        f"del array.attrs[{where!r}]"
     )

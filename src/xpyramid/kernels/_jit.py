@@ -11,9 +11,8 @@ Kernel = Callable[..., Any]
 
 
 def jit(function: Kernel) -> Kernel:
-    """Compile without the GIL, with NumPy's division, cached on disk where a disk can be written."""
-    options = {"nogil": True, "error_model": "numpy"}
+    """Compile without the GIL, with NumPy's division, cached on disk where one can be written."""
     try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
     except RuntimeError:  # no place for a cache: a read-only installation without a home
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, error_model="numpy")(function)

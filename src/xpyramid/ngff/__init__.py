@@ -1,12 +1,13 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
-from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe
+from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
 from xpyramid.ngff.versions import VERSIONS, Version, parse, version_of
 
 __all__ = [
     "VERSIONS",
     "Axis",
     "Dataset",
+    "Irregular",
     "Multiscale",
     "Version",
     "describe",

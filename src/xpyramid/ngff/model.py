@@ -115,8 +115,8 @@ def _check_axes(axes: tuple[AxisSpec, ...], irregular: Irregular) -> None:
         raise AxisError(f"irregular={irregular!r}; accepted: 'error', 'approximate'")
     if other := [axis.dim for axis in axes if axis.type == "other"]:
         raise AxisError(
-            f"OME-NGFF has no axis for {other} beside the others of {dims}; accepted: t, c, z, y, x, "
-            "each at most once; select along the dimension, or rename it"
+            f"OME-NGFF has no axis for {other} beside the others of {dims}; accepted: t, c, z, y, "
+            "x, each at most once; select along the dimension, or rename it"
         )
     if not 2 <= types.count("space") <= 3:
         found = [axis.dim for axis in axes if axis.type == "space"]

@@ -1,4 +1,6 @@
-"""OME-NGFF 0.4, on Zarr v2: https://ngff.openmicroscopy.org/0.4/
+"""OME-NGFF 0.4, on Zarr v2.
+
+https://ngff.openmicroscopy.org/0.4/:
 
 "Metadata about an image can be found under the "multiscales" key in the group-level metadata."
 """

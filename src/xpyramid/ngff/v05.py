@@ -1,4 +1,6 @@
-"""OME-NGFF 0.5, on Zarr v3: https://ngff.openmicroscopy.org/0.5/
+"""OME-NGFF 0.5, on Zarr v3.
+
+https://ngff.openmicroscopy.org/0.5/:
 
 "OME-Zarr Metadata is stored in the various zarr.json files ... under the namespaced key "ome"."
 """

@@ -13,7 +13,7 @@ from xpyramid.ngff.model import Axis, Dataset, Multiscale
 
 @dataclass(frozen=True)
 class Version:
-    """An OME-NGFF version: its module (imported at first use) and the Zarr format it is stored in."""
+    """An OME-NGFF version: its module, imported at first use, and its Zarr format."""
 
     module: str
     zarr_format: Literal[2, 3]
@@ -70,13 +70,10 @@ def parse(attrs: Mapping[str, Any]) -> Multiscale:
 def _dataset(dataset: Any, ndim: int) -> Dataset:
     transforms = {t.type: t for t in dataset.coordinateTransformations}
     scale = tuple(getattr(transforms["scale"], "scale", ()))
-    shift = (
-        tuple(transforms["translation"].translation)
-        if "translation" in transforms
-        else (0.0,) * ndim
-    )
+    moved = transforms.get("translation")
+    shift = (0.0,) * ndim if moved is None else tuple(moved.translation)
     if len(scale) != ndim or len(shift) != ndim:
         raise NotAPyramidError(
-            f"dataset {dataset.path!r}: scale {scale} and translation {shift} do not fit {ndim} axes"
+            f"dataset {dataset.path!r}: scale {scale}, translation {shift}, and {ndim} axes"
         )
     return Dataset(dataset.path, scale, shift)
