@@ -25,8 +25,8 @@ def divide_narrow(total: NDArray, count: NDArray, out: NDArray) -> None:  # type
 def divide_limbs(limbs: NDArray, width: int, count: NDArray, out: NDArray) -> None:  # type: ignore[type-arg]
     """Fill ``out`` with sums over counts, the sums being given in limbs of ``width`` bits.
 
-    ``limbs[i, k]`` is the ``k``-th highest int64 limb of sum ``i``, not normalised: the sum is
-    ``sum_k limbs[i, k] << width * (last - k)``. Schoolbook long division; with
+    ``limbs[k, i]`` is the ``k``-th highest int64 limb of sum ``i``, not normalised: the sum is
+    ``sum_k limbs[k, i] << width * (last - k)``. Schoolbook long division; with
     ``count << width <= 2**62`` no intermediate value overflows. A count of 0 is left alone.
     """
     for i in range(out.size):
@@ -34,8 +34,8 @@ def divide_limbs(limbs: NDArray, width: int, count: NDArray, out: NDArray) -> No
         if n:
             quotient = np.int64(0)
             remainder = np.int64(0)
-            for k in range(limbs.shape[1]):
-                part = (remainder << width) + limbs[i, k]
+            for k in range(limbs.shape[0]):
+                part = (remainder << width) + limbs[k, i]
                 digit = part // n
                 remainder = part - digit * n
                 quotient = (quotient << width) + digit

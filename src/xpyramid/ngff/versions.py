@@ -56,7 +56,7 @@ def parse(attrs: Mapping[str, Any]) -> Multiscale:
         raise NotAPyramidError(f"OME-NGFF version {version!r}; accepted: {', '.join(VERSIONS)}")
     try:
         found = importlib.import_module(VERSIONS[version].module).parse(attrs)
-    except ValueError as error:  # pydantic's ValidationError is one
+    except (ValueError, TypeError, LookupError) as error:  # the models trip over some of it
         raise NotAPyramidError(f"the OME-NGFF {version} metadata are not valid: {error}") from error
     return Multiscale(
         axes=tuple(Axis(a.name, a.type, a.unit) for a in found.axes),

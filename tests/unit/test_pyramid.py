@@ -1,0 +1,156 @@
+import dataclasses
+import pickle
+import subprocess
+import sys
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+
+import xpyramid
+from xpyramid import errors
+
+
+def small() -> xpyramid.Pyramid:
+    array = xpyramid.example_field((20, 30, 40), chunks=16, dtype="uint16")
+    return array.assign_attrs(stain="DAPI").pyramid.build(levels=3)
+
+
+def test_the_public_surface_is_small() -> None:
+    assert xpyramid.__all__ == [
+        "Pyramid",
+        "Pyramids",
+        "__version__",
+        "errors",
+        "example_field",
+        "open_pyramid",
+    ]
+    public = [name for name in dir(xpyramid.Pyramid) if not name.startswith("_")]
+    assert public == [
+        "dims", "factors", "method", "name", "nbytes", "table", "to_datatree", "to_ome_zarr",
+    ]  # fmt: skip
+
+
+def test_levels_are_plain_lazy_arrays() -> None:
+    p = small()
+    assert len(p) == len(p.levels) == 3
+    assert [level.shape for level in p] == [(20, 30, 40), (10, 15, 20), (5, 8, 10)]
+    for level in p:
+        assert type(level) is xr.DataArray
+        assert level.name == "field"
+        assert level.attrs == {"stain": "DAPI"}
+        assert level.chunks is not None
+    assert p[-1] is p.levels[2]
+    assert p[1].chunks == ((10,), (15,), (16, 4))
+    assert p.dims == ("z", "y", "x")
+    assert p.factors[2] == {"z": 4, "y": 4, "x": 4}
+    assert (p.method, p.name) == ("mean", "field")
+    assert p.nbytes == p.plan.nbytes == sum(level.nbytes for level in p)
+
+
+def test_the_base_is_the_array_itself() -> None:
+    array = xr.DataArray(np.arange(12.0).reshape(3, 4), dims=("y", "x"))
+    assert array.pyramid.build(levels=2)[0] is array
+
+
+def test_building_computes_nothing() -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("something was computed")
+
+    with dask.config.set(scheduler=refuse):
+        p = small()
+        repr(p), p._repr_html_(), p.to_datatree()
+        with pytest.raises(AssertionError, match="computed"):
+            p[1].compute()
+
+
+def test_a_pyramid_is_frozen_and_pickles() -> None:
+    p = small()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        p.plan = None  # type: ignore[misc,assignment]
+    q = pickle.loads(pickle.dumps(p))
+    xr.testing.assert_identical(p[2].compute(), q[2].compute())
+
+
+def test_repr() -> None:
+    assert repr(small()).splitlines() == [
+        "<xpyramid.Pyramid 'field' (z: 20, y: 30, x: 40) uint16: "
+        "3 levels of mean over z, y, x, 54.8 kB>",
+        "level  shape         chunks        size   scale (z, y, x)",
+        "0      20 × 30 × 40  16 × 16 × 16  48 kB  1 × 1 × 1 micrometer",
+        "1      10 × 15 × 20  10 × 15 × 16  6 kB   2 × 2 × 2 micrometer",
+        "2      5 × 8 × 10    5 × 8 × 10    800 B  4 × 4 × 4 micrometer",
+    ]
+    html = small()._repr_html_()
+    assert html.count("<tr>") == 4
+    assert "&lt;xpyramid.Pyramid &#x27;field&#x27;" in html
+
+
+def test_repr_of_one_level_and_of_mixed_units() -> None:
+    array = xr.DataArray(np.zeros((4, 4), "u1"), dims=("y", "x"))
+    assert repr(array.pyramid.build()).splitlines()[0] == (
+        "<xpyramid.Pyramid (y: 4, x: 4) uint8: 1 level, 16 B>"
+    )
+    array = array.assign_coords(x=xr.DataArray(np.arange(4), dims="x", attrs={"units": "nm"}))
+    assert array.pyramid.build().table()[0][-1] == "1 × 1 nanometer"
+
+
+def test_datatree() -> None:
+    p = small()
+    tree = p.to_datatree()
+    assert list(tree.children) == ["0", "1", "2"]
+    xr.testing.assert_identical(tree["2/field"], p[2])
+    unnamed = xr.DataArray(np.zeros((4, 4)), dims=("y", "x")).pyramid.build(levels=2)
+    assert unnamed.to_datatree()["1/data"].shape == (2, 2)
+
+
+def test_dataset() -> None:
+    ds = xr.Dataset(
+        {
+            "a": (("y", "x"), np.ones((8, 8), "u1")),
+            "b": (("t", "y", "x"), np.ones((2, 8, 8), "f4")),
+            "offset": (("x",), np.zeros(8)),
+            "version": ((), 3),
+        },
+        attrs={"title": "two fields"},
+    )
+    ps = ds.pyramid.build(levels=2)
+    assert list(ps) == ["a", "b"]
+    assert ps["b"][1].shape == (2, 4, 4)
+    assert list(ds.pyramid.build(levels=2, dims="x")) == ["a", "b", "offset"]
+    assert ps.to_datatree()["b/1/b"].shape == (2, 4, 4)
+    assert "two" not in repr(ps)
+    assert repr(ps).startswith("<xpyramid.Pyramids: a, b>")
+    with pytest.raises(errors.PlanError, match=r"no variable has all of the dimensions \('w',\)"):
+        ds.pyramid.build(dims="w")
+
+
+def test_import_and_planning_do_not_load_numba() -> None:
+    code = (
+        "import sys, xpyramid; repr(xpyramid.example_field((300, 300)).pyramid.build()); "
+        "print('numba' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("method", ["median of means", "Mean", 3])
+def test_unknown_methods(method: object) -> None:
+    array = xr.DataArray(np.zeros((4, 4)), dims=("y", "x"))
+    with pytest.raises(errors.PlanError, match="accepted: mean"):
+        array.pyramid.build(levels=2, method=method)
+
+
+@pytest.mark.parametrize("dtype", ["U3", "O", "V4"])
+def test_dtypes_without_a_mean(dtype: str) -> None:
+    array = xr.DataArray(np.zeros((4, 4), dtype), dims=("y", "x"))
+    with pytest.raises(errors.DtypeError, match=r"mean of dtype .*; accepted: bool, integers"):
+        array.pyramid.build(levels=2)
+
+
+@pytest.mark.parametrize("ignore", [-1, 256, 0.5])
+def test_ignore_must_be_a_value_of_the_dtype(ignore: float) -> None:
+    array = xr.DataArray(np.zeros((4, 4), "u1"), dims=("y", "x"))
+    with pytest.raises(errors.DtypeError, match=r"is no value of dtype uint8 \(0 to 255\)"):
+        array.pyramid.build(levels=2, ignore=ignore)
