@@ -3,9 +3,9 @@ import pytest
 from xpyramid import units
 
 # https://ngff.openmicroscopy.org/0.5/#axes-md
-SPACE = """angstrom attometer centimeter decimeter exameter femtometer foot gigameter hectometer
-inch kilometer megameter meter micrometer mile millimeter nanometer parsec petameter picometer terameter
-yard yoctometer yottameter zeptometer zettameter""".split()
+SPACE = """angstrom attometer centimeter decimeter exameter femtometer foot gigameter
+hectometer inch kilometer megameter meter micrometer mile millimeter nanometer parsec petameter
+picometer terameter yard yoctometer yottameter zeptometer zettameter""".split()
 TIME = """attosecond centisecond day decisecond exasecond femtosecond gigasecond hectosecond hour
 kilosecond megasecond microsecond millisecond minute nanosecond petasecond picosecond second
 terasecond yoctosecond yottasecond zeptosecond zettasecond""".split()
