@@ -3,9 +3,18 @@
 from xpyramid import accessor as _accessor  # registers .pyramid
 from xpyramid import errors
 from xpyramid._version import __version__
+from xpyramid.downsample import downsample
 from xpyramid.example import example_field
 from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid
 
-__all__ = ["Pyramid", "Pyramids", "__version__", "errors", "example_field", "open_pyramid"]
+__all__ = [
+    "Pyramid",
+    "Pyramids",
+    "__version__",
+    "downsample",
+    "errors",
+    "example_field",
+    "open_pyramid",
+]
 
 del _accessor

@@ -11,6 +11,7 @@ from xpyramid.build import build, build_dataset
 from xpyramid.chunks import Chunks
 from xpyramid.plan import Boundary, Factor
 from xpyramid.pyramid import Pyramid, Pyramids, Store
+from xpyramid.reducers import Method
 
 
 @xr.register_dataarray_accessor("pyramid")
@@ -25,11 +26,12 @@ class ArrayAccessor:
         levels: int | None = None,
         *,
         factor: Factor | None = None,
-        method: str | None = None,
+        method: Method | None = None,
         dims: str | Sequence[str] | None = None,
         boundary: Boundary = "pad",
         skipna: bool | None = None,
         ignore: float | None = None,
+        min_valid: float | None = None,
         chunks: Chunks | None = None,
     ) -> Pyramid:
         """Build the pyramid of this array, lazily: no data are read.
@@ -46,9 +48,11 @@ class ArrayAccessor:
             dimensions, and where their spacings differ, only along the finest ones until samples
             are about as deep as wide. A dimension that is down to one sample is left at that,
             unless a list says otherwise.
-        method : str, optional
-            Default: "mean", which is exact for integers (rounded half to even), and accumulated in
-            float64 for floats; bool is a majority vote where a tie is False.
+        method : str or callable, optional
+            "mean", "mode", "median", "min", "max", "sum", "nearest", or a reduction of one's own: a
+            NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
+            called with the samples of one window. Default: "mode" for labels (bool, CF flags,
+            ``image-label`` attributes), else "mean".
         dims : str or sequence of str, optional
             Dimensions to coarsen. Default: those that ``factor`` names, or the space dimensions.
         boundary : {"pad", "trim", "exact"}
@@ -58,7 +62,9 @@ class ArrayAccessor:
             Whether NaN samples do not count. Default: they do not; a window with none left is NaN.
         ignore : number, optional
             A background value that does not count; a window with nothing else is that value (NaN
-            for floats).
+            for floats). Default: ``_FillValue`` or ``missing_value`` of the attributes.
+        min_valid : float, optional
+            The least fraction of samples that count, from 0 to 1, for a cell to be valid.
         chunks : int, {dim: int} or sequence of int, optional
             Shape of the stored chunks. Default: the chunks that the array has on disk or in dask if
             they suit viewers, else 512 x 512 or 64 x 64 x 64 in space and 1 elsewhere.
@@ -87,7 +93,7 @@ class ArrayAccessor:
         """
         return build(
             self._array, levels, factor=factor, method=method, dims=dims, boundary=boundary,
-            skipna=skipna, ignore=ignore, chunks=chunks,
+            skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
         )  # fmt: skip
 
     def to_ome_zarr(
@@ -116,11 +122,12 @@ class DatasetAccessor:
         levels: int | None = None,
         *,
         factor: Factor | None = None,
-        method: str | None = None,
+        method: Method | None = None,
         dims: str | Sequence[str] | None = None,
         boundary: Boundary = "pad",
         skipna: bool | None = None,
         ignore: float | None = None,
+        min_valid: float | None = None,
         chunks: Chunks | None = None,
     ) -> Pyramids:
         """Build the pyramid of every variable that has the dimensions to coarsen.
@@ -142,7 +149,7 @@ class DatasetAccessor:
         """
         return build_dataset(
             self._dataset, dims, levels=levels, factor=factor, method=method, boundary=boundary,
-            skipna=skipna, ignore=ignore, chunks=chunks,
+            skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
         )  # fmt: skip
 
     def to_ome_zarr(

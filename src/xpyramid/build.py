@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 
 from xpyramid import axes as axes_module
@@ -15,10 +16,13 @@ from xpyramid.coarsen import as_dask, coarsen
 from xpyramid.errors import PlanError
 from xpyramid.plan import Boundary, Factor, Plan, make_plan
 from xpyramid.pyramid import Pyramid, Pyramids
-from xpyramid.reducers import Reducer, make_reducer
+from xpyramid.reducers import Method, Reducer, make_reducer, method_name
 
 if TYPE_CHECKING:
     import dask.array as da
+
+#: Attributes of label images: CF conventions, section 3.5, and OME-NGFF.
+LABEL_ATTRS = {"flag_values", "flag_meanings", "flag_masks", "image-label"}
 
 
 def build(
@@ -26,11 +30,12 @@ def build(
     levels: int | None = None,
     *,
     factor: Factor | None = None,
-    method: str | None = None,
+    method: Method | None = None,
     dims: str | Sequence[str] | None = None,
     boundary: Boundary = "pad",
     skipna: bool | None = None,
     ignore: float | None = None,
+    min_valid: float | None = None,
     chunks: Chunks | None = None,
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`."""
@@ -39,13 +44,19 @@ def build(
     stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
     if chunks is not None:
         stored = parse_chunks(chunks, [axis.dim for axis in axes], array.shape, stored)
+    if method is None:
+        method = "mode" if _is_labels(array) else "mean"
     plan = make_plan(
         axes, array.shape, array.dtype, stored,
-        levels=levels, factor=factor, dims=dims, boundary=boundary, method=method or "mean",
+        levels=levels, factor=factor, dims=dims, boundary=boundary, method=method_name(method),
     )  # fmt: skip
     coordinates.check_coarsenable(array, plan.coarsened)
     largest = math.prod(plan.levels[-1].factors)
-    reducer = make_reducer(plan.method, array.dtype, largest, skipna=skipna, ignore=ignore)
+    if ignore is None and isinstance(method, str) and not plan.sampled:
+        ignore = _ignored(array)
+    reducer = make_reducer(
+        method, array.dtype, largest, skipna=skipna, ignore=ignore, min_valid=min_valid
+    )
     base = as_dask(array, stored)
     coarser = [_level(array, base, plan, k, reducer) for k in range(1, len(plan.levels))]
     return Pyramid(levels=(array, *coarser), plan=plan)
@@ -84,6 +95,26 @@ def _wanted_dims(dataset: xr.Dataset, dims: str | Sequence[str] | None) -> tuple
     return max(candidates, key=len, default=())
 
 
+def _is_labels(array: xr.DataArray) -> bool:
+    """Whether the values are labels: booleans, CF flags, or an OME label image."""
+    return array.dtype.kind == "b" or not LABEL_ATTRS.isdisjoint(array.attrs)
+
+
+def _ignored(array: xr.DataArray) -> float | None:
+    """Return the value that the attributes say is missing data, where a sample can have it.
+
+    Attributes have one when xarray opened the file with ``mask_and_scale=False``; else missing data
+    are NaN already. NaN itself is the business of ``skipna``.
+    """
+    for name in ("_FillValue", "missing_value"):
+        value = np.asarray(array.attrs.get(name, np.nan))
+        if array.dtype.kind not in "iuf" or value.ndim or value.dtype.kind not in "iuf":
+            continue
+        if np.isfinite(value) and value == value.astype(array.dtype):
+            return value.item()  # type: ignore[no-any-return]
+    return None
+
+
 def _existing_chunks(array: xr.DataArray) -> tuple[int, ...] | None:
     """Return the chunk shape that the array has on disk, or else in dask.
 
@@ -115,7 +146,7 @@ def _level(
     for axis, f, n in zip(plan.axes, level.factors, level.shape, strict=True):
         if f > 1 and axis.dim in array.coords:
             old = array.coords[axis.dim]
-            new = coordinates.coarsen_dimension(old.values, axis, f, n)
+            new = coordinates.coarsen_dimension(old.values, axis, f, n, plan.sampled)
             coords[axis.dim] = xr.DataArray(new, dims=axis.dim, attrs=old.attrs)
     for name, coordinate in as_data.items():
         coords[name] = _coarsen_coordinate(coordinate, plan, k)
@@ -131,7 +162,9 @@ def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.Data
     data = coarsen(
         as_dask(numbers, tuple(plan.levels[0].chunks[i] for i in at)),
         [tuple(step[i] for i in at) for step in plan.steps[:k]],
-        make_reducer("mean", numbers.dtype, math.prod(level.factors)),
+        make_reducer(
+            "nearest" if plan.sampled else "mean", numbers.dtype, math.prod(level.factors)
+        ),
         tuple(level.shape[i] for i in at),
         tuple(level.chunks[i] for i in at),
     )

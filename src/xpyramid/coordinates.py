@@ -43,7 +43,9 @@ def check_coarsenable(array: xr.DataArray, dims: Sequence[str]) -> None:
             )
 
 
-def coarsen_dimension(values: Array, axis: AxisSpec, factor: int, length: int) -> Array:
+def coarsen_dimension(
+    values: Array, axis: AxisSpec, factor: int, length: int, sampled: bool = False
+) -> Array:
     """Return the coordinate of a level along a coarsened dimension.
 
     Parameters
@@ -56,6 +58,8 @@ def coarsen_dimension(values: Array, axis: AxisSpec, factor: int, length: int) -
         Cumulative factor.
     length : int
         Of the level.
+    sampled : bool
+        Whether cells stand for the first sample of their windows.
 
     Returns
     -------
@@ -63,6 +67,8 @@ def coarsen_dimension(values: Array, axis: AxisSpec, factor: int, length: int) -
         Regular coordinates stay on their straight line, also at a partial last window. Irregular
         ones are averaged over what each window holds, as xarray does.
     """
+    if sampled:
+        return values[: length * factor : factor]
     kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
     if axis.uneven is None:
         centres: Array = (factor - 1) / 2 + factor * np.arange(length)

@@ -55,6 +55,7 @@ class Plan:
     axes : tuple of AxisSpec
         One per dimension, in the order of the array.
     dtype : numpy.dtype
+        Of the base.
     method : str
     boundary : {"pad", "trim", "exact"}
     steps : tuple of tuple of int
@@ -91,13 +92,26 @@ class Plan:
         factors = self.levels[level].factors
         return tuple(axis.spacing * f for axis, f in zip(self.axes, factors, strict=True))
 
+    @property
+    def sampled(self) -> bool:
+        """Whether a cell stands for the first sample of its window, not for all of it."""
+        return self.method == "nearest"
+
     def translation(self, level: int) -> tuple[float, ...]:
-        """Coordinate of a level's first sample: the centre of its window's samples of level 0."""
+        """Coordinate of a level's first cell: the centre of its window's samples of level 0.
+
+        For ``nearest``, whose cells are the first sample of each window, that sample's coordinate.
+        """
         factors = self.levels[level].factors
         return tuple(
-            axis.origin + axis.spacing * (f - 1) / 2
+            axis.origin + axis.spacing * centre(f, self.sampled)
             for axis, f in zip(self.axes, factors, strict=True)
         )
+
+
+def centre(factor: int, sampled: bool) -> float:
+    """Return where a cell is, in samples from the first of its window."""
+    return 0.0 if sampled else (factor - 1) / 2
 
 
 def make_plan(

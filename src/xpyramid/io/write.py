@@ -20,7 +20,7 @@ from xpyramid import ngff
 from xpyramid._version import __version__
 from xpyramid.chunks import align
 from xpyramid.coarsen import as_dask
-from xpyramid.errors import AttributeValueError, AxisError, PlanError
+from xpyramid.errors import AttributeValueError, AxisError, DtypeError, PlanError
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
 from xpyramid.plan import Plan
 
@@ -96,6 +96,12 @@ def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -
     base = image.levels[0]
     group = check_name(image.group or (None if base.name is None else str(base.name)))
     name = check_name(group.split("/")[-1] if base.name is None else str(base.name))
+    if odd := {str(level.dtype) for level in image.levels[1:] if level.dtype != base.dtype}:
+        raise DtypeError(
+            f"method={image.plan.method!r} turns dtype {base.dtype} into {', '.join(odd)}, and the "
+            "levels of an OME-Zarr image have one dtype; call "
+            f".astype({next(iter(odd))!r}) before .pyramid"
+        )
     if name in base.coords or name in base.dims:
         raise AxisError(
             f"{name!r} is the name of the array and of a coordinate; rename one of them"

@@ -1,6 +1,8 @@
 """Compiled loops: arrays in, ``out`` filled, nothing else known.
 
-The modules are imported at first use, so that ``import xpyramid`` does not load numba.
+Kernels work on C-contiguous arrays ``(b, z, y, x)`` and reduce windows of ``fz * fy * fx`` samples;
+the last window along a dimension may hold fewer. Buffers come from the caller, who thereby chooses
+their dtype. The modules are imported at first use: ``import xpyramid`` does not load numba.
 """
 
 from __future__ import annotations
@@ -10,8 +12,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xpyramid.kernels import extremes as extremes
+    from xpyramid.kernels import labels as labels
     from xpyramid.kernels import means as means
     from xpyramid.kernels import sums as sums
+    from xpyramid.kernels import user as user
 
 
 def __getattr__(name: str) -> ModuleType:

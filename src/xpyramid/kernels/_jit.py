@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 
 Kernel = Callable[..., Any]
+Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def jit(function: Kernel) -> Kernel:
@@ -16,3 +18,8 @@ def jit(function: Kernel) -> Kernel:
         return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
     except RuntimeError:  # no place for a cache: a read-only installation without a home
         return numba.njit(nogil=True, error_model="numpy")(function)
+
+
+def inline(function: Kernel) -> Kernel:
+    """Compile as a part of the kernels that call it: a call costs as much as a row."""
+    return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)

@@ -3,26 +3,71 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xpyramid.kernels._jit import jit
+from xpyramid.kernels._jit import Array, inline, jit
+from xpyramid.kernels.sums import add_rows, fold
 
 
-@jit
-def divide_narrow(total: NDArray, count: NDArray, out: NDArray) -> None:  # type: ignore[type-arg]
-    """Fill ``out`` with ``total / count`` for 1-D sums below 2**52 in magnitude.
+@inline
+def divide(total: Array, count: Array, rounded: bool, out: Array) -> None:
+    """Fill ``out`` with ``total / count``, 1-D; one count for all, or one each. 0 is left alone.
 
-    Up to there ``rint`` of the float64 quotient is exact: a quotient that is no tie is at least
-    ``1 / (2 * count)`` away from one, further than its rounding error. A count of 0 is left alone.
+    The counts' dtype, float32 or float64 with a mantissa of m bits, is that of the division. For
+    integers of a magnitude below ``2**(m - 1)`` the rounded quotient is exact: one that is no tie
+    is at least ``1 / (2 * count)`` away from a tie, which is more than its rounding error.
     """
-    for i in range(out.size):
-        n = count[i if count.size > 1 else 0]
-        if n:
-            out[i] = np.rint(total[i] / n)
+    ratio = count.dtype.type
+    if count.size == 1:
+        divisor = count[0]
+        for i in range(out.size if divisor else 0):
+            quotient = ratio(total[i]) / divisor
+            out[i] = np.rint(quotient) if rounded else quotient
+    else:
+        for i in range(out.size):
+            if count[i]:
+                quotient = ratio(total[i]) / count[i]
+                out[i] = np.rint(quotient) if rounded else quotient
 
 
 @jit
-def divide_limbs(limbs: NDArray, width: int, count: NDArray, out: NDArray) -> None:  # type: ignore[type-arg]
+def divide_narrow(total: Array, count: Array, rounded: bool, out: Array) -> None:
+    """See `divide`."""
+    divide(total, count, rounded, out)
+
+
+@jit
+def window_mean(
+    src: Array,
+    fz: int,
+    fy: int,
+    fx: int,
+    row: Array,
+    total: Array,
+    count: Array,
+    rounded: bool,
+    out: Array,
+) -> None:
+    """Fill ``out`` with means: `window_sum` and `divide` row by row, while the row is in cache.
+
+    ``row`` and ``total`` are buffers of one row of ``src`` and of ``out``, ``count`` of one number.
+    """
+    whole = row.size // fx
+    for b in range(out.shape[0]):
+        for z in range(out.shape[1]):
+            z1 = min((z + 1) * fz, src.shape[1])
+            for y in range(out.shape[2]):
+                y1 = min((y + 1) * fy, src.shape[2])
+                add_rows(src, b, z * fz, z1, y * fy, y1, row)
+                fold(row, fx, total)
+                rows = (z1 - z * fz) * (y1 - y * fy)
+                count[0] = rows * fx
+                divide(total[:whole], count, rounded, out[b, z, y, :whole])
+                count[0] = rows * (row.size - whole * fx)
+                divide(total[whole:], count, rounded, out[b, z, y, whole:])
+
+
+@jit
+def divide_limbs(limbs: Array, width: int, count: Array, out: Array) -> None:
     """Fill ``out`` with sums over counts, the sums being given in limbs of ``width`` bits.
 
     ``limbs[k, i]`` is the ``k``-th highest int64 limb of sum ``i``, not normalised: the sum is

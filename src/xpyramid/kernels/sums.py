@@ -1,50 +1,105 @@
-"""Sums over windows."""
+"""Sums over windows.
+
+Whole rows are added first, so that the inner loop has unit stride and carries nothing from one
+sample to the next; then neighbours within the row. For floats this order is part of the result: it
+follows the dimensions, so no chunking and no memory order can change a bit.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
-from xpyramid.kernels._jit import jit
+from xpyramid.kernels._jit import Array, inline, jit
 
 
-@jit
-def fold(row: NDArray, factor: int, out: NDArray) -> None:  # type: ignore[type-arg]
+@inline
+def add_rows(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array) -> None:
+    """Fill ``row`` with the sum of the rows of a window."""
+    wide = row.dtype.type
+    if z1 - z0 == 2 and y1 - y0 == 2:  # the usual windows: each row is read once, none written back
+        for x in range(row.size):
+            row[x] = (wide(src[b, z0, y0, x]) + wide(src[b, z0, y0 + 1, x])) + (
+                wide(src[b, z0 + 1, y0, x]) + wide(src[b, z0 + 1, y0 + 1, x])
+            )
+    elif z1 - z0 == 1 and y1 - y0 == 2:
+        for x in range(row.size):
+            row[x] = wide(src[b, z0, y0, x]) + wide(src[b, z0, y0 + 1, x])
+    else:
+        row[:] = 0
+        for z in range(z0, z1):
+            for y in range(y0, y1):
+                for x in range(row.size):
+                    row[x] += wide(src[b, z, y, x])
+
+
+@inline
+def fold(row: Array, factor: int, out: Array) -> None:
     """Fill ``out`` with the sums of ``factor`` neighbours of ``row``; the last may have fewer."""
+    wide = out.dtype.type
     whole = row.size // factor
     if factor == 1:
-        out[:] = row
+        for i in range(whole):
+            out[i] = row[i]
     elif factor == 2:  # the compiler vectorises a constant stride
         for i in range(whole):
-            out[i] = row[2 * i] + row[2 * i + 1]
+            out[i] = wide(row[2 * i]) + wide(row[2 * i + 1])
     else:
         for i in range(whole):
-            total = row[i * factor]
+            total = wide(row[i * factor])
             for j in range(i * factor + 1, (i + 1) * factor):
-                total += row[j]
+                total += wide(row[j])
             out[i] = total
-    if factor > 1 and whole < out.size:
-        total = row[whole * factor]
+    if whole < out.size:
+        total = wide(row[whole * factor])
         for j in range(whole * factor + 1, row.size):
-            total += row[j]
+            total += wide(row[j])
         out[whole] = total
 
 
 @jit
-def window_sum(src: NDArray, fz: int, fy: int, fx: int, out: NDArray) -> None:  # type: ignore[type-arg]
-    """Fill ``out[b, z, y, x]`` with sums over windows of ``fz * fy * fx`` samples of ``src``.
+def window_sum(src: Array, fz: int, fy: int, fx: int, row: Array, out: Array) -> None:
+    """Fill ``out`` with the sums over windows; ``row`` is a buffer of one row of ``src``."""
+    for b in range(out.shape[0]):
+        for z in range(out.shape[1]):
+            z1 = min((z + 1) * fz, src.shape[1])
+            for y in range(out.shape[2]):
+                y1 = min((y + 1) * fy, src.shape[2])
+                add_rows(src, b, z * fz, z1, y * fy, y1, row)
+                fold(row, fx, out[b, z, y])
 
-    Whole rows are added first, so that the inner loop has unit stride and no carried dependency;
-    then neighbours within the row. For floats this order is part of the result: it follows the
-    dimensions, so no chunking or memory order can change a bit.
+
+@jit
+def window_sum_valid(
+    src: Array,
+    fz: int,
+    fy: int,
+    fx: int,
+    skipna: bool,
+    skip: bool,
+    ignored: Any,
+    row: Array,
+    seen: Array,
+    out: Array,
+    count: Array,
+) -> None:
+    """Fill ``out`` and ``count`` with the sums and numbers of the samples that count.
+
+    NaN does not if ``skipna``, nor does ``ignored`` if ``skip``.
     """
-    row = np.empty(src.shape[3], out.dtype)
+    wide = row.dtype.type
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
             for y in range(out.shape[2]):
                 row[:] = 0
+                seen[:] = 0
                 for i in range(z * fz, min((z + 1) * fz, src.shape[1])):
                     for j in range(y * fy, min((y + 1) * fy, src.shape[2])):
-                        for k in range(src.shape[3]):
-                            row[k] += src[b, i, j, k]
+                        for x in range(row.size):
+                            value = src[b, i, j, x]
+                            valid = (value == value or not skipna) and not (  # noqa: PLR0124
+                                skip and value == ignored
+                            )
+                            row[x] += wide(value) if valid else wide(0)
+                            seen[x] += valid
                 fold(row, fx, out[b, z, y])
+                fold(seen, fx, count[b, z, y])

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from xpyramid.axes import AxisSpec
 from xpyramid.errors import AxisError
-from xpyramid.plan import Plan
+from xpyramid.plan import Plan, centre
 
 Irregular = Literal["error", "approximate"]
 
@@ -78,7 +78,7 @@ def describe(
         for axis, sign, f in zip(axes, signs, level.factors, strict=True):
             scale.append(abs(axis.spacing) * f)
             # + 0.0 turns -0.0 into 0.0
-            translation.append(sign * (axis.origin + axis.spacing * (f - 1) / 2) + 0.0)
+            translation.append(sign * (axis.origin + axis.spacing * centre(f, plan.sampled)) + 0.0)
         datasets.append(Dataset(path, tuple(scale), tuple(translation)))
     metadata: dict[str, Any] = {
         "method": plan.method,

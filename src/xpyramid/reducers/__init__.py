@@ -2,73 +2,124 @@
 
 from __future__ import annotations
 
+import importlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+import pkgutil
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from xpyramid.errors import PlanError
-from xpyramid.reducers.mean import mean
-from xpyramid.reducers.record import Array, Reducer, Window
+from xpyramid.errors import DtypeError, PlanError
+from xpyramid.reducers import adapt, whole
+from xpyramid.reducers.record import Array, Reducer, Request, State, Window
+from xpyramid.reducers.registry import METHODS
 
-__all__ = ["METHODS", "Reducer", "make_reducer", "reduce_block"]
+__all__ = [
+    "METHODS",
+    "Method",
+    "Reducer",
+    "make_reducer",
+    "method_name",
+    "reduce_block",
+    "reduce_levels",
+]
 
-#: By name, what makes the record for (dtype, samples in the largest window, skipna, ignore).
-METHODS: Mapping[str, Callable[[np.dtype[Any], int, bool | None, float | None], Reducer]] = {
-    "mean": mean
-}
+Method = str | Callable[..., Any]
+
+# A method makes itself known when its module is imported: a new one is a new file here, no more.
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")
+
+
+def method_name(method: Method) -> str:
+    """Return the name under which a method is recorded."""
+    if isinstance(method, str):
+        return method
+    return str(getattr(method, "__name__", type(method).__name__))
 
 
 def make_reducer(
-    method: str,
+    method: Method,
     dtype: np.dtype[Any],
     samples: int,
     *,
     skipna: bool | None = None,
     ignore: float | None = None,
+    min_valid: float | None = None,
 ) -> Reducer:
     """Return the record of a method.
 
     Parameters
     ----------
-    method : str
-        A key of `METHODS`.
+    method : str or callable
+        A key of `METHODS`, or a reduction of one's own; see :func:`xpyramid.reducers.whole.user`.
     dtype : numpy.dtype
         Of the array to reduce.
     samples : int
         Number of samples of level 0 in the largest window; decides how wide sums must be.
-    skipna, ignore
+    skipna, ignore, min_valid
         As in :meth:`xpyramid.accessor.ArrayAccessor.build`.
 
     Raises
     ------
     PlanError
-        For an unknown method.
+        For an unknown method, or options that do not apply to it.
     DtypeError
         For a dtype that the method cannot reduce.
     """
-    if method not in METHODS:
-        raise PlanError(f"method={method!r}; accepted: {', '.join(METHODS)}")
-    return METHODS[method](np.dtype(dtype), samples, skipna, ignore)
+    request = Request(np.dtype(dtype), samples, skipna, ignore)
+    if request.dtype.kind not in "biufcmM" or request.dtype.itemsize > 16:
+        raise DtypeError(
+            f"{method_name(method)} of dtype {dtype}; accepted: bool, integers, floats, complex, "
+            "datetime64, timedelta64"
+        )
+    if callable(method):
+        reducer = whole.user(method, request)
+    elif method in METHODS:
+        make = METHODS[method]
+        adapter = {"m": adapt.ticks, "M": adapt.ticks, "c": adapt.pairs}.get(request.dtype.kind)
+        direct = adapter is None or method == "nearest"
+        reducer = make(request) if direct or adapter is None else adapter(make, request)
+    else:
+        raise PlanError(f"method={method!r}; accepted: {', '.join(METHODS)}, or a callable")
+    return reducer if min_valid is None else adapt.with_min_valid(reducer, request, min_valid)
 
 
-def reduce_block(block: Array, steps: Sequence[tuple[int, ...]], reducer: Reducer) -> Array:
-    """Reduce a block of level 0 to level ``len(steps)``.
+def reduce_levels(block: Array, steps: Sequence[tuple[int, ...]], reducer: Reducer) -> list[Array]:
+    """Reduce a block of level 0 to each of the levels 1 to ``len(steps)``, in one go.
 
     Parameters
     ----------
     block : ndarray
         Samples; starts at a window's edge. Never modified.
     steps : sequence of tuple of int
-        Factors of each step; at least one step.
+        Factors of each step.
     reducer : Reducer
 
     Returns
     -------
-    ndarray
+    list of ndarray
         ``ceil(n / F)`` cells along each dimension, in the dtype (and byte order) of the reducer.
     """
+    if len(steps) == 1 and reducer.direct is not None:
+        values = reducer.direct(block, steps[0])
+        if values is not None:
+            return [values]
+    levels: list[Array] = []
+    state: State = ()
+    factors = (1,) * block.ndim
+    for step in steps:
+        state = reducer.combine(state, step) if levels else reducer.chunk(block, step)
+        factors = tuple(a * b for a, b in zip(factors, step, strict=True))
+        levels.append(reducer.finalise(state, Window(block.shape, factors)))
+    return levels
+
+
+def reduce_block(block: Array, steps: Sequence[tuple[int, ...]], reducer: Reducer) -> Array:
+    """Reduce a block of level 0 to level ``len(steps)``; see `reduce_levels`."""
+    if len(steps) == 1:
+        return reduce_levels(block, steps, reducer)[0]
     state = reducer.chunk(block, steps[0])
     for step in steps[1:]:
         state = reducer.combine(state, step)

@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.reducers.record import Array, Factors, Reducer, State, Window
-from xpyramid.reducers.windows import add, sum_windows
+from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.reducers.registry import register
+from xpyramid.reducers.windows import add, native, single_pass, sum_valid_windows, sum_windows
 
 
-def mean(dtype: np.dtype[Any], samples: int, skipna: bool | None, ignore: float | None) -> Reducer:
+@register("mean")
+def mean(request: Request) -> Reducer:
     """Return the record of the mean.
 
     Integers are exact, rounded half to even; bool is a majority vote in which a tie is False.
     Floats are summed in float64. With ``skipna`` (floats) or ``ignore``, the state also holds the
     number of samples that count, and a cell with none is NaN (floats) or ``ignore`` (integers).
     """
-    if dtype.kind == "f" and dtype.itemsize <= 8:
-        floats = _Floats(dtype, skipna is None or skipna, ignore)
-        return Reducer("mean", dtype, floats.chunk, add, floats.finalise)
-    if dtype.kind not in "biu":
-        raise DtypeError(
-            f"mean of dtype {dtype}; accepted: bool, integers, float16, float32, float64"
-        )
-    low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
-    if ignore is not None and not (low <= ignore <= high and ignore == int(ignore)):
-        raise DtypeError(f"ignore={ignore!r} is no value of dtype {dtype} ({low} to {high})")
-    integers = _Integers(dtype, (samples - 1).bit_length(), ignore)
-    return Reducer("mean", dtype, integers.chunk, add, integers.finalise)
+    dtype = request.dtype
+    if dtype.kind not in "biuf":
+        raise DtypeError(f"mean of dtype {dtype}; accepted: bool, integers, floats")
+    request.check_ignore()
+    kind = _Floats(request) if dtype.kind == "f" else _Integers(request)
+    direct = None if dtype.kind == "b" or request.skips else kind.direct
+    return Reducer("mean", dtype, kind.chunk, add, kind.finalise, direct)
+
+
+def _growth(samples: int) -> int:
+    """Return how many bits wider than a sample the sum of so many is."""
+    return max(0, samples - 1).bit_length()
+
+
+def _one_pass(block: Array, factors: Factors, row: type, count: type, out: Array) -> bool:
+    """Fill ``out`` with means straight from samples, if a single pass of the kernel can do it."""
+    only = single_pass(block.shape, factors)
+    if only is None:
+        return False
+    shape, step, reduced = only
+    kernels.means.window_mean(
+        native(block).reshape(shape), *step, np.empty(shape[3], row), np.empty(reduced[3], row),
+        np.empty(1, count), out.dtype.kind in "iu", out.reshape(reduced),
+    )  # fmt: skip
+    return True
 
 
 @dataclass(frozen=True)
@@ -40,48 +55,54 @@ class _Integers:
 
     A state is ``(limbs,)`` or ``(limbs, count)``. The sum of a cell is
     ``sum_k limbs[k, cell] << width * (last - k)``; while sums stay below 2**52 there is one limb.
-
-    Attributes
-    ----------
-    dtype : numpy.dtype
-    growth : int
-        Bits that summing the largest window adds.
-    ignore : int or None
-        A value that does not count.
     """
 
-    dtype: np.dtype[Any]
-    growth: int
-    ignore: float | None
+    request: Request
 
     def __post_init__(self) -> None:
-        if self.growth > 46:
-            raise PlanError(f"windows of 2**{self.growth} samples; accepted: up to 2**46")
+        if self.width < 16:
+            raise PlanError(f"windows of {self.request.samples} samples; accepted: up to 2**46")
 
     @property
     def bits(self) -> int:
         """Width of a sample."""
-        return 1 if self.dtype.kind == "b" else 8 * self.dtype.itemsize
+        return 1 if self.request.dtype.kind == "b" else 8 * self.request.dtype.itemsize
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of the sum of the largest window."""
+        return self.bits + _growth(self.request.samples)
 
     @property
     def narrow(self) -> bool:
         """Whether float64 division gives the exact result."""
-        return self.bits + self.growth <= 52
+        return self.sum_bits <= 52
 
     @property
     def width(self) -> int:
         """Bits of a sample that a limb sums: the sums, times a count, stay below 2**62."""
-        return 62 - self.growth
+        return 62 - _growth(self.request.samples)
+
+    def direct(self, block: Array, factors: Factors) -> Array | None:
+        bits = self.bits + _growth(math.prod(factors))
+        out = np.empty(Window(block.shape, factors).cells, block.dtype.newbyteorder("="))
+        done = bits <= 52 and _one_pass(block, factors, _accumulator(bits), _ratio(bits), out)
+        return out.astype(block.dtype, copy=False) if done else None
 
     def chunk(self, block: Array, factors: Factors) -> State:
+        accumulator = _accumulator(self.sum_bits)
+        if self.narrow and self.request.skips:
+            total, count = sum_valid_windows(block, factors, accumulator, self.request)
+            return (total[None], count)
+        if self.narrow:
+            row = _accumulator(self.bits + _growth(math.prod(factors)))
+            return (sum_windows(block, factors, accumulator, row)[None],)
         counts: State = ()
-        if self.ignore is not None:
-            valid = block != block.dtype.type(self.ignore)
+        block = native(block)
+        if self.request.skips:
+            valid = block != self.request.ignored()
             block = np.where(valid, block, block.dtype.type(0))
             counts = (sum_windows(valid, factors, np.int64),)
-        if self.narrow:
-            accumulator = np.int32 if self.bits + self.growth <= 31 else np.int64
-            return (sum_windows(block, factors, accumulator)[None], *counts)
         number = -(-self.bits // self.width)
         limbs = [block >> (self.width * k) for k in reversed(range(number))]
         low = 2 ** min(self.width, self.bits - 1) - 1
@@ -90,26 +111,39 @@ class _Integers:
         return (np.stack(sums), *counts)
 
     def finalise(self, state: State, window: Window) -> Array:
-        limbs = state[0]
-        if self.dtype.kind == "b":
-            count = window.counts() if self.ignore is None else state[1]
-            return np.asarray(2 * limbs[0].astype(np.int64) > count)
-        out = np.full(window.cells, self.ignore or 0, self.dtype.newbyteorder("="))
-        if self.ignore is not None:
+        dtype, limbs = self.request.dtype, state[0]
+        if dtype.kind == "b":
+            count = state[1] if self.request.skips else window.counts()
+            majority = 2 * limbs[0].astype(np.int64) > count
+            return np.where(count > 0, majority, bool(self.request.ignore))
+        out = np.full(window.cells, self.request.ignored(), dtype.newbyteorder("="))
+        if self.request.skips:
             self._divide(limbs, state[1], out)
         else:
-            for region, n in window.regions():
+            for region, shape in window.regions():
                 part = np.empty(out[region].shape, out.dtype)
-                self._divide(limbs[(slice(None), *region)], np.array([n]), part)
+                self._divide(limbs[(slice(None), *region)], np.array([math.prod(shape)]), part)
                 out[region] = part
-        return out.astype(self.dtype, copy=False)
+        return out.astype(dtype, copy=False)
 
     def _divide(self, limbs: Array, count: Array, out: Array) -> None:
         flat = np.ascontiguousarray(limbs).reshape(len(limbs), -1)
+        count = count.reshape(-1)
         if self.narrow:
-            kernels.means.divide_narrow(flat[0], count.reshape(-1), out.reshape(-1))
+            ratios: Array = count.astype(_ratio(self.sum_bits))
+            kernels.means.divide_narrow(flat[0], ratios, True, out.reshape(-1))
         else:
-            kernels.means.divide_limbs(flat, self.width, count.reshape(-1), out.reshape(-1))
+            kernels.means.divide_limbs(flat, self.width, count, out.reshape(-1))
+
+
+def _accumulator(bits: int) -> type:
+    """Return the narrowest signed integer for sums of so many bits: narrow ones vectorise best."""
+    return np.int16 if bits <= 15 else np.int32 if bits <= 31 else np.int64
+
+
+def _ratio(bits: int) -> type:
+    """Return the float whose quotients round right; see `kernels.means.divide`."""
+    return np.float32 if bits <= 23 else np.float64
 
 
 #: float64 samples are summed twice, as they are and scaled down by this, so that neither the
@@ -125,38 +159,46 @@ class _Floats:
     number that do.
     """
 
-    dtype: np.dtype[Any]
-    skipna: bool
-    ignore: float | None
+    request: Request
 
     @property
     def counted(self) -> bool:
         """Whether the state holds counts."""
-        return self.skipna or self.ignore is not None
+        return self.request.skips_na or self.request.skips
 
     @property
     def scaled(self) -> bool:
         """Whether the state holds scaled sums."""
-        return self.dtype.itemsize == 8
+        return self.request.dtype.itemsize == 8
+
+    def direct(self, block: Array, factors: Factors) -> Array | None:
+        dtype = self.request.dtype
+        cells = Window(block.shape, factors).cells
+        out = np.empty(cells, np.float32 if dtype.itemsize == 4 else np.float64)
+        if not _one_pass(_at_least_float32(block), factors, np.float64, np.float64, out):
+            return None
+        # NaN may have to be skipped, and float64 sums may have overflowed.
+        suspicious = not np.isfinite(out).all() if self.scaled else np.isnan(out).any()
+        return None if suspicious else out.astype(dtype, copy=False)
 
     def chunk(self, block: Array, factors: Factors) -> State:
-        # numba knows no float16 on CPUs; float32 holds every float16
-        values = block.astype(np.float32) if self.dtype.itemsize == 2 else block
-        total = sum_windows(values, factors, np.float64)
+        values = _at_least_float32(block)
         counts: State = ()
+        total = sum_windows(values, factors, np.float64)
         # Where no sum is NaN no sample was, which is so in most blocks.
-        if self.ignore is not None or (self.skipna and np.isnan(total).any()):
-            valid = ~np.isnan(values) if self.skipna else np.ones(values.shape, bool)
-            if self.ignore is not None:
-                valid &= values != values.dtype.type(self.ignore)
-            values = np.where(valid, values, values.dtype.type(0))
-            total = sum_windows(values, factors, np.float64)
-            counts = (sum_windows(valid, factors, np.int64),)
-        elif self.skipna:
+        if self.request.skips or (self.request.skips_na and np.isnan(total).any()):
+            total, count = sum_valid_windows(values, factors, np.float64, self.request)
+            counts = (count,)
+        elif self.counted:
             counts = (Window(block.shape, factors).counts(),)
-        if self.scaled:
-            return (total, sum_windows(values * _SCALE, factors, np.float64), *counts)
-        return (total, *counts)
+        if not self.scaled:
+            return (total, *counts)
+        small, double = native(values) * _SCALE, np.dtype(np.float64)
+        if self.counted:
+            scaled_ignore = None if self.request.ignore is None else self.request.ignore * _SCALE
+            scaled = Request(double, self.request.samples, self.request.skipna, scaled_ignore)
+            return (total, sum_valid_windows(small, factors, double, scaled)[0], *counts)
+        return (total, sum_windows(small, factors, double), *counts)
 
     def finalise(self, state: State, window: Window) -> Array:
         count = state[-1] if self.counted else window.counts()
@@ -167,4 +209,9 @@ class _Floats:
                 limit = np.finfo(np.float64).max * _SCALE
                 large = np.clip(state[1] / count, -limit, limit) / _SCALE
                 mean = np.where(overflowed, large, mean)
-            return np.asarray(mean.astype(self.dtype))
+            return np.asarray(mean.astype(self.request.dtype))
+
+
+def _at_least_float32(block: Array) -> Array:
+    """Return samples as kernels know them: numba has no float16, float32 holds every one."""
+    return block.astype(np.float32) if block.dtype.itemsize == 2 else block

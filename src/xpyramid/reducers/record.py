@@ -4,9 +4,8 @@
     state  = reducer.combine(state, step)      # state of level k   -> state of level k + 1
     values = reducer.finalise(state, window)   # state of level k   -> values of level k
 
-A state is a tuple of arrays whose last axes are the cells of the level. What is carried is exact
-(or float64 sums, added in an order that the dimensions fix), and rounding happens in ``finalise``
-alone, so every level is the reduction of level 0.
+What a state carries is exact (or float64 sums, added in an order that the dimensions fix), and
+rounding happens in ``finalise`` alone, so every level is the reduction of level 0.
 """
 
 from __future__ import annotations
@@ -19,9 +18,59 @@ from typing import Any
 
 import numpy as np
 
+from xpyramid.errors import DtypeError
+
 Array = np.ndarray[Any, np.dtype[Any]]
 State = tuple[Array, ...]
 Factors = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a method.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the samples.
+    samples : int
+        Number of samples of level 0 in the largest window.
+    skipna : bool or None
+        Whether NaN and NaT do not count; None is yes.
+    ignore : number or None
+        A value that does not count.
+    """
+
+    dtype: np.dtype[Any]
+    samples: int
+    skipna: bool | None = None
+    ignore: float | None = None
+
+    @property
+    def skips_na(self) -> bool:
+        """Whether NaN samples do not count."""
+        return self.skipna is None or bool(self.skipna)
+
+    @property
+    def skips(self) -> bool:
+        """Whether a value is ignored."""
+        return self.ignore is not None
+
+    def ignored(self, dtype: np.dtype[Any] | None = None) -> Any:
+        """Return the ignored value as a scalar of the samples' (or another) dtype; 0 for none."""
+        kind = np.dtype(np.uint8) if self.dtype.kind == "b" else dtype or self.dtype
+        return kind.newbyteorder("=").type(0 if self.ignore is None else self.ignore)
+
+    def check_ignore(self) -> None:
+        """Refuse an ignored value that no integer sample can have."""
+        if self.ignore is None or self.dtype.kind not in "biu":
+            return
+        kind = self.dtype.kind
+        low, high = (0, 1) if kind == "b" else (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
+        if not (low <= self.ignore <= high and self.ignore == int(self.ignore)):
+            raise DtypeError(
+                f"ignore={self.ignore!r} is no value of dtype {self.dtype} ({low} to {high})"
+            )
 
 
 @dataclass(frozen=True)
@@ -44,8 +93,8 @@ class Window:
         """Shape of the block at the coarse level."""
         return tuple(-(-n // f) for n, f in zip(self.samples, self.factors, strict=True))
 
-    def regions(self) -> Iterator[tuple[tuple[slice, ...], int]]:
-        """Yield regions of cells that all have the same number of samples, and that number.
+    def regions(self) -> Iterator[tuple[tuple[slice, ...], Factors]]:
+        """Yield regions of cells whose windows all have the same shape, and that shape.
 
         The whole windows come as one region; those cut off at an end come by side, edge and corner.
         """
@@ -55,13 +104,13 @@ class Window:
             side = [(slice(0, whole), f)] if whole else []
             sides.append([*side, (slice(whole, whole + 1), rest)] if rest else side)
         for parts in product(*sides):
-            yield tuple(part for part, _ in parts), math.prod(n for _, n in parts)
+            yield tuple(part for part, _ in parts), tuple(n for _, n in parts)
 
     def counts(self) -> Array:
         """Return the number of samples of each cell, as int64."""
         out = np.empty(self.cells, np.int64)
-        for region, n in self.regions():
-            out[region] = n
+        for region, shape in self.regions():
+            out[region] = math.prod(shape)
         return out
 
 
@@ -76,6 +125,9 @@ class Reducer:
         Of the result.
     chunk, combine, finalise : callable
         See the module's docstring.
+    direct : callable or None
+        From samples to the values of level 1 in one go; the same bits, faster. May return None
+        where it does not apply.
     """
 
     name: str
@@ -83,3 +135,4 @@ class Reducer:
     chunk: Callable[[Array, Factors], State]
     combine: Callable[[State, Factors], State]
     finalise: Callable[[State, Window], Array]
+    direct: Callable[[Array, Factors], Array | None] | None = None

@@ -3,19 +3,61 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from xpyramid import kernels
-from xpyramid.reducers.record import Array, Factors, State
+from xpyramid.reducers.record import Array, Factors, Request, State
+
+Shape4 = tuple[int, int, int, int]
+Step3 = tuple[int, int, int]
 
 
-def sum_windows(values: Array, factors: Factors, dtype: DTypeLike) -> Array:
+def native(values: Array) -> Array:
+    """Return samples as kernels want them: C-contiguous, native byte order, bool as uint8."""
+    if values.dtype.kind == "b":
+        values = values.view(np.uint8)
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+
+
+def cells_of(shape: tuple[int, ...], factors: Factors) -> tuple[int, ...]:
+    """Return the shape after a reduction of the last ``len(factors)`` dimensions."""
+    steps = (1,) * (len(shape) - len(factors)) + factors
+    return tuple(-(-n // f) for n, f in zip(shape, steps, strict=True))
+
+
+def passes(shape: tuple[int, ...], factors: Factors) -> Iterator[tuple[Shape4, Step3, Shape4]]:
+    """Split a reduction of any rank into passes of a batch and three dimensions.
+
+    The last three dimensions are reduced first, then the ones before them, with all that is
+    already done as one long last dimension. Yields source shape, factors and result shape of each.
+    """
+    todo = (1,) * (max(3, len(shape)) - len(factors)) + factors
+    shape = (1,) * (3 - len(shape)) + shape
+    while True:
+        (fz, fy, fx), todo = todo[-3:], todo[:-3]
+        z, y, x = shape[-3:]
+        batch = math.prod(shape[:-3])
+        reduced = (-(-z // fz), -(-y // fy), -(-x // fx))
+        yield (batch, z, y, x), (fz, fy, fx), (batch, *reduced)
+        if all(f == 1 for f in todo):
+            return
+        shape, todo = (1, 1, *shape[:-3], math.prod(reduced)), (1, 1, *todo, 1)
+
+
+def single_pass(shape: tuple[int, ...], factors: Factors) -> tuple[Shape4, Step3, Shape4] | None:
+    """Return the only pass of a reduction, None where there are several."""
+    first, *more = passes(shape, factors)
+    return None if more else first
+
+
+def sum_windows(
+    values: Array, factors: Factors, dtype: DTypeLike, row: DTypeLike | None = None
+) -> Array:
     """Return the sums over windows.
-
-    The kernel takes three dimensions and a batch: the last three are reduced first, then the ones
-    before them, with all that is already done as one long last dimension.
 
     Parameters
     ----------
@@ -25,24 +67,47 @@ def sum_windows(values: Array, factors: Factors, dtype: DTypeLike) -> Array:
         One for each of the last dimensions; dimensions before those are not reduced.
     dtype : dtype
         Of the sums; the caller knows that they fit.
+    row : dtype, optional
+        Wide enough for the first step; default: ``dtype``.
     """
-    if values.dtype.kind == "b":
-        values = values.view(np.uint8)
-    src = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
-    todo = [1] * (max(3, src.ndim) - len(factors)) + list(factors)
-    shape = (1,) * (3 - src.ndim) + src.shape
-    cells = tuple(-(-n // f) for n, f in zip(shape, todo, strict=True))[-values.ndim :]
-    while True:
-        step, todo = todo[-3:], todo[:-3]
-        reduced = tuple(-(-n // f) for n, f in zip(shape[-3:], step, strict=True))
-        batch = math.prod(shape[:-3])
-        out = np.empty((batch, *reduced), dtype)
-        kernels.sums.window_sum(src.reshape(batch, *shape[-3:]), *step, out)
-        if all(f == 1 for f in todo):
-            return out.reshape(cells)
-        src, shape, todo = out, (1, 1, *shape[:-3], math.prod(reduced)), [1, 1, *todo, 1]
+    out = native(values)
+    for shape, step, reduced in passes(values.shape, factors):
+        src, out = out.reshape(shape), np.empty(reduced, dtype)
+        kernels.sums.window_sum(src, *step, np.empty(shape[3], row or dtype), out)
+        row = None
+    return out.reshape(cells_of(values.shape, factors))
+
+
+def sum_valid_windows(
+    values: Array, factors: Factors, dtype: DTypeLike, request: Request
+) -> tuple[Array, Array]:
+    """Return the sums of the samples that count, and how many there are (int64)."""
+    src = native(values)
+    (shape, step, reduced), *more = passes(values.shape, factors)
+    total, count = np.empty(reduced, dtype), np.empty(reduced, np.int64)
+    kernels.sums.window_sum_valid(
+        src.reshape(shape), *step, request.skips_na, request.skips, request.ignored(src.dtype),
+        np.empty(shape[3], dtype), np.empty(shape[3], np.int64), total, count,
+    )  # fmt: skip
+    for shape, step, reduced in more:
+        total = sum_windows(total.reshape(shape), step, dtype).reshape(reduced)
+        count = sum_windows(count.reshape(shape), step, np.int64).reshape(reduced)
+    cells = cells_of(values.shape, factors)
+    return total.reshape(cells), count.reshape(cells)
 
 
 def add(state: State, factors: Factors) -> State:
     """Combine a state of sums: add them up over windows."""
     return tuple(sum_windows(part, factors, part.dtype) for part in state)
+
+
+def extreme_windows(values: Array, factors: Factors, largest: bool, request: Request) -> Array:
+    """Return the smallest or largest samples of windows, in native byte order."""
+    out = native(values)
+    skip: tuple[Any, ...] = (request.skips_na, request.skips, request.ignored(out.dtype))
+    for shape, step, reduced in passes(values.shape, factors):
+        src, out = out.reshape(shape), np.empty(reduced, out.dtype)
+        kernels.extremes.window_extreme(
+            src, *step, largest, *skip, np.empty(shape[3], out.dtype), out
+        )
+    return out.reshape(cells_of(values.shape, factors))

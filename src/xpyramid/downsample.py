@@ -1,0 +1,102 @@
+"""NumPy in, NumPy out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from xpyramid.axes import AxisSpec
+from xpyramid.errors import PlanError
+from xpyramid.plan import Boundary, make_plan
+from xpyramid.reducers import Method, make_reducer, method_name, reduce_levels
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def downsample(
+    array: Array,
+    factor: int | Sequence[int] | Sequence[Sequence[int]],
+    method: Method = "mean",
+    *,
+    num_mips: int = 1,
+    skipna: bool | None = None,
+    ignore: float | None = None,
+    min_valid: float | None = None,
+    boundary: Boundary = "pad",
+) -> list[Array]:
+    """Downsample an array in memory to one or more coarser levels.
+
+    Every level is the reduction of ``array`` itself, rounded once, as in a pyramid.
+
+    Parameters
+    ----------
+    array : ndarray
+        Any rank from 1, any shape, memory order and byte order; bool, integers, floats, complex,
+        datetime64 or timedelta64. Never modified.
+    factor : int, sequence of int, or sequence of sequences of int
+        For every axis; one for each axis; or one sequence for each level.
+    method : str or callable
+        As in :meth:`xpyramid.accessor.ArrayAccessor.build`.
+    num_mips : int
+        Number of levels, where ``factor`` is not a list of levels.
+    skipna, ignore, min_valid, boundary
+        As in :meth:`xpyramid.accessor.ArrayAccessor.build`.
+
+    Returns
+    -------
+    list of ndarray
+        The coarse levels, finest first; ``array`` is not among them.
+
+    Raises
+    ------
+    xpyramid.errors.PlanError
+        For factors, a method or options that make no level.
+    xpyramid.errors.DtypeError
+        For a dtype that the method cannot reduce.
+
+    Examples
+    --------
+    >>> import numpy as np, xpyramid
+    >>> xpyramid.downsample(np.array([0, 0, 0, 0, 0, 0, 90]), 2, num_mips=2)
+    [array([ 0,  0,  0, 90]), array([ 0, 30])]
+    """
+    array = np.asarray(array)
+    dims = tuple(f"axis {i}" for i in range(array.ndim))
+    plan = make_plan(
+        tuple(AxisSpec(dim, dim, "space") for dim in dims),
+        array.shape,
+        array.dtype,
+        (1,) * array.ndim,
+        factor=_steps(factor, dims, num_mips),
+        dims=dims,
+        boundary=boundary,
+        method=method_name(method),
+    )
+    top = plan.levels[-1]
+    samples = int(np.prod(top.factors, dtype=object))
+    reducer = make_reducer(
+        method, array.dtype, samples, skipna=skipna, ignore=ignore, min_valid=min_valid
+    )
+    if boundary == "trim":
+        array = array[tuple(slice(0, n * f) for n, f in zip(top.shape, top.factors, strict=True))]
+    return reduce_levels(array, plan.steps, reducer)
+
+
+def _steps(
+    factor: int | Sequence[Any], dims: tuple[str, ...], num_mips: int
+) -> list[int | dict[str, int]]:
+    """Return the factors of each step as the plan wants them."""
+    if isinstance(num_mips, bool) or not isinstance(num_mips, int) or num_mips < 1:
+        raise PlanError(f"num_mips={num_mips!r}; accepted: an integer of at least 1")
+    if not isinstance(factor, Sequence | np.ndarray):
+        return [factor] * num_mips
+    listed = len(factor) > 0 and isinstance(factor[0], Sequence | np.ndarray)
+    if listed and num_mips not in (1, len(factor)):
+        raise PlanError(f"num_mips={num_mips}, but factor lists {len(factor)} levels: {factor!r}")
+    steps = list(factor) if listed else [factor] * num_mips
+    for step in steps:
+        if not isinstance(step, Sequence | np.ndarray) or len(step) != len(dims):
+            raise PlanError(f"factor={step!r}; accepted: one integer for each of {len(dims)} axes")
+    return [dict(zip(dims, step, strict=True)) for step in steps]

@@ -1,0 +1,47 @@
+"""Minimum and maximum: they nest, so the state is the values themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from xpyramid.errors import DtypeError
+from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.reducers.registry import register
+from xpyramid.reducers.windows import extreme_windows
+
+
+@dataclass(frozen=True)
+class _Extreme:
+    """Cells without a sample that counts hold what does not count: NaN, or the ignored value."""
+
+    largest: bool
+    request: Request
+
+    def chunk(self, block: Array, factors: Factors) -> State:
+        values = block.astype(np.float32) if block.dtype == np.float16 else block
+        return (extreme_windows(values, factors, self.largest, self.request),)
+
+    def combine(self, state: State, factors: Factors) -> State:
+        return (extreme_windows(state[0], factors, self.largest, self.request),)
+
+    def finalise(self, state: State, window: Window) -> Array:  # noqa: ARG002
+        values = state[0]
+        if self.request.skips and values.dtype.kind == "f":
+            values = np.where(values == self.request.ignored(values.dtype), np.nan, values)
+        return values.astype(self.request.dtype)
+
+
+def _extreme(name: str, largest: bool, request: Request) -> Reducer:
+    dtype = request.dtype
+    if dtype.kind not in "biuf":
+        raise DtypeError(f"{name} of dtype {dtype}; accepted: bool, integers, floats, datetimes")
+    request.check_ignore()
+    extreme = _Extreme(largest, request)
+    return Reducer(name, dtype, extreme.chunk, extreme.combine, extreme.finalise)
+
+
+register("min")(partial(_extreme, "min", False))
+register("max")(partial(_extreme, "max", True))

@@ -1,0 +1,88 @@
+"""Mode: the most frequent label, by counts of labels that are carried from level to level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xpyramid import kernels
+from xpyramid.errors import DtypeError
+from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.reducers.registry import register
+from xpyramid.reducers.windows import cells_of, native, passes, single_pass
+
+
+@dataclass(frozen=True)
+class _Mode:
+    """Exact label counts of every cell.
+
+    A state is ``(ends, labels, counts)``: the lists of all cells one after the other. It holds at
+    most one label and one count for each sample of level 0, in noise, and one of each for a cell in
+    the usual case of a window within one object.
+    """
+
+    request: Request
+
+    def direct(self, block: Array, factors: Factors) -> Array | None:
+        only = single_pass(block.shape, factors)
+        if only is None or max(factors) > 2:
+            return None
+        shape, step, reduced = only
+        src = native(block)
+        out = np.empty(reduced, src.dtype)
+        skip = self.request.skips, self.request.ignored(src.dtype)
+        kernels.labels.window_mode_2(src.reshape(shape), *step, *skip, out)
+        return out.reshape(cells_of(block.shape, factors)).astype(block.dtype, copy=False)
+
+    def chunk(self, block: Array, factors: Factors) -> State:
+        (shape, step, reduced), *_ = passes(block.shape, factors)
+        src = native(block)
+        number = np.int32 if self.request.samples < 2**31 else np.int64
+        labels, counts = np.empty(src.size, src.dtype), np.empty(src.size, number)
+        ends = np.empty(reduced, np.int64)
+        skip = self.request.skips, self.request.ignored(src.dtype)
+        kernels.labels.count_labels(src.reshape(shape), *step, *skip, labels, counts, ends)
+        return self._merged((ends, *_used(ends, labels, counts)), block.shape, factors, done=1)
+
+    def combine(self, state: State, factors: Factors) -> State:
+        return self._merged(state, state[0].shape, factors, done=0)
+
+    def _merged(self, state: State, shape: tuple[int, ...], factors: Factors, done: int) -> State:
+        ends, labels, counts = state
+        for before, step, reduced in list(passes(shape, factors))[done:]:
+            src = (ends.reshape(before), labels, counts)
+            labels, counts = np.empty_like(labels), np.empty_like(counts)
+            ends = np.empty(reduced, np.int64)
+            kernels.labels.merge_labels(*src, *step, labels, counts, ends)
+            labels, counts = _used(ends, labels, counts)
+        return (ends.reshape(cells_of(shape, factors)), labels, counts)
+
+    def finalise(self, state: State, window: Window) -> Array:
+        ends, labels, counts = state
+        out = np.full(window.cells, self.request.ignored(labels.dtype), labels.dtype)
+        kernels.labels.most_frequent(ends.reshape(-1), labels, counts, out.reshape(-1))
+        return out.astype(self.request.dtype)
+
+
+def _used(ends: Array, labels: Array, counts: Array) -> tuple[Array, Array]:
+    """Let go of the room that no list needed."""
+    used = int(ends.flat[-1]) if ends.size else 0
+    return labels[:used].copy(), counts[:used].copy()
+
+
+@register("mode")
+def mode(request: Request) -> Reducer:
+    """Return the record of the mode.
+
+    Of the samples of level 0, at every level; the lowest label wins a tie. A cell without a label
+    that counts is ``ignore``.
+    """
+    if request.dtype.kind not in "biu":
+        raise DtypeError(
+            f"mode of dtype {request.dtype}; accepted: bool, integers, datetimes; labels stored as "
+            "floats are integers: .astype('int32')"
+        )
+    request.check_ignore()
+    rule = _Mode(request)
+    return Reducer("mode", request.dtype, rule.chunk, rule.combine, rule.finalise, rule.direct)
