@@ -23,8 +23,19 @@ ZarrFormat = Literal[2, 3]
 #: Encoding of coordinates that is kept: what times are counted from.
 _KEPT_ENCODING = ("units", "calendar")
 
-_COMPRESSORS = {
-    2: numcodecs.Zstd(level=1, checksum=True),
+
+class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
+    """Zstandard with a checksum in each frame, which every decoder checks by itself.
+
+    The metadata need not say so, and tensorstore refuses Zarr v2 metadata that do.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "checksum": False}
+
+
+_COMPRESSORS: dict[int, Any] = {
+    2: _Zstd(level=1, checksum=True),
     3: ZstdCodec(level=1, checksum=True),
 }
 

@@ -93,7 +93,8 @@ class _Integers:
         limbs = state[0]
         if self.dtype.kind == "b":
             count = window.counts() if self.ignore is None else state[1]
-            return np.asarray(2 * limbs[0].astype(np.int64) > count)
+            majority = 2 * limbs[0].astype(np.int64) > count
+            return np.where(count > 0, majority, bool(self.ignore))
         out = np.full(window.cells, self.ignore or 0, self.dtype.newbyteorder("="))
         if self.ignore is not None:
             self._divide(limbs, state[1], out)
@@ -148,7 +149,7 @@ class _Floats:
         if self.ignore is not None or (self.skipna and np.isnan(total).any()):
             valid = ~np.isnan(values) if self.skipna else np.ones(values.shape, bool)
             if self.ignore is not None:
-                valid &= values != values.dtype.type(self.ignore)
+                valid &= block != block.dtype.type(self.ignore)
             values = np.where(valid, values, values.dtype.type(0))
             total = sum_windows(values, factors, np.float64)
             counts = (sum_windows(valid, factors, np.int64),)
@@ -163,8 +164,7 @@ class _Floats:
         with np.errstate(all="ignore"):  # 0 / 0 is the NaN that is wanted
             mean = state[0] / count
             if self.scaled:
-                overflowed = ~np.isfinite(state[0]) & np.isfinite(state[1]) & (count > 0)
-                limit = np.finfo(np.float64).max * _SCALE
-                large = np.clip(state[1] / count, -limit, limit) / _SCALE
-                mean = np.where(overflowed, large, mean)
+                large, limit = state[1] / count, np.finfo(np.float64).max * _SCALE
+                large = np.where(np.isfinite(large), np.clip(large, -limit, limit), large)
+                mean = np.where(np.isfinite(state[0]), mean, large / _SCALE)
             return np.asarray(mean.astype(self.dtype))
