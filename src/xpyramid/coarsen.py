@@ -35,6 +35,10 @@ def coarsen(
     chunks : tuple of int
         Of the result.
     """
+    grid = tuple(regular(n, c) for n, c in zip(shape, chunks, strict=True))
+    if 0 in shape:  # dask leaves the chunks of empty arrays alone
+        empty: da.Array = da.empty(shape, dtype=reducer.dtype, chunks=grid)
+        return empty
     total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
     whole = tuple(slice(0, n * f) for n, f in zip(shape, total, strict=True))
     windows = base[whole]
@@ -52,14 +56,18 @@ def coarsen(
         meta=np.empty((0,) * base.ndim, reducer.dtype),
         name=None,
     )
-    grid = tuple(regular(n, c) for n, c in zip(shape, chunks, strict=True))
     rechunked: da.Array = level.rechunk(grid)
     return rechunked
 
 
 def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:
-    """Return the data of an array as dask array; what is not one yet is wrapped, not read."""
+    """Return the data of an array as dask array; what is not one yet is wrapped, not read.
+
+    It is wrapped in the chunks that it has on disk, so that each is read once; else in ``chunks``.
+    """
     if array.chunks is None:
-        array = array.copy(deep=False).chunk(dict(zip(array.dims, chunks, strict=True)))
+        on_disk = array.encoding.get("preferred_chunks", {})
+        wanted = dict(zip(array.dims, chunks, strict=True))
+        array = array.copy(deep=False).chunk({d: on_disk.get(d, c) for d, c in wanted.items()})
     data: da.Array = array.data
     return data

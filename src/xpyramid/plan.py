@@ -197,10 +197,10 @@ def _chosen_dims(
             raise PlanError(f"dims={chosen}: no dimension {unknown}; the array has {names}")
     elif isinstance(factor, Mapping):
         chosen = tuple(factor)
-    elif isinstance(factor, Sequence) and any(isinstance(f, Mapping) for f in factor):
-        chosen = names
     else:
-        chosen = tuple(axis.dim for axis in axes if axis.type == "space")
+        listed = factor if isinstance(factor, Sequence) else ()
+        named = {dim for f in listed if isinstance(f, Mapping) for dim in f}
+        chosen = tuple(axis.dim for axis in axes if axis.type == "space" or axis.dim in named)
     if not chosen:
         raise PlanError(
             f"no space dimension among {names}; say which to coarsen, as in dims={names[-1:]}"

@@ -147,3 +147,8 @@ def test_parsing_chunks() -> None:
     for chunks in wrong:
         with pytest.raises(PlanError, match="chunks="):
             parse_chunks(chunks, dims, shape, base)
+
+
+def test_an_integer_in_a_mixed_list_is_for_space_and_what_a_mapping_names() -> None:
+    assert plan((4, 8, 50, 60), factor=[2, {"x": 3}]).steps == ((1, 2, 2, 2), (1, 1, 1, 3))
+    assert plan((4, 4, 50, 60), factor=[{"c": 2}, 2]).steps == ((2, 1, 1, 1), (2, 2, 2, 2))

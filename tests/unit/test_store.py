@@ -292,3 +292,62 @@ def test_flat_images_of_others_open_with_coordinates(tmp_path: Path) -> None:
     assert p[0].y.attrs == {"units": "micrometer"}
     assert p.factors[1] == {"y": 2, "x": 2}
     assert p.plan.translation(1) == (0.25, 0.25)
+
+
+def test_coordinates_that_xarray_cannot_store(tmp_path: Path) -> None:
+    array = field(q=("y", np.array([{1}] * 8, dtype=object)))
+    message = "coordinates .* cannot be stored: .*drop the one"
+    with pytest.warns(UserWarning, match="coarser levels are without it"):
+        refused(array, errors.AxisError, message, tmp_path)
+    array = field(q=("y", np.arange(8.0), {"by": object()}))
+    refused(array, errors.AttributeValueError, "attribute 'by'", tmp_path)
+    stacked = field((2, 2, 8, 8), "abyx").stack(c=("a", "b")).transpose("c", "y", "x")
+    refused(stacked, errors.AxisError, message, tmp_path)
+
+
+def test_an_array_name_is_no_path(tmp_path: Path) -> None:
+    refused(field().rename("a/b"), errors.InvalidNameError, "'a/b' has a slash", tmp_path)
+
+
+def test_attributes_are_not_taken_for_an_encoding(tmp_path: Path) -> None:
+    attrs = {"scale_factor": 2, "add_offset": 1, "_FillValue": 7, "units": "days since 2000-01-01"}
+    array = field().assign_attrs(attrs)
+    array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2)
+    back = xpyramid.open_pyramid(tmp_path / "out.zarr/field")[0]
+    xr.testing.assert_identical(back.compute(), array)
+
+
+@pytest.mark.parametrize(("source", "version"), [(2, "0.5"), (3, "0.4")])
+def test_coordinates_change_their_zarr_format(tmp_path: Path, source: int, version: str) -> None:
+    times = pd.date_range("2020-01-01", periods=3, freq="D")
+    array = field((3, 8, 8), "tyx", t=times, x=np.arange(8.0))
+    array.to_dataset().to_zarr(tmp_path / "in.zarr", zarr_format=source, consolidated=False)
+    opened = xr.open_zarr(tmp_path / "in.zarr", consolidated=False).field
+    encoding = dict(opened.x.encoding)
+    opened.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, version=version)
+    back = xpyramid.open_pyramid(tmp_path / "out.zarr/field")[0]
+    xr.testing.assert_identical(back.compute(), opened.compute())
+    assert opened.x.encoding == encoding  # the user's own is left alone
+
+
+def test_empty_chunks_are_stored_where_nothing_says_what_they_hold(tmp_path: Path) -> None:
+    array = field() * np.uint16(0)
+    array.rename("zeros").pyramid.to_ome_zarr(
+        tmp_path / "a.zarr", levels=2, version="0.4", chunks=4
+    )
+    metadata = json.loads((tmp_path / "a.zarr/zeros/0/zeros/.zarray").read_text())
+    assert metadata["fill_value"] is None
+    assert sorted(p.name for p in (tmp_path / "a.zarr/zeros/0/zeros/0").iterdir()) == ["0", "1"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_every_stored_chunk_has_a_checksum(tmp_path: Path, version: str) -> None:
+    field(x=np.arange(8.0)).pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, version=version)
+    level = tmp_path / "out.zarr/field/1"
+    for name in ("field", "x"):
+        chunks = [f for f in (level / name).rglob("*") if f.is_file() and f.name[0] not in "z."]
+        assert chunks
+        for chunk in chunks:
+            frame = chunk.read_bytes()
+            assert frame[:4] == b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
+            assert frame[4] & 0b100  # its Content_Checksum_flag

@@ -76,7 +76,11 @@ def _open_own(place: Place, path: str, image: ngff.Multiscale) -> xr.DataArray:
     """Open a level that we wrote: a Dataset that holds the array and all its coordinates."""
     node, _, name = path.rpartition("/")
     level = place / node
-    dataset = xr.open_zarr(level.store, group=level.path, chunks={}, consolidated=False)
+    raw = xr.open_zarr(
+        level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False
+    )
+    # Coordinates are stored as xarray encodes them; the array itself is stored as it is.
+    dataset = xr.decode_cf(raw.drop_vars(name)).assign({name: raw[name].variable})
     for axis, dim in zip(image.axes, image.metadata.get("dims", ()), strict=False):
         if axis.name != dim:
             rename = dataset.swap_dims if dim in dataset.coords else dataset.rename_dims

@@ -78,7 +78,7 @@ def resolve(store: Store, *, read_only: bool) -> Place:
     return Place(LocalStore(path, read_only=read_only), "")
 
 
-def check_name(name: str | None) -> str:
+def check_name(name: str | None, *, nested: bool = True) -> str:
     """Return the path of an image in a store, checked part by part.
 
     Raises
@@ -89,6 +89,10 @@ def check_name(name: str | None) -> str:
     if name is None:
         raise InvalidNameError(
             "the array has no name; call .rename('field'), or pass group='field'"
+        )
+    if not nested and "/" in name:
+        raise InvalidNameError(
+            f"the array's name {name[:60]!r} has a slash; rename it, and pass group= for its place"
         )
     for part in name.split("/"):
         if part in _RESERVED or part.startswith("__") or set(part) & set("\\\0") or len(part) > 200:

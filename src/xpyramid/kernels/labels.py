@@ -104,7 +104,7 @@ def count_labels(
     counts: Array,
     ends: Array,
 ) -> None:
-    """Fill the lists of all cells from samples; ``labels`` and ``counts`` have room for each one."""
+    """Fill the lists of all cells from samples; the flat arrays have room for each one."""
     end = 0
     for b in range(ends.shape[0]):
         for z in range(ends.shape[1]):
@@ -188,7 +188,7 @@ def merge_labels(
 
 @jit
 def most_frequent(ends: Array, labels: Array, counts: Array, out: Array) -> None:
-    """Fill ``out`` with each list's most frequent label, the lowest on ties; empty ones are left."""
+    """Fill ``out`` with each list's most frequent label, the lowest on ties; skip empty ones."""
     start = 0
     for i in range(ends.size):
         most = 0

@@ -195,7 +195,7 @@ class _Floats:
             return (total, *counts)
         small, double = native(values) * _SCALE, np.dtype(np.float64)
         if self.counted:
-            scaled_ignore = None if self.request.ignore is None else self.request.ignore * _SCALE
+            scaled_ignore = float(self.request.ignored()) * _SCALE if self.request.skips else None
             scaled = Request(double, self.request.samples, self.request.skipna, scaled_ignore)
             return (total, sum_valid_windows(small, factors, double, scaled)[0], *counts)
         return (total, sum_windows(small, factors, double), *counts)
@@ -205,10 +205,9 @@ class _Floats:
         with np.errstate(all="ignore"):  # 0 / 0 is the NaN that is wanted
             mean = state[0] / count
             if self.scaled:
-                overflowed = ~np.isfinite(state[0]) & np.isfinite(state[1]) & (count > 0)
-                limit = np.finfo(np.float64).max * _SCALE
-                large = np.clip(state[1] / count, -limit, limit) / _SCALE
-                mean = np.where(overflowed, large, mean)
+                large, limit = state[1] / count, np.finfo(np.float64).max * _SCALE
+                large = np.where(np.isfinite(large), np.clip(large, -limit, limit), large)
+                mean = np.where(np.isfinite(state[0]), mean, large / _SCALE)
             return np.asarray(mean.astype(self.request.dtype))
 
 

@@ -57,9 +57,10 @@ class Request:
         return self.ignore is not None
 
     def ignored(self, dtype: np.dtype[Any] | None = None) -> Any:
-        """Return the ignored value as a scalar of the samples' (or another) dtype; 0 for none."""
+        """Return the ignored value as the samples have it, in their or a wider dtype; 0 for none."""
+        value = self.dtype.type(0 if self.ignore is None else self.ignore)
         kind = np.dtype(np.uint8) if self.dtype.kind == "b" else dtype or self.dtype
-        return kind.newbyteorder("=").type(0 if self.ignore is None else self.ignore)
+        return kind.type(value)
 
     def check_ignore(self) -> None:
         """Refuse an ignored value that no integer sample can have."""

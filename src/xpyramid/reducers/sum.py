@@ -45,13 +45,12 @@ def total(request: Request) -> Reducer:
     """Return the record of the sum.
 
     The result of integers and bool is int64, or uint64 for unsigned ones, modulo 2**64, as in
-    NumPy; floats keep their dtype. A cell without a sample that counts is NaN, or the ignored value.
+    NumPy; floats keep their dtype. A cell without a sample that counts is NaN, or the ignored
+    value.
     """
     kind = request.dtype.kind
     if kind not in "biuf":
-        raise DtypeError(
-            f"sum of dtype {request.dtype}; accepted: bool, integers, floats, durations"
-        )
+        raise DtypeError(f"sum of dtype {request.dtype}; accepted: bool, numbers, durations")
     request.check_ignore()
     dtype = request.dtype if kind == "f" else np.dtype(np.uint64 if kind == "u" else np.int64)
     rule = _Sum(request, dtype)

@@ -1,0 +1,254 @@
+"""The command line: ``xpyramid``, or ``python -m xpyramid``.
+
+Exit codes: 0; 2 for bad input, which leaves nothing behind; 1 for a build that broke off, or output
+that nobody reads; 130 for Ctrl-C. An error is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from xpyramid import _demo, _sources
+from xpyramid._version import __version__
+from xpyramid.build import build
+from xpyramid.errors import PyramidError
+from xpyramid.ngff import VERSIONS
+from xpyramid.plan import Boundary
+from xpyramid.pyramid import Pyramid, open_pyramid
+from xpyramid.reducers import METHODS
+
+_EXAMPLES = """\
+examples:
+  xpyramid build scan.npy out.zarr --chunks 64
+  xpyramid build photo.png out.zarr
+  xpyramid build em.zarr out.zarr --variable raw --factor z=1,y=2,x=2 --levels 4
+  xpyramid info out.zarr
+"""
+
+
+class _UsageError(PyramidError):
+    """Arguments that the parser refuses."""
+
+
+class _BrokenOffError(PyramidError):
+    """A build that had begun to write when something went wrong."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are exceptions, so that they print as all others do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except SystemExit as stop:  # --help, --version
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except _BrokenOffError as error:
+        return _fail(error, error.exit_code)
+    except BrokenPipeError:  # whoever read our output has enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        return 1
+    except (PyramidError, OSError) as error:
+        return _fail(error, 2)
+    return 0
+
+
+def _fail(message: object, exit_code: int) -> int:
+    """Print an error on one line, whatever it was wrapped into."""
+    print("xpyramid:", " ".join(str(message).split()), file=sys.stderr)
+    return exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="xpyramid",
+        description="Multi-resolution OME-Zarr pyramids whose numbers are exact.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"xpyramid {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_build(commands.add_parser("build", help="make a pyramid", allow_abbrev=False))
+
+    info = commands.add_parser("info", help="list the levels of stored pyramids")
+    info.add_argument("path", metavar="PATH", help="a Zarr store, or an OME-Zarr image in one")
+    info.add_argument(
+        "--group", metavar="PATH", help="an image, or a group of images, in the store"
+    )
+    info.set_defaults(run=_info)
+
+    demo = commands.add_parser("demo", help="make a pyramid of a photograph, and draw its levels")
+    demo.add_argument(
+        "--out",
+        metavar="DIR",
+        help="directory to write to (default: xpyramid-demo, or the first free xpyramid-demo-2, "
+        "-3, ... beside it)",
+    )
+    demo.set_defaults(run=_run_demo)
+    return parser
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``xpyramid build``; those of `ArrayAccessor.build` have its names."""
+    parser.description = "Make a pyramid of SRC, and write it to DST as an OME-Zarr image."
+    add = parser.add_argument
+    add(
+        "source",
+        metavar="SRC",
+        help="a Zarr array, a Zarr or xarray group, a .npy file, a TIFF, or a picture (PNG, JPEG, "
+        "...); a Zarr array that does not name its dimensions, and .npy, are t,c,z,y,x by rank",
+    )
+    add("target", metavar="DST", help="Zarr store to write to; other images in it are left alone")
+    add("--variable", metavar="NAME", help="which variable of a group (default: the only one)")
+    add(
+        "--source-dims",
+        type=_names,
+        metavar="t,y,x",
+        help="what the dimensions of SRC are, where it does not say so",
+    )
+    add("--group", metavar="PATH", help="path of the image in DST (default: the array's name)")
+    add(
+        "--levels",
+        type=int,
+        metavar="N",
+        help="number of levels, the base included (default: until the top fits into one chunk)",
+    )
+    add(
+        "--factor",
+        type=_lengths,
+        metavar="2|z=1,y=2",
+        help="step from level to level (default: 2 in space, less along what is coarse already)",
+    )
+    add("--method", choices=tuple(METHODS), help="how to reduce (default: mean)")
+    add("--dims", type=_names, metavar="y,x", help="what to coarsen (default: space)")
+    add(
+        "--boundary",
+        choices=get_args(Boundary),
+        default="pad",
+        help="reduce a last, partial window over what it holds, drop it, or refuse it "
+        "(default: pad)",
+    )
+    add("--chunks", type=_lengths, metavar="64|z=1,y=512", help="shape of the stored chunks")
+    add(
+        "--version",
+        choices=tuple(VERSIONS),
+        default="0.5",
+        help="OME-NGFF version: 0.5 is Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
+    )
+    parser.set_defaults(run=_build)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Parse ``y,x``."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _lengths(text: str) -> int | dict[str, int]:
+    """Parse ``2`` or ``z=1,y=2,x=2``."""
+    try:
+        if "=" not in text:
+            return int(text)
+        pairs = [part.split("=") for part in text.split(",")]
+        lengths = {name.strip(): int(length) for name, length in pairs}
+    except ValueError:
+        lengths, pairs = {}, []
+    if not lengths or len(lengths) < len(pairs):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; accepted: an integer, or one for each of some dimensions: z=1,y=2,x=2"
+        )
+    return lengths
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    """Run ``xpyramid build``."""
+    group: str | None = arguments.group
+    array = _sources.open_source(
+        arguments.source,
+        variable=arguments.variable,
+        dims=arguments.source_dims,
+        name=group.rpartition("/")[2] if group else None,
+    )
+    pyramid = build(
+        array,
+        arguments.levels,
+        factor=arguments.factor,
+        method=arguments.method,
+        dims=arguments.dims,
+        boundary=arguments.boundary,
+        chunks=arguments.chunks,
+    )
+    print(pyramid, flush=True)
+    target = f"{arguments.target.rstrip('/')}/{group or pyramid.name}"
+    _write(pyramid, target, arguments.target, group=group, version=arguments.version)
+    print(f"written to {target}")
+
+
+def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:
+    """Write a pyramid, and say so if it was broken off halfway."""
+    try:
+        pyramid.to_ome_zarr(*arguments, **options)
+    except PyramidError:  # refused, before anything was touched
+        raise
+    except (Exception, KeyboardInterrupt) as error:
+        if "://" not in where and not Path(where).expanduser().exists():
+            raise
+        interrupted = isinstance(error, KeyboardInterrupt)
+        what = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
+        raise _BrokenOffError(
+            f"{what}; {where} is incomplete, remove it before you try again",
+            130 if interrupted else 1,
+        ) from error
+
+
+def _info(arguments: argparse.Namespace) -> None:
+    """Run ``xpyramid info``."""
+    location, group = arguments.path, arguments.group
+    above = f"{group.strip('/')}/" if group else ""
+    images = [(above + path).strip("/") for path in _sources.find_images(location, group)]
+    # Where none is found, opening says why.
+    for i, path in enumerate(images or [group]):
+        if len(images) > 1:
+            print(f"{'' if i == 0 else chr(10)}{location.rstrip('/')}/{path}")
+        with _sources.reading(location):
+            pyramid = open_pyramid(location, path or None)
+        print(pyramid)
+
+
+def _run_demo(arguments: argparse.Namespace) -> None:
+    """Run ``xpyramid demo``."""
+    directory = _demo.choose_directory(arguments.out)
+    store, picture = directory / "retina.zarr", directory / "levels.png"
+    _write(_demo.retina(), f"{store}/retina", store)
+    pyramid = open_pyramid(store, "retina")
+    print(pyramid, flush=True)
+    _demo.draw(pyramid).save(picture, optimize=True)
+    print(f"\npyramid: {store}/retina\npicture: {picture}")

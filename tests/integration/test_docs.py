@@ -1,0 +1,74 @@
+"""Every example of the documentation runs, and prints what it is shown to print."""
+
+import doctest
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import xpyramid
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(xpyramid.__path__, "xpyramid.")
+    if not module.name.startswith(("xpyramid.kernels", "xpyramid.__main__"))
+)
+FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*?)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
+RUN = {"python", "pycon"}
+SHOWN = {"text", "console", "sh", "json"}
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def blocks(page: Path) -> Iterator[tuple[str, str, int]]:
+    """Yield the language, the text and the first line's number of each fenced block."""
+    text = page.read_text(encoding="utf-8")
+    for fence in FENCE.finditer(text):
+        yield fence[3].strip(), fence[4], text.count("\n", 0, fence.start(4))
+
+
+def run(kind: str, source: str, line: int, page: str, namespace: dict[str, Any]) -> None:
+    if kind == "python":
+        exec(compile("\n" * line + source, page, "exec"), namespace)
+    elif kind == "pycon":  # a session: what it prints is compared
+        test = doctest.DocTestParser().get_doctest(source, namespace, page, page, line)
+        runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+        runner.run(test, clear_globs=False)
+        assert not runner.summarize(verbose=False).failed, (
+            f"{page}, block at line {line}: see above"
+        )
+        namespace |= test.globs
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_blocks_of(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, Any] = {"__name__": page.stem}
+    for kind, source, line in blocks(page):
+        assert kind in RUN | SHOWN, f"{page.name}:{line}: a block of {kind or 'no language'}"
+        run(kind, source, line, page.name, namespace)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_of(page: Path) -> None:
+    """Links within the repository lead somewhere."""
+    prose = FENCE.sub("", page.read_text(encoding="utf-8"))
+    links = [link for link in re.findall(r"\]\(([^)#]+)", prose) if "://" not in link]
+    assert not [link for link in links if not (page.parent / link).exists()]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstrings_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not doctest.testmod(importlib.import_module(name)).failed
+
+
+def test_there_is_something_to_run() -> None:
+    assert sum(kind in RUN for page in PAGES for kind, _, _ in blocks(page)) >= 10
+    assert {"xpyramid.accessor", "xpyramid.pyramid", "xpyramid.chunks"} <= set(MODULES)
