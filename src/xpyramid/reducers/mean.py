@@ -85,6 +85,9 @@ class _Integers:
 
     def direct(self, block: Array, factors: Factors) -> Array | None:
         bits = self.bits + _growth(math.prod(factors))
+        if bits > 52 and block.size:  # what is there may be narrower than the dtype
+            low, high = int(block.min()), int(block.max())
+            bits = max(abs(low), abs(high)).bit_length() + 1 + _growth(math.prod(factors))
         out = np.empty(Window(block.shape, factors).cells, block.dtype.newbyteorder("="))
         done = bits <= 52 and _one_pass(block, factors, _accumulator(bits), _ratio(bits), out)
         return out.astype(block.dtype, copy=False) if done else None
@@ -150,13 +153,16 @@ def _ratio(bits: int) -> type:
 #: largest finite values overflow nor the smallest are lost.
 _SCALE = 2.0**-64
 
+#: Counts of a state in which every sample counts.
+_ALL: Array = np.empty(0, np.int64)
+
 
 @dataclass(frozen=True)
 class _Floats:
     """Sums of floats in float64.
 
     A state is the sums, for float64 also the scaled sums, and where samples may not count, the
-    number that do.
+    number that do; without any cells, that number says that all count, as they do in most blocks.
     """
 
     request: Request
@@ -185,12 +191,11 @@ class _Floats:
         values = _at_least_float32(block)
         counts: State = ()
         total = sum_windows(values, factors, np.float64)
-        # Where no sum is NaN no sample was, which is so in most blocks.
         if self.request.skips or (self.request.skips_na and np.isnan(total).any()):
             total, count = sum_valid_windows(values, factors, np.float64, self.request)
             counts = (count,)
-        elif self.counted:
-            counts = (Window(block.shape, factors).counts(),)
+        elif self.counted:  # where no sum is NaN no sample was
+            counts = (_ALL,)
         if not self.scaled:
             return (total, *counts)
         small, double = native(values) * _SCALE, np.dtype(np.float64)
@@ -201,7 +206,10 @@ class _Floats:
         return (total, sum_windows(small, factors, double), *counts)
 
     def finalise(self, state: State, window: Window) -> Array:
-        count = state[-1] if self.counted else window.counts()
+        every = not self.counted or state[-1].shape == _ALL.shape
+        if every and not (self.scaled and not np.isfinite(state[0]).all()):
+            return self._divide(state[0], window)
+        count = window.counts() if every else state[-1]
         with np.errstate(all="ignore"):  # 0 / 0 is the NaN that is wanted
             mean = state[0] / count
             if self.scaled:
@@ -209,6 +217,14 @@ class _Floats:
                 large = np.where(np.isfinite(large), np.clip(large, -limit, limit), large)
                 mean = np.where(np.isfinite(state[0]), mean, large / _SCALE)
             return np.asarray(mean.astype(self.request.dtype))
+
+    def _divide(self, total: Array, window: Window) -> Array:
+        """Divide by the sizes of the windows."""
+        dtype = self.request.dtype
+        out = np.empty(window.cells, np.float32 if dtype.itemsize == 4 else np.float64)
+        for region, shape in window.regions():
+            np.divide(total[region], math.prod(shape), out=out[region], casting="same_kind")
+        return out.astype(dtype, copy=False)
 
 
 def _at_least_float32(block: Array) -> Array:

@@ -97,8 +97,8 @@ def sum_valid_windows(
 
 
 def add(state: State, factors: Factors) -> State:
-    """Combine a state of sums: add them up over windows."""
-    return tuple(sum_windows(part, factors, part.dtype) for part in state)
+    """Combine a state of sums: add them up over windows. A part of shape (0,) stays."""
+    return tuple(p if p.shape == (0,) else sum_windows(p, factors, p.dtype) for p in state)
 
 
 def extreme_windows(values: Array, factors: Factors, largest: bool, request: Request) -> Array:
