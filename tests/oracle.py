@@ -1,11 +1,11 @@
-"""The mean over windows, slowly and obviously right; shares nothing with the library.
+"""Reductions over windows, slowly and obviously right; shares nothing with the library.
 
 Python integers and fractions are exact, so a cell has exactly one right value; where it is no
 number of the dtype, one rounding to the nearest (ties to even) makes it one.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -60,6 +60,89 @@ def mean(base: Array, factors: tuple[int, ...], boundary: str = "pad", **options
     return out
 
 
+NAT = -(2**63)
+
+#: From the samples that count, at least one and none of them NaN, to the value of a cell.
+REDUCTIONS: dict[str, Callable[[list[Any]], Any]] = {
+    "min": min,
+    "max": max,
+    "median": lambda samples: sorted(samples)[(len(samples) - 1) // 2],
+    "mode": lambda samples: min(set(samples), key=lambda v: (-samples.count(v), v)),
+    "sum": sum,
+}
+
+
+def reduce(
+    base: Array, factors: tuple[int, ...], method: str, boundary: str = "pad", **options: Any
+) -> Array:
+    """Return the reduction of each window by any method; floats are not added up here.
+
+    A window without samples that count is NaN or NaT, or ``ignore`` where the dtype has neither.
+    """
+    if method == "nearest":
+        return nearest(base, factors, boundary)
+    if base.dtype.kind in "mM":
+        return reduce_ticks(base, factors, method, boundary, **options)
+    if method == "mean":
+        return mean(base, factors, boundary, **options)
+    function = REDUCTIONS[method]
+    is_sum, is_float = method == "sum", base.dtype.kind == "f"
+    assert not (is_sum and is_float), "for those there is float_errors"
+    dtype = np.dtype("u8" if base.dtype.kind == "u" else "i8") if is_sum else base.dtype
+    out = np.empty(shape(base.shape, factors, boundary), dtype)
+    for cell, samples in windows(base, factors, boundary, **options):
+        if any(map(math.isnan, samples)):
+            out[cell] = math.nan
+        elif not samples:
+            out[cell] = math.nan if is_float else options["ignore"]
+        else:
+            out[cell] = modulo(function(samples), dtype) if is_sum else function(samples)
+    return out
+
+
+def modulo(value: int, dtype: np.dtype[Any]) -> int:
+    """Return what is left of an integer in 64 bits."""
+    low = int(np.iinfo(dtype).min)
+    return (value - low) % 2**64 + low
+
+
+def nearest(base: Array, factors: tuple[int, ...], boundary: str = "pad") -> Array:
+    """Return the first sample of each window."""
+    out = np.empty(shape(base.shape, factors, boundary), base.dtype)
+    for cell in np.ndindex(out.shape):
+        out[cell] = base[tuple(i * f for i, f in zip(cell, factors, strict=True))]
+    return out
+
+
+def reduce_ticks(
+    base: Array,
+    factors: tuple[int, ...],
+    method: str,
+    boundary: str = "pad",
+    *,
+    skipna: bool = True,
+) -> Array:
+    """Reduce datetimes or durations: integers, of which one is NaT."""
+    numbers = base.astype(base.dtype.newbyteorder("=")).view("i8")
+    out = reduce(numbers, factors, method, boundary, ignore=NAT)
+    if not skipna:
+        out[valid(base, factors, boundary) < 1] = NAT
+    return out.view(base.dtype.newbyteorder("=")).astype(base.dtype)
+
+
+def valid(
+    base: Array, factors: tuple[int, ...], boundary: str = "pad", *, ignore: float | None = None
+) -> Array:
+    """Return the fraction of the samples of each window that count."""
+    if base.dtype.kind in "mM":
+        base, ignore = base.astype(base.dtype.newbyteorder("=")).view("i8"), NAT
+    out = np.empty(shape(base.shape, factors, boundary))
+    there = {cell: len(xs) for cell, xs in windows(base, factors, boundary, skipna=False)}
+    for cell, samples in windows(base, factors, boundary, ignore=ignore):
+        out[cell] = len(samples) / there[cell]
+    return out
+
+
 def mean_of_floats(samples: list[float]) -> Fraction | float:
     """Return the exact mean, or the infinity or NaN that it is."""
     if not samples or any(x != x for x in samples):
@@ -67,6 +150,12 @@ def mean_of_floats(samples: list[float]) -> Fraction | float:
     if infinite := {x for x in samples if math.isinf(x)}:
         return infinite.pop() if len(infinite) == 1 else math.nan
     return sum(map(Fraction, samples), Fraction()) / len(samples)
+
+
+def sum_of_floats(samples: list[float]) -> Fraction | float:
+    """Return the exact sum, or the infinity or NaN that it is."""
+    mean = mean_of_floats(samples)
+    return mean if isinstance(mean, float) else mean * len(samples)
 
 
 def ulp(value: Fraction, dtype: np.dtype[Any]) -> Fraction:
@@ -89,23 +178,39 @@ def rounded(value: Fraction | float, dtype: np.dtype[Any]) -> float:
     return float(round(value / unit) * unit)
 
 
-def float_errors(got: Array, base: Array, factors: tuple[int, ...], **options: Any) -> list[str]:
-    """Return a line for each cell that is further from the exact mean than rounding explains.
+def float_errors(
+    got: Array,
+    base: Array,
+    factors: tuple[int, ...],
+    *,
+    method: str = "mean",
+    **options: Any,
+) -> list[str]:
+    """Return a line for each cell that is further from the exact value than rounding explains.
 
     Half a unit in the last place for the final rounding, a little for rounding twice, and what
     adding ``n`` numbers up in float64, in whatever order, may lose: ``n * 2**-53`` of the mean
-    magnitude. Sums of float16 numbers are exact in float64.
+    magnitude (of the sum: ``n`` times that). Sums of float16 numbers are exact in float64.
     """
     wrong = []
+    largest = Fraction(float(np.finfo(base.dtype).max))
     for cell, samples in windows(base, factors, **options):
-        exact, value = mean_of_floats(samples), float(got[cell])
-        if isinstance(exact, float) or not math.isfinite(value):
+        exact = sum_of_floats(samples) if method == "sum" else mean_of_floats(samples)
+        value: Any = float(got[cell])
+        if isinstance(exact, Fraction):
+            unit = ulp(min(abs(exact), largest), base.dtype)
+            allowed = (Fraction(1, 2) + Fraction(1, 2**20)) * unit
+            if base.dtype.itemsize > 2:
+                lost = sum(abs(Fraction(x)) for x in samples) / 2**53
+                allowed += lost * len(samples) if method == "sum" else lost
+        if isinstance(exact, Fraction) and method == "sum":
+            # Of a sum that is out of range, infinity is the number next to the largest.
+            beyond = largest + ulp(largest, base.dtype)
+            exact = max(-beyond, min(beyond, exact))
+            value = int(math.copysign(1, value)) * beyond if math.isinf(value) else value
+        if isinstance(exact, float) or not (isinstance(value, Fraction) or math.isfinite(value)):
             if not (value == exact or (value != value and exact != exact)):
                 wrong.append(f"{cell}: {value}, not {exact}")
-            continue
-        allowed = (Fraction(1, 2) + Fraction(1, 2**20)) * ulp(exact, base.dtype)
-        if base.dtype.itemsize > 2:
-            allowed += sum(abs(Fraction(x)) for x in samples) / 2**53
-        if abs(Fraction(value) - exact) > allowed:
+        elif abs(Fraction(value) - exact) > allowed:
             wrong.append(f"{cell}: {value!r}, not {float(exact)!r}")
     return wrong

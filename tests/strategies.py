@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -15,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 Array = np.ndarray[Any, np.dtype[Any]]
 Chunks = tuple[tuple[int, ...], ...]
 
-DIMS = ("t", "c", "z", "y", "x")
+DIMS = ("w", "t", "c", "z", "y", "x")
 MOST_SAMPLES = 1500  # the oracle is slow
 
 integers = st.sampled_from(
@@ -25,6 +26,9 @@ integers = st.sampled_from(
 floats = st.sampled_from([np.dtype(order + kind) for kind in ("f2", "f4", "f8") for order in "<>"])
 booleans = st.just(np.dtype(bool))
 dtypes = booleans | integers | floats
+complexes = st.sampled_from([np.dtype(order + kind) for kind in ("c8", "c16") for order in "<>"])
+datetimes = st.sampled_from([np.dtype(name) for name in ("<M8[ns]", ">M8[s]", ">M8[D]")])
+durations = st.sampled_from([np.dtype(name) for name in ("<m8[ns]", ">m8[us]", "<m8[h]")])
 
 
 @st.composite
@@ -59,6 +63,11 @@ def finite_or_extreme(dtype: np.dtype[Any], *, special: bool = True) -> st.Searc
         ends = [info.max, info.min, info.tiny, info.smallest_subnormal, -info.smallest_subnormal]
         marks = [np.nan, np.inf, -np.inf] if special else []
         return st.sampled_from([dtype.type(x) for x in [*ends, *marks, 0.0, -0.0, 1.0]]) | anything
+    if dtype.kind == "c":
+        part = finite_or_extreme(np.dtype(f"f{dtype.itemsize // 2}"), special=special)
+        return st.builds(complex, part, part)
+    if dtype.kind in "mM":  # ticks; the lowest is NaT
+        return finite_or_extreme(np.dtype("i8"))
     low, high = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
     return st.sampled_from([low, low + 1, high - 1, high]) | st.integers(0, 7) | anything
 
@@ -68,7 +77,37 @@ def values(draw: st.DrawFn, shape: tuple[int, ...], dtype: np.dtype[Any], **kind
     """Draw an array in C order of a few different values, each at many places."""
     pool = draw(st.lists(finite_or_extreme(dtype, **kind), min_size=1, max_size=8))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    return np.array(pool, dtype)[rng.integers(len(pool), size=shape)]
+    return _array(pool, dtype)[rng.integers(len(pool), size=shape)]
+
+
+def _array(pool: list[Any], dtype: np.dtype[Any]) -> Array:
+    if dtype.kind in "mM":
+        return np.array(pool, "i8").view(dtype.newbyteorder("=")).astype(dtype)
+    return np.array(pool, dtype)
+
+
+@st.composite
+def labels(draw: st.DrawFn, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Draw a segmentation: objects of a size, from single samples (noise) to all in one."""
+    pool = draw(st.lists(finite_or_extreme(dtype), min_size=1, max_size=30))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    size = draw(st.sampled_from([1, 1, 2, 3, 5, 17]))
+    coarse = rng.integers(len(pool), size=[-(-n // size) for n in shape])
+    for axis in range(len(shape)):
+        coarse = np.repeat(coarse, size, axis)
+    return np.array(pool, dtype)[coarse[tuple(slice(n) for n in shape)]]
+
+
+@st.composite
+def noise(draw: st.DrawFn, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Draw numbers whose sums depend on the order of additions; in floats, a few are NaN."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
+    out = rng.normal(scale=50, size=shape)
+    if dtype.kind == "c":
+        out = out + 1j * rng.normal(size=shape)
+    if dtype.kind in "fc":
+        out[rng.random(shape) < draw(st.sampled_from([0, 0.01, 0.3]))] = np.nan
+    return out.astype(np.int64).astype(dtype) if dtype.kind in "biumM" else out.astype(dtype)
 
 
 def _strided(array: Array) -> Array:
@@ -138,10 +177,14 @@ def recipes(draw: st.DrawFn, shape: tuple[int, ...]) -> Recipe:
 
 @st.composite
 def cases(
-    draw: st.DrawFn, dtype: st.SearchStrategy[np.dtype[Any]] = dtypes, **kind: Any
+    draw: st.DrawFn,
+    dtype: st.SearchStrategy[np.dtype[Any]] = dtypes,
+    values: Callable[..., st.SearchStrategy[Array]] = values,
+    max_dims: int = 5,
+    **kind: Any,
 ) -> tuple[Array, Recipe]:
     """Draw an array and how to coarsen it."""
-    shape = draw(shapes())
+    shape = draw(shapes(max_dims=max_dims))
     return draw(values(shape, draw(dtype), **kind)), draw(recipes(shape))
 
 
@@ -150,6 +193,22 @@ def field(data: Array, recipe: Recipe, blocks: Chunks | None = None) -> xr.DataA
     # Not by name: dask would take equal values in other memory for the same array.
     array = data if blocks is None else da.from_array(data, chunks=blocks, name=False)
     return xr.DataArray(array, dims=recipe.dims, name="field")
+
+
+def levels(
+    data: Array,
+    recipe: Recipe,
+    blocks: Chunks | None = None,
+    scheduler: str = "synchronous",
+    **options: Any,
+) -> list[Array]:
+    """Compute the levels above the base, through the accessor."""
+    pyramid = field(data, recipe, blocks).pyramid.build(**recipe.options, **options)
+    with dask.config.set(scheduler=scheduler):
+        computed = dask.compute(*(level.data for level in pyramid.levels[1:]))
+    for lazy, array in zip(pyramid.levels[1:], computed, strict=True):
+        assert (lazy.shape, lazy.dtype) == (array.shape, array.dtype)
+    return list(computed)
 
 
 def native(dtype: np.dtype[Any]) -> bool:

@@ -4,35 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpyramid.kernels._jit import Array, inline, jit
+from xpyramid.kernels._jit import Array, jit
 from xpyramid.kernels.sums import add_rows, fold
 
-
-@inline
-def divide(total: Array, count: Array, rounded: bool, out: Array) -> None:
-    """Fill ``out`` with ``total / count``, 1-D; one count for all, or one each. 0 is left alone.
-
-    The counts' dtype, float32 or float64 with a mantissa of m bits, is that of the division. For
-    integers of a magnitude below ``2**(m - 1)`` the rounded quotient is exact: one that is no tie
-    is at least ``1 / (2 * count)`` away from a tie, which is more than its rounding error.
-    """
-    ratio = count.dtype.type
-    if count.size == 1:
-        divisor = count[0]
-        for i in range(out.size if divisor else 0):
-            quotient = ratio(total[i]) / divisor
-            out[i] = np.rint(quotient) if rounded else quotient
-    else:
-        for i in range(out.size):
-            if count[i]:
-                quotient = ratio(total[i]) / count[i]
-                out[i] = np.rint(quotient) if rounded else quotient
+# The dtype of counts, float32 or float64 with a mantissa of m bits, is that of the division. For
+# integers of a magnitude below 2**(m - 1) the rounded quotient is exact: one that is no tie is at
+# least 1 / (2 * count) away from a tie, which is more than its rounding error.
 
 
 @jit
-def divide_narrow(total: Array, count: Array, rounded: bool, out: Array) -> None:
-    """See `divide`."""
-    divide(total, count, rounded, out)
+def divide(total: Array, count: Array, rounded: bool, out: Array) -> None:
+    """Fill ``out`` with ``total / count``, 1-D; one count for all, or one each. 0 is left alone."""
+    ratio = count.dtype.type
+    for i in range(out.size):
+        n = count[i if count.size > 1 else 0]
+        if n:
+            quotient = ratio(total[i]) / n
+            out[i] = np.rint(quotient) if rounded else quotient
 
 
 @jit
@@ -49,8 +37,10 @@ def window_mean(
 ) -> None:
     """Fill ``out`` with means: `window_sum` and `divide` row by row, while the row is in cache.
 
-    ``row`` and ``total`` are buffers of one row of ``src`` and of ``out``, ``count`` of one number.
+    ``row`` and ``total`` are buffers of one row of ``src`` and, as (1, 1, 1, x), of ``out``;
+    ``count`` is one of a number, for its dtype.
     """
+    ratio = count.dtype.type
     whole = row.size // fx
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
@@ -58,12 +48,16 @@ def window_mean(
             for y in range(out.shape[2]):
                 y1 = min((y + 1) * fy, src.shape[2])
                 add_rows(src, b, z * fz, z1, y * fy, y1, row)
-                fold(row, fx, total)
-                rows = (z1 - z * fz) * (y1 - y * fy)
-                count[0] = rows * fx
-                divide(total[:whole], count, rounded, out[b, z, y, :whole])
-                count[0] = rows * (row.size - whole * fx)
-                divide(total[whole:], count, rounded, out[b, z, y, whole:])
+                fold(row, fx, total, 0, 0, 0)
+                count[0] = (z1 - z * fz) * (y1 - y * fy) * fx
+                divisor = count[0]
+                for x in range(whole):
+                    quotient = ratio(total[0, 0, 0, x]) / divisor
+                    out[b, z, y, x] = np.rint(quotient) if rounded else quotient
+                count[0] = (z1 - z * fz) * (y1 - y * fy) * (row.size - whole * fx)
+                for x in range(whole, out.shape[3]):
+                    quotient = ratio(total[0, 0, 0, x]) / count[0]
+                    out[b, z, y, x] = np.rint(quotient) if rounded else quotient
 
 
 @jit

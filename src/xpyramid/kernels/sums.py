@@ -33,27 +33,30 @@ def add_rows(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array)
 
 
 @inline
-def fold(row: Array, factor: int, out: Array) -> None:
-    """Fill ``out`` with the sums of ``factor`` neighbours of ``row``; the last may have fewer."""
+def fold(row: Array, factor: int, out: Array, b: int, z: int, y: int) -> None:
+    """Fill a row of ``out`` with sums of ``factor`` neighbours of ``row``; the last may have fewer.
+
+    Rows of ``out`` are indexed, not sliced: a slice per row would cost as much as the row.
+    """
     wide = out.dtype.type
     whole = row.size // factor
     if factor == 1:
-        for i in range(whole):
-            out[i] = row[i]
+        for x in range(whole):
+            out[b, z, y, x] = row[x]
     elif factor == 2:  # the compiler vectorises a constant stride
-        for i in range(whole):
-            out[i] = wide(row[2 * i]) + wide(row[2 * i + 1])
+        for x in range(whole):
+            out[b, z, y, x] = wide(row[2 * x]) + wide(row[2 * x + 1])
     else:
-        for i in range(whole):
-            total = wide(row[i * factor])
-            for j in range(i * factor + 1, (i + 1) * factor):
-                total += wide(row[j])
-            out[i] = total
-    if whole < out.size:
+        for x in range(whole):
+            total = wide(row[x * factor])
+            for i in range(x * factor + 1, (x + 1) * factor):
+                total += wide(row[i])
+            out[b, z, y, x] = total
+    if whole < out.shape[3]:
         total = wide(row[whole * factor])
-        for j in range(whole * factor + 1, row.size):
-            total += wide(row[j])
-        out[whole] = total
+        for i in range(whole * factor + 1, row.size):
+            total += wide(row[i])
+        out[b, z, y, whole] = total
 
 
 @jit
@@ -65,7 +68,7 @@ def window_sum(src: Array, fz: int, fy: int, fx: int, row: Array, out: Array) ->
             for y in range(out.shape[2]):
                 y1 = min((y + 1) * fy, src.shape[2])
                 add_rows(src, b, z * fz, z1, y * fy, y1, row)
-                fold(row, fx, out[b, z, y])
+                fold(row, fx, out, b, z, y)
 
 
 @jit
@@ -101,5 +104,5 @@ def window_sum_valid(
                             )
                             row[x] += wide(value) if valid else wide(0)
                             seen[x] += valid
-                fold(row, fx, out[b, z, y])
-                fold(seen, fx, count[b, z, y])
+                fold(row, fx, out, b, z, y)
+                fold(seen, fx, count, b, z, y)

@@ -43,7 +43,8 @@ def _one_pass(block: Array, factors: Factors, row: type, count: type, out: Array
         return False
     shape, step, reduced = only
     kernels.means.window_mean(
-        native(block).reshape(shape), *step, np.empty(shape[3], row), np.empty(reduced[3], row),
+        native(block).reshape(shape), *step,
+        np.empty(shape[3], row), np.empty((1, 1, 1, reduced[3]), row),
         np.empty(1, count), out.dtype.kind in "iu", out.reshape(reduced),
     )  # fmt: skip
     return True
@@ -134,7 +135,7 @@ class _Integers:
         count = count.reshape(-1)
         if self.narrow:
             ratios: Array = count.astype(_ratio(self.sum_bits))
-            kernels.means.divide_narrow(flat[0], ratios, True, out.reshape(-1))
+            kernels.means.divide(flat[0], ratios, True, out.reshape(-1))
         else:
             kernels.means.divide_limbs(flat, self.width, count, out.reshape(-1))
 

@@ -57,7 +57,7 @@ class Request:
         return self.ignore is not None
 
     def ignored(self, dtype: np.dtype[Any] | None = None) -> Any:
-        """Return the ignored value as the samples have it, in their dtype or another; 0 for none."""
+        """Return the ignored value as samples have it, in their or another dtype; 0 for none."""
         value = self.dtype.type(0 if self.ignore is None else self.ignore)
         kind = np.dtype(np.uint8) if self.dtype.kind == "b" else dtype or self.dtype
         return kind.type(value)

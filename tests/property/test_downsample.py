@@ -1,0 +1,245 @@
+"""NumPy in, NumPy out: any factor, shape and rank, and none of the failures of others."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import oracle
+import strategies as our
+from oracle import Array
+from strategies import Recipe
+from xpyramid import downsample
+from xpyramid.errors import DtypeError, PlanError
+
+METHODS = ["mean", "mode", "median", "min", "max", "sum", "nearest"]
+
+
+@settings(max_examples=200)
+@given(our.cases(our.integers, max_dims=6), st.sampled_from(METHODS))
+def test_any_shape_and_rank(case: tuple[Array, Recipe], method: str) -> None:
+    data, recipe = case
+    before = data.copy()
+    levels = downsample(data, recipe.steps, method, boundary=recipe.boundary)
+    for total, got in zip(recipe.totals, levels, strict=True):
+        want = oracle.reduce(data, total, method, recipe.boundary)
+        np.testing.assert_array_equal(got, want, strict=True)
+        assert not np.shares_memory(got, data)
+        assert got.flags.writeable
+    assert before.tobytes() == data.tobytes()
+
+
+@settings(max_examples=150)
+@given(our.cases(our.dtypes, our.noise, max_dims=6), st.sampled_from(METHODS))
+def test_levels_do_not_depend_on_how_many_are_made(case: tuple[Array, Recipe], method: str) -> None:
+    """One step has a shorter way in the code."""
+    data, recipe = case
+    if method == "mode" and data.dtype.kind == "f":
+        data = np.nan_to_num(data).astype("i8")
+    every = downsample(data, recipe.steps, method, boundary=recipe.boundary)
+    for k, want in enumerate(every, start=1):
+        some = downsample(data, recipe.steps[:k], method, boundary=recipe.boundary)
+        assert [level.tobytes() for level in some] == [level.tobytes() for level in every[:k]]
+        assert some[-1].dtype == want.dtype
+    if recipe.boundary == "pad":  # cumulative factors are all that matters, but for float sums
+        (direct,) = downsample(data, recipe.totals[-1], method)
+        if data.dtype.kind == "f" and method in ("mean", "sum"):
+            np.testing.assert_allclose(direct, every[-1], rtol=1e-2, atol=1e-2)
+        else:
+            np.testing.assert_array_equal(direct, every[-1])
+
+
+def test_the_list_starts_at_the_first_coarse_level() -> None:
+    data = np.arange(8 * 12 * 5).reshape(8, 12, 5)
+    shapes = [level.shape for level in downsample(data, 2, num_mips=3)]
+    assert shapes == [(4, 6, 3), (2, 3, 2), (1, 2, 1)]
+    shapes = [level.shape for level in downsample(data, (2, 3, 1), num_mips=2)]
+    assert shapes == [(4, 4, 5), (2, 2, 5)]
+    shapes = [level.shape for level in downsample(data, [(1, 2, 1), (4, 3, 5)])]
+    assert shapes == [(8, 6, 5), (2, 2, 1)]
+    by_array = downsample(data, np.array([2, 3, 1]), num_mips=2)
+    assert [level.shape for level in by_array] == [(4, 4, 5), (2, 2, 5)]
+
+
+def test_boundaries() -> None:
+    data = np.array([0, 1, 2, 3, 4, 5, 9])
+    padded = downsample(data, 2, "max", num_mips=2, boundary="pad")
+    assert [level.tolist() for level in padded] == [[1, 3, 5, 9], [3, 9]]
+    trimmed = downsample(data, 2, "max", num_mips=2, boundary="trim")
+    assert [level.tolist() for level in trimmed] == [[1, 3, 5], [3]]
+    with pytest.raises(PlanError, match="length 7"):
+        downsample(data, 2, boundary="exact")
+    assert downsample(data[:6], 2, "max", boundary="exact")[0].tolist() == [1, 3, 5]
+    with pytest.raises(PlanError, match="length 3"):
+        downsample(data[:6], 2, num_mips=2, boundary="exact")
+    with pytest.raises(PlanError, match="factor 8"):
+        downsample(data, 8, boundary="trim")
+
+
+@pytest.mark.parametrize(
+    ("options", "value"),
+    [
+        ({"factor": 0}, "factor=0"),
+        ({"factor": -2}, "factor=-2"),
+        ({"factor": 1}, "factor=1"),
+        ({"factor": 2.0}, "factor=2.0"),
+        ({"factor": True}, "factor=True"),
+        ({"factor": "2"}, "'2'"),
+        ({"factor": None}, "factor=None"),
+        ({"factor": (2,)}, r"factor=\(2,\)"),
+        ({"factor": (2, 2, 2)}, r"factor=\(2, 2, 2\)"),
+        ({"factor": (2, 0)}, "factor=0"),
+        ({"factor": (2, 1.5)}, "factor=1.5"),
+        ({"factor": (1, 1)}, "factor=.*makes no coarser level"),
+        ({"factor": []}, r"factor=\[\]"),
+        ({"factor": [(2, 2), (2,)]}, r"factor=\(2,\)"),
+        ({"factor": [(2, 2), 2]}, "factor=2"),
+        ({"factor": [(2, 2), (2, 2)], "num_mips": 3}, "num_mips=3"),
+        ({"num_mips": 0}, "num_mips=0"),
+        ({"num_mips": 1.0}, "num_mips=1.0"),
+        ({"num_mips": True}, "num_mips=True"),
+        ({"boundary": "reflect"}, "'reflect'"),
+        ({"method": "average"}, "'average'"),
+        ({"method": np.sort}, "sort"),
+        ({"method": np.max, "ignore": 0}, "max"),
+        ({"method": np.max, "skipna": True}, "max"),
+        ({"method": "nearest", "ignore": 0}, "nearest"),
+        ({"method": "nearest", "skipna": True}, "nearest"),
+        ({"min_valid": 0.5}, "min_valid=0.5"),
+        ({"min_valid": 1.5, "ignore": 0}, "min_valid=1.5"),
+        ({"min_valid": -1, "ignore": 0}, "min_valid=-1"),
+        ({"min_valid": np.nan, "ignore": 0}, "min_valid=nan"),
+    ],
+)
+def test_refusals_name_the_value(options: dict[str, Any], value: str) -> None:
+    with pytest.raises(PlanError, match=value):
+        downsample(np.ones((4, 6), "i4"), **{"factor": 2, **options})
+
+
+def test_ignored_values_are_values_of_the_dtype() -> None:
+    for dtype, ignore in [("u1", -1), ("u1", 256), ("i2", 1.5), ("?", 2), ("i4", np.nan)]:
+        for method in ["mean", "mode", "median", "min", "max", "sum"]:
+            with pytest.raises(DtypeError, match="ignore="):
+                downsample(np.ones(4, dtype), 2, method, ignore=ignore)
+    with pytest.raises(DtypeError, match="ignore="):
+        downsample(np.ones(4, "c8"), 2, ignore=1)
+    with pytest.raises(DtypeError, match="ignore="):
+        downsample(np.ones(4, "m8[s]"), 2, ignore=1)
+    with pytest.raises(DtypeError, match="datetime64"):
+        downsample(np.zeros(4, "M8[s]"), 2, "sum")
+    with pytest.raises(DtypeError, match="astype"):
+        downsample(np.ones(4), 2, "mode")
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    data = np.arange(8)
+    levels = downsample(data, np.int64(2), "max", num_mips=np.int64(2))  # type: ignore[arg-type]
+    assert [level.tolist() for level in levels] == [[1, 3, 5, 7], [3, 7]]
+
+
+def test_a_single_number_has_no_axis() -> None:
+    with pytest.raises(PlanError, match="dimension"):
+        downsample(np.array(1), 2)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_empty_and_single(method: str) -> None:
+    for shape, coarse in [((0,), (0,)), ((0, 5), (0, 3)), ((5, 0, 3), (3, 0, 2)), ((1,), (1,))]:
+        for level in downsample(np.ones(shape, "u2"), 2, method, num_mips=1):
+            assert level.shape == coarse
+    assert downsample(np.array([[7]], "u1"), 3, method, num_mips=3)[-1].tolist() == [[7]]
+    largest = downsample(np.array([1, 2, 3], "u1"), 2**40, "max")
+    assert largest[0].tolist() == [3]
+
+
+# What goes wrong elsewhere
+
+
+@pytest.mark.parametrize("method", ["mean", "mode", "median", "min", "max", "nearest"])
+@pytest.mark.parametrize("shape", [(3, 3, 3, 1), (5, 7, 3, 2), (17, 1, 9), (13,)])
+def test_constants_of_odd_size_stay_constant(method: str, shape: tuple[int, ...]) -> None:
+    for ignore in (None, 0) if method != "nearest" else (None,):
+        for level in downsample(np.full(shape, 100, "u1"), 2, method, num_mips=4, ignore=ignore):
+            assert (level == 100).all()
+
+
+@pytest.mark.parametrize("dtype", ["u8", "u4", "i8"])
+def test_the_mean_of_largest_integers(dtype: str) -> None:
+    top = np.iinfo(dtype).max
+    for level in downsample(np.full((4, 4, 4), top, dtype), 2, num_mips=2):
+        assert (level == top).all()
+
+
+def test_the_mean_of_large_float32() -> None:
+    top = np.finfo("f4").max
+    assert downsample(np.array([top, top]), 2)[0].tolist() == [top]
+    block = np.full((512, 512), 0.1, "f4")
+    assert downsample(block, 512)[0].tolist() == [[np.float32(0.1)]]
+
+
+@pytest.mark.parametrize("method", ["mean", "median", "min", "max", "sum"])
+def test_nan_stays_where_it_is(method: str) -> None:
+    data = np.ones((8, 8))
+    data[0, 0] = np.nan
+    first, second, third = downsample(data, 2, method, num_mips=3)
+    assert np.isfinite(first).all()
+    assert np.isfinite(third).all()
+    first, second, third = downsample(data, 2, method, num_mips=3, skipna=False)
+    assert np.argwhere(np.isnan(first)).tolist() == [[0, 0]]
+    assert np.argwhere(np.isnan(second)).tolist() == [[0, 0]]
+    lost = downsample(np.full(4, np.nan), 2, method, num_mips=2)
+    assert all(np.isnan(level).all() for level in lost)
+
+
+def test_labels_are_voted_for_at_any_factor() -> None:
+    labels = np.full((9, 9), 300, "u4")
+    labels[::3, ::3] = 7
+    assert set(np.unique(downsample(labels, 3, "mode")[0])) == {300}
+    ties = np.array([[2, 1], [1, 2]], "u8")
+    assert downsample(ties, 2, "mode")[0].tolist() == [[1]]
+    assert downsample(np.stack([ties, ties[::-1]]), 2, "mode")[0].tolist() == [[[1]]]
+    assert downsample(np.array([255, 255, 0], "u1"), 3, "mode")[0].tolist() == [255]
+
+
+def test_channels_are_not_mixed() -> None:
+    labels = np.zeros((4, 4, 4, 2), "u1")
+    labels[..., 1] = 9
+    for order in "CF":
+        for level in downsample(np.array(labels, order=order), (2, 2, 2, 1), "mode", num_mips=2):
+            assert (level == [0, 9]).all()
+
+
+def test_thin_labels_stay_alive() -> None:
+    labels = np.zeros((8, 8), "u2")
+    labels[3] = 5
+    levels = downsample(labels, 2, "mode", num_mips=3, ignore=0)
+    assert [(level == 5).any() for level in levels] == [True] * 3
+    assert set(np.unique(levels[0])) == {0, 5}
+
+
+def test_brightness_does_not_drift() -> None:
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (64, 64, 64), dtype="u1")
+    exact = data.mean()
+    levels = downsample(data, 2, num_mips=6)
+    assert levels[-1].tolist() == [[[round(exact)]]]
+    for level, noise in zip(levels, [0.01, 0.025, 0.08], strict=False):
+        assert abs(level.mean() - exact) < noise
+    halves = np.tile(np.array([1, 2], "u1"), 2**11)
+    assert downsample(halves, 2, num_mips=12)[-1].tolist() == [2]  # 1.5, rounded once
+    ladder = np.array([0, 0, 0, 1, 0, 1, 1, 1, 0, 0], "u1")  # 0.4: rounding up each time makes 1
+    assert downsample(ladder, 2, num_mips=4)[-1].tolist() == [0]
+
+
+def test_byte_order_is_read_and_kept() -> None:
+    for method in METHODS:
+        (level,) = downsample(np.array([256, 512, 256], ">i4"), 3, method)
+        assert level[0] in (256, 341, 512, 1024)
+        assert level.dtype == (np.int64 if method == "sum" else ">i4")
+    for method in ["mean", "median", "min", "max", "sum", "nearest"]:
+        for dtype in (">f2", ">f4", ">f8"):
+            (level,) = downsample(np.array([2, 2, 2], dtype), 2, method)
+            assert level.dtype == np.dtype(dtype)
+            assert level[0] in (2, 4)

@@ -1,0 +1,237 @@
+import math
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xpyramid.errors import DtypeError, PlanError
+from xpyramid.reducers import (
+    METHODS,
+    Reducer,
+    make_reducer,
+    method_name,
+    reduce_block,
+    reduce_levels,
+)
+from xpyramid.reducers.record import Array, Window
+
+
+def through_states(block: Array, steps: list[tuple[int, ...]], reducer: Reducer) -> Array:
+    """Reduce by chunk, combine and finalise, never directly."""
+    state = reducer.chunk(block, steps[0])
+    for step in steps[1:]:
+        state = reducer.combine(state, step)
+    total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
+    return reducer.finalise(state, Window(block.shape, total))
+
+
+def example(dtype: str, shape: tuple[int, ...]) -> Array:
+    rng = np.random.default_rng(1)
+    kind = np.dtype(dtype).kind
+    if kind == "f":
+        return (rng.normal(size=shape) * 10.0 ** rng.integers(-4, 4, shape)).astype(dtype)
+    if kind == "b":
+        return rng.random(shape) < 0.5
+    info = np.iinfo(dtype)
+    native = np.dtype(dtype).newbyteorder("=")
+    return rng.integers(info.min, info.max, shape, native, endpoint=True).astype(dtype)
+
+
+@pytest.mark.parametrize("method", ["mean", "mode"])
+@pytest.mark.parametrize(
+    "dtype", ["?", "u1", "i1", ">u2", "i4", "u4", "u8", "i8", "f2", "f4", ">f8"]
+)
+@pytest.mark.parametrize(
+    ("shape", "step"),
+    [
+        ((9, 8, 7), (2, 2, 2)),
+        ((9, 8, 7), (1, 2, 2)),
+        ((9, 8, 7), (2, 1, 1)),
+        ((9, 8, 7), (3, 2, 5)),
+        ((2, 3, 5, 4), (1, 2, 2, 2)),
+        ((3, 3, 5, 4), (2, 2, 2, 2)),
+        ((5, 5), (2, 2)),
+        ((1, 1), (2, 2)),
+        ((17,), (2,)),
+        ((0, 4), (2, 2)),
+    ],
+)
+def test_the_short_way_gives_the_same_bits(
+    method: str, dtype: str, shape: tuple[int, ...], step: tuple[int, ...]
+) -> None:
+    if method == "mode" and "f" in dtype:
+        return
+    block = example(dtype, shape)
+    few = block % 3 if block.dtype.kind in "iu" else block  # labels that occur more than once
+    for values in [block, few, np.full_like(block, -0.0) if "f" in dtype else block]:
+        for samples in (math.prod(step), 2**20):
+            for ignore in (None, values.flat[0].item() if values.size else 0):
+                reducer = make_reducer(method, values.dtype, samples, ignore=ignore)
+                want = through_states(values, [step], reducer)
+                (got,) = reduce_levels(values, [step], reducer)
+                assert (got.tobytes(), got.shape) == (want.tobytes(), want.shape)
+                assert got.dtype == want.dtype == values.dtype
+                assert reduce_block(values, [step], reducer).tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_the_short_way_of_unusual_floats(special: float) -> None:
+    for dtype in ("f2", "f4", "f8"):
+        for skipna in (True, False):
+            block = example(dtype, (6, 6, 6))
+            block[0, 0, 0] = special
+            block[2:4, 2:4, 2:4] = np.finfo(dtype).max
+            reducer = make_reducer("mean", block.dtype, 8, skipna=skipna)
+            want = through_states(block, [(2, 2, 2)], reducer)
+            (got,) = reduce_levels(block, [(2, 2, 2)], reducer)
+            assert got.tobytes() == want.tobytes()
+            assert got[1, 1, 1] == np.finfo(dtype).max
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sizes"),
+    [
+        ("u1", [127, 128, 129, 2**15, 2**15 + 1, 2**16]),
+        ("i1", [128, 129, 2**15 + 1]),
+        ("u2", [128, 129, 2**15, 2**15 + 1, 2**17]),
+        ("i2", [128, 129, 2**15 + 1]),
+        ("u4", [2**10, 2**20 - 1, 2**20, 2**20 + 1]),
+        ("i4", [2**20, 2**20 + 1]),
+        ("u8", [2, 3, 2**14 + 1, 2**20]),
+        ("i8", [2, 3, 2**14 + 1]),
+    ],
+)
+def test_accumulators_are_wide_enough(dtype: str, sizes: list[int]) -> None:
+    """At the bounds where wider ones are taken: 15, 23, 31 and 52 bits, and limbs."""
+    info = np.iinfo(dtype)
+    for n in sizes:
+        for end in (info.max, info.min):
+            block = np.full(n + 1, end, dtype)
+            reducer = make_reducer("mean", block.dtype, n)
+            assert reduce_block(block, [(n,)], reducer).tolist() == [end, end]
+            for first in (2, 3, n // 2):
+                if n % first == 0 and first > 1:
+                    steps = [(first,), (n // first,)]
+                    assert reduce_block(block, steps, reducer).tolist() == [end, end]
+        odd = np.full(n, info.max, dtype)
+        odd[: n // 2] = info.max - 1
+        share = n - n // 2  # of the larger; a half goes to the even neighbour
+        want = info.max - (2 * share < n or (2 * share == n and info.max % 2))
+        assert reduce_block(odd, [(n,)], make_reducer("mean", odd.dtype, n)).tolist() == [want]
+
+
+def labels_and_counts(state: tuple[Array, ...]) -> tuple[int, int]:
+    """Return how many numbers a state of mode holds, besides one for each cell."""
+    cells = state[0].size
+    sizes = [part.size for part in state]
+    assert sizes == [cells, sizes[1], sizes[1]]
+    return cells, sizes[1]
+
+
+@pytest.mark.parametrize("shape", [(64,), (33, 31), (17, 16, 15), (4, 8, 8, 8)])
+def test_the_memory_of_a_mode(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    step = (2,) * len(shape)
+    samples = 8 ** len(shape)
+    noise = rng.permutation(math.prod(shape)).reshape(shape).astype("u4")
+    reducer = make_reducer("mode", noise.dtype, samples)
+    state = reducer.chunk(noise, step)
+    for _ in range(3):  # every label differs: one label and one count for each sample, no more
+        cells, held = labels_and_counts(state)
+        assert held == noise.size
+        assert sum(part.nbytes for part in state) <= noise.size * (4 + 4) + cells * 8
+        state = reducer.combine(state, step)
+    uniform = np.full(shape, 3, "u4")
+    state = reducer.chunk(uniform, step)
+    for _ in range(3):  # one object: one label and one count for each cell
+        cells, held = labels_and_counts(state)
+        assert held == cells
+        assert state[2].sum() == uniform.size
+        state = reducer.combine(state, step)
+    ignoring = make_reducer("mode", noise.dtype, samples, ignore=3)
+    assert labels_and_counts(ignoring.chunk(uniform, step))[1] == 0
+
+
+def test_memory_is_released() -> None:
+    """What a state holds is not a view of something larger."""
+    block = np.zeros((32, 32, 32), "u8")
+    reducer = make_reducer("mode", block.dtype, 2**15)
+    for part in reducer.chunk(block, (4, 4, 4)):
+        assert part.base is None or part.base.nbytes <= 8 * part.size
+    nearest = make_reducer("nearest", block.dtype, 8).chunk(block, (2, 2, 2))
+    assert not np.shares_memory(nearest[0], block)
+
+
+def test_states_do_not_change() -> None:
+    """A state can be finalised, combined, and finalised again."""
+    block = example("u1", (12, 12))
+    for method in METHODS:
+        ignore = None if method == "nearest" else 0
+        reducer = make_reducer(method, block.dtype, 36, ignore=ignore)
+        state = reducer.chunk(block, (2, 2))
+        before = [part.copy() for part in state]
+        first = reducer.finalise(state, Window(block.shape, (2, 2))).copy()
+        reducer.combine(state, (3, 3))
+        again = reducer.finalise(state, Window(block.shape, (2, 2)))
+        assert first.tobytes() == again.tobytes()
+        assert all((a == b).all() for a, b in zip(before, state, strict=True))
+
+
+def test_reducers_travel() -> None:
+    for method in [*METHODS, np.max]:
+        reducer = make_reducer(method, np.dtype("u2"), 4)
+        copy = pickle.loads(pickle.dumps(reducer))
+        block = np.arange(16, dtype="u2").reshape(4, 4)
+        assert reduce_block(block, [(2, 2)], copy).tolist() == (
+            reduce_block(block, [(2, 2)], reducer).tolist()
+        )
+        assert copy.name == reducer.name == method_name(method)
+
+
+def test_every_method() -> None:
+    assert set(METHODS) == {"mean", "mode", "median", "min", "max", "sum", "nearest"}
+    assert method_name(np.max) == "max"
+    assert method_name(lambda windows, axis: windows.sum(axis)) == "<lambda>"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "want"),
+    [("?", "i8"), ("i1", "i8"), (">i4", "i8"), ("u1", "u8"), (">f2", ">f2"), ("f4", "f4")],
+)
+def test_the_dtype_of_a_sum(dtype: str, want: str) -> None:
+    assert make_reducer("sum", np.dtype(dtype), 8).dtype == np.dtype(want)
+
+
+def test_what_needs_whole_windows_has_a_limit() -> None:
+    for method in ("median", np.max):
+        with pytest.raises(PlanError, match=f"{2**40} bytes"):
+            make_reducer(method, np.dtype("u1"), 2**40)
+    with pytest.raises(PlanError, match="samples"):
+        make_reducer("mean", np.dtype("u8"), 2**50)
+
+
+@pytest.mark.parametrize("function", [np.sort, np.cumsum, lambda windows, axis: axis])
+def test_functions_that_reduce_nothing(function: Any) -> None:
+    with pytest.raises(PlanError, match="axis=-1"):
+        make_reducer(function, np.dtype("u1"), 4)
+
+
+def test_the_fraction_that_counts_of_a_function_of_ones_own() -> None:
+    """Its numbers may have no NaN: a cell without samples that count is refused or marked."""
+    with pytest.raises((DtypeError, PlanError), match="min_valid"):
+        make_reducer(np.argmax, np.dtype("f8"), 4, min_valid=0.5)
+    reducer = make_reducer(np.max, np.dtype("f8"), 4, min_valid=0.5)
+    block = np.array([1, np.nan, np.nan, np.nan])
+    assert np.isnan(reduce_block(block, [(4,)], reducer)).all()
+
+
+def test_windows() -> None:
+    window = Window((7, 4), (3, 2))
+    assert window.cells == (3, 2)
+    assert window.counts().tolist() == [[6, 6], [6, 6], [2, 2]]
+    assert Window((0, 4), (3, 2)).counts().shape == (0, 2)
+    covered = np.zeros(window.cells, int)
+    for region, shape in window.regions():
+        covered[region] += math.prod(shape)
+    assert (covered == window.counts()).all()
