@@ -38,7 +38,7 @@ def windows(
             unwanted = base.dtype.type(ignore).item()
             samples = [x for x in samples if x != unwanted]
         if skipna:
-            samples = [x for x in samples if x == x]
+            samples = [x for x in samples if not math.isnan(x)]
         yield cell, samples
 
 
@@ -62,7 +62,7 @@ def mean(base: Array, factors: tuple[int, ...], boundary: str = "pad", **options
 
 def mean_of_floats(samples: list[float]) -> Fraction | float:
     """Return the exact mean, or the infinity or NaN that it is."""
-    if not samples or any(x != x for x in samples):
+    if not samples or any(map(math.isnan, samples)):
         return math.nan
     if infinite := {x for x in samples if math.isinf(x)}:
         return infinite.pop() if len(infinite) == 1 else math.nan
@@ -100,7 +100,7 @@ def float_errors(got: Array, base: Array, factors: tuple[int, ...], **options: A
     for cell, samples in windows(base, factors, **options):
         exact, value = mean_of_floats(samples), float(got[cell])
         if isinstance(exact, float) or not math.isfinite(value):
-            if not (value == exact or (value != value and exact != exact)):
+            if not (value == exact or (math.isnan(value) and math.isnan(exact))):
                 wrong.append(f"{cell}: {value}, not {exact}")
             continue
         allowed = (Fraction(1, 2) + Fraction(1, 2**20)) * ulp(exact, base.dtype)

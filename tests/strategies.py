@@ -1,7 +1,6 @@
 """What a pyramid can be made of, as Hypothesis strategies."""
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -150,8 +149,3 @@ def field(data: Array, recipe: Recipe, blocks: Chunks | None = None) -> xr.DataA
     # Not by name: dask would take equal values in other memory for the same array.
     array = data if blocks is None else da.from_array(data, chunks=blocks, name=False)
     return xr.DataArray(array, dims=recipe.dims, name="field")
-
-
-def native(dtype: np.dtype[Any]) -> bool:
-    """Whether numbers lie in memory as this machine has them."""
-    return dtype.byteorder in "=|" or (dtype.byteorder == "<") == (sys.byteorder == "little")
