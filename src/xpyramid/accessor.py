@@ -60,8 +60,9 @@ class ArrayAccessor:
             A background value that does not count; a window with nothing else is that value (NaN
             for floats).
         chunks : int, {dim: int} or sequence of int, optional
-            Shape of the stored chunks. Default: the chunks that the array has on disk or in dask if
-            they suit viewers, else 512 x 512 or 64 x 64 x 64 in space and 1 elsewhere.
+            Shape of the stored chunks; an integer is for the space dimensions. Default: the chunks
+            that the array has on disk or in dask if they suit viewers, else 512 x 512 or
+            64 x 64 x 64 in space and 1 elsewhere.
 
         Returns
         -------
