@@ -38,7 +38,7 @@ def windows(
             unwanted = base.dtype.type(ignore).item()
             samples = [x for x in samples if x != unwanted]
         if skipna:
-            samples = [x for x in samples if x == x]
+            samples = [x for x in samples if not math.isnan(x)]
         yield cell, samples
 
 
@@ -145,7 +145,7 @@ def valid(
 
 def mean_of_floats(samples: list[float]) -> Fraction | float:
     """Return the exact mean, or the infinity or NaN that it is."""
-    if not samples or any(x != x for x in samples):
+    if not samples or any(map(math.isnan, samples)):
         return math.nan
     if infinite := {x for x in samples if math.isinf(x)}:
         return infinite.pop() if len(infinite) == 1 else math.nan
@@ -209,7 +209,7 @@ def float_errors(
             exact = max(-beyond, min(beyond, exact))
             value = int(math.copysign(1, value)) * beyond if math.isinf(value) else value
         if isinstance(exact, float) or not (isinstance(value, Fraction) or math.isfinite(value)):
-            if not (value == exact or (value != value and exact != exact)):
+            if not (value == exact or (math.isnan(value) and math.isnan(exact))):
                 wrong.append(f"{cell}: {value}, not {exact}")
         elif abs(Fraction(value) - exact) > allowed:
             wrong.append(f"{cell}: {value!r}, not {float(exact)!r}")

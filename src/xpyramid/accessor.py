@@ -66,8 +66,9 @@ class ArrayAccessor:
         min_valid : float, optional
             The least fraction of samples that count, from 0 to 1, for a cell to be valid.
         chunks : int, {dim: int} or sequence of int, optional
-            Shape of the stored chunks. Default: the chunks that the array has on disk or in dask if
-            they suit viewers, else 512 x 512 or 64 x 64 x 64 in space and 1 elsewhere.
+            Shape of the stored chunks; an integer is for the space dimensions. Default: the chunks
+            that the array has on disk or in dask if they suit viewers, else 512 x 512 or
+            64 x 64 x 64 in space and 1 elsewhere.
 
         Returns
         -------

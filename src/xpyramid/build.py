@@ -43,7 +43,8 @@ def build(
     in_space = [axis.type == "space" for axis in axes]
     stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
     if chunks is not None:
-        stored = parse_chunks(chunks, [axis.dim for axis in axes], array.shape, stored)
+        names = [axis.dim for axis in axes]
+        stored = parse_chunks(chunks, names, array.shape, stored, in_space)
     if method is None:
         method = "mode" if _is_labels(array) else "mean"
     plan = make_plan(

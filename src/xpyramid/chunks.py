@@ -49,15 +49,20 @@ def stored_chunks(
 
 
 def parse_chunks(
-    chunks: Chunks, dims: Sequence[str], shape: Sequence[int], base: Sequence[int]
+    chunks: Chunks,
+    dims: Sequence[str],
+    shape: Sequence[int],
+    base: Sequence[int],
+    in_space: Sequence[bool],
 ) -> tuple[int, ...]:
     """Return the chunk length along each dimension from what the user wrote.
 
     Parameters
     ----------
     chunks : int, mapping or sequence
-        One length for every dimension, ``{dim: length}`` (other dimensions: from ``base``), or one
-        length per dimension. ``-1`` is the whole dimension.
+        One length for the space dimensions (every dimension, where there are none), or ``{dim:
+        length}``, the other dimensions being as in ``base``; or one length per dimension. ``-1`` is
+        the whole dimension.
 
     Raises
     ------
@@ -65,7 +70,9 @@ def parse_chunks(
         For unknown dimensions, a wrong number of lengths, or lengths below 1.
     """
     lengths: list[Any]
-    if isinstance(chunks, Mapping):
+    if isinstance(chunks, Integral) and any(in_space):
+        lengths = [chunks if space else b for space, b in zip(in_space, base, strict=True)]
+    elif isinstance(chunks, Mapping):
         if unknown := [d for d in chunks if d not in dims]:
             raise PlanError(f"chunks={dict(chunks)}: no dimension {unknown} in {tuple(dims)}")
         lengths = [chunks.get(d, b) for d, b in zip(dims, base, strict=True)]

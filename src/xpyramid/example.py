@@ -72,9 +72,10 @@ def example_field(
         raise DtypeError(f"dtype={dtype}; accepted: bool, integers, floats")
     shape = tuple(int(n) for n in shape)
     dims = _NAMES[-len(shape) :]
-    lengths = default_chunks(shape, [dim in _SPACE for dim in dims])
+    in_space = [dim in _SPACE for dim in dims]
+    lengths = default_chunks(shape, in_space)
     if chunks is not None:
-        lengths = parse_chunks(chunks, dims, shape, lengths)
+        lengths = parse_chunks(chunks, dims, shape, lengths, in_space)
     data = da.map_blocks(
         _block,
         chunks=tuple(regular(n, c) for n, c in zip(shape, lengths, strict=True)),

@@ -2,9 +2,12 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import dask.array as da
+import data
 import numpy as np
 import ome_zarr_models.v04
 import ome_zarr_models.v05
@@ -14,7 +17,6 @@ import zarr
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Multiscales, Reader
 
-import data
 import xpyramid
 
 Version = Literal["0.4", "0.5"]
@@ -145,7 +147,9 @@ def test_ome_zarr_models_accept_it(tmp_path: Path, case: Case, version: Version)
     assert [(a.name, a.type, a.unit) for a in multiscale.axes] == case[1]
     assert multiscale.type == "mean"
     assert multiscale.coordinateTransformations is None
-    transforms = [[t.model_dump() for t in d.coordinateTransformations] for d in multiscale.datasets]
+    transforms = [
+        [t.model_dump() for t in d.coordinateTransformations] for d in multiscale.datasets
+    ]
     check_transforms(case, pyramid, transforms)
     for level, dataset in zip(pyramid, multiscale.datasets, strict=True):
         array = group[dataset.path]
@@ -162,6 +166,16 @@ def test_ome_zarr_models_accept_it(tmp_path: Path, case: Case, version: Version)
 def viewer_names(pyramid: xpyramid.Pyramid, case: Case) -> dict[str, str]:
     """Return the dimensions that have another name in the store."""
     return {d: axis[0] for d, axis in zip(pyramid.plan.dims, case[1], strict=True) if d != axis[0]}
+
+
+def check_coordinates(case: Case, level: xr.DataArray, factors: dict[str, int]) -> None:
+    """Compare coordinates that are numbers with plain arithmetic; y is minus the latitude."""
+    _, _, spacing, origin = case
+    for dim, step, start in zip(factors, spacing, origin, strict=True):
+        if dim in level.coords and level[dim].dtype.kind in "if":
+            f, sign = factors[dim], -1 if dim == "lat" else 1
+            line = start + step * (f * np.arange(level[dim].size) + (f - 1) / 2)
+            np.testing.assert_allclose(sign * level[dim], line, rtol=1e-6, atol=1e-9)
 
 
 def check_level(got: xr.DataArray, want: xr.DataArray, names: dict[str, str]) -> None:
@@ -182,6 +196,7 @@ def test_plain_xarray_opens_every_level(tmp_path: Path, case: Case, version: Ver
         assert list(tree.children) == ["0", "1", "2"]
         for k, level in enumerate(pyramid):
             check_level(tree[f"{k}/{pyramid.name}"], level, names)
+            check_coordinates(case, tree[f"{k}/{pyramid.name}"], pyramid.factors[k])
     for k, level in enumerate(pyramid):
         with xr.open_zarr(image / str(k)) as dataset:
             assert list(dataset.data_vars) == [pyramid.name]
@@ -190,12 +205,15 @@ def test_plain_xarray_opens_every_level(tmp_path: Path, case: Case, version: Ver
 
 @versions
 def test_plain_xarray_opens_a_level_from_the_root(tmp_path: Path, version: Version) -> None:
-    """Without a warning: xarray looks for consolidated metadata in the root alone."""
+    """It says that the root is not consolidated: others may add to it, and not know that it is."""
     pyramid = written(CASES["zyx"], tmp_path, version)
-    with xr.open_zarr(tmp_path / "out.zarr", group="brain/1") as dataset:
+    not_consolidated = partial(pytest.warns, RuntimeWarning, match="consolidated metadata")
+    with not_consolidated(), xr.open_zarr(tmp_path / "out.zarr", group="brain/1") as dataset:
         check_level(dataset["brain"], pyramid[1], {})
-    with xr.open_datatree(tmp_path / "out.zarr", engine="zarr", chunks={}) as tree:
-        check_level(tree["brain/2/brain"], pyramid[2], {})
+    with not_consolidated():
+        tree = xr.open_datatree(tmp_path / "out.zarr", engine="zarr", chunks={})
+    check_level(tree["brain/2/brain"], pyramid[2], {})
+    tree.close()
 
 
 @versions
@@ -246,6 +264,23 @@ def test_the_format_of_the_source_does_not_matter(
     source.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, version=version)
     back = xpyramid.open_pyramid(tmp_path / "out.zarr", "brain")
     xr.testing.assert_identical(back[0].compute(), field.compute())
+
+
+@versions
+def test_coordinates_in_any_dask_chunks(tmp_path: Path, version: Version) -> None:
+    """The field may have irregular chunks, and so may the coordinates that come with it."""
+    chunks = ((1, 24, 16), (13, 37))
+    angles = np.add.outer(np.arange(41.0), np.arange(50.0))
+    field = xr.DataArray(
+        da.from_array(angles.astype("u2"), chunks=chunks),
+        {"angle": (("y", "x"), da.from_array(angles, chunks=chunks))},
+        ("y", "x"),
+        "swath",
+    )
+    pyramid = field.pyramid.build(levels=3)
+    pyramid.to_ome_zarr(tmp_path, version=version)
+    for got, want in zip(xpyramid.open_pyramid(tmp_path, "swath"), pyramid, strict=True):
+        xr.testing.assert_identical(got.compute(), want.compute())
 
 
 @versions

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
+import data
 import numpy as np
 import pytest
 import tensorstore as ts
 import xarray as xr
 
-import data
 import xpyramid
 
 Version = Literal["0.4", "0.5"]
@@ -30,7 +30,9 @@ def check(field: xr.DataArray, store: Path, version: Version, **options: Any) ->
     pyramid = field.pyramid.build(**options)
     assert len(pyramid) > 1
     pyramid.to_ome_zarr(store, version=version)
-    stored = [opened(store / f"{field.name}/{k}/{field.name}", version) for k in range(len(pyramid))]
+    stored = [
+        opened(store / f"{field.name}/{k}/{field.name}", version) for k in range(len(pyramid))
+    ]
     np.testing.assert_array_equal(stored[0].read().result(), field.values)
     for k, (level, factors) in enumerate(zip(stored, pyramid.factors, strict=True)):
         reduced = ts.downsample(stored[0], [factors[dim] for dim in field.dims], "mean")

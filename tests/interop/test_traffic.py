@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import xarray as xr
+from stores import CountingStore, is_chunk
 
 import xpyramid  # noqa: F401  registers .pyramid
-from stores import CountingStore, is_chunk
 
 SHAPE, CHUNKS = (40, 50, 60), (16, 20, 15)
 COUNT = 3 * 3 * 4  # chunks of the base

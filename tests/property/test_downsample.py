@@ -3,14 +3,14 @@
 from typing import Any
 
 import numpy as np
+import oracle
 import pytest
+import strategies as our
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import oracle
-import strategies as our
 from oracle import Array
 from strategies import Recipe
+
 from xpyramid import downsample
 from xpyramid.errors import DtypeError, PlanError
 

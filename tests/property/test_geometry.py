@@ -6,13 +6,13 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
+import strategies as our
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import strategies as our
-import xpyramid  # noqa: F401  registers .pyramid
 from strategies import Recipe
+
+import xpyramid  # noqa: F401  registers .pyramid
 from xpyramid.chunks import align, regular
 from xpyramid.plan import Plan
 

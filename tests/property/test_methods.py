@@ -7,16 +7,16 @@ from typing import Any
 import dask
 import numba
 import numpy as np
+import oracle
 import pytest
+import strategies as our
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import oracle
-import strategies as our
-import xpyramid
 from oracle import Array
 from strategies import Recipe
+
+import xpyramid
 from xpyramid.errors import DtypeError
 
 Case = tuple[Array, Recipe]

@@ -140,13 +140,16 @@ def test_stored_chunks() -> None:
 
 def test_parsing_chunks() -> None:
     dims, shape, base = ("y", "x"), (100, 200), (10, 20)
-    assert parse_chunks(64, dims, shape, base) == (64, 64)
-    assert parse_chunks({"x": -1}, dims, shape, base) == (10, 200)
-    assert parse_chunks((7, 500), dims, shape, base) == (7, 200)
+    space = (True, True)
+    assert parse_chunks(64, dims, shape, base, space) == (64, 64)
+    assert parse_chunks(64, dims, shape, base, (False, True)) == (10, 64)
+    assert parse_chunks(64, dims, shape, base, (False, False)) == (64, 64)
+    assert parse_chunks({"x": -1}, dims, shape, base, space) == (10, 200)
+    assert parse_chunks((7, 500), dims, shape, base, space) == (7, 200)
     wrong: list[Any] = [0, -2, (1, 2, 3), {"w": 3}, 2.5, (4, "a")]
     for chunks in wrong:
         with pytest.raises(PlanError, match="chunks="):
-            parse_chunks(chunks, dims, shape, base)
+            parse_chunks(chunks, dims, shape, base, space)
 
 
 def test_an_integer_in_a_mixed_list_is_for_space_and_what_a_mapping_names() -> None:

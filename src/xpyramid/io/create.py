@@ -59,6 +59,10 @@ def prepare_coordinates(
         If xarray cannot store them; found out by trying, in memory.
     """
     dataset = _with_viewer_names(level.coords.to_dataset(), names).copy().assign_attrs(attrs)
+    for name, variable in dataset.variables.items():
+        if variable.chunks is not None:  # xarray stores even chunks only
+            even = {dim: max(sizes) for dim, sizes in variable.chunksizes.items()}
+            dataset[name] = variable.chunk(even)
     for variable in dataset.variables.values():
         variable.attrs = json_attributes(variable.attrs)
         kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
