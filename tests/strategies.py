@@ -1,6 +1,7 @@
 """What a pyramid can be made of, as Hypothesis strategies."""
 
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from xpyramid.axes import AxisSpec
 from xpyramid.errors import PlanError
-from xpyramid.plan import Boundary, make_plan
+from xpyramid.plan import Boundary, is_int, make_plan
 from xpyramid.reducers import Method, make_reducer, method_name, reduce_levels
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -74,28 +75,28 @@ def downsample(
         boundary=boundary,
         method=method_name(method),
     )
-    top = plan.levels[-1]
-    samples = int(np.prod(top.factors, dtype=object))
+    samples = math.prod(plan.levels[-1].factors)
     reducer = make_reducer(
         method, array.dtype, samples, skipna=skipna, ignore=ignore, min_valid=min_valid
     )
-    if boundary == "trim":
-        array = array[tuple(slice(0, n * f) for n, f in zip(top.shape, top.factors, strict=True))]
-    return reduce_levels(array, plan.steps, reducer)
+    made = reduce_levels(array, plan.steps, reducer)
+    # Partial windows are reduced like others; with boundary="trim" the plan has no place for them.
+    shapes = [level.shape for level in plan.levels[1:]]
+    return [level[tuple(map(slice, shape))] for level, shape in zip(made, shapes, strict=True)]
 
 
 def _steps(
     factor: int | Sequence[Any], dims: tuple[str, ...], num_mips: int
 ) -> list[int | dict[str, int]]:
     """Return the factors of each step as the plan wants them."""
-    if isinstance(num_mips, bool) or not isinstance(num_mips, int) or num_mips < 1:
+    if not is_int(num_mips) or num_mips < 1:
         raise PlanError(f"num_mips={num_mips!r}; accepted: an integer of at least 1")
     if not isinstance(factor, Sequence | np.ndarray):
-        return [factor] * num_mips
+        return [factor] * int(num_mips)
     listed = len(factor) > 0 and isinstance(factor[0], Sequence | np.ndarray)
     if listed and num_mips not in (1, len(factor)):
         raise PlanError(f"num_mips={num_mips}, but factor lists {len(factor)} levels: {factor!r}")
-    steps = list(factor) if listed else [factor] * num_mips
+    steps = list(factor) if listed else [factor] * int(num_mips)
     for step in steps:
         if not isinstance(step, Sequence | np.ndarray) or len(step) != len(dims):
             raise PlanError(f"factor={step!r}; accepted: one integer for each of {len(dims)} axes")

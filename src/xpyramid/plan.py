@@ -145,7 +145,7 @@ def make_plan(
     names = tuple(axis.dim for axis in axes)
     if boundary not in get_args(Boundary):
         raise PlanError(f"boundary={boundary!r}; accepted: {', '.join(get_args(Boundary))}")
-    if levels is not None and not (_is_int(levels) and levels >= 1):
+    if levels is not None and not (is_int(levels) and levels >= 1):
         raise PlanError(f"levels={levels!r}; accepted: None or an integer of at least 1 (the base)")
     chosen = _chosen_dims(axes, factor, dims)
     listed = _listed_steps(factor, names, chosen)
@@ -182,7 +182,8 @@ def make_plan(
     )
 
 
-def _is_int(value: object) -> bool:
+def is_int(value: object) -> bool:
+    """Whether a value is an integer, Python's or NumPy's, and no boolean."""
     return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
 
 
@@ -212,7 +213,7 @@ def _step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) -> Fa
     """Return the factors of one step along each dimension."""
     if isinstance(factor, Mapping):
         wanted = dict(factor)
-    elif _is_int(factor):
+    elif is_int(factor):
         wanted = dict.fromkeys(chosen, factor)
     else:
         raise PlanError(
@@ -223,7 +224,7 @@ def _step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) -> Fa
     if extra := [d for d in wanted if d not in chosen]:
         raise PlanError(f"factor={factor!r} names {extra}, which dims={chosen} leaves out")
     for dim, f in wanted.items():
-        if not (_is_int(f) and f >= 1):
+        if not (is_int(f) and f >= 1):
             raise PlanError(f"factor={f!r} along {dim!r}; accepted: integers of at least 1")
     if all(f == 1 for f in wanted.values()):
         raise PlanError(f"factor={factor!r} makes no coarser level; accepted: 2 or more somewhere")

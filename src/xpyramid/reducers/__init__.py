@@ -75,6 +75,8 @@ def make_reducer(
             "datetime64, timedelta64"
         )
     if callable(method):
+        if min_valid is not None:
+            raise PlanError(f"{method_name(method)!r} gets all samples; min_valid does not apply")
         reducer = whole.user(method, request)
     elif method in METHODS:
         make = METHODS[method]
@@ -82,7 +84,7 @@ def make_reducer(
         direct = adapter is None or method == "nearest"
         reducer = make(request) if direct or adapter is None else adapter(make, request)
     else:
-        raise PlanError(f"method={method!r}; accepted: {', '.join(METHODS)}, or a callable")
+        raise PlanError(f"method={method!r}; accepted: {', '.join(sorted(METHODS))}, or a callable")
     return reducer if min_valid is None else adapt.with_min_valid(reducer, request, min_valid)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from xpyramid.errors import DtypeError
 from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
-from xpyramid.reducers.windows import extreme_windows
+from xpyramid.reducers.windows import at_least_float32, extreme_windows
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class _Extreme:
     request: Request
 
     def chunk(self, block: Array, factors: Factors) -> State:
-        values = block.astype(np.float32) if block.dtype == np.float16 else block
+        values = at_least_float32(block)
         return (extreme_windows(values, factors, self.largest, self.request),)
 
     def combine(self, state: State, factors: Factors) -> State:

@@ -11,7 +11,14 @@ from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
-from xpyramid.reducers.windows import add, native, single_pass, sum_valid_windows, sum_windows
+from xpyramid.reducers.windows import (
+    add,
+    at_least_float32,
+    native,
+    single_pass,
+    sum_valid_windows,
+    sum_windows,
+)
 
 
 @register("mean")
@@ -182,14 +189,14 @@ class _Floats:
         dtype = self.request.dtype
         cells = Window(block.shape, factors).cells
         out = np.empty(cells, np.float32 if dtype.itemsize == 4 else np.float64)
-        if not _one_pass(_at_least_float32(block), factors, np.float64, np.float64, out):
+        if not _one_pass(at_least_float32(block), factors, np.float64, np.float64, out):
             return None
         # NaN may have to be skipped, and float64 sums may have overflowed.
         suspicious = not np.isfinite(out).all() if self.scaled else np.isnan(out).any()
         return None if suspicious else out.astype(dtype, copy=False)
 
     def chunk(self, block: Array, factors: Factors) -> State:
-        values = _at_least_float32(block)
+        values = at_least_float32(block)
         counts: State = ()
         total = sum_windows(values, factors, np.float64)
         if self.request.skips or (self.request.skips_na and np.isnan(total).any()):
@@ -226,8 +233,3 @@ class _Floats:
         for region, shape in window.regions():
             np.divide(total[region], math.prod(shape), out=out[region], casting="same_kind")
         return out.astype(dtype, copy=False)
-
-
-def _at_least_float32(block: Array) -> Array:
-    """Return samples as kernels know them: numba has no float16, float32 holds every one."""
-    return block.astype(np.float32) if block.dtype.itemsize == 2 else block

@@ -9,7 +9,7 @@ import numpy as np
 from xpyramid.errors import DtypeError
 from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
-from xpyramid.reducers.windows import add, sum_valid_windows, sum_windows
+from xpyramid.reducers.windows import add, at_least_float32, sum_valid_windows, sum_windows
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class _Sum:
         return self.request.skips or (self.request.dtype.kind == "f" and self.request.skips_na)
 
     def chunk(self, block: Array, factors: Factors) -> State:
-        values = block.astype(np.float32) if block.dtype == np.float16 else block
+        values = at_least_float32(block)
         wide = np.float64 if self.dtype.kind == "f" else self.dtype
         if self.counted:
             return sum_valid_windows(values, factors, wide, self.request)

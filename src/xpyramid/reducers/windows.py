@@ -23,6 +23,12 @@ def native(values: Array) -> Array:
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
 
 
+def at_least_float32(values: Array) -> Array:
+    """Return samples as kernels know them: numba has no float16, float32 holds every one."""
+    is_half = values.dtype.kind == "f" and values.dtype.itemsize == 2
+    return values.astype(np.float32) if is_half else values
+
+
 def cells_of(shape: tuple[int, ...], factors: Factors) -> tuple[int, ...]:
     """Return the shape after a reduction of the last ``len(factors)`` dimensions."""
     steps = (1,) * (len(shape) - len(factors)) + factors
