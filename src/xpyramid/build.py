@@ -14,7 +14,7 @@ from xpyramid import coordinates
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
 from xpyramid.coarsen import as_dask, coarsen
 from xpyramid.errors import PlanError
-from xpyramid.plan import Boundary, Factor, Plan, make_plan
+from xpyramid.plan import Boundary, Factor, Plan, largest_window, make_plan
 from xpyramid.pyramid import Pyramid, Pyramids
 from xpyramid.reducers import Method, Reducer, make_reducer, method_name
 
@@ -52,7 +52,7 @@ def build(
         levels=levels, factor=factor, dims=dims, boundary=boundary, method=method_name(method),
     )  # fmt: skip
     coordinates.check_coarsenable(array, plan.coarsened)
-    largest = math.prod(plan.levels[-1].factors)
+    largest = largest_window(plan)
     if ignore is None and isinstance(method, str) and not plan.sampled:
         ignore = _ignored(array)
     reducer = make_reducer(
@@ -111,9 +111,17 @@ def _ignored(array: xr.DataArray) -> float | None:
         value = np.asarray(array.attrs.get(name, np.nan))
         if array.dtype.kind not in "iuf" or value.ndim or value.dtype.kind not in "iuf":
             continue
-        if np.isfinite(value) and value == value.astype(array.dtype):
-            return value.item()  # type: ignore[no-any-return]
+        number = value.item()
+        if math.isfinite(number) and _fits(number, array.dtype):
+            return float(number) if array.dtype.kind == "f" else int(number)
     return None
+
+
+def _fits(number: float, dtype: np.dtype[Any]) -> bool:
+    """Whether a dtype has a number, or one next to it."""
+    if dtype.kind == "f":
+        return abs(number) <= float(np.finfo(dtype).max)
+    return number == int(number) and np.iinfo(dtype).min <= number <= np.iinfo(dtype).max
 
 
 def _existing_chunks(array: xr.DataArray) -> tuple[int, ...] | None:

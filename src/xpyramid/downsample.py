@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from xpyramid.axes import AxisSpec
 from xpyramid.errors import PlanError
-from xpyramid.plan import Boundary, is_int, make_plan
+from xpyramid.plan import Boundary, is_int, largest_window, make_plan
 from xpyramid.reducers import Method, make_reducer, method_name, reduce_levels
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -75,7 +74,7 @@ def downsample(
         boundary=boundary,
         method=method_name(method),
     )
-    samples = math.prod(plan.levels[-1].factors)
+    samples = largest_window(plan)
     reducer = make_reducer(
         method, array.dtype, samples, skipna=skipna, ignore=ignore, min_valid=min_valid
     )

@@ -109,6 +109,12 @@ class Plan:
         )
 
 
+def largest_window(plan: Plan) -> int:
+    """Return the number of samples of level 0 under the largest cell there is."""
+    base, top = plan.levels[0], plan.levels[-1]
+    return math.prod(max(1, min(n, f)) for n, f in zip(base.shape, top.factors, strict=True))
+
+
 def centre(factor: int, sampled: bool) -> float:
     """Return where a cell is, in samples from the first of its window."""
     return 0.0 if sampled else (factor - 1) / 2

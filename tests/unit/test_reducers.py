@@ -92,11 +92,11 @@ def test_the_short_way_of_unusual_floats(special: float) -> None:
 @pytest.mark.parametrize(
     ("dtype", "sizes"),
     [
-        ("u1", [127, 128, 129, 2**15, 2**15 + 1, 2**16]),
+        ("u1", [127, 128, 129, 2**15, 2**15 + 1, 2**16, 2**18]),
         ("i1", [128, 129, 2**15 + 1]),
-        ("u2", [128, 129, 2**15, 2**15 + 1, 2**17]),
+        ("u2", [128, 129, 512, 1000, 2**15, 2**15 + 1, 2**17]),
         ("i2", [128, 129, 2**15 + 1]),
-        ("u4", [2**10, 2**20 - 1, 2**20, 2**20 + 1]),
+        ("u4", [2**10, 2**20 - 1, 2**20, 2**20 + 1, 2**22]),
         ("i4", [2**20, 2**20 + 1]),
         ("u8", [2, 3, 2**14 + 1, 2**20]),
         ("i8", [2, 3, 2**14 + 1]),
@@ -114,11 +114,12 @@ def test_accumulators_are_wide_enough(dtype: str, sizes: list[int]) -> None:
                 if n % first == 0 and first > 1:
                     steps = [(first,), (n // first,)]
                     assert reduce_block(block, steps, reducer).tolist() == [end, end]
-        odd = np.full(n, info.max, dtype)
-        odd[: n // 2] = info.max - 1
-        share = n - n // 2  # of the larger; a half goes to the even neighbour
-        want = info.max - (2 * share < n or (2 * share == n and info.max % 2))
-        assert reduce_block(odd, [(n,)], make_reducer("mean", odd.dtype, n)).tolist() == [want]
+        for share in {max(1, n // 2 - 1), n // 2, n - n // 2, n // 2 + 1}:  # of the larger
+            mixed = np.full(n, info.max - 1, dtype)
+            mixed[:share] = info.max  # nearly a half, or just one, which goes to the even neighbour
+            want = info.max - (2 * share < n or (2 * share == n and info.max % 2))
+            got = reduce_block(mixed, [(n,)], make_reducer("mean", mixed.dtype, n))
+            assert got.tolist() == [want]
 
 
 def labels_and_counts(state: tuple[Array, ...]) -> tuple[int, int]:

@@ -18,12 +18,13 @@ def add_rows(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array)
     wide = row.dtype.type
     if z1 - z0 == 2 and y1 - y0 == 2:  # the usual windows: each row is read once, none written back
         for x in range(row.size):
-            row[x] = (wide(src[b, z0, y0, x]) + wide(src[b, z0, y0 + 1, x])) + (
-                wide(src[b, z0 + 1, y0, x]) + wide(src[b, z0 + 1, y0 + 1, x])
-            )
+            row[x] = (
+                (((wide(0) + wide(src[b, z0, y0, x])) + wide(src[b, z0, y0 + 1, x]))
+                 + wide(src[b, z0 + 1, y0, x])) + wide(src[b, z0 + 1, y0 + 1, x])
+            )  # fmt: skip
     elif z1 - z0 == 1 and y1 - y0 == 2:
         for x in range(row.size):
-            row[x] = wide(src[b, z0, y0, x]) + wide(src[b, z0, y0 + 1, x])
+            row[x] = (wide(0) + wide(src[b, z0, y0, x])) + wide(src[b, z0, y0 + 1, x])
     else:
         row[:] = 0
         for z in range(z0, z1):

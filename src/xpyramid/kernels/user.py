@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
+import numba.np.numpy_support
+import numpy as np
+
 from xpyramid.kernels._jit import Array, jit
+
+
+def result_dtype(function: Any, window: Array) -> np.dtype[Any]:
+    """Return the dtype of what a compiled function, called before, returns for a window."""
+    returned = function.overloads[(numba.typeof(window),)].signature.return_type
+    return np.dtype(numba.np.numpy_support.as_dtype(returned))
 
 
 @jit

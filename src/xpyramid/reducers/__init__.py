@@ -69,7 +69,7 @@ def make_reducer(
         For a dtype that the method cannot reduce.
     """
     request = Request(np.dtype(dtype), samples, skipna, ignore)
-    if request.dtype.kind not in "biufcmM" or request.dtype.itemsize > 16:
+    if request.dtype.kind not in "biufcmM" or request.dtype.char in "gG":
         raise DtypeError(
             f"{method_name(method)} of dtype {dtype}; accepted: bool, integers, floats, complex, "
             "datetime64, timedelta64"

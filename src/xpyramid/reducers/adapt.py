@@ -83,9 +83,15 @@ def pairs(make: Make, request: Request) -> Reducer:
     if request.skips:
         raise DtypeError(f"ignore={request.ignore!r} with dtype {request.dtype}; use NaN")
     part = np.dtype(f"f{request.dtype.itemsize // 2}").newbyteorder(request.dtype.byteorder)
-    inner = make(replace(request, dtype=part))
+    order = DtypeError(
+        f"dtype {request.dtype}: complex numbers have a mean and a sum, but no order"
+    )
+    try:
+        inner = make(replace(request, dtype=part))
+    except DtypeError:
+        raise order from None
     if inner.name not in ("mean", "sum"):
-        raise DtypeError(f"{inner.name} of dtype {request.dtype}: complex numbers have no order")
+        raise order
     adapter = _Pairs(inner, request)
     return Reducer(inner.name, request.dtype, adapter.chunk, adapter.combine, adapter.finalise)
 
@@ -112,12 +118,12 @@ class _MinValid:
 
     def finalise(self, state: State, window: Window) -> Array:
         values = self.inner.finalise(state[1:], window)
-        values[state[0] < self.least * window.counts()] = self._empty()
+        values[state[0] / window.counts() < self.least] = self._empty()
         return values
 
     def _empty(self) -> Any:
         if self.inner.dtype.kind in "fc":
-            return np.nan
+            return complex(np.nan, np.nan) if self.inner.dtype.kind == "c" else np.nan
         if self.inner.dtype.kind in "mM":
             return np.array("NaT", self.inner.dtype)
         return self.request.ignore

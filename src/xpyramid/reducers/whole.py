@@ -138,10 +138,14 @@ def user(function: Callable[..., Any], request: Request) -> Reducer:
         raise PlanError(f"method {name!r} gets all samples; skipna and ignore do not apply to it")
     _check_size(name, request)
     probe = np.ones((1, 2), request.dtype.newbyteorder("="))
-    result = function(probe[0]) if is_compiled(function) else function(probe, axis=-1)
-    rule = _Callable(function, np.asarray(result).dtype)
-    if not is_compiled(function) and np.shape(result) != (1,):
-        raise PlanError(
-            f"method {name!r} does not reduce axis=-1: (1, 2) became {np.shape(result)}"
-        )
+    if is_compiled(function):
+        function(probe[0])  # compiles it for this dtype
+        rule = _Callable(function, kernels.user.result_dtype(function, probe[0]))
+    else:
+        result = np.asarray(function(probe, axis=-1))
+        if result.shape != (1,):
+            raise PlanError(
+                f"method {name!r} does not reduce axis=-1: (1, 2) became {result.shape}"
+            )
+        rule = _Callable(function, result.dtype)
     return Reducer(name, rule.dtype, _keep, _keep_state, rule.finalise)
