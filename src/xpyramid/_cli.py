@@ -148,7 +148,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         metavar="2|z=1,y=2",
         help="step from level to level (default: 2 in space, less along what is coarse already)",
     )
-    add("--method", choices=tuple(METHODS), help="how to reduce (default: mean)")
+    add("--method", choices=tuple(METHODS), help="how to reduce (default: mean; mode for labels)")
     add("--dims", type=_names, metavar="y,x", help="what to coarsen (default: space)")
     add(
         "--boundary",
