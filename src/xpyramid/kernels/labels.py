@@ -8,58 +8,101 @@ from xpyramid.kernels._jit import Array, inline, jit
 
 
 @inline
-def stand(u: Any, best: Any, most: Any, v: Any, s: Any, skip: bool, ignored: Any) -> Any:
-    """Let ``v`` stand for election by the eight samples ``s``; return the winner and its votes.
+def order(a: Any, b: Any) -> Any:
+    """Return two labels, the lower one first."""
+    return (a if a < b else b), (b if a < b else a)
 
-    The lower label wins a tie. Votes are counted in the labels' own width, so that it vectorises.
+
+@inline
+def prefer(best: Any, label: Any, last: Any, ignored: Any) -> Any:
+    """Return ``label`` if it fills its list up to ``last`` and counts, else ``best``."""
+    if ignored is None:
+        return label if label == last else best
+    return label if (label == last) & (label != ignored) else best
+
+
+@inline
+def sort_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+    """Return eight labels sorted.
+
+    By Batcher's odd-even merge sort: Knuth, The Art of Computer Programming, volume 3, 5.3.4.
     """
-    n = u(
-        u(u(u(v == s[0]) + u(v == s[1])) + u(u(v == s[2]) + u(v == s[3])))
-        + u(u(u(v == s[4]) + u(v == s[5])) + u(u(v == s[6]) + u(v == s[7])))
-    )
-    n = u(0) if skip and v == ignored else n
-    better = (n > most) | ((n == most) & (v < best))
-    return (v if better else best), (n if better else most)
+    a, b = order(a, b)
+    c, d = order(c, d)
+    e, f = order(e, f)
+    g, h = order(g, h)
+    a, c = order(a, c)
+    b, d = order(b, d)
+    e, g = order(e, g)
+    f, h = order(f, h)
+    b, c = order(b, c)
+    f, g = order(f, g)
+    a, e = order(a, e)
+    b, f = order(b, f)
+    c, g = order(c, g)
+    d, h = order(d, h)
+    c, e = order(c, e)
+    d, f = order(d, f)
+    b, c = order(b, c)
+    d, e = order(d, e)
+    f, g = order(f, g)
+    return a, b, c, d, e, f, g, h
+
+
+@inline
+def longest_run(s: Any, ignored: Any) -> Any:
+    """Return the label with the longest run of eight sorted ones, the lowest if there are several.
+
+    Longer and longer runs are looked for, from the highest label down. Five are a majority.
+    """
+    best = s[0]
+    if ignored is not None:
+        for label in s:
+            best = label if best == ignored else best
+    best = prefer(best, s[6], s[7], ignored)
+    best = prefer(best, s[5], s[6], ignored)
+    best = prefer(best, s[4], s[5], ignored)
+    best = prefer(best, s[3], s[4], ignored)
+    best = prefer(best, s[2], s[3], ignored)
+    best = prefer(best, s[1], s[2], ignored)
+    best = prefer(best, s[0], s[1], ignored)
+    best = prefer(best, s[5], s[7], ignored)
+    best = prefer(best, s[4], s[6], ignored)
+    best = prefer(best, s[3], s[5], ignored)
+    best = prefer(best, s[2], s[4], ignored)
+    best = prefer(best, s[1], s[3], ignored)
+    best = prefer(best, s[0], s[2], ignored)
+    best = prefer(best, s[4], s[7], ignored)
+    best = prefer(best, s[3], s[6], ignored)
+    best = prefer(best, s[2], s[5], ignored)
+    best = prefer(best, s[1], s[4], ignored)
+    best = prefer(best, s[0], s[3], ignored)
+    best = prefer(best, s[0], s[4], ignored)
+    best = prefer(best, s[1], s[5], ignored)
+    best = prefer(best, s[2], s[6], ignored)
+    best = prefer(best, s[3], s[7], ignored)
+    return best
 
 
 @inline
 def elect(
-    src: Array,
-    b: int,
-    z0: int,
-    z1: int,
-    y0: int,
-    y1: int,
-    x0: int,
-    x1: int,
-    skip: bool,
-    ignored: Any,
+    src: Array, b: int, z0: int, z1: int, y0: int, y1: int, x0: int, x1: int, ignored: Any
 ) -> Any:
-    """Return the most frequent of the eight samples at two positions along each axis."""
-    u = src.dtype.type
-    s = (
+    """Return the most frequent of the samples at two positions along each axis."""
+    ordered = sort_8(
         src[b, z0, y0, x0], src[b, z0, y0, x1], src[b, z0, y1, x0], src[b, z0, y1, x1],
         src[b, z1, y0, x0], src[b, z1, y0, x1], src[b, z1, y1, x0], src[b, z1, y1, x1],
     )  # fmt: skip
-    best, most = stand(u, s[0], u(0), s[0], s, skip, ignored)
-    best, most = stand(u, best, most, s[1], s, skip, ignored)
-    best, most = stand(u, best, most, s[2], s, skip, ignored)
-    best, most = stand(u, best, most, s[3], s, skip, ignored)
-    best, most = stand(u, best, most, s[4], s, skip, ignored)
-    best, most = stand(u, best, most, s[5], s, skip, ignored)
-    best, most = stand(u, best, most, s[6], s, skip, ignored)
-    best, most = stand(u, best, most, s[7], s, skip, ignored)
-    return best
+    return longest_run(ordered, ignored)
 
 
 @jit
-def window_mode_2(
-    src: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Any, out: Array
-) -> None:
+def window_mode_2(src: Array, fz: int, fy: int, fx: int, ignored: Any, out: Array) -> None:
     """Fill ``out`` with the most frequent labels, the lowest on ties, for factors of 1 and 2.
 
     Each cell is elected by eight samples. Where its window has fewer, all of them vote equally
-    often, which changes no majority. No branch depends on the data.
+    often, which changes no majority. No branch depends on the data, so that it vectorises; for the
+    same reason ``ignored`` is None rather than a flag where every label counts.
     """
     pairs = src.shape[3] // 2 if fx == 2 else 0
     for b in range(out.shape[0]):
@@ -68,9 +111,9 @@ def window_mode_2(
             for y in range(out.shape[2]):
                 y0, y1 = y * fy, min((y + 1) * fy, src.shape[2]) - 1
                 for x in range(pairs):
-                    out[b, z, y, x] = elect(src, b, z0, z1, y0, y1, 2 * x, 2 * x + 1, skip, ignored)
+                    out[b, z, y, x] = elect(src, b, z0, z1, y0, y1, 2 * x, 2 * x + 1, ignored)
                 for x in range(pairs, out.shape[3]):
-                    out[b, z, y, x] = elect(src, b, z0, z1, y0, y1, x * fx, x * fx, skip, ignored)
+                    out[b, z, y, x] = elect(src, b, z0, z1, y0, y1, x * fx, x * fx, ignored)
 
 
 # Label counts. Each cell has a list of labels, ascending, and of how often each occurs; the lists
@@ -93,14 +136,64 @@ def add_votes(labels: Array, counts: Array, start: int, end: int, label: Any, vo
 
 
 @inline
-def is_uniform(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, x0: int, x1: int) -> bool:
-    """Whether all samples of a window are the same, which most windows of a segmentation are."""
-    others = 0
+def winner(labels: Array, counts: Array, start: int, end: int, none: Any) -> Any:
+    """Return the most frequent label of a list, the lowest on ties; ``none`` if it is empty."""
+    best, most = none, 0
+    for i in range(start, end):
+        if counts[i] > most:
+            best, most = labels[i], counts[i]
+    return best
+
+
+@inline
+def compare_rows(
+    src: Array, b: int, z0: int, z1: int, y0: int, y1: int, fx: int, row: Array, mixed: Array
+) -> None:
+    """Fill ``mixed`` with whether each window has different samples, which few have.
+
+    Whole rows are compared first, in ``row``, so that it vectorises.
+    """
+    row[:] = False
     for z in range(z0, z1):
         for y in range(y0, y1):
-            for x in range(x0, x1):
-                others += src[b, z, y, x] != src[b, z0, y0, x0]
-    return others == 0
+            for x in range(row.size):
+                row[x] |= src[b, z, y, x] != src[b, z0, y0, x]
+    for x in range(mixed.size):
+        differ = row[x * fx]
+        for i in range(x * fx + 1, min((x + 1) * fx, row.size)):
+            differ |= row[i] | (src[b, z0, y0, i] != src[b, z0, y0, i - 1])
+        mixed[x] = differ
+
+
+@inline
+def count_window(
+    src: Array,
+    b: int,
+    z0: int,
+    z1: int,
+    y0: int,
+    y1: int,
+    x0: int,
+    x1: int,
+    skip: bool,
+    ignored: Any,
+    labels: Array,
+    counts: Array,
+    start: int,
+) -> int:
+    """Fill a list with the labels of a window, from ``start`` on; return its end."""
+    end = start
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            first = x0
+            while first < x1:
+                label, x = src[b, z, y, first], first + 1
+                while x < x1 and src[b, z, y, x] == label:
+                    x += 1
+                if not (skip and label == ignored):
+                    end = add_votes(labels, counts, start, end, label, x - first)
+                first = x
+    return end
 
 
 @jit
@@ -111,30 +204,68 @@ def count_labels(
     fx: int,
     skip: bool,
     ignored: Any,
+    row: Array,
+    mixed: Array,
     labels: Array,
     counts: Array,
     ends: Array,
 ) -> None:
-    """Fill the lists of all cells from samples; the flat arrays have room for each one."""
+    """Fill the lists of all cells from samples; the flat arrays have room for each one.
+
+    ``row`` and ``mixed`` are buffers of one row of ``src`` and of ``ends``.
+    """
     end = 0
     for b in range(ends.shape[0]):
         for z in range(ends.shape[1]):
+            z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
             for y in range(ends.shape[2]):
+                y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
+                compare_rows(src, b, z0, z1, y0, y1, fx, row, mixed)
                 for x in range(ends.shape[3]):
-                    start, z0, y0, x0 = end, z * fz, y * fy, x * fx
-                    z1, y1 = min(z0 + fz, src.shape[1]), min(y0 + fy, src.shape[2])
-                    x1 = min(x0 + fx, src.shape[3])
-                    votes = 1
-                    if is_uniform(src, b, z0, z1, y0, y1, x0, x1):  # one sample speaks for all
-                        votes = (z1 - z0) * (y1 - y0) * (x1 - x0)
-                        z1, y1, x1 = z0 + 1, y0 + 1, x0 + 1
-                    for i in range(z0, z1):
-                        for j in range(y0, y1):
-                            for k in range(x0, x1):
-                                v = src[b, i, j, k]
-                                if not (skip and v == ignored):
-                                    end = add_votes(labels, counts, start, end, v, votes)
+                    x0, x1 = x * fx, min((x + 1) * fx, src.shape[3])
+                    if mixed[x]:
+                        end = count_window(
+                            src, b, z0, z1, y0, y1, x0, x1, skip, ignored, labels, counts, end
+                        )
+                    elif not (skip and src[b, z0, y0, x0] == ignored):  # one speaks for all
+                        labels[end] = src[b, z0, y0, x0]
+                        counts[end] = (z1 - z0) * (y1 - y0) * (x1 - x0)
+                        end += 1
                     ends[b, z, y, x] = end
+
+
+@jit
+def window_mode(
+    src: Array,
+    fz: int,
+    fy: int,
+    fx: int,
+    skip: bool,
+    ignored: Any,
+    row: Array,
+    mixed: Array,
+    labels: Array,
+    counts: Array,
+    out: Array,
+) -> None:
+    """Fill ``out`` with the most frequent labels, the lowest on ties; see `count_labels`.
+
+    ``labels`` and ``counts`` have room for one window.
+    """
+    for b in range(out.shape[0]):
+        for z in range(out.shape[1]):
+            z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
+            for y in range(out.shape[2]):
+                y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
+                compare_rows(src, b, z0, z1, y0, y1, fx, row, mixed)
+                for x in range(out.shape[3]):
+                    x0, x1 = x * fx, min((x + 1) * fx, src.shape[3])
+                    out[b, z, y, x] = src[b, z0, y0, x0]
+                    if mixed[x]:
+                        end = count_window(
+                            src, b, z0, z1, y0, y1, x0, x1, skip, ignored, labels, counts, 0
+                        )
+                        out[b, z, y, x] = winner(labels, counts, 0, end, ignored)
 
 
 @inline
@@ -204,13 +335,9 @@ def merge_labels(
 
 
 @jit
-def most_frequent(ends: Array, labels: Array, counts: Array, out: Array) -> None:
-    """Fill ``out`` with each list's most frequent label, the lowest on ties; skip empty ones."""
+def most_frequent(ends: Array, labels: Array, counts: Array, none: Any, out: Array) -> None:
+    """Fill ``out`` with each list's most frequent label, the lowest on ties; empty: ``none``."""
     start = 0
     for i in range(ends.size):
-        most = 0
-        for j in range(start, ends[i]):
-            if counts[j] > most:
-                most = counts[j]
-                out[i] = labels[j]
+        out[i] = winner(labels, counts, start, ends[i], none)
         start = ends[i]

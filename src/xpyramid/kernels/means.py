@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from xpyramid.kernels._jit import Array, jit
-from xpyramid.kernels.sums import add_rows, fold
+from xpyramid.kernels._jit import Array, inline, jit
+from xpyramid.kernels.sums import add_rows, fold, four, two
 
-# The dtype of counts, float32 or float64 with a mantissa of m bits, is that of the division. For
-# integers of a magnitude below 2**(m - 1) the rounded quotient is exact: one that is no tie is at
-# least 1 / (2 * count) away from a tie, which is more than its rounding error.
+# Division is in the dtype of the count, float32 or float64 with a mantissa of m bits. For integers
+# of a magnitude below 2**(m - 1) the rounded quotient is exact: one that is no tie is at least
+# 1 / (2 * count) away from a tie, which is more than its rounding error.
+
+
+@inline
+def finish(value: Any, rounded: bool) -> Any:
+    """Return a quotient as it is stored."""
+    return np.rint(value) if rounded else value
 
 
 @jit
-def divide(total: Array, count: Array, rounded: bool, out: Array) -> None:
-    """Fill ``out`` with ``total / count``, 1-D; one count for all, or one each. 0 is left alone."""
-    ratio = count.dtype.type
+def divide(total: Array, count: Any, rounded: bool, out: Array) -> None:
+    """Fill ``out`` with ``total / count``; 1-D, with one count for all."""
+    real, share = type(count), type(count)(1) / count
+    if np.int64(count) & (np.int64(count) - 1) == 0:  # a power of two: the same, and faster
+        for i in range(out.size):
+            out[i] = finish(real(total[i]) * share, rounded)
+    else:
+        for i in range(out.size):
+            out[i] = finish(real(total[i]) / count, rounded)
+
+
+@jit
+def divide_each(total: Array, count: Array, out: Array) -> None:
+    """Fill ``out`` with ``total / count``, rounded; 1-D. Where a count is 0, it is left alone."""
     for i in range(out.size):
-        n = count[i if count.size > 1 else 0]
-        if n:
-            quotient = ratio(total[i]) / n
-            out[i] = np.rint(quotient) if rounded else quotient
+        if count[i]:
+            out[i] = np.rint(count.dtype.type(total[i]) / count[i])
 
 
 @jit
@@ -31,33 +48,48 @@ def window_mean(
     fx: int,
     row: Array,
     total: Array,
-    count: Array,
+    ratio: Array,
     rounded: bool,
     out: Array,
 ) -> None:
-    """Fill ``out`` with means: `window_sum` and `divide` row by row, while the row is in cache.
+    """Fill ``out`` with means: `window_sum` and `divide` at once, which saves a pass of memory.
 
     ``row`` and ``total`` are buffers of one row of ``src`` and, as (1, 1, 1, x), of ``out``;
-    ``count`` is one of a number, for its dtype.
+    ``ratio`` is any array of the dtype to divide in.
     """
-    ratio = count.dtype.type
-    whole = row.size // fx
+    wide, real = row.dtype.type, ratio.dtype.type
+    pairs = row.size // 2
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
-            z1 = min((z + 1) * fz, src.shape[1])
+            z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
             for y in range(out.shape[2]):
-                y1 = min((y + 1) * fy, src.shape[2])
-                add_rows(src, b, z * fz, z1, y * fy, y1, row)
-                fold(row, fx, total, 0, 0, 0)
-                count[0] = (z1 - z * fz) * (y1 - y * fy) * fx
-                divisor = count[0]
-                for x in range(whole):
-                    quotient = ratio(total[0, 0, 0, x]) / divisor
-                    out[b, z, y, x] = np.rint(quotient) if rounded else quotient
-                count[0] = (z1 - z * fz) * (y1 - y * fy) * (row.size - whole * fx)
-                for x in range(whole, out.shape[3]):
-                    quotient = ratio(total[0, 0, 0, x]) / count[0]
-                    out[b, z, y, x] = np.rint(quotient) if rounded else quotient
+                y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
+                rows = (z1 - z0) * (y1 - y0)
+                whole, last = real(rows * fx), real(rows * (row.size - (out.shape[3] - 1) * fx))
+                share = real(1) / whole  # exact where it is used
+                if fx == 2 and z1 - z0 == 2 and y1 - y0 == 2:
+                    for x in range(pairs):
+                        left = four(wide, src, b, z0, y0, 2 * x)
+                        both = wide(left + four(wide, src, b, z0, y0, 2 * x + 1))
+                        out[b, z, y, x] = finish(real(both) * share, rounded)
+                    for x in range(pairs, out.shape[3]):
+                        single = four(wide, src, b, z0, y0, 2 * x)
+                        out[b, z, y, x] = finish(real(single) / last, rounded)
+                elif fx == 2 and rows == 2:
+                    for x in range(pairs):
+                        left = two(wide, src, b, z0, z1, y0, y1, 2 * x)
+                        both = wide(left + two(wide, src, b, z0, z1, y0, y1, 2 * x + 1))
+                        out[b, z, y, x] = finish(real(both) * share, rounded)
+                    for x in range(pairs, out.shape[3]):
+                        single = two(wide, src, b, z0, z1, y0, y1, 2 * x)
+                        out[b, z, y, x] = finish(real(single) / last, rounded)
+                else:
+                    add_rows(src, b, z0, z1, y0, y1, row)
+                    fold(row, fx, total, 0, 0, 0)
+                    for x in range(out.shape[3] - 1):
+                        out[b, z, y, x] = finish(real(total[0, 0, 0, x]) / whole, rounded)
+                    for x in range(out.shape[3] - 1, out.shape[3]):
+                        out[b, z, y, x] = finish(real(total[0, 0, 0, x]) / last, rounded)
 
 
 @jit
@@ -69,7 +101,7 @@ def divide_limbs(limbs: Array, width: int, count: Array, out: Array) -> None:
     ``count << width <= 2**62`` no intermediate value overflows. A count of 0 is left alone.
     """
     for i in range(out.size):
-        n = count[i if count.size > 1 else 0]
+        n = count[i]
         if n:
             quotient = np.int64(0)
             remainder = np.int64(0)

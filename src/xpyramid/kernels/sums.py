@@ -1,8 +1,7 @@
 """Sums over windows.
 
-Whole rows are added first, so that the inner loop has unit stride and carries nothing from one
-sample to the next; then neighbours within the row. For floats this order is part of the result: it
-follows the dimensions, so no chunking and no memory order can change a bit.
+Whole rows are added first, then neighbours within the row. For floats this order is part of the
+result: it follows the dimensions, so no chunking and no memory order can change a bit.
 """
 
 from __future__ import annotations
@@ -11,26 +10,33 @@ from typing import Any
 
 from xpyramid.kernels._jit import Array, inline, jit
 
+# Sums at one place of a row, over two rows and over two by two, in the order of `add_rows`. Loops
+# of them vectorise, and read as fast as a copy does. Every operation is cast, for numba would
+# widen it.
+
+
+@inline
+def two(wide: Any, src: Array, b: int, z0: int, z1: int, y0: int, y1: int, x: int) -> Any:
+    """Return the sum over the first and the last row of a window."""
+    return wide(wide(wide(0) + wide(src[b, z0, y0, x])) + wide(src[b, z1 - 1, y1 - 1, x]))
+
+
+@inline
+def four(wide: Any, src: Array, b: int, z0: int, y0: int, x: int) -> Any:
+    """Return the sum over a window of two by two rows."""
+    total = wide(wide(wide(0) + wide(src[b, z0, y0, x])) + wide(src[b, z0, y0 + 1, x]))
+    return wide(wide(total + wide(src[b, z0 + 1, y0, x])) + wide(src[b, z0 + 1, y0 + 1, x]))
+
 
 @inline
 def add_rows(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array) -> None:
     """Fill ``row`` with the sum of the rows of a window."""
     wide = row.dtype.type
-    if z1 - z0 == 2 and y1 - y0 == 2:  # the usual windows: each row is read once, none written back
-        for x in range(row.size):
-            row[x] = (
-                (((wide(0) + wide(src[b, z0, y0, x])) + wide(src[b, z0, y0 + 1, x]))
-                 + wide(src[b, z0 + 1, y0, x])) + wide(src[b, z0 + 1, y0 + 1, x])
-            )  # fmt: skip
-    elif z1 - z0 == 1 and y1 - y0 == 2:
-        for x in range(row.size):
-            row[x] = (wide(0) + wide(src[b, z0, y0, x])) + wide(src[b, z0, y0 + 1, x])
-    else:
-        row[:] = 0
-        for z in range(z0, z1):
-            for y in range(y0, y1):
-                for x in range(row.size):
-                    row[x] += wide(src[b, z, y, x])
+    row[:] = 0
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            for x in range(row.size):
+                row[x] += wide(src[b, z, y, x])
 
 
 @inline
@@ -39,37 +45,49 @@ def fold(row: Array, factor: int, out: Array, b: int, z: int, y: int) -> None:
 
     Rows of ``out`` are indexed, not sliced: a slice per row would cost as much as the row.
     """
-    wide = out.dtype.type
     whole = row.size // factor
     if factor == 1:
         for x in range(whole):
             out[b, z, y, x] = row[x]
-    elif factor == 2:  # the compiler vectorises a constant stride
-        for x in range(whole):
-            out[b, z, y, x] = wide(row[2 * x]) + wide(row[2 * x + 1])
     else:
         for x in range(whole):
-            total = wide(row[x * factor])
-            for i in range(x * factor + 1, (x + 1) * factor):
-                total += wide(row[i])
+            total = row[x * factor]
+            for i in range(1, factor):
+                total += row[x * factor + i]
             out[b, z, y, x] = total
     if whole < out.shape[3]:
-        total = wide(row[whole * factor])
+        total = row[whole * factor]
         for i in range(whole * factor + 1, row.size):
-            total += wide(row[i])
+            total += row[i]
         out[b, z, y, whole] = total
 
 
 @jit
 def window_sum(src: Array, fz: int, fy: int, fx: int, row: Array, out: Array) -> None:
     """Fill ``out`` with the sums over windows; ``row`` is a buffer of one row of ``src``."""
+    wide = row.dtype.type
+    pairs = row.size // 2
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
-            z1 = min((z + 1) * fz, src.shape[1])
+            z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
             for y in range(out.shape[2]):
-                y1 = min((y + 1) * fy, src.shape[2])
-                add_rows(src, b, z * fz, z1, y * fy, y1, row)
-                fold(row, fx, out, b, z, y)
+                y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
+                if fx == 2 and z1 - z0 == 2 and y1 - y0 == 2:
+                    for x in range(pairs):
+                        left = four(wide, src, b, z0, y0, 2 * x)
+                        out[b, z, y, x] = wide(left + four(wide, src, b, z0, y0, 2 * x + 1))
+                    for x in range(pairs, out.shape[3]):
+                        out[b, z, y, x] = four(wide, src, b, z0, y0, 2 * x)
+                elif fx == 2 and (z1 - z0) * (y1 - y0) == 2:
+                    for x in range(pairs):
+                        left = two(wide, src, b, z0, z1, y0, y1, 2 * x)
+                        right = two(wide, src, b, z0, z1, y0, y1, 2 * x + 1)
+                        out[b, z, y, x] = wide(left + right)
+                    for x in range(pairs, out.shape[3]):
+                        out[b, z, y, x] = two(wide, src, b, z0, z1, y0, y1, 2 * x)
+                else:
+                    add_rows(src, b, z0, z1, y0, y1, row)
+                    fold(row, fx, out, b, z, y)
 
 
 @jit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ def mean(request: Request) -> Reducer:
     request.check_ignore()
     kind = _Floats(request) if dtype.kind == "f" else _Integers(request)
     direct = None if dtype.kind == "b" or request.skips else kind.direct
-    return Reducer("mean", dtype, kind.chunk, add, kind.finalise, direct)
+    return Reducer("mean", dtype, kind.chunk, kind.combine, kind.finalise, direct)
 
 
 def _growth(samples: int) -> int:
@@ -43,7 +44,7 @@ def _growth(samples: int) -> int:
     return max(0, samples - 1).bit_length()
 
 
-def _one_pass(block: Array, factors: Factors, row: type, count: type, out: Array) -> bool:
+def _one_pass(block: Array, factors: Factors, row: type, ratio: type, out: Array) -> bool:
     """Fill ``out`` with means straight from samples, if a single pass of the kernel can do it."""
     only = single_pass(block.shape, factors)
     if only is None:
@@ -52,9 +53,22 @@ def _one_pass(block: Array, factors: Factors, row: type, count: type, out: Array
     kernels.means.window_mean(
         native(block).reshape(shape), *step,
         np.empty(shape[3], row), np.empty((1, 1, 1, reduced[3]), row),
-        np.empty(1, count), out.dtype.kind in "iu", out.reshape(reduced),
+        np.empty(0, ratio), out.dtype.kind in "iu", out.reshape(reduced),
     )  # fmt: skip
     return True
+
+
+def _divided(total: Array, window: Window, real: type, dtype: np.dtype[Any]) -> Array:
+    """Return sums divided, in ``real``, by the sizes of their windows."""
+    (_, shape), *edges = list(window.regions()) or [((), ())]
+    rounded, out = dtype.kind in "iu", np.empty(total.shape, dtype)
+    kernels.means.divide(total.reshape(-1), real(math.prod(shape)), rounded, out.reshape(-1))
+    for region, shape in edges:  # were divided as if they were whole
+        side = np.ascontiguousarray(total[region])
+        part = np.empty(side.shape, dtype)
+        kernels.means.divide(side.reshape(-1), real(math.prod(shape)), rounded, part.reshape(-1))
+        out[region] = part
+    return out
 
 
 @dataclass(frozen=True)
@@ -94,20 +108,19 @@ class _Integers:
     def direct(self, block: Array, factors: Factors) -> Array | None:
         bits = self.bits + _growth(math.prod(factors))
         if bits > 52 and block.size:  # what is there may be narrower than the dtype
-            low, high = int(block.min()), int(block.max())
+            low, high = int(block.min()) if block.dtype.kind == "i" else 0, int(block.max())
             bits = max(abs(low), abs(high)).bit_length() + 1 + _growth(math.prod(factors))
         out = np.empty(Window(block.shape, factors).cells, block.dtype.newbyteorder("="))
         done = bits <= 52 and _one_pass(block, factors, _accumulator(bits), _ratio(bits), out)
         return out.astype(block.dtype, copy=False) if done else None
 
     def chunk(self, block: Array, factors: Factors) -> State:
-        accumulator = _accumulator(self.sum_bits)
+        accumulator = _accumulator(self.bits + _growth(math.prod(factors)))
         if self.narrow and self.request.skips:
             total, count = sum_valid_windows(block, factors, accumulator, self.request)
             return (total[None], count)
         if self.narrow:
-            row = _accumulator(self.bits + _growth(math.prod(factors)))
-            return (sum_windows(block, factors, accumulator, row)[None],)
+            return (sum_windows(block, factors, accumulator)[None],)
         counts: State = ()
         block = native(block)
         if self.request.skips:
@@ -121,30 +134,30 @@ class _Integers:
         sums = [sum_windows(limb.astype(np.int64), factors, np.int64) for limb in limbs]
         return (np.stack(sums), *counts)
 
+    def combine(self, state: State, factors: Factors) -> State:
+        """Add up; the narrow accumulator of the first step makes way for one of all steps."""
+        wide = _accumulator(self.sum_bits) if self.narrow else np.int64
+        return (sum_windows(state[0], factors, wide), *add(state[1:], factors))
+
     def finalise(self, state: State, window: Window) -> Array:
         dtype, limbs = self.request.dtype, state[0]
         if dtype.kind == "b":
             count = state[1] if self.request.skips else window.counts()
             majority = 2 * limbs[0].astype(np.int64) > count
             return np.where(count > 0, majority, bool(self.request.ignore))
-        out = np.full(window.cells, self.request.ignored(), dtype.newbyteorder("="))
-        if self.request.skips:
-            self._divide(limbs, state[1], out)
-        else:
-            for region, shape in window.regions():
-                part = np.empty(out[region].shape, out.dtype)
-                self._divide(limbs[(slice(None), *region)], np.array([math.prod(shape)]), part)
-                out[region] = part
-        return out.astype(dtype, copy=False)
-
-    def _divide(self, limbs: Array, count: Array, out: Array) -> None:
-        flat = np.ascontiguousarray(limbs).reshape(len(limbs), -1)
-        count = count.reshape(-1)
+        native_dtype = dtype.newbyteorder("=")
+        if self.narrow and not self.request.skips:
+            out = _divided(limbs[0], window, _ratio(self.sum_bits), native_dtype)
+            return out.astype(dtype, copy=False)
+        count = (state[1] if self.request.skips else window.counts()).reshape(-1)
+        out = np.full(window.cells, self.request.ignored(), native_dtype)
+        flat = limbs.reshape(len(limbs), -1)
         if self.narrow:
-            ratios: Array = count.astype(_ratio(self.sum_bits))
-            kernels.means.divide(flat[0], ratios, True, out.reshape(-1))
+            real: Array = count.astype(_ratio(self.sum_bits))
+            kernels.means.divide_each(flat[0], real, out.reshape(-1))
         else:
             kernels.means.divide_limbs(flat, self.width, count, out.reshape(-1))
+        return out.astype(dtype, copy=False)
 
 
 def _accumulator(bits: int) -> type:
@@ -213,10 +226,15 @@ class _Floats:
             return (total, sum_valid_windows(small, factors, double, scaled)[0], *counts)
         return (total, sum_windows(small, factors, double), *counts)
 
+    def combine(self, state: State, factors: Factors) -> State:
+        return add(state, factors)
+
     def finalise(self, state: State, window: Window) -> Array:
         every = not self.counted or state[-1].shape == _ALL.shape
         if every and not (self.scaled and not np.isfinite(state[0]).all()):
-            return self._divide(state[0], window)
+            single = np.dtype(np.float32 if self.request.dtype.itemsize == 4 else np.float64)
+            out = _divided(state[0], window, np.float64, single)
+            return out.astype(self.request.dtype, copy=False)
         count = window.counts() if every else state[-1]
         with np.errstate(all="ignore"):  # 0 / 0 is the NaN that is wanted
             mean = state[0] / count
@@ -225,11 +243,3 @@ class _Floats:
                 large = np.where(np.isfinite(large), np.clip(large, -limit, limit), large)
                 mean = np.where(np.isfinite(state[0]), mean, large / _SCALE)
             return np.asarray(mean.astype(self.request.dtype))
-
-    def _divide(self, total: Array, window: Window) -> Array:
-        """Divide by the sizes of the windows."""
-        dtype = self.request.dtype
-        out = np.empty(window.cells, np.float32 if dtype.itemsize == 4 else np.float64)
-        for region, shape in window.regions():
-            np.divide(total[region], math.prod(shape), out=out[region], casting="same_kind")
-        return out.astype(dtype, copy=False)

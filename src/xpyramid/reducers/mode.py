@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,23 +27,35 @@ class _Mode:
 
     def direct(self, block: Array, factors: Factors) -> Array | None:
         only = single_pass(block.shape, factors)
-        if only is None or max(factors) > 2:
+        if only is None:
             return None
         shape, step, reduced = only
-        src = native(block)
+        src = native(block).reshape(shape)
         out = np.empty(reduced, src.dtype)
         skip = self.request.skips, self.request.ignored(src.dtype)
-        kernels.labels.window_mode_2(src.reshape(shape), *step, *skip, out)
+        if max(step) <= 2:
+            kernels.labels.window_mode_2(src, *step, skip[1] if skip[0] else None, out)
+        else:
+            buffers = np.empty(shape[3], np.bool_), np.empty(reduced[3], np.bool_)
+            labels: Array = np.empty(math.prod(step), src.dtype)
+            counts: Array = np.empty(math.prod(step), self.number)
+            kernels.labels.window_mode(src, *step, *skip, *buffers, labels, counts, out)
         return out.reshape(cells_of(block.shape, factors)).astype(block.dtype, copy=False)
+
+    @property
+    def number(self) -> type:
+        """Dtype of counts."""
+        return np.int32 if self.request.samples < 2**31 else np.int64
 
     def chunk(self, block: Array, factors: Factors) -> State:
         (shape, step, reduced), *_ = passes(block.shape, factors)
-        src = native(block)
-        number = np.int32 if self.request.samples < 2**31 else np.int64
-        labels, counts = np.empty(src.size, src.dtype), np.empty(src.size, number)
+        src = native(block).reshape(shape)
+        labels: Array = np.empty(src.size, src.dtype)
+        counts: Array = np.empty(src.size, self.number)
         ends = np.empty(reduced, np.int64)
         skip = self.request.skips, self.request.ignored(src.dtype)
-        kernels.labels.count_labels(src.reshape(shape), *step, *skip, labels, counts, ends)
+        buffers = np.empty(shape[3], np.bool_), np.empty(reduced[3], np.bool_)
+        kernels.labels.count_labels(src, *step, *skip, *buffers, labels, counts, ends)
         return self._merged((ends, *_used(ends, labels, counts)), block.shape, factors, done=1)
 
     def combine(self, state: State, factors: Factors) -> State:
@@ -60,8 +73,8 @@ class _Mode:
 
     def finalise(self, state: State, window: Window) -> Array:
         ends, labels, counts = state
-        out = np.full(window.cells, self.request.ignored(labels.dtype), labels.dtype)
-        kernels.labels.most_frequent(ends.reshape(-1), labels, counts, out.reshape(-1))
+        none, out = self.request.ignored(labels.dtype), np.empty(window.cells, labels.dtype)
+        kernels.labels.most_frequent(ends.reshape(-1), labels, counts, none, out.reshape(-1))
         return out.astype(self.request.dtype)
 
 

@@ -60,9 +60,7 @@ def single_pass(shape: tuple[int, ...], factors: Factors) -> tuple[Shape4, Step3
     return None if more else first
 
 
-def sum_windows(
-    values: Array, factors: Factors, dtype: DTypeLike, row: DTypeLike | None = None
-) -> Array:
+def sum_windows(values: Array, factors: Factors, dtype: DTypeLike) -> Array:
     """Return the sums over windows.
 
     Parameters
@@ -73,14 +71,11 @@ def sum_windows(
         One for each of the last dimensions; dimensions before those are not reduced.
     dtype : dtype
         Of the sums; the caller knows that they fit.
-    row : dtype, optional
-        Wide enough for the first step; default: ``dtype``.
     """
     out = native(values)
     for shape, step, reduced in passes(values.shape, factors):
         src, out = out.reshape(shape), np.empty(reduced, dtype)
-        kernels.sums.window_sum(src, *step, np.empty(shape[3], row or dtype), out)
-        row = None
+        kernels.sums.window_sum(src, *step, np.empty(shape[3], dtype), out)
     return out.reshape(cells_of(values.shape, factors))
 
 
