@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -123,7 +123,7 @@ class DatasetAccessor:
         levels: int | None = None,
         *,
         factor: Factor | None = None,
-        method: Method | None = None,
+        method: Method | Mapping[str, Method] | None = None,
         dims: str | Sequence[str] | None = None,
         boundary: Boundary = "pad",
         skipna: bool | None = None,
@@ -134,12 +134,13 @@ class DatasetAccessor:
         """Build the pyramid of every variable that has the dimensions to coarsen.
 
         Parameters are those of :meth:`ArrayAccessor.build`; without ``dims``, the dimensions are
-        the space dimensions of the variable that has most of them.
+        the space dimensions of the variable that has most of them. ``method`` may also be a mapping
+        from variables to methods; those that it leaves out get the one that suits them.
 
         Raises
         ------
         xpyramid.errors.PlanError
-            If no variable has the dimensions.
+            If no variable has the dimensions, or ``method`` names one that has not.
 
         Examples
         --------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,7 +64,10 @@ def build(
 
 
 def build_dataset(
-    dataset: xr.Dataset, dims: str | Sequence[str] | None, **options: Any
+    dataset: xr.Dataset,
+    dims: str | Sequence[str] | None,
+    method: Method | Mapping[str, Method] | None,
+    **options: Any,
 ) -> Pyramids:
     """Build the pyramids of a Dataset; see `xpyramid.accessor.DatasetAccessor.build`."""
     arrays = {
@@ -78,10 +81,14 @@ def build_dataset(
             f"no variable has all of the dimensions {_wanted_dims(dataset, dims)}; "
             f"the variables have {shapes}; say which to coarsen with dims="
         )
+    methods = method if isinstance(method, Mapping) else dict.fromkeys(arrays, method)
+    if unknown := [name for name in methods if name not in arrays]:
+        raise PlanError(f"method= names {unknown}; accepted: {', '.join(arrays)}")
     return Pyramids(
-        {name: build(array, dims=dims, **options) for name, array in arrays.items()},
+        {name: build(array, dims=dims, method=methods.get(name), **options)
+         for name, array in arrays.items()},
         attrs=dataset.attrs,
-    )
+    )  # fmt: skip
 
 
 def _wanted_dims(dataset: xr.Dataset, dims: str | Sequence[str] | None) -> tuple[Hashable, ...]:

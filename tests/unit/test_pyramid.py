@@ -127,6 +127,17 @@ def test_dataset() -> None:
         ds.pyramid.build(dims="w")
 
 
+def test_method_of_each_variable() -> None:
+    labels = np.array([[1, 3], [3, 3]], "u1")
+    ds = xr.Dataset({name: (("y", "x"), labels) for name in ("a", "b", "c")})
+    ds["c"].attrs["flag_values"] = [1, 3]
+    ps = ds.pyramid.build(levels=2, method={"a": "min"})
+    assert {name: p.method for name, p in ps.items()} == {"a": "min", "b": "mean", "c": "mode"}
+    assert [p[1].values.item() for p in ps.values()] == [1, 2, 3]
+    with pytest.raises(errors.PlanError, match=r"names \['d'\]; accepted: a, b, c"):
+        ds.pyramid.build(method={"d": "min"})
+
+
 def test_import_and_planning_do_not_load_numba() -> None:
     code = (
         "import sys, xpyramid; repr(xpyramid.example_field((300, 300)).pyramid.build()); "
