@@ -129,7 +129,7 @@ def test_dataset() -> None:
 
 def test_method_of_each_variable() -> None:
     labels = np.array([[1, 3], [3, 3]], "u1")
-    ds = xr.Dataset({name: (("y", "x"), labels) for name in ("a", "b", "c")})
+    ds = xr.Dataset(dict.fromkeys(("a", "b", "c"), (("y", "x"), labels)))
     ds["c"].attrs["flag_values"] = [1, 3]
     ps = ds.pyramid.build(levels=2, method={"a": "min"})
     assert {name: p.method for name, p in ps.items()} == {"a": "min", "b": "mean", "c": "mode"}
