@@ -60,7 +60,7 @@ def build(
     )
     base = as_dask(array, stored)
     coarser = [_level(array, base, plan, k, reducer) for k in range(1, len(plan.levels))]
-    return Pyramid(levels=(array, *coarser), plan=plan)
+    return Pyramid((array, *coarser), plan, reducer)
 
 
 def build_dataset(

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xpyramid import io
 from xpyramid.plan import Plan
+from xpyramid.reducers import Reducer
 
 Store = io.Store
 
@@ -33,6 +34,8 @@ class Pyramid:
 
     levels: tuple[xr.DataArray, ...]
     plan: Plan
+    #: How the levels are made; None for a pyramid that is in a store.
+    _reducer: Reducer | None = None
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -139,7 +142,7 @@ class Pyramid:
         >>> xpyramid.open_pyramid(store, "field")[2].shape
         (75, 50)
         """
-        image = io.Image(self.levels, self.plan, group)
+        image = io.Image(self.levels, self.plan, self._reducer, group)
         return io.write([image], store, version=version, irregular=irregular, compute=compute)
 
     def table(self) -> list[tuple[str, str, str, str, str]]:
@@ -242,7 +245,10 @@ class Pyramids(Mapping[str, Pyramid]):
         All variables are computed together, so what they share is computed once.
         """
         prefix = f"{group}/" if group else ""
-        images = [io.Image(p.levels, p.plan, prefix + name, self.attrs) for name, p in self.items()]
+        images = [
+            io.Image(p.levels, p.plan, p._reducer, prefix + name, self.attrs)
+            for name, p in self.items()
+        ]
         return io.write(images, store, version=version, irregular=irregular, compute=compute)
 
     def __repr__(self) -> str:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import dask.array as da
+import numpy as np
 import xarray as xr
 import zarr
-from dask.delayed import delayed
 
-from xpyramid import ngff
+from xpyramid import engine, ngff
 from xpyramid._version import __version__
-from xpyramid.chunks import align
-from xpyramid.coarsen import as_dask
 from xpyramid.errors import AxisError, DtypeError, PlanError
 from xpyramid.io.create import (
     ZarrFormat,
@@ -24,8 +21,10 @@ from xpyramid.io.create import (
     prepare_coordinates,
     store_coordinates,
 )
+from xpyramid.io.fast import accelerate
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
 from xpyramid.plan import Plan
+from xpyramid.reducers import Reducer, at_once, copier
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 
@@ -38,6 +37,8 @@ class Image:
     ----------
     levels : tuple of xarray.DataArray
     plan : Plan
+    reducer : Reducer or None
+        How level 0 becomes the others; None if they have data of their own.
     group : str or None
         Path in the store; None is the name of the array.
     attrs : mapping
@@ -46,22 +47,35 @@ class Image:
 
     levels: tuple[xr.DataArray, ...]
     plan: Plan
+    reducer: Reducer | None = None
     group: str | None = None
     attrs: Mapping[Any, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Checked:
     """An image whose checks have passed."""
 
     place: Place
     levels: tuple[xr.DataArray, ...]
     coordinates: tuple[xr.Dataset, ...]
     plan: Plan
+    reducer: Reducer | None
     name: str
     attributes: dict[str, Any]
     announcement: dict[str, Any]
     zarr_format: ZarrFormat
+
+
+class ZarrSink:
+    """Puts values into a Zarr array."""
+
+    def __init__(self, array: zarr.Array[Any]) -> None:
+        self.array = accelerate(array)
+
+    def __call__(self, region: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
+        """Store values in a region of whole chunks."""
+        self.array[region] = values
 
 
 def write(
@@ -74,25 +88,49 @@ def write(
 ) -> Any:
     """Write images; see :meth:`xpyramid.pyramid.Pyramid.to_ome_zarr`.
 
-    Everything that can be refused is refused before anything is touched. All images are computed
-    together; each stored chunk is written once, by one task.
+    Everything that can be refused is refused before anything is touched. All images are made
+    together, and announced when they are complete.
     """
     root = resolve(store, read_only=False)
-    jobs = [_check(image, root, version, irregular) for image in images]
-    sources: list[da.Array] = []
-    targets: list[Any] = []
-    for job in jobs:
-        for k, array in enumerate(_create(job)):
-            sources.append(_aligned(job.levels[k], job.plan.levels[k].chunks))
-            targets.append(array)
+    checked = [_check(image, root, version, irregular) for image in images]
+    jobs = [job for one in checked for job in _jobs(one, [ZarrSink(a) for a in _create(one)])]
     if not compute:
-        stored = da.store(sources, targets, lock=False, compute=False, return_stored=False)
-        return delayed(_announce)(jobs, after=stored)
-    da.store(sources, targets, lock=False)
-    return _announce(jobs)
+        return engine.delay(jobs, _announce, checked)
+    engine.run(jobs)
+    return _announce(checked)
 
 
-def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -> _Job:
+def _jobs(checked: _Checked, sinks: Sequence[engine.Sink]) -> Iterator[engine.Job]:
+    """Yield what there is to do for an image, mostly one job for all of its levels."""
+    levels, plan, reducer = checked.levels, checked.plan, checked.reducer
+    if reducer is None:  # levels that are stored elsewhere are copied
+        for k, level in enumerate(levels):
+            yield _job(level, plan, [k], (), copier(level.dtype), [sinks[k]])
+    elif not reducer.whole:
+        yield _job(levels[0], plan, range(len(levels)), plan.steps, reducer, sinks)
+    else:
+        yield _job(levels[0], plan, [0], (), reducer, [sinks[0]])
+        for k in range(1, len(levels)):
+            step = plan.levels[k].factors
+            yield _job(levels[0], plan, [0, k], (step,), at_once(reducer), [None, sinks[k]])
+
+
+def _job(
+    base: xr.DataArray,
+    plan: Plan,
+    levels: Sequence[int],
+    steps: Sequence[tuple[int, ...]],
+    reducer: Reducer,
+    sinks: Sequence[engine.Sink | None],
+) -> engine.Job:
+    objects = [plan.levels[k].chunks for k in levels]
+    tiling = engine.make_tiling(base.shape, steps, objects, base.dtype.itemsize)
+    shapes = tuple(plan.levels[k].shape for k in levels)
+    work = engine.Work(tiling, reducer, shapes, tuple(sinks))
+    return engine.Job(work, engine.open_source(base, tiling.reach(tiling.tile)))
+
+
+def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -> _Checked:
     """Refuse what cannot be written; touch nothing."""
     if version not in ngff.VERSIONS:
         raise PlanError(f"version={version!r}; accepted: {', '.join(ngff.VERSIONS)}")
@@ -124,11 +162,12 @@ def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -
     check_free(place, spoken.zarr_format)
     names = {axis.dim: axis.name for axis in image.plan.axes}
     attrs = json_attributes(image.attrs)
-    return _Job(
+    return _Checked(
         place=place,
         levels=image.levels,
         coordinates=tuple(prepare_coordinates(level, names, attrs) for level in image.levels),
         plan=image.plan,
+        reducer=image.reducer,
         name=name,
         attributes=json_attributes(base.attrs),
         announcement=spoken.attributes(described),
@@ -136,7 +175,7 @@ def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -
     )
 
 
-def _create(job: _Job) -> list[zarr.Array[Any]]:
+def _create(job: _Checked) -> list[zarr.Array[Any]]:
     """Create the groups, coordinates and empty arrays of an image."""
     for place in [*job.place.parents(), job.place]:
         zarr.open_group(place.store, path=place.path, mode="a", zarr_format=job.zarr_format)
@@ -153,17 +192,9 @@ def _create(job: _Job) -> list[zarr.Array[Any]]:
     return arrays
 
 
-def _aligned(level: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:
-    """Return the data in blocks of whole stored chunks, so that one task writes each."""
-    data = as_dask(level, chunks)
-    blocks = tuple(align(cs, c) for cs, c in zip(data.chunks, chunks, strict=True))
-    aligned: da.Array = data.rechunk(blocks)
-    return aligned
-
-
-def _announce(jobs: Sequence[_Job], after: object = None) -> None:  # noqa: ARG001
+def _announce(images: Sequence[_Checked]) -> None:
     """Make images of what is complete now."""
-    for job in jobs:
+    for job in images:
         group = zarr.open_group(job.place.store, path=job.place.path, mode="r+")
         group.attrs.update(job.announcement)
         for k in range(len(job.levels)):

@@ -335,6 +335,19 @@ def merge_labels(
 
 
 @jit
+def move_lists(
+    ends: Array, labels: Array, counts: Array, starts: Array, out_labels: Array, out_counts: Array
+) -> None:
+    """Copy the list of each cell to where it starts in a larger state."""
+    first = 0
+    for i in range(ends.size):
+        for j in range(first, ends[i]):
+            out_labels[starts[i] + j - first] = labels[j]
+            out_counts[starts[i] + j - first] = counts[j]
+        first = ends[i]
+
+
+@jit
 def most_frequent(ends: Array, labels: Array, counts: Array, none: Any, out: Array) -> None:
     """Fill ``out`` with each list's most frequent label, the lowest on ties; empty: ``none``."""
     start = 0

@@ -6,19 +6,27 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.reducers import adapt, whole
-from xpyramid.reducers.record import Array, Reducer, Request, State, Window
+from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window
 from xpyramid.reducers.registry import METHODS
 
 __all__ = [
     "METHODS",
+    "Array",
+    "Factors",
     "Method",
+    "Part",
     "Reducer",
+    "State",
+    "Window",
+    "at_once",
+    "copier",
     "make_reducer",
     "method_name",
     "reduce_block",
@@ -86,6 +94,23 @@ def make_reducer(
     else:
         raise PlanError(f"method={method!r}; accepted: {', '.join(sorted(METHODS))}, or a callable")
     return reducer if min_valid is None else adapt.with_min_valid(reducer, request, min_valid)
+
+
+def copier(dtype: np.dtype[Any]) -> Reducer:
+    """Return a record for levels that are there already: it is never asked to reduce."""
+    return make_reducer("nearest", dtype, 1)
+
+
+def at_once(reducer: Reducer) -> Reducer:
+    """Return a record that goes from samples to values in one step, its state being the values."""
+
+    def chunk(block: Array, factors: Factors) -> State:
+        return (reducer.finalise(reducer.chunk(block, factors), Window(block.shape, factors)),)
+
+    def finalise(state: State, window: Window) -> Array:  # noqa: ARG001
+        return state[0]
+
+    return replace(reducer, chunk=chunk, finalise=finalise, whole=False)
 
 
 def reduce_levels(block: Array, steps: Sequence[tuple[int, ...]], reducer: Reducer) -> list[Array]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window, place
 from xpyramid.reducers.windows import sum_windows
 
 Make = Callable[[Request], Reducer]
@@ -45,7 +45,9 @@ def ticks(make: Make, request: Request) -> Reducer:
     if inner.name == "sum" and request.dtype.kind == "M":
         raise DtypeError(f"sum of dtype {request.dtype}; accepted: bool, numbers, durations")
     adapter = _Ticks(inner, request.dtype)
-    reducer = Reducer(inner.name, request.dtype, adapter.chunk, inner.combine, adapter.finalise)
+    reducer = replace(
+        inner, dtype=request.dtype, chunk=adapter.chunk, finalise=adapter.finalise, direct=None
+    )
     return reducer if request.skips_na else with_min_valid(reducer, request, 1.0)
 
 
@@ -70,6 +72,12 @@ class _Pairs:
             *self.inner.combine(state[half:], factors),
         )
 
+    def assemble(self, parts: Sequence[Part], cells: tuple[int, ...]) -> State:
+        half = len(parts[0].state) // 2
+        real = [replace(part, state=part.state[:half]) for part in parts]
+        imaginary = [replace(part, state=part.state[half:]) for part in parts]
+        return (*self.inner.assemble(real, cells), *self.inner.assemble(imaginary, cells))
+
     def finalise(self, state: State, window: Window) -> Array:
         half = len(state) // 2
         out = np.empty(window.cells, self.request.dtype)
@@ -93,7 +101,10 @@ def pairs(make: Make, request: Request) -> Reducer:
     if inner.name not in ("mean", "sum"):
         raise order
     adapter = _Pairs(inner, request)
-    return Reducer(inner.name, request.dtype, adapter.chunk, adapter.combine, adapter.finalise)
+    return Reducer(
+        inner.name, request.dtype, adapter.chunk, adapter.combine, adapter.finalise,
+        assemble=adapter.assemble,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -115,6 +126,11 @@ class _MinValid:
     def combine(self, state: State, factors: Factors) -> State:
         count = sum_windows(state[0], factors, np.int64)
         return (count, *self.inner.combine(state[1:], factors))
+
+    def assemble(self, parts: Sequence[Part], cells: tuple[int, ...]) -> State:
+        count = place([replace(part, state=part.state[:1]) for part in parts], cells)
+        rest = [replace(part, state=part.state[1:]) for part in parts]
+        return (*count, *self.inner.assemble(rest, cells))
 
     def finalise(self, state: State, window: Window) -> Array:
         values = self.inner.finalise(state[1:], window)
@@ -139,4 +155,7 @@ def with_min_valid(inner: Reducer, request: Request, min_valid: float) -> Reduce
             "sample counts; say which does not with ignore="
         )
     rule = _MinValid(inner, request, min_valid)
-    return Reducer(inner.name, inner.dtype, rule.chunk, rule.combine, rule.finalise)
+    return Reducer(
+        inner.name, inner.dtype, rule.chunk, rule.combine, rule.finalise,
+        assemble=rule.assemble, whole=inner.whole,
+    )  # fmt: skip

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window, place
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import (
     add,
@@ -34,9 +35,11 @@ def mean(request: Request) -> Reducer:
     if dtype.kind not in "biuf":
         raise DtypeError(f"mean of dtype {dtype}; accepted: bool, integers, floats")
     request.check_ignore()
-    kind = _Floats(request) if dtype.kind == "f" else _Integers(request)
+    floats = _Floats(request) if dtype.kind == "f" else None
+    kind = floats or _Integers(request)
     direct = None if dtype.kind == "b" or request.skips else kind.direct
-    return Reducer("mean", dtype, kind.chunk, kind.combine, kind.finalise, direct)
+    assemble = floats.assemble if floats else place
+    return Reducer("mean", dtype, kind.chunk, kind.combine, kind.finalise, direct, assemble)
 
 
 def _growth(samples: int) -> int:
@@ -228,6 +231,20 @@ class _Floats:
 
     def combine(self, state: State, factors: Factors) -> State:
         return add(state, factors)
+
+    def assemble(self, parts: Sequence[Part], cells: tuple[int, ...]) -> State:
+        """Put states together; where some have counts, all must."""
+        if not self.counted:
+            return place(parts, cells)
+        every = [part.state[-1].shape == _ALL.shape for part in parts]
+        if all(every):
+            sums = [replace(part, state=part.state[:-1]) for part in parts]
+            return (*place(sums, cells), _ALL)
+        counted = [
+            replace(part, state=(*part.state[:-1], part.window.counts())) if implicit else part
+            for part, implicit in zip(parts, every, strict=True)
+        ]
+        return place(counted, cells)
 
     def finalise(self, state: State, window: Window) -> Array:
         every = not self.counted or state[-1].shape == _ALL.shape

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError
-from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import cells_of, native, passes, single_pass
 
@@ -71,6 +72,24 @@ class _Mode:
             labels, counts = _used(ends, labels, counts)
         return (ends.reshape(cells_of(shape, factors)), labels, counts)
 
+    def assemble(self, parts: Sequence[Part], cells: tuple[int, ...]) -> State:
+        """Put the lists of all parts in the order of the cells that they make up."""
+        if len(parts) == 1:
+            return parts[0].state
+        lengths: Array = np.empty(cells, np.int64)
+        for part in parts:
+            ends = part.state[0]
+            lengths[part.where] = np.diff(ends.reshape(-1), prepend=0).reshape(ends.shape)
+        ends = np.cumsum(lengths.reshape(-1)).reshape(cells)
+        starts = ends - lengths
+        labels: Array = np.empty(int(lengths.sum()), parts[0].state[1].dtype)
+        counts: Array = np.empty(len(labels), self.number)
+        for part in parts:
+            at = np.ascontiguousarray(starts[part.where]).reshape(-1)
+            part_ends, *lists = part.state
+            kernels.labels.move_lists(part_ends.reshape(-1), *lists, at, labels, counts)
+        return (ends, labels, counts)
+
     def finalise(self, state: State, window: Window) -> Array:
         ends, labels, counts = state
         none, out = self.request.ignored(labels.dtype), np.empty(window.cells, labels.dtype)
@@ -98,4 +117,6 @@ def mode(request: Request) -> Reducer:
         )
     request.check_ignore()
     rule = _Mode(request)
-    return Reducer("mode", request.dtype, rule.chunk, rule.combine, rule.finalise, rule.direct)
+    return Reducer(
+        "mode", request.dtype, rule.chunk, rule.combine, rule.finalise, rule.direct, rule.assemble
+    )

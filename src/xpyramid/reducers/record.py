@@ -2,6 +2,7 @@
 
     state  = reducer.chunk(samples, step)      # windows of level 0 -> state of level 1
     state  = reducer.combine(state, step)      # state of level k   -> state of level k + 1
+    state  = reducer.assemble(parts, cells)    # states side by side -> one, of a larger region
     values = reducer.finalise(state, window)   # state of level k   -> values of level k
 
 What a state carries is exact (or float64 sums, added in an order that the dimensions fix), and
@@ -11,7 +12,7 @@ rounding happens in ``finalise`` alone, so every level is the reduction of level
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -116,6 +117,38 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A state and the cells that it is of.
+
+    Attributes
+    ----------
+    where : tuple of slice
+        Its cells in the region that parts make up.
+    state : State
+    window : Window
+        Its samples of level 0.
+    """
+
+    where: tuple[slice, ...]
+    state: State
+    window: Window
+
+
+def place(parts: Sequence[Part], cells: tuple[int, ...]) -> State:
+    """Assemble states of arrays whose last dimensions are the cells."""
+    if len(parts) == 1:
+        return parts[0].state
+    lead = [array.shape[: array.ndim - len(cells)] for array in parts[0].state]
+    dtypes = [array.dtype for array in parts[0].state]
+    whole = tuple(np.empty(a + cells, dtype) for a, dtype in zip(lead, dtypes, strict=True))
+    for part in parts:
+        region: Any = (..., *part.where)
+        for out, array in zip(whole, part.state, strict=True):
+            out[region] = array
+    return whole
+
+
+@dataclass(frozen=True)
 class Reducer:
     """A reduction method, ready for one dtype and one largest window.
 
@@ -129,6 +162,10 @@ class Reducer:
     direct : callable or None
         From samples to the values of level 1 in one go; the same bits, faster. May return None
         where it does not apply.
+    assemble : callable
+        Puts states of neighbouring regions together.
+    whole : bool
+        Whether a state holds all samples, so that it is not small enough to be handed on.
     """
 
     name: str
@@ -137,3 +174,5 @@ class Reducer:
     combine: Callable[[State, Factors], State]
     finalise: Callable[[State, Window], Array]
     direct: Callable[[Array, Factors], Array | None] | None = None
+    assemble: Callable[[Sequence[Part], tuple[int, ...]], State] = place
+    whole: bool = False

@@ -88,7 +88,9 @@ def median(request: Request) -> Reducer:
         )
     request.check_ignore()
     _check_size("median", request)
-    return Reducer("median", request.dtype, _keep, _keep_state, _Median(request).finalise)
+    return Reducer(
+        "median", request.dtype, _keep, _keep_state, _Median(request).finalise, whole=True
+    )
 
 
 @dataclass(frozen=True)
@@ -148,4 +150,4 @@ def user(function: Callable[..., Any], request: Request) -> Reducer:
                 f"method {name!r} does not reduce axis=-1: (1, 2) became {result.shape}"
             )
         rule = _Callable(function, result.dtype)
-    return Reducer(name, rule.dtype, _keep, _keep_state, rule.finalise)
+    return Reducer(name, rule.dtype, _keep, _keep_state, rule.finalise, whole=True)

@@ -1,0 +1,148 @@
+"""From works to dask tasks, in waves, so that the graph stays small however large the base is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from itertools import islice, zip_longest
+from typing import Any
+from uuid import uuid4
+
+import dask
+from dask.base import get_scheduler
+from dask.delayed import Delayed
+
+from xpyramid.engine.source import Blocks, Key, Source, graph_of
+from xpyramid.engine.tiles import Index, Tiling
+from xpyramid.engine.work import Work
+from xpyramid.reducers import Array, State
+
+#: Tiles whose tasks are in memory at the same time.
+WAVE = 2048
+
+Node = tuple[int, Index]
+Graph = dict[Key, Any]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A work, and where its samples come from."""
+
+    work: Work
+    source: Source
+    name: str = field(default_factory=lambda: f"pyramid-{uuid4().hex}")
+
+    def key(self, level: int, index: Index) -> Key:
+        """Return the key of the task of a node."""
+        return (self.name, level, *index)
+
+    def waves(self) -> Iterator[list[Node]]:
+        """Yield nodes whose tasks run together; what they hand up waits for the others."""
+        tiling = self.work.tiling
+        level = _wave_level(tiling)
+        nodes = tiling.nodes(level)
+        tiles = max(1, tiling.count(tiling.tile) // max(1, tiling.count(level)))
+        while wave := [(level, index) for index in islice(nodes, max(1, WAVE // tiles))]:
+            yield wave
+
+    def roots(self, *, always: bool = False) -> list[Node]:
+        """Return the nodes of the top, unless the waves have done them."""
+        tiling = self.work.tiling
+        if _wave_level(tiling) == tiling.top and not always:
+            return []
+        return [(tiling.top, index) for index in tiling.nodes(tiling.top)]
+
+    def tasks(self, level: int, index: Index, done: dict[Key, State]) -> Iterator[tuple[Key, Any]]:
+        """Yield the tasks of a node and of those below it that are not done."""
+        tiling, key = self.work.tiling, self.key(level, index)
+        if key in done:
+            yield key, (_unpack, _Packed(done.pop(key)))
+        elif level == tiling.tile:
+            region = tiling.base(level, index)
+            blocks = self.source.blocks(region)
+            source = f"{self.name}-source" if blocks is None else blocks
+            yield key, (_tile, self.name, level, index, source, self.source.needs(region))
+        else:
+            children = list(tiling.children(level, index))
+            keys = [self.key(level - 1, child) for child in children]
+            yield key, (_join, self.name, level, index, _Packed(children), keys)
+            for child in children:
+                yield from self.tasks(level - 1, child, done)
+
+
+def _graph(jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, State]) -> Graph:
+    """Return the tasks of some nodes of each job, with all that they need."""
+    graph: Graph = {}
+    for job, nodes in zip(jobs, waves, strict=True):
+        if nodes:
+            graph[job.name] = (_unpack, _Packed(job.work))
+            graph[f"{job.name}-source"] = (_unpack, _Packed(job.source.shared))
+            for level, index in nodes:
+                graph.update(job.tasks(level, index, done))
+    needed = {key for task in graph.values() if task[0] is _tile for key in task[-1]}
+    return {**graph_of([job.source for job in jobs], list(needed)), **graph}
+
+
+@dataclass(frozen=True)
+class _Packed:
+    """Something that dask must not look into."""
+
+    content: Any
+
+
+def _unpack(packed: _Packed) -> Any:
+    return packed.content
+
+
+def _tile(work: Work, level: int, index: Index, source: Any, blocks: Sequence[Array]) -> State:
+    read = source.of(blocks).read if isinstance(source, Blocks) else source.read
+    return work.node(level, index, read)
+
+
+def _join(work: Work, level: int, index: Index, below: _Packed, states: Sequence[State]) -> State:
+    return work.join(level, index, below.content, states)
+
+
+def _wave_level(tiling: Tiling) -> int:
+    """Return the highest level whose nodes have few enough tiles for a wave."""
+    level = tiling.top
+    while level > tiling.tile and tiling.count(tiling.tile) > WAVE * tiling.count(level):
+        level -= 1
+    return level
+
+
+def run(
+    jobs: Sequence[Job], watch: Callable[[Graph], AbstractContextManager[Any]] | None = None
+) -> None:
+    """Run jobs on dask's scheduler, all of them together.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    watch : callable, optional
+        Makes a context, given the tasks of a wave, in which they run.
+    """
+    get = get_scheduler() or dask.threaded.get
+    done: dict[Key, State] = {}
+    waves = list(zip_longest(*(job.waves() for job in jobs), fillvalue=()))
+    for wave in [*waves, [job.roots() for job in jobs]]:
+        graph = _graph(jobs, wave, done)
+        keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
+        with watch(graph) if watch else nullcontext():
+            done.update(zip(keys, get(graph, keys), strict=True))
+
+
+def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
+    """Return one dask Delayed of all tasks of all jobs, and of a call after them."""
+    roots = [job.roots(always=True) for job in jobs]
+    graph = _graph(jobs, roots, {})
+    keys = [job.key(*node) for job, nodes in zip(jobs, roots, strict=True) for node in nodes]
+    last = f"pyramid-announce-{uuid4().hex}"
+    graph[last] = (_call, _Packed((then, args)), keys)
+    return Delayed(last, graph)
+
+
+def _call(packed: _Packed, results: Sequence[State]) -> Any:  # noqa: ARG001
+    function, args = packed.content
+    return function(*args)

@@ -1,0 +1,151 @@
+"""Where the samples of level 0 come from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate, product
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.array.optimization import optimize
+from dask.highlevelgraph import HighLevelGraph
+
+from xpyramid.chunks import align
+from xpyramid.engine.tiles import Lengths, Region
+from xpyramid.reducers import Array
+
+Key = Any
+
+
+class Source:
+    """Samples that can be read region by region, by any task, without a graph."""
+
+    def __init__(self, variable: xr.Variable) -> None:
+        self.variable = variable
+
+    def read(self, region: Region) -> Array:
+        """Return the samples of a region."""
+        return np.asarray(self.variable[region].to_numpy())
+
+    def needs(self, region: Region) -> list[Key]:  # noqa: ARG002
+        """Return the keys of the dask tasks that must run before a region can be read."""
+        return []
+
+    def blocks(self, region: Region) -> Blocks | None:  # noqa: ARG002
+        """Return how the results of those tasks make up the region; None where there are none."""
+        return None
+
+    @property
+    def shared(self) -> Source | None:
+        """What tasks read with that are given no blocks."""
+        return self
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Blocks of samples that lie side by side, as a task is given them.
+
+    Attributes
+    ----------
+    edges : tuple of tuple of int
+        Where the blocks begin and end along each dimension.
+    """
+
+    edges: tuple[Lengths, ...]
+
+    def of(self, blocks: Sequence[Array]) -> _Filled:
+        """Return something to read from."""
+        return _Filled(self.edges, blocks)
+
+
+@dataclass(frozen=True)
+class _Filled:
+    edges: tuple[Lengths, ...]
+    blocks: Sequence[Array]
+
+    def read(self, region: Region) -> Array:
+        """Return the samples of a region; a view, where they lie in one block."""
+        shape = tuple(part.stop - part.start for part in region)
+        out: Array | None = None
+        counts = [range(len(edges) - 1) for edges in self.edges]
+        for block, at in zip(self.blocks, product(*counts), strict=True):
+            starts = [edges[i] for edges, i in zip(self.edges, at, strict=True)]
+            stops = [edges[i + 1] for edges, i in zip(self.edges, at, strict=True)]
+            both = [
+                slice(max(part.start, start), min(part.stop, stop))
+                for part, start, stop in zip(region, starts, stops, strict=True)
+            ]
+            if any(part.start >= part.stop for part in both):
+                continue
+            piece = np.asarray(block)[_relative(both, starts)]
+            if piece.shape == shape:
+                return piece
+            if out is None:
+                out = np.empty(shape, piece.dtype)
+            out[_relative(both, [part.start for part in region])] = piece
+        return np.empty(shape) if out is None else out
+
+
+def _relative(region: Sequence[slice], origin: Sequence[int]) -> Region:
+    pairs = zip(region, origin, strict=True)
+    return tuple(slice(part.start - start, part.stop - start) for part, start in pairs)
+
+
+class DaskSource(Source):
+    """A dask array, in blocks that do not cross the edges of tiles unless they hold whole ones."""
+
+    def __init__(self, array: da.Array, tile: Lengths) -> None:
+        fitting = tuple(
+            sizes if _nests(sizes, span) else align(sizes, span)
+            for sizes, span in zip(array.chunks, tile, strict=True)
+        )
+        self.array = array if fitting == array.chunks else array.rechunk(fitting)
+        self.edges = [(0, *accumulate(sizes)) for sizes in self.array.chunks]
+
+    def _blocks(self, region: Region) -> list[range]:
+        found = []
+        for edges, part in zip(self.edges, region, strict=True):
+            first = int(np.searchsorted(edges, part.start, side="right")) - 1
+            last = int(np.searchsorted(edges, part.stop, side="left"))
+            found.append(range(first, last))
+        return found
+
+    def needs(self, region: Region) -> list[Key]:
+        """Return the keys of the blocks that a region touches."""
+        return [(self.array.name, *at) for at in product(*self._blocks(region))]
+
+    @property
+    def shared(self) -> None:
+        """Nothing: tasks are given blocks."""
+        return None
+
+    def blocks(self, region: Region) -> Blocks:
+        """Return how those blocks make up the region."""
+        pairs = zip(self.edges, self._blocks(region), strict=True)
+        return Blocks(tuple(tuple(edges[i] for i in (*r, r.stop)) for edges, r in pairs))
+
+
+def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, Any]:
+    """Return the dask tasks that sources need, together: what they share is computed once."""
+    graphs = [source.array.dask for source in sources if isinstance(source, DaskSource)]
+    return dict(optimize(HighLevelGraph.merge(*graphs), list(keys))) if keys else {}
+
+
+def _nests(sizes: Lengths, span: int) -> bool:
+    """Whether the blocks along a dimension are parts of tiles, or whole ones."""
+    length = sum(sizes)
+    blocks, tiles = {*accumulate(sizes)}, {*range(span, length, span), length}
+    return blocks <= tiles or tiles <= blocks
+
+
+def open_source(array: xr.DataArray, tile: Lengths) -> Source:
+    """Return the source of an array's samples, for tasks on tiles of a shape.
+
+    NumPy arrays and what xarray opened without chunks are read region by region.
+    """
+    if array.chunks is None:
+        return Source(array.variable)
+    return DaskSource(array.data, tile)

@@ -1,0 +1,112 @@
+"""What a task does: read, reduce, write, and hand up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from xpyramid.engine.tiles import Index, Region, Tiling
+from xpyramid.reducers import Array, Part, Reducer, State, Window
+
+Read = Callable[[Region], Array]
+
+#: Where the values of a region of a level go. Called once for each stored object.
+Sink = Callable[[Region, Array], None]
+
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that tasks of one pyramid have in common.
+
+    Attributes
+    ----------
+    tiling : Tiling
+    reducer : Reducer or None
+        None where there is one level, which is copied.
+    shapes : tuple of tuple of int
+        Of the levels that are written; shorter than the tiling's where windows are trimmed.
+    sinks : tuple of callable or None
+        One for each level; None where a level is there already.
+    """
+
+    tiling: Tiling
+    reducer: Reducer
+    shapes: tuple[tuple[int, ...], ...]
+    sinks: tuple[Sink | None, ...]
+
+    def node(self, level: int, index: Index, read: Read) -> State:
+        """Write all that lies in a node, and return what the level above needs of it."""
+        tiling = self.tiling
+        if level > tiling.leaf:
+            below = [(c, self.node(level - 1, c, read)) for c in tiling.children(level, index)]
+            return self.join(level, index, *zip(*below, strict=True))
+        block = read(tiling.base(level, index))
+        self._write(0, tiling.base(level, index), block)
+        if tiling.top == 0:
+            return ()
+        state = self.reducer.chunk(block, tiling.steps[0])
+        for k in range(1, level + 1):
+            state = self._finish(k, tiling.base(level, index), state)
+        return state
+
+    def join(
+        self, level: int, index: Index, below: Sequence[Index], states: Sequence[State]
+    ) -> State:
+        """Write the cells of a node that its children hold, and return what is needed above."""
+        tiling, step = self.tiling, self.tiling.steps[level - 1]
+        here = tiling.region(level, index)
+        parts = []
+        for child, state in zip(below, states, strict=True):
+            region = tiling.region(level - 1, child)
+            where = tuple(
+                slice(r.start // f - h.start, -(-r.stop // f) - h.start)
+                for r, f, h in zip(region, step, here, strict=True)
+            )
+            window = Window(_shape(tiling.base(level - 1, child)), tiling.factors(level))
+            parts.append(Part(where, state, window))
+        state = self.reducer.assemble(parts, _shape(here))
+        return self._finish(level, tiling.base(level, index), state)
+
+    def _finish(self, level: int, base: Region, state: State) -> State:
+        """Write the values of a state of a level; return its part of the state above."""
+        tiling = self.tiling
+        factors = tiling.factors(level)
+        values = self.reducer.finalise(state, Window(_shape(base), factors))
+        start = [b.start // f for b, f in zip(base, factors, strict=True)]
+        region = tuple(slice(s, s + n) for s, n in zip(start, values.shape, strict=True))
+        self._write(level, region, values)
+        if level == tiling.top:
+            return ()
+        return self.reducer.combine(state, tiling.steps[level])
+
+    def _write(self, level: int, region: Region, values: Array) -> None:
+        """Hand values to a level's sink, without what is trimmed."""
+        sink = self.sinks[level]
+        kept = tuple(
+            slice(r.start, min(r.stop, n)) for r, n in zip(region, self.shapes[level], strict=True)
+        )
+        if sink is not None and all(r.start < r.stop for r in kept):
+            sink(kept, values[tuple(slice(r.stop - r.start) for r in kept)])
+
+    def nbytes(self, level: int, index: Index, itemsize: int) -> int:
+        """Return how many bytes a node writes itself, at its level or, as a tile, below."""
+        lowest = 0 if level == self.tiling.tile else level
+        total = 0
+        for k in range(lowest, level + 1):
+            if self.sinks[k] is not None:
+                factors = self.tiling.factors(k)
+                total += int(
+                    np.prod(
+                        [
+                            -(-(b.stop - b.start) // f)
+                            for b, f in zip(self.tiling.base(level, index), factors, strict=True)
+                        ]
+                    )
+                )
+        return total * itemsize
+
+
+def _shape(region: Region) -> tuple[int, ...]:
+    return tuple(part.stop - part.start for part in region)
