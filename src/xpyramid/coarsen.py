@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import dask.array as da
@@ -42,8 +43,8 @@ def coarsen(
     total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
     whole = tuple(slice(0, n * f) for n, f in zip(shape, total, strict=True))
     windows = base[whole]
-    windows = windows.rechunk(
-        tuple(align(cs, f) for cs, f in zip(windows.chunks, total, strict=True))
+    windows = rechunk(
+        windows, tuple(align(cs, f) for cs, f in zip(windows.chunks, total, strict=True))
     )
     level = windows.map_blocks(
         reduce_block,
@@ -56,7 +57,19 @@ def coarsen(
         meta=np.empty((0,) * base.ndim, reducer.dtype),
         name=None,
     )
-    rechunked: da.Array = level.rechunk(grid)
+    return rechunk(level, grid)
+
+
+def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+    """Return an array in other chunks.
+
+    To choose how, dask imports distributed, which takes a quarter of a second; it matters on a
+    cluster only, and where nobody has imported it, there is none.
+    """
+    if array.chunks == chunks:
+        return array
+    method = None if "distributed" in sys.modules else "tasks"
+    rechunked: da.Array = array.rechunk(chunks, method=method)
     return rechunked
 
 

@@ -1,8 +1,8 @@
 """One pass over a base: read it once, reduce it, and write each stored object once."""
 
 from xpyramid.engine.run import Job, delay, run
-from xpyramid.engine.source import Source, open_source
+from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.tiles import Tiling, make_tiling
 from xpyramid.engine.work import Sink, Work
 
-__all__ = ["Job", "Sink", "Source", "Tiling", "Work", "delay", "make_tiling", "open_source", "run"]
+__all__ = ["DaskSource", "Job", "Sink", "Source", "Tiling", "Work", "delay", "make_tiling", "run"]

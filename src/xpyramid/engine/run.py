@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import dask
+import dask.threaded
 from dask.base import get_scheduler
 from dask.delayed import Delayed
 
@@ -123,7 +125,7 @@ def run(
     watch : callable, optional
         Makes a context, given the tasks of a wave, in which they run.
     """
-    get = get_scheduler() or dask.threaded.get
+    get = _scheduler()
     done: dict[Key, State] = {}
     waves = list(zip_longest(*(job.waves() for job in jobs), fillvalue=()))
     for wave in [*waves, [job.roots() for job in jobs]]:
@@ -131,6 +133,19 @@ def run(
         keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
         with watch(graph) if watch else nullcontext():
             done.update(zip(keys, get(graph, keys), strict=True))
+
+
+def _scheduler() -> Callable[..., Any]:
+    """Return what runs a graph: what is configured, a cluster of this session, or threads.
+
+    dask itself looks for a cluster by importing distributed, which takes a quarter of a second;
+    where nobody has imported it, there is none.
+    """
+    configured = dask.config.get("scheduler", None) is not None
+    if configured or "distributed" in sys.modules:
+        return get_scheduler() or dask.threaded.get
+    get: Callable[..., Any] = dask.threaded.get
+    return get
 
 
 def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:

@@ -14,6 +14,7 @@ from dask.array.optimization import optimize
 from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid.chunks import align
+from xpyramid.coarsen import rechunk
 from xpyramid.engine.tiles import Lengths, Region
 from xpyramid.reducers import Array
 
@@ -102,7 +103,7 @@ class DaskSource(Source):
             sizes if _nests(sizes, span) else align(sizes, span)
             for sizes, span in zip(array.chunks, tile, strict=True)
         )
-        self.array = array if fitting == array.chunks else array.rechunk(fitting)
+        self.array = rechunk(array, fitting)
         self.edges = [(0, *accumulate(sizes)) for sizes in self.array.chunks]
 
     def _blocks(self, region: Region) -> list[range]:
@@ -139,13 +140,3 @@ def _nests(sizes: Lengths, span: int) -> bool:
     length = sum(sizes)
     blocks, tiles = {*accumulate(sizes)}, {*range(span, length, span), length}
     return blocks <= tiles or tiles <= blocks
-
-
-def open_source(array: xr.DataArray, tile: Lengths) -> Source:
-    """Return the source of an array's samples, for tasks on tiles of a shape.
-
-    NumPy arrays and what xarray opened without chunks are read region by region.
-    """
-    if array.chunks is None:
-        return Source(array.variable)
-    return DaskSource(array.data, tile)

@@ -21,7 +21,7 @@ from xpyramid.io.create import (
     prepare_coordinates,
     store_coordinates,
 )
-from xpyramid.io.fast import accelerate
+from xpyramid.io.fast import accelerate, accelerate_reads
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
 from xpyramid.plan import Plan
 from xpyramid.reducers import Reducer, at_once, copier
@@ -127,7 +127,9 @@ def _job(
     tiling = engine.make_tiling(base.shape, steps, objects, base.dtype.itemsize)
     shapes = tuple(plan.levels[k].shape for k in levels)
     work = engine.Work(tiling, reducer, shapes, tuple(sinks))
-    return engine.Job(work, engine.open_source(base, tiling.reach(tiling.tile)))
+    if base.chunks is None:
+        return engine.Job(work, engine.Source(accelerate_reads(base.variable)))
+    return engine.Job(work, engine.DaskSource(base.data, tiling.reach(tiling.tile)))
 
 
 def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -> _Checked:
