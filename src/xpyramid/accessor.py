@@ -9,6 +9,7 @@ import xarray as xr
 
 from xpyramid.build import build, build_dataset
 from xpyramid.chunks import Chunks
+from xpyramid.io import Irregular
 from xpyramid.plan import Boundary, Factor
 from xpyramid.pyramid import Pyramid, Pyramids, Store
 from xpyramid.reducers import Method
@@ -103,12 +104,19 @@ class ArrayAccessor:
         group: str | None = None,
         *,
         version: str = "0.5",
+        irregular: Irregular = "error",
+        shards: Chunks | None = None,
+        memory: int | str | None = None,
+        progress: bool | None = None,
         compute: bool = True,
         **build_options: Any,
     ) -> Any:
         """Build and write in one call; see :meth:`build` and `Pyramid.to_ome_zarr`."""
         pyramid = self.build(**build_options)
-        return pyramid.to_ome_zarr(store, group, version=version, compute=compute)
+        return pyramid.to_ome_zarr(
+            store, group, version=version, irregular=irregular, shards=shards, memory=memory,
+            progress=progress, compute=compute,
+        )  # fmt: skip
 
 
 @xr.register_dataset_accessor("pyramid")
@@ -160,9 +168,16 @@ class DatasetAccessor:
         group: str | None = None,
         *,
         version: str = "0.5",
+        irregular: Irregular = "error",
+        shards: Chunks | None = None,
+        memory: int | str | None = None,
+        progress: bool | None = None,
         compute: bool = True,
         **build_options: Any,
     ) -> Any:
         """Build and write in one call; see :meth:`build` and `Pyramids.to_ome_zarr`."""
         pyramids = self.build(**build_options)
-        return pyramids.to_ome_zarr(store, group, version=version, compute=compute)
+        return pyramids.to_ome_zarr(
+            store, group, version=version, irregular=irregular, shards=shards, memory=memory,
+            progress=progress, compute=compute,
+        )  # fmt: skip

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,12 +15,10 @@ from xpyramid import coordinates
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
 from xpyramid.coarsen import as_dask, coarsen
 from xpyramid.errors import PlanError
+from xpyramid.levels import Levels
 from xpyramid.plan import Boundary, Factor, Plan, largest_window, make_plan
 from xpyramid.pyramid import Pyramid, Pyramids
 from xpyramid.reducers import Method, Reducer, make_reducer, method_name
-
-if TYPE_CHECKING:
-    import dask.array as da
 
 #: Attributes of label images: CF conventions, section 3.5, and OME-NGFF.
 LABEL_ATTRS = {"flag_values", "flag_meanings", "flag_masks", "image-label"}
@@ -58,9 +57,9 @@ def build(
     reducer = make_reducer(
         method, array.dtype, largest, skipna=skipna, ignore=ignore, min_valid=min_valid
     )
-    base = as_dask(array, stored)
-    coarser = [_level(array, base, plan, k, reducer) for k in range(1, len(plan.levels))]
-    return Pyramid((array, *coarser), plan, reducer)
+    coords = [_coordinates(array, plan, k) for k in range(len(plan.levels))]
+    makers = [partial(_level, array, plan, k, reducer, coords[k]) for k in range(len(coords))]
+    return Pyramid(Levels(makers, coords), plan, reducer)
 
 
 def build_dataset(
@@ -152,11 +151,11 @@ def _largest(chunk: int | Sequence[int]) -> int:
     return max(chunk) if isinstance(chunk, Sequence) else int(chunk)
 
 
-def _level(
-    array: xr.DataArray, base: da.Array, plan: Plan, k: int, reducer: Reducer
-) -> xr.DataArray:
-    """Return level ``k`` as a lazy DataArray."""
+def _coordinates(array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
+    """Return the coordinates of level ``k``."""
     level = plan.levels[k]
+    if k == 0:
+        return array.coords.to_dataset()
     factors = dict(zip(plan.dims, level.factors, strict=True))
     coords, as_data = coordinates.split(array, factors)
     for axis, f, n in zip(plan.axes, level.factors, level.shape, strict=True):
@@ -166,8 +165,20 @@ def _level(
             coords[axis.dim] = xr.DataArray(new, dims=axis.dim, attrs=old.attrs)
     for name, coordinate in as_data.items():
         coords[name] = _coarsen_coordinate(coordinate, plan, k)
+    return xr.Dataset(coords=coords)
+
+
+def _level(
+    array: xr.DataArray, plan: Plan, k: int, reducer: Reducer, coords: xr.Dataset
+) -> xr.DataArray:
+    """Return level ``k`` as a lazy DataArray."""
+    if k == 0:
+        return array
+    level, base = plan.levels[k], as_dask(array, plan.levels[0].chunks)
     data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
-    return xr.DataArray(data, coords=coords, dims=array.dims, name=array.name, attrs=array.attrs)
+    return xr.DataArray(
+        data, coords=coords.coords, dims=array.dims, name=array.name, attrs=array.attrs
+    )
 
 
 def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.DataArray:

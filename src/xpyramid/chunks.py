@@ -69,22 +69,69 @@ def parse_chunks(
     PlanError
         For unknown dimensions, a wrong number of lengths, or lengths below 1.
     """
+    wanted = _lengths("chunks", chunks, dims, base, in_space)
+    return tuple(max(1, n if c == -1 else min(c, n)) for c, n in zip(wanted, shape, strict=True))
+
+
+def parse_shards(
+    shards: Chunks,
+    dims: Sequence[str],
+    shape: Sequence[int],
+    chunks: Sequence[int],
+    in_space: Sequence[bool],
+) -> tuple[int, ...]:
+    """Return the shard length along each dimension from what the user wrote, as `parse_chunks`.
+
+    Raises
+    ------
+    PlanError
+        Also for lengths that are no multiples of the chunks.
+    """
+    wanted = _lengths("shards", shards, dims, chunks, in_space)
+    lengths = tuple(
+        -(-max(1, n) // c) * c if s == -1 else s
+        for s, c, n in zip(wanted, chunks, shape, strict=True)
+    )
+    for dim, s, c in zip(dims, lengths, chunks, strict=True):
+        if s % c:
+            raise PlanError(
+                f"shards={shards!r}: {s} along {dim!r} is no multiple of the chunk length {c}; "
+                f"accepted: {max(c, s // c * c)} or {(s // c + 1) * c}"
+            )
+    return lengths
+
+
+def clip_shards(
+    shards: Sequence[int], chunks: Sequence[int], shape: Sequence[int]
+) -> tuple[int, ...]:
+    """Return the shards of a level that may be smaller than one."""
+    triples = zip(shards, chunks, shape, strict=True)
+    return tuple(min(-(-s // c) * c, -(-max(1, n) // c) * c) for s, c, n in triples)
+
+
+def _lengths(
+    option: str,
+    given: Chunks,
+    dims: Sequence[str],
+    base: Sequence[int],
+    in_space: Sequence[bool],
+) -> list[int]:
+    """Return one length for each dimension, -1 being all of it."""
     lengths: list[Any]
-    if isinstance(chunks, Integral) and any(in_space):
-        lengths = [chunks if space else b for space, b in zip(in_space, base, strict=True)]
-    elif isinstance(chunks, Mapping):
-        if unknown := [d for d in chunks if d not in dims]:
-            raise PlanError(f"chunks={dict(chunks)}: no dimension {unknown} in {tuple(dims)}")
-        lengths = [chunks.get(d, b) for d, b in zip(dims, base, strict=True)]
+    if isinstance(given, Integral) and any(in_space):
+        lengths = [given if space else b for space, b in zip(in_space, base, strict=True)]
+    elif isinstance(given, Mapping):
+        if unknown := [d for d in given if d not in dims]:
+            raise PlanError(f"{option}={dict(given)}: no dimension {unknown} in {tuple(dims)}")
+        lengths = [given.get(d, b) for d, b in zip(dims, base, strict=True)]
     else:
-        lengths = [*chunks] if isinstance(chunks, Sequence) else [chunks] * len(dims)
+        lengths = [*given] if isinstance(given, Sequence) else [given] * len(dims)
     if len(lengths) != len(dims) or not all(_is_length(c) for c in lengths):
         raise PlanError(
-            f"chunks={chunks!r}: give one length of at least 1 (or -1 for all) for each of "
+            f"{option}={given!r}: give one length of at least 1 (or -1 for all) for each of "
             f"{tuple(dims)}"
         )
-    wanted = [int(c) for c in lengths]
-    return tuple(max(1, n if c == -1 else min(c, n)) for c, n in zip(wanted, shape, strict=True))
+    return [int(c) for c in lengths]
 
 
 def _is_length(value: object) -> bool:

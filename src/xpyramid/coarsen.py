@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -42,7 +43,7 @@ def coarsen(
         return empty
     total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
     whole = tuple(slice(0, n * f) for n, f in zip(shape, total, strict=True))
-    windows = base[whole]
+    windows: Any = base[whole]
     windows = rechunk(
         windows, tuple(align(cs, f) for cs, f in zip(windows.chunks, total, strict=True))
     )
@@ -68,7 +69,7 @@ def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     """
     if array.chunks == chunks:
         return array
-    method = None if "distributed" in sys.modules else "tasks"
+    method: Any = None if "distributed" in sys.modules else "tasks"
     rechunked: da.Array = array.rechunk(chunks, method=method)
     return rechunked
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -12,8 +13,9 @@ import numpy as np
 
 from xpyramid import units
 from xpyramid.axes import AxisSpec
-from xpyramid.chunks import default_chunks
+from xpyramid.chunks import Chunks, clip_shards, default_chunks, parse_shards
 from xpyramid.errors import PlanError
+from xpyramid.tiles import make_tiling
 
 Boundary = Literal["pad", "trim", "exact"]
 StepFactor = int | Mapping[str, int]
@@ -44,6 +46,26 @@ class Level:
     factors: Factors
     chunks: tuple[int, ...]
     nbytes: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it takes to write a pyramid.
+
+    Attributes
+    ----------
+    bytes_read, bytes_written : int
+        Uncompressed.
+    tasks : int
+    memory : int
+        Estimate of what all workers together hold at a time, in bytes, without the libraries and
+        without what a dask graph computes.
+    """
+
+    bytes_read: int
+    bytes_written: int
+    tasks: int
+    memory: int
 
 
 @dataclass(frozen=True)
@@ -86,6 +108,60 @@ class Plan:
     def nbytes(self) -> int:
         """Uncompressed size of all levels."""
         return sum(level.nbytes for level in self.levels)
+
+    def objects(self, shards: Chunks | None = None) -> tuple[tuple[int, ...], ...]:
+        """Shapes of the stored objects of each level: chunks, or shards.
+
+        Parameters
+        ----------
+        shards : int, {dim: int} or sequence of int, optional
+            As in :meth:`xpyramid.Pyramid.to_ome_zarr`.
+        """
+        if shards is None:
+            return tuple(level.chunks for level in self.levels)
+        base = self.levels[0]
+        in_space = [axis.type == "space" for axis in self.axes]
+        wanted = parse_shards(shards, self.dims, base.shape, base.chunks, in_space)
+        return tuple(clip_shards(wanted, level.chunks, level.shape) for level in self.levels)
+
+    def cost(
+        self, *, shards: Chunks | None = None, memory: int | None = None, workers: int | None = None
+    ) -> Cost:
+        """Return what it takes to write the pyramid; nothing is read to know it.
+
+        Parameters
+        ----------
+        shards
+            As in :meth:`xpyramid.Pyramid.to_ome_zarr`.
+        memory : int, optional
+            Budget in bytes.
+        workers : int, optional
+            Tasks that run at the same time; default: the number of processors.
+
+        Raises
+        ------
+        PlanError
+            If the budget does not do for the smallest tiles, or shards do not fit the chunks.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> p = xpyramid.example_field((512, 512, 512), 64).pyramid.build()
+        >>> p.plan.cost(workers=2).tasks
+        73
+        """
+        workers = workers or os.cpu_count() or 1
+        itemsize = self.dtype.itemsize
+        tiling = make_tiling(
+            self.levels[0].shape, self.steps, self.objects(shards), itemsize,
+            workers=workers, memory=memory,
+        )  # fmt: skip
+        return Cost(
+            bytes_read=self.levels[0].nbytes,
+            bytes_written=self.nbytes,
+            tasks=tiling.tasks(),
+            memory=workers * tiling.memory(itemsize),
+        )
 
     def scale(self, level: int) -> tuple[float, ...]:
         """Spacing of a level: the base's times the exact factor (never a ratio of shapes)."""

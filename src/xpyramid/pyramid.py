@@ -11,6 +11,8 @@ from typing import Any
 import xarray as xr
 
 from xpyramid import io
+from xpyramid.chunks import Chunks
+from xpyramid.levels import Levels
 from xpyramid.plan import Plan
 from xpyramid.reducers import Reducer
 
@@ -25,14 +27,14 @@ class Pyramid:
 
     Attributes
     ----------
-    levels : tuple of xarray.DataArray
+    levels : sequence of xarray.DataArray
         Level 0 is the base, as it was given; each coarser level is a dask-backed array with
         coordinates, attrs and name of its own.
     plan : Plan
         Geometry and cost; holds no data.
     """
 
-    levels: tuple[xr.DataArray, ...]
+    levels: Levels
     plan: Plan
     #: How the levels are made; None for a pyramid that is in a store.
     _reducer: Reducer | None = None
@@ -97,6 +99,9 @@ class Pyramid:
         *,
         version: str = "0.5",
         irregular: io.Irregular = "error",
+        shards: Chunks | None = None,
+        memory: int | str | None = None,
+        progress: bool | None = None,
         compute: bool = True,
     ) -> Any:
         """Write the pyramid as an OME-Zarr image.
@@ -116,6 +121,14 @@ class Pyramid:
         irregular : {"error", "approximate"}
             What to do about space coordinates that are not evenly spaced, which OME-NGFF cannot
             say: refuse, or write the mean spacing (the coordinate arrays hold the truth).
+        shards : int, {dim: int} or sequence of int, optional
+            Shape of the shards: files that hold several chunks, in Zarr v3. Multiples of the
+            chunks; an integer is for the space dimensions, -1 all of a dimension. Default: none.
+        memory : int or str, optional
+            What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
+            MB for each worker; see :meth:`Plan.cost`.
+        progress : bool, optional
+            Whether to show a bar; default: in terminals and notebooks.
         compute : bool
             False returns a dask Delayed that writes data and metadata when computed.
 
@@ -131,6 +144,8 @@ class Pyramid:
             If OME-NGFF has no place for the dimensions, their order, or irregular coordinates.
         xpyramid.errors.InvalidNameError
             If there is no name, or one that Zarr cannot hold.
+        xpyramid.errors.PlanError
+            If shards do not fit the chunks, or the memory does not do for a tile.
 
         Nothing has been written when one of them is raised.
 
@@ -143,7 +158,8 @@ class Pyramid:
         (75, 50)
         """
         image = io.Image(self.levels, self.plan, self._reducer, group)
-        return io.write([image], store, version=version, irregular=irregular, compute=compute)
+        options = io.Options(version, irregular, shards, memory, progress, compute)
+        return io.write([image], store, options)
 
     def table(self) -> list[tuple[str, str, str, str, str]]:
         """Return level, shape, chunks, size and scale of each level, as text."""
@@ -238,6 +254,9 @@ class Pyramids(Mapping[str, Pyramid]):
         *,
         version: str = "0.5",
         irregular: io.Irregular = "error",
+        shards: Chunks | None = None,
+        memory: int | str | None = None,
+        progress: bool | None = None,
         compute: bool = True,
     ) -> Any:
         """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
@@ -249,7 +268,8 @@ class Pyramids(Mapping[str, Pyramid]):
             io.Image(p.levels, p.plan, p._reducer, prefix + name, self.attrs)
             for name, p in self.items()
         ]
-        return io.write(images, store, version=version, irregular=irregular, compute=compute)
+        options = io.Options(version, irregular, shards, memory, progress, compute)
+        return io.write(images, store, options)
 
     def __repr__(self) -> str:
         lines = [f"<xpyramid.Pyramids: {', '.join(self)}>", *(repr(p) for p in self.values())]
@@ -308,4 +328,4 @@ def open_pyramid(store: Store, group: str | None = None) -> Pyramid:
     ('y', 'x')
     """
     opened = io.open_levels(store, group)
-    return Pyramid(opened.levels, opened.plan)
+    return Pyramid(Levels.of(opened.levels), opened.plan)

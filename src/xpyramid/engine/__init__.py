@@ -1,8 +1,7 @@
 """One pass over a base: read it once, reduce it, and write each stored object once."""
 
-from xpyramid.engine.run import Job, delay, run
+from xpyramid.engine.run import Job, delay, run, workers
 from xpyramid.engine.source import DaskSource, Source
-from xpyramid.engine.tiles import Tiling, make_tiling
 from xpyramid.engine.work import Sink, Work
 
-__all__ = ["DaskSource", "Job", "Sink", "Source", "Tiling", "Work", "delay", "make_tiling", "run"]
+__all__ = ["DaskSource", "Job", "Sink", "Source", "Work", "delay", "run", "workers"]

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import islice, zip_longest
+from itertools import chain, islice, zip_longest
 from typing import Any
 from uuid import uuid4
 
 import dask
 import dask.threaded
 from dask.base import get_scheduler
+from dask.callbacks import Callback
 from dask.delayed import Delayed
+from dask.system import CPU_COUNT
 
 from xpyramid.engine.source import Blocks, Key, Source, graph_of
-from xpyramid.engine.tiles import Index, Tiling
 from xpyramid.engine.work import Work
+from xpyramid.progress import bar
 from xpyramid.reducers import Array, State
+from xpyramid.tiles import Index, Tiling
 
 #: Tiles whose tasks are in memory at the same time.
 WAVE = 2048
+
+_TOPIC = "xpyramid-progress"
 
 Node = tuple[int, Index]
 Graph = dict[Key, Any]
@@ -38,6 +43,11 @@ class Job:
     def key(self, level: int, index: Index) -> Key:
         """Return the key of the task of a node."""
         return (self.name, level, *index)
+
+    @property
+    def work_key(self) -> Key:
+        """Key of the work itself."""
+        return f"{self.name}-work"
 
     def waves(self) -> Iterator[list[Node]]:
         """Yield nodes whose tasks run together; what they hand up waits for the others."""
@@ -64,11 +74,13 @@ class Job:
             region = tiling.base(level, index)
             blocks = self.source.blocks(region)
             source = f"{self.name}-source" if blocks is None else blocks
-            yield key, (_tile, self.name, level, index, source, self.source.needs(region))
+            yield key, (
+                _tile, self.work_key, self.name, level, index, source, self.source.needs(region),
+            )  # fmt: skip
         else:
             children = list(tiling.children(level, index))
             keys = [self.key(level - 1, child) for child in children]
-            yield key, (_join, self.name, level, index, _Packed(children), keys)
+            yield key, (_join, self.work_key, self.name, level, index, _Packed(children), keys)
             for child in children:
                 yield from self.tasks(level - 1, child, done)
 
@@ -78,7 +90,7 @@ def _graph(jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key,
     graph: Graph = {}
     for job, nodes in zip(jobs, waves, strict=True):
         if nodes:
-            graph[job.name] = (_unpack, _Packed(job.work))
+            graph[job.work_key] = (_unpack, _Packed(job.work))
             graph[f"{job.name}-source"] = (_unpack, _Packed(job.source.shared))
             for level, index in nodes:
                 graph.update(job.tasks(level, index, done))
@@ -97,13 +109,21 @@ def _unpack(packed: _Packed) -> Any:
     return packed.content
 
 
-def _tile(work: Work, level: int, index: Index, source: Any, blocks: Sequence[Array]) -> State:
+def _tile(
+    work: Work, name: str, level: int, index: Index, source: Any, blocks: Sequence[Array]
+) -> State:
     read = source.of(blocks).read if isinstance(source, Blocks) else source.read
-    return work.node(level, index, read)
+    state = work.node(level, index, read)
+    _say(name, level, index)
+    return state
 
 
-def _join(work: Work, level: int, index: Index, below: _Packed, states: Sequence[State]) -> State:
-    return work.join(level, index, below.content, states)
+def _join(
+    work: Work, name: str, level: int, index: Index, below: _Packed, states: Sequence[State]
+) -> State:
+    state = work.join(level, index, below.content, states)
+    _say(name, level, index)
+    return state
 
 
 def _wave_level(tiling: Tiling) -> int:
@@ -114,25 +134,77 @@ def _wave_level(tiling: Tiling) -> int:
     return level
 
 
-def run(
-    jobs: Sequence[Job], watch: Callable[[Graph], AbstractContextManager[Any]] | None = None
-) -> None:
+def run(jobs: Sequence[Job], progress: bool | None = None) -> None:
     """Run jobs on dask's scheduler, all of them together.
 
     Parameters
     ----------
     jobs : sequence of Job
-    watch : callable, optional
-        Makes a context, given the tasks of a wave, in which they run.
+    progress : bool, optional
+        Whether to show a bar; None is where somebody may look at it.
     """
     get = _scheduler()
     done: dict[Key, State] = {}
-    waves = list(zip_longest(*(job.waves() for job in jobs), fillvalue=()))
-    for wave in [*waves, [job.roots() for job in jobs]]:
-        graph = _graph(jobs, wave, done)
-        keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
-        with watch(graph) if watch else nullcontext():
+    waves = zip_longest(*(job.waves() for job in jobs), fillvalue=())
+    total = sum(job.work.written() for job in jobs)
+    with bar(total, progress) as advance, _heard(jobs, advance):
+        for wave in chain(waves, [[job.roots() for job in jobs]]):
+            graph = _graph(jobs, wave, done)
+            keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
             done.update(zip(keys, get(graph, keys), strict=True))
+
+
+@contextmanager
+def _heard(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterator[None]:
+    """Call ``advance`` with the bytes that each task has written, wherever it runs."""
+    if advance is None:
+        yield
+        return
+    works = {job.name: job.work for job in jobs}
+
+    def hear(key: Key, *_: object) -> None:
+        if key[0] in works:
+            name, level, *index = key
+            advance(works[name].written((level, tuple(index))))
+
+    client = _client()
+    if client is None:
+        with Callback(posttask=hear):
+            yield
+        return
+    client.subscribe_topic(_TOPIC, lambda event: hear(event[1]))
+    try:
+        yield
+    finally:
+        client.unsubscribe_topic(_TOPIC)
+
+
+def _say(name: str, level: int, index: Index) -> None:
+    """Tell a cluster's client that a task is done; other schedulers say so by themselves."""
+    distributed = sys.modules.get("distributed")
+    if distributed is not None:
+        with suppress(ValueError):  # not on a worker
+            distributed.get_worker().log_event(_TOPIC, [name, level, *index])
+
+
+def workers() -> int:
+    """Return how many tasks run at the same time."""
+    client = _client()
+    if client is not None:
+        return max(1, sum(int(cores) for cores in client.ncores().values()))
+    if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
+        return 1
+    return int(dask.config.get("num_workers", None) or CPU_COUNT)
+
+
+def _client() -> Any:
+    """Return the client of a cluster, if tasks would go there."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None or dask.config.get("scheduler", None) is not None:
+        return None
+    with suppress(ValueError):
+        return distributed.get_client()
+    return None
 
 
 def _scheduler() -> Callable[..., Any]:

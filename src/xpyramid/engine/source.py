@@ -15,8 +15,8 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid.chunks import align
 from xpyramid.coarsen import rechunk
-from xpyramid.engine.tiles import Lengths, Region
 from xpyramid.reducers import Array
+from xpyramid.tiles import Lengths, Region
 
 Key = Any
 

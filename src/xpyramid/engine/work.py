@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from xpyramid.engine.tiles import Index, Region, Tiling
 from xpyramid.reducers import Array, Part, Reducer, State, Window
+from xpyramid.tiles import Index, Region, Tiling
 
 Read = Callable[[Region], Array]
 
@@ -23,8 +22,7 @@ class Work:
     Attributes
     ----------
     tiling : Tiling
-    reducer : Reducer or None
-        None where there is one level, which is copied.
+    reducer : Reducer
     shapes : tuple of tuple of int
         Of the levels that are written; shorter than the tiling's where windows are trimmed.
     sinks : tuple of callable or None
@@ -90,22 +88,18 @@ class Work:
         if sink is not None and all(r.start < r.stop for r in kept):
             sink(kept, values[tuple(slice(r.stop - r.start) for r in kept)])
 
-    def nbytes(self, level: int, index: Index, itemsize: int) -> int:
-        """Return how many bytes a node writes itself, at its level or, as a tile, below."""
-        lowest = 0 if level == self.tiling.tile else level
-        total = 0
-        for k in range(lowest, level + 1):
-            if self.sinks[k] is not None:
-                factors = self.tiling.factors(k)
-                total += int(
-                    np.prod(
-                        [
-                            -(-(b.stop - b.start) // f)
-                            for b, f in zip(self.tiling.base(level, index), factors, strict=True)
-                        ]
-                    )
-                )
-        return total * itemsize
+    def written(self, node: tuple[int, Index] | None = None) -> int:
+        """Return the bytes that the task of a node writes, or all of them together."""
+        tiling = self.tiling
+        levels, base = range(tiling.top + 1), tuple(slice(0, n) for n in tiling.shape)
+        if node is not None:
+            levels = range(0 if node[0] == tiling.tile else node[0], node[0] + 1)
+            base = tiling.base(*node)
+        return self.reducer.dtype.itemsize * sum(
+            math.prod(Window(_shape(base), tiling.factors(k)).cells)
+            for k in levels
+            if self.sinks[k] is not None
+        )
 
 
 def _shape(region: Region) -> tuple[int, ...]:

@@ -41,13 +41,13 @@ _COMPRESSORS: dict[int, Any] = {
 
 
 def prepare_coordinates(
-    level: xr.DataArray, names: Mapping[str, str], attrs: Mapping[str, Any]
+    coordinates: xr.Dataset, names: Mapping[str, str], attrs: Mapping[str, Any]
 ) -> xr.Dataset:
     """Return what is stored beside a level: its coordinates, along dimensions that viewers know.
 
     Parameters
     ----------
-    level : xarray.DataArray
+    coordinates : xarray.Dataset
     names : mapping
         From a dimension to the name that viewers know.
     attrs : mapping
@@ -58,7 +58,7 @@ def prepare_coordinates(
     AxisError
         If xarray cannot store them; found out by trying, in memory.
     """
-    dataset = _with_viewer_names(level.coords.to_dataset(), names).copy().assign_attrs(attrs)
+    dataset = _with_viewer_names(coordinates, names).copy().assign_attrs(attrs)
     for name, variable in dataset.variables.items():
         if variable.chunks is not None:  # xarray stores even chunks only
             even = {dim: max(sizes) for dim, sizes in variable.chunksizes.items()}
@@ -109,6 +109,7 @@ def store_coordinates(
 def create_array(
     place: Place,
     level: Level,
+    shards: tuple[int, ...] | None,
     dtype: np.dtype[Any],
     dims: list[str],
     attributes: Mapping[str, Any],
@@ -130,6 +131,7 @@ def create_array(
         name,
         shape=level.shape,
         chunks=level.chunks,
+        shards=shards,
         dtype=dtype,
         compressors=_COMPRESSORS[zarr_format],
         attributes=dict(attributes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from dask.utils import parse_bytes
 
 from xpyramid import engine, ngff
 from xpyramid._version import __version__
+from xpyramid.chunks import Chunks
+from xpyramid.coarsen import as_dask
 from xpyramid.errors import AxisError, DtypeError, PlanError
 from xpyramid.io.create import (
     ZarrFormat,
@@ -23,8 +27,10 @@ from xpyramid.io.create import (
 )
 from xpyramid.io.fast import accelerate, accelerate_reads
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
+from xpyramid.levels import Levels
 from xpyramid.plan import Plan
 from xpyramid.reducers import Reducer, at_once, copier
+from xpyramid.tiles import LEAF_BYTES, make_tiling
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 
@@ -35,7 +41,7 @@ class Image:
 
     Attributes
     ----------
-    levels : tuple of xarray.DataArray
+    levels : Levels
     plan : Plan
     reducer : Reducer or None
         How level 0 becomes the others; None if they have data of their own.
@@ -45,7 +51,7 @@ class Image:
         Of the Dataset that the array comes from; kept on every level's group.
     """
 
-    levels: tuple[xr.DataArray, ...]
+    levels: Levels
     plan: Plan
     reducer: Reducer | None = None
     group: str | None = None
@@ -53,11 +59,24 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Options:
+    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
+
+    version: str = "0.5"
+    irregular: ngff.Irregular = "error"
+    shards: Chunks | None = None
+    memory: int | str | None = None
+    progress: bool | None = None
+    compute: bool = True
+
+
+@dataclass(frozen=True)
 class _Checked:
     """An image whose checks have passed."""
 
     place: Place
-    levels: tuple[xr.DataArray, ...]
+    levels: Levels
+    objects: tuple[tuple[int, ...], ...]
     coordinates: tuple[xr.Dataset, ...]
     plan: Plan
     reducer: Reducer | None
@@ -78,80 +97,132 @@ class ZarrSink:
         self.array[region] = values
 
 
-def write(
-    images: Sequence[Image],
-    store: Store,
-    *,
-    version: str,
-    irregular: ngff.Irregular,
-    compute: bool,
-) -> Any:
+def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     """Write images; see :meth:`xpyramid.pyramid.Pyramid.to_ome_zarr`.
 
     Everything that can be refused is refused before anything is touched. All images are made
     together, and announced when they are complete.
     """
     root = resolve(store, read_only=False)
-    checked = [_check(image, root, version, irregular) for image in images]
-    jobs = [job for one in checked for job in _jobs(one, [ZarrSink(a) for a in _create(one)])]
-    if not compute:
+    checked = [_check(image, root, options) for image in images]
+    budget = _Budget(engine.workers(), _bytes(options.memory))
+    for image in checked:  # fails before anything is created
+        list(_jobs(image, [None] * len(image.levels), budget))
+    jobs = [job for one in checked for job in _jobs(one, _create(one), budget)]
+    if not options.compute:
         return engine.delay(jobs, _announce, checked)
-    engine.run(jobs)
+    engine.run(jobs, options.progress)
     return _announce(checked)
 
 
-def _jobs(checked: _Checked, sinks: Sequence[engine.Sink]) -> Iterator[engine.Job]:
+@dataclass(frozen=True)
+class _Budget:
+    workers: int
+    memory: int | None
+
+
+def _bytes(memory: int | str | None) -> int | None:
+    """Return a number of bytes.
+
+    Raises
+    ------
+    PlanError
+        For text that is none.
+    """
+    if memory is None:
+        return None
+    try:
+        return int(parse_bytes(memory))
+    except ValueError as error:
+        raise PlanError(f"memory={memory!r}; accepted: bytes, or text as '500 MB'") from error
+
+
+def _jobs(
+    checked: _Checked, sinks: Sequence[engine.Sink | None], budget: _Budget
+) -> Iterator[engine.Job]:
     """Yield what there is to do for an image, mostly one job for all of its levels."""
-    levels, plan, reducer = checked.levels, checked.plan, checked.reducer
+    plan, reducer = checked.plan, checked.reducer
+    count = range(len(plan.levels))
     if reducer is None:  # levels that are stored elsewhere are copied
-        for k, level in enumerate(levels):
-            yield _job(level, plan, [k], (), copier(level.dtype), [sinks[k]])
+        for k in count:
+            yield _job(checked, [k], (), copier(plan.dtype), [sinks[k]], budget)
     elif not reducer.whole:
-        yield _job(levels[0], plan, range(len(levels)), plan.steps, reducer, sinks)
+        yield _job(checked, count, plan.steps, reducer, sinks, budget)
     else:
-        yield _job(levels[0], plan, [0], (), reducer, [sinks[0]])
-        for k in range(1, len(levels)):
+        yield _job(checked, [0], (), reducer, [sinks[0]], budget)
+        for k in count[1:]:
             step = plan.levels[k].factors
-            yield _job(levels[0], plan, [0, k], (step,), at_once(reducer), [None, sinks[k]])
+            yield _job(checked, [0, k], (step,), at_once(reducer), [None, sinks[k]], budget)
 
 
 def _job(
-    base: xr.DataArray,
-    plan: Plan,
+    checked: _Checked,
     levels: Sequence[int],
     steps: Sequence[tuple[int, ...]],
     reducer: Reducer,
     sinks: Sequence[engine.Sink | None],
+    budget: _Budget,
 ) -> engine.Job:
-    objects = [plan.levels[k].chunks for k in levels]
-    tiling = engine.make_tiling(base.shape, steps, objects, base.dtype.itemsize)
-    shapes = tuple(plan.levels[k].shape for k in levels)
+    """Return the job of writing some levels, made from the first of them."""
+    base = checked.levels[levels[0]]
+    objects = [checked.objects[k] for k in levels]
+    joined = None if base.chunks is not None else _joined(objects[0], base)
+    if joined is not None:
+        objects[0] = joined
+    tiling = make_tiling(
+        base.shape, steps, objects, base.dtype.itemsize,
+        workers=budget.workers, memory=budget.memory,
+    )  # fmt: skip
+    shapes = tuple(checked.plan.levels[k].shape for k in levels)
     work = engine.Work(tiling, reducer, shapes, tuple(sinks))
-    if base.chunks is None:
+    if joined is not None:
         return engine.Job(work, engine.Source(accelerate_reads(base.variable)))
-    return engine.Job(work, engine.DaskSource(base.data, tiling.reach(tiling.tile)))
+    data = as_dask(base, checked.objects[levels[0]])
+    return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile)))
 
 
-def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -> _Checked:
+def _joined(stored: tuple[int, ...], base: xr.DataArray) -> tuple[int, ...] | None:
+    """Return regions of whole chunks of both source and target, None where they get too large.
+
+    What is read in such regions is read once.
+    """
+    on_disk = base.encoding.get("preferred_chunks", {})
+    chunks = [on_disk.get(dim, 1) for dim in base.dims]
+    if not all(isinstance(chunk, int) for chunk in chunks):
+        return None
+    pairs = zip(stored, chunks, base.shape, strict=True)
+    region = tuple(min(math.lcm(s, chunk), max(1, n)) for s, chunk, n in pairs)
+    limit = max(4 * LEAF_BYTES, math.prod(stored) * base.dtype.itemsize)
+    return region if math.prod(region) * base.dtype.itemsize <= limit else None
+
+
+def _check(image: Image, root: Place, options: Options) -> _Checked:
     """Refuse what cannot be written; touch nothing."""
+    version = options.version
     if version not in ngff.VERSIONS:
         raise PlanError(f"version={version!r}; accepted: {', '.join(ngff.VERSIONS)}")
+    spoken = ngff.VERSIONS[version]
+    if options.shards is not None and spoken.zarr_format == 2:
+        raise PlanError(
+            f"shards={options.shards!r} with version={version!r}, which is Zarr v2; "
+            "accepted: version='0.5'"
+        )
     base = image.levels[0]
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = check_name(image.group or named)
     name = named or group.split("/")[-1]
-    if odd := {str(level.dtype) for level in image.levels[1:] if level.dtype != base.dtype}:
+    if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
         raise DtypeError(
-            f"method={image.plan.method!r} turns dtype {base.dtype} into {', '.join(odd)}, and the "
-            "levels of an OME-Zarr image have one dtype; call "
-            f".astype({next(iter(odd))!r}) before .pyramid"
+            f"method={image.plan.method!r} turns dtype {base.dtype} into {image.reducer.dtype}, "
+            "and the levels of an OME-Zarr image have one dtype; call "
+            f".astype('{image.reducer.dtype}') before .pyramid"
         )
     if name in base.coords or name in base.dims:
         raise AxisError(
             f"{name!r} is the name of the array and of a coordinate; rename one of them"
         )
     paths = [f"{k}/{name}" for k in range(len(image.levels))]
-    described = ngff.describe(image.plan, paths, group.split("/")[-1], irregular, LIBRARY)
+    described = ngff.describe(image.plan, paths, group.split("/")[-1], options.irregular, LIBRARY)
     taken = {axis.name for axis in image.plan.axes} & {
         str(coord) for coord in base.coords if coord not in base.dims
     }
@@ -159,7 +230,6 @@ def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -
         raise AxisError(
             f"coordinate {sorted(taken)} has the name of an OME-NGFF axis of this array; rename it"
         )
-    spoken = ngff.VERSIONS[version]
     place = root / group
     check_free(place, spoken.zarr_format)
     names = {axis.dim: axis.name for axis in image.plan.axes}
@@ -167,7 +237,11 @@ def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -
     return _Checked(
         place=place,
         levels=image.levels,
-        coordinates=tuple(prepare_coordinates(level, names, attrs) for level in image.levels),
+        objects=image.plan.objects(options.shards),
+        coordinates=tuple(
+            prepare_coordinates(coordinates, names, attrs)
+            for coordinates in image.levels.coordinates
+        ),
         plan=image.plan,
         reducer=image.reducer,
         name=name,
@@ -177,21 +251,21 @@ def _check(image: Image, root: Place, version: str, irregular: ngff.Irregular) -
     )
 
 
-def _create(job: _Checked) -> list[zarr.Array[Any]]:
+def _create(job: _Checked) -> list[ZarrSink]:
     """Create the groups, coordinates and empty arrays of an image."""
     for place in [*job.place.parents(), job.place]:
         zarr.open_group(place.store, path=place.path, mode="a", zarr_format=job.zarr_format)
     dims = [axis.name for axis in job.plan.axes]
-    arrays = []
-    for k, (array, level) in enumerate(zip(job.levels, job.plan.levels, strict=True)):
+    sinks = []
+    for k, (level, shape) in enumerate(zip(job.plan.levels, job.objects, strict=True)):
         place = job.place / str(k)
         store_coordinates(job.coordinates[k], place, job.zarr_format)
-        arrays.append(
-            create_array(
-                place / job.name, level, array.dtype, dims, job.attributes, job.zarr_format
-            )
+        shards = None if shape == level.chunks else shape
+        array = create_array(
+            place / job.name, level, shards, job.plan.dtype, dims, job.attributes, job.zarr_format
         )
-    return arrays
+        sinks.append(ZarrSink(array))
+    return sinks
 
 
 def _announce(images: Sequence[_Checked]) -> None:

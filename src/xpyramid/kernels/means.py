@@ -58,14 +58,14 @@ def window_mean(
     ``ratio`` is any array of the dtype to divide in.
     """
     wide, real = row.dtype.type, ratio.dtype.type
-    pairs = row.size // 2
+    pairs, full = row.size // 2, row.size // fx
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
             z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
             for y in range(out.shape[2]):
                 y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
                 rows = (z1 - z0) * (y1 - y0)
-                whole, last = real(rows * fx), real(rows * (row.size - (out.shape[3] - 1) * fx))
+                whole, last = real(rows * fx), real(rows * (row.size - full * fx))
                 share = real(1) / whole  # exact where it is used
                 if fx == 2 and z1 - z0 == 2 and y1 - y0 == 2:
                     for x in range(pairs):
@@ -86,9 +86,9 @@ def window_mean(
                 else:
                     add_rows(src, b, z0, z1, y0, y1, row)
                     fold(row, fx, total, 0, 0, 0)
-                    for x in range(out.shape[3] - 1):
+                    for x in range(full):
                         out[b, z, y, x] = finish(real(total[0, 0, 0, x]) / whole, rounded)
-                    for x in range(out.shape[3] - 1, out.shape[3]):
+                    for x in range(full, out.shape[3]):
                         out[b, z, y, x] = finish(real(total[0, 0, 0, x]) / last, rounded)
 
 

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from xpyramid.errors import PlanError
+
 Region = tuple[slice, ...]
 Index = tuple[int, ...]
 Lengths = tuple[int, ...]
@@ -21,6 +23,9 @@ Lengths = tuple[int, ...]
 #: cost memory, smaller ones calls; larger tasks leave workers idle at the end.
 LEAF_BYTES = 8 * 2**20
 TILE_BYTES = 64 * 2**20
+
+#: What a cell's state takes, roughly: sums and counts, or the label lists of a segmentation.
+STATE_BYTES = 16
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,27 @@ class Tiling:
         """Return the number of samples of level 0 under the largest node of a level."""
         return math.prod(min(r, n) for r, n in zip(self.reach(level), self.shape, strict=True))
 
+    def tasks(self) -> int:
+        """Return the number of tasks: tiles, and nodes above them."""
+        return sum(self.count(level) for level in range(self.tile, self.top + 1))
+
+    def memory(self, itemsize: int) -> int:
+        """Estimate how many bytes a worker holds at a time.
+
+        A leaf is there as it is read, as it is encoded, and as states of its levels; for each level
+        above, up to the tile, the states that the children hand up are there, and put together.
+        """
+        held = 2 * self.samples(self.leaf) * itemsize
+        held += STATE_BYTES * self._cells_under(min(1, self.top), self.leaf)
+        for level in range(self.leaf + 1, self.tile + 1):
+            held += 2 * STATE_BYTES * self._cells_under(level, level)
+        return held
+
+    def _cells_under(self, level: int, node: int) -> int:
+        """Return how many cells of a level lie under a node of a level."""
+        pairs = zip(self.reach(node), self.shape, self.factors(level), strict=True)
+        return math.prod(-(-min(reach, n) // f) for reach, n, f in pairs)
+
 
 def make_tiling(
     shape: Lengths,
@@ -118,6 +144,7 @@ def make_tiling(
     itemsize: int,
     *,
     workers: int = 1,
+    memory: int | None = None,
     leaf_bytes: int = LEAF_BYTES,
     tile_bytes: int = TILE_BYTES,
 ) -> Tiling:
@@ -135,33 +162,49 @@ def make_tiling(
         Of a sample, in bytes.
     workers : int
         How many tasks run at the same time: there should be several for each.
+    memory : int, optional
+        What all workers together may hold, in bytes.
     leaf_bytes, tile_bytes : int
         The largest leaves and tiles, where a stored object is not larger.
+
+    Raises
+    ------
+    PlanError
+        If the memory does not do for the smallest tiles.
     """
-    tiling = Tiling(tuple(shape), tuple(steps), ())
-    spans: list[Lengths] = []
-    for level, lengths in enumerate(objects):
-        below = spans[-1] if spans else (1,) * len(shape)
-        step = steps[level - 1] if level else (1,) * len(shape)
-        next_step = steps[level] if level < len(steps) else (1,) * len(shape)
-        cells = tiling.cells(level)
-        spans.append(
-            tuple(
-                _span(n, length, f, span, g)
-                for n, length, f, span, g in zip(
-                    cells, lengths, step, below, next_step, strict=True
-                )
-            )
-        )
-    tiling = replace(tiling, spans=tuple(spans))
-    sizes = [tiling.samples(level) * itemsize for level in range(len(spans))]
+    tiling = Tiling(tuple(shape), tuple(steps), _spans(shape, steps, objects))
+    sizes = [tiling.samples(level) * itemsize for level in range(len(objects))]
     leaf = max((k for k, size in enumerate(sizes) if size <= leaf_bytes), default=0)
     tile = max((k for k, size in enumerate(sizes) if size <= tile_bytes), default=0)
-    while tile > leaf and tiling.count(tile) < 8 * workers:
+    while tile > 0 and tiling.count(tile) < 8 * workers:
         tile -= 1
-    while leaf > 0 and tiling.count(leaf) < 8 * workers and sizes[leaf] > leaf_bytes // 8:
-        leaf -= 1
-    return replace(tiling, leaf=leaf, tile=max(leaf, tile))
+    tiling = replace(tiling, leaf=min(leaf, tile), tile=tile)
+    while memory is not None and workers * tiling.memory(itemsize) > memory:
+        if tiling.tile == 0:
+            raise PlanError(
+                f"memory of {memory} bytes for {workers} workers; a worker that writes one stored "
+                f"object of shape {tuple(objects[0])} needs about {tiling.memory(itemsize)}; "
+                "accepted: more memory, smaller chunks or shards, fewer workers"
+            )
+        smaller = tiling.tile - 1
+        tiling = replace(tiling, tile=smaller, leaf=min(tiling.leaf, smaller))
+    return tiling
+
+
+def _spans(
+    shape: Lengths, steps: Sequence[Lengths], objects: Sequence[Lengths]
+) -> tuple[Lengths, ...]:
+    """Return the shape of the nodes of each level."""
+    none = (1,) * len(shape)
+    spans: list[Lengths] = []
+    cells = tuple(shape)
+    for level, lengths in enumerate(objects):
+        step = steps[level - 1] if level else none
+        above = steps[level] if level < len(steps) else none
+        cells = tuple(-(-n // f) for n, f in zip(cells, step, strict=True))
+        below = spans[-1] if spans else none
+        spans.append(tuple(map(_span, cells, lengths, step, below, above)))
+    return tuple(spans)
 
 
 def _span(cells: int, length: int, step: int, below: int, next_step: int) -> int:

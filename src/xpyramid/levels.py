@@ -1,0 +1,56 @@
+"""The levels of a pyramid, made when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import overload
+
+import xarray as xr
+
+
+class Levels(Sequence[xr.DataArray]):
+    """Arrays that are made at first use: the graph of a large one takes seconds to make.
+
+    Parameters
+    ----------
+    makers : sequence of callable
+        Each returns a level.
+    coordinates : sequence of xarray.Dataset
+        Of each level; they are there without making it.
+    """
+
+    def __init__(
+        self, makers: Sequence[Callable[[], xr.DataArray]], coordinates: Sequence[xr.Dataset]
+    ) -> None:
+        self._makers = tuple(makers)
+        self._made: dict[int, xr.DataArray] = {}
+        self.coordinates = tuple(coordinates)
+
+    @classmethod
+    def of(cls, levels: Sequence[xr.DataArray]) -> Levels:
+        """Return levels that are there already."""
+        makers = [partial(_same, level) for level in levels]
+        return cls(makers, [level.coords.to_dataset() for level in levels])
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    @overload
+    def __getitem__(self, index: int) -> xr.DataArray: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[xr.DataArray, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> xr.DataArray | tuple[xr.DataArray, ...]:
+        """Return a level, or a tuple of them."""
+        if isinstance(index, slice):
+            return tuple(self[k] for k in range(len(self))[index])
+        k = range(len(self))[index]
+        if k not in self._made:
+            self._made[k] = self._makers[k]()
+        return self._made[k]
+
+
+def _same(level: xr.DataArray) -> xr.DataArray:
+    return level
