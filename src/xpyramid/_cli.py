@@ -158,6 +158,8 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         "(default: pad)",
     )
     add("--chunks", type=_lengths, metavar="64|z=1,y=512", help="shape of the stored chunks")
+    add("--shards", type=_lengths, metavar="256|y=2048", help="shape of the shards (default: none)")
+    add("--memory", metavar="500MB", help="what all workers together may hold")
     add(
         "--version",
         choices=tuple(VERSIONS),
@@ -208,7 +210,15 @@ def _build(arguments: argparse.Namespace) -> None:
     )
     print(pyramid, flush=True)
     target = f"{arguments.target.rstrip('/')}/{group or pyramid.name}"
-    _write(pyramid, target, arguments.target, group=group, version=arguments.version)
+    _write(
+        pyramid,
+        target,
+        arguments.target,
+        group=group,
+        version=arguments.version,
+        shards=arguments.shards,
+        memory=arguments.memory,
+    )
     print(f"written to {target}")
 
 

@@ -145,7 +145,7 @@ def _open_dataset(place: Place, group: zarr.Group, source: str) -> xr.Dataset:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the metadata are not consolidated
-            dataset: xr.Dataset = xr.open_zarr(place.store, group=place.path, chunks={})
+            dataset: xr.Dataset = xr.open_zarr(place.store, group=place.path, chunks=None)
     except Exception as error:
         raise SourceError(
             f"xarray cannot open the group {source!r}: {error}{_members(group, source)}"

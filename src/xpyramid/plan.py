@@ -10,6 +10,7 @@ from numbers import Integral
 from typing import Any, Literal, get_args
 
 import numpy as np
+from dask.utils import parse_bytes
 
 from xpyramid import units
 from xpyramid.axes import AxisSpec
@@ -125,16 +126,18 @@ class Plan:
         return tuple(clip_shards(wanted, level.chunks, level.shape) for level in self.levels)
 
     def cost(
-        self, *, shards: Chunks | None = None, memory: int | None = None, workers: int | None = None
+        self,
+        *,
+        shards: Chunks | None = None,
+        memory: int | str | None = None,
+        workers: int | None = None,
     ) -> Cost:
         """Return what it takes to write the pyramid; nothing is read to know it.
 
         Parameters
         ----------
-        shards
+        shards, memory
             As in :meth:`xpyramid.Pyramid.to_ome_zarr`.
-        memory : int, optional
-            Budget in bytes.
         workers : int, optional
             Tasks that run at the same time; default: the number of processors.
 
@@ -154,7 +157,7 @@ class Plan:
         itemsize = self.dtype.itemsize
         tiling = make_tiling(
             self.levels[0].shape, self.steps, self.objects(shards), itemsize,
-            workers=workers, memory=memory,
+            workers=workers, memory=budget(memory),
         )  # fmt: skip
         return Cost(
             bytes_read=self.levels[0].nbytes,
@@ -183,6 +186,20 @@ class Plan:
             axis.origin + axis.spacing * centre(f, self.sampled)
             for axis, f in zip(self.axes, factors, strict=True)
         )
+
+
+def budget(memory: int | str | None) -> int | None:
+    """Return a number of bytes from what the user wrote.
+
+    Raises
+    ------
+    PlanError
+        For text that is none.
+    """
+    try:
+        return None if memory is None else int(parse_bytes(memory))
+    except ValueError as error:
+        raise PlanError(f"memory={memory!r}; accepted: bytes, or text as '500 MB'") from error
 
 
 def largest_window(plan: Plan) -> int:

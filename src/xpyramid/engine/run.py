@@ -21,10 +21,10 @@ from xpyramid.engine.source import Blocks, Key, Source, graph_of
 from xpyramid.engine.work import Work
 from xpyramid.progress import bar
 from xpyramid.reducers import Array, State
-from xpyramid.tiles import Index, Tiling
+from xpyramid.tiles import Index
 
-#: Tiles whose tasks are in memory at the same time.
-WAVE = 2048
+#: Tasks of a wave, those that compute blocks of the base included.
+WAVE = 4096
 
 _TOPIC = "xpyramid-progress"
 
@@ -51,17 +51,27 @@ class Job:
 
     def waves(self) -> Iterator[list[Node]]:
         """Yield nodes whose tasks run together; what they hand up waits for the others."""
-        tiling = self.work.tiling
-        level = _wave_level(tiling)
-        nodes = tiling.nodes(level)
-        tiles = max(1, tiling.count(tiling.tile) // max(1, tiling.count(level)))
-        while wave := [(level, index) for index in islice(nodes, max(1, WAVE // tiles))]:
+        nodes = self.work.tiling.nodes(self.wave_level)
+        number = max(1, int(WAVE / self._tasks_under(self.wave_level)))
+        while wave := [(self.wave_level, index) for index in islice(nodes, number)]:
             yield wave
+
+    @property
+    def wave_level(self) -> int:
+        """The highest level whose nodes have few enough tasks for a wave."""
+        levels = range(self.work.tiling.tile, self.work.tiling.top + 1)
+        return max((k for k in levels if self._tasks_under(k) <= WAVE), default=levels[0])
+
+    def _tasks_under(self, level: int) -> float:
+        """Return the mean number of tasks for a node of a level."""
+        tiling = self.work.tiling
+        tiles = tiling.count(tiling.tile) * (1 + self.source.tasks(tiling.reach(tiling.tile)))
+        return tiles / max(1, tiling.count(level))
 
     def roots(self, *, always: bool = False) -> list[Node]:
         """Return the nodes of the top, unless the waves have done them."""
         tiling = self.work.tiling
-        if _wave_level(tiling) == tiling.top and not always:
+        if self.wave_level == tiling.top and not always:
             return []
         return [(tiling.top, index) for index in tiling.nodes(tiling.top)]
 
@@ -124,14 +134,6 @@ def _join(
     state = work.join(level, index, below.content, states)
     _say(name, level, index)
     return state
-
-
-def _wave_level(tiling: Tiling) -> int:
-    """Return the highest level whose nodes have few enough tiles for a wave."""
-    level = tiling.top
-    while level > tiling.tile and tiling.count(tiling.tile) > WAVE * tiling.count(level):
-        level -= 1
-    return level
 
 
 def run(jobs: Sequence[Job], progress: bool | None = None) -> None:

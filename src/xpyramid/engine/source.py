@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, product
@@ -34,6 +35,10 @@ class Source:
     def needs(self, region: Region) -> list[Key]:  # noqa: ARG002
         """Return the keys of the dask tasks that must run before a region can be read."""
         return []
+
+    def tasks(self, shape: Lengths) -> int:  # noqa: ARG002
+        """Return about how many dask tasks a region of a shape needs."""
+        return 0
 
     def blocks(self, region: Region) -> Blocks | None:  # noqa: ARG002
         """Return how the results of those tasks make up the region; None where there are none."""
@@ -113,6 +118,11 @@ class DaskSource(Source):
             last = int(np.searchsorted(edges, part.stop, side="left"))
             found.append(range(first, last))
         return found
+
+    def tasks(self, shape: Lengths) -> int:
+        """Return how many of the largest blocks a region of a shape touches."""
+        pairs = zip(shape, self.array.chunks, strict=True)
+        return math.prod(-(-n // max(1, *sizes)) for n, sizes in pairs)
 
     def needs(self, region: Region) -> list[Key]:
         """Return the keys of the blocks that a region touches."""

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from dask.utils import parse_bytes
 
 from xpyramid import engine, ngff
 from xpyramid._version import __version__
@@ -28,9 +27,9 @@ from xpyramid.io.create import (
 from xpyramid.io.fast import accelerate, accelerate_reads
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
 from xpyramid.levels import Levels
-from xpyramid.plan import Plan
+from xpyramid.plan import Plan, budget
 from xpyramid.reducers import Reducer, at_once, copier
-from xpyramid.tiles import LEAF_BYTES, make_tiling
+from xpyramid.tiles import LEAF_BYTES, TILE_BYTES, make_tiling
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 
@@ -105,10 +104,10 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     """
     root = resolve(store, read_only=False)
     checked = [_check(image, root, options) for image in images]
-    budget = _Budget(engine.workers(), _bytes(options.memory))
+    limits = _Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
-        list(_jobs(image, [None] * len(image.levels), budget))
-    jobs = [job for one in checked for job in _jobs(one, _create(one), budget)]
+        list(_jobs(image, [None] * len(image.levels), limits))
+    jobs = [job for one in checked for job in _jobs(one, _create(one), limits)]
     if not options.compute:
         return engine.delay(jobs, _announce, checked)
     engine.run(jobs, options.progress)
@@ -116,43 +115,27 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
 
 
 @dataclass(frozen=True)
-class _Budget:
+class _Limits:
     workers: int
     memory: int | None
 
 
-def _bytes(memory: int | str | None) -> int | None:
-    """Return a number of bytes.
-
-    Raises
-    ------
-    PlanError
-        For text that is none.
-    """
-    if memory is None:
-        return None
-    try:
-        return int(parse_bytes(memory))
-    except ValueError as error:
-        raise PlanError(f"memory={memory!r}; accepted: bytes, or text as '500 MB'") from error
-
-
 def _jobs(
-    checked: _Checked, sinks: Sequence[engine.Sink | None], budget: _Budget
+    checked: _Checked, sinks: Sequence[engine.Sink | None], limits: _Limits
 ) -> Iterator[engine.Job]:
     """Yield what there is to do for an image, mostly one job for all of its levels."""
     plan, reducer = checked.plan, checked.reducer
     count = range(len(plan.levels))
     if reducer is None:  # levels that are stored elsewhere are copied
         for k in count:
-            yield _job(checked, [k], (), copier(plan.dtype), [sinks[k]], budget)
+            yield _job(checked, [k], (), copier(plan.dtype), [sinks[k]], limits)
     elif not reducer.whole:
-        yield _job(checked, count, plan.steps, reducer, sinks, budget)
+        yield _job(checked, count, plan.steps, reducer, sinks, limits)
     else:
-        yield _job(checked, [0], (), reducer, [sinks[0]], budget)
+        yield _job(checked, [0], (), reducer, [sinks[0]], limits)
         for k in count[1:]:
             step = plan.levels[k].factors
-            yield _job(checked, [0, k], (step,), at_once(reducer), [None, sinks[k]], budget)
+            yield _job(checked, [0, k], (step,), at_once(reducer), [None, sinks[k]], limits)
 
 
 def _job(
@@ -161,7 +144,7 @@ def _job(
     steps: Sequence[tuple[int, ...]],
     reducer: Reducer,
     sinks: Sequence[engine.Sink | None],
-    budget: _Budget,
+    limits: _Limits,
 ) -> engine.Job:
     """Return the job of writing some levels, made from the first of them."""
     base = checked.levels[levels[0]]
@@ -171,7 +154,8 @@ def _job(
         objects[0] = joined
     tiling = make_tiling(
         base.shape, steps, objects, base.dtype.itemsize,
-        workers=budget.workers, memory=budget.memory,
+        workers=limits.workers, memory=limits.memory,
+        tile_bytes=LEAF_BYTES if joined is None else TILE_BYTES,  # dask holds all blocks of a tile
     )  # fmt: skip
     shapes = tuple(checked.plan.levels[k].shape for k in levels)
     work = engine.Work(tiling, reducer, shapes, tuple(sinks))
