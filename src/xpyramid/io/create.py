@@ -55,8 +55,8 @@ def prepare_coordinates(
 
     Raises
     ------
-    AxisError
-        If xarray cannot store them; found out by trying, in memory.
+    AttributeValueError
+        For attributes that JSON cannot hold.
     """
     dataset = _with_viewer_names(coordinates, names).copy().assign_attrs(attrs)
     for name, variable in dataset.variables.items():
@@ -67,6 +67,17 @@ def prepare_coordinates(
         variable.attrs = json_attributes(variable.attrs)
         kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
         variable.encoding = kept
+    return dataset
+
+
+def try_coordinates(dataset: xr.Dataset) -> None:
+    """Store coordinates in memory, to find out whether xarray can.
+
+    Raises
+    ------
+    AxisError
+        If it cannot.
+    """
     try:
         store_coordinates(dataset, Place(MemoryStore(), ""), zarr_format=3, metadata_only=True)
     except (TypeError, ValueError, NotImplementedError) as error:
@@ -74,7 +85,6 @@ def prepare_coordinates(
             f"the coordinates {list(dataset.variables)} cannot be stored: {error}; drop the one "
             "that is meant with .drop_vars(...) or .reset_index(...)"
         ) from error
-    return dataset
 
 
 def _with_viewer_names(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:

@@ -23,6 +23,7 @@ from xpyramid.io.create import (
     json_attributes,
     prepare_coordinates,
     store_coordinates,
+    try_coordinates,
 )
 from xpyramid.io.fast import accelerate, accelerate_reads
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
@@ -218,14 +219,14 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
     check_free(place, spoken.zarr_format)
     names = {axis.dim: axis.name for axis in image.plan.axes}
     attrs = json_attributes(image.attrs)
+    stored = [prepare_coordinates(c, names, attrs) for c in image.levels.coordinates]
+    for coordinates in stored[:2]:  # what is coarsened is the same for all coarser levels
+        try_coordinates(coordinates)
     return _Checked(
         place=place,
         levels=image.levels,
         objects=image.plan.objects(options.shards),
-        coordinates=tuple(
-            prepare_coordinates(coordinates, names, attrs)
-            for coordinates in image.levels.coordinates
-        ),
+        coordinates=tuple(stored),
         plan=image.plan,
         reducer=image.reducer,
         name=name,
