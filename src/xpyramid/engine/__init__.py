@@ -1,7 +1,7 @@
 """One pass over a base: read it once, reduce it, and write each stored object once."""
 
-from xpyramid.engine.run import Job, delay, run, workers
+from xpyramid.engine.run import Job, delay, in_process, run, workers
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.work import Sink, Work
 
-__all__ = ["DaskSource", "Job", "Sink", "Source", "Work", "delay", "run", "workers"]
+__all__ = ["DaskSource", "Job", "Sink", "Source", "Work", "delay", "in_process", "run", "workers"]

@@ -27,6 +27,7 @@ from xpyramid.tiles import Index
 WAVE = 4096
 
 _TOPIC = "xpyramid-progress"
+_PROCESSES = ("processes", "multiprocessing")
 
 Node = tuple[int, Index]
 Graph = dict[Key, Any]
@@ -197,6 +198,11 @@ def workers() -> int:
     if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
         return 1
     return int(dask.config.get("num_workers", None) or CPU_COUNT)
+
+
+def in_process() -> bool:
+    """Whether tasks run in this process, where they see what is in its memory."""
+    return _client() is None and dask.config.get("scheduler", None) not in _PROCESSES
 
 
 def _client() -> Any:

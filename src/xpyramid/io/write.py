@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.storage import MemoryStore
 
 from xpyramid import engine, ngff
 from xpyramid._version import __version__
@@ -104,6 +105,11 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     together, and announced when they are complete.
     """
     root = resolve(store, read_only=False)
+    if isinstance(root.store, MemoryStore) and not engine.in_process():
+        raise PlanError(
+            "a store in memory, and tasks in other processes, which would write to copies of it; "
+            "accepted: a store on disk, or dask.config.set(scheduler='threads')"
+        )
     checked = [_check(image, root, options) for image in images]
     limits = _Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
@@ -111,7 +117,13 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     jobs = [job for one in checked for job in _jobs(one, _create(one), limits)]
     if not options.compute:
         return engine.delay(jobs, _announce, checked)
-    engine.run(jobs, options.progress)
+    try:
+        engine.run(jobs, options.progress)
+    except KeyboardInterrupt:
+        places = ", ".join(str(image.place) for image in checked)
+        raise KeyboardInterrupt(
+            f"interrupted; {places} is incomplete, remove it before you try again"
+        ) from None
     return _announce(checked)
 
 
