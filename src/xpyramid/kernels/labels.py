@@ -158,7 +158,11 @@ def compare_rows(
         for y in range(y0, y1):
             for x in range(row.size):
                 row[x] |= src[b, z, y, x] != src[b, z0, y0, x]
-    for x in range(mixed.size):
+    pairs = row.size // 2 if fx == 2 else 0
+    for x in range(pairs):
+        differ = row[2 * x] | row[2 * x + 1]
+        mixed[x] = differ | (src[b, z0, y0, 2 * x] != src[b, z0, y0, 2 * x + 1])
+    for x in range(pairs, mixed.size):
         differ = row[x * fx]
         for i in range(x * fx + 1, min((x + 1) * fx, row.size)):
             differ |= row[i] | (src[b, z0, y0, i] != src[b, z0, y0, i - 1])
@@ -327,10 +331,14 @@ def merge_labels(
                             for k in range(x * fx, min((x + 1) * fx, nx)):
                                 c = ((b * nz + i) * ny + j) * nx + k
                                 first = flat[c - 1] if c else 0
-                                end = merge(
-                                    labels, counts, start, end,
-                                    src_labels, src_counts, first, flat[c],
-                                )  # fmt: skip
+                                single = end - start == 1 and flat[c] - first == 1
+                                if single and labels[start] == src_labels[first]:
+                                    counts[start] += src_counts[first]  # within one object
+                                else:
+                                    end = merge(
+                                        labels, counts, start, end,
+                                        src_labels, src_counts, first, flat[c],
+                                    )  # fmt: skip
                     ends[b, z, y, x] = end
 
 
