@@ -215,6 +215,31 @@ def test_the_largest_and_the_smallest_floats(dtype: str) -> None:
     )
 
 
+def test_what_is_ignored_does_not_count_where_sums_overflow() -> None:
+    top = np.finfo("f8").max
+    array = np.array([0.75 * top, 0.75 * top, top] * 2)
+    recipe = Recipe(("x",), ((3,), (2,)), "pad")
+    for level in levels(array, recipe, ignore=top):
+        assert (level == 0.75 * top).all()
+
+
+@pytest.mark.parametrize("dtype", ["f2", ">f2"])
+def test_float16_is_rounded_once(dtype: str) -> None:
+    """2049 and a little, which is nearer to 2050; in float32 it would be 2049, a tie."""
+    array = np.array([2047, 4100, 2**-24] * 2, dtype)
+    for level in levels(array, Recipe(("x",), ((3,), (2,)), "pad")):
+        assert (level == 2050).all()
+    assert levels(array, Recipe(("x",), ((3,),), "pad"))[0].tolist() == [2050, 2050]
+
+
+@pytest.mark.parametrize("n", [2**14, 2**15])
+def test_a_majority_of_many(n: int) -> None:
+    """Where twice the sum is wider than the sum."""
+    for votes in (n // 2, n // 2 + 1, n):
+        (level,) = levels(np.arange(n) < votes, Recipe(("x",), ((n,),), "pad"), method="mean")
+        assert level.tolist() == [votes > n // 2]
+
+
 def test_the_oracle() -> None:
     assert oracle.mean(np.array([1, 2, 3, 4, 9], "u1"), (2,)).tolist() == [2, 4, 9]
     assert oracle.mean(np.array([1, 2, 3, 4, 9], "u1"), (2,), "trim").tolist() == [2, 4]

@@ -1,5 +1,6 @@
 """Every level is the reduction of level 0 by any method, lazily and eagerly alike."""
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -91,6 +92,24 @@ def with_room(data: Array) -> Array:
 @given(our.cases(our.integers | our.booleans, our.labels))
 def test_mode_is_the_most_frequent_label_of_the_base_window(case: Case) -> None:
     check(*case, "mode")
+
+
+@pytest.mark.parametrize("ignore", [None, 0, 1, 3, 7])
+def test_every_way_in_which_eight_labels_can_be_equal(ignore: int | None) -> None:
+    """All partitions, at any places in the window."""
+    rng = np.random.default_rng(0)
+    steps = np.array(list(itertools.product([0, 1], repeat=7)), "u1")
+    ascending = np.pad(steps.cumsum(1, "u1"), ((0, 0), (1, 0)))
+    labels = rng.permuted(np.tile(ascending, (20, 1)), axis=1).reshape(-1, 2, 2)
+    (got,) = xpyramid.downsample(labels, 2, "mode", ignore=ignore)
+    np.testing.assert_array_equal(got, oracle.reduce(labels, (2, 2, 2), "mode", ignore=ignore))
+
+
+@pytest.mark.parametrize("steps", [[2**16 + 1], [2**8, 2**9]])
+def test_labels_of_large_windows_are_counted(steps: list[int]) -> None:
+    labels = np.repeat(np.array([3, 5], "u1"), [2**15, 2**15 + 1])
+    levels = xpyramid.downsample(labels, [(step,) for step in steps], "mode")
+    assert levels[-1].tolist() == [5]
 
 
 @pytest.mark.parametrize("method", [*ORDERED, "sum", "nearest"])
@@ -190,6 +209,18 @@ def test_a_function_is_called_with_windows_and_an_axis() -> None:
     assert pyramid[1].values.tolist() == [1, 3]
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_function_gets_the_samples_in_the_order_of_the_axes(order: Any) -> None:
+    calls = []
+
+    def first(windows: Array, axis: int) -> Array:
+        calls.append(windows.tolist())
+        return windows.take(0, axis)
+
+    xpyramid.downsample(np.arange(8).reshape(2, 2, 2).copy(order), 2, first)
+    assert calls[-1] == [list(range(8))]
+
+
 # What does not count
 
 
@@ -236,6 +267,25 @@ def test_min_valid_counts_exactly() -> None:
     (level,) = xpyramid.downsample(pair, 2, min_valid=0.6)
     assert np.isnan(level.real).all()
     assert np.isnan(level.imag).all()
+
+
+@pytest.mark.parametrize("method", ["mean", *ORDERED, "sum"])
+@pytest.mark.parametrize("dtype", ["f2", ">f4", "f8"])
+@pytest.mark.parametrize("ignore", [-9999.9, np.float64(-9999.9)], ids=["python", "numpy"])
+def test_what_is_ignored_is_a_number_of_the_dtype(method: str, dtype: str, ignore: float) -> None:
+    array = np.array([-9999.9, 4, -9999.9, -9999.9], dtype)
+    (level,) = xpyramid.downsample(array, 2, method, ignore=ignore)
+    np.testing.assert_array_equal(level, [4, np.nan])
+    (level,) = xpyramid.downsample(array, 2, method, ignore=ignore, min_valid=0.6)
+    assert np.isnan(level).all()
+
+
+def test_neither_nan_nor_what_is_ignored_counts_as_valid() -> None:
+    array = np.array([-1, np.nan, 4, 4], "f4")
+    for method in ("mean", *ORDERED):
+        for least, want in [(0.5, 4), (0.6, np.nan)]:
+            (level,) = xpyramid.downsample(array, 4, method, ignore=-1, min_valid=least)
+            np.testing.assert_array_equal(level, [want])
 
 
 def filled(value: Any, data: Array, name: str = "_FillValue", **options: Any) -> Array:

@@ -154,6 +154,14 @@ def test_the_memory_of_a_mode(shape: tuple[int, ...]) -> None:
     assert labels_and_counts(ignoring.chunk(uniform, step))[1] == 0
 
 
+@pytest.mark.parametrize(("samples", "number"), [(2**31 - 1, "i4"), (2**31, "i8")])
+def test_counts_of_labels_have_room_for_the_largest_window(samples: int, number: str) -> None:
+    state = make_reducer("mode", np.dtype("u1"), samples).chunk(np.ones(4, "u1"), (2,))
+    assert state[2].dtype == number
+    state = make_reducer("mode", np.dtype("u1"), samples).combine(state, (2,))
+    assert (state[2].dtype, state[2].tolist()) == (number, [4])
+
+
 def test_memory_is_released() -> None:
     """What a state holds is not a view of something larger."""
     block = np.zeros((32, 32, 32), "u8")
@@ -208,8 +216,12 @@ def test_what_needs_whole_windows_has_a_limit() -> None:
     for method in ("median", np.max):
         with pytest.raises(PlanError, match=f"{2**40} bytes"):
             make_reducer(method, np.dtype("u1"), 2**40)
+        make_reducer(method, np.dtype("u2"), 2**27)
+        with pytest.raises(PlanError, match=f"{2**28 + 2} bytes"):
+            make_reducer(method, np.dtype("u2"), 2**27 + 1)
+    make_reducer("mean", np.dtype("u8"), 2**46)
     with pytest.raises(PlanError, match="samples"):
-        make_reducer("mean", np.dtype("u8"), 2**50)
+        make_reducer("mean", np.dtype("u8"), 2**46 + 1)
 
 
 @pytest.mark.parametrize("function", [np.sort, np.cumsum, lambda _, axis: axis])
