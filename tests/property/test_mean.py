@@ -26,7 +26,9 @@ def levels(
     **options: Any,
 ) -> list[Array]:
     """Compute the levels above the base."""
-    pyramid = our.field(data, recipe, blocks).pyramid.build(**recipe.options, **options)
+    pyramid = our.field(data, recipe, blocks).pyramid.build(
+        method="mean", **recipe.options, **options
+    )
     with dask.config.set(scheduler=scheduler):
         coarse = dask.compute(*(level.data for level in pyramid.levels[1:]))
     for lazy, computed in zip(pyramid.levels[1:], coarse, strict=True):
@@ -236,7 +238,7 @@ def test_float16_is_rounded_once(dtype: str) -> None:
 def test_a_majority_of_many(n: int) -> None:
     """Where twice the sum is wider than the sum."""
     for votes in (n // 2, n // 2 + 1, n):
-        (level,) = levels(np.arange(n) < votes, Recipe(("x",), ((n,),), "pad"), method="mean")
+        (level,) = levels(np.arange(n) < votes, Recipe(("x",), ((n,),), "pad"))
         assert level.tolist() == [votes > n // 2]
 
 
