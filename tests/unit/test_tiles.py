@@ -1,0 +1,178 @@
+"""How the work is divided, without any data."""
+
+import math
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from xpyramid.axes import AXIS_TYPES, AxisSpec
+from xpyramid.chunks import clip_shards, parse_shards
+from xpyramid.errors import PlanError
+from xpyramid.plan import Plan, budget, make_plan
+from xpyramid.tiles import Tiling, make_tiling
+
+YX = ("y", "x")
+
+
+def tiling(**options: Any) -> Tiling:
+    """Return how 100 x 70 samples of a byte in objects of 8 x 8 are halved three times."""
+    return make_tiling((100, 70), [(2, 2)] * 3, [(8, 8)] * 4, 1, **options)
+
+
+def plan(shape: tuple[int, ...], chunks: int, **options: Any) -> Plan:
+    dims = "zyx"[-len(shape) :]
+    axes = tuple(AxisSpec(dim, dim, AXIS_TYPES[dim], None, 1.0) for dim in dims)
+    return make_plan(axes, shape, np.dtype("u2"), (chunks,) * len(shape), **options)
+
+
+def test_the_nodes_of_a_level_cover_it_once() -> None:
+    tree = tiling(leaf_bytes=300, tile_bytes=1500)
+    for level in range(tree.top + 1):
+        nodes = list(tree.nodes(level))
+        assert len(nodes) == len(set(nodes)) == tree.count(level)
+        cells = [
+            cell
+            for node in nodes
+            for cell in product(*(range(r.start, r.stop) for r in tree.region(level, node)))
+        ]
+        assert sorted(cells) == list(product(*map(range, tree.cells(level))))
+
+
+def test_children_lie_under_their_node() -> None:
+    tree = tiling()
+    for level in range(1, tree.top + 1):
+        for node in tree.nodes(level):
+            children = [tree.base(level - 1, child) for child in tree.children(level, node)]
+            samples = sum(math.prod(r.stop - r.start for r in child) for child in children)
+            whole = tree.base(level, node)
+            assert samples == math.prod(r.stop - r.start for r in whole)
+            for child in children:
+                for inner, outer in zip(child, whole, strict=True):
+                    assert outer.start <= inner.start < inner.stop <= outer.stop
+
+
+def test_leaves_and_tiles_are_as_large_as_allowed() -> None:
+    assert (tiling().leaf, tiling().tile) == (2, 2)  # level 3 has too few nodes
+    tree = tiling(leaf_bytes=8 * 8, tile_bytes=16 * 16)
+    assert (tree.leaf, tree.tile) == (0, 1)
+    tree = tiling(leaf_bytes=1, tile_bytes=1)  # never smaller than a stored object
+    assert (tree.leaf, tree.tile) == (0, 0)
+    assert (tree.spans[0], tree.reach(1)) == ((8, 8), (16, 16))
+
+
+def test_there_are_tiles_for_every_worker() -> None:
+    for workers in (2, 4, 8):
+        tree = tiling(workers=workers)
+        assert tree.tile == 0 or tree.count(tree.tile) >= 8 * workers
+
+
+def test_factors_and_objects_that_do_not_fit_each_other() -> None:
+    tree = make_tiling((100,), [(3,), (2,)], [(5,), (4,), (7,)], 1)
+    for level, objects in enumerate((5, 4, 7)):
+        span, n = tree.spans[level][0], tree.cells(level)[0]
+        assert span % objects == 0 or span == n
+        if level < tree.top and span < n:
+            assert span % tree.steps[level][0] == 0
+
+
+def test_less_memory_makes_smaller_tiles() -> None:
+    usual = tiling()
+    less = tiling(memory=usual.memory(1) - 1)
+    assert less.tile < usual.tile
+    assert less.memory(1) < usual.memory(1)
+    assert less.tasks() > usual.tasks()
+
+
+def test_too_little_memory() -> None:
+    need = tiling(leaf_bytes=1, tile_bytes=1).memory(1)
+    assert tiling(memory=need).tile == 0
+    with pytest.raises(PlanError, match=rf"shape \(8, 8\) needs about {need}; accepted: more mem"):
+        tiling(memory=need - 1)
+    with pytest.raises(PlanError, match="for 2 workers"):
+        tiling(memory=2 * need - 1, workers=2)
+
+
+@pytest.mark.parametrize("memory", ["abc", "12 parsecs", float("nan")])
+def test_no_amount_of_memory(memory: Any) -> None:
+    with pytest.raises(PlanError, match="accepted: bytes, or text as '500 MB'"):
+        budget(memory)
+
+
+def test_amounts_of_memory() -> None:
+    assert budget(None) is None
+    assert budget("40 MB") == budget(40_000_000) == budget(4e7) == 40_000_000
+
+
+def test_memory_does_not_depend_on_the_array() -> None:
+    costs = [plan((n, 1000), 50, factor=[2, 2]).cost(workers=2) for n in (10_000, 100_000)]
+    assert costs[0].memory == costs[1].memory
+    assert costs[1].tasks == 10 * costs[0].tasks
+
+
+def test_bytes_are_exact() -> None:
+    cost = plan((33, 17), 8, factor=[2, 3]).cost(workers=2)
+    assert cost.bytes_read == 33 * 17 * 2
+    assert cost.bytes_written == (33 * 17 + 17 * 9 + 6 * 3) * 2
+
+
+def test_cost_of_a_budget_and_of_shards() -> None:
+    p = plan((4096, 4096), 64, factor=[2, 2, 2])
+    usual, small = p.cost(workers=2), p.cost(workers=2, memory="1 MB")
+    assert small.memory <= 1_000_000 < usual.memory
+    assert small.tasks > usual.tasks
+    assert p.cost(workers=2, shards=1024).memory > usual.memory
+    assert p.cost(workers=4).memory <= 2 * usual.memory
+
+
+@pytest.mark.parametrize(
+    ("shards", "expected"),
+    [
+        (16, (16, 16)),
+        ({"x": 24}, (4, 24)),
+        (-1, (52, 32)),
+        ([8, -1], (8, 32)),
+        ({"y": -1}, (52, 8)),
+    ],
+)
+def test_shards(shards: Any, expected: tuple[int, ...]) -> None:
+    assert parse_shards(shards, YX, (50, 30), (4, 8), [True, True]) == expected
+
+
+def test_an_integer_is_for_space() -> None:
+    dims, chunks = ("t", *YX), (1, 4, 4)
+    assert parse_shards(8, dims, (5, 50, 30), chunks, [False, True, True]) == (1, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("shards", "message"),
+    [
+        (20, "20 along 'x' is no multiple of the chunk length 8; accepted: 16 or 24"),
+        ({"y": 3}, "3 along 'y' is no multiple of the chunk length 4; accepted: 4"),
+        ({"z": 8}, r"no dimension \['z'\]"),
+        (0, "give one length of at least 1"),
+        (-2, "give one length of at least 1"),
+        ([8], "give one length of at least 1"),
+        ("8", "give one length of at least 1"),
+        (8.0, "give one length of at least 1"),
+    ],
+)
+def test_no_shards(shards: Any, message: str) -> None:
+    with pytest.raises(PlanError, match=f"shards=.*{message}"):
+        parse_shards(shards, YX, (50, 30), (4, 8), [True, True])
+
+
+@pytest.mark.parametrize(
+    ("shards", "chunks", "n", "expected"),
+    [
+        (16, 4, 50, 16),
+        (16, 4, 13, 16),
+        (16, 4, 11, 12),
+        (16, 3, 3, 3),
+        (16, 1, 1, 1),
+        (16, 4, 0, 4),
+    ],
+)
+def test_shards_of_small_levels(shards: int, chunks: int, n: int, expected: int) -> None:
+    assert clip_shards((shards,), (chunks,), (n,)) == (expected,)
