@@ -16,9 +16,9 @@ from xpyramid.tiles import Tiling, make_tiling
 YX = ("y", "x")
 
 
-def tiling(**options: Any) -> Tiling:
-    """Return how 100 x 70 samples of a byte in objects of 8 x 8 are halved three times."""
-    return make_tiling((100, 70), [(2, 2)] * 3, [(8, 8)] * 4, 1, **options)
+def tiling(length: int = 8, **options: Any) -> Tiling:
+    """Return how 100 x 70 samples of a byte in square objects are halved three times."""
+    return make_tiling((100, 70), [(2, 2)] * 3, [(length, length)] * 4, 1, **options)
 
 
 def plan(shape: tuple[int, ...], chunks: int, **options: Any) -> Plan:
@@ -40,8 +40,9 @@ def test_the_nodes_of_a_level_cover_it_once() -> None:
         assert sorted(cells) == list(product(*map(range, tree.cells(level))))
 
 
-def test_children_lie_under_their_node() -> None:
-    tree = tiling()
+@pytest.mark.parametrize("length", [8, 24, 64])
+def test_children_lie_under_their_node(length: int) -> None:
+    tree = tiling(length)
     for level in range(1, tree.top + 1):
         for node in tree.nodes(level):
             children = [tree.base(level - 1, child) for child in tree.children(level, node)]
