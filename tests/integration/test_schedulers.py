@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ def client() -> Iterator[Any]:
     with (
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
         ) as cluster,
         distributed.Client(cluster, set_as_default=False) as client,
     ):  # fmt: skip
@@ -127,6 +127,41 @@ def test_delayed(scheduler: str, tmp_path: Path, request: pytest.FixtureRequest)
         assert "ome" not in zarr.open_group(tmp_path / "out.zarr/field", mode="r").attrs
         assert delayed.compute() is None
     check(tmp_path / "out.zarr", pyramid)
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets what a bar is told: the total, and then each advance."""
+    told: list[int] = []
+
+    @contextmanager
+    def bar(total: int, wanted: bool | None) -> Iterator[Callable[[int], None] | None]:
+        told.append(total)
+        yield told.append if wanted else None
+
+    monkeypatch.setattr(run_module, "bar", bar)
+    return told
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [
+        "threads",
+        "sync",
+        pytest.param("processes", marks=pytest.mark.xfail(reason="fused tasks are not heard")),
+        pytest.param("cluster", marks=pytest.mark.xfail(reason="the client is not seen")),
+    ],
+)
+def test_progress_adds_up(
+    scheduler: str, steps: list[int], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    pyramid = field().chunk(40).pyramid.build(factor=[2, 3], chunks=16)
+    with on(scheduler, request):
+        pyramid.to_ome_zarr(tmp_path / "out.zarr", progress=True)
+    total, *advances = steps
+    assert total == sum(advances) == pyramid.nbytes
+    assert len(advances) > 10
+    assert min(advances) > 0
 
 
 @contextmanager
