@@ -214,3 +214,13 @@ def test_what_is_stored_is_what_is_lazy(
         pyramid.to_ome_zarr(store)
         for lazy, stored in zip(pyramid, xpyramid.open_pyramid(store, "field"), strict=True):
             np.testing.assert_array_equal(stored.values, lazy.values, strict=True)
+
+
+@pytest.mark.xfail(reason="division by the number of tasks, which is 0")
+@pytest.mark.parametrize("wrap", [_as_it_is, _chunked], ids=["numpy", "dask"])
+def test_nothing_to_write(wrap: Callable[..., Any]) -> None:
+    empty = wrap(np.empty((0, 8), "u2"), ((0,), (8,)))
+    array = xr.DataArray(empty, dims=("y", "x"), name="field")
+    store: dict[str, Any] = {}
+    array.pyramid.to_ome_zarr(store, factor=[2])
+    assert [level.shape for level in xpyramid.open_pyramid(store, "field")] == [(0, 8), (0, 4)]
