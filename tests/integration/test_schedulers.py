@@ -118,7 +118,7 @@ def test_without_zarrs(
     check(tmp_path / "out.zarr", pyramid)
 
 
-@pytest.mark.parametrize("scheduler", SCHEDULERS)
+@pytest.mark.parametrize("scheduler", ["threads", "cluster"])
 def test_delayed(scheduler: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     pyramid = field().chunk(40).pyramid.build(factor=[2, 3], chunks=32)
     with on(scheduler, request):
@@ -248,19 +248,19 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_graphs_stay_small(
     lazy: str, graphs: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "WAVE", 100)
-    shape = (360, 360)
+    monkeypatch.setattr(run_module, "WAVE", 50)
+    shape = (240, 240)
     group = zarr.create_group(tmp_path / "base.zarr")
     group.create_array("field", shape=shape, chunks=(8, 8), dtype="u1", dimension_names=["y", "x"])
     chunks = {} if lazy == "dask" else None
     base = xr.open_zarr(tmp_path / "base.zarr", chunks=chunks, consolidated=False)["field"]
     pyramid = base.pyramid.build(factor=[2] * 4)
     with dask.config.set(scheduler="sync"):
-        pyramid.to_ome_zarr({}, memory="1 kB")  # a tile for each of 2025 chunks
-    assert len(graphs) > 20
-    assert sum(graphs) > 2025
+        pyramid.to_ome_zarr({}, memory="1 kB")  # a tile for each of 900 chunks
+    assert len(graphs) > 10
+    assert sum(graphs) > 900
     # For each tile: itself, a block, the source and the store it is read from; and some joins.
-    assert max(graphs) < 4 * 100
+    assert max(graphs) < 4 * 50
     assert not pyramid.levels._made.keys() - {0}  # type: ignore[attr-defined]
 
 

@@ -154,7 +154,7 @@ def reducer_of(case: Case) -> Any:
 
 
 @given(case=cases())
-@settings(max_examples=150)
+@settings(max_examples=100)
 def test_levels_are_right_and_each_object_is_written_once(case: Case) -> None:
     reducer = reducer_of(case)
     expected = [case.base, *reduce_levels(case.base, case.steps, reducer)]
