@@ -216,7 +216,6 @@ def test_what_is_stored_is_what_is_lazy(
             np.testing.assert_array_equal(stored.values, lazy.values, strict=True)
 
 
-@pytest.mark.xfail(reason="division by the number of tasks, which is 0")
 @pytest.mark.parametrize("wrap", [_as_it_is, _chunked], ids=["numpy", "dask"])
 def test_nothing_to_write(wrap: Callable[..., Any]) -> None:
     empty = wrap(np.empty((0, 8), "u2"), ((0,), (8,)))

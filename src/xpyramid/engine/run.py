@@ -53,7 +53,7 @@ class Job:
     def waves(self) -> Iterator[list[Node]]:
         """Yield nodes whose tasks run together; what they hand up waits for the others."""
         nodes = self.work.tiling.nodes(self.wave_level)
-        number = max(1, int(WAVE / self._tasks_under(self.wave_level)))
+        number = max(1, int(WAVE / max(1, self._tasks_under(self.wave_level))))
         while wave := [(self.wave_level, index) for index in islice(nodes, number)]:
             yield wave
 
