@@ -94,9 +94,10 @@ def parse_shards(
     )
     for dim, s, c in zip(dims, lengths, chunks, strict=True):
         if s % c:
+            near = sorted({max(c, s // c * c), (s // c + 1) * c})
             raise PlanError(
                 f"shards={shards!r}: {s} along {dim!r} is no multiple of the chunk length {c}; "
-                f"accepted: {max(c, s // c * c)} or {(s // c + 1) * c}"
+                f"accepted: {' or '.join(map(str, near))}"
             )
     return lengths
 

@@ -134,6 +134,9 @@ class Plan:
     ) -> Cost:
         """Return what it takes to write the pyramid; nothing is read to know it.
 
+        That is for an array that is read region by region. A dask array is divided into smaller
+        tiles, and a median or a function of one's own reads the base once for each level.
+
         Parameters
         ----------
         shards, memory
@@ -153,7 +156,7 @@ class Plan:
         >>> p.plan.cost(workers=2).tasks
         73
         """
-        workers = workers or os.cpu_count() or 1
+        workers = max(1, workers or os.cpu_count() or 1)
         itemsize = self.dtype.itemsize
         tiling = make_tiling(
             self.levels[0].shape, self.steps, self.objects(shards), itemsize,
@@ -196,10 +199,15 @@ def budget(memory: int | str | None) -> int | None:
     PlanError
         For text that is none.
     """
+    if memory is None:
+        return None
     try:
-        return None if memory is None else int(parse_bytes(memory))
-    except ValueError as error:
-        raise PlanError(f"memory={memory!r}; accepted: bytes, or text as '500 MB'") from error
+        number = parse_bytes(memory) if isinstance(memory, str) and memory else memory
+    except ValueError:
+        number = None
+    if not is_int(number) or int(number) < 1:
+        raise PlanError(f"memory={memory!r}; accepted: bytes, or text as '500 MB'")
+    return int(number)
 
 
 def largest_window(plan: Plan) -> int:

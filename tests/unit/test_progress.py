@@ -46,7 +46,6 @@ def test_advances_add_up(told: list[int], method: str) -> None:
     assert total == sum(advances) == p.nbytes
 
 
-@pytest.mark.xfail(reason="what a wave hands up is heard again when the next one takes it")
 def test_advances_of_waves_add_up(told: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "WAVE", 5)
     p = field().pyramid.build(factor=[2, 3], chunks=8)

@@ -6,11 +6,13 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, islice, zip_longest
 from typing import Any
 from uuid import uuid4
 
 import dask
+import dask.multiprocessing
 import dask.threaded
 from dask.base import get_scheduler
 from dask.callbacks import Callback
@@ -27,6 +29,7 @@ from xpyramid.tiles import Index
 WAVE = 4096
 
 _TOPIC = "xpyramid-progress"
+_CLUSTER = "dask.distributed"  # what a client configures
 _PROCESSES = ("processes", "multiprocessing")
 
 Node = tuple[int, Index]
@@ -164,9 +167,11 @@ def _heard(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterat
         yield
         return
     works = {job.name: job.work for job in jobs}
+    heard: set[Key] = set()
 
     def hear(key: Key, *_: object) -> None:
-        if key[0] in works:
+        if key[0] in works and tuple(key) not in heard:  # a later wave takes up what is handed on
+            heard.add(tuple(key))
             name, level, *index = key
             advance(works[name].written((level, tuple(index))))
 
@@ -208,7 +213,7 @@ def in_process() -> bool:
 def _client() -> Any:
     """Return the client of a cluster, if tasks would go there."""
     distributed = sys.modules.get("distributed")
-    if distributed is None or dask.config.get("scheduler", None) is not None:
+    if distributed is None or dask.config.get("scheduler", None) not in (None, _CLUSTER):
         return None
     with suppress(ValueError):
         return distributed.get_client()
@@ -221,8 +226,10 @@ def _scheduler() -> Callable[..., Any]:
     dask itself looks for a cluster by importing distributed, which takes a quarter of a second;
     where nobody has imported it, there is none.
     """
-    configured = dask.config.get("scheduler", None) is not None
-    if configured or "distributed" in sys.modules:
+    scheduler = dask.config.get("scheduler", None)
+    if scheduler in _PROCESSES:  # would fuse tasks, which are not heard of then
+        return partial(dask.multiprocessing.get, optimize_graph=False)
+    if scheduler is not None or "distributed" in sys.modules:
         return get_scheduler() or dask.threaded.get
     get: Callable[..., Any] = dask.threaded.get
     return get

@@ -162,11 +162,9 @@ def _job(
     """Return the job of writing some levels, made from the first of them."""
     base = checked.levels[levels[0]]
     objects = [checked.objects[k] for k in levels]
-    joined = None if base.chunks is not None else _joined(objects[0], base)
-    if joined is not None:
-        objects[0] = joined
+    joined = None if base.chunks is not None else _joined(objects[0], base, limits)
     tiling = make_tiling(
-        base.shape, steps, objects, base.dtype.itemsize,
+        base.shape, steps, [joined or objects[0], *objects[1:]], base.dtype.itemsize,
         workers=limits.workers, memory=limits.memory,
         tile_bytes=LEAF_BYTES if joined is None else TILE_BYTES,  # dask holds all blocks of a tile
     )  # fmt: skip
@@ -178,7 +176,9 @@ def _job(
     return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile)))
 
 
-def _joined(stored: tuple[int, ...], base: xr.DataArray) -> tuple[int, ...] | None:
+def _joined(
+    stored: tuple[int, ...], base: xr.DataArray, limits: _Limits
+) -> tuple[int, ...] | None:
     """Return regions of whole chunks of both source and target, None where they get too large.
 
     What is read in such regions is read once.
@@ -189,7 +189,10 @@ def _joined(stored: tuple[int, ...], base: xr.DataArray) -> tuple[int, ...] | No
         return None
     pairs = zip(stored, chunks, base.shape, strict=True)
     region = tuple(min(math.lcm(s, chunk), max(1, n)) for s, chunk, n in pairs)
-    limit = max(4 * LEAF_BYTES, math.prod(stored) * base.dtype.itemsize)
+    most = 4 * LEAF_BYTES
+    if limits.memory is not None:  # a worker holds a region as it is read, encoded, and reduced
+        most = min(most, limits.memory // (4 * limits.workers))
+    limit = max(most, math.prod(stored) * base.dtype.itemsize)
     return region if math.prod(region) * base.dtype.itemsize <= limit else None
 
 
