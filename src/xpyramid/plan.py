@@ -202,10 +202,10 @@ def budget(memory: int | str | None) -> int | None:
     if memory is None:
         return None
     try:
-        number = parse_bytes(memory) if isinstance(memory, str) and memory else memory
+        number = int(parse_bytes(memory)) if isinstance(memory, str) and memory else memory
     except ValueError:
-        number = None
-    if not is_int(number) or int(number) < 1:
+        number = 0
+    if not is_int(number) or int(number or 0) < 1:
         raise PlanError(f"memory={memory!r}; accepted: bytes, or text as '500 MB'")
     return int(number)
 

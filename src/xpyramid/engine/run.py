@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -229,10 +230,24 @@ def _scheduler() -> Callable[..., Any]:
     scheduler = dask.config.get("scheduler", None)
     if scheduler in _PROCESSES:  # would fuse tasks, which are not heard of then
         return partial(dask.multiprocessing.get, optimize_graph=False)
+    get: Callable[..., Any] | None = None
     if scheduler is not None or "distributed" in sys.modules:
-        return get_scheduler() or dask.threaded.get
-    get: Callable[..., Any] = dask.threaded.get
-    return get
+        get = get_scheduler()
+    return _on_threads if get in (None, dask.threaded.get) else get
+
+
+def _on_threads(graph: Graph, keys: Sequence[Key]) -> Any:
+    """Run a graph on threads that are done when this returns, also after an interrupt.
+
+    Threads that go on while the interpreter ends may wait for others that have ended.
+    """
+    if dask.config.get("pool", None) is not None:
+        return dask.threaded.get(graph, keys)
+    pool = ThreadPoolExecutor(workers())
+    try:
+        return dask.threaded.get(graph, keys, pool=pool)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:

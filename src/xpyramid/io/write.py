@@ -176,9 +176,7 @@ def _job(
     return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile)))
 
 
-def _joined(
-    stored: tuple[int, ...], base: xr.DataArray, limits: _Limits
-) -> tuple[int, ...] | None:
+def _joined(stored: tuple[int, ...], base: xr.DataArray, limits: _Limits) -> tuple[int, ...] | None:
     """Return regions of whole chunks of both source and target, None where they get too large.
 
     What is read in such regions is read once.
