@@ -118,6 +118,12 @@ def test_refusals_name_the_value(options: dict[str, Any], value: str) -> None:
         downsample(np.ones((4, 6), "i4"), **{"factor": 2, **options})
 
 
+def test_the_nearest_sample_counts_whatever_it_is() -> None:
+    for dtype in ("f4", "c8", "m8[s]"):
+        with pytest.raises(PlanError, match=r"min_valid=0\.5 with method='nearest'"):
+            downsample(np.ones(4, dtype), 2, "nearest", min_valid=0.5)
+
+
 def test_ignored_values_are_values_of_the_dtype() -> None:
     for dtype, ignore in [("u1", -1), ("u1", 256), ("i2", 1.5), ("?", 2), ("i4", np.nan)]:
         for method in ["mean", "mode", "median", "min", "max", "sum"]:
