@@ -53,7 +53,9 @@ def sort_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> An
 def longest_run(s: Any, ignored: Any) -> Any:
     """Return the label with the longest run of eight sorted ones, the lowest if there are several.
 
-    Longer and longer runs are looked for, from the highest label down. Five are a majority.
+    Runs of two, three and four are looked for, each from the highest label down, so that the lowest
+    is found last. A run of four or more needs a look only at an end: one that begins later than the
+    first and ends before the last leaves no room for three lower labels, and was found as a three.
     """
     best = s[0]
     if ignored is not None:
@@ -74,13 +76,7 @@ def longest_run(s: Any, ignored: Any) -> Any:
     best = prefer(best, s[0], s[2], ignored)
     best = prefer(best, s[4], s[7], ignored)
     best = prefer(best, s[3], s[6], ignored)
-    best = prefer(best, s[2], s[5], ignored)
-    best = prefer(best, s[1], s[4], ignored)
     best = prefer(best, s[0], s[3], ignored)
-    best = prefer(best, s[0], s[4], ignored)
-    best = prefer(best, s[1], s[5], ignored)
-    best = prefer(best, s[2], s[6], ignored)
-    best = prefer(best, s[3], s[7], ignored)
     return best
 
 
