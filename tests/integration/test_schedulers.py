@@ -207,8 +207,8 @@ def test_each_block_is_computed_once(chunks: Any, method: str) -> None:
         assert {*seen.values()} == {1}
 
 
-@pytest.mark.parametrize("chunks", [8, 16])
-def test_each_block_is_computed_once_in_waves(chunks: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("chunks", [8, 16, (1, -1), (-1, 3), 7, 5, (64, 32)])
+def test_each_block_is_computed_once_in_waves(chunks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "WAVE", 16)
     data = np.arange(64 * 64, dtype="u2").reshape(64, 64)
     with counted(data, chunks) as (array, seen), dask.config.set(scheduler="sync"):

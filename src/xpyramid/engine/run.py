@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain, islice, zip_longest
+from itertools import chain, product, zip_longest
 from typing import Any
 from uuid import uuid4
 
@@ -28,6 +28,9 @@ from xpyramid.tiles import Index
 
 #: Tasks of a wave, those that compute blocks of the base included.
 WAVE = 4096
+
+#: How many times larger a wave may get, so that blocks that many tiles need are computed once.
+_STRETCH = 16
 
 _TOPIC = "xpyramid-progress"
 _CLUSTER = "dask.distributed"  # what a client configures
@@ -56,10 +59,28 @@ class Job:
 
     def waves(self) -> Iterator[list[Node]]:
         """Yield nodes whose tasks run together; what they hand up waits for the others."""
-        nodes = self.work.tiling.nodes(self.wave_level)
-        number = max(1, int(WAVE / max(1, self._tasks_under(self.wave_level))))
-        while wave := [(self.wave_level, index) for index in islice(nodes, number)]:
+        level, wave = self.wave_level, list[Node]()
+        number = max(1, int(WAVE / max(1, self._tasks_under(level))))
+        for group in self._groups(level):
+            for index in group:
+                if len(wave) >= number * _STRETCH:
+                    yield wave
+                    wave = []
+                wave.append((level, index))
+            if len(wave) >= number:
+                yield wave
+                wave = []
+        if wave:
             yield wave
+
+    def _groups(self, level: int) -> Iterator[Iterable[Index]]:
+        """Yield nodes by groups that share no block, so that no block is needed in two waves."""
+        tiling = self.work.tiling
+        groups = self.source.groups(tiling.reach(level), tiling.grid(level))
+        if groups is None:
+            yield from ([index] for index in tiling.nodes(level))
+        else:
+            yield from (product(*ranges) for ranges in product(*groups))
 
     @property
     def wave_level(self) -> int:

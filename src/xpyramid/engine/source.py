@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate, product
+from itertools import accumulate, pairwise, product
 from typing import Any
 
 import dask.array as da
@@ -42,6 +42,18 @@ class Source:
 
     def blocks(self, region: Region) -> Blocks | None:  # noqa: ARG002
         """Return how the results of those tasks make up the region; None where there are none."""
+        return None
+
+    def groups(self, reach: Lengths, grid: Lengths) -> list[list[range]] | None:  # noqa: ARG002
+        """Return how nodes must stay together along each dimension, None where they need not.
+
+        Parameters
+        ----------
+        reach : tuple of int
+            Samples under a node.
+        grid : tuple of int
+            Number of nodes.
+        """
         return None
 
     @property
@@ -108,6 +120,7 @@ class DaskSource(Source):
             sizes if _nests(sizes, span) else align(sizes, span)
             for sizes, span in zip(array.chunks, tile, strict=True)
         )
+        self.given = array.chunks
         self.array = rechunk(array, fitting)
         self.edges = [(0, *accumulate(sizes)) for sizes in self.array.chunks]
 
@@ -123,6 +136,15 @@ class DaskSource(Source):
         """Return how many of the largest blocks a region of a shape touches."""
         pairs = zip(shape, self.array.chunks, strict=True)
         return math.prod(-(-n // max(1, *sizes)) for n, sizes in pairs)
+
+    def groups(self, reach: Lengths, grid: Lengths) -> list[list[range]] | None:
+        """Return runs of nodes between the edges that they share with the blocks as given."""
+        found = []
+        for sizes, span, number in zip(self.given, reach, grid, strict=True):
+            edges = {*accumulate(sizes)}
+            ends = [i for i in range(1, number) if i * span in edges]
+            found.append([range(a, b) for a, b in pairwise((0, *ends, number))])
+        return found
 
     def needs(self, region: Region) -> list[Key]:
         """Return the keys of the blocks that a region touches."""

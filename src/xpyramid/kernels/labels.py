@@ -54,8 +54,8 @@ def longest_run(s: Any, ignored: Any) -> Any:
     """Return the label with the longest run of eight sorted ones, the lowest if there are several.
 
     Runs of two, three and four are looked for, each from the highest label down, so that the lowest
-    is found last. A run of four or more needs a look only at an end: one that begins later than the
-    first and ends before the last leaves no room for three lower labels, and was found as a three.
+    is found last. Of the fours, those with room for three lower labels need a look, and then the
+    first of all, which beats them; any other run of four or more was found last as a three.
     """
     best = s[0]
     if ignored is not None:
