@@ -52,7 +52,8 @@ class ArrayAccessor:
         method : str or callable, optional
             "mean", "mode", "median", "min", "max", "sum", "nearest", or a reduction of one's own: a
             NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
-            called with the samples of one window. Default: "mode" for labels (bool, CF flags,
+            called with the samples of one window. Windows at the ends of the array have fewer
+            samples than others, down to one. Default: "mode" for labels (bool, CF flags,
             ``image-label`` attributes), else "mean".
         dims : str or sequence of str, optional
             Dimensions to coarsen. Default: those that ``factor`` names, or the space dimensions.

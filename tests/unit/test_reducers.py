@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import xpyramid
 from xpyramid.errors import PlanError
 from xpyramid.reducers import (
     METHODS,
@@ -246,3 +247,25 @@ def test_windows() -> None:
     for region, shape in window.regions():
         covered[region] += math.prod(shape)
     assert (covered == window.counts()).all()
+
+
+def third(windows: Any, axis: int) -> Any:
+    """Return the third lowest sample: there must be three."""
+    return np.partition(windows, 2, axis=axis)[..., 2]
+
+
+def test_a_function_of_ones_own_is_tried_on_a_whole_window() -> None:
+    data = np.arange(16).reshape(4, 4)
+    assert xpyramid.downsample(data, 2, third)[0].tolist() == [[4, 6], [12, 14]]
+    with pytest.raises(PlanError, match=r"method 'third' fails for windows .* of 2 samples"):
+        xpyramid.downsample(data, (1, 2), third)
+    with pytest.raises(PlanError, match=r"does not reduce axis=-1: \(1, 4\) became \(1, 4\)"):
+        xpyramid.downsample(data, 2, lambda windows, axis: windows)  # noqa: ARG005
+
+
+def test_a_failure_in_a_partial_window_says_which_method() -> None:
+    with pytest.raises(ValueError, match="kth") as caught:
+        xpyramid.downsample(np.arange(5), 3, third)
+    assert "in method 'third', given windows (cells, samples) of shape (1, 2)" in str(
+        caught.value.__notes__
+    )

@@ -15,6 +15,7 @@ from xpyramid.errors import DtypeError, PlanError
 from xpyramid.reducers import adapt, whole
 from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window
 from xpyramid.reducers.registry import METHODS
+from xpyramid.reducers.whole import method_name
 
 __all__ = [
     "METHODS",
@@ -38,13 +39,6 @@ Method = str | Callable[..., Any]
 # A method makes itself known when its module is imported: a new one is a new file here, no more.
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
-
-
-def method_name(method: Method) -> str:
-    """Return the name under which a method is recorded."""
-    if isinstance(method, str):
-        return method
-    return str(getattr(method, "__name__", type(method).__name__))
 
 
 def make_reducer(

@@ -112,11 +112,25 @@ class _Callable:
     def reduce(self, windows: Array) -> Array:
         """Apply the function to an array (cells, samples)."""
         native = np.ascontiguousarray(windows, windows.dtype.newbyteorder("="))
-        if not self.scalar:
-            return np.asarray(self.function(native, axis=-1))
-        out = np.empty(len(native), self.dtype.newbyteorder("="))
-        kernels.user.apply(self.function, native, out)
+        try:
+            if not self.scalar:
+                return np.asarray(self.function(native, axis=-1))
+            out = np.empty(len(native), self.dtype.newbyteorder("="))
+            kernels.user.apply(self.function, native, out)
+        except Exception as error:
+            error.add_note(
+                f"in method {method_name(self.function)!r}, given windows (cells, samples) of "
+                f"shape {native.shape}; those at the ends of an array have fewer samples"
+            )
+            raise
         return out
+
+
+def method_name(method: str | Callable[..., Any]) -> str:
+    """Return the name under which a method is recorded."""
+    if isinstance(method, str):
+        return method
+    return str(getattr(method, "__name__", type(method).__name__))
 
 
 def is_compiled(function: Callable[..., Any]) -> bool:
@@ -134,20 +148,32 @@ def user(function: Callable[..., Any], request: Request) -> Reducer:
         numba, called with the samples of one window and returning a number.
     request : Request
         Its ``skipna`` and ``ignore`` are the function's own affair, and refused.
+
+    Raises
+    ------
+    PlanError
+        If the function does not turn a window into a number; it is tried on one of ones.
     """
-    name = getattr(function, "__name__", type(function).__name__)
+    name = method_name(function)
     if request.skips or request.skipna is not None:
         raise PlanError(f"method {name!r} gets all samples; skipna and ignore do not apply to it")
     _check_size(name, request)
-    probe = np.ones((1, 2), request.dtype.newbyteorder("="))
-    if is_compiled(function):
-        function(probe[0])  # compiles it for this dtype
-        rule = _Callable(function, kernels.user.result_dtype(function, probe[0]))
-    else:
-        result = np.asarray(function(probe, axis=-1))
-        if result.shape != (1,):
-            raise PlanError(
-                f"method {name!r} does not reduce axis=-1: (1, 2) became {result.shape}"
-            )
-        rule = _Callable(function, result.dtype)
+    probe = np.ones((1, request.samples), request.dtype.newbyteorder("="))
+    try:
+        if is_compiled(function):
+            function(probe[0])  # compiles it for this dtype
+            rule = _Callable(function, kernels.user.result_dtype(function, probe[0]))
+        else:
+            result = np.asarray(function(probe, axis=-1))
+            rule = _Callable(function, result.dtype)
+    except Exception as error:
+        what = "a window" if is_compiled(function) else "windows with axis=-1"
+        raise PlanError(
+            f"method {name!r} fails for {what} of {request.samples} samples of dtype "
+            f"{probe.dtype}: {error}"
+        ) from error
+    if not is_compiled(function) and result.shape != (1,):
+        raise PlanError(
+            f"method {name!r} does not reduce axis=-1: {probe.shape} became {result.shape}"
+        )
     return Reducer(name, rule.dtype, _keep, _keep_state, rule.finalise, whole=True)
