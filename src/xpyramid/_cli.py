@@ -10,7 +10,6 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from xpyramid import _demo, _sources
@@ -166,6 +165,8 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         default="0.5",
         help="OME-NGFF version: 0.5 is Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
     )
+    add("--replace", action="store_true", help="replace the image that is there")
+    add("--resume", action="store_true", help="go on with an unfinished build")
     parser.set_defaults(run=_build)
 
 
@@ -218,6 +219,8 @@ def _build(arguments: argparse.Namespace) -> None:
         version=arguments.version,
         shards=arguments.shards,
         memory=arguments.memory,
+        mode="w" if arguments.replace else "w-",
+        resume=arguments.resume,
     )
     print(f"written to {target}")
 
@@ -226,15 +229,15 @@ def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> Non
     """Write a pyramid, and say so if it was broken off halfway."""
     try:
         pyramid.to_ome_zarr(*arguments, **options)
-    except PyramidError:  # refused, before anything was touched
-        raise
     except (Exception, KeyboardInterrupt) as error:
-        if "://" not in where and not Path(where).expanduser().exists():
-            raise
         interrupted = isinstance(error, KeyboardInterrupt)
-        what = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
+        begun = bool(error.args) if interrupted else hasattr(error, "__notes__")
+        if not begun:  # refused, before anything was touched
+            raise
+        kind = "" if isinstance(error, PyramidError) else f"{type(error).__name__}: "
+        what = "interrupted" if interrupted else f"{kind}{error}"
         raise _BrokenOffError(
-            f"{what}; {where} is incomplete, remove it before you try again",
+            f"{what}; {where} is unfinished: --resume goes on with it, --replace begins anew",
             130 if interrupted else 1,
         ) from error
 

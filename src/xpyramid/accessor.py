@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import xarray as xr
 
 from xpyramid.build import build, build_dataset
 from xpyramid.chunks import Chunks
-from xpyramid.io import Irregular
+from xpyramid.io import Options
 from xpyramid.plan import Boundary, Factor
 from xpyramid.pyramid import Pyramid, Pyramids, Store
 from xpyramid.reducers import Method
@@ -103,21 +104,11 @@ class ArrayAccessor:
         self,
         store: Store,
         group: str | None = None,
-        *,
-        version: str = "0.5",
-        irregular: Irregular = "error",
-        shards: Chunks | None = None,
-        memory: int | str | None = None,
-        progress: bool | None = None,
-        compute: bool = True,
-        **build_options: Any,
+        **options: Any,
     ) -> Any:
-        """Build and write in one call; see :meth:`build` and `Pyramid.to_ome_zarr`."""
-        pyramid = self.build(**build_options)
-        return pyramid.to_ome_zarr(
-            store, group, version=version, irregular=irregular, shards=shards, memory=memory,
-            progress=progress, compute=compute,
-        )  # fmt: skip
+        """Build and write in one call: the options of :meth:`build` and `Pyramid.to_ome_zarr`."""
+        build_options, write_options = _split(options)
+        return self.build(**build_options).to_ome_zarr(store, group, **write_options)
 
 
 @xr.register_dataset_accessor("pyramid")
@@ -167,18 +158,17 @@ class DatasetAccessor:
         self,
         store: Store,
         group: str | None = None,
-        *,
-        version: str = "0.5",
-        irregular: Irregular = "error",
-        shards: Chunks | None = None,
-        memory: int | str | None = None,
-        progress: bool | None = None,
-        compute: bool = True,
-        **build_options: Any,
+        **options: Any,
     ) -> Any:
-        """Build and write in one call; see :meth:`build` and `Pyramids.to_ome_zarr`."""
-        pyramids = self.build(**build_options)
-        return pyramids.to_ome_zarr(
-            store, group, version=version, irregular=irregular, shards=shards, memory=memory,
-            progress=progress, compute=compute,
-        )  # fmt: skip
+        """Build and write in one call: the options of :meth:`build` and `Pyramids.to_ome_zarr`."""
+        build_options, write_options = _split(options)
+        return self.build(**build_options).to_ome_zarr(store, group, **write_options)
+
+
+def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return options of building, and those of writing."""
+    writing = {option.name for option in fields(Options)}
+    return (
+        {name: value for name, value in options.items() if name not in writing},
+        {name: value for name, value in options.items() if name in writing},
+    )

@@ -31,6 +31,18 @@ class TargetExistsError(PyramidError, FileExistsError):
     """The place to write to already holds something."""
 
 
+class TargetBusyError(PyramidError, OSError):
+    """Somebody else writes to the place at the moment."""
+
+
+class ResumeError(PyramidError, ValueError):
+    """An unfinished build that this one cannot go on with."""
+
+
+class StorageError(PyramidError, OSError):
+    """A part of an array that could not be written or read."""
+
+
 class NotAPyramidError(PyramidError, ValueError):
     """What was opened is not a (complete) OME-Zarr multiscale image."""
 

@@ -98,11 +98,14 @@ class Pyramid:
         group: str | None = None,
         *,
         version: str = "0.5",
+        mode: io.Mode = "w-",
+        resume: bool = False,
         irregular: io.Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
         progress: bool | None = None,
         compute: bool = True,
+        durable: bool = False,
     ) -> Any:
         """Write the pyramid as an OME-Zarr image.
 
@@ -118,6 +121,13 @@ class Pyramid:
             Path of the image in the store; default: the name of the array.
         version : {"0.5", "0.4"}
             OME-NGFF version: 0.5 is stored as Zarr v3, 0.4 as Zarr v2.
+        mode : {"w-", "w"}
+            Whether a group that is there is an error, or its image is replaced. On a local disk
+            the old image stays readable until the new one is whole. What is not part of the old
+            image (labels, other arrays, files) stays.
+        resume : bool
+            Whether to go on with an unfinished build of the same image: what is stored already is
+            neither computed nor written again.
         irregular : {"error", "approximate"}
             What to do about space coordinates that are not evenly spaced, which OME-NGFF cannot
             say: refuse, or write the mean spacing (the coordinate arrays hold the truth).
@@ -131,6 +141,8 @@ class Pyramid:
             Whether to show a bar; default: in terminals and notebooks.
         compute : bool
             False returns a dask Delayed that writes data and metadata when computed.
+        durable : bool
+            Whether to wait until the disk has all of it, before the image is announced and after.
 
         Returns
         -------
@@ -139,7 +151,12 @@ class Pyramid:
         Raises
         ------
         xpyramid.errors.TargetExistsError
-            If the group is there already.
+            If the group is there already, or an unfinished build of it.
+        xpyramid.errors.TargetBusyError
+            If another process is writing it.
+        xpyramid.errors.ResumeError
+            If ``resume`` finds an unfinished build with another input, other options or another
+            shape; the message says which.
         xpyramid.errors.AxisError
             If OME-NGFF has no place for the dimensions, their order, or irregular coordinates.
         xpyramid.errors.InvalidNameError
@@ -148,6 +165,10 @@ class Pyramid:
             If shards do not fit the chunks, or the memory does not do for a tile.
 
         Nothing has been written when one of them is raised.
+
+        xpyramid.errors.StorageError
+            If a part of an array cannot be written; the message names it. What is there can be
+            gone on with.
 
         Examples
         --------
@@ -158,7 +179,9 @@ class Pyramid:
         (75, 50)
         """
         image = io.Image(self.levels, self.plan, self._reducer, group)
-        options = io.Options(version, irregular, shards, memory, progress, compute)
+        options = io.Options(
+            version, irregular, shards, memory, progress, compute, mode, resume, durable
+        )
         return io.write([image], store, options)
 
     def table(self) -> list[tuple[str, str, str, str, str]]:
@@ -251,13 +274,7 @@ class Pyramids(Mapping[str, Pyramid]):
         self,
         store: Store,
         group: str | None = None,
-        *,
-        version: str = "0.5",
-        irregular: io.Irregular = "error",
-        shards: Chunks | None = None,
-        memory: int | str | None = None,
-        progress: bool | None = None,
-        compute: bool = True,
+        **options: Any,
     ) -> Any:
         """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
 
@@ -268,8 +285,7 @@ class Pyramids(Mapping[str, Pyramid]):
             io.Image(p.levels, p.plan, p._reducer, prefix + name, self.attrs)
             for name, p in self.items()
         ]
-        options = io.Options(version, irregular, shards, memory, progress, compute)
-        return io.write(images, store, options)
+        return io.write(images, store, io.Options(**options))
 
     def __repr__(self) -> str:
         lines = [f"<xpyramid.Pyramids: {', '.join(self)}>", *(repr(p) for p in self.values())]

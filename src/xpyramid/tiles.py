@@ -19,6 +19,9 @@ Region = tuple[slice, ...]
 Index = tuple[int, ...]
 Lengths = tuple[int, ...]
 
+#: Level and index.
+Node = tuple[int, Index]
+
 #: Base samples that a leaf reads at a time, and that a task goes through, in bytes. Larger leaves
 #: cost memory, smaller ones calls; larger tasks leave workers idle at the end.
 LEAF_BYTES = 8 * 2**20

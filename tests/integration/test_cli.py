@@ -516,7 +516,9 @@ def test_damaged_source_breaks_off_and_what_is_there_is_no_image(capsys):
     assert main(["build", "raw.zarr", "out.zarr"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("xpyramid: ")
-    assert error.endswith("; out.zarr/raw is incomplete, remove it before you try again\n")
+    assert error.endswith(
+        "; out.zarr/raw is unfinished: --resume goes on with it, --replace begins anew\n"
+    )
     assert error.count("\n") == 1
     with pytest.raises(NotAPyramidError, match="unfinished"):
         xpyramid.open_pyramid("out.zarr", "raw")
@@ -524,16 +526,19 @@ def test_damaged_source_breaks_off_and_what_is_there_is_no_image(capsys):
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_ctrl_c(capsys, monkeypatch, begun):
-    def interrupt(_pyramid, store, **_options):
-        if begun:
-            Path(store, "a").mkdir(parents=True)
-        signal.raise_signal(signal.SIGINT)
+    def interrupt(_pyramid, _store, **_options):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if begun:
+                raise KeyboardInterrupt("interrupted") from None
+            raise
 
     monkeypatch.setattr(Pyramid, "to_ome_zarr", interrupt)
     np.save("a.npy", noise(60, 50))
     assert main(["build", "a.npy", "out.zarr"]) == 130
-    incomplete = "; out.zarr/a is incomplete, remove it before you try again" if begun else ""
-    assert capsys.readouterr().err == f"xpyramid: interrupted{incomplete}\n"
+    way_on = "out.zarr/a is unfinished: --resume goes on with it, --replace begins anew"
+    assert capsys.readouterr().err == f"xpyramid: interrupted{f'; {way_on}' if begun else ''}\n"
 
 
 # info

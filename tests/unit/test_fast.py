@@ -15,7 +15,7 @@ from zarr.storage import LocalStore, MemoryStore
 import xpyramid
 from xpyramid.io import fast
 from xpyramid.io.fast import accelerate, accelerate_reads
-from xpyramid.io.write import ZarrSink
+from xpyramid.io.sinks import ZarrSink
 
 zarrs = pytest.importorskip("zarrs")
 

@@ -2,6 +2,21 @@
 
 from xpyramid.engine.run import Job, delay, in_process, run, workers
 from xpyramid.engine.source import DaskSource, Source
-from xpyramid.engine.work import Sink, Work
+from xpyramid.engine.work import Journal, Sink, Work
+from xpyramid.reducers import State
+from xpyramid.tiles import Node
 
-__all__ = ["DaskSource", "Job", "Sink", "Source", "Work", "delay", "in_process", "run", "workers"]
+__all__ = [
+    "DaskSource",
+    "Job",
+    "Journal",
+    "Node",
+    "Sink",
+    "Source",
+    "State",
+    "Work",
+    "delay",
+    "in_process",
+    "run",
+    "workers",
+]

@@ -24,7 +24,7 @@ from xpyramid.engine.source import Blocks, Key, Source, graph_of
 from xpyramid.engine.work import Work
 from xpyramid.progress import bar
 from xpyramid.reducers import Array, State
-from xpyramid.tiles import Index
+from xpyramid.tiles import Index, Node
 
 #: Tasks of a wave, those that compute blocks of the base included.
 WAVE = 4096
@@ -36,7 +36,6 @@ _TOPIC = "xpyramid-progress"
 _CLUSTER = "dask.distributed"  # what a client configures
 _PROCESSES = ("processes", "multiprocessing")
 
-Node = tuple[int, Index]
 Graph = dict[Key, Any]
 
 
@@ -106,6 +105,8 @@ class Job:
         tiling, key = self.work.tiling, self.key(level, index)
         if key in done:
             yield key, (_unpack, _Packed(done.pop(key)))
+        elif (level, index) in self.work.done:
+            yield key, (_load, self.work_key, level, index)
         elif level == tiling.tile:
             region = tiling.base(level, index)
             blocks = self.source.blocks(region)
@@ -145,19 +146,26 @@ def _unpack(packed: _Packed) -> Any:
     return packed.content
 
 
+def _load(work: Work, level: int, index: Index) -> State:
+    return () if work.journal is None else work.journal.load((level, index))
+
+
 def _tile(
     work: Work, name: str, level: int, index: Index, source: Any, blocks: Sequence[Array]
 ) -> State:
     read = source.of(blocks).read if isinstance(source, Blocks) else source.read
-    state = work.node(level, index, read)
-    _say(name, level, index)
-    return state
+    return _done(work, name, level, index, work.node(level, index, read))
 
 
 def _join(
     work: Work, name: str, level: int, index: Index, below: _Packed, states: Sequence[State]
 ) -> State:
-    state = work.join(level, index, below.content, states)
+    return _done(work, name, level, index, work.join(level, index, below.content, states))
+
+
+def _done(work: Work, name: str, level: int, index: Index, state: State) -> State:
+    if work.journal is not None:
+        work.journal.save((level, index), state)
     _say(name, level, index)
     return state
 
@@ -174,7 +182,7 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> None:
     get = _scheduler()
     done: dict[Key, State] = {}
     waves = zip_longest(*(job.waves() for job in jobs), fillvalue=())
-    total = sum(job.work.written() for job in jobs)
+    total = sum(job.work.written() - sum(map(job.work.written, job.work.done)) for job in jobs)
     with bar(total, progress) as advance, _heard(jobs, advance):
         for wave in chain(waves, [[job.roots() for job in jobs]]):
             graph = _graph(jobs, wave, done)
@@ -195,7 +203,8 @@ def _heard(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterat
         if key[0] in works and tuple(key) not in heard:  # a later wave takes up what is handed on
             heard.add(tuple(key))
             name, level, *index = key
-            advance(works[name].written((level, tuple(index))))
+            node, work = (level, tuple(index)), works[name]
+            advance(0 if node in work.done else work.written(node))
 
     client = _client()
     if client is None:

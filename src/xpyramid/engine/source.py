@@ -32,6 +32,10 @@ class Source:
         """Return the samples of a region."""
         return np.asarray(self.variable[region].to_numpy())
 
+    def sample(self, region: Region) -> Array:
+        """Return the samples of a region, in the calling process."""
+        return self.read(region)
+
     def needs(self, region: Region) -> list[Key]:  # noqa: ARG002
         """Return the keys of the dask tasks that must run before a region can be read."""
         return []
@@ -123,6 +127,10 @@ class DaskSource(Source):
         self.given = array.chunks
         self.array = rechunk(array, fitting)
         self.edges = [(0, *accumulate(sizes)) for sizes in self.array.chunks]
+
+    def sample(self, region: Region) -> Array:
+        """Compute the samples of a region."""
+        return np.asarray(self.array[region].compute())
 
     def _blocks(self, region: Region) -> list[range]:
         found = []

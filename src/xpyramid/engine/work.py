@@ -5,14 +5,29 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from xpyramid.reducers import Array, Part, Reducer, State, Window
-from xpyramid.tiles import Index, Region, Tiling
+from xpyramid.tiles import Index, Node, Region, Tiling
 
 Read = Callable[[Region], Array]
 
 #: Where the values of a region of a level go. Called once for each stored object.
 Sink = Callable[[Region, Array], None]
+
+
+class Journal(Protocol):
+    """What keeps the states of tasks that are done."""
+
+    @property
+    def done(self) -> frozenset[Node]:
+        """Nodes whose tasks an earlier run has done."""
+
+    def load(self, node: Node) -> State:
+        """Return what such a task has handed up."""
+
+    def save(self, node: Node, state: State) -> None:
+        """Keep what a task hands up; all that it writes is written."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +42,19 @@ class Work:
         Of the levels that are written; shorter than the tiling's where windows are trimmed.
     sinks : tuple of callable or None
         One for each level; None where a level is there already.
+    journal : Journal, optional
     """
 
     tiling: Tiling
     reducer: Reducer
     shapes: tuple[tuple[int, ...], ...]
     sinks: tuple[Sink | None, ...]
+    journal: Journal | None = None
+
+    @property
+    def done(self) -> frozenset[Node]:
+        """Nodes whose tasks need not run."""
+        return frozenset() if self.journal is None else self.journal.done
 
     def node(self, level: int, index: Index, read: Read) -> State:
         """Write all that lies in a node, and return what the level above needs of it."""
@@ -88,7 +110,7 @@ class Work:
         if sink is not None and all(r.start < r.stop for r in kept):
             sink(kept, values[tuple(slice(r.stop - r.start) for r in kept)])
 
-    def written(self, node: tuple[int, Index] | None = None) -> int:
+    def written(self, node: Node | None = None) -> int:
         """Return the bytes that the task of a node writes, or all of them together."""
         tiling = self.tiling
         levels, base = range(tiling.top + 1), tuple(slice(0, n) for n in tiling.shape)

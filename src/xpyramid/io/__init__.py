@@ -1,8 +1,9 @@
 """Zarr stores: where to write, writing, reading."""
 
+from xpyramid.io.image import Image, Mode, Options
 from xpyramid.io.read import Opened, open_levels
 from xpyramid.io.target import Store
-from xpyramid.io.write import Image, Options, write
+from xpyramid.io.write import write
 from xpyramid.ngff import Irregular
 
-__all__ = ["Image", "Irregular", "Opened", "Options", "Store", "open_levels", "write"]
+__all__ = ["Image", "Irregular", "Mode", "Opened", "Options", "Store", "open_levels", "write"]

@@ -16,6 +16,7 @@ import zarr
 from xpyramid import axes as axes_module
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
+from xpyramid.io.staging import find_unfinished
 from xpyramid.io.target import Place, Store, resolve
 from xpyramid.plan import Level, Plan
 
@@ -30,6 +31,18 @@ class Opened:
 
 def open_levels(store: Store, group: str | None) -> Opened:
     """Open a stored image; see :func:`xpyramid.open_pyramid`."""
+    try:
+        return _open_levels(store, group)
+    except NotAPyramidError as error:
+        if (unfinished := find_unfinished(store, group)) is None:
+            raise
+        raise NotAPyramidError(
+            f"{unfinished.target} is unfinished: its build was broken off; the same call with "
+            "resume=True goes on with it, with mode='w' begins anew"
+        ) from error
+
+
+def _open_levels(store: Store, group: str | None) -> Opened:
     place = resolve(store, read_only=True)
     if group:
         place = place / group.strip("/")
@@ -59,7 +72,7 @@ def _what_is_there(group: zarr.Group) -> str:
     ]
     if images:
         return f"this group is no image itself, but holds {images}; pass group={images[0]!r}"
-    return "this group has no multiscales metadata: it is no OME-Zarr image, or an unfinished one"
+    return "this group has no multiscales metadata, so it is no OME-Zarr image"
 
 
 def _array(group: zarr.Group, path: str) -> zarr.Array[Any]:

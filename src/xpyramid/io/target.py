@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -103,14 +103,13 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
     return name
 
 
-def check_free(place: Place, zarr_format: Literal[2, 3]) -> None:
-    """Refuse a place where something is, or where nothing can be put.
+def check_above(place: Place, zarr_format: Literal[2, 3]) -> None:
+    """Refuse a place under which, or in whose store, nothing can be put.
 
     Raises
     ------
     TargetExistsError
-        If a group, an array or any other file is there, an array lies on the way there, or the
-        store is of the other Zarr format.
+        If an array lies on the way there, or the store is of the other Zarr format.
     """
     for above in place.parents():
         node = above.node()
@@ -121,9 +120,51 @@ def check_free(place: Place, zarr_format: Literal[2, 3]) -> None:
                 f"{above} is in Zarr format {node.metadata.zarr_format} and this OME-NGFF version "
                 f"needs {zarr_format}; write to another store, or choose the other version="
             )
+
+
+def check_free(place: Place) -> None:
+    """Refuse a place where a group, an array or any other file is.
+
+    Raises
+    ------
+    TargetExistsError
+    """
     if not place.is_empty():
-        node = place.node()
-        what = {type(None): "files", zarr.Group: "a group"}.get(type(node), "an array")
         raise TargetExistsError(
-            f"{place} already holds {what}; choose another group= or store, or remove it first"
+            f"{place} already holds {_what(place.node())}; choose another group= or store, replace "
+            "the image with mode='w', or remove it first"
         )
+
+
+def check_replaceable(place: Place, names: Sequence[str], announced: Set[str]) -> None:
+    """Refuse a place whose content could not make way for an image.
+
+    Parameters
+    ----------
+    place : Place
+    names : sequence of str
+        Of the image's levels.
+    announced : set of str
+        Children that are levels of the image to replace.
+
+    Raises
+    ------
+    TargetExistsError
+        If there is an array, or something else has the name of a level.
+    """
+    node = place.node()
+    if isinstance(node, zarr.Array) or (node is None and not place.is_empty()):
+        raise TargetExistsError(
+            f"{place} holds {_what(node)}, and mode='w' replaces images; choose another group= or "
+            "store, or remove it first"
+        )
+    taken = [name for name in names if name not in announced and not (place / name).is_empty()]
+    if taken:
+        raise TargetExistsError(
+            f"{place} holds {taken}, which no image there announces and a level would replace; "
+            "move it, or choose another group="
+        )
+
+
+def _what(node: Node | None) -> str:
+    return {type(None): "files", zarr.Group: "a group"}.get(type(node), "an array")

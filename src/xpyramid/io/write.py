@@ -1,101 +1,43 @@
-"""From (plan, levels) to a store: check everything, write every chunk once, announce last."""
+"""From (plan, levels) to a store: check everything, write every object once, announce last."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import xarray as xr
 import zarr
 from zarr.storage import MemoryStore
 
 from xpyramid import engine, ngff
 from xpyramid._version import __version__
-from xpyramid.chunks import Chunks
-from xpyramid.coarsen import as_dask
-from xpyramid.errors import AxisError, DtypeError, PlanError
-from xpyramid.io.create import (
-    ZarrFormat,
+from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError
+from xpyramid.io.draft import (
+    Sketch,
     consolidate,
-    create_array,
+    draft,
     json_attributes,
     prepare_coordinates,
-    store_coordinates,
-    try_coordinates,
+    write_lazy,
 )
-from xpyramid.io.fast import accelerate, accelerate_reads
-from xpyramid.io.target import Place, Store, check_free, check_name, resolve
-from xpyramid.levels import Levels
-from xpyramid.plan import Plan, budget
-from xpyramid.reducers import Reducer, at_once, copier
-from xpyramid.tiles import LEAF_BYTES, TILE_BYTES, make_tiling
+from xpyramid.io.image import Checked, Image, Limits, Options
+from xpyramid.io.jobs import jobs_of
+from xpyramid.io.resume import check_input, check_same, record_of
+from xpyramid.io.sinks import open_sink
+from xpyramid.io.staging import Staging, announced, put
+from xpyramid.io.target import (
+    Place,
+    Store,
+    check_above,
+    check_free,
+    check_name,
+    check_replaceable,
+    resolve,
+)
+from xpyramid.plan import budget
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
-
-
-@dataclass(frozen=True)
-class Image:
-    """What to write.
-
-    Attributes
-    ----------
-    levels : Levels
-    plan : Plan
-    reducer : Reducer or None
-        How level 0 becomes the others; None if they have data of their own.
-    group : str or None
-        Path in the store; None is the name of the array.
-    attrs : mapping
-        Of the Dataset that the array comes from; kept on every level's group.
-    """
-
-    levels: Levels
-    plan: Plan
-    reducer: Reducer | None = None
-    group: str | None = None
-    attrs: Mapping[Any, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
-
-    version: str = "0.5"
-    irregular: ngff.Irregular = "error"
-    shards: Chunks | None = None
-    memory: int | str | None = None
-    progress: bool | None = None
-    compute: bool = True
-
-
-@dataclass(frozen=True)
-class _Checked:
-    """An image whose checks have passed."""
-
-    place: Place
-    levels: Levels
-    objects: tuple[tuple[int, ...], ...]
-    coordinates: tuple[xr.Dataset, ...]
-    plan: Plan
-    reducer: Reducer | None
-    name: str
-    attributes: dict[str, Any]
-    announcement: dict[str, Any]
-    zarr_format: ZarrFormat
-
-
-class ZarrSink:
-    """Puts values into a Zarr array."""
-
-    def __init__(self, array: zarr.Array[Any]) -> None:
-        self.array = accelerate(array)
-
-    def __call__(self, region: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
-        """Store values in a region of whole chunks."""
-        self.array[region] = values
 
 
 def write(images: Sequence[Image], store: Store, options: Options) -> Any:
@@ -111,90 +53,66 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
         )
     checked = [_check(image, root, options) for image in images]
-    limits = _Limits(engine.workers(), budget(options.memory))
+    limits = Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
-        list(_jobs(image, [None] * len(image.levels), limits))
-    jobs = [job for one in checked for job in _jobs(one, _create(one), limits)]
-    if not options.compute:
-        return engine.delay(jobs, _announce, checked)
-    try:
-        engine.run(jobs, options.progress)
-    except KeyboardInterrupt:
-        places = ", ".join(str(image.place) for image in checked)
-        raise KeyboardInterrupt(
-            f"interrupted; {places} is incomplete, remove it before you try again"
-        ) from None
-    return _announce(checked)
+        list(jobs_of(image, [None] * len(image.levels), limits, None))
+    with ExitStack() as held:
+        for image in checked:
+            held.enter_context(image.staging.held())
+        jobs = [job for image in checked for job in _begin(image, options, limits)]
+        if not options.compute:
+            return engine.delay(jobs, _finish, checked, options)
+        try:
+            engine.run(jobs, options.progress)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; {_way_on(checked)}") from None
+        except Exception as error:
+            error.add_note(_way_on(checked))
+            raise
+        return _finish(checked, options)
 
 
-@dataclass(frozen=True)
-class _Limits:
-    workers: int
-    memory: int | None
+def _way_on(images: Sequence[Checked]) -> str:
+    """Say what can be done about unfinished images."""
+    places = ", ".join(str(image.staging.target) for image in images)
+    if all(image.staging.resumable for image in images):
+        return f"{places} is unfinished; call again with resume=True to go on, or with mode='w'"
+    return f"{places} is unfinished; call again with mode='w'"
 
 
-def _jobs(
-    checked: _Checked, sinks: Sequence[engine.Sink | None], limits: _Limits
-) -> Iterator[engine.Job]:
-    """Yield what there is to do for an image, mostly one job for all of its levels."""
-    plan, reducer = checked.plan, checked.reducer
-    count = range(len(plan.levels))
-    if reducer is None:  # levels that are stored elsewhere are copied
-        for k in count:
-            yield _job(checked, [k], (), copier(plan.dtype), [sinks[k]], limits)
-    elif not reducer.whole:
-        yield _job(checked, count, plan.steps, reducer, sinks, limits)
+def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]:
+    """Create what has no data yet, or take up what an earlier build has left."""
+    staging, tasks = image.staging, None
+    _check_target(staging, image.paths, options)  # again: nobody else can change it now
+    record = record_of(image, limits)
+    found = staging.record() if options.resume else None
+    if found is None:
+        staging.clear()
+        staging.withdraw()
+        for place in staging.target.parents():
+            zarr.open_group(place.store, path=place.path, mode="a", zarr_format=image.zarr_format)
     else:
-        yield _job(checked, [0], (), reducer, [sinks[0]], limits)
-        for k in count[1:]:
-            step = plan.levels[k].factors
-            yield _job(checked, [0, k], (step,), at_once(reducer), [None, sinks[k]], limits)
+        check_same(found, record, staging.target)
+        limits = replace(limits, workers=int(found["workers"]))  # decides which tasks there are
+        record = {**record, "workers": limits.workers}
+    if found is None or not found["created"]:
+        staging.note(record)
+        put(staging.image, image.draft.documents)
+        write_lazy(image.draft, staging.image)
+        staging.note({**record, "created": True})
+    if staging.resumable and options.compute:
+        tasks = staging.yard / "tasks"
+    sinks = [
+        open_sink(staging.image / path, staging.target / path, k)
+        for k, path in enumerate(image.paths)
+    ]
+    jobs = list(jobs_of(image, sinks, limits, tasks))
+    for job in jobs:
+        check_input(job, image)
+    return jobs
 
 
-def _job(
-    checked: _Checked,
-    levels: Sequence[int],
-    steps: Sequence[tuple[int, ...]],
-    reducer: Reducer,
-    sinks: Sequence[engine.Sink | None],
-    limits: _Limits,
-) -> engine.Job:
-    """Return the job of writing some levels, made from the first of them."""
-    base = checked.levels[levels[0]]
-    objects = [checked.objects[k] for k in levels]
-    joined = None if base.chunks is not None else _joined(objects[0], base, limits)
-    tiling = make_tiling(
-        base.shape, steps, [joined or objects[0], *objects[1:]], base.dtype.itemsize,
-        workers=limits.workers, memory=limits.memory,
-        tile_bytes=LEAF_BYTES if joined is None else TILE_BYTES,  # dask holds all blocks of a tile
-    )  # fmt: skip
-    shapes = tuple(checked.plan.levels[k].shape for k in levels)
-    work = engine.Work(tiling, reducer, shapes, tuple(sinks))
-    if joined is not None:
-        return engine.Job(work, engine.Source(accelerate_reads(base.variable)))
-    data = as_dask(base, checked.objects[levels[0]])
-    return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile)))
-
-
-def _joined(stored: tuple[int, ...], base: xr.DataArray, limits: _Limits) -> tuple[int, ...] | None:
-    """Return regions of whole chunks of both source and target, None where they get too large.
-
-    What is read in such regions is read once.
-    """
-    on_disk = base.encoding.get("preferred_chunks", {})
-    chunks = [on_disk.get(dim, 1) for dim in base.dims]
-    if not all(isinstance(chunk, int) for chunk in chunks):
-        return None
-    pairs = zip(stored, chunks, base.shape, strict=True)
-    region = tuple(min(math.lcm(s, chunk), max(1, n)) for s, chunk, n in pairs)
-    most = 4 * LEAF_BYTES
-    if limits.memory is not None:  # a worker holds a region as it is read, encoded, and reduced
-        most = min(most, limits.memory // (4 * limits.workers))
-    limit = max(most, math.prod(stored) * base.dtype.itemsize)
-    return region if math.prod(region) * base.dtype.itemsize <= limit else None
-
-
-def _check(image: Image, root: Place, options: Options) -> _Checked:
+def _check(image: Image, root: Place, options: Options) -> Checked:
     """Refuse what cannot be written; touch nothing."""
     version = options.version
     if version not in ngff.VERSIONS:
@@ -228,53 +146,60 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
         raise AxisError(
             f"coordinate {sorted(taken)} has the name of an OME-NGFF axis of this array; rename it"
         )
-    place = root / group
-    check_free(place, spoken.zarr_format)
+    staging = Staging(root / group)
+    check_above(staging.target, spoken.zarr_format)
+    _check_target(staging, paths, options)
     names = {axis.dim: axis.name for axis in image.plan.axes}
-    attrs = json_attributes(image.attrs)
-    stored = [prepare_coordinates(c, names, attrs) for c in image.levels.coordinates]
-    for coordinates in stored[:2]:  # what is coarsened is the same for all coarser levels
-        try_coordinates(coordinates)
-    return _Checked(
-        place=place,
-        levels=image.levels,
-        objects=image.plan.objects(options.shards),
-        coordinates=tuple(stored),
-        plan=image.plan,
-        reducer=image.reducer,
+    attrs, objects = json_attributes(image.attrs), image.plan.objects(options.shards)
+    sketch = Sketch(
         name=name,
+        levels=image.plan.levels,
+        objects=objects,
+        coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
+        dtype=image.plan.dtype,
+        dims=list(names.values()),
         attributes=json_attributes(base.attrs),
         announcement=spoken.attributes(described),
         zarr_format=spoken.zarr_format,
     )
+    return Checked(
+        staging=staging,
+        levels=image.levels,
+        objects=objects,
+        plan=image.plan,
+        reducer=image.reducer,
+        paths=tuple(paths),
+        draft=draft(sketch),
+        zarr_format=spoken.zarr_format,
+    )
 
 
-def _create(job: _Checked) -> list[ZarrSink]:
-    """Create the groups, coordinates and empty arrays of an image."""
-    for place in [*job.place.parents(), job.place]:
-        zarr.open_group(place.store, path=place.path, mode="a", zarr_format=job.zarr_format)
-    dims = [axis.name for axis in job.plan.axes]
-    sinks = []
-    for k, (level, shape) in enumerate(zip(job.plan.levels, job.objects, strict=True)):
-        place = job.place / str(k)
-        store_coordinates(job.coordinates[k], place, job.zarr_format)
-        shards = None if shape == level.chunks else shape
-        array = create_array(
-            place / job.name, level, shards, job.plan.dtype, dims, job.attributes, job.zarr_format
+def _check_target(staging: Staging, paths: Sequence[str], options: Options) -> None:
+    """Refuse a place that is taken, unless by what may be replaced or gone on with."""
+    target = staging.target
+    unfinished = staging.record() is not None
+    if options.mode not in ("w-", "w"):
+        raise PlanError(f"mode={options.mode!r}; accepted: 'w-' (new), 'w' (replace)")
+    if unfinished and options.mode == "w-" and not options.resume:
+        raise TargetExistsError(
+            f"there is an unfinished build of {target}; call again with resume=True to go on with "
+            "it, or with mode='w' to begin anew"
         )
-        sinks.append(ZarrSink(array))
-    return sinks
+    if unfinished and staging.directory is None:
+        return  # what is there is the unfinished build itself
+    if options.mode == "w-":
+        check_free(target)
+        return
+    node = target.node()
+    old = announced(node) if isinstance(node, zarr.Group) else set()
+    check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
 
 
-def _announce(images: Sequence[_Checked]) -> None:
+def _finish(images: Sequence[Checked], options: Options) -> None:
     """Make images of what is complete now."""
-    for job in images:
-        group = zarr.open_group(job.place.store, path=job.place.path, mode="r+")
-        group.attrs.update(job.announcement)
-        for k in range(len(job.levels)):
-            consolidate(job.place / str(k))
-        consolidate(job.place)
-        for above in job.place.parents():
+    for image in images:
+        image.staging.publish(image.draft.announcement, durable=options.durable)
+        for above in image.staging.target.parents():
             # Whoever consolidated a group above would not see the new image in it.
             node = above.node()
             if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:

@@ -1,7 +1,7 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
-from xpyramid.ngff.versions import VERSIONS, Version, parse, version_of
+from xpyramid.ngff.versions import VERSIONS, Version, dataset_paths, parse, version_of
 
 __all__ = [
     "VERSIONS",
@@ -10,6 +10,7 @@ __all__ = [
     "Irregular",
     "Multiscale",
     "Version",
+    "dataset_paths",
     "describe",
     "parse",
     "version_of",

@@ -41,6 +41,23 @@ def version_of(attrs: Mapping[str, Any]) -> str | None:
     return None
 
 
+def dataset_paths(attrs: Mapping[str, Any]) -> list[str]:
+    """Return the paths that a group's attributes announce as levels, whatever else they say."""
+    ome = attrs.get("ome")
+    multiscales = (ome if isinstance(ome, Mapping) else attrs).get("multiscales")
+    listed = [
+        dataset
+        for multiscale in _items(multiscales)
+        for dataset in _items(multiscale.get("datasets"))
+    ]
+    return [dataset["path"] for dataset in listed if isinstance(dataset.get("path"), str)]
+
+
+def _items(value: Any) -> list[Mapping[str, Any]]:
+    """Return the mappings of a list."""
+    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []
+
+
 def parse(attrs: Mapping[str, Any]) -> Multiscale:
     """Read the first multiscale image that a group's attributes announce.
 

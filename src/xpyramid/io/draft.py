@@ -1,0 +1,273 @@
+"""What an image is made of before it has data: groups, coordinates, empty arrays, attributes.
+
+All of it is made in memory first. What cannot be stored shows before anything is touched, and the
+documents, few and small, are then copied in one go.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numcodecs
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.codecs import ZstdCodec
+from zarr.core.array_spec import ArrayConfig
+from zarr.core.buffer import Buffer
+from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
+from zarr.storage import MemoryStore
+
+from xpyramid.errors import AttributeValueError, AxisError
+from xpyramid.io.target import Place
+from xpyramid.plan import Level
+
+ZarrFormat = Literal[2, 3]
+
+#: Encoding of coordinates that is kept: what times are counted from.
+_KEPT_ENCODING = ("units", "calendar")
+
+
+class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
+    """Zstandard with a checksum in each frame, which every decoder checks by itself.
+
+    The metadata need not say so, and tensorstore refuses Zarr v2 metadata that do.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "checksum": False}
+
+
+_STORE_EMPTY: Any = {"write_empty_chunks": True}
+_COMPRESSORS: dict[int, Any] = {
+    2: _Zstd(level=1, checksum=True),
+    3: ZstdCodec(level=1, checksum=True),
+}
+
+
+def prepare_coordinates(
+    coordinates: xr.Dataset, names: Mapping[str, str], attrs: Mapping[str, Any]
+) -> xr.Dataset:
+    """Return what is stored beside a level: its coordinates, along dimensions that viewers know.
+
+    Parameters
+    ----------
+    coordinates : xarray.Dataset
+    names : mapping
+        From a dimension to the name that viewers know.
+    attrs : mapping
+        Of the level's group.
+
+    Raises
+    ------
+    AttributeValueError
+        For attributes that JSON cannot hold.
+    """
+    dataset = _with_viewer_names(coordinates, names).copy().assign_attrs(attrs)
+    for name, variable in dataset.variables.items():
+        if variable.chunks is not None:  # xarray stores even chunks only
+            even = {dim: max(sizes) for dim, sizes in variable.chunksizes.items()}
+            dataset[name] = variable.chunk(even)
+    for variable in dataset.variables.values():
+        variable.attrs = json_attributes(variable.attrs)
+        kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
+        variable.encoding = kept
+    return dataset
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The documents of an image, by their keys below it.
+
+    Attributes
+    ----------
+    documents : dict
+        Those of the levels, and of their coordinates.
+    announcement : dict
+        Those of the image's own group: what makes an image of the levels.
+    lazy : dict
+        Coordinates that are yet to be computed, by their group.
+    """
+
+    documents: dict[str, Buffer]
+    announcement: dict[str, Buffer]
+    lazy: dict[str, xr.Dataset]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """What a draft is made from.
+
+    Attributes
+    ----------
+    name : str
+        Of the level arrays.
+    levels : sequence of Level
+    objects : sequence of tuple of int
+        Shape of the stored objects of each level: chunks, or shards.
+    coordinates : sequence of xarray.Dataset
+        Of each level; see `prepare_coordinates`.
+    dtype : numpy.dtype
+    dims : sequence of str
+        As viewers know them.
+    attributes : mapping
+        Of the level arrays.
+    announcement : mapping
+        Attributes of the image's group.
+    zarr_format : {2, 3}
+    """
+
+    name: str
+    levels: Sequence[Level]
+    objects: Sequence[tuple[int, ...]]
+    coordinates: Sequence[xr.Dataset]
+    dtype: np.dtype[Any]
+    dims: Sequence[str]
+    attributes: Mapping[str, Any]
+    announcement: Mapping[str, Any]
+    zarr_format: ZarrFormat
+
+
+def draft(sketch: Sketch) -> Draft:
+    """Make the documents of an image.
+
+    Raises
+    ------
+    AxisError
+        For coordinates that xarray cannot store.
+    """
+    written: dict[str, Buffer] = {}
+    image = Place(MemoryStore(written), "")
+    zarr.create_group(
+        image.store, zarr_format=sketch.zarr_format, attributes=dict(sketch.announcement)
+    )
+    lazy = {}
+    for k, coordinates in enumerate(sketch.coordinates):
+        place = image / str(k)
+        _draft_coordinates(coordinates, place, sketch.zarr_format)
+        later = [name for name, v in coordinates.variables.items() if v.chunks is not None]
+        if later:
+            lazy[place.path] = coordinates[later].drop_vars(set(coordinates.coords) - set(later))
+        _draft_array(place, k, sketch)
+        consolidate(place)
+    consolidate(image)
+    own = {key: document for key, document in written.items() if "/" not in key}
+    return Draft({key: written[key] for key in written.keys() - own.keys()}, own, lazy)
+
+
+def write_lazy(draft: Draft, image: Place) -> None:
+    """Compute and store the coordinates that a draft leaves open."""
+    for group, dataset in draft.lazy.items():
+        place = image / group
+        dataset.to_zarr(place.store, group=place.path, mode="r+", consolidated=False)
+
+
+def _with_viewer_names(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
+    """Rename dimensions; their coordinates keep their own names, as coordinates along them."""
+    for dim, name in names.items():
+        if dim != name and dim in dataset.dims:
+            rename = dataset.swap_dims if dim in dataset.coords else dataset.rename_dims
+            dataset = rename({dim: name})
+    return dataset
+
+
+def _draft_coordinates(dataset: xr.Dataset, place: Place, zarr_format: ZarrFormat) -> None:
+    """Make a group that xarray can open, with checksummed coordinates."""
+    codecs = {"compressors": _COMPRESSORS[zarr_format]}
+    try:
+        with warnings.catch_warnings():
+            # Zarr v3 has no final word on strings and datetimes; coordinates are for xarray's eyes.
+            warnings.simplefilter("ignore", UnstableSpecificationWarning)
+            dataset.to_zarr(
+                place.store,
+                group=place.path,
+                mode="w-",
+                consolidated=False,
+                compute=False,
+                zarr_format=zarr_format,
+                encoding=dict.fromkeys(dataset.variables, codecs),
+            )
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise AxisError(
+            f"the coordinates {list(dataset.variables)} cannot be stored: {error}; drop the one "
+            "that is meant with .drop_vars(...) or .reset_index(...)"
+        ) from error
+
+
+def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
+    """Make the empty array of a level in its group; chunks will carry checksums."""
+    level, stored = sketch.levels[k], sketch.objects[k]
+    attributes = dict(sketch.attributes)
+    form: dict[str, Any] = {"dimension_names": list(sketch.dims)}
+    if sketch.zarr_format == 2:
+        # xarray takes a fill value for missing data; without one, empty chunks must be stored.
+        attributes["_ARRAY_DIMENSIONS"] = list(sketch.dims)
+        form = {
+            "fill_value": None,
+            "config": _STORE_EMPTY,
+            "chunk_key_encoding": {"name": "v2", "separator": "/"},
+        }
+    group = zarr.open_group(place.store, path=place.path, zarr_format=sketch.zarr_format)
+    group.create_array(
+        sketch.name,
+        shape=level.shape,
+        chunks=level.chunks,
+        shards=None if stored == level.chunks else stored,
+        dtype=sketch.dtype,
+        compressors=_COMPRESSORS[sketch.zarr_format],
+        attributes=attributes,
+        **form,
+    )
+
+
+def open_empty(place: Place) -> zarr.Array[Any]:
+    """Open an array as `draft` made it, with what Zarr v2 has no words for."""
+    array = zarr.open_array(place.store, path=place.path, mode="r+")
+    if array.metadata.zarr_format == 3:
+        return array
+    metadata = replace(array.metadata, compressor=_COMPRESSORS[2])
+    where = array._async_array.store_path
+    return zarr.Array(zarr.AsyncArray(metadata, where, ArrayConfig.from_dict(_STORE_EMPTY)))
+
+
+def consolidate(place: Place) -> None:
+    """Copy the metadata of all children into a group: one read opens them, and xarray looks for it.
+
+    What changes a shape or an attribute later has to do this again.
+    """
+    with warnings.catch_warnings():
+        for category in (ZarrUserWarning, UnstableSpecificationWarning):
+            warnings.simplefilter("ignore", category)  # not in the v3 specification yet
+        zarr.consolidate_metadata(place.store, path=place.path)
+
+
+def json_attributes(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes as strict JSON values; NumPy's scalars and arrays become numbers and lists.
+
+    Raises
+    ------
+    AttributeValueError
+        For what JSON cannot hold.
+    """
+    return {str(key): _json(value, str(key)) for key, value in attrs.items()}
+
+
+def _json(value: Any, where: str) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float) and np.isfinite(value):
+        return value
+    if isinstance(value, list | tuple):
+        return [_json(item, where) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): _json(item, f"{where}.{key}") for key, item in value.items()}
+    raise AttributeValueError(
+        f"attribute {where!r} is {value!r}, which JSON cannot hold; accepted: text, finite "
+        "numbers, booleans, None, lists and mappings of those; change it, or drop it with "
+        f"del array.attrs[{where!r}]"
+    )

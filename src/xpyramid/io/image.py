@@ -1,0 +1,101 @@
+"""What to write, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from xpyramid.chunks import Chunks
+from xpyramid.io.draft import Draft
+from xpyramid.io.staging import Staging
+from xpyramid.levels import Levels
+from xpyramid.ngff import Irregular
+from xpyramid.plan import Plan
+from xpyramid.reducers import Reducer
+
+Mode = Literal["w-", "w"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What to write.
+
+    Attributes
+    ----------
+    levels : Levels
+    plan : Plan
+    reducer : Reducer or None
+        How level 0 becomes the others; None if they have data of their own.
+    group : str or None
+        Path in the store; None is the name of the array.
+    attrs : mapping
+        Of the Dataset that the array comes from; kept on every level's group.
+    """
+
+    levels: Levels
+    plan: Plan
+    reducer: Reducer | None = None
+    group: str | None = None
+    attrs: Mapping[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
+
+    version: str = "0.5"
+    irregular: Irregular = "error"
+    shards: Chunks | None = None
+    memory: int | str | None = None
+    progress: bool | None = None
+    compute: bool = True
+    mode: Mode = "w-"
+    resume: bool = False
+    durable: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An image whose checks have passed.
+
+    Attributes
+    ----------
+    staging : Staging
+        Where it is made and where it goes.
+    levels : Levels
+    objects : tuple of tuple of int
+        Shape of the stored objects of each level.
+    plan : Plan
+    reducer : Reducer or None
+    paths : tuple of str
+        Of the level arrays.
+    draft : Draft
+        All that it is made of before it has data.
+    zarr_format : {2, 3}
+    """
+
+    staging: Staging
+    levels: Levels
+    objects: tuple[tuple[int, ...], ...]
+    plan: Plan
+    reducer: Reducer | None
+    paths: tuple[str, ...]
+    draft: Draft
+    zarr_format: Literal[2, 3]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the tasks together may take.
+
+    Attributes
+    ----------
+    workers : int
+        How many tasks run at a time.
+    memory : int or None
+        In bytes.
+    """
+
+    workers: int
+    memory: int | None

@@ -1,0 +1,65 @@
+"""What tasks have finished, and what they hand up: so that a build can be gone on with."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+
+from xpyramid.engine import Node, State
+from xpyramid.io.staging import keys_below, put
+from xpyramid.io.target import Place
+
+
+@dataclass(frozen=True)
+class Journal:
+    """A document for each task that is done, with the arrays of its state.
+
+    Attributes
+    ----------
+    place : Place
+    done : frozenset of Node
+        Those of an earlier run.
+    """
+
+    place: Place
+    done: frozenset[Node] = frozenset()
+
+    @classmethod
+    def of(cls, place: Place) -> Journal:
+        """Return the journal that is at a place."""
+        found = set()
+        for key in keys_below(place):
+            level, _, index = key.partition("/")
+            parts = index.split(".")
+            if level.isdecimal() and all(part.isdecimal() for part in parts):
+                found.add((int(level), tuple(map(int, parts))))
+        return cls(place, frozenset(found))
+
+    def save(self, node: Node, state: State) -> None:
+        """Note that a task is done: all that it writes is written."""
+        file = io.BytesIO()
+        for array in state:
+            np.save(file, array, allow_pickle=False)
+        document = default_buffer_prototype().buffer.from_bytes(file.getvalue())
+        put(self.place, {_key(node): document})
+
+    def load(self, node: Node) -> State:
+        """Return what a task has handed up."""
+        where = (self.place / _key(node)).path
+        document = sync(self.place.store.get(where, default_buffer_prototype()))
+        if document is None:
+            raise FileNotFoundError(f"{self.place}/{_key(node)}")
+        file, size = io.BytesIO(document.to_bytes()), len(document)
+        state = []
+        while file.tell() < size:
+            state.append(np.load(file, allow_pickle=False))
+        return tuple(state)
+
+
+def _key(node: Node) -> str:
+    level, index = node
+    return f"{level}/{'.'.join(map(str, index))}"

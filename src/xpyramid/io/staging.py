@@ -1,0 +1,269 @@
+"""Where an image is made, and how it comes to its place: all or nothing.
+
+On a local disk an image is made in a hidden directory beside its place, and renamed when it is
+whole; one that it replaces stays readable until then. Elsewhere there is no rename: the image is
+made at its place, where its own group, which announces it, is written last.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import zarr
+from filelock import FileLock, Timeout
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.core.sync import collect_aiterator, sync
+from zarr.storage import LocalStore, MemoryStore
+
+from xpyramid import ngff
+from xpyramid.errors import TargetBusyError
+from xpyramid.io.target import Place, Store, resolve
+
+#: Documents of a group itself.
+_OWN = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+
+
+@dataclass(frozen=True)
+class Staging:
+    """An image on its way to its place.
+
+    Attributes
+    ----------
+    target : Place
+        Where it will be.
+    """
+
+    target: Place
+
+    @property
+    def yard(self) -> Place:
+        """What is there only while the image is unfinished."""
+        parent, _, name = self.target.path.rpartition("/")
+        return Place(self.target.store, parent) / f".{name}.unfinished"
+
+    @property
+    def image(self) -> Place:
+        """Where it is made."""
+        return self.target if self.directory is None else self.yard / "image"
+
+    @property
+    def directory(self) -> Path | None:
+        """The directory that it will be, on a local disk."""
+        store = self.target.store
+        return store.root / self.target.path if isinstance(store, LocalStore) else None
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the store outlives this process, and can be tidied up."""
+        store = self.target.store
+        return not isinstance(store, MemoryStore) and store.supports_deletes
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep others from making the same image; a lock of the dead is free.
+
+        Raises
+        ------
+        TargetBusyError
+            If somebody does.
+        """
+        if self.directory is None:
+            yield
+            return
+        yard = self.directory.parent / f".{self.directory.name}.unfinished"
+        yard.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(yard / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise TargetBusyError(
+                f"{self.target} is being made by another process; wait for it, or write elsewhere"
+            ) from None
+        try:
+            yield
+        finally:
+            if self.record() is None:  # nothing that could be gone on with
+                shutil.rmtree(yard, ignore_errors=True)
+            lock.release()
+
+    def record(self) -> dict[str, Any] | None:
+        """Return what was noted of an unfinished image, None where there is none."""
+        place = self.yard / "build.json"
+        if isinstance(place.store, LocalStore):  # which would make its directory to look into it
+            path = _path(place)
+            text = path.read_bytes() if path.is_file() else None
+        else:
+            found = sync(place.store.get(place.path, default_buffer_prototype()))
+            text = None if found is None else found.to_bytes()
+        return None if text is None else dict(json.loads(text))
+
+    def note(self, record: Mapping[str, Any]) -> None:
+        """Note what is being made, where that is of use."""
+        if not self.resumable:
+            return
+        text = json.dumps(record, indent=1, allow_nan=False).encode()
+        put(self.yard, {"build.json": default_buffer_prototype().buffer.from_bytes(text)})
+
+    def clear(self) -> None:
+        """Remove what an earlier build has left, and where it was made in place, all of it."""
+        found = self.record()
+        if found is not None and self.directory is None:
+            for name in (*sorted(_OWN), *found["children"]):
+                remove(self.target / name)
+        for name in ("build.json", "tasks", "image"):
+            remove(self.yard / name)
+
+    def withdraw(self) -> None:
+        """Begin to replace an image where there is no rename: from now on there is none."""
+        node = self.target.node() if self.directory is None else None
+        if isinstance(node, zarr.Group):
+            names = announced(node)
+            for name in [*sorted(_OWN, reverse=True), *sorted(names)]:
+                remove(self.target / name)
+
+    def publish(self, announcement: Mapping[str, Buffer], *, durable: bool = False) -> None:
+        """Make an image of what is complete now, in its place."""
+        made = None if self.directory is None else _path(self.image)
+        if durable and made is not None:
+            _fsync_tree(made)
+        # Zarr v2 spreads a group over files; the one with the image's metadata comes last.
+        for key in sorted(announcement, key=lambda key: (key == ".zattrs", key)):
+            put(self.image, {key: announcement[key]})
+        if self.directory is not None and made is not None:
+            if durable:
+                for path in (*(made / key for key in announcement), made):
+                    _fsync(path)
+            self._swap(made, self.directory)
+            if durable:
+                _fsync(self.directory.parent)
+        for name in ("build.json", "tasks", "image"):
+            remove(self.yard / name)
+
+    def _swap(self, made: Path, place: Path) -> None:
+        """Bring a directory to its place; what was there takes its place in turn."""
+        if not place.is_dir() or not any(place.iterdir()):
+            made.rename(place)
+            return
+        node = self.target.node()
+        replaced = announced(node) if isinstance(node, zarr.Group) else set()
+        _link_others(place, made, replaced | _OWN)
+        _exchange(made, place)
+
+
+def announced(group: zarr.Group) -> set[str]:
+    """Return the names of the children of a group that are levels of an image in it."""
+    return {path.split("/")[0] for path in ngff.dataset_paths(dict(group.attrs))}
+
+
+def find_unfinished(store: Store, group: str | None) -> Staging | None:
+    """Return the unfinished build of an image, None if there is none."""
+    if isinstance(store, str | os.PathLike) and "://" not in os.fspath(store):
+        path = Path(store, group or "").expanduser().absolute()
+        place = Place(LocalStore(path.parent, read_only=True), path.name)
+    else:
+        place = resolve(store, read_only=True) / (group or "").strip("/")
+    staging = Staging(place)
+    return staging if place.path and staging.record() is not None else None
+
+
+def put(place: Place, documents: Mapping[str, Buffer]) -> None:
+    """Store documents by their keys below a place, all at once."""
+
+    async def put_all() -> None:
+        for key, document in documents.items():
+            await place.store.set((place / key).path, document)
+
+    sync(put_all())
+
+
+def remove(place: Place) -> None:
+    """Remove a document, or everything below a place."""
+    store = place.store
+    if not store.supports_deletes:
+        return
+    if isinstance(store, LocalStore):
+        path = _path(place)
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+        return
+    sync(store.delete(place.path))
+    sync(store.delete_dir(place.path))
+
+
+def keys_below(place: Place) -> list[str]:
+    """Return the keys of everything below a place, relative to it."""
+    prefix = f"{place.path}/"
+    found = collect_aiterator(place.store.list_prefix(prefix))
+    return [key.removeprefix(prefix) for key in found]
+
+
+def _path(place: Place) -> Path:
+    root: Path = place.store.root  # type: ignore[attr-defined]  # of a LocalStore
+    return root / place.path
+
+
+def _link_others(old: Path, new: Path, replaced: set[str]) -> None:
+    """Give the new directory what lies in the old one and is not replaced, under both names."""
+    for child in old.iterdir():
+        if child.name in replaced:
+            continue
+        if child.is_dir() and not child.is_symlink():
+            shutil.copytree(child, new / child.name, symlinks=True, copy_function=_link)
+        else:
+            _link(child, new / child.name)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # no hard links there
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Let two directories change places: in one step on Linux, in two elsewhere."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        names = (os.fsencode(new), os.fsencode(old))
+        renameat2 = getattr(libc, "renameat2", None)
+        if renameat2 is not None and not renameat2(
+            _AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE
+        ):
+            return
+        code = ctypes.get_errno()
+        if renameat2 is not None and code not in (errno.EINVAL, errno.ENOSYS):
+            raise OSError(code, os.strerror(code), str(new), None, str(old))
+    aside = new.with_name("replaced")
+    old.rename(aside)
+    new.rename(old)
+    aside.rename(new)
+
+
+def _fsync_tree(directory: Path) -> None:
+    """Have the disk keep the files of a directory, then the directories themselves."""
+    for where, _, files in os.walk(directory, topdown=False):
+        for name in files:
+            _fsync(Path(where) / name)
+        _fsync(Path(where))
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
