@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import zarr
 from filelock import FileLock, Timeout
@@ -31,6 +31,8 @@ from xpyramid.io.target import Place, Store, resolve
 
 #: Documents of a group itself.
 _OWN = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
+
+_YARD = ("build.json", "tasks", "image", "parent")
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
@@ -122,8 +124,28 @@ class Staging:
         if found is not None and self.directory is None:
             for name in (*sorted(_OWN), *found["children"]):
                 remove(self.target / name)
-        for name in ("build.json", "tasks", "image"):
+        for name in _YARD:
             remove(self.yard / name)
+
+    def create_parents(self, zarr_format: Literal[2, 3]) -> None:
+        """Create the groups that the image will lie in."""
+        for place in self.target.parents():
+            if place.node() is not None:
+                continue
+            documents: dict[str, Buffer] = {}
+            zarr.create_group(MemoryStore(documents), zarr_format=zarr_format)
+            if self.directory is None:
+                put(place, documents)
+                continue
+            put(self.yard / "parent", documents)  # no torn file outside of the yard
+            for key in documents:
+                _path(self.yard / "parent" / key).replace(_path(place / key))
+
+    def tidy(self) -> None:
+        """Remove files that a process that died has left half written."""
+        if self.directory is not None:
+            for torn in _path(self.yard).rglob("*.partial"):  # as zarr-python calls them
+                torn.unlink()
 
     def withdraw(self) -> None:
         """Begin to replace an image where there is no rename: from now on there is none."""
@@ -148,7 +170,7 @@ class Staging:
             self._swap(made, self.directory)
             if durable:
                 _fsync(self.directory.parent)
-        for name in ("build.json", "tasks", "image"):
+        for name in _YARD:
             remove(self.yard / name)
 
     def _swap(self, made: Path, place: Path) -> None:

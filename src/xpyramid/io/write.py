@@ -89,10 +89,10 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     if found is None:
         staging.clear()
         staging.withdraw()
-        for place in staging.target.parents():
-            zarr.open_group(place.store, path=place.path, mode="a", zarr_format=image.zarr_format)
+        staging.create_parents(image.zarr_format)
     else:
         check_same(found, record, staging.target)
+        staging.tidy()
         limits = replace(limits, workers=int(found["workers"]))  # decides which tasks there are
         record = {**record, "workers": limits.workers}
     if found is None or not found["created"]:

@@ -1,0 +1,93 @@
+"""Run something again and again, each time in a process that dies a step later.
+
+A step is anything that changes a disk: a file opened to write, renamed, linked or removed, a
+directory made. The process dies right before it; a temporary file that was about to get its name
+is torn first, as by a power cut.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.link", "shutil.rmtree"}
+
+
+def killed_everywhere(action: str, before: Path, scratch: Path, every: int = 1) -> Iterator[Path]:
+    """Yield directories as ``action`` leaves them, killed at its 1st step, its 2nd, and so on.
+
+    Parameters
+    ----------
+    action : str
+        A function of a directory, as ``module:name``.
+    before : Path
+        What the directory is a copy of.
+    scratch : Path
+        Where to put the directories.
+    every : int
+        2 is each second step only.
+    """
+    scratch.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, __file__, action, str(before), str(scratch), str(every)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, check=True, timeout=240, env=environment)
+    yield from sorted(scratch.iterdir(), key=lambda path: int(path.name))
+
+
+def _die_at(step: int) -> None:
+    """Kill this process at a step."""
+    steps = 0
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal steps
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(path, str | bytes) or str(path).startswith("/dev/"):
+                return
+            if not flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+                return
+        elif event not in _CHANGES:
+            return
+        steps += 1
+        if steps == step:
+            if event == "os.rename" and str(arguments[0]).endswith(".partial"):
+                os.truncate(arguments[0], Path(arguments[0]).stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
+
+
+def _main(action: str, before: str, scratch: str, every: str) -> None:
+    module, _, name = action.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    warm = Path(scratch, "0")
+    shutil.copytree(before, warm)
+    function(warm)  # what is loaded once, is loaded now
+    shutil.rmtree(warm)
+    for step in range(1, 2000, int(every)):
+        directory = Path(scratch, str(step))
+        shutil.copytree(before, directory)
+        child = os.fork()
+        if child == 0:
+            _die_at(step)
+            try:
+                function(directory)
+            except BaseException as error:
+                sys.stderr.write(f"{type(error).__name__}: {error}\n")
+                os._exit(1)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if os.WIFEXITED(status):
+            sys.exit(os.WEXITSTATUS(status))  # it came to its end: all steps have been tried
+    sys.exit("it never ends")
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
