@@ -22,6 +22,7 @@ from dask.system import CPU_COUNT
 
 from xpyramid.engine.source import Blocks, Key, Source, graph_of
 from xpyramid.engine.work import Work
+from xpyramid.errors import StorageError
 from xpyramid.progress import bar
 from xpyramid.reducers import Array, State
 from xpyramid.tiles import Index, Node
@@ -187,7 +188,30 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> None:
         for wave in chain(waves, [[job.roots() for job in jobs]]):
             graph = _graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
-            done.update(zip(keys, get(graph, keys), strict=True))
+            with _naming(jobs):
+                done.update(zip(keys, get(graph, keys), strict=True))
+
+
+@contextmanager
+def _naming(jobs: Sequence[Job]) -> Iterator[None]:
+    """Say which samples a task was about that has killed its workers.
+
+    Raises
+    ------
+    StorageError
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "KilledWorker":
+            raise
+        key = error.task if hasattr(error, "task") else ()
+        what = f"the task {key!r}"
+        for job in jobs:
+            if isinstance(key, tuple) and key[0] == job.name:
+                base = job.work.tiling.base(key[1], tuple(key[2:]))
+                what = f"samples {[(part.start, part.stop) for part in base]}, level {key[1]}"
+        raise StorageError(f"every worker that took up {what} has died: {error}") from error
 
 
 @contextmanager

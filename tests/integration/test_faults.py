@@ -1,0 +1,175 @@
+"""Disks and workers that fail."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from zarr.storage import LocalStore
+
+import xpyramid
+from xpyramid import errors, retry
+from xpyramid.io import fast
+
+DATA = np.random.default_rng(0).integers(0, 2**16, (32, 32), "u2")
+
+
+def pyramid(data: Any = DATA) -> xpyramid.Pyramid:
+    array = xr.DataArray(data, dims=("y", "x"), name="field")
+    return array.pyramid.build(levels=3, chunks=8, factor=2)
+
+
+def check(out: Path) -> None:
+    for got, want in zip(xpyramid.open_pyramid(out, "field"), pyramid(), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+class Faults:
+    """Errors of writes to a local disk, by the end of the key: which, and how often."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.planned: dict[str, tuple[int, int]] = {}
+        self.seen: Counter[str] = Counter()
+        self.pauses: list[float] = []
+        write = LocalStore.set
+
+        async def set_or_fail(store: LocalStore, key: str, value: Any) -> None:
+            for end, (code, times) in self.planned.items():
+                if key.endswith(end):
+                    self.seen[end] += 1
+                    if self.seen[end] <= times:
+                        raise OSError(code, os.strerror(code))
+            await write(store, key, value)
+
+        monkeypatch.setattr(LocalStore, "set", set_or_fail)
+        monkeypatch.setattr(fast, "available", lambda: False)  # zarrs writes by itself
+        monkeypatch.setattr(retry.time, "sleep", self.pauses.append)
+
+
+@pytest.fixture
+def faults(monkeypatch: pytest.MonkeyPatch) -> Faults:
+    return Faults(monkeypatch)
+
+
+def test_a_fault_that_passes_is_tried_again(faults: Faults, tmp_path: Path) -> None:
+    faults.planned = {"0/field/c/1/2": (errno.EIO, 2), "2/field/c/0/0": (errno.ETIMEDOUT, 1)}
+    with dask.config.set(scheduler="sync"):
+        pyramid().to_ome_zarr(tmp_path / "out.zarr")
+    check(tmp_path / "out.zarr")
+    assert faults.seen == {"0/field/c/1/2": 3, "2/field/c/0/0": 2}
+    assert sorted(faults.pauses) == [0.1, 0.1, 0.2]
+
+
+@pytest.mark.parametrize(("code", "tries"), [(errno.EIO, retry.TIMES), (errno.ENOSPC, 1)])
+def test_a_fault_that_stays_is_named(code: int, tries: int, faults: Faults, tmp_path: Path) -> None:
+    faults.planned = {"1/field/c/1/0": (code, 1000)}
+    out = tmp_path / "out.zarr"
+    match = (
+        rf"array .*/out.zarr/field/1/field, level 1, chunk \(1, 0\): OSError: .*{os.strerror(code)}"
+    )
+    with dask.config.set(scheduler="sync"):
+        with pytest.raises(errors.StorageError, match=match) as caught:
+            pyramid().to_ome_zarr(out)
+        assert "resume=True" in str(caught.value.__notes__)
+        assert faults.seen == {"1/field/c/1/0": tries}
+        with pytest.raises(errors.NotAPyramidError, match="unfinished"):
+            xpyramid.open_pyramid(out, "field")
+        faults.planned = {}
+        pyramid().to_ome_zarr(out, resume=True)
+    check(out)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Return a disk of 600 kB."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(tmp_path)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        mounted = False
+    if not mounted:
+        pytest.skip("only an administrator can mount a disk")
+    yield tmp_path
+    subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+@pytest.mark.parametrize("pipeline", ["zarr", "zarrs"])
+def test_a_full_disk(pipeline: str, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if pipeline == "zarr":
+        monkeypatch.setattr(fast, "available", lambda: False)
+    ballast = small_disk / "ballast"
+    noise = np.random.default_rng(0).integers(0, 2**16, (256, 256), "u2")  # 128 kB and a third
+    array = xr.DataArray(noise, dims=("y", "x"), name="field")
+    image = array.pyramid.build(levels=2, chunks=64)
+    ballast.write_bytes(bytes(420_000))
+    with pytest.raises(OSError, match="No space left on device"):
+        image.to_ome_zarr(small_disk / "out.zarr")
+    ballast.unlink()
+    image.to_ome_zarr(small_disk / "out.zarr", resume=True)
+    np.testing.assert_array_equal(xpyramid.open_pyramid(small_disk / "out.zarr/field")[0], noise)
+
+
+def die_once(block: np.ndarray, flag: str, times: int) -> np.ndarray:
+    """Kill this process, the first few times."""
+    for i in range(times):
+        try:
+            os.close(os.open(f"{flag}-{i}", os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            continue
+        os._exit(1)
+    return block
+
+
+TASK = r"every worker that took up the task \('.*die_once.*', 1, 0\) has died"
+
+
+@pytest.mark.parametrize(("times", "what"), [(1, None), (1000, TASK)])
+def test_workers_that_die(times: int, what: str | None, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    blocks = da.from_array(DATA, chunks=16)
+    flag, meta = str(tmp_path / "flag"), np.empty((0, 0), "u2")
+    one = blocks.blocks[1, 0].map_blocks(die_once, flag=flag, times=times, meta=meta)
+    data = da.block([[blocks.blocks[0, 0], blocks.blocks[0, 1]], [one, blocks.blocks[1, 1]]])
+    out = tmp_path / "out.zarr"
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster),
+    ):
+        if times == 1:
+            pyramid(data).to_ome_zarr(out)
+            check(out)
+        else:
+            with pytest.raises(errors.StorageError, match=what):
+                pyramid(data).to_ome_zarr(out)
+
+
+def test_a_task_of_ours_that_kills_is_named_by_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    from xpyramid.engine import run as run_module
+
+    class KilledWorker(Exception):
+        task: Any = None
+
+    def scheduler() -> Any:
+        def get(graph: dict[Any, Any], _: Any) -> None:
+            error = KilledWorker("killed")
+            error.task = next(key for key in graph if key[1:] == (0, 1, 2))
+            raise error
+
+        return get
+
+    monkeypatch.setattr(run_module, "_scheduler", scheduler)
+    with pytest.raises(errors.StorageError, match=r"samples \[\(8, 16\), \(16, 24\)\], level 0"):
+        pyramid().to_ome_zarr({})
