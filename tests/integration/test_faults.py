@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -157,9 +158,7 @@ def test_workers_that_die(times: int, what: str | None, tmp_path: Path) -> None:
 
 
 def test_a_task_of_ours_that_kills_is_named_by_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    from xpyramid.engine import run as run_module
-
-    class KilledWorker(Exception):
+    class KilledWorker(Exception):  # noqa: N818
         task: Any = None
 
     def scheduler() -> Any:
@@ -170,6 +169,6 @@ def test_a_task_of_ours_that_kills_is_named_by_its_samples(monkeypatch: pytest.M
 
         return get
 
-    monkeypatch.setattr(run_module, "_scheduler", scheduler)
+    monkeypatch.setattr(sys.modules["xpyramid.engine.run"], "_scheduler", scheduler)
     with pytest.raises(errors.StorageError, match=r"samples \[\(8, 16\), \(16, 24\)\], level 0"):
         pyramid().to_ome_zarr({})
