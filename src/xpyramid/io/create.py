@@ -14,6 +14,7 @@ from zarr.codecs import ZstdCodec
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
+from xpyramid import units
 from xpyramid.errors import AttributeValueError, AxisError
 from xpyramid.io.target import Place
 from xpyramid.plan import Level
@@ -172,6 +173,7 @@ def json_attributes(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _json(value: Any, where: str) -> Any:
+    value = units.as_text(value)
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if value is None or isinstance(value, str | bool | int):

@@ -134,7 +134,8 @@ def _check_axes(axes: tuple[AxisSpec, ...], irregular: Irregular) -> None:
         if axis.type == "space" and axis.uneven is not None and irregular == "error":
             raise AxisError(
                 f"the coordinate of {axis.dim!r} is irregular: steps from {axis.uneven[0]:.6g} to "
-                f"{axis.uneven[1]:.6g}, and OME-NGFF knows evenly spaced samples only; interpolate "
-                f"it, drop it with .drop_vars({axis.dim!r}), or pass irregular='approximate' to "
-                "write the mean spacing"
+                f"{axis.uneven[1]:.6g}, and OME-NGFF knows evenly spaced samples only; pass "
+                f"build(spacing={{{axis.dim!r}: ...}}) to put the samples on an even grid, or "
+                "to_ome_zarr(irregular='approximate') to write the mean spacing beside the true "
+                "coordinates; or interpolate"
             )
