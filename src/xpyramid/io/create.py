@@ -67,6 +67,8 @@ def prepare_coordinates(
     for variable in dataset.variables.values():
         variable.attrs = json_attributes(variable.attrs)
         kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
+        if variable.dtype.kind in "fc" and "_FillValue" not in variable.attrs:
+            kept["_FillValue"] = None  # xarray would write NaN, as an attribute
         variable.encoding = kept
     return dataset
 
@@ -112,7 +114,8 @@ def store_coordinates(
             mode="w-",
             consolidated=False,
             zarr_format=zarr_format,
-            encoding=dict.fromkeys(dataset.variables, codecs),
+            # What is given here takes the place of the variable's own.
+            encoding={name: {**v.encoding, **codecs} for name, v in dataset.variables.items()},
             **options,
         )
 

@@ -26,6 +26,7 @@ from xpyramid.io.create import (
     store_coordinates,
     try_coordinates,
 )
+from xpyramid.io.encoding import note
 from xpyramid.io.fast import accelerate, accelerate_reads
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
 from xpyramid.levels import Levels
@@ -221,6 +222,7 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
         )
     paths = [f"{k}/{name}" for k in range(len(image.levels))]
     described = ngff.describe(image.plan, paths, group.split("/")[-1], options.irregular, LIBRARY)
+    described = note(described, image.levels.coordinates[0], base.dtype)
     taken = {axis.name for axis in image.plan.axes} & {
         str(coord) for coord in base.coords if coord not in base.dims
     }
