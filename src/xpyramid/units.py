@@ -123,4 +123,4 @@ def size(unit: str) -> float:
 
 def _spelled(text: str, axis_type: str) -> str | None:
     spellings = _SPELLINGS[axis_type]
-    return spellings.get(text) or (spellings.get(text.lower()) if len(text) > 3 else None)
+    return spellings.get(text) or (spellings.get(text.lower()) if len(text) > 2 else None)

@@ -83,7 +83,11 @@ def arrays(draw: st.DrawFn) -> xr.DataArray:
         "position": (last, grid.reshape(sizes[last[0]], sizes[last[1]]), {"units": "degree"}),
     }
     chosen = draw(st.lists(st.sampled_from(sorted(more)), unique=True, max_size=3))
-    attrs = draw(UNITS | (ENCODED if dtype.kind in "iu" else UNITS) | st.just({"made": [1, "two", None], "by": {"x": True}}))
+    attrs = draw(
+        UNITS
+        | (ENCODED if dtype.kind in "iu" else UNITS)
+        | st.just({"made": [1, "two", None], "by": {"x": True}})
+    )
     array = xr.DataArray(
         draw(our.values(shape, dtype)), coords | {name: more[name] for name in chosen}, dims,
         "field", attrs,
@@ -114,7 +118,7 @@ def assert_same(left: xr.DataArray, right: xr.DataArray) -> None:
     assert left.dtype == right.dtype
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(arrays(), st.sampled_from(["0.4", "0.5"]), st.sampled_from(["mean", "nearest"]))
 def test_write_open_write(array: xr.DataArray, version: str, method: str) -> None:
     built = {"factor": [dict.fromkeys(array.dims[-2:], 2)], "method": method}

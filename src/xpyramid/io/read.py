@@ -128,9 +128,8 @@ def _plan(
         tuple(b // a for a, b in zip(fine, coarse, strict=True))
         for fine, coarse in pairwise(factors)
     ]
-    return Plan(
+    plan = Plan(
         axes=ngff.recover_axes(image, levels[0]),
-        stored=() if recorded is not None else ngff.recover_grids(image, levels[0]),
         dtype=levels[0].dtype,
         method=str(image.metadata.get("method", image.type or "unknown")),
         boundary=image.metadata.get("boundary", "pad"),
@@ -145,3 +144,4 @@ def _plan(
             for array, f in zip(arrays, factors, strict=True)
         ),
     )
+    return ngff.as_stored(plan, image)

@@ -1,7 +1,7 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
-from xpyramid.ngff.recover import recover_axes, recover_grids
+from xpyramid.ngff.recover import as_stored, recover_axes
 from xpyramid.ngff.versions import VERSIONS, Version, parse, version_of
 
 __all__ = [
@@ -11,9 +11,9 @@ __all__ = [
     "Irregular",
     "Multiscale",
     "Version",
+    "as_stored",
     "describe",
     "parse",
     "recover_axes",
-    "recover_grids",
     "version_of",
 ]

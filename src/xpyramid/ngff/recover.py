@@ -6,6 +6,7 @@ length 1, a given spacing to its last digit, the type of an axis whose name says
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import xarray as xr
@@ -14,7 +15,7 @@ from xpyramid import axes as axes_module
 from xpyramid import units
 from xpyramid.axes import AXIS_TYPES, AxisSpec
 from xpyramid.ngff.model import Axis, Multiscale
-from xpyramid.plan import Grid
+from xpyramid.plan import Plan
 
 _TYPES = {str(axis_type): axis_type for axis_type in AXIS_TYPES.values()}
 
@@ -29,7 +30,7 @@ def recover_axes(image: Multiscale, base: xr.DataArray) -> tuple[AxisSpec, ...]:
     base : xarray.DataArray
         Its level 0; what is uneven is known from its coordinates alone.
     """
-    first, signs = image.datasets[0], _signs(image, base)
+    first, signs = image.datasets[0], _signs(image, base.dims)
     found = axes_module.describe(base)
     return tuple(
         _recover(*each)
@@ -37,23 +38,34 @@ def recover_axes(image: Multiscale, base: xr.DataArray) -> tuple[AxisSpec, ...]:
     )
 
 
-def recover_grids(image: Multiscale, base: xr.DataArray) -> tuple[Grid, ...]:
-    """Return spacing and origin of each level, as the metadata have them."""
-    signs = _signs(image, base)
-    return tuple(
-        tuple(
-            (sign * scale, sign * shift + 0.0)  # + 0.0 turns -0.0 into 0.0
-            for sign, scale, shift in zip(signs, dataset.scale, dataset.translation, strict=True)
+def as_stored(plan: Plan, image: Multiscale) -> Plan:
+    """Return the plan of a stored image with the places of its levels.
+
+    Levels that others wrote may lie elsewhere than factors say: half a sample off, or with the
+    ratio of two shapes as their scale. What is copied must stay where it is.
+    """
+    signs = _signs(image, plan.dims)
+    derived, stored = [], []
+    for k, dataset in enumerate(image.datasets):
+        derived.append(tuple(zip(plan.scale(k), plan.translation(k), strict=True)))
+        said = zip(signs, dataset.scale, dataset.translation, strict=True)
+        stored.append(
+            tuple(
+                # What is uneven, the metadata cannot say. + 0.0 turns -0.0 into 0.0.
+                known if axis.uneven is not None else (sign * scale, sign * shift + 0.0)
+                for axis, known, (sign, scale, shift) in zip(
+                    plan.axes, derived[k], said, strict=True
+                )
+            )
         )
-        for dataset in image.datasets
-    )
+    return plan if stored == derived else replace(plan, stored=tuple(stored))
 
 
-def _signs(image: Multiscale, base: xr.DataArray) -> list[float]:
+def _signs(image: Multiscale, dims: Sequence[Hashable]) -> list[float]:
     """Return -1 for dimensions that were written the other way round, else 1."""
     listed = image.metadata.get("reversed")
     reversed_dims = listed if isinstance(listed, list) else []
-    return [-1.0 if dim in reversed_dims else 1.0 for dim in base.dims]
+    return [-1.0 if dim in reversed_dims else 1.0 for dim in dims]
 
 
 def _recover(
