@@ -65,6 +65,21 @@ def test_times_are_counted_as_they_were(tmp_path: Path, version: str) -> None:
     assert again.time.encoding["units"] == "hours since 1999-01-01"
 
 
+@pytest.mark.parametrize(
+    ("units", "start"),
+    [
+        ("hours since 1999-12-31", "1700-01-01"),  # further than nanoseconds reach
+        ("days since 2000-01-01", "2000-01-31T05"),  # too coarse
+    ],
+)
+def test_times_that_their_units_cannot_count(units: str, start: str) -> None:
+    array = climate()
+    array["time"] = pd.date_range(start, periods=3, freq="6h", unit="s")
+    array.time.encoding = {"units": units}
+    array.pyramid.to_ome_zarr(store := {}, levels=2)
+    xr.testing.assert_identical(xpyramid.open_pyramid(store, "field")[0].compute(), array)
+
+
 @VERSIONS
 @pytest.mark.parametrize("dtype", [">u2", ">f8", ">c8", "<u2", "u1", "bool"])
 def test_byte_order(tmp_path: Path, version: str, dtype: str) -> None:

@@ -67,10 +67,24 @@ def prepare_coordinates(
     for variable in dataset.variables.values():
         variable.attrs = json_attributes(variable.attrs)
         kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
+        if variable.dtype.kind == "M" and not _come_back(variable, kept):
+            kept = {}  # xarray then counts from a date of its own choice
         if variable.dtype.kind in "fc" and "_FillValue" not in variable.attrs:
             kept["_FillValue"] = None  # xarray would write NaN, as an attribute
         variable.encoding = kept
     return dataset
+
+
+def _come_back(times: xr.Variable, encoding: Mapping[str, Any]) -> bool:
+    """Whether times can be counted in the units that they came with."""
+    wanted = xr.Variable(times.dims, times.values, encoding=encoding)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of units too coarse
+        try:
+            xr.conventions.decode_cf_variable("", xr.conventions.encode_cf_variable(wanted))
+        except (Warning, ValueError, OverflowError):
+            return False
+    return True
 
 
 def try_coordinates(dataset: xr.Dataset) -> None:

@@ -14,6 +14,7 @@ import xarray as xr
 from xpyramid import axes as axes_module
 from xpyramid import units
 from xpyramid.axes import AXIS_TYPES, AxisSpec
+from xpyramid.errors import NotAPyramidError
 from xpyramid.ngff.model import Axis, Multiscale
 from xpyramid.plan import Plan
 
@@ -29,7 +30,16 @@ def recover_axes(image: Multiscale, base: xr.DataArray) -> tuple[AxisSpec, ...]:
         Its metadata.
     base : xarray.DataArray
         Its level 0; what is uneven is known from its coordinates alone.
+
+    Raises
+    ------
+    NotAPyramidError
+        If the metadata have another number of axes.
     """
+    if len(image.axes) != base.ndim:
+        raise NotAPyramidError(
+            f"level 0 has the dimensions {base.dims}, and the metadata {len(image.axes)} axes"
+        )
     first, signs = image.datasets[0], _signs(image, base.dims)
     found = axes_module.describe(base)
     return tuple(
