@@ -111,15 +111,23 @@ def apply(array: xr.DataArray, told: Overrides) -> tuple[xr.DataArray, tuple[Axi
                 spacing.get(axis.dim, axis.spacing or 1.0),
                 origin.get(axis.dim, axis.origin),
             )
-    array = _with_coordinates(array, grids, units)
     if not grids and not units:
         return array, axes
+    array = _with_coordinates(array, grids, units)
     return array, tuple(
-        replace(axis, spacing=grids[axis.dim][0], origin=grids[axis.dim][1], uneven=None)
-        if axis.dim in grids
-        else axis
+        _as_given(axis, *grids[axis.dim]) if axis.dim in grids else axis
         for axis in axes_module.describe(array, types)
     )
+
+
+def _as_given(axis: AxisSpec, spacing: float, origin: float) -> AxisSpec:
+    """Return an axis with the numbers that were given, which its coordinate has but rounded."""
+    if axis.uneven is not None:
+        raise AxisError(
+            f"spacing={spacing!r} with origin={origin!r} along {axis.dim!r}: the coordinates are "
+            "not told apart in float64; accepted: an origin nearer to 0, or other units"
+        )
+    return replace(axis, spacing=spacing, origin=origin)
 
 
 def _with_coordinates(

@@ -46,6 +46,12 @@ def test_what_is_given_counts_before_the_coordinates(
     assert "y" not in array.coords
 
 
+def test_one_unit_takes_the_place_of_another() -> None:
+    array = field(x=("x", np.arange(4.0), {"unit": "nm", "long_name": "width"}))
+    p = array.pyramid.build(units={"x": "um"})
+    assert p[0].x.attrs == {"long_name": "width", "units": "um"}
+
+
 def test_levels_and_metadata_agree() -> None:
     uneven = field(y=[0.0, 1, 4, 5])
     store: dict[str, Any] = {}
@@ -114,6 +120,7 @@ def test_types(dims: str, types: dict[str, Any], expected: str) -> None:
         ({"spacing": {"t": 1}}, "'t' holds datetimes .*drop_vars"),
         ({"origin": {"x": np.inf}}, "origin=inf along 'x'; accepted: finite"),
         ({"origin": {"w": 1}}, r"origin=.* no dimension \['w'\]"),
+        ({"spacing": 1e-9, "origin": 1e9}, "spacing=1e-09 with origin=1000000000.0 along 'y'"),
         ({"units": {"x": 3}}, "units=3 along 'x'; accepted: a unit as text"),
         ({"units": ""}, "units='' along"),
         ({"units": {"t": "s"}}, "'t' holds datetimes"),

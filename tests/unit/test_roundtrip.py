@@ -88,6 +88,7 @@ def test_byte_order(tmp_path: Path, version: str, dtype: str) -> None:
     opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")
     for level in opened:
         assert level.dtype == np.dtype(dtype)
+        assert tuple(level.encoding["preferred_chunks"].values()) == level.data.chunksize
         assert level.chunks is not None
     xr.testing.assert_identical(opened[0].compute(), array)
     assert opened.plan.dtype == np.dtype(dtype)
@@ -106,6 +107,23 @@ def test_coordinates_that_were_not_decoded_stay_so(tmp_path: Path, version: str)
     xr.testing.assert_identical(opened.compute(), array)
     assert opened.days.dtype == "i4"
     assert opened.encoding.get("preferred_chunks") is not None
+
+
+class Micrometer:
+    """A unit as pint has them: an object that prints itself."""
+
+    dimensionality = "[length]"
+
+    def __str__(self) -> str:
+        return "micrometer"
+
+
+def test_units_that_are_objects_are_stored_as_text() -> None:
+    unit = Micrometer()
+    array = climate().assign_coords(lon=("lon", 0.5 * np.arange(8), {"units": unit}))
+    array.assign_attrs(units=unit).pyramid.to_ome_zarr(store := {}, levels=2)
+    opened = xpyramid.open_pyramid(store, "field")
+    assert opened[0].units == opened[1].lon.units == opened.plan.axes[3].unit == "micrometer"
 
 
 def images_of_others(where: Path, translation: bool) -> None:
