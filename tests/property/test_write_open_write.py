@@ -118,7 +118,7 @@ def assert_same(left: xr.DataArray, right: xr.DataArray) -> None:
     assert left.dtype == right.dtype
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(arrays(), st.sampled_from(["0.4", "0.5"]), st.sampled_from(["mean", "nearest"]))
 def test_write_open_write(array: xr.DataArray, version: str, method: str) -> None:
     built = {"factor": [dict.fromkeys(array.dims[-2:], 2)], "method": method}
