@@ -17,6 +17,7 @@ from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.errors import PyramidError
 from xpyramid.ngff import VERSIONS
+from xpyramid.overrides import Overrides
 from xpyramid.plan import Boundary
 from xpyramid.pyramid import Pyramid, open_pyramid
 from xpyramid.reducers import METHODS
@@ -157,6 +158,10 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         "(default: pad)",
     )
     add("--chunks", type=_lengths, metavar="64|z=1,y=512", help="shape of the stored chunks")
+    add("--spacing", type=_numbers, metavar="0.5|z=2", help="distance of samples in space")
+    add("--origin", type=_numbers, metavar="0|y=12.5", help="coordinate of the first sample")
+    add("--units", type=_words, metavar="um|t=s,y=um", help="units of the coordinates")
+    add("--axis-types", type=_types, metavar="q=channel", help="what dimensions are")
     add("--shards", type=_lengths, metavar="256|y=2048", help="shape of the shards (default: none)")
     add("--memory", metavar="500MB", help="what all workers together may hold")
     add(
@@ -191,6 +196,40 @@ def _lengths(text: str) -> int | dict[str, int]:
     return lengths
 
 
+def _numbers(text: str) -> float | dict[str, float]:
+    """Parse ``0.5`` or ``z=2,y=0.5``."""
+    try:
+        words = _words(text)
+        if isinstance(words, str):
+            return float(words)
+        return {name: float(word) for name, word in words.items()}
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; accepted: a number, or one for each of some dimensions: z=2,y=0.5"
+        ) from None
+
+
+def _types(text: str) -> dict[str, str]:
+    """Parse ``q=channel``."""
+    words = _words(text)
+    if isinstance(words, str):
+        raise argparse.ArgumentTypeError(f"{text!r}; accepted: types of dimensions: q=channel")
+    return words
+
+
+def _words(text: str) -> str | dict[str, str]:
+    """Parse ``um`` or ``t=s,y=um``."""
+    if "=" not in text:
+        return text
+    pairs = [part.partition("=") for part in text.split(",")]
+    words = {name.strip(): word.strip() for name, _, word in pairs}
+    if len(words) < len(pairs) or not all({*words, *words.values()}):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; accepted: one for all, or one for each of some dimensions: t=s,y=um"
+        )
+    return words
+
+
 def _build(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid build``."""
     group: str | None = arguments.group
@@ -208,6 +247,9 @@ def _build(arguments: argparse.Namespace) -> None:
         dims=arguments.dims,
         boundary=arguments.boundary,
         chunks=arguments.chunks,
+        overrides=Overrides(
+            arguments.spacing, arguments.origin, arguments.units, arguments.axis_types
+        ),
     )
     print(pyramid, flush=True)
     target = f"{arguments.target.rstrip('/')}/{group or pyramid.name}"

@@ -8,9 +8,11 @@ from typing import Any
 
 import xarray as xr
 
+from xpyramid.axes import AxisType
 from xpyramid.build import build, build_dataset
 from xpyramid.chunks import Chunks
 from xpyramid.io import Options
+from xpyramid.overrides import Overrides
 from xpyramid.plan import Boundary, Factor
 from xpyramid.pyramid import Pyramid, Pyramids, Store
 from xpyramid.reducers import Method
@@ -35,6 +37,10 @@ class ArrayAccessor:
         ignore: float | None = None,
         min_valid: float | None = None,
         chunks: Chunks | None = None,
+        spacing: float | Mapping[str, float] | None = None,
+        origin: float | Mapping[str, float] | None = None,
+        units: str | Mapping[str, str] | None = None,
+        axis_types: Mapping[str, AxisType] | None = None,
     ) -> Pyramid:
         """Build the pyramid of this array, lazily: no data are read.
 
@@ -72,6 +78,15 @@ class ArrayAccessor:
             Shape of the stored chunks; an integer is for the space dimensions. Default: the chunks
             that the array has on disk or in dask if they suit viewers, else 512 x 512 or
             64 x 64 x 64 in space and 1 elsewhere.
+        spacing, origin : float or {dim: float}, optional
+            Where the samples lie, ``origin + spacing * i``, in place of what the coordinate says,
+            or where there is none; a number is for the space dimensions. Level 0 then has this
+            coordinate. Default: those of the coordinates.
+        units : str or {dim: str}, optional
+            Units of the coordinates, in any spelling; one that OME-NGFF has no word for is kept as
+            an attribute. A single one is for the space dimensions. Default: their attributes.
+        axis_types : {dim: {"time", "channel", "space"}}, optional
+            What dimensions are, where their names and coordinates do not say it.
 
         Returns
         -------
@@ -80,8 +95,8 @@ class ArrayAccessor:
         Raises
         ------
         xpyramid.errors.AxisError
-            For 0 dimensions, duplicate ones, or coordinates of a coarsened dimension that are no
-            numbers or hold NaN.
+            For 0 dimensions, duplicate ones, coordinates of a coarsened dimension that are no
+            numbers or hold NaN, or spacings, origins, units or types that make no axis.
         xpyramid.errors.PlanError
             For levels, factors, dimensions or chunks that make no pyramid.
         xpyramid.errors.DtypeError
@@ -98,6 +113,7 @@ class ArrayAccessor:
         return build(
             self._array, levels, factor=factor, method=method, dims=dims, boundary=boundary,
             skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
+            overrides=Overrides(spacing, origin, units, axis_types),
         )  # fmt: skip
 
     def to_ome_zarr(
@@ -130,6 +146,10 @@ class DatasetAccessor:
         ignore: float | None = None,
         min_valid: float | None = None,
         chunks: Chunks | None = None,
+        spacing: float | Mapping[str, float] | None = None,
+        origin: float | Mapping[str, float] | None = None,
+        units: str | Mapping[str, str] | None = None,
+        axis_types: Mapping[str, AxisType] | None = None,
     ) -> Pyramids:
         """Build the pyramid of every variable that has the dimensions to coarsen.
 
@@ -152,6 +172,7 @@ class DatasetAccessor:
         return build_dataset(
             self._dataset, dims, levels=levels, factor=factor, method=method, boundary=boundary,
             skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
+            overrides=Overrides(spacing, origin, units, axis_types),
         )  # fmt: skip
 
     def to_ome_zarr(

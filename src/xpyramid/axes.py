@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,22 +29,42 @@ AXIS_TYPES: Mapping[str, AxisType] = {
 }  # fmt: skip
 
 _BY_NAME = {
-    "t": ("t", "time", "frame", "frames", "timepoint"),
-    "c": ("c", "ch", "channel", "channels", "band", "bands", "wavelength"),
-    "z": ("z", "depth", "height", "altitude", "lev", "level", "plane", "slice"),
-    "y": ("y", "lat", "latitude", "row", "rows", "northing", "rlat"),
-    "x": ("x", "lon", "longitude", "col", "cols", "column", "columns", "easting", "rlon"),
-}  # fmt: skip
-_KNOWN_NAMES = {alias: name for name, aliases in _BY_NAME.items() for alias in aliases}
+    "t": "t time times frame frames timepoint timepoints date datetime valid_time time_counter "
+    "ocean_time nt",
+    "c": "c ch channel channels band bands wavelength wavelengths color colors colour colours rgb",
+    "z": "z depth height altitude alt elevation lev level nav_lev plev pressure bottom_top plane "
+    "planes slice slices section sections nz k",
+    "y": "y lat lats latitude nav_lat nlat rlat row rows northing northings south_north ny j",
+    "x": "x lon lons longitude nav_lon nlon rlon col cols column columns easting eastings "
+    "west_east nx i",
+}
+_KNOWN_NAMES = {alias: name for name, aliases in _BY_NAME.items() for alias in aliases.split()}
 
+#: What attributes of a coordinate say of it, in lower case: CF conventions, sections 4 and 5, and
+#: the axis types of the netCDF-Java library.
 _KNOWN_ATTRS = {
-    "axis": {"T": "t", "Z": "z", "Y": "y", "X": "x"},
+    "axis": {"t": "t", "z": "z", "y": "y", "x": "x"},
     "standard_name": {
-        "time": "t",
-        "latitude": "y", "grid_latitude": "y", "projection_y_coordinate": "y",
-        "longitude": "x", "grid_longitude": "x", "projection_x_coordinate": "x",
-        "depth": "z", "height": "z", "altitude": "z",
+        "time": "t", "forecast_reference_time": "t",
+        "radiation_wavelength": "c", "sensor_band_identifier": "c",
+        "latitude": "y", "grid_latitude": "y",
+        "projection_y_coordinate": "y", "projection_y_angular_coordinate": "y",
+        "longitude": "x", "grid_longitude": "x",
+        "projection_x_coordinate": "x", "projection_x_angular_coordinate": "x",
+        "depth": "z", "height": "z", "altitude": "z", "air_pressure": "z",
+        "model_level_number": "z",
     },
+    "_coordinateaxistype": {
+        "time": "t", "lat": "y", "geoy": "y", "lon": "x", "geox": "x", "geoz": "z",
+        "height": "z", "pressure": "z",
+    },
+    "units": {
+        f"degree{plural}{of}": axis
+        for plural in ("", "s")
+        for of, axis in (("_north", "y"), ("_n", "y"), ("n", "y"), ("_east", "x"), ("_e", "x"),
+                         ("e", "x"))
+    },
+    "positive": {"up": "z", "down": "z"},
 }  # fmt: skip
 
 
@@ -80,10 +101,18 @@ class AxisSpec:
     uneven: tuple[float, float] | None = None
 
 
-def describe(array: xr.DataArray) -> tuple[AxisSpec, ...]:
+def describe(
+    array: xr.DataArray, types: Mapping[str, AxisType] | None = None
+) -> tuple[AxisSpec, ...]:
     """Return the axis of each dimension of ``array``, in order.
 
     Coordinates of the dimensions are read; the data are not.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+    types : mapping, optional
+        From dimensions to the type that they are known to have.
 
     Raises
     ------
@@ -100,13 +129,24 @@ def describe(array: xr.DataArray) -> tuple[AxisSpec, ...]:
         )
     if bad := [d for d in dims if not isinstance(d, str)]:
         raise AxisError(f"dimension names must be strings, got {bad!r}; use .rename(...)")
-    names = _axis_names(array)
+    names = _axis_names(array, types or {})
     return tuple(_axis(array, str(dim), names[dim]) for dim in dims)
 
 
 def is_temporal(dtype: np.dtype[Any]) -> bool:
     """Whether values are datetimes or durations."""
     return dtype.kind in "mM"
+
+
+def is_cftime(values: np.ndarray[Any, Any]) -> bool:
+    """Whether values are dates of a calendar, as cftime has them."""
+    return values.dtype.kind == "O" and all(hasattr(value, "calendar") for value in values.flat)
+
+
+def since_first(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return microseconds since the first of some dates of a calendar."""
+    microsecond = timedelta(microseconds=1)
+    return np.array([(value - values[0]) // microsecond for value in values], "int64")
 
 
 def straight_line(values: np.ndarray[Any, Any]) -> tuple[float, float, tuple[float, float] | None]:
@@ -146,17 +186,24 @@ def straight_line(values: np.ndarray[Any, Any]) -> tuple[float, float, tuple[flo
     return spacing, origin, None
 
 
-def _axis_names(array: xr.DataArray) -> dict[Hashable, str]:
+def _axis_names(array: xr.DataArray, types: Mapping[str, AxisType]) -> dict[Hashable, str]:
     """Give each dimension an axis name, each of t, c, z, y, x at most once."""
     guesses = {dim: _guess_name(array, dim) for dim in array.dims}
-    taken = {str(dim) for dim in array.dims if dim in AXIS_TYPES}  # an exact name comes first
-    names: dict[Hashable, str] = {dim: str(dim) for dim in array.dims if dim in AXIS_TYPES}
-    for dim, guess in guesses.items():
-        if dim not in names and guess is not None and guess not in taken:
-            names[dim] = guess
-            taken.add(guess)
+    for known_dim, axis_type in types.items():
+        known = [name for name, of in AXIS_TYPES.items() if of == axis_type]
+        if len(known) == 1:
+            guesses[known_dim] = known[0]
+        elif guesses[known_dim] not in known:
+            guesses[known_dim] = None
+    # What the caller knows comes first, then an exact name, then a guess.
+    exact = [dim for dim in array.dims if dim in AXIS_TYPES and dim not in types]
+    names: dict[Hashable, str] = {}
+    for dim in [*types, *exact, *array.dims]:
+        name = str(dim) if dim in exact else guesses[dim]
+        if dim not in names and name is not None and name not in names.values():
+            names[dim] = name
     # What nothing is known of is taken for space, the last dimension being the fastest: x.
-    free = [name for name in ("z", "y", "x") if name not in taken]
+    free = [name for name in ("z", "y", "x") if name not in names.values()]
     for dim in reversed(array.dims):
         if dim not in names:
             names[dim] = free.pop() if free else str(dim)
@@ -167,13 +214,19 @@ def _guess_name(array: xr.DataArray, dim: Hashable) -> str | None:
     """Guess t, c, z, y or x from the coordinate's CF attributes, its dtype, or the name."""
     if dim in array.coords:
         coordinate = array.coords[dim]
+        attrs = {str(key).lower(): str(value).lower() for key, value in coordinate.attrs.items()}
         for attr, known in _KNOWN_ATTRS.items():
-            if (name := known.get(str(coordinate.attrs.get(attr)))) is not None:
+            if (name := known.get(attrs.get(attr, ""))) is not None:
                 return name
-        if coordinate.dtype.kind == "M":
+        if coordinate.dtype.kind == "M" or " since " in attrs.get("units", ""):
             return "t"
         if coordinate.dtype.kind in "UST":
             return "c"
+        if coordinate.dtype.kind == "O" and coordinate.size:
+            if is_cftime(coordinate.values):
+                return "t"
+            if isinstance(coordinate.values[0], str):
+                return "c"
     return _KNOWN_NAMES.get(str(dim).lower())
 
 
@@ -185,6 +238,9 @@ def _axis(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
     coordinate = array.coords[dim]
     unit = units.to_ngff(coordinate.attrs.get("units", coordinate.attrs.get("unit")), axis_type)
     values = coordinate.values
+    if is_cftime(values):
+        spacing, _, uneven = straight_line(since_first(values) / 1e6)
+        return AxisSpec(dim, name, axis_type, "second", spacing, 0.0, uneven)
     if is_temporal(values.dtype):
         if np.isnat(values).any():
             return AxisSpec(dim, name, axis_type)

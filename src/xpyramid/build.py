@@ -12,10 +12,12 @@ import xarray as xr
 
 from xpyramid import axes as axes_module
 from xpyramid import coordinates
+from xpyramid.axes import AxisSpec
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
 from xpyramid.coarsen import as_dask, coarsen
 from xpyramid.errors import PlanError
 from xpyramid.levels import Levels
+from xpyramid.overrides import Overrides, apply
 from xpyramid.plan import Boundary, Factor, Plan, largest_window, make_plan
 from xpyramid.pyramid import Pyramid, Pyramids
 from xpyramid.reducers import Method, Reducer, make_reducer, method_name
@@ -36,9 +38,10 @@ def build(
     ignore: float | None = None,
     min_valid: float | None = None,
     chunks: Chunks | None = None,
+    overrides: Overrides = Overrides(),  # noqa: B008  frozen
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`."""
-    axes = axes_module.describe(array)
+    array, axes = apply(array, overrides)
     in_space = [axis.type == "space" for axis in axes]
     stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
     if chunks is not None:
@@ -66,40 +69,58 @@ def build_dataset(
     dataset: xr.Dataset,
     dims: str | Sequence[str] | None,
     method: Method | Mapping[str, Method] | None,
+    overrides: Overrides,
     **options: Any,
 ) -> Pyramids:
     """Build the pyramids of a Dataset; see `xpyramid.accessor.DatasetAccessor.build`."""
+    overrides.check_dims(tuple(dataset.dims))
+    wanted = _wanted_dims(dataset, dims, overrides)
     arrays = {
         str(name): array
         for name, array in dataset.data_vars.items()
-        if set(_wanted_dims(dataset, dims)) <= set(array.dims)
+        if set(wanted) <= set(array.dims)
     }
     if not arrays:
         shapes = {str(name): array.dims for name, array in dataset.data_vars.items()}
         raise PlanError(
-            f"no variable has all of the dimensions {_wanted_dims(dataset, dims)}; "
+            f"no variable has all of the dimensions {wanted}; "
             f"the variables have {shapes}; say which to coarsen with dims="
         )
     methods = method if isinstance(method, Mapping) else dict.fromkeys(arrays, method)
     if unknown := [name for name in methods if name not in arrays]:
         raise PlanError(f"method= names {unknown}; accepted: {', '.join(arrays)}")
     return Pyramids(
-        {name: build(array, dims=dims, method=methods.get(name), **options)
-         for name, array in arrays.items()},
+        {
+            name: build(
+                array,
+                dims=dims,
+                method=methods.get(name),
+                overrides=overrides.only(array.dims),
+                **options,
+            )
+            for name, array in arrays.items()
+        },
         attrs=dataset.attrs,
-    )  # fmt: skip
+    )
 
 
-def _wanted_dims(dataset: xr.Dataset, dims: str | Sequence[str] | None) -> tuple[Hashable, ...]:
+def _wanted_dims(
+    dataset: xr.Dataset, dims: str | Sequence[str] | None, overrides: Overrides
+) -> tuple[Hashable, ...]:
     """Return the given dimensions, or the space dimensions of the variable that has most."""
     if dims is not None:
         return (dims,) if isinstance(dims, str) else tuple(dims)
     candidates = [
-        tuple(axis.dim for axis in axes_module.describe(array) if axis.type == "space")
+        tuple(axis.dim for axis in _axes(array, overrides) if axis.type == "space")
         for array in dataset.data_vars.values()
         if array.dims
     ]
     return max(candidates, key=len, default=())
+
+
+def _axes(array: xr.DataArray, overrides: Overrides) -> tuple[AxisSpec, ...]:
+    """Return the axes of a variable, of the types that the caller says."""
+    return axes_module.describe(array, overrides.only(array.dims).axis_types)
 
 
 def _is_labels(array: xr.DataArray) -> bool:

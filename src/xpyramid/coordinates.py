@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from xpyramid.axes import AxisSpec, is_temporal
+from xpyramid.axes import AxisSpec, is_cftime, is_temporal, since_first
 from xpyramid.errors import AxisError
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ def check_coarsenable(array: xr.DataArray, dims: Sequence[str]) -> None:
             continue
         coordinate = array.coords[dim]
         ways_out = f"drop it with .drop_vars({dim!r}), or choose other dims="
+        if is_cftime(coordinate.values):
+            continue
         if coordinate.dtype.kind not in "iufmM":
             raise AxisError(
                 f"the coordinate of {dim!r} has dtype {coordinate.dtype} and cannot be coarsened; "
@@ -69,6 +71,12 @@ def coarsen_dimension(
     """
     if sampled:
         return values[: length * factor : factor]
+    if is_cftime(values):
+        moved_by = coarsen_dimension(
+            since_first(values).astype("m8[us]"), axis, factor, length, sampled
+        )
+        dates: Array = values[0] + moved_by.astype(object)
+        return dates
     kind = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
     if axis.uneven is None:
         centres: Array = (factor - 1) / 2 + factor * np.arange(length)

@@ -22,6 +22,8 @@ Boundary = Literal["pad", "trim", "exact"]
 StepFactor = int | Mapping[str, int]
 Factor = StepFactor | Sequence[StepFactor]
 Factors = tuple[int, ...]
+#: Spacing and origin along each axis.
+Grid = tuple[tuple[float, float], ...]
 
 #: Dimensions are halved together once their spacings are within this ratio. Halving a dimension
 #: that is finer by a ratio r leaves 2/r, which is nearer to 1 than r exactly when r > sqrt(2).
@@ -85,6 +87,8 @@ class Plan:
         ``steps[k]`` are the factors from level ``k`` to level ``k + 1``.
     levels : tuple of Level
         Level 0 is the base.
+    stored : tuple of Grid
+        Of each level, where a store says it; empty where it follows from the axes and factors.
     """
 
     axes: tuple[AxisSpec, ...]
@@ -93,6 +97,7 @@ class Plan:
     boundary: Boundary
     steps: tuple[Factors, ...]
     levels: tuple[Level, ...]
+    stored: tuple[Grid, ...] = ()
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -171,6 +176,8 @@ class Plan:
 
     def scale(self, level: int) -> tuple[float, ...]:
         """Spacing of a level: the base's times the exact factor (never a ratio of shapes)."""
+        if self.stored:
+            return tuple(spacing for spacing, _ in self.stored[level])
         factors = self.levels[level].factors
         return tuple(axis.spacing * f for axis, f in zip(self.axes, factors, strict=True))
 
@@ -184,6 +191,8 @@ class Plan:
 
         For ``nearest``, whose cells are the first sample of each window, that sample's coordinate.
         """
+        if self.stored:
+            return tuple(origin for _, origin in self.stored[level])
         factors = self.levels[level].factors
         return tuple(
             axis.origin + axis.spacing * centre(f, self.sampled)

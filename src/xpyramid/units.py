@@ -6,6 +6,8 @@ NGFF 0.4 and 0.5 (section "axes" metadata) recommend the UDUNITS-2 names of 26 u
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from fractions import Fraction
 
 _PREFIXES = {
@@ -15,21 +17,32 @@ _PREFIXES = {
     "nano": ("n", -9), "pico": ("p", -12), "femto": ("f", -15), "atto": ("a", -18),
     "zepto": ("z", -21), "yocto": ("y", -24),
 }  # fmt: skip
+#: What stands for micro: people's u, the Greek letter (the micro sign becomes it), and pint's own.
+_MICRO = ("u", "μ", "mu", "mc")
 
 #: Units that are not a power of ten of the base unit: size in metres or seconds, other spellings.
 _OTHER_LENGTHS = {
-    "angstrom": (Fraction(1, 10**10), ("Å", "Å", "ångström", "ångstrom", "Ang")),
-    "inch": (Fraction(254, 10**4), ("in", "inches")),
-    "foot": (Fraction(3048, 10**4), ("ft", "feet")),
-    "yard": (Fraction(9144, 10**4), ("yd", "yards")),
-    "mile": (Fraction(1609344, 10**3), ("mi", "miles")),
-    "parsec": (Fraction(30856775814913673), ("pc", "parsecs")),
+    "angstrom": (Fraction(1, 10**10), ("Å", "AA", "Ang", "ångström", "ångstrom")),
+    "inch": (Fraction(254, 10**4), ("in", "inches", "international_inch")),
+    "foot": (Fraction(3048, 10**4), ("ft", "feet", "international_foot", "international_feet")),
+    "yard": (Fraction(9144, 10**4), ("yd", "international_yard")),
+    "mile": (Fraction(1609344, 10**3), ("mi", "international_mile")),
+    "parsec": (Fraction(30856775814913673), ("pc",)),
 }
 _OTHER_TIMES = {
-    "minute": (Fraction(60), ("min", "mins", "minutes")),
-    "hour": (Fraction(3600), ("h", "hr", "hrs", "hours")),
-    "day": (Fraction(86400), ("d", "days")),
+    "minute": (Fraction(60), ("min", "mins")),
+    "hour": (Fraction(3600), ("h", "hr", "hrs")),
+    "day": (Fraction(86400), ("d",)),
 }
+
+#: A number and a unit: "1e-6 m", "10^-6 m", "1 micrometer" (how pint prints a quantity).
+_SCALED = re.compile(
+    r"(?:10\^(?P<power>[-+]?\d+)|(?P<number>\d*\.?\d+(?:[eE][-+]?\d+)?))[ .*]*(?P<unit>[^\W\d].*)"
+)
+
+#: No unit is as large or as small as to need more; what strangers write must not take long.
+_MOST_DIGITS = 60
+_MOST_CHARACTERS = 100
 
 
 def _vocabulary(
@@ -44,25 +57,25 @@ def _vocabulary(
     for prefix, (letter, power) in _PREFIXES.items():
         unit = prefix + base
         sizes[unit] = Fraction(10) ** power
-        letters = ("u", "µ", "μ") if letter == "u" else (letter,)
-        spellings |= dict.fromkeys([e + symbol for e in letters], unit)
-        spellings |= dict.fromkeys([prefix + word for word in words], unit)
-    for unit, (size, spelled) in others.items():
+        for start in (prefix, *(_MICRO if letter == "u" else (letter,))):
+            spelled = [symbol, *words, *(word + "s" for word in words)]
+            spellings |= dict.fromkeys([start + word for word in spelled], unit)
+    for unit, (size, also) in others.items():
         sizes[unit] = size
-        spellings |= dict.fromkeys((unit, *spelled), unit)
+        spellings |= dict.fromkeys((unit, unit + "s", *also), unit)
     return sizes, spellings
 
 
-_LENGTHS, _LENGTH_SPELLINGS = _vocabulary(
-    "meter", "m", ("meter", "meters", "metre", "metres"), _OTHER_LENGTHS
-)
-_TIMES, _TIME_SPELLINGS = _vocabulary(
-    "second", "s", ("second", "seconds", "sec", "secs"), _OTHER_TIMES
-)
-_LENGTH_SPELLINGS |= {"micron": "micrometer", "microns": "micrometer"}
+_LENGTHS, _LENGTH_SPELLINGS = _vocabulary("meter", "m", ("meter", "metre"), _OTHER_LENGTHS)
+_TIMES, _TIME_SPELLINGS = _vocabulary("second", "s", ("second", "sec"), _OTHER_TIMES)
+_LENGTH_SPELLINGS |= dict.fromkeys(("micron", "microns", "μ"), "micrometer")
 
 _SPELLINGS = {"space": _LENGTH_SPELLINGS, "time": _TIME_SPELLINGS}
 _SIZES = _LENGTHS | _TIMES
+_OF_SIZE = {
+    "space": {size: unit for unit, size in _LENGTHS.items()},
+    "time": {size: unit for unit, size in _TIMES.items()},
+}
 
 
 def to_ngff(unit: object, axis_type: str) -> str | None:
@@ -71,8 +84,9 @@ def to_ngff(unit: object, axis_type: str) -> str | None:
     Parameters
     ----------
     unit : object
-        A unit as CF, UDUNITS, pint or people write it: ``"um"``, ``"µm"``, ``"Micrometers"``,
-        ``"seconds"``. Symbols are case-sensitive (``mm`` is not ``Mm``), words are not.
+        A unit as CF, UDUNITS, pint, OME-XML or people write it: ``"um"``, ``"µm"``,
+        ``"Micrometers"``, ``"1e-6 m"``, ``"seconds since 2000-01-01"``, or a unit or a quantity of
+        pint or astropy. Symbols are case-sensitive (``mm`` is not ``Mm``), words are not.
     axis_type : str
         ``"space"`` or ``"time"``; other axes have no units in NGFF.
 
@@ -81,11 +95,32 @@ def to_ngff(unit: object, axis_type: str) -> str | None:
     >>> to_ngff("µm", "space"), to_ngff("ms", "time"), to_ngff("degrees_north", "space")
     ('micrometer', 'millisecond', None)
     """
-    text = str(unit).strip() if unit is not None else ""
-    spellings = _SPELLINGS.get(axis_type, {})
-    return spellings.get(text) or (spellings.get(text.lower()) if len(text) > 3 else None)
+    if axis_type not in _SPELLINGS or unit is None:
+        return None
+    text = str(unit)[:_MOST_CHARACTERS].replace("\\u00B5", "µ")  # ImageJ escapes it
+    text = unicodedata.normalize("NFKC", text).strip(" []()")
+    if axis_type == "time":
+        text = re.split(r"\s+since\s", text, maxsplit=1, flags=re.IGNORECASE)[0].rstrip()
+    if (scaled := _SCALED.fullmatch(text)) is None:
+        return _spelled(text, axis_type)
+    word = _spelled(scaled["unit"], axis_type)
+    number = (scaled["number"] or f"1e{scaled['power']}").lower()
+    if word is None or abs(int(number.partition("e")[2] or 0)) > _MOST_DIGITS:
+        return None
+    return _OF_SIZE[axis_type].get(Fraction(number) * _SIZES[word])
+
+
+def as_text(unit: object) -> object:
+    """Return a unit or a quantity of pint or astropy as text, anything else as it is."""
+    measured = hasattr(unit, "dimensionality") or hasattr(unit, "physical_type")
+    return str(unit) if measured else unit
 
 
 def size(unit: str) -> float:
     """Return the size of an NGFF unit in metres or seconds."""
     return float(_SIZES[unit])
+
+
+def _spelled(text: str, axis_type: str) -> str | None:
+    spellings = _SPELLINGS[axis_type]
+    return spellings.get(text) or (spellings.get(text.lower()) if len(text) > 2 else None)

@@ -1,8 +1,11 @@
+from datetime import timedelta
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
+import xpyramid
 from xpyramid import errors
 from xpyramid.axes import describe, straight_line
 
@@ -20,6 +23,12 @@ def names(dims: tuple[str, ...], **coords: object) -> list[tuple[str, str]]:
         (("T", "latitude", "longitude"), "tyx"),
         (("band", "Y", "X"), "cyx"),
         (("dim_0", "dim_1"), "yx"),
+        (("frame", "nav_lat", "nav_lon"), "tyx"),
+        (("TIME", "northing", "easting"), "tyx"),
+        (("wavelength", "plane", "row", "column"), "czyx"),
+        (("bottom_top", "south_north", "west_east"), "zyx"),
+        (("k", "j", "i"), "zyx"),
+        (("valid_time", "lev", "rlat", "rlon"), "tzyx"),
         (("a", "b", "c"), "yxc"),  # an exact name comes before a guess by position
         (("row", "col"), "yx"),
         (("y", "lat"), "yx"),  # each axis once: what is left goes by position
@@ -36,6 +45,54 @@ def test_cf_attributes_and_dtypes_decide_before_names() -> None:
     assert names(("a", "y", "x"), **along)[0] == ("t", "time")
     assert names(("a", "y", "x"), a=pd.date_range("2020", periods=3))[0] == ("t", "time")
     assert names(("a", "y", "x"), a=["r", "g", "b"])[0] == ("c", "channel")
+
+
+@pytest.mark.parametrize(
+    ("attrs", "name"),
+    [
+        ({"axis": "T"}, "t"),
+        ({"axis": "Z"}, "z"),
+        ({"standard_name": "longitude"}, "x"),
+        ({"standard_name": "projection_y_coordinate"}, "y"),
+        ({"standard_name": "radiation_wavelength"}, "c"),
+        ({"standard_name": "air_pressure"}, "z"),
+        ({"_CoordinateAxisType": "GeoX"}, "x"),
+        ({"units": "degrees_north"}, "y"),
+        ({"units": "degreeE"}, "x"),
+        ({"units": "hours since 1900-01-01"}, "t"),
+        ({"positive": "down"}, "z"),
+        ({"axis": ["T"], "units": 3}, "y"),  # nothing anyone knows
+    ],
+)
+def test_attributes(attrs: dict[str, object], name: str) -> None:
+    along = xr.DataArray([0, 1, 2], dims="a", attrs=attrs)
+    assert names(("a", "b"), a=along)[0][0] == name
+
+
+@pytest.mark.parametrize("dtype", ["U", "O", np.dtypes.StringDType()])
+def test_text_is_a_channel(dtype: object) -> None:
+    assert names(("a", "y", "x"), a=np.array(["r", "g", "b"], dtype))[0] == ("c", "channel")
+
+
+def test_numbers_of_days_since_a_date() -> None:
+    time = xr.DataArray([10, 16, 22], dims="time", attrs={"units": "days since 2000-01-01"})
+    array = xr.DataArray(np.zeros((3, 2, 2)), dims=("time", "y", "x"), coords={"time": time})
+    axis = describe(array)[0]
+    assert (axis.unit, axis.spacing, axis.origin) == ("day", 6, 10)
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_dates_of_a_calendar(calendar: str) -> None:
+    cftime = pytest.importorskip("cftime")
+    start = cftime.datetime(2001, 2, 27, calendar=calendar)
+    days = np.array([start + timedelta(days=i) for i in range(4)])
+    array = xr.DataArray(np.zeros((4, 2, 2)), {"q": days}, ("q", "y", "x"), "field")
+    axis = describe(array)[0]
+    assert (axis.name, axis.unit, axis.spacing, axis.uneven) == ("t", "second", 86400, None)
+    p = array.pyramid.build(factor=[{"q": 2}])
+    assert list(p[1].q.values) == [days[0] + timedelta(hours=12), days[2] + timedelta(hours=12)]
+    p.to_ome_zarr(store := {})
+    xr.testing.assert_identical(xpyramid.open_pyramid(store, "field")[1].compute(), p[1].compute())
 
 
 def test_a_fourth_unknown_dimension_is_no_axis() -> None:

@@ -21,6 +21,7 @@ from zarr.core.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
+from xpyramid import units
 from xpyramid.errors import AttributeValueError, AxisError
 from xpyramid.io.target import Place
 from xpyramid.plan import Level
@@ -74,8 +75,24 @@ def prepare_coordinates(
     for variable in dataset.variables.values():
         variable.attrs = json_attributes(variable.attrs)
         kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
+        if variable.dtype.kind == "M" and not _come_back(variable, kept):
+            kept = {}  # xarray then counts from a date of its own choice
+        if variable.dtype.kind in "fc" and "_FillValue" not in variable.attrs:
+            kept["_FillValue"] = None  # xarray would write NaN, as an attribute
         variable.encoding = kept
     return dataset
+
+
+def _come_back(times: xr.Variable, encoding: Mapping[str, Any]) -> bool:
+    """Whether times can be counted in the units that they came with."""
+    wanted = xr.Variable(times.dims, times.values, encoding=encoding)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of units too coarse
+        try:
+            xr.conventions.decode_cf_variable("", xr.conventions.encode_cf_variable(wanted))
+        except (Warning, ValueError, OverflowError):
+            return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -150,7 +167,8 @@ def draft(sketch: Sketch) -> Draft:
         _draft_coordinates(coordinates, place, sketch.zarr_format)
         later = [name for name, v in coordinates.variables.items() if v.chunks is not None]
         if later:
-            lazy[place.path] = coordinates[later].drop_vars(set(coordinates.coords) - set(later))
+            others = set(coordinates.variables) - set(later)
+            lazy[place.path] = coordinates.drop_vars(others)
         _draft_array(place, k, sketch)
         consolidate(place)
     consolidate(image)
@@ -188,7 +206,8 @@ def _draft_coordinates(dataset: xr.Dataset, place: Place, zarr_format: ZarrForma
                 consolidated=False,
                 compute=False,
                 zarr_format=zarr_format,
-                encoding=dict.fromkeys(dataset.variables, codecs),
+                # What is given here takes the place of the variable's own.
+                encoding={name: {**v.encoding, **codecs} for name, v in dataset.variables.items()},
             )
     except (TypeError, ValueError, NotImplementedError) as error:
         raise AxisError(
@@ -256,6 +275,7 @@ def json_attributes(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _json(value: Any, where: str) -> Any:
+    value = units.as_text(value)
     if isinstance(value, np.generic | np.ndarray):
         value = value.tolist()
     if value is None or isinstance(value, str | bool | int):

@@ -13,9 +13,9 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from xpyramid import axes as axes_module
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
+from xpyramid.io.encoding import decode
 from xpyramid.io.staging import find_unfinished
 from xpyramid.io.target import Place, Store, resolve
 from xpyramid.plan import Level, Plan
@@ -92,8 +92,7 @@ def _open_own(place: Place, path: str, image: ngff.Multiscale) -> xr.DataArray:
     raw = xr.open_zarr(
         level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False
     )
-    # Coordinates are stored as xarray encodes them; the array itself is stored as it is.
-    dataset = xr.decode_cf(raw.drop_vars(name)).assign({name: raw[name].variable})
+    dataset = decode(raw, name, image.metadata)
     for axis, dim in zip(image.axes, image.metadata.get("dims", ()), strict=False):
         if axis.name != dim:
             rename = dataset.swap_dims if dim in dataset.coords else dataset.rename_dims
@@ -142,8 +141,8 @@ def _plan(
         tuple(b // a for a, b in zip(fine, coarse, strict=True))
         for fine, coarse in pairwise(factors)
     ]
-    return Plan(
-        axes=axes_module.describe(levels[0]),
+    plan = Plan(
+        axes=ngff.recover_axes(image, levels[0]),
         dtype=levels[0].dtype,
         method=str(image.metadata.get("method", image.type or "unknown")),
         boundary=image.metadata.get("boundary", "pad"),
@@ -158,3 +157,4 @@ def _plan(
             for array, f in zip(arrays, factors, strict=True)
         ),
     )
+    return ngff.as_stored(plan, image)

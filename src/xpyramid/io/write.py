@@ -21,6 +21,7 @@ from xpyramid.io.draft import (
     prepare_coordinates,
     write_lazy,
 )
+from xpyramid.io.encoding import note
 from xpyramid.io.image import Checked, Image, Limits, Options
 from xpyramid.io.jobs import jobs_of
 from xpyramid.io.resume import check_input, check_same, record_of
@@ -139,6 +140,7 @@ def _check(image: Image, root: Place, options: Options) -> Checked:
         )
     paths = [f"{k}/{name}" for k in range(len(image.levels))]
     described = ngff.describe(image.plan, paths, group.split("/")[-1], options.irregular, LIBRARY)
+    described = note(described, image.levels.coordinates[0], base.dtype)
     taken = {axis.name for axis in image.plan.axes} & {
         str(coord) for coord in base.coords if coord not in base.dims
     }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from xpyramid.axes import AxisSpec
 from xpyramid.errors import AxisError
-from xpyramid.plan import Plan, centre
+from xpyramid.plan import Plan
 
 Irregular = Literal["error", "approximate"]
 
@@ -70,16 +70,13 @@ def describe(
         For dimensions that NGFF has no place for.
     """
     _check_axes(plan.axes, irregular)
-    axes = [_evenly(axis) for axis in plan.axes]
+    axes = tuple(_evenly(axis) for axis in plan.axes)
+    even = replace(plan, axes=axes, stored=plan.stored if axes == plan.axes else ())
     signs = [-1.0 if axis.spacing < 0 else 1.0 for axis in axes]
-    datasets = []
-    for path, level in zip(paths, plan.levels, strict=True):
-        scale, translation = [], []
-        for axis, sign, f in zip(axes, signs, level.factors, strict=True):
-            scale.append(abs(axis.spacing) * f)
-            # + 0.0 turns -0.0 into 0.0
-            translation.append(sign * (axis.origin + axis.spacing * centre(f, plan.sampled)) + 0.0)
-        datasets.append(Dataset(path, tuple(scale), tuple(translation)))
+    datasets = tuple(
+        Dataset(path, _signed(signs, even.scale(k)), _signed(signs, even.translation(k)))
+        for k, path in enumerate(paths)
+    )
     metadata: dict[str, Any] = {
         "method": plan.method,
         "boundary": plan.boundary,
@@ -93,11 +90,16 @@ def describe(
         metadata["irregular"] = uneven
     return Multiscale(
         axes=tuple(Axis(axis.name, axis.type, axis.unit) for axis in axes),
-        datasets=tuple(datasets),
+        datasets=datasets,
         name=name,
         type=plan.method,
         metadata=metadata,
     )
+
+
+def _signed(signs: Sequence[float], values: Sequence[float]) -> tuple[float, ...]:
+    # + 0.0 turns -0.0 into 0.0
+    return tuple(sign * value + 0.0 for sign, value in zip(signs, values, strict=True))
 
 
 def _evenly(axis: AxisSpec) -> AxisSpec:
@@ -134,7 +136,8 @@ def _check_axes(axes: tuple[AxisSpec, ...], irregular: Irregular) -> None:
         if axis.type == "space" and axis.uneven is not None and irregular == "error":
             raise AxisError(
                 f"the coordinate of {axis.dim!r} is irregular: steps from {axis.uneven[0]:.6g} to "
-                f"{axis.uneven[1]:.6g}, and OME-NGFF knows evenly spaced samples only; interpolate "
-                f"it, drop it with .drop_vars({axis.dim!r}), or pass irregular='approximate' to "
-                "write the mean spacing"
+                f"{axis.uneven[1]:.6g}, and OME-NGFF knows evenly spaced samples only; pass "
+                f"build(spacing={{{axis.dim!r}: ...}}) to put the samples on an even grid, or "
+                "to_ome_zarr(irregular='approximate') to write the mean spacing beside the true "
+                "coordinates; or interpolate"
             )

@@ -1,0 +1,171 @@
+"""What is written comes back: to open_pyramid, to plain xarray, and to a second store."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+import zarr
+
+import xpyramid
+
+VERSIONS = pytest.mark.parametrize("version", ["0.4", "0.5"])
+
+
+def climate(dtype: str = "f4") -> xr.DataArray:
+    """Return a small array with coordinates of many kinds."""
+    times = pd.date_range("2000-01-31T12", periods=3, freq="6h", unit="ns")
+    array = xr.DataArray(
+        np.arange(3 * 2 * 6 * 8).reshape(3, 2, 6, 8).astype(dtype),
+        dims=("time", "band", "lat", "lon"),
+        coords={
+            "time": times,
+            "band": ["red", "infrared"],
+            "lat": ("lat", np.linspace(50, 47.5, 6), {"units": "degrees_north"}),
+            "lon": ("lon", 5 + 0.5 * np.arange(8), {"units": "degrees_east"}),
+            "seconds": ("time", [0.0, 21600, 43200], {"units": "seconds"}),
+            "run": "control",
+            "issued": np.datetime64("1999-12-31T23:59:59", "ns"),
+            "area": (("lat", "lon"), np.ones((6, 8), "f4"), {"units": "km2"}),
+        },
+        name="field",
+        attrs={"long_name": "counts"},
+    )
+    array.time.encoding = {"units": "hours since 1999-01-01", "calendar": "standard"}
+    return array
+
+
+@VERSIONS
+def test_plain_xarray_sees_the_coordinates_of_every_level(tmp_path: Path, version: str) -> None:
+    p = climate().pyramid.build(levels=2)
+    p.to_ome_zarr(tmp_path / "out.zarr", version=version)
+    tree = xr.open_datatree(tmp_path / "out.zarr/field", engine="zarr", chunks={})
+    assert set(tree.children) == {"0", "1"}
+    for k, level in enumerate(p):
+        alone = xr.open_zarr(tmp_path / f"out.zarr/field/{k}")
+        inside = xr.open_zarr(tmp_path / "out.zarr/field", group=str(k))
+        for dataset in (tree[str(k)].to_dataset(), alone, inside):
+            named = dataset.swap_dims(t="time", c="band", y="lat", x="lon").field
+            xr.testing.assert_identical(named.compute(), level.compute())
+    # the root lists no metadata of what lies in it, which xarray can be told
+    with_group = xr.open_zarr(tmp_path / "out.zarr", group="field/1", consolidated=False)
+    xr.testing.assert_identical(with_group.compute(), alone.compute())
+
+
+@VERSIONS
+def test_times_are_counted_as_they_were(tmp_path: Path, version: str) -> None:
+    climate().pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, version=version)
+    raw = xr.open_zarr(tmp_path / "out.zarr/field/1", decode_cf=False)
+    assert raw.time.attrs == {"units": "hours since 1999-01-01", "calendar": "standard"}
+    assert raw.time.values.tolist() == [9492, 9498, 9504]
+    again = xpyramid.open_pyramid(tmp_path / "out.zarr/field")[1]
+    assert again.time.encoding["units"] == "hours since 1999-01-01"
+
+
+@pytest.mark.parametrize(
+    ("units", "start"),
+    [
+        ("hours since 1999-12-31", "1700-01-01"),  # further than nanoseconds reach
+        ("days since 2000-01-01", "2000-01-31T05"),  # too coarse
+    ],
+)
+def test_times_that_their_units_cannot_count(units: str, start: str) -> None:
+    array = climate()
+    array["time"] = pd.date_range(start, periods=3, freq="6h", unit="s")
+    array.time.encoding = {"units": units}
+    array.pyramid.to_ome_zarr(store := {}, levels=2)
+    xr.testing.assert_identical(xpyramid.open_pyramid(store, "field")[0].compute(), array)
+
+
+@VERSIONS
+@pytest.mark.parametrize("dtype", [">u2", ">f8", ">c8", "<u2", "u1", "bool"])
+def test_byte_order(tmp_path: Path, version: str, dtype: str) -> None:
+    array = climate().astype(bool) if dtype == "bool" else climate(dtype)
+    array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, version=version, method="nearest")
+    opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")
+    for level in opened:
+        assert level.dtype == np.dtype(dtype)
+        assert tuple(level.encoding["preferred_chunks"].values()) == level.data.chunksize
+        assert level.chunks is not None
+    xr.testing.assert_identical(opened[0].compute(), array)
+    assert opened.plan.dtype == np.dtype(dtype)
+
+
+@VERSIONS
+def test_coordinates_that_were_not_decoded_stay_so(tmp_path: Path, version: str) -> None:
+    stored = {"days": {"units": "days since 2000-01-01"}, "packed": {"scale_factor": 0.5}}
+    array = climate()
+    for name, attrs in stored.items():
+        array.coords[name] = ("time", np.array([3, 4, 5], "i4"), attrs)
+    array = array.drop_vars("time")
+    array.coords["time"] = ("time", [0, 6, 12], {"units": "hours since launch"})
+    array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, version=version)
+    opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")[0]
+    xr.testing.assert_identical(opened.compute(), array)
+    assert opened.days.dtype == "i4"
+    assert opened.encoding.get("preferred_chunks") is not None
+
+
+class Micrometer:
+    """A unit as pint has them: an object that prints itself."""
+
+    dimensionality = "[length]"
+
+    def __str__(self) -> str:
+        return "micrometer"
+
+
+def test_units_that_are_objects_are_stored_as_text() -> None:
+    unit = Micrometer()
+    array = climate().assign_coords(lon=("lon", 0.5 * np.arange(8), {"units": unit}))
+    array.assign_attrs(units=unit).pyramid.to_ome_zarr(store := {}, levels=2)
+    opened = xpyramid.open_pyramid(store, "field")
+    assert opened[0].units == opened[1].lon.units == opened.plan.axes[3].unit == "micrometer"
+
+
+def images_of_others(where: Path, translation: bool) -> None:
+    """Write an image whose levels are not where ours would be."""
+    group = zarr.open_group(where, mode="w")
+    datasets = []
+    for k, n in enumerate((9, 4)):
+        array = group.create_array(str(k), shape=(n, 8 // 2**k), dtype="u1")
+        array[:] = k + 1
+        transforms: list[dict[str, Any]] = [{"type": "scale", "scale": [9 / n, 2.0**k]}]
+        if translation:
+            transforms.append({"type": "translation", "translation": [7.0, 0.125 * k]})
+        datasets.append({"path": str(k), "coordinateTransformations": transforms})
+    axes = [{"name": n, "type": "space", "unit": "nanometer"} for n in "yx"]
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [{"name": "theirs", "axes": axes, "datasets": datasets}],
+    }
+
+
+@pytest.mark.parametrize("translation", [True, False])
+def test_copies_of_what_others_wrote_lie_where_theirs_do(tmp_path: Path, translation: bool) -> None:
+    images_of_others(tmp_path / "a.zarr", translation)
+    theirs = xpyramid.open_pyramid(tmp_path / "a.zarr")
+    theirs.to_ome_zarr(tmp_path / "b.zarr")
+    ours = xpyramid.open_pyramid(tmp_path / "b.zarr/theirs")
+    for one, two in zip(theirs, ours, strict=True):
+        xr.testing.assert_equal(one.compute(), two.compute())
+        assert one.y.attrs == two.y.attrs == {"units": "nanometer"}
+    wanted = json.loads((tmp_path / "a.zarr/zarr.json").read_text())
+    found = json.loads((tmp_path / "b.zarr/theirs/zarr.json").read_text())
+    for one, two in zip(
+        *(
+            document["attributes"]["ome"]["multiscales"][0]["datasets"]
+            for document in (wanted, found)
+        ),
+        strict=True,
+    ):
+        scale, *moved = one["coordinateTransformations"]
+        assert two["coordinateTransformations"][0] == scale
+        position = moved[0]["translation"] if moved else [0, 0]
+        assert two["coordinateTransformations"][1]["translation"] == position
+    xpyramid.open_pyramid(tmp_path / "b.zarr/theirs").to_ome_zarr(tmp_path / "c.zarr")
+    again = json.loads((tmp_path / "c.zarr/theirs/zarr.json").read_text())
+    assert again["attributes"] == found["attributes"]
