@@ -110,13 +110,14 @@ class ArrayAccessor:
         memory: int | str | None = None,
         progress: bool | None = None,
         compute: bool = True,
+        strict: bool = False,
         **build_options: Any,
     ) -> Any:
         """Build and write in one call; see :meth:`build` and `Pyramid.to_ome_zarr`."""
         pyramid = self.build(**build_options)
         return pyramid.to_ome_zarr(
             store, group, version=version, irregular=irregular, shards=shards, memory=memory,
-            progress=progress, compute=compute,
+            progress=progress, compute=compute, strict=strict,
         )  # fmt: skip
 
 
@@ -174,11 +175,12 @@ class DatasetAccessor:
         memory: int | str | None = None,
         progress: bool | None = None,
         compute: bool = True,
+        strict: bool = False,
         **build_options: Any,
     ) -> Any:
         """Build and write in one call; see :meth:`build` and `Pyramids.to_ome_zarr`."""
         pyramids = self.build(**build_options)
         return pyramids.to_ome_zarr(
             store, group, version=version, irregular=irregular, shards=shards, memory=memory,
-            progress=progress, compute=compute,
+            progress=progress, compute=compute, strict=strict,
         )  # fmt: skip

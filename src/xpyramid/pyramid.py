@@ -103,6 +103,7 @@ class Pyramid:
         memory: int | str | None = None,
         progress: bool | None = None,
         compute: bool = True,
+        strict: bool = False,
     ) -> Any:
         """Write the pyramid as an OME-Zarr image.
 
@@ -131,6 +132,9 @@ class Pyramid:
             Whether to show a bar; default: in terminals and notebooks.
         compute : bool
             False returns a dask Delayed that writes data and metadata when computed.
+        strict : bool
+            Whether chunks that are missing from the Zarr arrays that are read are an error. Default:
+            a warning; they read as the fill value.
 
         Returns
         -------
@@ -145,7 +149,15 @@ class Pyramid:
         xpyramid.errors.InvalidNameError
             If there is no name, or one that Zarr cannot hold.
         xpyramid.errors.PlanError
-            If shards do not fit the chunks, or the memory does not do for a tile.
+            If shards do not fit the chunks, the memory does not do for a tile, or chunks have 2 GiB.
+        xpyramid.errors.AttributeValueError
+            For attributes that JSON cannot hold.
+        xpyramid.errors.SourceOverlapError
+            If the data are read from where they would be written to.
+        xpyramid.errors.NotWritableError
+            If the store cannot be written to.
+        xpyramid.errors.MissingChunkError
+            If chunks of the source are missing, and ``strict=True``.
 
         Nothing has been written when one of them is raised.
 
@@ -158,7 +170,7 @@ class Pyramid:
         (75, 50)
         """
         image = io.Image(self.levels, self.plan, self._reducer, group)
-        options = io.Options(version, irregular, shards, memory, progress, compute)
+        options = io.Options(version, irregular, shards, memory, progress, compute, strict)
         return io.write([image], store, options)
 
     def table(self) -> list[tuple[str, str, str, str, str]]:
@@ -258,6 +270,7 @@ class Pyramids(Mapping[str, Pyramid]):
         memory: int | str | None = None,
         progress: bool | None = None,
         compute: bool = True,
+        strict: bool = False,
     ) -> Any:
         """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
 
@@ -268,7 +281,7 @@ class Pyramids(Mapping[str, Pyramid]):
             io.Image(p.levels, p.plan, p._reducer, prefix + name, self.attrs)
             for name, p in self.items()
         ]
-        options = io.Options(version, irregular, shards, memory, progress, compute)
+        options = io.Options(version, irregular, shards, memory, progress, compute, strict)
         return io.write(images, store, options)
 
     def __repr__(self) -> str:

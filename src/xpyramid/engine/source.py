@@ -16,6 +16,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid.chunks import align
 from xpyramid.coarsen import rechunk
+from xpyramid.errors import ReadError
 from xpyramid.reducers import Array
 from xpyramid.tiles import Lengths, Region
 
@@ -23,14 +24,54 @@ Key = Any
 
 
 class Source:
-    """Samples that can be read region by region, by any task, without a graph."""
+    """Samples that can be read region by region, by any task, without a graph.
 
-    def __init__(self, variable: xr.Variable) -> None:
+    Parameters
+    ----------
+    variable : xarray.Variable
+    name : str
+        For messages.
+    """
+
+    def __init__(self, variable: xr.Variable, name: str = "the base") -> None:
         self.variable = variable
+        self.name = name
 
     def read(self, region: Region) -> Array:
-        """Return the samples of a region."""
-        return np.asarray(self.variable[region].to_numpy())
+        """Return the samples of a region.
+
+        Raises
+        ------
+        ReadError
+            If they cannot be read; it names the chunk, and its cause is what the reader said.
+        """
+        try:
+            return np.asarray(self.variable[region].to_numpy())
+        except Exception as error:
+            at = "".join(f" {d}={r.start}:{r.stop}" for d, r in zip(
+                self.variable.dims, region, strict=True))  # fmt: skip
+            raise ReadError(
+                f"cannot read {self.name!r} at{at}{self._culprit(region)}: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _culprit(self, region: Region) -> str:
+        """Say which of the chunks in a region cannot be read, where there are chunks."""
+        chunks = self.variable.encoding.get("preferred_chunks", {})
+        sizes = [chunks.get(dim) for dim in self.variable.dims]
+        if not all(isinstance(size, int) for size in sizes):
+            return ""
+        spans = [
+            range(part.start // n, -(-part.stop // n))
+            for part, n in zip(region, sizes, strict=True)
+        ]
+        for index in product(*spans):
+            chunk = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, sizes, strict=True))
+            try:
+                self.variable[chunk].to_numpy()
+            except Exception:  # noqa: BLE001
+                return f", chunk {index}"
+        return ""
 
     def needs(self, region: Region) -> list[Key]:  # noqa: ARG002
         """Return the keys of the dask tasks that must run before a region can be read."""

@@ -17,6 +17,13 @@ from xpyramid._version import __version__
 from xpyramid.chunks import Chunks
 from xpyramid.coarsen import as_dask
 from xpyramid.errors import AxisError, DtypeError, PlanError
+from xpyramid.io.checks import (
+    check_chunks,
+    check_names,
+    check_space,
+    check_writable,
+    group_attributes,
+)
 from xpyramid.io.create import (
     ZarrFormat,
     consolidate,
@@ -27,6 +34,8 @@ from xpyramid.io.create import (
     try_coordinates,
 )
 from xpyramid.io.fast import accelerate, accelerate_reads
+from xpyramid.io.guard import Spot, check_source, sources
+from xpyramid.io.missing import check_missing
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
 from xpyramid.levels import Levels
 from xpyramid.plan import Plan, budget
@@ -69,6 +78,7 @@ class Options:
     memory: int | str | None = None
     progress: bool | None = None
     compute: bool = True
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +120,13 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
             "a store in memory, and tasks in other processes, which would write to copies of it; "
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
         )
-    checked = [_check(image, root, options) for image in images]
+    read = sources(
+        thing for image in images for thing in (*_read(image), *image.levels.coordinates)
+    )
+    checked = [_check(image, root, options, read) for image in images]
+    check_space(store, [one.place for one in checked], sum(image.plan.nbytes for image in images))
+    check_missing([level.variable for image in images for level in _read(image)],
+                  strict=options.strict)  # fmt: skip
     limits = _Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(_jobs(image, [None] * len(image.levels), limits))
@@ -171,7 +187,9 @@ def _job(
     shapes = tuple(checked.plan.levels[k].shape for k in levels)
     work = engine.Work(tiling, reducer, shapes, tuple(sinks))
     if joined is not None:
-        return engine.Job(work, engine.Source(accelerate_reads(base.variable)))
+        return engine.Job(
+            work, engine.Source(accelerate_reads(base.variable), str(base.name or "the base"))
+        )
     data = as_dask(base, checked.objects[levels[0]])
     return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile)))
 
@@ -194,7 +212,12 @@ def _joined(stored: tuple[int, ...], base: xr.DataArray, limits: _Limits) -> tup
     return region if math.prod(region) * base.dtype.itemsize <= limit else None
 
 
-def _check(image: Image, root: Place, options: Options) -> _Checked:
+def _read(image: Image) -> Sequence[xr.DataArray]:
+    """Return the levels that others are not made from: those that are read."""
+    return image.levels[: 1 if image.reducer is not None else None]
+
+
+def _check(image: Image, root: Place, options: Options, read: Sequence[Spot]) -> _Checked:
     """Refuse what cannot be written; touch nothing."""
     version = options.version
     if version not in ngff.VERSIONS:
@@ -206,6 +229,8 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
             "accepted: version='0.5'"
         )
     base = image.levels[0]
+    check_names(base)
+    check_chunks(image.plan)
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = check_name(image.group or named)
     name = named or group.split("/")[-1]
@@ -229,9 +254,11 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
             f"coordinate {sorted(taken)} has the name of an OME-NGFF axis of this array; rename it"
         )
     place = root / group
+    check_source(read, [place])
+    check_writable(place)
     check_free(place, spoken.zarr_format)
     names = {axis.dim: axis.name for axis in image.plan.axes}
-    attrs = json_attributes(image.attrs)
+    attrs = json_attributes(group_attributes(image.attrs))
     stored = [prepare_coordinates(c, names, attrs) for c in image.levels.coordinates]
     for coordinates in stored[:2]:  # what is coarsened is the same for all coarser levels
         try_coordinates(coordinates)
