@@ -133,8 +133,8 @@ class Pyramid:
         compute : bool
             False returns a dask Delayed that writes data and metadata when computed.
         strict : bool
-            Whether chunks that are missing from the Zarr arrays that are read are an error. Default:
-            a warning; they read as the fill value.
+            Whether chunks that are missing from the Zarr arrays that are read are an error.
+            Default: a warning; they read as the fill value.
 
         Returns
         -------
@@ -149,7 +149,8 @@ class Pyramid:
         xpyramid.errors.InvalidNameError
             If there is no name, or one that Zarr cannot hold.
         xpyramid.errors.PlanError
-            If shards do not fit the chunks, the memory does not do for a tile, or chunks have 2 GiB.
+            If shards do not fit the chunks, the memory does not do for a tile, or a chunk has
+            2 GiB.
         xpyramid.errors.AttributeValueError
             For attributes that JSON cannot hold.
         xpyramid.errors.SourceOverlapError

@@ -48,30 +48,37 @@ class Source:
         try:
             return np.asarray(self.variable[region].to_numpy())
         except Exception as error:
-            at = "".join(f" {d}={r.start}:{r.stop}" for d, r in zip(
-                self.variable.dims, region, strict=True))  # fmt: skip
+            index, smaller = self._culprit(region)
+            chunk = f"chunk {index}: " if index else ""
+            where = ", ".join(
+                f"{dim}={part.start}:{part.stop}"
+                for dim, part in zip(self.variable.dims, smaller, strict=True)
+            )
             raise ReadError(
-                f"cannot read {self.name!r} at{at}{self._culprit(region)}: "
-                f"{type(error).__name__}: {error}"
+                f"cannot read {self.name!r}, {chunk}{where}: {type(error).__name__}: {error}"
             ) from error
 
-    def _culprit(self, region: Region) -> str:
-        """Say which of the chunks in a region cannot be read, where there are chunks."""
+    def _culprit(self, region: Region) -> tuple[Lengths | None, Region]:
+        """Return the index and the region of the first chunk that cannot be read, where known.
+
+        Chunks are counted from the first sample of the variable.
+        """
         chunks = self.variable.encoding.get("preferred_chunks", {})
         sizes = [chunks.get(dim) for dim in self.variable.dims]
         if not all(isinstance(size, int) for size in sizes):
-            return ""
+            return None, region
         spans = [
             range(part.start // n, -(-part.stop // n))
             for part, n in zip(region, sizes, strict=True)
         ]
         for index in product(*spans):
-            chunk = tuple(slice(i * n, (i + 1) * n) for i, n in zip(index, sizes, strict=True))
+            parts = zip(index, sizes, self.variable.shape, strict=True)
+            chunk = tuple(slice(i * n, min((i + 1) * n, length)) for i, n, length in parts)
             try:
                 self.variable[chunk].to_numpy()
-            except Exception:  # noqa: BLE001
-                return f", chunk {index}"
-        return ""
+            except Exception:
+                return index, chunk
+        return None, region
 
     def needs(self, region: Region) -> list[Key]:  # noqa: ARG002
         """Return the keys of the dask tasks that must run before a region can be read."""

@@ -66,7 +66,9 @@ def _check_directory(path: Path) -> None:
         )
     here = _existing(path)
     if not here.is_dir():
-        raise NotWritableError(f"{str(here)!r} is a file; {str(path)!r} cannot lie inside it")
+        raise NotWritableError(
+            f"{str(here)!r} is a file or a broken link; {str(path)!r} cannot lie inside it"
+        )
     if not os.access(here, os.W_OK | os.X_OK):
         raise NotWritableError(
             f"no permission to write in {str(here)!r}; change it, or write to another store"

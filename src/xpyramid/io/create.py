@@ -179,7 +179,7 @@ def json_attributes(attrs: Mapping[Any, Any]) -> dict[str, Any]:
 def _mapping(attrs: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
     if bad := [key for key in attrs if not isinstance(key, str)]:
         raise AttributeValueError(
-            f"attribute {where}{reprlib.repr(bad[0])} has a name that is not text; rename it"
+            f"attribute {f'{where}{bad[0]}'[:200]!r} has a name that is not text; rename it"
         )
     for key in attrs:
         _json(key, f"{where}{key}", depth)

@@ -99,4 +99,7 @@ def _recorded(array: zarr.Array[Any]) -> list[tuple[int, int]]:
     runs = kept.get("absent") if isinstance(kept, dict) else None
     if not isinstance(runs, list):
         return []
-    return [(run[0], run[1]) for run in runs if isinstance(run, list) and len(run) == 2]
+    pairs = [run for run in runs if isinstance(run, list) and len(run) == 2]
+    return [
+        (start, stop) for start, stop in pairs if isinstance(start, int) and isinstance(stop, int)
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 from collections.abc import Iterator, MutableMapping
@@ -21,6 +22,9 @@ Node = zarr.Group | zarr.Array[Any]
 
 #: Names of Zarr's own files, and those that are no names in a path.
 _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
+
+#: What the system says of a path that cannot be one.
+_NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,10 @@ def resolve(store: Store, *, read_only: bool) -> Place:
         return Place(FsspecStore.from_url(location, read_only=read_only), "")
     path = Path(location.removeprefix("file://")).expanduser()
     try:
-        os.path.lexists(path) and path.stat()
-    except FileNotFoundError:
-        pass
+        path.stat()
     except (OSError, ValueError) as error:
-        raise InvalidNameError(f"{location[:60]!r} cannot be a path: {error}") from error
+        if getattr(error, "errno", errno.EINVAL) in _NO_PATH:
+            raise InvalidNameError(f"{location[:60]!r} cannot be a path: {error}") from error
     if path.exists() and not path.is_dir():
         raise NotAPyramidError(f"{location!r} is a file; a Zarr store is a directory")
     if read_only and not path.exists():
