@@ -255,6 +255,7 @@ def test_a_whole_array_misses_nothing(tmp_path: Path) -> None:
     assert [missing(array)[0] for array in whole] == [0] * 6
     del store._store_dict["x/field/c/1/1"]
     assert missing(whole[3]) == (1, (1, 1), 16)
+    (tmp_path / "b/field/c/.DS_Store").write_text("not a chunk")
     (tmp_path / "b/field/c/1/0").unlink()
     assert missing(whole[1]) == (1, (1, 0), 4)
     (tmp_path / "c/3.3").unlink()

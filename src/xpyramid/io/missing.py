@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from itertools import product
@@ -16,6 +17,9 @@ from zarr.core.sync import sync
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.io import guard
 from xpyramid.io.target import Place, local_path
+
+#: Keys of chunks: c/0/1, 0/1, 0.1, and c and 0 of a scalar.
+_CHUNK = re.compile(r"c|(c[./])?\d+([./]\d+)*")
 
 
 def check_missing(read: Iterable[Any], *, strict: bool) -> None:
@@ -60,18 +64,17 @@ def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:
         -(-n // size) for n, size in zip(array.shape, array.shards or array.chunks, strict=True)
     )
     total = math.prod(grid)
-    here = {key for key in _keys(array) if not key.endswith((".json", ".zarray", ".zattrs"))}
-    if len(here) == total:
+    here = {key for key in _keys(array) if _CHUNK.fullmatch(key)}
+    number = total - len(here)
+    if not number:
         return 0, None, total
-    empty = _recorded(array)
-    lost = (
-        index
-        for number, index in enumerate(product(*map(range, grid)))
-        if array.metadata.encode_chunk_key(index) not in here
-        and not any(start <= number < stop for start, stop in empty)
-    )
-    first = next(lost, None)
-    return (0 if first is None else 1 + sum(1 for _ in lost)), first, total
+    lost = (i for i in product(*map(range, grid)) if array.metadata.encode_chunk_key(i) not in here)
+    if empty := _recorded(array):
+        strides = [math.prod(grid[axis + 1 :]) for axis in range(len(grid))]
+        numbers = ((i, sum(a * b for a, b in zip(i, strides, strict=True))) for i in lost)
+        left = [i for i, n in numbers if not any(start <= n < stop for start, stop in empty)]
+        return len(left), left[0] if left else None, total
+    return number, next(lost, None), total
 
 
 def _keys(array: zarr.Array[Any]) -> Iterator[str]:
@@ -79,8 +82,9 @@ def _keys(array: zarr.Array[Any]) -> Iterator[str]:
     directory = local_path(Place(array.store, array.path))
     if directory is not None:  # faster than the store's own listing
         for folder, _, files in os.walk(directory):
-            inside = os.path.relpath(folder, directory).replace(os.sep, "/") + "/"
-            yield from (f"{inside}{name}".removeprefix("./") for name in files)
+            inside = os.path.relpath(folder, directory).replace(os.sep, "/")
+            prefix = "" if inside == "." else f"{inside}/"
+            yield from [prefix + name for name in files]
         return
     prefix = f"{array.path}/" if array.path else ""
     for key in sync(_listed(array.store, prefix)):
