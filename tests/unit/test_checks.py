@@ -198,7 +198,8 @@ def test_paths_that_cannot_be(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_a_store_inside_an_array(tmp_path: Path, zarr_format: Any) -> None:
     zarr.create_array(tmp_path / "in.zarr", name="a/b", data=VALUES, zarr_format=zarr_format)
-    (tmp_path / "link").symlink_to(tmp_path / "in.zarr/a/b")
+    (tmp_path / "in.zarr/a/b/deep").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "in.zarr/a/b/deep")
     for store in ("in.zarr/a/b/c", "in.zarr/a/b/new.zarr/deep", "link/new.zarr"):
         error = errors.TargetExistsError
         refused(tmp_path, error, "is an array, and cannot hold", store=tmp_path / store)

@@ -218,6 +218,9 @@ def test_memory_and_other_stores(tmp_path: Path) -> None:
     for store in (one, MemoryStore(one._store_dict), LoggingStore(one), one.with_read_only(True)):
         with pytest.raises(errors.SourceOverlapError):
             check_source(read, [Place(store, "field")])
+        with pytest.raises(errors.SourceOverlapError):
+            check_source(read, [Place(store, "field/below")])
+        check_source(read, [Place(store, "fiel")])
 
     with ZipStore(tmp_path / "in.zip", mode="w") as packed:
         zarr.create_array(packed, name="field", shape=8, dtype="u1")
