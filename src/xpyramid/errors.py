@@ -53,3 +53,23 @@ class AttributeValueError(PyramidError, ValueError):
 
 class SourceError(PyramidError, ValueError):
     """Something to read from that is not there, or that no reader understands."""
+
+
+class SourceOverlapError(PyramidError, ValueError):
+    """The place to write to is where the data are read from."""
+
+
+class NotWritableError(PyramidError, OSError):
+    """A place that cannot be written to: read-only, unreachable, or too small."""
+
+
+class ReadError(PyramidError, OSError):
+    """Stored samples that cannot be read."""
+
+
+class MissingChunkError(PyramidError, ValueError):
+    """Chunks of the source are not there, and ``strict=True``."""
+
+
+class MissingChunkWarning(UserWarning):
+    """Chunks of the source are not there, and read as the array's fill value."""

@@ -106,6 +106,7 @@ class Pyramid:
         progress: bool | None = None,
         compute: bool = True,
         durable: bool = False,
+        strict: bool = False,
     ) -> Any:
         """Write the pyramid as an OME-Zarr image.
 
@@ -143,6 +144,9 @@ class Pyramid:
             False returns a dask Delayed that writes data and metadata when computed.
         durable : bool
             Whether to wait until the disk has all of it, before the image is announced and after.
+        strict : bool
+            Whether chunks that are missing from the Zarr arrays that are read are an error.
+            Default: a warning; they read as the fill value.
 
         Returns
         -------
@@ -162,7 +166,16 @@ class Pyramid:
         xpyramid.errors.InvalidNameError
             If there is no name, or one that Zarr cannot hold.
         xpyramid.errors.PlanError
-            If shards do not fit the chunks, or the memory does not do for a tile.
+            If shards do not fit the chunks, the memory does not do for a tile, or a chunk has
+            2 GiB.
+        xpyramid.errors.AttributeValueError
+            For attributes that JSON cannot hold.
+        xpyramid.errors.SourceOverlapError
+            If the data are read from where they would be written to.
+        xpyramid.errors.NotWritableError
+            If the store cannot be written to.
+        xpyramid.errors.MissingChunkError
+            If chunks of the source are missing, and ``strict=True``.
 
         Nothing has been written when one of them is raised.
 
@@ -180,7 +193,7 @@ class Pyramid:
         """
         image = io.Image(self.levels, self.plan, self._reducer, group)
         options = io.Options(
-            version, irregular, shards, memory, progress, compute, mode, resume, durable
+            version, irregular, shards, memory, progress, compute, mode, resume, durable, strict
         )
         return io.write([image], store, options)
 

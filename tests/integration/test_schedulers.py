@@ -247,6 +247,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
+@pytest.mark.filterwarnings("ignore::xpyramid.errors.MissingChunkWarning")
 @pytest.mark.parametrize("lazy", ["dask", "indexed"])
 def test_graphs_stay_small(
     lazy: str, graphs: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

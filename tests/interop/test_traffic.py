@@ -96,6 +96,7 @@ def test_the_image_is_announced_after_the_last_chunk(version: str, compute: bool
     assert min(news) > max(chunks)
 
 
+@pytest.mark.filterwarnings("ignore::xpyramid.errors.MissingChunkWarning")
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
 def test_empty_regions_are_written_at_most_once(version: str) -> None:
     values = np.zeros(SHAPE, "u2")

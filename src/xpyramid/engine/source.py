@@ -16,21 +16,70 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid.chunks import align
 from xpyramid.coarsen import rechunk
+from xpyramid.errors import ReadError
 from xpyramid.reducers import Array
+from xpyramid.retry import retried
 from xpyramid.tiles import Lengths, Region
 
 Key = Any
 
 
 class Source:
-    """Samples that can be read region by region, by any task, without a graph."""
+    """Samples that can be read region by region, by any task, without a graph.
 
-    def __init__(self, variable: xr.Variable) -> None:
+    Parameters
+    ----------
+    variable : xarray.Variable
+    name : str
+        For messages.
+    """
+
+    def __init__(self, variable: xr.Variable, name: str = "the base") -> None:
         self.variable = variable
+        self.name = name
 
     def read(self, region: Region) -> Array:
-        """Return the samples of a region."""
-        return np.asarray(self.variable[region].to_numpy())
+        """Return the samples of a region.
+
+        Raises
+        ------
+        ReadError
+            If they cannot be read; it names the chunk, and its cause is what the reader said.
+        """
+        try:
+            return np.asarray(retried(self.variable[region].to_numpy))
+        except Exception as error:
+            index, smaller = self._culprit(region)
+            chunk = f"chunk {index}: " if index else ""
+            where = ", ".join(
+                f"{dim}={part.start}:{part.stop}"
+                for dim, part in zip(self.variable.dims, smaller, strict=True)
+            )
+            raise ReadError(
+                f"cannot read {self.name!r}, {chunk}{where}: {type(error).__name__}: {error}"
+            ) from error
+
+    def _culprit(self, region: Region) -> tuple[Lengths | None, Region]:
+        """Return the index and the region of the first chunk that cannot be read, where known.
+
+        Chunks are counted from the first sample of the variable.
+        """
+        chunks = self.variable.encoding.get("preferred_chunks", {})
+        sizes = [chunks.get(dim) for dim in self.variable.dims]
+        if not all(isinstance(size, int) for size in sizes):
+            return None, region
+        spans = [
+            range(part.start // n, -(-part.stop // n))
+            for part, n in zip(region, sizes, strict=True)
+        ]
+        for index in product(*spans):
+            parts = zip(index, sizes, self.variable.shape, strict=True)
+            chunk = tuple(slice(i * n, min((i + 1) * n, length)) for i, n, length in parts)
+            try:
+                self.variable[chunk].to_numpy()
+            except Exception:
+                return index, chunk
+        return None, region
 
     def sample(self, region: Region) -> Array:
         """Return the samples of a region, in the calling process."""

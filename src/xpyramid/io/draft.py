@@ -6,11 +6,14 @@ documents, few and small, are then copied in one go.
 
 from __future__ import annotations
 
+import math
+import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import dask.array as da
 import numcodecs
 import numpy as np
 import xarray as xr
@@ -27,6 +30,12 @@ from xpyramid.io.target import Place
 from xpyramid.plan import Level
 
 ZarrFormat = Literal[2, 3]
+
+#: Coordinates up to so many bytes are computed at once, where they are lazy.
+_SMALL = 2**20
+
+#: How deep attributes may nest; readers of JSON have limits of their own.
+_DEEPEST = 64
 
 #: Encoding of coordinates that is kept: what times are counted from.
 _KEPT_ENCODING = ("units", "calendar")
@@ -69,7 +78,11 @@ def prepare_coordinates(
     """
     dataset = _with_viewer_names(coordinates, names).copy().assign_attrs(attrs)
     for name, variable in dataset.variables.items():
-        if variable.chunks is not None:  # xarray stores even chunks only
+        if variable.chunks is None:
+            continue
+        if variable.nbytes <= _SMALL:
+            dataset[name] = variable.compute()
+        else:  # xarray stores even chunks only
             even = {dim: max(sizes) for dim, sizes in variable.chunksizes.items()}
             dataset[name] = variable.chunk(even)
     for variable in dataset.variables.values():
@@ -179,8 +192,10 @@ def draft(sketch: Sketch) -> Draft:
 def write_lazy(draft: Draft, image: Place) -> None:
     """Compute and store the coordinates that a draft leaves open."""
     for group, dataset in draft.lazy.items():
-        place = image / group
-        dataset.to_zarr(place.store, group=place.path, mode="r+", consolidated=False)
+        for name, variable in dataset.variables.items():
+            stored = xr.conventions.encode_cf_variable(variable)
+            array: Any = open_empty(image / group / str(name), {})
+            da.store(stored.data, array, lock=False)
 
 
 def _with_viewer_names(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
@@ -242,14 +257,14 @@ def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
     )
 
 
-def open_empty(place: Place) -> zarr.Array[Any]:
+def open_empty(place: Place, config: Any = _STORE_EMPTY) -> zarr.Array[Any]:
     """Open an array as `draft` made it, with what Zarr v2 has no words for."""
     array = zarr.open_array(place.store, path=place.path, mode="r+")
     if array.metadata.zarr_format == 3:
         return array
     metadata = replace(array.metadata, compressor=_COMPRESSORS[2])
     where = array._async_array.store_path
-    return zarr.Array(zarr.AsyncArray(metadata, where, ArrayConfig.from_dict(_STORE_EMPTY)))
+    return zarr.Array(zarr.AsyncArray(metadata, where, ArrayConfig.from_dict(config)))
 
 
 def consolidate(place: Place) -> None:
@@ -271,23 +286,39 @@ def json_attributes(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     AttributeValueError
         For what JSON cannot hold.
     """
-    return {str(key): _json(value, str(key)) for key, value in attrs.items()}
+    return _mapping(attrs, "", _DEEPEST)
 
 
-def _json(value: Any, where: str) -> Any:
+def _mapping(attrs: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
+    if bad := [key for key in attrs if not isinstance(key, str)]:
+        raise AttributeValueError(
+            f"attribute {f'{where}{bad[0]}'[:200]!r} has a name that is not text; rename it"
+        )
+    for key in attrs:
+        _json(key, f"{where}{key}", depth)
+    return {str(key): _json(value, f"{where}{key}", depth) for key, value in attrs.items()}
+
+
+def _json(value: Any, where: str, depth: int) -> Any:
+    """Return a value as JSON has it; ``depth`` is how deep mappings and lists may still nest."""
     value = units.as_text(value)
-    if isinstance(value, np.generic | np.ndarray):
+    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind not in "mM":
         value = value.tolist()
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, float) and np.isfinite(value):
-        return value
-    if isinstance(value, list | tuple):
-        return [_json(item, where) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): _json(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, int) and -(2**63) <= value < 2**64:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value):
+        return str(value)
+    if isinstance(value, list | tuple) and depth:
+        return [_json(item, where, depth - 1) for item in value]
+    if isinstance(value, Mapping) and depth:
+        return _mapping(value, f"{where}.", depth - 1)
+    shown = reprlib.repr(value)
     raise AttributeValueError(
-        f"attribute {where!r} is {value!r}, which JSON cannot hold; accepted: text, finite "
-        "numbers, booleans, None, lists and mappings of those; change it, or drop it with "
-        f"del array.attrs[{where!r}]"
+        f"attribute {where[:200]!r} is {shown}, which JSON cannot hold; accepted: text, finite "
+        f"numbers of 64 bits, booleans, None, lists and mappings of those, {_DEEPEST} deep; change "
+        f"it, or drop it with del array.attrs[{where.partition('.')[0][:60]!r}]"
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+import xarray as xr
 
 from xpyramid.chunks import Chunks
 from xpyramid.io.draft import Draft
@@ -39,6 +41,11 @@ class Image:
     group: str | None = None
     attrs: Mapping[Any, Any] = field(default_factory=dict)
 
+    @property
+    def read(self) -> Sequence[xr.DataArray]:
+        """The levels that others are not made from."""
+        return self.levels[: 1 if self.reducer is not None else None]
+
 
 @dataclass(frozen=True)
 class Options:
@@ -53,6 +60,7 @@ class Options:
     mode: Mode = "w-"
     resume: bool = False
     durable: bool = False
+    strict: bool = False
 
 
 @dataclass(frozen=True)

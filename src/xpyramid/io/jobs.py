@@ -66,7 +66,9 @@ def _job(
     shapes = tuple(checked.plan.levels[k].shape for k in levels)
     work = engine.Work(tiling, reducer, shapes, tuple(sinks), journal)
     if joined is not None:
-        return engine.Job(work, engine.Source(accelerate_reads(base.variable)))
+        return engine.Job(
+            work, engine.Source(accelerate_reads(base.variable), str(base.name or "the base"))
+        )
     data = as_dask(base, checked.objects[levels[0]])
     return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile)))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import unicodedata
 from collections.abc import Iterator, MutableMapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any, Literal
 import zarr
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore, MemoryStore
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
 from xpyramid.errors import InvalidNameError, NotAPyramidError, TargetExistsError
 
@@ -20,6 +22,9 @@ Node = zarr.Group | zarr.Array[Any]
 
 #: Names of Zarr's own files, and those that are no names in a path.
 _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
+
+#: What the system says of a path that cannot be one.
+_NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,19 @@ class Place:
         return sync(self.store.is_empty(self.path))
 
 
+def local_path(place: Place) -> Path | None:
+    """Return where a place is in a directory of this machine, as it was spelled; None elsewhere."""
+    store = place.store
+    while isinstance(store, WrapperStore):
+        store = store._store
+    return Path(store.root, place.path) if isinstance(store, LocalStore) else None
+
+
+def is_text(name: str) -> bool:
+    """Whether a name is text that can be stored: no control characters, no halves of characters."""
+    return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
+
+
 def resolve(store: Store, *, read_only: bool) -> Place:
     """Return the place that a path, URL, store or group names; nothing is created.
 
@@ -71,6 +89,11 @@ def resolve(store: Store, *, read_only: bool) -> Place:
     if "://" in location and not location.startswith("file://"):
         return Place(FsspecStore.from_url(location, read_only=read_only), "")
     path = Path(location.removeprefix("file://")).expanduser()
+    try:
+        path.stat()
+    except (OSError, ValueError) as error:
+        if getattr(error, "errno", errno.EINVAL) in _NO_PATH:
+            raise InvalidNameError(f"{location[:60]!r} cannot be a path: {error}") from error
     if path.exists() and not path.is_dir():
         raise NotAPyramidError(f"{location!r} is a file; a Zarr store is a directory")
     if read_only and not path.exists():
@@ -95,10 +118,11 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
             f"the array's name {name[:60]!r} has a slash; rename it, and pass group= for its place"
         )
     for part in name.split("/"):
-        if part in _RESERVED or part.startswith("__") or set(part) & set("\\\0") or len(part) > 200:
+        wrong = part in _RESERVED or part.startswith("__") or "\\" in part or not part.strip(".")
+        if wrong or not is_text(part) or len(part.encode()) > 200:
             raise InvalidNameError(
                 f"{part[:60]!r} in {name[:60]!r} cannot be the name of a Zarr node; accepted: 1 to "
-                "200 characters without slashes or NUL, not '.', '..' or a Zarr file name"
+                "200 bytes without slashes or control characters, not '.', '..' or a Zarr file name"
             )
     return name
 
@@ -115,6 +139,24 @@ def check_above(place: Place, zarr_format: Literal[2, 3]) -> None:
         node = above.node()
         if isinstance(node, zarr.Array):
             raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")
+        if (
+            node is not None
+            and f"{above.path}/labels".strip("/") == place.path
+            and ({"ome", "multiscales"} & set(node.attrs))
+        ):
+            raise InvalidNameError(
+                f"'labels' in {above}, which is an image, is for groups of label images; choose "
+                "another group="
+            )
+        if (
+            node is not None
+            and f"{above.path}/labels".strip("/") == place.path
+            and ({"ome", "multiscales"} & set(node.attrs))
+        ):
+            raise InvalidNameError(
+                f"'labels' in {above}, which is an image, is for groups of label images; choose "
+                "another group="
+            )
         if node is not None and node.metadata.zarr_format != zarr_format:
             raise TargetExistsError(
                 f"{above} is in Zarr format {node.metadata.zarr_format} and this OME-NGFF version "

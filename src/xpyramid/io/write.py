@@ -13,6 +13,13 @@ from zarr.storage import MemoryStore
 from xpyramid import engine, ngff
 from xpyramid._version import __version__
 from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError
+from xpyramid.io.checks import (
+    check_chunks,
+    check_names,
+    check_space,
+    check_writable,
+    group_attributes,
+)
 from xpyramid.io.draft import (
     Sketch,
     consolidate,
@@ -22,8 +29,10 @@ from xpyramid.io.draft import (
     write_lazy,
 )
 from xpyramid.io.encoding import note
+from xpyramid.io.guard import Spot, check_source, sources
 from xpyramid.io.image import Checked, Image, Limits, Options
 from xpyramid.io.jobs import jobs_of
+from xpyramid.io.missing import check_missing
 from xpyramid.io.resume import check_input, check_same, record_of
 from xpyramid.io.sinks import open_sink
 from xpyramid.io.staging import Staging, announced, put
@@ -53,7 +62,12 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
             "a store in memory, and tasks in other processes, which would write to copies of it; "
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
         )
-    checked = [_check(image, root, options) for image in images]
+    read = sources(thing for image in images for thing in (*image.read, *image.levels.coordinates))
+    checked = [_check(image, root, options, read) for image in images]
+    places = [image.staging.target for image in checked]
+    check_space(store, places, sum(image.plan.nbytes for image in images))
+    lazily = [level.variable for image in images for level in image.read]
+    check_missing(lazily, strict=options.strict)
     limits = Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(jobs_of(image, [None] * len(image.levels), limits, None))
@@ -113,7 +127,7 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     return jobs
 
 
-def _check(image: Image, root: Place, options: Options) -> Checked:
+def _check(image: Image, root: Place, options: Options, read: Sequence[Spot]) -> Checked:
     """Refuse what cannot be written; touch nothing."""
     version = options.version
     if version not in ngff.VERSIONS:
@@ -125,6 +139,8 @@ def _check(image: Image, root: Place, options: Options) -> Checked:
             "accepted: version='0.5'"
         )
     base = image.levels[0]
+    check_names(base)
+    check_chunks(image.plan)
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = check_name(image.group or named)
     name = named or group.split("/")[-1]
@@ -149,10 +165,15 @@ def _check(image: Image, root: Place, options: Options) -> Checked:
             f"coordinate {sorted(taken)} has the name of an OME-NGFF axis of this array; rename it"
         )
     staging = Staging(root / group)
+    check_source(read, [staging.target])
+    check_writable(staging.target)
     check_above(staging.target, spoken.zarr_format)
     _check_target(staging, paths, options)
     names = {axis.dim: axis.name for axis in image.plan.axes}
-    attrs, objects = json_attributes(image.attrs), image.plan.objects(options.shards)
+    attrs, objects = (
+        json_attributes(group_attributes(image.attrs)),
+        image.plan.objects(options.shards),
+    )
     sketch = Sketch(
         name=name,
         levels=image.plan.levels,
