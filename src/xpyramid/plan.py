@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, Literal, get_args
 
@@ -22,6 +22,9 @@ Boundary = Literal["pad", "trim", "exact"]
 StepFactor = int | Mapping[str, int]
 Factor = StepFactor | Sequence[StepFactor]
 Factors = tuple[int, ...]
+
+#: What a method may be told beside the factors.
+METHOD_OPTIONS = ("skipna", "ignore", "min_valid")
 
 #: Dimensions are halved together once their spacings are within this ratio. Halving a dimension
 #: that is finer by a ratio r leaves 2/r, which is nearer to 1 than r exactly when r > sqrt(2).
@@ -85,6 +88,8 @@ class Plan:
         ``steps[k]`` are the factors from level ``k`` to level ``k + 1``.
     levels : tuple of Level
         Level 0 is the base.
+    options : mapping
+        What else the method was told: skipna, ignore and min_valid, where they were.
     """
 
     axes: tuple[AxisSpec, ...]
@@ -93,6 +98,7 @@ class Plan:
     boundary: Boundary
     steps: tuple[Factors, ...]
     levels: tuple[Level, ...]
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def dims(self) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from xpyramid import axes as axes_module
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
 from xpyramid.io.target import Place, Store, resolve
-from xpyramid.plan import Level, Plan
+from xpyramid.plan import METHOD_OPTIONS, Level, Plan
 
 
 @dataclass(frozen=True)
@@ -144,4 +144,5 @@ def _plan(
             )
             for array, f in zip(arrays, factors, strict=True)
         ),
+        options={k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata},
     )

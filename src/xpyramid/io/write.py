@@ -27,6 +27,7 @@ from xpyramid.io.create import (
     try_coordinates,
 )
 from xpyramid.io.fast import accelerate, accelerate_reads
+from xpyramid.io.inventory import seal
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
 from xpyramid.levels import Levels
 from xpyramid.plan import Plan, budget
@@ -270,9 +271,9 @@ def _announce(images: Sequence[_Checked]) -> None:
     """Make images of what is complete now."""
     for job in images:
         group = zarr.open_group(job.place.store, path=job.place.path, mode="r+")
-        group.attrs.update(job.announcement)
         for k in range(len(job.levels)):
             consolidate(job.place / str(k))
+        group.attrs.update(seal(job.place, {**group.attrs, **job.announcement}))
         consolidate(job.place)
         for above in job.place.parents():
             # Whoever consolidated a group above would not see the new image in it.

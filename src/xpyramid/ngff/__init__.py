@@ -1,16 +1,26 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
+from xpyramid.ngff.checks import Header, check_document, check_image, images_of, paths_of
+from xpyramid.ngff.geometry import recorded_factors
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
+from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.versions import VERSIONS, Version, parse, version_of
 
 __all__ = [
     "VERSIONS",
     "Axis",
     "Dataset",
+    "Header",
     "Irregular",
     "Multiscale",
+    "Problem",
     "Version",
+    "check_document",
+    "check_image",
     "describe",
+    "images_of",
     "parse",
+    "paths_of",
+    "recorded_factors",
     "version_of",
 ]
