@@ -185,13 +185,16 @@ class Node:
 
     @property
     def attributes(self) -> dict[str, Any]:
-        """The attributes, as far as they can be read."""
-        return attributes_of(self.documents)
+        """The attributes, as far as they can be read; a copy where the document has gone."""
+        copies = self.documents.get(".zmetadata")
+        metadata = copies.get("metadata") if isinstance(copies, dict) else None
+        documents = metadata if isinstance(metadata, dict) else {}
+        return attributes_of({**documents, **self.documents})
 
 
 def peek(place: Place) -> Node:
-    """Look at a place: three small documents are read, and nothing is listed."""
-    names = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+    """Look at a place: its own documents are read, and nothing is listed."""
+    names = DOCUMENTS
     raw = dict(zip(names, read_documents(place, names), strict=True))
     documents: dict[str, Any] = {}
     for name in names:

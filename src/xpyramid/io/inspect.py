@@ -189,6 +189,12 @@ def _check_record(
         levels = {d.path for image in images for d in image.datasets}
         yield from check_foreign({p: s for p, s in arrays.items() if p in levels}, notes)
         return
+    own = contents.documents.get("zarr.json")
+    inline = isinstance(own, dict) and "consolidated_metadata" in own
+    if not inline and ".zmetadata" not in {**contents.documents, **contents.damaged}:
+        where = ".zmetadata" if ".zgroup" in contents.documents else "zarr.json"
+        said = "the metadata are not consolidated any more; consolidate again"
+        yield Problem("consolidated", where, said)
     for key, what in inventory.changed(contents, attributes):
         said = f"{what} is not what was written: damaged, or changed since by something else"
         yield Problem("changed", key, said)
