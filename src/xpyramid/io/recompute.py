@@ -236,36 +236,44 @@ def fitting(image: ngff.Multiscale, levels: Sequence[Stored], damaged: Damaged) 
     A part of each level is read: its first, its middle and its last stored object, as far as they
     are not too large.
     """
+    found: dict[str, list[str]] = {}
+    if not ngff.has_transforms(image):
+        return  # said already
     for k, (fine, coarse) in enumerate(pairwise(levels), start=1):
         pairs = zip(image.datasets[k].scale, image.datasets[k - 1].scale, strict=True)
         step = tuple(max(1, round(a / b)) for a, b in pairs)
-        if _is_elsewhere((fine, coarse), ((1,) * len(step), step)) or not any(
-            fs > 1 for fs in step
-        ):
+        if max(step) == 1 or _is_elsewhere((fine, coarse), ((1,) * len(step), step)):
             continue
-        fits = set(_CANDIDATES)
-        compared = 0
-        for index in sorted({0, coarse.grid.total // 2, coarse.grid.total - 1}):
-            cells = coarse.grid.region(index)
-            under = tuple(
-                slice(c.start * f, min(c.stop * f, n))
-                for c, f, n in zip(cells, step, fine.array.shape, strict=True)
-            )
-            holes = [*damaged.get(fine.path, []), *damaged.get(coarse.path, [])]
-            size = math.prod(part.stop - part.start for part in under)
-            if size > _SAMPLES or any(_overlap(h, under) or _overlap(h, cells) for h in holes):
-                continue
-            compared += 1
-            block, stored = np.asarray(fine.array[under]), np.asarray(coarse.array[cells])
-            fits = {method for method in fits if _fits(method, block, stored, step)}
-        if compared:
-            said = [method for method in _CANDIDATES if method in fits]
-            what = f"fits {' and '.join(said)}" if said else f"fits none of {_CANDIDATES}"
-            yield f"{coarse.path}: {what} of {fine.path!r} within rounding, where it was compared"
+        parts = list(_parts(fine, coarse, step, damaged))
+        if parts:
+            fits = [m for m in _CANDIDATES if all(_fits(m, a, b, step) for a, b in parts)]
+            said = " and ".join(fits) or f"none of {', '.join(_CANDIDATES)}"
+            found.setdefault(said, []).append(coarse.path)
+    for said, paths in found.items():
+        where = ", ".join(paths)
+        yield f"{where}: {said} of the level above fits, within rounding, where it was compared"
+
+
+def _parts(
+    fine: Stored, coarse: Stored, step: Sequence[int], damaged: Damaged
+) -> Iterator[tuple[Array, Array]]:
+    """Yield samples of a level and the cells above them, a few and not too large."""
+    for index in sorted({0, coarse.grid.total // 2, coarse.grid.total - 1}):
+        cells = coarse.grid.region(index)
+        under = tuple(
+            slice(c.start * f, min(c.stop * f, n))
+            for c, f, n in zip(cells, step, fine.array.shape, strict=True)
+        )
+        lost = [_overlap(hole, under) for hole in damaged.get(fine.path, [])]
+        lost += [_overlap(hole, cells) for hole in damaged.get(coarse.path, [])]
+        if not any(lost) and math.prod(p.stop - p.start for p in under) <= _SAMPLES:
+            yield np.asarray(fine.array[under]), np.asarray(coarse.array[cells])
 
 
 def _fits(method: str, block: Array, stored: Array, step: tuple[int, ...]) -> bool:
     """Whether values are a method's, but for rounding, in all windows that are whole."""
+    if method == "mean" and block.dtype.kind in "iu":
+        block = block.astype(np.float64)
     try:
         reducer = make_reducer(method, block.dtype, math.prod(step))
     except PyramidError:
@@ -275,9 +283,9 @@ def _fits(method: str, block: Array, stored: Array, step: tuple[int, ...]) -> bo
         slice(0, min(n // f, m)) for n, f, m in zip(block.shape, step, stored.shape, strict=True)
     )
     ours, theirs = values[whole], stored[whole]
-    if method == "mean" and block.dtype.kind in "iu":
-        low, high = np.minimum(ours, theirs), np.maximum(ours, theirs)
-        return bool((high - low <= 1).all())
+    if method == "mean" and theirs.dtype.kind in "iu":
+        less = ours - theirs
+        return bool((abs(less) <= 0.5).all() or ((less >= 0) & (less < 1)).all())
     if block.dtype.kind in "fc":
         return bool(np.allclose(ours, theirs, rtol=1e-5, atol=0, equal_nan=True))
     return bool(_same(ours, theirs).all())

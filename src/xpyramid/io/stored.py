@@ -153,7 +153,7 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
         else:
             notes.append(
                 f"{path}: {absent.size} of {stored.grid.total} {stored.noun}s are not stored and "
-                f"read as {fill!r}; nothing in the store says whether they ever were"
+                f"read as {np.asarray(fill)}; nothing in the store says whether they ever were"
             )
 
 

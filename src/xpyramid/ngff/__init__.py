@@ -1,7 +1,7 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
 from xpyramid.ngff.checks import Header, check_document, check_image, images_of, paths_of
-from xpyramid.ngff.geometry import recorded_factors
+from xpyramid.ngff.geometry import has_transforms, recorded_factors
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.versions import VERSIONS, Version, parse, version_of
@@ -18,6 +18,7 @@ __all__ = [
     "check_document",
     "check_image",
     "describe",
+    "has_transforms",
     "images_of",
     "parse",
     "paths_of",

@@ -73,7 +73,7 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
         alone: dict[str, Any] = {**holder, "multiscales": [entry]}
         try:
             image = parse({**attrs, "ome": alone} if inner else alone)
-        except PyramidError as error:
+        except (PyramidError, AttributeError, ArithmeticError, RecursionError) as error:
             yield None, [Problem("metadata", "", " ".join(str(error).split()))]
         else:
             yield image, [*_check_axes(image), *_check_datasets(image)]
@@ -254,7 +254,7 @@ def check_document(document: Any) -> list[Problem]:
     """
     if not _is_map(document):
         return [Problem("metadata", "", f"{_short(document)}; expected a JSON object")]
-    attrs = document["attributes"] if "zarr_format" in document else document
+    attrs = document.get("attributes") if "zarr_format" in document else document
     if not _is_map(attrs):
         return [Problem("metadata", "", f"attributes {_short(attrs)}; expected a JSON object")]
     ome = attrs.get("ome")

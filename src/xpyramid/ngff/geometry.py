@@ -48,6 +48,11 @@ def check_geometry(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
     yield from _check_recorded(image)
 
 
+def has_transforms(image: Multiscale) -> bool:
+    """Whether all scales are positive and finite, and all translations finite."""
+    return all(map(_is_transform, image.datasets))
+
+
 def _is_transform(dataset: Dataset) -> bool:
     positive = all(math.isfinite(s) and s > 0 for s in dataset.scale)
     return positive and all(map(math.isfinite, dataset.translation))
@@ -96,7 +101,8 @@ def _check_axis(
     n, m = lengths
     said = f"the scale {scale:.9g} is {ratio:.9g} times that of level 0"
     if abs(ratio - factor) > _EXACT * factor and n % m and abs(ratio - n / m) < 1e-4 * ratio:
-        whole = max(1, round(n / m))
+        whole = 2 ** round(math.log2(n / m))
+        whole = whole if _fits(n, m, whole) else max(1, round(n / m))
         if not _fits(n, m, whole):
             return None  # resampled by no integer
         return "scale", f"{said}, the ratio of the lengths {n} and {m}; expected {base * whole:.9g}"
