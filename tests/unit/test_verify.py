@@ -255,6 +255,24 @@ def test_consolidated_copies(plain: Path) -> None:
     assert [(p.kind, p.where) for p in found] == [("consolidated", "field/1/field")]
 
 
+def test_edited_metadata(plain: Path) -> None:
+    edit(plain / "field/0/x/zarr.json", lambda d: d["attributes"].update(units="nm"))
+    edit(plain / "field/zarr.json", lambda d: d["attributes"].update(note="mine"))
+    found = [p for p in xpyramid.verify(plain) if p.kind == "changed"]
+    assert [p.where for p in found] == ["field", "field/0/x/zarr.json"]
+
+
+def test_numbers_of_problems_are_bounded(plain: Path) -> None:
+    def many(document: Any) -> None:
+        datasets = document["attributes"]["ome"]["multiscales"][0]["datasets"]
+        datasets += [{**datasets[0], "path": str(k)} for k in range(20_000)]
+
+    edit(plain / "field/zarr.json", many)
+    found = xpyramid.verify(plain)
+    assert 1000 < len(found) < 3000
+    assert any("more of this kind" in p.message for p in found)
+
+
 # Unfinished
 
 

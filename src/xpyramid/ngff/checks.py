@@ -20,6 +20,9 @@ from xpyramid.ngff.model import Multiscale
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.versions import VERSIONS, parse, version_of
 
+#: No array can be halved more often; the models take a millisecond for each level.
+MOST_LEVELS = 256
+
 _RANKS = {"time": 0, "space": 2}
 
 #: Metadata that announce something else than an image, and the models that know their form.
@@ -70,6 +73,11 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
         )
         return
     for entry in entries:
+        datasets = entry.get("datasets") if _is_map(entry) else None
+        if isinstance(datasets, list) and len(datasets) > MOST_LEVELS:
+            said = f"{len(datasets)} datasets; expected at most {MOST_LEVELS}"
+            yield None, [Problem("metadata", "", said)]
+            continue
         alone: dict[str, Any] = {**holder, "multiscales": [entry]}
         try:
             image = parse({**attrs, "ome": alone} if inner else alone)
