@@ -400,10 +400,12 @@ OMERO = {
         (lambda o, _: o.update(omero={"channels": OMERO["channels"][:2]}), "omero",
          "2 channels; expected 3"),
         (lambda o, _: o.update(omero={"channels": 7}), None, None),
-        (lambda o, _: o.update(omero={"channels": [{"window": {"min": 0, "start": 0, "end": 510,
-            "max": 510}}] * 3}), "omero", "0 to 510; expected 0 to 255"),
-        (lambda o, _: o.update(omero={"channels": [{"window": {"start": 9, "end": 1, "min": 0,
-            "max": 9}}] * 3}), "omero", "expected min <= max and start <= end"),
+        (lambda o, _: o.update(omero={"channels": [{"color": "ff00ff",
+            "window": {"min": 0, "start": 0, "end": 510, "max": 510}}] * 3}), "omero",
+         "0 to 510; expected 0 to 255"),
+        (lambda o, _: o.update(omero={"channels": [{"color": "ff00ff",
+            "window": {"start": 9, "end": 1, "min": 0, "max": 9}}] * 3}), "omero",
+         "expected min <= max and start <= end"),
         (lambda o, _: o.update(omero={"channels": [{"color": "#ff"}] * 3}), "omero", "six hexa"),
         (lambda o, _: o.update(version="0.4"), None, None),
         (lambda o, _: o.update(version="7"), "metadata", "'7'"),
@@ -574,5 +576,11 @@ def test_a_plate_and_others_as_documents() -> None:
     (found,) = ngff.check_document({"ome": {"version": "0.5", "plate": plate}})
     assert found.kind == "metadata"
     assert ngff.check_document({"labels": ["a"]}) == []
+    label = {
+        "image-label": {"version": "0.4", "colors": [{"label-value": 1, "rgba": [0, 0, 0, 9]}]}
+    }
+    assert ngff.check_document(label) == []
+    label["image-label"]["colors"] *= 2  # type: ignore[operator]
+    assert kinds(ngff.check_document(label)) == {"metadata"}
     assert ngff.check_document([]) != []
     assert ngff.check_document({"zarr_format": 3}) != []

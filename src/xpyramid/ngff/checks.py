@@ -30,6 +30,8 @@ _OTHER = {
     "plate": ("hcs", "HCSAttrs"),
     "well": ("well", "WellAttrs"),
     "labels": ("labels", "LabelsAttrs"),
+    "image-label": ("image_label_types", "Label"),  # of the value; the others are of all
+    "scene": ("scene", "BaseSceneAttrs"),
     "bioformats2raw.layout": ("bioformats2raw", "BioFormats2RawAttrs"),
 }
 
@@ -81,7 +83,13 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
         alone: dict[str, Any] = {**holder, "multiscales": [entry]}
         try:
             image = parse({**attrs, "ome": alone} if inner else alone)
-        except (PyramidError, AttributeError, ArithmeticError, RecursionError) as error:
+        except (
+            PyramidError,
+            AttributeError,
+            LookupError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
             yield None, [Problem("metadata", "", " ".join(str(error).split()))]
         else:
             yield image, [*_check_axes(image), *_check_datasets(image)]
@@ -226,21 +234,25 @@ def _check_omero(
                 "omero", "", f"omero has {len(channels)} channels; expected {count}, as the array"
             )
     for i, channel in enumerate(channels):
-        if said := _check_channel(channel, base):
+        if said := _check_channel(channel):
+            yield Problem("omero", "", f"channel {i} of omero: {said}")
+        elif said := _check_window(channel["window"], base):
             yield Problem("omero", "", f"channel {i} of omero: {said}", "warning")
 
 
-def _check_channel(channel: Mapping[str, Any], base: Header | None) -> str | None:
+def _check_channel(channel: Mapping[str, Any]) -> str | None:
+    """Return what the specification forbids."""
     color, window = channel.get("color"), channel.get("window")
-    if color is not None and not (isinstance(color, str) and re.fullmatch("[0-9A-Fa-f]{6}", color)):
+    if not (isinstance(color, str) and re.fullmatch("[0-9A-Fa-f]{6}", color)):
         return f"color {_short(color)}; expected six hexadecimal digits"
-    if window is None:
-        return None
-    found = [window.get(k) for k in ("min", "start", "end", "max")] if _is_map(window) else []
-    ends = [e for e in found if isinstance(e, int | float) and math.isfinite(e)]
-    if len(ends) < 4:
+    if len(_ends(window)) < 4:
         return f"window {_short(window)}; expected numbers for min, start, end and max"
-    low, start, end, high = ends
+    return None
+
+
+def _check_window(window: Mapping[str, Any], base: Header | None) -> str | None:
+    """Return what makes no sense."""
+    low, start, end, high = _ends(window)
     if not (low <= high and start <= end):
         return f"window {_short(window)}; expected min <= max and start <= end"
     if base is not None and base.dtype.kind in "iu":
@@ -250,6 +262,12 @@ def _check_channel(channel: Mapping[str, Any], base: Header | None) -> str | Non
                 f"window {start} to {end}; expected {info.min} to {info.max}, as {base.dtype} has"
             )
     return None
+
+
+def _ends(window: object) -> list[float]:
+    """Return min, start, end and max, as far as they are numbers."""
+    found = [window.get(k) for k in ("min", "start", "end", "max")] if _is_map(window) else []
+    return [e for e in found if isinstance(e, int | float) and math.isfinite(e)]
 
 
 def check_document(document: Any) -> list[Problem]:
@@ -293,7 +311,8 @@ def _check_other(key: str, attrs: Mapping[str, Any]) -> Iterator[Problem]:
     module, name = _OTHER[key]
     try:
         models = importlib.import_module(f"ome_zarr_models.v{version.replace('.', '')}.{module}")
-        getattr(models, name).model_validate(dict(content))
+        whole = content[key] if name == "Label" else dict(content)
+        getattr(models, name).model_validate(whole)
     except (ImportError, AttributeError):
         return  # the installed models do not know this version
     except (ValueError, TypeError, LookupError) as error:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from xpyramid.ngff.model import Dataset, Multiscale
-from xpyramid.ngff.problems import Problem
+from xpyramid.ngff.problems import Problem, Severity
 
 Shapes = Sequence[tuple[int, ...] | None]
 
@@ -124,6 +124,7 @@ def _check_shifts(image: Multiscale) -> Iterator[Problem]:
     own = image.metadata.get("library") == "xpyramid"
     methods = {str(image.type).lower(), str(image.metadata.get("method")).lower()}
     sampled = bool(methods & _SAMPLING)
+    severity: Severity = "error" if own else "warning"  # the specification says nothing of it
     first, found = image.datasets[0], dict[str, str]()
     for dataset in image.datasets[1:]:
         for i, axis in enumerate(image.axes):
@@ -138,6 +139,7 @@ def _check_shifts(image: Multiscale) -> Iterator[Problem]:
                     dataset.path,
                     f"along {axis.name!r}, the translation {dataset.translation[i]:.9g} is "
                     f"{shift:.6g} samples of level 0 from its {origin:.9g}; expected {wanted}",
+                    severity,
                 )
             elif factor > 1 + 10 * _ROUNDED:
                 found.setdefault("none" if abs(shift) <= noise else "centred", dataset.path)
@@ -146,6 +148,7 @@ def _check_shifts(image: Multiscale) -> Iterator[Problem]:
             "translation",
             found["none"],
             f"no half-pixel shift here, but one in {found['centred']!r}; expected one convention",
+            severity,
         )
     elif "none" in found and not sampled:
         yield Problem(
