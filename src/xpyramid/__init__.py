@@ -5,6 +5,7 @@ from xpyramid import errors
 from xpyramid._version import __version__
 from xpyramid.downsample import downsample
 from xpyramid.example import example_field
+from xpyramid.io import verify
 from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "errors",
     "example_field",
     "open_pyramid",
+    "verify",
 ]
 
 del _accessor

@@ -1,7 +1,7 @@
 """The command line: ``xpyramid``, or ``python -m xpyramid``.
 
-Exit codes: 0; 2 for bad input, which leaves nothing behind; 1 for a build that broke off, or output
-that nobody reads; 130 for Ctrl-C. An error is one line on stderr.
+Exit codes: 0; 2 for bad input, which leaves nothing behind; 1 for a build that broke off, problems
+that ``verify`` found, or output that nobody reads; 130 for Ctrl-C. An error is one line on stderr.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, get_args
 
-from xpyramid import _demo, _sources
+from xpyramid import _demo, _sources, _verify
 from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.errors import PyramidError
@@ -28,6 +28,7 @@ examples:
   xpyramid build photo.png out.zarr
   xpyramid build em.zarr out.zarr --variable raw --factor z=1,y=2,x=2 --levels 4
   xpyramid info out.zarr
+  xpyramid verify out.zarr --deep
 """
 
 
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
-        arguments.run(arguments)
+        code = arguments.run(arguments) or 0
         sys.stdout.flush()
     except SystemExit as stop:  # --help, --version
         return int(stop.code or 0)
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (PyramidError, OSError) as error:
         return _fail(error, 2)
-    return 0
+    return int(code)
 
 
 def _fail(message: object, exit_code: int) -> int:
@@ -105,6 +106,10 @@ def _parser() -> argparse.ArgumentParser:
         "--group", metavar="PATH", help="an image, or a group of images, in the store"
     )
     info.set_defaults(run=_info)
+
+    _verify.add_arguments(
+        commands.add_parser("verify", help="look for what is wrong with stored pyramids")
+    )
 
     demo = commands.add_parser("demo", help="make a pyramid of a photograph, and draw its levels")
     demo.add_argument(

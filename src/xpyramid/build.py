@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -57,9 +58,9 @@ def build(
     largest = largest_window(plan)
     if ignore is None and isinstance(method, str) and not plan.sampled:
         ignore = _ignored(array)
-    reducer = make_reducer(
-        method, array.dtype, largest, skipna=skipna, ignore=ignore, min_valid=min_valid
-    )
+    told: dict[str, Any] = {"skipna": skipna, "ignore": ignore, "min_valid": min_valid}
+    reducer = make_reducer(method, array.dtype, largest, **told)
+    plan = replace(plan, options={key: value for key, value in told.items() if value is not None})
     coords = [_coordinates(array, plan, k) for k in range(len(plan.levels))]
     makers = [partial(_level, array, plan, k, reducer, coords[k]) for k in range(len(coords))]
     return Pyramid(Levels(makers, coords), plan, reducer)

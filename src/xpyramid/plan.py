@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, Literal, get_args
 
@@ -24,6 +24,9 @@ Factor = StepFactor | Sequence[StepFactor]
 Factors = tuple[int, ...]
 #: Spacing and origin along each axis.
 Grid = tuple[tuple[float, float], ...]
+
+#: What a method may be told beside the factors.
+METHOD_OPTIONS = ("skipna", "ignore", "min_valid")
 
 #: Dimensions are halved together once their spacings are within this ratio. Halving a dimension
 #: that is finer by a ratio r leaves 2/r, which is nearer to 1 than r exactly when r > sqrt(2).
@@ -89,6 +92,8 @@ class Plan:
         Level 0 is the base.
     stored : tuple of Grid
         Of each level, where a store says it; empty where it follows from the axes and factors.
+    options : mapping
+        What else the method was told: skipna, ignore and min_valid, where they were.
     """
 
     axes: tuple[AxisSpec, ...]
@@ -98,6 +103,7 @@ class Plan:
     steps: tuple[Factors, ...]
     levels: tuple[Level, ...]
     stored: tuple[Grid, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def dims(self) -> tuple[str, ...]:

@@ -3,7 +3,19 @@
 from xpyramid.io.image import Image, Mode, Options
 from xpyramid.io.read import Opened, open_levels
 from xpyramid.io.target import Store
+from xpyramid.io.verify import Report, verify
 from xpyramid.io.write import write
 from xpyramid.ngff import Irregular
 
-__all__ = ["Image", "Irregular", "Mode", "Opened", "Options", "Store", "open_levels", "write"]
+__all__ = [
+    "Image",
+    "Irregular",
+    "Mode",
+    "Opened",
+    "Options",
+    "Report",
+    "Store",
+    "open_levels",
+    "verify",
+    "write",
+]

@@ -26,6 +26,7 @@ from zarr.storage import MemoryStore
 
 from xpyramid import units
 from xpyramid.errors import AttributeValueError, AxisError
+from xpyramid.io.inventory import seal
 from xpyramid.io.target import Place
 from xpyramid.plan import Level
 
@@ -187,6 +188,15 @@ def draft(sketch: Sketch) -> Draft:
     consolidate(image)
     own = {key: document for key, document in written.items() if "/" not in key}
     return Draft({key: written[key] for key in written.keys() - own.keys()}, own, lazy)
+
+
+def announcement(draft: Draft, image: Place) -> dict[str, Buffer]:
+    """Return the documents of the image's own group, with a record of all that is stored now."""
+    written = {**draft.documents, **draft.announcement}
+    group = zarr.open_group(MemoryStore(written), mode="r+", use_consolidated=False)
+    group.attrs.update(seal(image, dict(group.attrs)))
+    consolidate(Place(group.store, ""))
+    return {key: document for key, document in written.items() if "/" not in key}
 
 
 def write_lazy(draft: Draft, image: Place) -> None:

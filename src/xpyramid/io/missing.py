@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import warnings
 from collections.abc import Iterable, Iterator
-from itertools import product
 from typing import Any
 
+import numpy as np
 import zarr
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.sync import sync
+from zarr.storage import LocalStore
 
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.io import guard
+from xpyramid.io.inventory import Grid, Present, expected, sealed
 from xpyramid.io.target import Place, local_path
-
-#: Keys of chunks: c/0/1, 0/1, 0.1, and c and 0 of a scalar.
-_CHUNK = re.compile(r"c|(c[./])?\d+([./]\d+)*")
 
 
 def check_missing(read: Iterable[Any], *, strict: bool) -> None:
@@ -60,21 +57,15 @@ def check_missing(read: Iterable[Any], *, strict: bool) -> None:
 
 def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:
     """Return how many stored objects an array lacks, the index of the first, and their number."""
-    grid = tuple(
-        -(-n // size) for n, size in zip(array.shape, array.shards or array.chunks, strict=True)
-    )
-    total = math.prod(grid)
-    here = {key for key in _keys(array) if _CHUNK.fullmatch(key)}
-    number = total - len(here)
-    if not number:
-        return 0, None, total
-    lost = (i for i in product(*map(range, grid)) if array.metadata.encode_chunk_key(i) not in here)
-    if empty := _recorded(array):
-        strides = [math.prod(grid[axis + 1 :]) for axis in range(len(grid))]
-        numbers = ((i, sum(a * b for a, b in zip(i, strides, strict=True))) for i in lost)
-        left = [i for i, n in numbers if not any(start <= n < stop for start, stop in empty)]
-        return len(left), left[0] if left else None, total
-    return number, next(lost, None), total
+    grid = Grid.of(array)
+    present, _ = grid.present(_keys(array))
+    if not present.all():
+        present |= _left_out(array, grid.total)
+    lost = np.flatnonzero(~present)
+    if not lost.size:
+        return 0, None, grid.total
+    first = np.unravel_index(lost[0], grid.counts) if grid.counts else ()
+    return lost.size, tuple(int(i) for i in first), grid.total
 
 
 def _keys(array: zarr.Array[Any]) -> Iterator[str]:
@@ -95,15 +86,31 @@ async def _listed(store: ZarrStore, prefix: str) -> list[str]:
     return [key async for key in store.list_prefix(prefix)]
 
 
-def _recorded(array: zarr.Array[Any]) -> list[tuple[int, int]]:
-    """Return the runs of stored objects that xpyramid left out because they are empty."""
-    above, _, _ = array.path.rpartition("/")
-    node = Place(array.store, above).node() if array.path else None
-    kept = node.attrs.get("xpyramid") if isinstance(node, zarr.Group) else None
-    runs = kept.get("absent") if isinstance(kept, dict) else None
-    if not isinstance(runs, list):
-        return []
-    pairs = [run for run in runs if isinstance(run, list) and len(run) == 2]
-    return [
-        (start, stop) for start, stop in pairs if isinstance(start, int) and isinstance(stop, int)
-    ]
+def _left_out(array: zarr.Array[Any], total: int) -> Present:
+    """Return the stored objects of which an image of ours says that they are empty."""
+    none = np.zeros(total, bool)
+    for image, path in _above(array):
+        node = image.node()
+        record = sealed(dict(node.attrs)) if isinstance(node, zarr.Group) else None
+        objects = record.get("objects") if record is not None else None
+        if isinstance(objects, dict) and path in objects:
+            try:
+                there = expected(objects[path], total)
+            except ValueError:
+                return none
+            return none if there is None else ~there
+    return none
+
+
+def _above(array: zarr.Array[Any]) -> Iterator[tuple[Place, str]]:
+    """Yield the groups that may be the image of an array, and its path in them."""
+    directory = local_path(Place(array.store, array.path))
+    for depth in (1, 2):  # levels that are arrays, and levels that are groups
+        if directory is not None:
+            group, parts = directory, list[str]()
+            for _ in range(depth):
+                group, parts = group.parent, [group.name, *parts]
+            yield Place(LocalStore(group, read_only=True), ""), "/".join(parts)
+        elif array.path.count("/") >= depth - 1:
+            names = array.path.split("/")
+            yield Place(array.store, "/".join(names[:-depth])), "/".join(names[-depth:])

@@ -18,7 +18,7 @@ from xpyramid.errors import NotAPyramidError
 from xpyramid.io.encoding import decode
 from xpyramid.io.staging import find_unfinished
 from xpyramid.io.target import Place, Store, resolve
-from xpyramid.plan import Level, Plan
+from xpyramid.plan import METHOD_OPTIONS, Level, Plan
 
 
 @dataclass(frozen=True)
@@ -156,5 +156,6 @@ def _plan(
             )
             for array, f in zip(arrays, factors, strict=True)
         ),
+        options={k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata},
     )
     return ngff.as_stored(plan, image)

@@ -22,6 +22,7 @@ from xpyramid.io.checks import (
 )
 from xpyramid.io.draft import (
     Sketch,
+    announcement,
     consolidate,
     draft,
     json_attributes,
@@ -221,7 +222,8 @@ def _check_target(staging: Staging, paths: Sequence[str], options: Options) -> N
 def _finish(images: Sequence[Checked], options: Options) -> None:
     """Make images of what is complete now."""
     for image in images:
-        image.staging.publish(image.draft.announcement, durable=options.durable)
+        staging = image.staging
+        staging.publish(announcement(image.draft, staging.image), durable=options.durable)
         for above in image.staging.target.parents():
             # Whoever consolidated a group above would not see the new image in it.
             node = above.node()

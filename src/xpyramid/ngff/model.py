@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
+
+import numpy as np
 
 from xpyramid.axes import AxisSpec
 from xpyramid.errors import AxisError
@@ -82,6 +85,7 @@ def describe(
         "boundary": plan.boundary,
         "dims": list(plan.dims),
         "factors": [list(level.factors) for level in plan.levels],
+        **{key: _number(value) for key, value in plan.options.items()},
         **library,
     }
     if reversed_dims := [a.dim for a, sign in zip(axes, signs, strict=True) if sign < 0]:
@@ -100,6 +104,12 @@ def describe(
 def _signed(signs: Sequence[float], values: Sequence[float]) -> tuple[float, ...]:
     # + 0.0 turns -0.0 into 0.0
     return tuple(sign * value + 0.0 for sign, value in zip(signs, values, strict=True))
+
+
+def _number(value: Any) -> Any:
+    """Return a number as JSON has it; NaN and infinity, which JSON has not, as text."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
 def _evenly(axis: AxisSpec) -> AxisSpec:

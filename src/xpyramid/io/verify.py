@@ -1,0 +1,121 @@
+"""Looking for what is wrong with stored images; nothing is changed, and damage raises nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from xpyramid.errors import NotAPyramidError
+from xpyramid.io.contents import children, list_contents, peek
+from xpyramid.io.inspect import announces, check_group, inspect, unfinished
+from xpyramid.io.target import Place, Store, resolve
+from xpyramid.ngff import Problem
+
+#: How deep below what is given images are looked for: a plate has rows, columns and fields.
+_DEEPEST = 5
+
+#: How many entries of a directory that is no node are looked at.
+_MOST_PEEKS = 32
+
+
+class Report(list[Problem]):
+    """Problems, and what is worth knowing that is none.
+
+    Attributes
+    ----------
+    images : int
+        How many images were looked at.
+    notes : list of str
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = 0
+        self.notes: list[str] = []
+
+
+def verify(store: Store, group: str | None = None, deep: bool = False) -> Report:
+    """Look for everything that is wrong with a stored pyramid, or with all pyramids of a store.
+
+    Parameters
+    ----------
+    store : str, path, URL, zarr store or zarr.Group
+    group : str, optional
+        Path of an image, or of a group of images, in the store; default: the store itself.
+    deep : bool
+        False reads metadata and lists what is stored. True decodes every stored object, and
+        computes the levels once more: those that xpyramid wrote must be the same to the last bit.
+
+    Returns
+    -------
+    list of Problem
+        Empty if nothing was found. Each has ``kind``, ``where``, ``message`` and ``severity``
+        ("error" or "warning"). The list has ``notes``: what is worth knowing, and no problem.
+
+    Raises
+    ------
+    xpyramid.errors.NotAPyramidError
+        If there is nothing at all. Damaged and unfinished pyramids are problems, not errors.
+
+    Examples
+    --------
+    >>> import xpyramid, zarr
+    >>> store = zarr.storage.MemoryStore()
+    >>> xpyramid.example_field((300, 200)).pyramid.to_ome_zarr(store, levels=3)
+    >>> xpyramid.verify(store, deep=True)
+    []
+    """
+    report = Report()
+    if _is_unfinished_beside(store):
+        report.append(unfinished(""))
+        return report
+    place = resolve(store, read_only=True) / (group or "").strip("/")
+    kind = peek(place).kind
+    name = place.path.rpartition("/")[2]
+    above = Place(place.store, place.path.rpartition("/")[0])
+    if kind == "nothing" and name and f".{name}.unfinished" in children(above):
+        report.append(unfinished(""))
+        return report
+    if kind in ("nothing", "array") and not _has_nodes(place):
+        what = "an array" if kind == "array" else "no Zarr group"
+        raise NotAPyramidError(f"{place}: there is {what}; accepted: an OME-Zarr image, or a store")
+    _descend(place, "", report, deep)
+    if not report.images and not report:
+        said = "no multiscales metadata here or below; expected an OME-Zarr image"
+        report.append(Problem("metadata", "", said))
+    return report
+
+
+def _descend(place: Place, path: str, report: Report, deep: bool, depth: int = 0) -> None:
+    """Inspect an image, or the images below a group."""
+    node = peek(place)
+    if node.kind in ("damaged", "nothing") or announces(node.attributes):
+        report.images += 1
+        notes: list[str] = []
+        found = inspect(list_contents(place), deep, notes)
+        report.extend(problem.below(path) for problem in found)
+        report.notes.extend(f"{path}: {note}" if path else note for note in notes)
+        return
+    report.extend(problem.below(path) for problem in check_group(node.documents))
+    for name in children(place) if depth < _DEEPEST else ():
+        below = f"{path}/{name}".lstrip("/")
+        if begun := re.fullmatch(r"\.(.+)\.unfinished", name):
+            report.append(unfinished(f"{path}/{begun[1]}".lstrip("/")))
+        elif peek(place / name).kind in ("group", "damaged") or _has_nodes(place / name):
+            _descend(place / name, below, report, deep, depth + 1)
+
+
+def _is_unfinished_beside(store: Store) -> bool:
+    """Whether a path is that of an image which is being made, hidden beside it."""
+    if not isinstance(store, str | os.PathLike) or "://" in os.fspath(store).removeprefix("file:"):
+        return False
+    path = Path(os.fspath(store).removeprefix("file://")).expanduser()
+    return not path.exists() and path.with_name(f".{path.name}.unfinished").exists()
+
+
+def _has_nodes(place: Place) -> bool:
+    """Whether nodes lie below a place that is none: its document has gone."""
+    if peek(place).kind != "nothing":
+        return False
+    return any(peek(place / name).kind != "nothing" for name in children(place)[:_MOST_PEEKS])

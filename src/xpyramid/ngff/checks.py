@@ -1,0 +1,327 @@
+"""What no schema catches: metadata of an image against the headers of its arrays."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import re
+import reprlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from xpyramid import units
+from xpyramid.errors import PyramidError
+from xpyramid.ngff.geometry import check_geometry
+from xpyramid.ngff.model import Multiscale
+from xpyramid.ngff.problems import Problem
+from xpyramid.ngff.versions import VERSIONS, parse, version_of
+
+#: No array can be halved more often; the models take a millisecond for each level.
+MOST_LEVELS = 256
+
+_RANKS = {"time": 0, "space": 2}
+
+#: Metadata that announce something else than an image, and the models that know their form.
+_OTHER = {
+    "plate": ("hcs", "HCSAttrs"),
+    "well": ("well", "WellAttrs"),
+    "labels": ("labels", "LabelsAttrs"),
+    "image-label": ("image_label_types", "Label"),  # of the value; the others are of all
+    "scene": ("scene", "BaseSceneAttrs"),
+    "bioformats2raw.layout": ("bioformats2raw", "BioFormats2RawAttrs"),
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the metadata of an array say of it.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+    names : tuple or None
+        Of its dimensions.
+    separator : str
+        Between the numbers in the names of chunks.
+    zarr_format : int
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    names: tuple[Any, ...] | None
+    separator: str
+    zarr_format: int
+
+
+def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, list[Problem]]]:
+    """Yield every image that attributes announce, and what is wrong with its metadata alone."""
+    ome = attrs.get("ome")
+    inner = isinstance(ome, Mapping) and "multiscales" in ome
+    holder: Mapping[str, Any] = ome if inner and isinstance(ome, Mapping) else attrs
+    entries = holder.get("multiscales")
+    if not isinstance(entries, list) or not entries:
+        yield (
+            None,
+            [
+                Problem(
+                    "metadata", "", f"multiscales is {_short(entries)}; expected a list of images"
+                )
+            ],
+        )
+        return
+    for entry in entries:
+        datasets = entry.get("datasets") if _is_map(entry) else None
+        if isinstance(datasets, list) and len(datasets) > MOST_LEVELS:
+            said = f"{len(datasets)} datasets; expected at most {MOST_LEVELS}"
+            yield None, [Problem("metadata", "", said)]
+            continue
+        alone: dict[str, Any] = {**holder, "multiscales": [entry]}
+        try:
+            image = parse({**attrs, "ome": alone} if inner else alone)
+        except (
+            PyramidError,
+            AttributeError,
+            LookupError,
+            ArithmeticError,
+            RecursionError,
+        ) as error:
+            yield None, [Problem("metadata", "", " ".join(str(error).split()))]
+        else:
+            yield image, [*_check_axes(image), *_check_datasets(image)]
+
+
+def paths_of(attrs: Mapping[str, Any]) -> list[str]:
+    """Return the paths of the datasets that attributes announce, also where they are not valid."""
+    ome = attrs.get("ome")
+    holder = ome if isinstance(ome, Mapping) and "multiscales" in ome else attrs
+    entries = holder.get("multiscales")
+    found: list[str] = []
+    for entry in entries if isinstance(entries, list) else ():
+        datasets = entry.get("datasets") if isinstance(entry, Mapping) else None
+        for dataset in datasets if isinstance(datasets, list) else ():
+            path = dataset.get("path") if isinstance(dataset, Mapping) else None
+            if isinstance(path, str):
+                found.append(path)
+    return list(dict.fromkeys(found))
+
+
+def check_image(
+    image: Multiscale, headers: Mapping[str, Header], attrs: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Yield what is wrong between the metadata of an image and its arrays.
+
+    Parameters
+    ----------
+    image : Multiscale
+    headers : mapping
+        From a dataset's path to its header; those that are not there are left out.
+    attrs : mapping
+        Attributes of the image's group.
+    """
+    version = version_of(attrs) or ""
+    names = tuple(axis.name for axis in image.axes)
+    found = [(d.path, headers[d.path]) for d in image.datasets if d.path in headers]
+    for path, header in found:
+        yield from _check_header(path, header, names, version)
+    for what, values in (
+        ("dtype", [(path, str(header.dtype)) for path, header in found]),
+        ("chunk separator", [(path, header.separator) for path, header in found]),
+        ("Zarr format", [(path, str(header.zarr_format)) for path, header in found]),
+    ):
+        yield from _check_same(what, values)
+    shapes = [
+        h.shape if (h := headers.get(d.path)) and len(h.shape) == len(names) else None
+        for d in image.datasets
+    ]
+    yield from check_geometry(image, shapes)
+    yield from _check_omero(image, headers.get(image.datasets[0].path), attrs)
+
+
+def _check_axes(image: Multiscale) -> Iterator[Problem]:
+    names = [axis.name for axis in image.axes]
+    types = [axis.type for axis in image.axes]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        yield Problem("axes", "", f"axes {names}: {twice} more than once; expected unique names")
+    if any(types):
+        ranks = [_RANKS.get(str(kind), 1) for kind in types]
+        if ranks != sorted(ranks) or types.count("time") > 1:
+            yield Problem(
+                "axes", "", f"axis types {types}; expected at most one time, then channel, space"
+            )
+        if not 2 <= types.count("space") <= 3:
+            yield Problem("axes", "", f"axis types {types}; expected 2 or 3 of them to be space")
+    for axis in image.axes:
+        if axis.unit is None or axis.type not in ("space", "time"):
+            continue
+        word = units.to_ngff(axis.unit, axis.type)
+        if word != axis.unit:
+            meant = f"{word!r}" if word else f"a {axis.type} unit of OME-NGFF's list, or none"
+            yield Problem(
+                "unit", "", f"axis {axis.name!r} has the unit {axis.unit!r}; expected {meant}",
+                "warning",
+            )  # fmt: skip
+
+
+def _check_datasets(image: Multiscale) -> Iterator[Problem]:
+    counts = Counter(dataset.path for dataset in image.datasets)
+    for path in [path for path, count in counts.items() if count > 1]:
+        yield Problem("order", path, f"announced {counts[path]} times; expected once")
+
+
+def _check_header(
+    path: str, header: Header, names: tuple[str, ...], version: str
+) -> Iterator[Problem]:
+    if len(header.shape) != len(names):
+        yield Problem(
+            "rank", path, f"shape {header.shape}; expected {len(names)} dimensions: {names}"
+        )
+    elif not all(header.shape):
+        yield Problem("shape", path, f"shape {header.shape}; expected at least one sample")
+    wanted = 2 if version in ("0.1", "0.2", "0.3", "0.4") else 3
+    if header.zarr_format != wanted:
+        yield Problem(
+            "format",
+            path,
+            f"Zarr format {header.zarr_format} with OME-NGFF {version}; expected {wanted}",
+        )
+    if header.names is None:
+        if header.zarr_format == 3:
+            yield Problem("names", path, f"no dimension_names; expected {list(names)}")
+    elif header.names != names:
+        where = "dimension_names" if header.zarr_format == 3 else "_ARRAY_DIMENSIONS"
+        yield Problem("names", path, f"{where} {list(header.names)}; expected {list(names)}")
+    if header.separator != "/" and len(header.shape) > 1:
+        yield Problem(
+            "separator",
+            path,
+            f"chunk separator {header.separator!r}; expected '/', as OME-NGFF recommends",
+            "warning",
+        )
+
+
+def _check_same(what: str, values: Sequence[tuple[str, str]]) -> Iterator[Problem]:
+    """All levels must have the same of something."""
+    for path, value in values[1:]:
+        if value != values[0][1]:
+            yield Problem(
+                what.rsplit(maxsplit=1)[-1],
+                path,
+                f"{what} {value}; expected {values[0][1]}, as {values[0][0]!r} has",
+            )
+
+
+def _check_omero(
+    image: Multiscale, base: Header | None, attrs: Mapping[str, Any]
+) -> Iterator[Problem]:
+    ome = attrs.get("ome")
+    omero = (ome if isinstance(ome, Mapping) else attrs).get("omero")
+    if omero is None:
+        return
+    channels = omero.get("channels") if isinstance(omero, Mapping) else None
+    if not isinstance(channels, list) or not all(isinstance(c, Mapping) for c in channels):
+        yield Problem("omero", "", f"omero is {_short(omero)}; expected a list of channels")
+        return
+    at = [i for i, axis in enumerate(image.axes) if axis.type == "channel"]
+    if base is not None and len(base.shape) == len(image.axes):
+        count = base.shape[at[0]] if at else 1
+        if len(channels) != count:
+            yield Problem(
+                "omero", "", f"omero has {len(channels)} channels; expected {count}, as the array"
+            )
+    for i, channel in enumerate(channels):
+        if said := _check_channel(channel):
+            yield Problem("omero", "", f"channel {i} of omero: {said}")
+        elif said := _check_window(channel["window"], base):
+            yield Problem("omero", "", f"channel {i} of omero: {said}", "warning")
+
+
+def _check_channel(channel: Mapping[str, Any]) -> str | None:
+    """Return what the specification forbids."""
+    color, window = channel.get("color"), channel.get("window")
+    if not (isinstance(color, str) and re.fullmatch("[0-9A-Fa-f]{6}", color)):
+        return f"color {_short(color)}; expected six hexadecimal digits"
+    if len(_ends(window)) < 4:
+        return f"window {_short(window)}; expected numbers for min, start, end and max"
+    return None
+
+
+def _check_window(window: Mapping[str, Any], base: Header | None) -> str | None:
+    """Return what makes no sense."""
+    low, start, end, high = _ends(window)
+    if not (low <= high and start <= end):
+        return f"window {_short(window)}; expected min <= max and start <= end"
+    if base is not None and base.dtype.kind in "iu":
+        info = np.iinfo(base.dtype)
+        if not info.min <= start <= end <= info.max:
+            return (
+                f"window {start} to {end}; expected {info.min} to {info.max}, as {base.dtype} has"
+            )
+    return None
+
+
+def _ends(window: object) -> list[float]:
+    """Return min, start, end and max, as far as they are numbers."""
+    found = [window.get(k) for k in ("min", "start", "end", "max")] if _is_map(window) else []
+    return [e for e in found if isinstance(e, int | float) and math.isfinite(e)]
+
+
+def check_document(document: Any) -> list[Problem]:
+    """Return what is wrong with a metadata document by itself, without its arrays.
+
+    Parameters
+    ----------
+    document : object
+        A parsed ``zarr.json`` or ``.zattrs``, or the attributes of one.
+    """
+    if not _is_map(document):
+        return [Problem("metadata", "", f"{_short(document)}; expected a JSON object")]
+    attrs = document.get("attributes") if "zarr_format" in document else document
+    if not _is_map(attrs):
+        return [Problem("metadata", "", f"attributes {_short(attrs)}; expected a JSON object")]
+    ome = attrs.get("ome")
+    holder = ome if _is_map(ome) else attrs
+    problems: list[Problem] = []
+    known = [key for key in _OTHER if key in holder]
+    if "multiscales" in holder:
+        for image, found in images_of(attrs):
+            problems += found
+            if image is not None:
+                problems += check_image(image, {}, attrs)
+    elif not known:
+        problems.append(Problem("metadata", "", "no OME-NGFF metadata; expected multiscales"))
+    for key in known:
+        problems += _check_other(key, attrs)
+    return problems
+
+
+def _check_other(key: str, attrs: Mapping[str, Any]) -> Iterator[Problem]:
+    """Validate a plate, a well, a list of labels or a collection by the models."""
+    ome = attrs.get("ome")
+    content: Any = ome if _is_map(ome) else attrs
+    inside = content[key] if _is_map(content[key]) else content
+    version = str(content.get("version", inside.get("version", "0.4")))
+    if version not in VERSIONS:
+        yield Problem("metadata", "", f"OME-NGFF version {version!r}; expected {list(VERSIONS)}")
+        return
+    module, name = _OTHER[key]
+    try:
+        models = importlib.import_module(f"ome_zarr_models.v{version.replace('.', '')}.{module}")
+        whole = content[key] if name == "Label" else dict(content)
+        getattr(models, name).model_validate(whole)
+    except (ImportError, AttributeError):
+        return  # the installed models do not know this version
+    except (ValueError, TypeError, LookupError) as error:
+        yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
+
+
+def _is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping)
+
+
+def _short(value: object) -> str:
+    return reprlib.repr(value)  # of bounded depth and length

@@ -1,0 +1,193 @@
+"""Whether scales, translations and shapes of the levels say the same thing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from xpyramid.ngff.model import Dataset, Multiscale
+from xpyramid.ngff.problems import Problem, Severity
+
+Shapes = Sequence[tuple[int, ...] | None]
+
+#: Scales within these parts of a multiple are that multiple: exactly, and as rounded decimals.
+_EXACT = 1e-5
+_ROUNDED = 2e-3
+
+#: Names of methods whose cells stand for one sample, which need no half-pixel shift.
+_SAMPLING = {"nearest", "sample", "subsample", "stride", "striding", "decimate", "decimation"}
+
+
+def check_geometry(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
+    """Yield what is wrong between the levels.
+
+    Parameters
+    ----------
+    image : Multiscale
+    shapes : sequence of tuple of int or None
+        Of the arrays; None where there is none of the right rank.
+    """
+    broken = [d for d in image.datasets if not _is_transform(d)]
+    for dataset in broken:
+        yield Problem(
+            "scale",
+            dataset.path,
+            f"scale {list(dataset.scale)}, translation {list(dataset.translation)}; expected "
+            "positive, finite scales and finite translations",
+        )
+    if broken:
+        return
+    disorder = list(_check_order(image, shapes))
+    yield from disorder
+    if disorder:  # what follows compares with level 0, which is not the base then
+        return
+    for k in range(1, len(image.datasets)):
+        yield from _check_level(image, shapes, k)
+    yield from _check_shifts(image)
+    yield from _check_recorded(image)
+
+
+def has_transforms(image: Multiscale) -> bool:
+    """Whether all scales are positive and finite, and all translations finite."""
+    return all(map(_is_transform, image.datasets))
+
+
+def _is_transform(dataset: Dataset) -> bool:
+    positive = all(math.isfinite(s) and s > 0 for s in dataset.scale)
+    return positive and all(map(math.isfinite, dataset.translation))
+
+
+def _check_order(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
+    """Each level must be coarser and smaller than the one before."""
+    for k, (fine, coarse) in enumerate(pairwise(image.datasets), start=1):
+        pairs = list(zip(fine.scale, coarse.scale, strict=True))
+        if any(b < a * (1 - _ROUNDED) for a, b in pairs) or all(b <= a for a, b in pairs):
+            yield Problem(
+                "order",
+                coarse.path,
+                f"scale {list(coarse.scale)} after {list(fine.scale)} of {fine.path!r}; expected "
+                "levels from the finest to the coarsest",
+            )
+            continue
+        above, below = shapes[k - 1], shapes[k]
+        if above and below and any(b > a for a, b in zip(above, below, strict=True)):
+            yield Problem(
+                "order",
+                coarse.path,
+                f"shape {below} after {above} of {fine.path!r}; expected a smaller level",
+            )
+
+
+def _check_level(image: Multiscale, shapes: Shapes, k: int) -> Iterator[Problem]:
+    first, dataset = image.datasets[0], image.datasets[k]
+    base, shape = shapes[0], shapes[k]
+    for i, axis in enumerate(image.axes):
+        lengths = (base[i], shape[i]) if base and shape else None
+        said = _check_axis(first.scale[i], dataset.scale[i], lengths)
+        if said is not None:
+            kind, text = said
+            yield Problem(kind, dataset.path, f"along {axis.name!r}, {text}")
+
+
+def _check_axis(
+    base: float, scale: float, lengths: tuple[int, int] | None
+) -> tuple[str, str] | None:
+    """Compare scale and length of a level with those of level 0; return kind and sentence."""
+    ratio = scale / base
+    factor = max(1, round(ratio))
+    if lengths is None or not all(lengths):
+        return None
+    n, m = lengths
+    said = f"the scale {scale:.9g} is {ratio:.9g} times that of level 0"
+    if abs(ratio - factor) > _EXACT * factor and n % m and abs(ratio - n / m) < 1e-4 * ratio:
+        whole = 2 ** round(math.log2(n / m))
+        whole = whole if _fits(n, m, whole) else max(1, round(n / m))
+        if not _fits(n, m, whole):
+            return None  # resampled by no integer
+        return "scale", f"{said}, the ratio of the lengths {n} and {m}; expected {base * whole:.9g}"
+    if abs(ratio - factor) > _ROUNDED * factor:
+        return "scale", f"{said}, and the lengths are {n} and {m}; expected a whole multiple"
+    if not _fits(n, m, factor):
+        low, high = max(1, n // factor), -(-n // factor)
+        wanted = str(low) if low == high else f"{low} or {high}"
+        return "shape", f"the length is {m} and {said}; expected {wanted} from {n}"
+    return None
+
+
+def _fits(n: int, m: int, factor: int) -> bool:
+    return max(1, n // factor) <= m <= -(-n // factor)
+
+
+def _check_shifts(image: Multiscale) -> Iterator[Problem]:
+    """Cells of a mean are centred on their windows; that, or no shift at all, for all levels."""
+    own = image.metadata.get("library") == "xpyramid"
+    methods = {str(image.type).lower(), str(image.metadata.get("method")).lower()}
+    sampled = bool(methods & _SAMPLING)
+    severity: Severity = "error" if own else "warning"  # the specification says nothing of it
+    first, found = image.datasets[0], dict[str, str]()
+    for dataset in image.datasets[1:]:
+        for i, axis in enumerate(image.axes):
+            step, origin = first.scale[i], first.translation[i]
+            factor, shift = dataset.scale[i] / step, (dataset.translation[i] - origin) / step
+            centred, noise = (factor - 1) / 2, 1e-3 * factor + 1e-9 * abs(origin) / step
+            conventions = {0.0} if own and sampled else {centred} if own else {0.0, centred}
+            if not any(abs(shift - wanted) <= noise for wanted in conventions):
+                wanted = " or ".join(f"{origin + step * c:.9g}" for c in sorted(conventions))
+                yield Problem(
+                    "translation",
+                    dataset.path,
+                    f"along {axis.name!r}, the translation {dataset.translation[i]:.9g} is "
+                    f"{shift:.6g} samples of level 0 from its {origin:.9g}; expected {wanted}",
+                    severity,
+                )
+            elif factor > 1 + 10 * _ROUNDED:
+                found.setdefault("none" if abs(shift) <= noise else "centred", dataset.path)
+    if len(found) == 2:
+        yield Problem(
+            "translation",
+            found["none"],
+            f"no half-pixel shift here, but one in {found['centred']!r}; expected one convention",
+            severity,
+        )
+    elif "none" in found and not sampled:
+        yield Problem(
+            "translation",
+            "",
+            f"no level is shifted by half a pixel: {found['none']!r} has the translation of level "
+            "0; expected spacing * (factor - 1) / 2 more, unless cells are single samples",
+            "warning",
+        )
+
+
+def recorded_factors(image: Multiscale) -> list[tuple[int, ...]] | None:
+    """Return the factors that the metadata of an image of ours record, None if they make none."""
+    recorded = image.metadata.get("factors")
+    if not isinstance(recorded, list) or len(recorded) != len(image.datasets):
+        return None
+    for factors in recorded:
+        right = isinstance(factors, list | tuple) and len(factors) == len(image.axes)
+        if not right or not all(type(f) is int and f >= 1 for f in factors):
+            return None
+    found = [tuple(factors) for factors in recorded]
+    steps = [zip(a, b, strict=True) for a, b in pairwise(found)]
+    nested = all(b % a == 0 for step in steps for a, b in step)
+    return found if nested and all(f == 1 for f in found[0]) else None
+
+
+def _check_recorded(image: Multiscale) -> Iterator[Problem]:
+    """Compare what we record beside NGFF's words with them."""
+    if image.metadata.get("library") != "xpyramid":
+        return
+    recorded = recorded_factors(image)
+    first = image.datasets[0].scale
+    factors: Mapping[str, object] = {
+        d.path: [round(s / b) for s, b in zip(d.scale, first, strict=True)] for d in image.datasets
+    }
+    if recorded is None or [list(f) for f in recorded] != list(factors.values()):
+        yield Problem(
+            "factors",
+            "",
+            f"metadata.factors is {str(image.metadata.get('factors'))[:200]}; expected "
+            f"{list(factors.values())} from the scales",
+        )

@@ -1,0 +1,586 @@
+"""What `verify` finds, on pyramids of ours and of others, sound and broken."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+import xpyramid
+from xpyramid import errors, ngff
+from xpyramid.io import inventory
+from xpyramid.io.inventory import Grid
+
+RNG = np.random.default_rng(11)
+
+
+def volume(dtype: str = "uint16", shape: tuple[int, ...] = (12, 20, 21)) -> xr.DataArray:
+    """A volume whose first chunk is empty, with coordinates of several kinds."""
+    data = RNG.integers(1, 200, shape).astype(dtype)
+    data[:8, :8, :8] = 0
+    coords = {
+        "z": np.arange(shape[0])[::-1] * 4.0,
+        "y": 0.5 * np.arange(shape[1]),
+        "x": ("x", 0.5 * np.arange(shape[2]), {"units": "um"}),
+        "when": np.datetime64("2025-01-01", "ns"),
+        "who": "someone",
+    }
+    return xr.DataArray(data, dims=("z", "y", "x"), coords=coords, name="field")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One pyramid of each kind, not to be changed."""
+    root = tmp_path_factory.mktemp("written")
+    p = volume().pyramid.build(levels=2, chunks=8)
+    for kind, options in KINDS.items():
+        p.to_ome_zarr(root / kind, **options)
+    return {kind: root / kind for kind in KINDS}
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "v3": {}, "v2": {"version": "0.4"}, "sharded": {"shards": 16},
+}  # fmt: skip
+
+
+@pytest.fixture(params=list(KINDS))
+def store(request: pytest.FixtureRequest, written: dict[str, Path], tmp_path: Path) -> Path:
+    """A pyramid of each kind, to be broken."""
+    return Path(shutil.copytree(written[request.param], tmp_path / "out.zarr"))
+
+
+@pytest.fixture
+def plain(written: dict[str, Path], tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written["v3"], tmp_path / "out.zarr"))
+
+
+def kinds(problems: list[ngff.Problem]) -> set[str]:
+    return {problem.kind for problem in problems}
+
+
+def edit(path: Path, change: Callable[[Any], Any]) -> None:
+    """Change a JSON document."""
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps(change(document) or document))
+
+
+# Sound pyramids
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_nothing_is_wrong_with_what_we_write(store: Path, deep: bool) -> None:
+    before = {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    for report in (xpyramid.verify(store, deep=deep), xpyramid.verify(store, "field", deep)):
+        assert report == []
+        assert (report.images, report.notes) == (1, [])
+    assert before == {path: path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "build"),
+    [
+        ("bool", {}),
+        ("int8", {"method": "mode", "ignore": 7}),
+        ("float32", {"skipna": False}),
+        ("float64", {"method": "median", "min_valid": 0.5}),
+        ("complex64", {"method": "sum"}),
+        ("timedelta64[s]", {"method": "max"}),
+        ("uint64", {"method": "nearest"}),
+        ("uint8", {"factor": 3, "boundary": "trim", "levels": 2}),
+        ("uint8", {"ignore": 3, "min_valid": 0.9, "factor": {"y": 2, "x": 5}, "levels": 3}),
+        ("float32", {"ignore": float("nan")}),
+    ],
+)
+def test_values_are_computed_again_as_they_were(dtype: str, build: dict[str, Any]) -> None:
+    array = volume().astype(dtype)
+    if dtype.startswith("float"):
+        array = array.where(array % 5 > 0)
+    target = zarr.storage.MemoryStore()
+    array.pyramid.build(**{"levels": 3, "chunks": 8, **build}).to_ome_zarr(target)
+    report = xpyramid.verify(target, deep=True)
+    assert (report, report.notes) == ([], [])
+    level = zarr.open_array(target, path="field/1/field")
+    was = np.nan_to_num(level[-1, -1, -1:])
+    level[-1, -1, -1:] = ~was if dtype == "bool" else was * 2
+    found = [p for p in xpyramid.verify(target, deep=True) if p.kind == "values"]
+    assert [p.where.rsplit("/c/")[0] for p in found] == ["field/1/field"]
+    cell = tuple(n - 1 for n in level.shape)
+    assert f"1 of {found[0].message.split()[2]} cells are wrong, the first at {cell}" in (
+        found[0].message
+    )
+
+
+def test_several_images_and_a_copy(tmp_path: Path) -> None:
+    array = volume()
+    pyramids = xr.Dataset({"a": array, "b": array + 1}).pyramid.build(levels=2)
+    pyramids.to_ome_zarr(tmp_path / "one.zarr", "runs")
+    report = xpyramid.verify(tmp_path / "one.zarr", deep=True)
+    assert (report, report.images) == ([], 2)
+    xpyramid.open_pyramid(tmp_path / "one.zarr/runs/b").to_ome_zarr(tmp_path / "two.zarr")
+    assert xpyramid.verify(tmp_path / "two.zarr", deep=True) == []
+    # An image that does not say any more that it is one is still known to be.
+    edit(tmp_path / "one.zarr/runs/b/zarr.json", lambda d: d["attributes"]["ome"].clear())
+    found = xpyramid.verify(tmp_path / "one.zarr")
+    assert {p.where for p in found} == {"runs/b"}
+    assert kinds(found) == {"metadata", "changed"}
+
+
+def test_a_method_of_ones_own_is_not_computed_again() -> None:
+    target = zarr.storage.MemoryStore()
+    volume("float64").pyramid.build(levels=2, method=np.ptp).to_ome_zarr(target)
+    report = xpyramid.verify(target, deep=True)
+    assert report == []
+    assert report.notes == [
+        "field: method 'ptp' is not known here: the values were not computed again"
+    ]
+
+
+# Deleted and damaged files
+
+
+def test_every_deleted_object_is_named(store: Path) -> None:
+    image = store / "field"
+    for path in [path for path in image.rglob("*") if path.is_file()]:
+        raw = path.read_bytes()
+        path.unlink()
+        key = str(path.relative_to(store))
+        found = xpyramid.verify(store)
+        named = [p for p in found if key in (p.where, f"{p.where}/{path.name}")]
+        assert named, (key, found)
+        path.write_bytes(raw)
+    assert xpyramid.verify(store) == []
+
+
+def test_flipped_bytes_are_noticed(store: Path) -> None:
+    chance = random.Random(5)
+    files = [path for path in (store / "field").rglob("*") if path.is_file()]
+    objects = [path for path in files if not path.name.startswith((".z", "zarr"))]
+    documents = [path for path in files if path not in objects]
+    for path in chance.choices(objects, k=20) + chance.choices(documents, k=20):
+        raw = path.read_bytes()
+        at = chance.randrange(len(raw))
+        path.write_bytes(raw[:at] + bytes([raw[at] ^ 0xFF]) + raw[at + 1 :])
+        assert xpyramid.verify(store, deep=path in objects), (path, at)
+        path.write_bytes(raw)
+    assert xpyramid.verify(store, deep=True) == []
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_no_flipped_bit_of_a_chunk_changes_values_silently(
+    tmp_path: Path, zarr_format: int
+) -> None:
+    version = {2: "0.4", 3: "0.5"}[zarr_format]
+    small = xr.DataArray(np.arange(16, dtype="u1").reshape(4, 4), dims=("y", "x"), name="a")
+    small.pyramid.build(levels=1).to_ome_zarr(tmp_path, version=version)
+    chunk = tmp_path / "a/0/a" / ("0/0" if zarr_format == 2 else "c/0/0")
+    array = zarr.open_array(tmp_path / "a/0/a", mode="r")
+    raw = chunk.read_bytes()
+    silent = 0
+    for bit in range(8 * len(raw)):
+        chunk.write_bytes(
+            bytes(b ^ (1 << bit % 8 if i == bit // 8 else 0) for i, b in enumerate(raw))
+        )
+        try:
+            np.testing.assert_array_equal(array[...], small.values)
+        except (RuntimeError, ValueError):
+            continue
+        silent += 1  # an unused bit of the frame's header
+    assert silent <= 2
+
+
+def test_damage_is_said_once(plain: Path) -> None:
+    """What lies above a damaged chunk cannot be judged, and is not."""
+    (plain / "field/0/field/c/1/1/1").write_bytes(b"nothing")
+    (plain / "field/0/field/c/0/1/1").unlink()
+    found = xpyramid.verify(plain, deep=True)
+    assert {(p.kind, p.where) for p in found} == {
+        ("unreadable", "field/0/field/c/1/1/1"),
+        ("missing", "field/0/field/c/0/1/1"),
+    }
+
+
+def test_objects_that_should_not_be_there(plain: Path) -> None:
+    array = zarr.open_array(plain / "field/0/field")
+    array[0, 0, 0] = 1  # its chunk was empty
+    (plain / "field/1/field/c/9").mkdir()
+    (plain / "field/1/field/c/9/0").write_bytes(b"")
+    (plain / "field/1/field/c/01").write_bytes(b"")
+    shutil.copytree(plain / "field/1", plain / "field/3")
+    found = {(p.kind, p.where): p for p in xpyramid.verify(plain)}
+    assert set(found) >= {
+        ("extra", "field/0/field/c/0/0/0"),
+        ("stray", "field/1/field/c/9/0"),
+        ("stray", "field/1/field/c/01"),
+        ("stale", "field/3"),
+        ("extra", "field/3/field"),
+    }
+    assert {p.severity for key, p in found.items() if key[0] != "consolidated"} == {"warning"}
+
+
+def test_symbolic_links_are_not_followed(plain: Path) -> None:
+    shutil.move(plain / "field/1", plain.parent / "elsewhere")
+    (plain / "field/1").symlink_to(plain.parent / "elsewhere")
+    found = xpyramid.verify(plain)
+    assert ("link", "field/1") in {(p.kind, p.where) for p in found}
+    assert "missing" in kinds(found)
+
+
+def test_many_absent_objects_are_kept_as_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inventory, "LONGEST", 0)
+    target = zarr.storage.MemoryStore()
+    volume().pyramid.build(levels=2, chunks=4).to_ome_zarr(target)
+    assert xpyramid.verify(target, deep=True) == []
+    del target._store_dict["field/0/field/c/2/4/5"]
+    (found,) = xpyramid.verify(target)
+    assert found.where == "field/0/field"
+    assert "81 of 90 chunks are there; expected 82" in found.message
+    assert "values" in kinds(xpyramid.verify(target, deep=True))
+
+
+def test_consolidated_copies(plain: Path) -> None:
+    edit(
+        plain / "field/zarr.json",
+        lambda d: d["consolidated_metadata"]["metadata"].pop("1/field") and None,
+    )
+    found = xpyramid.verify(plain)
+    assert [(p.kind, p.where) for p in found] == [("consolidated", "field/1/field")]
+
+
+def test_edited_metadata(plain: Path) -> None:
+    edit(plain / "field/0/x/zarr.json", lambda d: d["attributes"].update(units="nm"))
+    edit(plain / "field/zarr.json", lambda d: d["attributes"].update(note="mine"))
+    found = [p for p in xpyramid.verify(plain) if p.kind == "changed"]
+    assert [p.where for p in found] == ["field", "field/0/x/zarr.json"]
+
+
+def test_numbers_of_problems_are_bounded(plain: Path) -> None:
+    def many(document: Any) -> None:
+        datasets = document["attributes"]["ome"]["multiscales"][0]["datasets"]
+        datasets += [{**datasets[0], "path": str(k)} for k in range(20_000)]
+
+    edit(plain / "field/zarr.json", many)
+    found = xpyramid.verify(plain)
+    assert 1000 < len(found) < 3000
+    assert any("more of this kind" in p.message for p in found)
+
+
+# Unfinished
+
+
+def test_unfinished(tmp_path: Path) -> None:
+    (tmp_path / "out.zarr/.field.unfinished").mkdir(parents=True)
+    zarr.open_group(tmp_path / "out.zarr", mode="a")
+    for where in (
+        [tmp_path / "out.zarr"],
+        [tmp_path / "out.zarr/field"],
+        [tmp_path / "out.zarr", "field"],
+    ):
+        (found,) = xpyramid.verify(*where)
+        assert found.kind == "unfinished"
+        assert "resume=True" in found.message
+    target = zarr.storage.MemoryStore()
+    group = zarr.open_group(target).create_group("field")
+    group.attrs["xpyramid"] = {"unfinished": {}}
+    (found,) = xpyramid.verify(target)
+    assert (found.kind, found.where) == ("unfinished", "field")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(errors.NotAPyramidError, match="nothing at"):
+        xpyramid.verify(tmp_path / "no.zarr")
+    zarr.create_array(tmp_path / "array.zarr", shape=(2,), dtype="u1")
+    with pytest.raises(errors.NotAPyramidError, match="an array"):
+        xpyramid.verify(tmp_path / "array.zarr")
+    zarr.open_group(tmp_path / "empty.zarr", mode="w")
+    with pytest.raises(errors.NotAPyramidError, match="no Zarr group"):
+        xpyramid.verify(tmp_path / "empty.zarr", "a")
+    (found,) = xpyramid.verify(tmp_path / "empty.zarr")
+    assert found.kind == "metadata"
+
+
+# Pyramids of others
+
+
+def foreign(
+    path: Path,
+    shapes: tuple[tuple[int, ...], ...] = ((3, 65, 64), (3, 32, 32), (3, 16, 16)),
+    *,
+    names: tuple[str, ...] | None = ("c", "y", "x"),
+    dtypes: tuple[str, ...] = ("u1",) * 3,
+    **array: Any,
+) -> Path:
+    """Write a pyramid as others do: flat, without our records."""
+    group = zarr.open_group(path, mode="w")
+    for k, (shape, dtype) in enumerate(zip(shapes, dtypes, strict=True)):
+        level = group.create_array(
+            str(k), shape=shape, dtype=dtype, chunks=(1, 32, 32), dimension_names=names, **array
+        )
+        level[:] = 1
+    transforms = [
+        [{"type": "scale", "scale": [1, 0.5 * 2**k, 0.5 * 2**k]},
+         {"type": "translation", "translation": [0, 0.25 * (2**k - 1), 0.25 * (2**k - 1)]}]
+        for k in range(3)
+    ]  # fmt: skip
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "axes": [{"name": "c", "type": "channel"},
+                         {"name": "y", "type": "space", "unit": "micrometer"},
+                         {"name": "x", "type": "space", "unit": "micrometer"}],
+                "datasets": [{"path": str(k), "coordinateTransformations": t}
+                             for k, t in enumerate(transforms)],
+            }
+        ],
+    }  # fmt: skip
+    return path
+
+
+def changed(path: Path, change: Callable[[Any, Any], Any]) -> list[ngff.Problem]:
+    """Change the metadata of an image, ``change(ome, multiscale)``, and verify it."""
+    group = zarr.open_group(path, mode="r+")
+    ome: Any = group.attrs["ome"]
+    change(ome, ome["multiscales"][0])
+    group.attrs["ome"] = ome
+    return xpyramid.verify(path)
+
+
+def transform(multiscale: Any, level: int, which: int, value: list[float]) -> None:
+    kind = ("scale", "translation")[which]
+    multiscale["datasets"][level]["coordinateTransformations"][which][kind] = value
+
+
+def test_a_sound_pyramid_of_others(tmp_path: Path) -> None:
+    report = xpyramid.verify(foreign(tmp_path), deep=True)
+    assert report == []
+    (note,) = report.notes
+    assert note.startswith("1, 2: mean and nearest")
+
+
+def no_shift(_: Any, multiscale: Any) -> None:
+    for k in (1, 2):
+        transform(multiscale, k, 1, [0, 0, 0])
+
+
+OMERO = {
+    "channels": [{"color": "ffffff", "window": {"min": 0, "start": 0, "end": 9, "max": 255}}] * 3
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "message"),
+    [
+        (lambda _, m: transform(m, 1, 0, [1, 65 / 64, 1]), "scale",
+         r"along 'y', the scale 1.015625 is 2.03125 times .* lengths 65 and 32; expected 1"),
+        (lambda _, m: transform(m, 2, 0, [1, 2, 1.3]), "scale", "expected a whole multiple"),
+        (lambda _, m: transform(m, 2, 0, [1, 2, 4]), "shape", "length is 16 .* expected 8 from 64"),
+        (no_shift, "translation", "no level is shifted by half a pixel"),
+        (lambda _, m: transform(m, 2, 1, [0, 0, 0]), "translation", "expected one convention"),
+        (lambda _, m: transform(m, 2, 1, [0, 9, 0.75]), "translation", "expected 0 or 0.75"),
+        (lambda _, m: m["datasets"].reverse(), None, None),
+        (lambda _, m: m["datasets"].append(m["datasets"][2]), "order", "announced 2 times"),
+        (lambda _, m: m["datasets"].pop(), "stale", "looks like a level"),
+        (lambda _, m: m["axes"][1].update(unit="um"), "unit", "'um'; expected 'micrometer'"),
+        (lambda _, m: m["axes"][1].update(unit="pixel"), "unit", "'pixel'; expected a space unit"),
+        (lambda _, m: m["axes"][1].update(name="x"), None, None),
+        (lambda _, m: m["axes"][0].update(name="d"), "names", r"expected \['d', 'y', 'x'\]"),
+        (lambda _, m: m["datasets"][2].update(path="7"), "missing", "there is nothing"),
+        (lambda _, m: m["datasets"][2].update(path="../2"), "path", "'../2'; expected a path"),
+        (lambda _, m: m["datasets"][2].update(path="a\0b"), "path", "expected a path inside"),
+        (lambda _, m: m.update(datasets=[]), None, None),
+        (lambda o, _: o.update(omero={"channels": OMERO["channels"][:2]}), "omero",
+         "2 channels; expected 3"),
+        (lambda o, _: o.update(omero={"channels": 7}), None, None),
+        (lambda o, _: o.update(omero={"channels": [{"color": "ff00ff",
+            "window": {"min": 0, "start": 0, "end": 510, "max": 510}}] * 3}), "omero",
+         "0 to 510; expected 0 to 255"),
+        (lambda o, _: o.update(omero={"channels": [{"color": "ff00ff",
+            "window": {"start": 9, "end": 1, "min": 0, "max": 9}}] * 3}), "omero",
+         "expected min <= max and start <= end"),
+        (lambda o, _: o.update(omero={"channels": [{"color": "#ff"}] * 3}), "omero", "six hexa"),
+        (lambda o, _: o.update(version="0.4"), None, None),
+        (lambda o, _: o.update(version="7"), "metadata", "'7'"),
+        (lambda o, _: o.update(multiscales={}), "metadata", "expected a list"),
+    ],
+)  # fmt: skip
+def test_metadata_that_contradict_the_arrays(
+    tmp_path: Path, change: Callable[[Any, Any], Any], kind: str | None, message: str | None
+) -> None:
+    found = changed(foreign(tmp_path), change)
+    assert found
+    if kind is not None and message is not None:
+        assert any(p.kind == kind and re.search(message, p.message) for p in found), found
+
+
+@pytest.mark.parametrize("omero", [OMERO])
+def test_right_omero(tmp_path: Path, omero: Any) -> None:
+    assert changed(foreign(tmp_path), lambda o, _: o.update(omero=omero)) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"dtypes": ("u1", "u1", "u2")}, "dtype", "dtype uint16; expected uint8"),
+        ({"names": None}, "names", "no dimension_names"),
+        ({"names": ("c", "x", "y")}, "names", r"\['c', 'x', 'y'\]; expected"),
+        ({"chunk_key_encoding": {"name": "default", "separator": "."}}, "separator", "'.'"),
+        ({"shapes": ((3, 65, 64), (3, 32, 32), (3, 0, 16))}, "shape", "at least one sample"),
+        ({"shapes": ((3, 65, 64), (3, 32, 32), (3, 33, 16))}, "order", "expected a smaller level"),
+    ],
+)
+def test_arrays_that_make_no_pyramid(
+    tmp_path: Path, options: dict[str, Any], kind: str, message: str
+) -> None:
+    found = xpyramid.verify(foreign(tmp_path, **options), deep=True)
+    pattern = re.compile(message)
+    assert any(p.kind == kind and pattern.search(p.message) for p in found), found
+
+
+def test_missing_chunks_of_others(tmp_path: Path) -> None:
+    path = foreign(tmp_path)
+    (path / "0/c/0/0/0").unlink()
+    report = xpyramid.verify(path)
+    assert report == []
+    assert report.notes == [
+        "0: 1 of 18 chunks are not stored and read as 0; nothing in the store says "
+        "whether they ever were"
+    ]
+    notes = xpyramid.verify(path, deep=True).notes
+    assert notes[1].startswith("1: none of mean, nearest")
+    assert notes[2].startswith("2: mean and nearest")
+    shutil.rmtree(path / "2/c")
+    (found,) = xpyramid.verify(path)
+    assert (found.kind, found.where) == ("missing", "2")
+
+
+def test_labels(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "image")
+    foreign(path / "labels/cells", names=("c", "y", "x"))
+    labels = zarr.open_group(path / "labels", mode="a")
+    labels.attrs["ome"] = {"version": "0.5", "labels": ["cells"]}
+    assert xpyramid.verify(path, deep=True) == []
+    labels.attrs["ome"] = {"version": "0.5", "labels": ["cells", "gone"]}
+    foreign(path / "labels/extra")
+    changed(path / "labels/extra", lambda _, m: m["datasets"].pop())
+    found = {(p.kind, p.where) for p in xpyramid.verify(path)}
+    assert found == {
+        ("labels", "labels/gone"), ("labels", "labels/extra"), ("stale", "labels/extra/2"),
+    }  # fmt: skip
+
+
+def mutations(document: Any, chance: random.Random) -> Any:
+    """Replace something in a JSON document by something else."""
+    spots: list[tuple[Any, Any]] = []
+
+    def walk(node: Any) -> None:
+        for key in list(node) if isinstance(node, dict) else range(len(node)):
+            spots.append((node, key))
+            if isinstance(node[key], dict | list):
+                walk(node[key])
+
+    walk(document)
+    node, key = chance.choice(spots)
+    deep: Any = []
+    for _ in range(900):
+        deep = [deep]
+    node[key] = chance.choice(
+        [
+            None,
+            -1,
+            0,
+            10**30,
+            1e300,
+            "",
+            "../..",
+            "x" * 5000,
+            [],
+            {},
+            deep,
+            [0],
+            {"a": 1},
+            True,
+            "0",
+        ]
+    )
+    return document
+
+
+def test_nothing_raises_for_hostile_metadata(tmp_path: Path) -> None:
+    chance = random.Random(3)
+    path = foreign(tmp_path / "a")
+    documents = [path / "zarr.json", path / "1/zarr.json"]
+    original = {document: document.read_bytes() for document in documents}
+    zarr.open_group(path, mode="r+").attrs["ome"] |= {"omero": OMERO}  # type: ignore[operator]
+    for i in range(100):
+        document = documents[i % 3 // 2]
+        edit(document, lambda d: mutations(d, chance))
+        report = xpyramid.verify(path, deep=i % 5 == 0)
+        assert all(len(p.message) < 3000 for p in report)
+        document.write_bytes(original[document])
+    assert xpyramid.verify(path) == []
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b"\xff", b'{"a": NaN}', b"[" * 10**5])
+def test_documents_that_are_none(plain: Path, raw: bytes) -> None:
+    for name in ("", "1/", "1/field/"):
+        document = plain / "field" / f"{name}zarr.json"
+        before = document.read_bytes()
+        document.write_bytes(raw)
+        found = xpyramid.verify(plain)
+        assert any(p.where.startswith("field") and p.severity == "error" for p in found)
+        document.write_bytes(before)
+
+
+# The parts
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("separator", [".", "/"])
+@pytest.mark.parametrize("shape", [(), (7,), (5, 0), (5, 6, 7)])
+def test_grid(zarr_format: int, separator: str, shape: tuple[int, ...]) -> None:
+    name = "v2" if zarr_format == 2 else "default"
+    target = zarr.storage.MemoryStore()
+    array = zarr.create_array(
+        target, shape=shape, chunks=(2,) * len(shape), dtype="u1", zarr_format=zarr_format,
+        chunk_key_encoding={"name": name, "separator": separator}, fill_value=0,
+    )  # fmt: skip
+    array[...] = 1
+    grid = Grid.of(array)
+    keys = [key for key in target._store_dict if not key.startswith((".z", "zarr"))]
+    assert {grid.key(i) for i in range(grid.total)} == set(keys)
+    present, strays = grid.present([*keys, "what", "c/-1", ".zattrs"])
+    assert present.all()
+    assert strays == ["what", "c/-1"]
+    covered = np.zeros(shape, int)
+    for i in range(grid.total):
+        covered[grid.region(i)] += 1
+    assert (covered == 1).all()
+
+
+def test_a_plate_and_others_as_documents() -> None:
+    plate = {
+        "columns": [{"name": "1"}], "rows": [{"name": "A"}], "name": "p", "version": "0.5",
+        "wells": [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}],
+    }  # fmt: skip
+    assert ngff.check_document({"ome": {"version": "0.5", "plate": plate}}) == []
+    del plate["rows"]
+    (found,) = ngff.check_document({"ome": {"version": "0.5", "plate": plate}})
+    assert found.kind == "metadata"
+    assert ngff.check_document({"labels": ["a"]}) == []
+    label = {
+        "image-label": {"version": "0.4", "colors": [{"label-value": 1, "rgba": [0, 0, 0, 9]}]}
+    }
+    assert ngff.check_document(label) == []
+    label["image-label"]["colors"] *= 2  # type: ignore[operator]
+    assert kinds(ngff.check_document(label)) == {"metadata"}
+    assert ngff.check_document([]) != []
+    assert ngff.check_document({"zarr_format": 3}) != []
