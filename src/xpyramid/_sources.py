@@ -16,6 +16,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import PyramidError, SourceError
+from xpyramid.io.confined import resolve_confined
 from xpyramid.io.target import Place, resolve
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def find_images(location: str, group: str | None = None) -> list[str]:
         If its metadata cannot be read.
     """
     with reading(location):
-        place = resolve(location, read_only=True) / (group or "").strip("/")
+        place = resolve_confined(location) / (group or "").strip("/")
         node = place.node()
         return sorted(_images(node)) if isinstance(node, zarr.Group) else []
 

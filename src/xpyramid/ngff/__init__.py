@@ -1,7 +1,9 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
+from xpyramid.ngff.geometry import place, recover
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
-from xpyramid.ngff.versions import VERSIONS, Version, parse, version_of
+from xpyramid.ngff.parser import parse, version_of
+from xpyramid.ngff.versions import VERSIONS, Version
 
 __all__ = [
     "VERSIONS",
@@ -12,5 +14,7 @@ __all__ = [
     "Version",
     "describe",
     "parse",
+    "place",
+    "recover",
     "version_of",
 ]
