@@ -26,8 +26,8 @@ from xpyramid.plan import Factors, Level, Plan
 #: Coordinates are arrays; longer dimensions go without one.
 MAX_COORDINATE = 2**24
 
-#: More blocks along a dimension are joined, for dask lists them all.
-MAX_BLOCKS = 2**20
+#: More chunks than that are joined to larger blocks, for dask lists them all.
+MAX_BLOCKS = 2**18
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,10 @@ def typed_errors(place: Place) -> Iterator[None]:
     """
     try:
         yield
+    except NotAPyramidError as error:
+        if str(error).startswith(str(place)):
+            raise
+        raise NotAPyramidError(f"{place}: {error}") from error
     except (PyramidError, OSError, MemoryError):
         raise
     except Exception as error:
@@ -187,12 +191,23 @@ def _open_other(
             line = dataset.translation[i] + dataset.scale[i] * np.arange(n)
             attrs = {"units": axis.unit} if axis.unit else {}
             coords[axis.name] = xr.DataArray(line, dims=axis.name, attrs=attrs)
-    chunks = tuple(
-        c * -(-n // (c * MAX_BLOCKS)) if n else 1
-        for c, n in zip(array.chunks, array.shape, strict=True)
-    )
     dims = [axis.name for axis in image.axes]
-    return xr.DataArray(da.from_zarr(array, chunks=chunks), coords=coords, dims=dims, name=name)
+    return xr.DataArray(
+        da.from_zarr(array, chunks=_blocks(array.shape, array.chunks)),
+        coords=coords,
+        dims=dims,
+        name=name,
+    )
+
+
+def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of dask's blocks: stored chunks, or several of them in each."""
+    blocks = list(chunks)
+    while True:
+        counts = [-(-n // b) for n, b in zip(shape, blocks, strict=True)]
+        if math.prod(counts) <= MAX_BLOCKS:
+            return tuple(blocks)
+        blocks[counts.index(max(counts))] *= 2
 
 
 def _warn_long(name: str, n: int) -> None:

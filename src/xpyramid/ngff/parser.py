@@ -183,7 +183,7 @@ def _system(image: _Json) -> _Json:
     if len(outputs) > 1:
         names = [_shown(name) for name in sorted(outputs)[:10]]
         raise _InvalidError(f"the datasets lead to different coordinate systems: {names}")
-    named = [system for system in systems if system.get("name") in outputs]
+    named = [system for system in systems if _text(system.get("name")) in outputs]
     if outputs and not named:
         raise _InvalidError(f"there is no coordinate system {_shown(outputs.pop())}")
     return (named or systems)[0]
