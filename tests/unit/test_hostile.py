@@ -206,13 +206,10 @@ HUGE = [((10**12, 8), (1, 8)), ((2**40, 2**20), (64, 64)), ((2**30, 4), (2**20, 
 @pytest.mark.parametrize(("shape", "chunks"), HUGE, ids=str)
 def test_huge_shapes_take_no_memory(tmp_path: Path, shape: Any, chunks: Any) -> None:
     store = image(tmp_path / "a.zarr", [shape, (shape[0] // 2, shape[1] // 2)], chunks)
-    tracemalloc.start()
-    try:
-        with pytest.warns(UserWarning, match="samples, and no coordinate"):
-            p = xpyramid.open_pyramid(store)
-        assert tracemalloc.get_traced_memory()[1] < 600e6
-    finally:
-        tracemalloc.stop()
+    with pytest.warns(UserWarning, match="samples, and no coordinate"):
+        p = xpyramid.open_pyramid(store)
+    assert p[0].data.npartitions <= 2**18
+    assert sum(coordinate.size for coordinate in p[0].coords.values()) < 2**25
     assert p[0][5:7, 3].values.tolist() == [0, 0]
     assert p.factors[1] == {"y": 2, "x": 2}
 
