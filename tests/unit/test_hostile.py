@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xpyramid
-from xpyramid import errors, ngff
+from xpyramid import _cli, _sources, errors, ngff
 
 Json = dict[str, Any]
 Change = Callable[[Json, Json], None]
@@ -265,6 +265,30 @@ def test_links_in_circles_and_pipes(tmp_path: Path) -> None:
     os.mkfifo(store / "1/.zarray")
     with pytest.raises(errors.NotAPyramidError, match="is no file"):
         xpyramid.open_pyramid(store)
+
+
+def test_links_that_make_a_store_endless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_sources, "MAX_GROUPS", 100)
+    zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
+    for name in "ab":
+        (tmp_path / "a.zarr" / name).symlink_to(".")
+    assert _cli.main(["info", str(tmp_path / "a.zarr")]) == 2
+    assert "more than 100 groups" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [path("../../x"), scale([math.nan, 1]), top(version="9.9")])
+def test_info_says_in_one_line_what_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Change
+) -> None:
+    store = image(tmp_path / "a.zarr")
+    assert _cli.main(["info", str(store)]) == 0
+    assert _cli.main(["info", str(archive(tmp_path))]) == 0
+    spoil(store, change)
+    capsys.readouterr()
+    assert _cli.main(["info", str(store)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_metadata_without_end(tmp_path: Path) -> None:
