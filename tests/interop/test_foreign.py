@@ -105,6 +105,14 @@ CASES: dict[str, tuple[Json, dict[str, tuple[int, ...]], int, Json, list[float],
                                        {"type": "translation", "translation": [100, 0]}]),
         FLAT, 2, YX, [20, 6], [105, 1.5],
     ),
+    "0.4, translation first": (
+        old("0.4", scaled("0", [1, 1]),
+            {"path": "1", "coordinateTransformations": [
+                {"type": "translation", "translation": [0.25, 3]},
+                {"type": "scale", "scale": [2, 2]},
+            ]}, axes=space()),
+        FLAT, 2, YX, [2, 2], [0.5, 6],
+    ),
     "0.4 as webknossos: channels, x first": (
         old("0.4", scaled("1", [1, 11.24, 11.24, 28]), scaled("2-2-1", [1, 22.48, 22.48, 28]),
             axes=[{"name": "c", "type": "channel"}, *space("xyz", "nanometer")]),

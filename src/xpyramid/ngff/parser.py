@@ -32,18 +32,21 @@ _Vector = tuple[float, ...]
 
 def version_of(attrs: Mapping[str, Any]) -> str | None:
     """Return the version that a group's attributes speak, None if they announce no image."""
+    ome = attrs.get("ome")
+    recent = isinstance(ome, Mapping) and "multiscales" in ome
     image = _announced(attrs)
     if image is None:
-        return None
-    ome = attrs.get("ome")
+        if not recent:  # any group may have something else of that name
+            return None
+        image = {}
     # 0.5 and 0.6 say it beside multiscales, 0.1 to 0.4 within, and some writers mix that up.
-    declared = ome.get("version") if isinstance(ome, Mapping) and "multiscales" in ome else None
+    declared = ome.get("version") if isinstance(ome, Mapping) and recent else None
     declared = image.get("version") if declared is None else declared
     if declared is not None:
-        return str(declared)[:_LONGEST_NAME] if isinstance(declared, str | int | float) else "?"
+        return str(declared)[:_LONGEST_NAME] if isinstance(declared, str | float) else "?"
     if "coordinateSystems" in image:
         return "0.6"
-    if isinstance(ome, Mapping) and "multiscales" in ome:
+    if recent:
         return "0.5"
     axes = image.get("axes")
     if axes is None:
@@ -77,6 +80,8 @@ def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
         raise NotAPyramidError(f"OME-NGFF version {version!r}; accepted: {', '.join(READABLE)}")
     document = _document(attrs)
     try:
+        if _announced(attrs) is None:
+            raise _InvalidError("multiscales is no list of images with datasets")
         return _parse(document, _choose(document["multiscales"], which), known[1])
     except _InvalidError as error:
         raise NotAPyramidError(f"the OME-NGFF {version} metadata are not valid: {error}") from error
