@@ -1,8 +1,8 @@
 """Images that others wrote: values, places, names, units and factors of every level.
 
-ome-zarr writes its own here, and ngff-zarr where it is installed. The documents of the other
-writers were taken from what they write: acquire-zarr 0.10, bioformats2raw 0.11, webknossos 2,
-multiscale-spatial-image 2, ome_zarr_pyramid 0.4, and the examples of the specifications.
+ome-zarr writes its own here, and ngff-zarr where it is installed. Other documents are written by
+hand: that of acquire-zarr after a run of its release 0.10, those named after other writers in the
+manner that is known of them, and the rest from what the specifications allow.
 """
 
 import pickle
