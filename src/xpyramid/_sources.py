@@ -16,6 +16,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import PyramidError, SourceError
+from xpyramid.io.confined import resolve_confined
 from xpyramid.io.target import Place, resolve
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Dimensions of an array that does not name them: the last ones of these.
 BY_RANK = ("t", "c", "z", "y", "x")
+
+#: Groups that are looked into for images: a plate of 1536 wells with 9 images each has 15 360.
+MAX_GROUPS = 50_000
 
 _BANDS = {"R": "red", "G": "green", "B": "blue", "L": "grey", "A": "alpha"}
 
@@ -92,7 +96,7 @@ def find_images(location: str, group: str | None = None) -> list[str]:
         If its metadata cannot be read.
     """
     with reading(location):
-        place = resolve(location, read_only=True) / (group or "").strip("/")
+        place = resolve_confined(location) / (group or "").strip("/")
         node = place.node()
         return sorted(_images(node)) if isinstance(node, zarr.Group) else []
 
@@ -112,12 +116,20 @@ def reading(source: str) -> Iterator[None]:
         raise SourceError(f"cannot read {source!r}: {type(error).__name__}: {error}") from error
 
 
-def _images(group: zarr.Group, path: str = "") -> Iterator[str]:
-    if ngff.version_of(dict(group.attrs)) is not None:
-        yield path
-        return
-    for name, child in group.groups():
-        yield from _images(child, f"{path}/{name}".lstrip("/"))
+def _images(root: zarr.Group) -> Iterator[str]:
+    """Yield the paths of the images in a group; links may make it look endless."""
+    todo = [("", root)]
+    for _ in range(MAX_GROUPS):
+        if not todo:
+            return
+        path, group = todo.pop()
+        if ngff.version_of(dict(group.attrs)) is not None:
+            yield path
+        elif path.count("/") < 16:
+            todo += [(f"{path}/{name}".lstrip("/"), child) for name, child in group.groups()]
+    raise SourceError(
+        f"more than {MAX_GROUPS} groups; accepted: a part of the store, as in --group {path!r}"
+    )
 
 
 def _open_variable(

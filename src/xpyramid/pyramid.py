@@ -32,12 +32,17 @@ class Pyramid:
         coordinates, attrs and name of its own.
     plan : Plan
         Geometry and cost; holds no data.
+    labels : tuple of str
+        Of a pyramid that is in a store: the label images that belong to it. ``"cells"`` is opened
+        with ``group="<group>/labels/cells"``.
     """
 
     levels: Levels
     plan: Plan
     #: How the levels are made; None for a pyramid that is in a store.
     _reducer: Reducer | None = None
+    labels: tuple[str, ...] = ()
+    _metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -53,6 +58,14 @@ class Pyramid:
         """Name of the array, None where it has none."""
         name = self.levels[0].name
         return None if name is None else str(name)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """OME-NGFF metadata of a pyramid that is in a store, as they are there.
+
+        The mapping that holds ``multiscales``, with ``omero`` and all else; empty for a new one.
+        """
+        return MappingProxyType(dict(self._metadata))
 
     @property
     def method(self) -> str:
@@ -328,14 +341,17 @@ def _size(nbytes: int) -> str:
     return f"{value:.4g} PB"
 
 
-def open_pyramid(store: Store, group: str | None = None) -> Pyramid:
-    """Open a stored OME-Zarr image, lazily.
+def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | str = 0) -> Pyramid:
+    """Open a stored OME-Zarr image of any version from 0.1 to 0.6, lazily.
 
     Parameters
     ----------
     store : str, path, URL, zarr store or zarr.Group
+        A directory, or a ``.zip`` or ``.ozx`` file.
     group : str, optional
         Path of the image in the store; default: the store is the image.
+    multiscale : int or str, optional
+        Position or name of the image, where the metadata of one group announce several.
 
     Returns
     -------
@@ -346,7 +362,9 @@ def open_pyramid(store: Store, group: str | None = None) -> Pyramid:
     Raises
     ------
     xpyramid.errors.NotAPyramidError
-        If there is no complete OME-Zarr image; the message names the images found one level below.
+        If there is no complete OME-Zarr image, or its metadata make no sense, or something in them
+        leads out of the store. The message names what is there: the images one level below, the
+        wells of a plate, labels.
 
     Examples
     --------
@@ -356,5 +374,7 @@ def open_pyramid(store: Store, group: str | None = None) -> Pyramid:
     >>> xpyramid.open_pyramid(store, "field")[1].dims
     ('y', 'x')
     """
-    opened = io.open_levels(store, group)
-    return Pyramid(Levels.of(opened.levels), opened.plan)
+    opened = io.open_levels(store, group, multiscale)
+    return Pyramid(
+        Levels.of(opened.levels), opened.plan, labels=opened.labels, _metadata=opened.metadata
+    )

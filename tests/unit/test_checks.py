@@ -263,16 +263,21 @@ def test_a_whole_array_misses_nothing(tmp_path: Path) -> None:
     assert missing(whole[2]) == (1, (3, 3), 16)
 
 
-def test_chunks_that_are_recorded_as_empty_are_not_missing(tmp_path: Path) -> None:
-    array = holed(tmp_path / "in.zarr", ("c/0/1", "c/0/2"))
-    group = zarr.open_group(tmp_path / "in.zarr", mode="r+")
-    group.attrs["xpyramid"] = {"absent": [[1, 2]]}
-    assert missing(array) == (1, (0, 2), 16)
-    group.attrs["xpyramid"] = {"absent": [[1, 3]]}
-    assert missing(array)[0] == 0
-    for odd in (3, [3], [["a", "b"]], [[1]], None):
-        group.attrs["xpyramid"] = {"absent": odd}
-        assert missing(array)[0] == 2
+@pytest.mark.parametrize("inside", ["", "field", "field/0"])
+def test_chunks_that_are_recorded_as_empty_are_not_missing(inside: str, tmp_path: Path) -> None:
+    data = np.zeros((8, 8), "u2")
+    data[:2] = 1
+    field = xr.DataArray(data, dims=("y", "x"), name="field")
+    field.pyramid.to_ome_zarr(tmp_path / "in.zarr", levels=2, chunks=2)
+    path = "field/0/field".removeprefix(inside).strip("/")
+    array = zarr.open_array(tmp_path / "in.zarr" / inside, path=path, mode="r")
+    assert missing(array) == (0, None, 16)
+    (tmp_path / "in.zarr/field/0/field/c/0/1").unlink()
+    assert missing(array) == (1, (0, 1), 16)
+    group = zarr.open_group(tmp_path / "in.zarr/field", mode="r+")
+    for odd in (3, {"sealed": 3}, {"sealed": {"objects": {"0/field": {"objects": 1}}}}):
+        group.attrs["xpyramid"] = odd
+        assert missing(array)[0] == 13
 
 
 def test_an_unreadable_chunk_is_named(tmp_path: Path) -> None:

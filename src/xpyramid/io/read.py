@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,26 +15,41 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError
+from xpyramid import axes as axes_module
+from xpyramid import ngff, units
+from xpyramid.errors import NotAPyramidError, PyramidError
+from xpyramid.io import explain
+from xpyramid.io.confined import resolve_confined
 from xpyramid.io.encoding import decode
 from xpyramid.io.staging import find_unfinished
-from xpyramid.io.target import Place, Store, resolve
-from xpyramid.plan import METHOD_OPTIONS, Level, Plan
+from xpyramid.io.target import Place, Store
+from xpyramid.plan import METHOD_OPTIONS, Factors, Level, Plan
+
+#: Coordinates are arrays; longer dimensions go without one.
+MAX_COORDINATE = 2**24
+
+#: More chunks than that are joined to larger blocks, for dask lists them all.
+MAX_BLOCKS = 2**18
 
 
 @dataclass(frozen=True)
 class Opened:
-    """The levels of a stored image and their geometry."""
+    """The levels of a stored image and their geometry; see :class:`xpyramid.Pyramid`."""
 
     levels: tuple[xr.DataArray, ...]
     plan: Plan
+    metadata: Mapping[str, Any]
+    labels: tuple[str, ...]
 
 
-def open_levels(store: Store, group: str | None) -> Opened:
+def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> Opened:
     """Open a stored image; see :func:`xpyramid.open_pyramid`."""
     try:
-        return _open_levels(store, group)
+        place = resolve_confined(store)
+        if group:
+            place = place / group.strip("/")
+        with typed_errors(place):
+            return _open(place, multiscale)
     except NotAPyramidError as error:
         if (unfinished := find_unfinished(store, group)) is None:
             raise
@@ -42,58 +59,110 @@ def open_levels(store: Store, group: str | None) -> Opened:
         ) from error
 
 
-def _open_levels(store: Store, group: str | None) -> Opened:
-    place = resolve(store, read_only=True)
-    if group:
-        place = place / group.strip("/")
-    node = place.node()
-    if not isinstance(node, zarr.Group):
-        what = "nothing" if node is None else "an array"
+@contextmanager
+def typed_errors(place: Place) -> Iterator[None]:
+    """Turn what goes wrong with somebody's metadata into an error that says where.
+
+    Zarr, xarray and what they stand on trip over malformed documents in their own ways. Faults of
+    the system (no permission, no network) are no fault of the metadata, and stay what they are.
+    """
+    try:
+        yield
+    except NotAPyramidError as error:
+        if str(error).startswith(str(place)):
+            raise
+        raise NotAPyramidError(f"{place}: {error}") from error
+    except (PyramidError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:300]
         raise NotAPyramidError(
-            f"{place}: there is {what}; accepted: the group of an OME-Zarr image"
+            f"{place}: cannot be read as an image: {type(error).__name__}: {said}"
+        ) from error
+
+
+def _open(place: Place, multiscale: int | str) -> Opened:
+    node = place.node()
+    if node is None:
+        raise NotAPyramidError(f"{place}: {explain.missing(place)}")
+    if not isinstance(node, zarr.Group):
+        raise NotAPyramidError(
+            f"{place}: there is an array; accepted: the group of an OME-Zarr image"
         )
     attrs = dict(node.attrs)
     if ngff.version_of(attrs) is None:
-        raise NotAPyramidError(f"{place}: {_what_is_there(node)}")
-    image = ngff.parse(attrs)
-    arrays = [_array(node, dataset.path) for dataset in image.datasets]
-    own = image.metadata.get("library") == "xpyramid"
+        raise NotAPyramidError(f"{place}: {explain.explain(place, node)}")
+    image = ngff.parse(attrs, multiscale)
+    arrays = [_array(node, dataset.path, len(image.axes)) for dataset in image.datasets]
+    shapes = [array.shape for array in arrays]
+    factors = _recorded(image, shapes) or ngff.recover(image, shapes)
+    image = ngff.place(image, factors)
+    dims = _own_dims(image)
+    name = image.name or node.basename or "image"
     levels = tuple(
-        _open_own(place, dataset.path, image) if own else _open_any(array, dataset, image, node)
+        _open_other(array, dataset, image, name)
+        if dims is None
+        else _open_own(place, dataset.path, image, dims)
         for array, dataset in zip(arrays, image.datasets, strict=True)
     )
-    return Opened(levels, _plan(levels, arrays, image))
+    axes = _axes(image, levels[0]) if dims is None else ngff.recover_axes(image, levels[0])
+    return Opened(
+        levels,
+        _plan(axes, levels[0].dtype, arrays, image, factors),
+        image.document,
+        explain.labels_of(node),
+    )
 
 
-def _what_is_there(group: zarr.Group) -> str:
-    """Say why a group is no image, and which of its children are."""
-    images = [
-        name for name, child in group.groups() if ngff.version_of(dict(child.attrs)) is not None
-    ]
-    if images:
-        return f"this group is no image itself, but holds {images}; pass group={images[0]!r}"
-    return "this group has no multiscales metadata, so it is no OME-Zarr image"
-
-
-def _array(group: zarr.Group, path: str) -> zarr.Array[Any]:
+def _array(group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
     """Return the array of a dataset, which must lie inside the image's group."""
-    if path.startswith("/") or "\\" in path or {".", "..", ""} & set(path.split("/")):
-        raise NotAPyramidError(f"dataset path {path[:80]!r} is no path inside the image's group")
-    node = group.get(path)
+    node = group.get(explain.check_path(path))
     if not isinstance(node, zarr.Array):
         raise NotAPyramidError(f"the metadata announce {path[:80]!r}, and there is no array there")
+    if node.ndim != ndim:
+        raise NotAPyramidError(
+            f"{path[:80]!r} has {node.ndim} dimensions and the metadata {ndim} axes"
+        )
+    if math.prod(max(1, n) for n in node.shape) * node.dtype.itemsize >= 2**63:
+        raise NotAPyramidError(f"{path[:80]!r} has the shape {node.shape}, which nothing can hold")
+    _check_codecs(node, path)
     return node
 
 
-def _open_own(place: Place, path: str, image: ngff.Multiscale) -> xr.DataArray:
+def _check_codecs(array: zarr.Array[Any], path: str) -> None:
+    """Refuse what runs code when it is decoded."""
+    metadata = array.metadata
+    if metadata.zarr_format == 2:
+        found = [metadata.compressor, *(metadata.filters or ())]
+        names = {str(getattr(codec, "codec_id", "")) for codec in found}
+    else:
+        names = {str(codec.to_dict().get("name")) for codec in metadata.codecs}
+    if any("pickle" in name for name in names):
+        raise NotAPyramidError(
+            f"{path[:80]!r} holds pickled objects, which run code when they are read; refused"
+        )
+
+
+def _own_dims(image: ngff.Multiscale) -> tuple[str, ...] | None:
+    """Return xarray's dimensions of an image of ours with level groups, None for all others."""
+    dims = image.metadata.get("dims")
+    if image.metadata.get("library") != "xpyramid" or not isinstance(dims, list):
+        return None
+    nested = all("/" in dataset.path for dataset in image.datasets)
+    named = all(isinstance(dim, str) for dim in dims) and len(dims) == len(image.axes)
+    return tuple(dims) if nested and named else None
+
+
+def _open_own(place: Place, path: str, image: ngff.Multiscale, dims: Sequence[str]) -> xr.DataArray:
     """Open a level that we wrote: a Dataset that holds the array and all its coordinates."""
     node, _, name = path.rpartition("/")
     level = place / node
     raw = xr.open_zarr(
-        level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False
-    )
+        level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,
+        drop_variables=_too_long(level, name),
+    )  # fmt: skip
     dataset = decode(raw, name, image.metadata)
-    for axis, dim in zip(image.axes, image.metadata.get("dims", ()), strict=False):
+    for axis, dim in zip(image.axes, dims, strict=True):
         if axis.name != dim:
             rename = dataset.swap_dims if dim in dataset.coords else dataset.rename_dims
             dataset = rename({axis.name: dim})
@@ -101,52 +170,117 @@ def _open_own(place: Place, path: str, image: ngff.Multiscale) -> xr.DataArray:
     return level_array
 
 
-def _open_any(
-    array: zarr.Array[Any], dataset: ngff.Dataset, image: ngff.Multiscale, group: zarr.Group
+def _too_long(level: Place, name: str) -> list[str]:
+    """Return the coordinates of a level that are not to be read, for xarray reads them at once."""
+    node = level.node()
+    arrays = dict(node.arrays()) if isinstance(node, zarr.Group) else {}
+    for path, array in arrays.items():
+        _check_codecs(array, path)
+    found = [
+        path for path, array in arrays.items() if path != name and array.shape
+        and max(array.shape) > MAX_COORDINATE and array.ndim == 1
+    ]  # fmt: skip
+    for path in found:
+        _warn_long(path, arrays[path].size)
+    return found
+
+
+def _open_other(
+    array: zarr.Array[Any], dataset: ngff.Dataset, image: ngff.Multiscale, name: str
 ) -> xr.DataArray:
     """Open a level that others wrote, with coordinates computed from its transformation."""
-    if array.ndim != len(image.axes):
-        raise NotAPyramidError(
-            f"{dataset.path!r} has {array.ndim} dimensions and the metadata {len(image.axes)} axes"
-        )
-    coords = {
-        axis.name: xr.DataArray(
-            shift + scale * np.arange(n),
-            dims=axis.name,
-            attrs={"units": axis.unit} if axis.unit else {},
-        )
-        for axis, scale, shift, n in zip(
-            image.axes, dataset.scale, dataset.translation, array.shape, strict=True
-        )
-        if axis.type != "channel"
-    }
-    name = image.name or group.basename or "image"
+    coords = {}
+    for i, (axis, n) in enumerate(zip(image.axes, array.shape, strict=True)):
+        if axis.type == "channel":
+            if len(image.channels) == n:
+                coords[axis.name] = xr.DataArray(list(image.channels), dims=axis.name)
+        elif n > MAX_COORDINATE:
+            _warn_long(axis.name, n)
+        else:
+            line = dataset.translation[i] + dataset.scale[i] * np.arange(n)
+            attrs = {"units": axis.unit} if axis.unit else {}
+            coords[axis.name] = xr.DataArray(line, dims=axis.name, attrs=attrs)
     dims = [axis.name for axis in image.axes]
-    return xr.DataArray(da.from_zarr(array), coords=coords, dims=dims, name=name)
+    return xr.DataArray(
+        da.from_zarr(array, chunks=_blocks(array.shape, array.chunks)),
+        coords=coords,
+        dims=dims,
+        name=name,
+    )
+
+
+def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of dask's blocks: stored chunks, or several of them in each."""
+    blocks = list(chunks)
+    while True:
+        counts = [-(-n // b) for n, b in zip(shape, blocks, strict=True)]
+        if math.prod(counts) <= MAX_BLOCKS:
+            return tuple(blocks)
+        blocks[counts.index(max(counts))] *= 2
+
+
+def _warn_long(name: str, n: int) -> None:
+    warnings.warn(
+        f"{name[:80]!r} has {n} samples, and no coordinate: those are for up to {MAX_COORDINATE}",
+        UserWarning,
+        stacklevel=2,
+    )
+
+
+def _axes(image: ngff.Multiscale, base: xr.DataArray) -> tuple[axes_module.AxisSpec, ...]:
+    """Return the axes of an image that others wrote, in their own words and numbers."""
+    types: dict[str | None, axes_module.AxisType] = {
+        "time": "time", "channel": "channel", "space": "space"
+    }  # fmt: skip
+    first = image.datasets[0]
+    found = []
+    for i, (axis, guess) in enumerate(zip(image.axes, axes_module.describe(base), strict=True)):
+        kind = guess.type if axis.type is None else types.get(axis.type, "other")
+        spec = axes_module.AxisSpec(axis.name, axis.name, kind)
+        if kind != "channel":
+            unit = units.to_ngff(axis.unit, kind)
+            spec = replace(spec, unit=unit, spacing=first.scale[i], origin=first.translation[i])
+        found.append(spec)
+    return tuple(found)
+
+
+def _recorded(image: ngff.Multiscale, shapes: Sequence[tuple[int, ...]]) -> list[Factors] | None:
+    """Return the factors that our own metadata hold, None if there are none that make sense."""
+    found = image.metadata.get("factors")
+    if image.metadata.get("library") != "xpyramid" or not isinstance(found, list):
+        return None
+    if len(found) != len(shapes) or not all(
+        isinstance(row, list)
+        and len(row) == len(image.axes)
+        and all(isinstance(f, int) and not isinstance(f, bool) and 1 <= f < 2**63 for f in row)
+        for row in found
+    ):
+        return None
+    nested = all(
+        b % a == 0 for fine, coarse in pairwise(found) for a, b in zip(fine, coarse, strict=True)
+    )
+    return [tuple(row) for row in found] if nested and set(found[0]) == {1} else None
 
 
 def _plan(
-    levels: Sequence[xr.DataArray], arrays: Sequence[zarr.Array[Any]], image: ngff.Multiscale
+    axes: tuple[axes_module.AxisSpec, ...],
+    dtype: np.dtype[Any],
+    arrays: Sequence[zarr.Array[Any]],
+    image: ngff.Multiscale,
+    factors: Sequence[Factors],
 ) -> Plan:
-    """Recover the geometry: factors from our own metadata, else from the scales."""
-    recorded = image.metadata.get("factors")
-    first = image.datasets[0]
-    factors = [
-        tuple(recorded[k])
-        if recorded is not None
-        else tuple(max(1, round(s / b)) for s, b in zip(d.scale, first.scale, strict=True))
-        for k, d in enumerate(image.datasets)
-    ]
-    steps = [
-        tuple(b // a for a, b in zip(fine, coarse, strict=True))
-        for fine, coarse in pairwise(factors)
-    ]
+    """Put the geometry of stored levels together."""
+    boundary = image.metadata.get("boundary")
+    method = image.metadata.get("method")
     plan = Plan(
-        axes=ngff.recover_axes(image, levels[0]),
-        dtype=levels[0].dtype,
-        method=str(image.metadata.get("method", image.type or "unknown")),
-        boundary=image.metadata.get("boundary", "pad"),
-        steps=tuple(steps),
+        axes=axes,
+        dtype=dtype,
+        method=method if isinstance(method, str) else image.type or "unknown",
+        boundary=boundary if boundary in ("pad", "trim", "exact") else "pad",
+        steps=tuple(
+            tuple(b // a for a, b in zip(fine, coarse, strict=True))
+            for fine, coarse in pairwise(factors)
+        ),
         levels=tuple(
             Level(
                 shape=array.shape,

@@ -186,7 +186,7 @@ class Staging:
 
 def announced(group: zarr.Group) -> set[str]:
     """Return the names of the children of a group that are levels of an image in it."""
-    return {path.split("/")[0] for path in ngff.dataset_paths(dict(group.attrs))}
+    return {path.split("/")[0] for path in ngff.paths_of(dict(group.attrs))}
 
 
 def find_unfinished(store: Store, group: str | None) -> Staging | None:

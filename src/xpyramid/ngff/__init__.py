@@ -1,11 +1,13 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
 from xpyramid.ngff.checks import Header, check_document, check_image, images_of, paths_of
+from xpyramid.ngff.factors import place, recover
 from xpyramid.ngff.geometry import has_transforms, recorded_factors
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
+from xpyramid.ngff.parser import parse, version_of
 from xpyramid.ngff.problems import Problem
-from xpyramid.ngff.recover import as_stored, recover_axes
-from xpyramid.ngff.versions import VERSIONS, Version, dataset_paths, parse, version_of
+from xpyramid.ngff.stored import as_stored, recover_axes
+from xpyramid.ngff.versions import VERSIONS, Version
 
 __all__ = [
     "VERSIONS",
@@ -19,13 +21,14 @@ __all__ = [
     "as_stored",
     "check_document",
     "check_image",
-    "dataset_paths",
     "describe",
     "has_transforms",
     "images_of",
     "parse",
     "paths_of",
+    "place",
     "recorded_factors",
+    "recover",
     "recover_axes",
     "version_of",
 ]

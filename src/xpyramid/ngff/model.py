@@ -29,7 +29,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Dataset:
-    """One level: where it is, and ``physical = scale * index + translation``."""
+    """One level: where it is, and ``physical = scale * index + translation``.
+
+    Both are empty where the metadata do not say (0.1 to 0.3); see `xpyramid.ngff.place`.
+    """
 
     path: str
     scale: tuple[float, ...]
@@ -38,13 +41,20 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Multiscale:
-    """One multiscale image."""
+    """One multiscale image.
+
+    The last three are of images that were read: the version, the labels of the channels, and the
+    mapping that holds ``multiscales``, with ``omero`` and all else, as it was stored.
+    """
 
     axes: tuple[Axis, ...]
     datasets: tuple[Dataset, ...]
     name: str | None = None
     type: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    version: str | None = None
+    channels: tuple[str, ...] = ()
+    document: Mapping[str, Any] = field(default_factory=dict)
 
 
 def describe(

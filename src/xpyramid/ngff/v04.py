@@ -7,7 +7,6 @@ https://ngff.openmicroscopy.org/0.4/:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ome_zarr_models.v04.axes import Axis
@@ -31,8 +30,3 @@ def attributes(image: model.Multiscale) -> dict[str, Any]:
         version="0.4",  # optional in the text, but neuroglancer refuses an image without it
     )
     return ImageAttrs(multiscales=[multiscale]).model_dump(mode="json", exclude_none=True)
-
-
-def parse(attrs: Mapping[str, Any]) -> Any:
-    """Return the first multiscale of a group's attributes, validated, in the models' form."""
-    return ImageAttrs.model_validate(dict(attrs)).multiscales[0]

@@ -7,7 +7,6 @@ https://ngff.openmicroscopy.org/0.5/:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from ome_zarr_models.v05.axes import Axis
@@ -31,8 +30,3 @@ def attributes(image: model.Multiscale) -> dict[str, Any]:
     )
     attrs = ImageAttrs(version="0.5", multiscales=[multiscale])
     return {"ome": attrs.model_dump(mode="json", exclude_none=True)}
-
-
-def parse(attrs: Mapping[str, Any]) -> Any:
-    """Return the first multiscale of a group's attributes, validated, in the models' form."""
-    return ImageAttrs.model_validate(attrs["ome"]).multiscales[0]

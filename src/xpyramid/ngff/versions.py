@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from xpyramid.errors import NotAPyramidError
-from xpyramid.ngff.model import Axis, Dataset, Multiscale
+from xpyramid.ngff.model import Multiscale
 
 
 @dataclass(frozen=True)
@@ -28,69 +27,3 @@ VERSIONS: Mapping[str, Version] = {
     "0.4": Version("xpyramid.ngff.v04", 2),
     "0.5": Version("xpyramid.ngff.v05", 3),
 }
-
-
-def version_of(attrs: Mapping[str, Any]) -> str | None:
-    """Return the version that a group's attributes speak, None if they announce no image."""
-    ome = attrs.get("ome")
-    if isinstance(ome, Mapping) and "multiscales" in ome:
-        return str(ome.get("version"))
-    multiscales = attrs.get("multiscales")
-    if isinstance(multiscales, list) and multiscales and isinstance(multiscales[0], Mapping):
-        return str(multiscales[0].get("version", "0.4")) if "datasets" in multiscales[0] else None
-    return None
-
-
-def dataset_paths(attrs: Mapping[str, Any]) -> list[str]:
-    """Return the paths that a group's attributes announce as levels, whatever else they say."""
-    ome = attrs.get("ome")
-    multiscales = (ome if isinstance(ome, Mapping) else attrs).get("multiscales")
-    listed = [
-        dataset
-        for multiscale in _items(multiscales)
-        for dataset in _items(multiscale.get("datasets"))
-    ]
-    return [dataset["path"] for dataset in listed if isinstance(dataset.get("path"), str)]
-
-
-def _items(value: Any) -> list[Mapping[str, Any]]:
-    """Return the mappings of a list."""
-    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []
-
-
-def parse(attrs: Mapping[str, Any]) -> Multiscale:
-    """Read the first multiscale image that a group's attributes announce.
-
-    Raises
-    ------
-    NotAPyramidError
-        If there is none, or its version is not known, or it breaks the specification.
-    """
-    version = version_of(attrs)
-    if version is None:
-        raise NotAPyramidError("the group's attributes announce no multiscale image")
-    if version not in VERSIONS:
-        raise NotAPyramidError(f"OME-NGFF version {version!r}; accepted: {', '.join(VERSIONS)}")
-    try:
-        found = importlib.import_module(VERSIONS[version].module).parse(attrs)
-    except (ValueError, TypeError, LookupError) as error:  # the models trip over some of it
-        raise NotAPyramidError(f"the OME-NGFF {version} metadata are not valid: {error}") from error
-    return Multiscale(
-        axes=tuple(Axis(a.name, a.type, a.unit) for a in found.axes),
-        datasets=tuple(_dataset(d, len(found.axes)) for d in found.datasets),
-        name=found.name,
-        type=found.type,
-        metadata=found.metadata if isinstance(found.metadata, Mapping) else {},
-    )
-
-
-def _dataset(dataset: Any, ndim: int) -> Dataset:
-    transforms = {t.type: t for t in dataset.coordinateTransformations}
-    scale = tuple(getattr(transforms["scale"], "scale", ()))
-    moved = transforms.get("translation")
-    shift = (0.0,) * ndim if moved is None else tuple(moved.translation)
-    if len(scale) != ndim or len(shift) != ndim:
-        raise NotAPyramidError(
-            f"dataset {dataset.path!r}: scale {scale}, translation {shift}, and {ndim} axes"
-        )
-    return Dataset(dataset.path, scale, shift)

@@ -1,0 +1,147 @@
+"""What is in a store that is no image: plates, collections, labels, and how to open one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from typing import Any
+
+import zarr
+
+from xpyramid import ngff
+from xpyramid.errors import NotAPyramidError
+from xpyramid.io.target import Place
+
+#: So many names are listed, and so many groups looked into.
+_LISTED, _LOOKED_INTO = 10, 1000
+_LONGEST_PATH, _LONGEST_NAME = 1000, 255
+
+
+def check_path(path: object) -> str:
+    """Return a path that metadata name, if it stays inside the group that names it.
+
+    Raises
+    ------
+    NotAPyramidError
+        For paths that are absolute, lead upwards, or are no path of Zarr names.
+    """
+    parts = path.split("/") if isinstance(path, str) else [""]
+    if (
+        not isinstance(path, str)
+        or len(path) > _LONGEST_PATH
+        or {".", "..", ""} & set(parts)
+        or ":" in parts[0]  # a drive, or a URL
+        or any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
+        or "\\" in path
+        or not path.isprintable()
+    ):
+        shown = path[:80] if isinstance(path, str) else type(path).__name__
+        raise NotAPyramidError(f"dataset path {shown!r} is no path inside the image's group")
+    return path
+
+
+def labels_of(group: zarr.Group) -> tuple[str, ...]:
+    """Return the names of an image's labels, as its ``labels`` group lists them."""
+    node = _child(group, "labels")
+    listed = _ome(dict(node.attrs)).get("labels") if node is not None else None
+    return tuple(_paths(listed)) if isinstance(listed, list) else ()
+
+
+def explain(place: Place, group: zarr.Group) -> str:
+    """Say why a group is no image, and how to open the images that it holds."""
+    attrs = dict(group.attrs)
+    ome = _ome(attrs)
+    if isinstance(ome.get("plate"), Mapping):
+        return _plate(place, group, ome["plate"])
+    if isinstance(ome.get("well"), Mapping):
+        images = _paths(_field(ome["well"].get("images"), "path"))
+        what = "a well of a plate, with the fields of view"
+        return f"this is {what} {_list(images)}{_open(place, images)}"
+    if "bioformats2raw.layout" in attrs or "bioformats2raw.layout" in ome:
+        images = _series(group)
+        what = "a bioformats2raw container, with the images"
+        return f"this is {what} {_list(images)}{_open(place, images)}"
+    if isinstance(ome.get("labels"), list):
+        images = _paths(ome["labels"])
+        return f"this group lists the labels {_list(images)}{_open(place, images)}"
+    images = [
+        name
+        for name, child in islice(group.groups(), _LOOKED_INTO)
+        if ngff.version_of(dict(child.attrs)) is not None
+    ]
+    if images:
+        return f"this group is no image itself, but holds {_list(images)}{_open(place, images)}"
+    return "this group has no multiscales metadata: it is no OME-Zarr image, or an unfinished one"
+
+
+def missing(place: Place) -> str:
+    """Say what is at the nearest place above one where nothing is."""
+    for above in reversed(list(place.parents())):
+        node = above.node()
+        if isinstance(node, zarr.Group):
+            names = sorted(islice((name for name, _ in node.members()), _LOOKED_INTO))
+            labels = labels_of(node)
+            also = f", and has the labels {_list(labels)}" if labels else ""
+            return f"there is nothing; {above} holds {_list(names)}{also}"
+    return "there is nothing; accepted: the group of an OME-Zarr image"
+
+
+def _plate(place: Place, group: zarr.Group, plate: Mapping[str, Any]) -> str:
+    """List the wells of a plate, and look into the first for its fields of view."""
+    wells = _paths(_field(plate.get("wells"), "path"))
+    text = f"this is a plate, with the wells {_list(wells)}"
+    first = _child(group, wells[0]) if wells else None
+    if first is None:
+        return text
+    well = _ome(dict(first.attrs)).get("well")
+    images = _paths(_field(well.get("images"), "path")) if isinstance(well, Mapping) else []
+    fields = [f"{wells[0]}/{image}" for image in images]
+    return f"{text}; open a field of view of one{_open(place, fields)}" if fields else text
+
+
+def _series(group: zarr.Group) -> list[str]:
+    """Return the images of a bioformats2raw container: those it lists, else those there are."""
+    node = _child(group, "OME")
+    listed = _ome(dict(node.attrs)).get("series") if node is not None else None
+    if isinstance(listed, list):
+        return _paths(listed)
+    names = (name for name, _ in islice(group.groups(), _LOOKED_INTO))
+    return sorted((name for name in names if name.isdecimal()), key=int)
+
+
+def _child(group: zarr.Group, path: str) -> zarr.Group | None:
+    node = group.get(path)
+    return node if isinstance(node, zarr.Group) else None
+
+
+def _ome(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what OME says: under "ome" since 0.5, among the other attributes before."""
+    ome = attrs.get("ome")
+    return ome if isinstance(ome, Mapping) else attrs
+
+
+def _field(items: object, name: str) -> list[Any]:
+    found = items if isinstance(items, list) else []
+    return [item.get(name) for item in found if isinstance(item, Mapping)]
+
+
+def _paths(found: Iterable[object] | None) -> list[str]:
+    """Return those of some values that are paths inside a group."""
+    paths = []
+    for value in found or ():
+        try:
+            paths.append(check_path(value))
+        except NotAPyramidError:
+            continue
+    return paths
+
+
+def _list(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return f"{[name[:80] for name in listed[:_LISTED]]}{more}"
+
+
+def _open(place: Place, images: list[str]) -> str:
+    """Say how to open the first of some images."""
+    return f"; pass group={(place / images[0]).path!r}" if images else ""

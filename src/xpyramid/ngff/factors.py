@@ -1,0 +1,113 @@
+"""Factors of levels that others made, from their shapes and scales."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from xpyramid.errors import NotAPyramidError
+from xpyramid.ngff.model import Dataset, Multiscale
+from xpyramid.plan import Factors, centre
+
+Shape = tuple[int, ...]
+
+
+def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
+    """Return the cumulative factors of each level.
+
+    Factors are integers; scales need not be. Many writers take the scale from the shapes (65
+    samples become 32, so 2.03125): such a scale says no more than the shapes do, and of the
+    integers that lead from one length to the other, the one that the image uses elsewhere is
+    taken.
+
+    Parameters
+    ----------
+    image : Multiscale
+    shapes : sequence of tuple of int
+        Of the levels.
+
+    Raises
+    ------
+    NotAPyramidError
+        If a level is finer than the one before.
+
+    Examples
+    --------
+    >>> from xpyramid.ngff import Axis, Dataset, Multiscale
+    >>> axes = (Axis("y", "space"), Axis("x", "space"))
+    >>> levels = (Dataset("0", (1, 1), (0, 0)), Dataset("1", (2.03125, 2), (0, 0)))
+    >>> recover(Multiscale(axes, levels), [(65, 64), (32, 32)])
+    ((1, 1), (2, 2))
+    """
+    ndim = len(image.axes)
+    steps = [
+        [(fine[i], coarse[i], _ratio(a, b, i)) for i in range(ndim)]
+        for fine, coarse, a, b in zip(
+            shapes, shapes[1:], image.datasets, image.datasets[1:], strict=False
+        )
+    ]
+    for k, step in enumerate(steps, 1):
+        if any(coarse > fine for fine, coarse, _ in step):
+            raise NotAPyramidError(
+                f"dataset {image.datasets[k].path[:80]!r} has the shape {shapes[k]} and the one "
+                f"before {shapes[k - 1]}; accepted: datasets from fine to coarse"
+            )
+    guesses = Counter(
+        f for step in steps for n, m, ratio in step if n != m and (f := _nearest(n, m, ratio)) > 1
+    )
+    usual = guesses.most_common(1)[0][0] if guesses else 2
+    factors = [(1,) * ndim]
+    for k, step in enumerate(steps, 1):
+        found = [_factor(*lengths, usual) for lengths in step]
+        if not all(_fits(n, m, f) for (n, m, _), f in zip(step, found, strict=True)):
+            warnings.warn(
+                f"the scale of dataset {image.datasets[k].path[:80]!r} does not fit its shape "
+                f"{shapes[k]} and the shape before, {shapes[k - 1]}; the scale is used",
+                UserWarning,
+                stacklevel=2,
+            )
+        factors.append(tuple(a * f for a, f in zip(factors[-1], found, strict=True)))
+    return tuple(factors)
+
+
+def place(image: Multiscale, factors: Sequence[Factors]) -> Multiscale:
+    """Return the image with a scale and a translation for each level.
+
+    Versions 0.1 to 0.3 do not have any: there, coordinates count the samples of level 0.
+    """
+    datasets = tuple(
+        d
+        if d.scale
+        else Dataset(d.path, tuple(map(float, f)), tuple(centre(n, sampled=False) for n in f))
+        for d, f in zip(image.datasets, factors, strict=True)
+    )
+    return replace(image, datasets=datasets)
+
+
+def _ratio(fine: Dataset, coarse: Dataset, i: int) -> float | None:
+    """Return the ratio of two scales, None where the metadata do not say, or say nonsense."""
+    if not fine.scale or not coarse.scale:
+        return None
+    ratio = coarse.scale[i] / fine.scale[i]
+    return ratio if math.isfinite(ratio) and ratio < 2**53 else None
+
+
+def _factor(fine: int, coarse: int, ratio: float | None, usual: int) -> int:
+    if fine == coarse and ratio is None:
+        return 1
+    from_shapes = ratio is None or math.isclose(ratio, fine / max(1, coarse), rel_tol=1e-6)
+    if from_shapes and fine != coarse and _fits(fine, coarse, usual):
+        return usual
+    return _nearest(fine, coarse, ratio)
+
+
+def _nearest(fine: int, coarse: int, ratio: float | None) -> int:
+    return max(1, round(fine / max(1, coarse) if ratio is None else ratio))
+
+
+def _fits(fine: int, coarse: int, factor: int) -> bool:
+    """Whether a factor leads from one length to the other, rounded down or up."""
+    return coarse in (fine // factor, -(-fine // factor))
