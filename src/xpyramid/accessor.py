@@ -9,7 +9,7 @@ import xarray as xr
 
 from xpyramid.build import build, build_dataset
 from xpyramid.chunks import Chunks
-from xpyramid.io import Irregular
+from xpyramid.io import Irregular, Layout, levels_of
 from xpyramid.plan import Boundary, Factor
 from xpyramid.pyramid import Pyramid, Pyramids, Store
 from xpyramid.reducers import Method
@@ -105,6 +105,9 @@ class ArrayAccessor:
         group: str | None = None,
         *,
         version: str = "0.5",
+        layout: Layout = "groups",
+        omero: bool | Mapping[str, Any] | None = None,
+        labels_of: str | None = None,
         irregular: Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
@@ -113,10 +116,12 @@ class ArrayAccessor:
         **build_options: Any,
     ) -> Any:
         """Build and write in one call; see :meth:`build` and `Pyramid.to_ome_zarr`."""
+        if labels_of is not None and "levels" not in build_options:
+            build_options["levels"] = levels_of(store, labels_of)
         pyramid = self.build(**build_options)
         return pyramid.to_ome_zarr(
-            store, group, version=version, irregular=irregular, shards=shards, memory=memory,
-            progress=progress, compute=compute,
+            store, group, version=version, layout=layout, omero=omero, labels_of=labels_of,
+            irregular=irregular, shards=shards, memory=memory, progress=progress, compute=compute,
         )  # fmt: skip
 
 
@@ -169,6 +174,9 @@ class DatasetAccessor:
         group: str | None = None,
         *,
         version: str = "0.5",
+        layout: Layout = "groups",
+        omero: bool | Mapping[str, Any] | None = None,
+        labels_of: str | None = None,
         irregular: Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
@@ -177,8 +185,10 @@ class DatasetAccessor:
         **build_options: Any,
     ) -> Any:
         """Build and write in one call; see :meth:`build` and `Pyramids.to_ome_zarr`."""
+        if labels_of is not None and "levels" not in build_options:
+            build_options["levels"] = levels_of(store, labels_of)
         pyramids = self.build(**build_options)
         return pyramids.to_ome_zarr(
-            store, group, version=version, irregular=irregular, shards=shards, memory=memory,
-            progress=progress, compute=compute,
+            store, group, version=version, layout=layout, omero=omero, labels_of=labels_of,
+            irregular=irregular, shards=shards, memory=memory, progress=progress, compute=compute,
         )  # fmt: skip

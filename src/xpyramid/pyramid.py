@@ -98,6 +98,9 @@ class Pyramid:
         group: str | None = None,
         *,
         version: str = "0.5",
+        layout: io.Layout = "groups",
+        omero: bool | Mapping[str, Any] | None = None,
+        labels_of: str | None = None,
         irregular: io.Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
@@ -116,8 +119,24 @@ class Pyramid:
             Created if it is not there. Sibling groups and arrays are left alone.
         group : str, optional
             Path of the image in the store; default: the name of the array.
-        version : {"0.5", "0.4"}
-            OME-NGFF version: 0.5 is stored as Zarr v3, 0.4 as Zarr v2.
+        version : {"0.5", "0.4", "0.6"}
+            OME-NGFF version: 0.5 and 0.6 are stored as Zarr v3, 0.4 as Zarr v2. Few viewers read
+            0.6 yet.
+        layout : {"groups", "arrays"}
+            How levels lie in the store: each a group with the array and its coordinates, which
+            xarray opens; or each an array, ``<group>/<k>``, for tools that look for that. Arrays
+            have no place for coordinates beside them: evenly spaced ones, datetimes and texts of
+            the dimensions come back with `open_pyramid`, other coordinates are not written.
+        omero : bool or mapping, optional
+            How viewers are to show channels: names, colours, and windows from the extremes and
+            the 0.1 and 99.9 percentiles of the data, found while writing. Default: if there is a
+            channel axis. A mapping may have "labels", "colors" (such as "FF8800") and "windows"
+            (start, end), each with one entry for each channel.
+        labels_of : str, optional
+            Path of the image that these are labels of; they are written to
+            ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
+            levels as the image. Colours and properties are taken from ``attrs["image-label"]``,
+            names from the CF attributes ``flag_values`` and ``flag_meanings``.
         irregular : {"error", "approximate"}
             What to do about space coordinates that are not evenly spaced, which OME-NGFF cannot
             say: refuse, or write the mean spacing (the coordinate arrays hold the truth).
@@ -158,7 +177,9 @@ class Pyramid:
         (75, 50)
         """
         image = io.Image(self.levels, self.plan, self._reducer, group)
-        options = io.Options(version, irregular, shards, memory, progress, compute)
+        options = io.Options(
+            version, irregular, shards, memory, progress, compute, layout, omero, labels_of
+        )
         return io.write([image], store, options)
 
     def table(self) -> list[tuple[str, str, str, str, str]]:
@@ -253,6 +274,9 @@ class Pyramids(Mapping[str, Pyramid]):
         group: str | None = None,
         *,
         version: str = "0.5",
+        layout: io.Layout = "groups",
+        omero: bool | Mapping[str, Any] | None = None,
+        labels_of: str | None = None,
         irregular: io.Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
@@ -268,7 +292,9 @@ class Pyramids(Mapping[str, Pyramid]):
             io.Image(p.levels, p.plan, p._reducer, prefix + name, self.attrs)
             for name, p in self.items()
         ]
-        options = io.Options(version, irregular, shards, memory, progress, compute)
+        options = io.Options(
+            version, irregular, shards, memory, progress, compute, layout, omero, labels_of
+        )
         return io.write(images, store, options)
 
     def __repr__(self) -> str:

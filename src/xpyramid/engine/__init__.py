@@ -2,6 +2,19 @@
 
 from xpyramid.engine.run import Job, delay, in_process, run, workers
 from xpyramid.engine.source import DaskSource, Source
+from xpyramid.engine.statistics import Observer, Statistics
 from xpyramid.engine.work import Sink, Work
 
-__all__ = ["DaskSource", "Job", "Sink", "Source", "Work", "delay", "in_process", "run", "workers"]
+__all__ = [
+    "DaskSource",
+    "Job",
+    "Observer",
+    "Sink",
+    "Source",
+    "Statistics",
+    "Work",
+    "delay",
+    "in_process",
+    "run",
+    "workers",
+]

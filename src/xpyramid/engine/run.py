@@ -21,9 +21,10 @@ from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 
 from xpyramid.engine.source import Blocks, Key, Source, graph_of
-from xpyramid.engine.work import Work
+from xpyramid.engine.statistics import Statistics, merge
+from xpyramid.engine.work import Handed, Work
 from xpyramid.progress import bar
-from xpyramid.reducers import Array, State
+from xpyramid.reducers import Array
 from xpyramid.tiles import Index
 
 #: Tasks of a wave, those that compute blocks of the base included.
@@ -101,7 +102,7 @@ class Job:
             return []
         return [(tiling.top, index) for index in tiling.nodes(tiling.top)]
 
-    def tasks(self, level: int, index: Index, done: dict[Key, State]) -> Iterator[tuple[Key, Any]]:
+    def tasks(self, level: int, index: Index, done: dict[Key, Handed]) -> Iterator[tuple[Key, Any]]:
         """Yield the tasks of a node and of those below it that are not done."""
         tiling, key = self.work.tiling, self.key(level, index)
         if key in done:
@@ -121,7 +122,7 @@ class Job:
                 yield from self.tasks(level - 1, child, done)
 
 
-def _graph(jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, State]) -> Graph:
+def _graph(jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, Handed]) -> Graph:
     """Return the tasks of some nodes of each job, with all that they need."""
     graph: Graph = {}
     for job, nodes in zip(jobs, waves, strict=True):
@@ -147,22 +148,22 @@ def _unpack(packed: _Packed) -> Any:
 
 def _tile(
     work: Work, name: str, level: int, index: Index, source: Any, blocks: Sequence[Array]
-) -> State:
+) -> Handed:
     read = source.of(blocks).read if isinstance(source, Blocks) else source.read
-    state = work.node(level, index, read)
+    handed = work.node(level, index, read)
     _say(name, level, index)
-    return state
+    return handed
 
 
 def _join(
-    work: Work, name: str, level: int, index: Index, below: _Packed, states: Sequence[State]
-) -> State:
-    state = work.join(level, index, below.content, states)
+    work: Work, name: str, level: int, index: Index, below: _Packed, parts: Sequence[Handed]
+) -> Handed:
+    handed = work.join(level, index, below.content, parts)
     _say(name, level, index)
-    return state
+    return handed
 
 
-def run(jobs: Sequence[Job], progress: bool | None = None) -> None:
+def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
     """Run jobs on dask's scheduler, all of them together.
 
     Parameters
@@ -170,9 +171,14 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> None:
     jobs : sequence of Job
     progress : bool, optional
         Whether to show a bar; None is where somebody may look at it.
+
+    Returns
+    -------
+    list of Statistics
+        What each job has seen of its base.
     """
     get = _scheduler()
-    done: dict[Key, State] = {}
+    done: dict[Key, Handed] = {}
     waves = zip_longest(*(job.waves() for job in jobs), fillvalue=())
     total = sum(job.work.written() for job in jobs)
     with bar(total, progress) as advance, _heard(jobs, advance):
@@ -180,6 +186,12 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> None:
             graph = _graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
             done.update(zip(keys, get(graph, keys), strict=True))
+    return _seen([job.name for job in jobs], done)
+
+
+def _seen(names: Sequence[str], done: dict[Key, Handed]) -> list[Statistics]:
+    """Return what each job has seen, from what the nodes of the top handed up."""
+    return [merge(one.seen for key, one in done.items() if key[0] == name) for name in names]
 
 
 @contextmanager
@@ -272,15 +284,18 @@ def _on_threads(graph: Graph, keys: Sequence[Key]) -> Any:
 
 
 def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
-    """Return one dask Delayed of all tasks of all jobs, and of a call after them."""
+    """Return one dask Delayed of all tasks of all jobs, and of a call after them.
+
+    ``then`` is called with what each job has seen of its base, and with ``args``.
+    """
     roots = [job.roots(always=True) for job in jobs]
     graph = _graph(jobs, roots, {})
     keys = [job.key(*node) for job, nodes in zip(jobs, roots, strict=True) for node in nodes]
     last = f"pyramid-announce-{uuid4().hex}"
-    graph[last] = (_call, _Packed((then, args)), keys)
+    graph[last] = (_call, _Packed((then, [job.name for job in jobs], keys, args)), keys)
     return Delayed(last, graph)
 
 
-def _call(packed: _Packed, results: Sequence[State]) -> Any:  # noqa: ARG001
-    function, args = packed.content
-    return function(*args)
+def _call(packed: _Packed, results: Sequence[Handed]) -> Any:
+    function, names, keys, args = packed.content
+    return function(_seen(names, dict(zip(keys, results, strict=True))), *args)

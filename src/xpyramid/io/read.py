@@ -16,6 +16,7 @@ import zarr
 from xpyramid import axes as axes_module
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
+from xpyramid.io import flat
 from xpyramid.io.target import Place, Store, resolve
 from xpyramid.plan import Level, Plan
 
@@ -45,6 +46,9 @@ def open_levels(store: Store, group: str | None) -> Opened:
     image = ngff.parse(attrs)
     arrays = [_array(node, dataset.path) for dataset in image.datasets]
     own = image.metadata.get("library") == "xpyramid"
+    if own and image.metadata.get("layout") == "arrays":
+        levels = tuple(flat.open_level(array, image, k) for k, array in enumerate(arrays))
+        return Opened(levels, _plan(levels, arrays, image))
     levels = tuple(
         _open_own(place, dataset.path, image) if own else _open_any(array, dataset, image, node)
         for array, dataset in zip(arrays, image.datasets, strict=True)

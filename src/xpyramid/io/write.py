@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import accumulate
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -17,6 +18,7 @@ from xpyramid._version import __version__
 from xpyramid.chunks import Chunks
 from xpyramid.coarsen import as_dask
 from xpyramid.errors import AxisError, DtypeError, PlanError
+from xpyramid.io import flat, labels, shown
 from xpyramid.io.create import (
     ZarrFormat,
     consolidate,
@@ -32,6 +34,8 @@ from xpyramid.levels import Levels
 from xpyramid.plan import Plan, budget
 from xpyramid.reducers import Reducer, at_once, copier
 from xpyramid.tiles import LEAF_BYTES, TILE_BYTES, make_tiling
+
+Layout = Literal["groups", "arrays"]
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 
@@ -69,6 +73,9 @@ class Options:
     memory: int | str | None = None
     progress: bool | None = None
     compute: bool = True
+    layout: Layout = "groups"
+    omero: bool | Mapping[str, Any] | None = None
+    labels_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,9 @@ class _Checked:
     attributes: dict[str, Any]
     announcement: dict[str, Any]
     zarr_format: ZarrFormat
+    paths: tuple[str, ...]
+    shown: shown.Shown | None = None
+    labels_group: labels.LabelsGroup | None = None
 
 
 class ZarrSink:
@@ -114,17 +124,19 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     limits = _Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(_jobs(image, [None] * len(image.levels), limits))
-    jobs = [job for one in checked for job in _jobs(one, _create(one), limits)]
+    groups = [list(_jobs(one, _create(one), limits)) for one in checked]
+    jobs = [job for group in groups for job in group]
+    counts = [len(group) for group in groups]
     if not options.compute:
-        return engine.delay(jobs, _announce, checked)
+        return engine.delay(jobs, _announce, checked, counts)
     try:
-        engine.run(jobs, options.progress)
+        seen = engine.run(jobs, options.progress)
     except KeyboardInterrupt:
         places = ", ".join(str(image.place) for image in checked)
         raise KeyboardInterrupt(
             f"interrupted; {places} is incomplete, remove it before you try again"
         ) from None
-    return _announce(checked)
+    return _announce(seen, checked, counts)
 
 
 @dataclass(frozen=True)
@@ -169,7 +181,9 @@ def _job(
         tile_bytes=LEAF_BYTES if joined is None else TILE_BYTES,  # dask holds all blocks of a tile
     )  # fmt: skip
     shapes = tuple(checked.plan.levels[k].shape for k in levels)
-    work = engine.Work(tiling, reducer, shapes, tuple(sinks))
+    first = sinks[0] is not None and levels[0] == 0  # each sample of the base is seen once
+    observer = checked.shown.observer if first and checked.shown else None
+    work = engine.Work(tiling, reducer, shapes, tuple(sinks), observer)
     if joined is not None:
         return engine.Job(work, engine.Source(accelerate_reads(base.variable)))
     data = as_dask(base, checked.objects[levels[0]])
@@ -209,6 +223,14 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = check_name(image.group or named)
     name = named or group.split("/")[-1]
+    labels_group = None
+    if options.labels_of is not None:
+        of = check_name(options.labels_of.strip("/"))
+        labels_group = labels.prepare(root / of, group, base.dtype, len(image.levels), version)
+        group = f"{of}/labels/{group}"
+    if options.layout not in get_args(Layout):
+        raise PlanError(f"layout={options.layout!r}; accepted: 'groups', 'arrays'")
+    grouped = options.layout == "groups"
     if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
         raise DtypeError(
             f"method={image.plan.method!r} turns dtype {base.dtype} into {image.reducer.dtype}, "
@@ -219,8 +241,13 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
         raise AxisError(
             f"{name!r} is the name of the array and of a coordinate; rename one of them"
         )
-    paths = [f"{k}/{name}" for k in range(len(image.levels))]
-    described = ngff.describe(image.plan, paths, group.split("/")[-1], options.irregular, LIBRARY)
+    paths = tuple(f"{k}/{name}" if grouped else f"{k}" for k in range(len(image.levels)))
+    about = LIBRARY if grouped else LIBRARY | flat.remember(base, image.plan.axes, name)
+    described = ngff.describe(image.plan, paths, group.split("/")[-1], options.irregular, about)
+    announcement = spoken.attributes(described)
+    if labels_group is not None:
+        label = json_attributes(labels_group.metadata(base.attrs))
+        announcement = ngff.announce(announcement, "image-label", label)
     taken = {axis.name for axis in image.plan.axes} & {
         str(coord) for coord in base.coords if coord not in base.dims
     }
@@ -244,8 +271,11 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
         reducer=image.reducer,
         name=name,
         attributes=json_attributes(base.attrs),
-        announcement=spoken.attributes(described),
+        announcement=announcement,
         zarr_format=spoken.zarr_format,
+        paths=paths,
+        shown=None if labels_group else shown.prepare(base, image.plan, options.omero),
+        labels_group=labels_group,
     )
 
 
@@ -256,23 +286,32 @@ def _create(job: _Checked) -> list[ZarrSink]:
     dims = [axis.name for axis in job.plan.axes]
     sinks = []
     for k, (level, shape) in enumerate(zip(job.plan.levels, job.objects, strict=True)):
-        place = job.place / str(k)
-        store_coordinates(job.coordinates[k], place, job.zarr_format)
+        path = job.paths[k]
+        if "/" in path:
+            store_coordinates(job.coordinates[k], job.place / str(k), job.zarr_format)
         shards = None if shape == level.chunks else shape
         array = create_array(
-            place / job.name, level, shards, job.plan.dtype, dims, job.attributes, job.zarr_format
+            job.place / path, level, shards, job.plan.dtype, dims, job.attributes, job.zarr_format
         )
         sinks.append(ZarrSink(array))
     return sinks
 
 
-def _announce(images: Sequence[_Checked]) -> None:
-    """Make images of what is complete now."""
-    for job in images:
+def _announce(
+    seen: Sequence[engine.Statistics], images: Sequence[_Checked], counts: Sequence[int]
+) -> None:
+    """Make images of what is complete now; what was seen is given for each job of each image."""
+    for job, first in zip(images, accumulate(counts, initial=0), strict=False):
         group = zarr.open_group(job.place.store, path=job.place.path, mode="r+")
-        group.attrs.update(job.announcement)
-        for k in range(len(job.levels)):
-            consolidate(job.place / str(k))
+        announcement = job.announcement
+        if job.shown is not None:
+            announcement = ngff.announce(announcement, "omero", job.shown.metadata(seen[first]))
+        group.attrs.update(announcement)
+        if job.labels_group is not None:
+            job.labels_group.add()
+        for path in job.paths:
+            if "/" in path:
+                consolidate(job.place / path.split("/")[0])
         consolidate(job.place)
         for above in job.place.parents():
             # Whoever consolidated a group above would not see the new image in it.
