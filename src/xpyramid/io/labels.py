@@ -11,7 +11,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import DtypeError, NotAPyramidError, PlanError
-from xpyramid.io.target import Place, Store, resolve
+from xpyramid.io.target import Place, Store, check_name, resolve
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class LabelsGroup:
 
 def levels_of(store: Store, image: str) -> int:
     """Return how many levels an image has, for labels that must have as many."""
-    return len(_image(resolve(store, read_only=True) / image.strip("/"))[1].datasets)
+    place = resolve(store, read_only=True) / check_name(image.strip("/"))
+    return len(_image(place)[1].datasets)
 
 
 def prepare(

@@ -8,10 +8,13 @@ resolution levels for the original image."
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
+from xpyramid.errors import AttributeValueError
+from xpyramid.ngff.omero import default_colors
 
 _KEYS = ("colors", "properties", "source")
 
@@ -27,17 +30,55 @@ def image_label(attrs: Mapping[Any, Any], version: str, depth: int) -> dict[str,
     version : str
     depth : int
         How many groups the label image lies under the image that it is of.
+
+    Raises
+    ------
+    AttributeValueError
+        If the given colours or properties are not of labels.
     """
-    given = attrs.get("image-label")
+    given = attrs.get("image-label", {})
     found = {key: given[key] for key in _KEYS if isinstance(given, Mapping) and key in given}
+    for key in ("colors", "properties"):
+        entries = found.get(key, [])
+        if not isinstance(entries, list | tuple) or not all(_is_of_label(one) for one in entries):
+            raise AttributeValueError(
+                f"attrs['image-label'][{key!r}] is {entries!r}; accepted: a list of mappings, each "
+                "with an integer 'label-value'"
+            )
+        if not entries:  # an empty list is not allowed
+            found.pop(key, None)
     values, meanings = attrs.get("flag_values"), attrs.get("flag_meanings")
     if values is not None and isinstance(meanings, str):
         pairs = zip(np.atleast_1d(values).tolist(), meanings.split(), strict=False)
         properties = [{"label-value": int(value), "name": name} for value, name in pairs]
         if properties:
             found.setdefault("properties", properties)
+    if "properties" in found:
+        found |= _same_labels(found.get("colors", []), found["properties"])
     found.setdefault("source", {"image": "../" * depth})
     return {"version": version, **found}
+
+
+def _is_of_label(entry: object) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get("label-value"), int)
+
+
+def _same_labels(
+    colors: Sequence[Mapping[str, Any]], properties: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return colours and properties of the same labels, which ome-zarr-models asks for."""
+    colored = {color["label-value"]: color for color in colors}
+    described = {one["label-value"]: one for one in properties}
+    values = list(dict.fromkeys([*described, *colored]))
+    for value, color in zip(values, default_colors(len(values)), strict=True):
+        seen = value != 0  # the background is transparent
+        rgba = [*bytes.fromhex(color), 255] if seen else [0, 0, 0, 0]
+        colored.setdefault(value, {"label-value": value, "rgba": rgba})
+        described.setdefault(value, {"label-value": value})
+    return {
+        "colors": [colored[value] for value in values],
+        "properties": [described[value] for value in values],
+    }
 
 
 def add_to_list(attrs: Mapping[str, Any], version: str, path: str) -> dict[str, Any]:
