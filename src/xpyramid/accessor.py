@@ -108,6 +108,7 @@ class ArrayAccessor:
         layout: Layout = "groups",
         omero: bool | Mapping[str, Any] | None = None,
         labels_of: str | None = None,
+        conventions: Sequence[str] = (),
         irregular: Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
@@ -121,7 +122,8 @@ class ArrayAccessor:
         pyramid = self.build(**build_options)
         return pyramid.to_ome_zarr(
             store, group, version=version, layout=layout, omero=omero, labels_of=labels_of,
-            irregular=irregular, shards=shards, memory=memory, progress=progress, compute=compute,
+            conventions=conventions, irregular=irregular, shards=shards, memory=memory,
+            progress=progress, compute=compute,
         )  # fmt: skip
 
 
@@ -177,6 +179,7 @@ class DatasetAccessor:
         layout: Layout = "groups",
         omero: bool | Mapping[str, Any] | None = None,
         labels_of: str | None = None,
+        conventions: Sequence[str] = (),
         irregular: Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
@@ -190,5 +193,6 @@ class DatasetAccessor:
         pyramids = self.build(**build_options)
         return pyramids.to_ome_zarr(
             store, group, version=version, layout=layout, omero=omero, labels_of=labels_of,
-            irregular=irregular, shards=shards, memory=memory, progress=progress, compute=compute,
+            conventions=conventions, irregular=irregular, shards=shards, memory=memory,
+            progress=progress, compute=compute,
         )  # fmt: skip

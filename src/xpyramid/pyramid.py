@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
@@ -101,6 +101,7 @@ class Pyramid:
         layout: io.Layout = "groups",
         omero: bool | Mapping[str, Any] | None = None,
         labels_of: str | None = None,
+        conventions: Sequence[str] = (),
         irregular: io.Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
@@ -137,6 +138,10 @@ class Pyramid:
             ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
             levels as the image. Colours and properties are taken from ``attrs["image-label"]``,
             names from the CF attributes ``flag_values`` and ``flag_meanings``.
+        conventions : sequence of str, optional
+            Further metadata beside ``ome``: "geozarr" writes the zarr-conventions ``multiscales``,
+            ``spatial`` and, where there is a CF grid mapping (rioxarray's ``spatial_ref``),
+            ``proj``, which geospatial tools read.
         irregular : {"error", "approximate"}
             What to do about space coordinates that are not evenly spaced, which OME-NGFF cannot
             say: refuse, or write the mean spacing (the coordinate arrays hold the truth).
@@ -178,8 +183,9 @@ class Pyramid:
         """
         image = io.Image(self.levels, self.plan, self._reducer, group)
         options = io.Options(
-            version, irregular, shards, memory, progress, compute, layout, omero, labels_of
-        )
+            version, irregular, shards, memory, progress, compute, layout, omero, labels_of,
+            conventions,
+        )  # fmt: skip
         return io.write([image], store, options)
 
     def table(self) -> list[tuple[str, str, str, str, str]]:
@@ -277,6 +283,7 @@ class Pyramids(Mapping[str, Pyramid]):
         layout: io.Layout = "groups",
         omero: bool | Mapping[str, Any] | None = None,
         labels_of: str | None = None,
+        conventions: Sequence[str] = (),
         irregular: io.Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
@@ -293,8 +300,9 @@ class Pyramids(Mapping[str, Pyramid]):
             for name, p in self.items()
         ]
         options = io.Options(
-            version, irregular, shards, memory, progress, compute, layout, omero, labels_of
-        )
+            version, irregular, shards, memory, progress, compute, layout, omero, labels_of,
+            conventions,
+        )  # fmt: skip
         return io.write(images, store, options)
 
     def __repr__(self) -> str:

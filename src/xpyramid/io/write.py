@@ -76,6 +76,7 @@ class Options:
     layout: Layout = "groups"
     omero: bool | Mapping[str, Any] | None = None
     labels_of: str | None = None
+    conventions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -245,6 +246,8 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
     about = LIBRARY if grouped else LIBRARY | flat.remember(base, image.plan.axes, name)
     described = ngff.describe(image.plan, paths, group.split("/")[-1], options.irregular, about)
     announcement = spoken.attributes(described)
+    if options.conventions:
+        announcement |= _conventions(base, image.plan, paths, options)
     if labels_group is not None:
         label = json_attributes(labels_group.metadata(base.attrs))
         announcement = ngff.announce(announcement, "image-label", label)
@@ -277,6 +280,22 @@ def _check(image: Image, root: Place, options: Options) -> _Checked:
         shown=None if labels_group else shown.prepare(base, image.plan, options.omero),
         labels_group=labels_group,
     )
+
+
+def _conventions(
+    base: xr.DataArray, plan: Plan, paths: Sequence[str], options: Options
+) -> dict[str, Any]:
+    """Return attributes of other conventions, which go beside ``ome``."""
+    if isinstance(options.conventions, str) or set(options.conventions) - {"geozarr"}:
+        raise PlanError(f"conventions={options.conventions!r}; accepted: ['geozarr']")
+    if ngff.VERSIONS[options.version].zarr_format == 2:
+        raise PlanError(
+            f"conventions={options.conventions!r} with version={options.version!r}, whose "
+            "'multiscales' is in the same place; accepted: version='0.5'"
+        )
+    name = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping", "spatial_ref"))
+    crs = base.coords[name].attrs if name in base.coords else {}
+    return ngff.geozarr(plan, paths, crs)
 
 
 def _create(job: _Checked) -> list[ZarrSink]:

@@ -1,5 +1,6 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
+from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
 from xpyramid.ngff.omero import Channels, Window, channels, omero
@@ -18,6 +19,7 @@ __all__ = [
     "announce",
     "channels",
     "describe",
+    "geozarr",
     "image_label",
     "omero",
     "parse",
