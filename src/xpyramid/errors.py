@@ -1,6 +1,6 @@
-"""Every error the library raises on purpose.
+"""Every error and warning the library raises on purpose.
 
-Each derives from :class:`PyramidError` and from the builtin that fits, so that both
+Each error derives from :class:`PyramidError` and from the builtin that fits, so that both
 ``except xpyramid.errors.PyramidError`` and ``except ValueError`` do what one expects.
 """
 
@@ -41,3 +41,7 @@ class AttributeValueError(PyramidError, ValueError):
 
 class SourceError(PyramidError, ValueError):
     """Something to read from that is not there, or that no reader understands."""
+
+
+class ViewerWarning(UserWarning):
+    """Something that is stored as it should be, and that a common viewer cannot show."""

@@ -30,6 +30,7 @@ from xpyramid.io.create import (
 )
 from xpyramid.io.fast import accelerate, accelerate_reads
 from xpyramid.io.target import Place, Store, check_free, check_name, resolve
+from xpyramid.io.viewers import warn_of_dtypes
 from xpyramid.levels import Levels
 from xpyramid.plan import Plan, budget
 from xpyramid.reducers import Reducer, at_once, copier
@@ -122,6 +123,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
         )
     checked = [_check(image, root, options) for image in images]
+    warn_of_dtypes({one.name: one.plan.dtype for one in checked}, stacklevel=3)
     limits = _Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(_jobs(image, [None] * len(image.levels), limits))
