@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,14 @@ class Shown:
                 extremes.append((one.low, one.high))
                 ranges.append((one.quantile(TAIL, self.dtype), one.quantile(1 - TAIL, self.dtype)))
         return ngff.omero(self.channels, extremes, ranges)
+
+
+def watch(jobs: Sequence[engine.Job], shown: Shown | None) -> list[engine.Job]:
+    """Return the jobs of an image, of which the first, which reads level 0, looks at it."""
+    if shown is None:
+        return list(jobs)
+    first, *others = jobs
+    return [replace(first, work=replace(first.work, observe=shown.observer)), *others]
 
 
 def prepare(base: xr.DataArray, plan: Plan, omero: bool | Mapping[str, Any] | None) -> Shown | None:

@@ -127,7 +127,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     limits = _Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(_jobs(image, [None] * len(image.levels), limits))
-    groups = [list(_jobs(one, _create(one), limits)) for one in checked]
+    groups = [shown.watch(list(_jobs(one, _create(one), limits)), one.shown) for one in checked]
     jobs = [job for group in groups for job in group]
     counts = [len(group) for group in groups]
     if not options.compute:
@@ -184,9 +184,7 @@ def _job(
         tile_bytes=LEAF_BYTES if joined is None else TILE_BYTES,  # dask holds all blocks of a tile
     )  # fmt: skip
     shapes = tuple(checked.plan.levels[k].shape for k in levels)
-    first = sinks[0] is not None and levels[0] == 0  # each sample of the base is seen once
-    observer = checked.shown.observer if first and checked.shown else None
-    work = engine.Work(tiling, reducer, shapes, tuple(sinks), observer)
+    work = engine.Work(tiling, reducer, shapes, tuple(sinks))
     if joined is not None:
         return engine.Job(work, engine.Source(accelerate_reads(base.variable)))
     data = as_dask(base, checked.objects[levels[0]])
