@@ -84,7 +84,7 @@ def store(path: Path, kind: str, version: str, layout: str) -> Stored:
         cells.pyramid.to_ome_zarr(path, labels_of="field", chunks=16, **options)
         return Stored(path / "field/labels/cells", version, layout, cells.pyramid.build(levels=3))
     if kind == "sharded":
-        kind, options["shards"] = "zyx", 32
+        kind, options["shards"] = "zyx", {"y": 32, "x": 32}
     pyramid = field(kind).pyramid.build(levels=3, chunks=16)
     pyramid.to_ome_zarr(path, **options)
     return Stored(path / "field", version, layout, pyramid)
