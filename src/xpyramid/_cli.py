@@ -16,6 +16,7 @@ from xpyramid import _demo, _sources, _verify
 from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.errors import PyramidError
+from xpyramid.io import Layout
 from xpyramid.ngff import VERSIONS
 from xpyramid.overrides import Overrides
 from xpyramid.plan import Boundary
@@ -173,7 +174,13 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
         "--version",
         choices=tuple(VERSIONS),
         default="0.5",
-        help="OME-NGFF version: 0.5 is Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
+        help="OME-NGFF version: 0.5 and 0.6 are Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
+    )
+    add(
+        "--layout",
+        choices=get_args(Layout),
+        default="groups",
+        help="each level a group, with coordinates; or an array (default: groups)",
     )
     add("--replace", action="store_true", help="replace the image that is there")
     add("--resume", action="store_true", help="go on with an unfinished build")
@@ -264,6 +271,7 @@ def _build(arguments: argparse.Namespace) -> None:
         arguments.target,
         group=group,
         version=arguments.version,
+        layout=arguments.layout,
         shards=arguments.shards,
         memory=arguments.memory,
         mode="w" if arguments.replace else "w-",

@@ -11,7 +11,7 @@ import xarray as xr
 from xpyramid.axes import AxisType
 from xpyramid.build import build, build_dataset
 from xpyramid.chunks import Chunks
-from xpyramid.io import Options
+from xpyramid.io import Options, levels_of
 from xpyramid.overrides import Overrides
 from xpyramid.plan import Boundary, Factor
 from xpyramid.pyramid import Pyramid, Pyramids, Store
@@ -123,7 +123,7 @@ class ArrayAccessor:
         **options: Any,
     ) -> Any:
         """Build and write in one call: the options of :meth:`build` and `Pyramid.to_ome_zarr`."""
-        build_options, write_options = _split(options)
+        build_options, write_options = _split(options, store)
         return self.build(**build_options).to_ome_zarr(store, group, **write_options)
 
 
@@ -182,14 +182,15 @@ class DatasetAccessor:
         **options: Any,
     ) -> Any:
         """Build and write in one call: the options of :meth:`build` and `Pyramids.to_ome_zarr`."""
-        build_options, write_options = _split(options)
+        build_options, write_options = _split(options, store)
         return self.build(**build_options).to_ome_zarr(store, group, **write_options)
 
 
-def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(options: dict[str, Any], store: Store) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return options of building, and those of writing."""
     writing = {option.name for option in fields(Options)}
-    return (
-        {name: value for name, value in options.items() if name not in writing},
-        {name: value for name, value in options.items() if name in writing},
-    )
+    write = {name: value for name, value in options.items() if name in writing}
+    build = {name: value for name, value in options.items() if name not in writing}
+    if write.get("labels_of") is not None and build.get("levels") is None:
+        build["levels"] = levels_of(store, write["labels_of"])
+    return build, write

@@ -1,6 +1,6 @@
-"""Every error the library raises on purpose.
+"""Every error and warning the library raises on purpose.
 
-Each derives from :class:`PyramidError` and from the builtin that fits, so that both
+Each error derives from :class:`PyramidError` and from the builtin that fits, so that both
 ``except xpyramid.errors.PyramidError`` and ``except ValueError`` do what one expects.
 """
 
@@ -73,3 +73,7 @@ class MissingChunkError(PyramidError, ValueError):
 
 class MissingChunkWarning(UserWarning):
     """Chunks of the source are not there, and read as the array's fill value."""
+
+
+class ViewerWarning(UserWarning):
+    """Something that is stored as it should be, and that a common viewer cannot show."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
@@ -113,6 +113,10 @@ class Pyramid:
         version: str = "0.5",
         mode: io.Mode = "w-",
         resume: bool = False,
+        layout: io.Layout = "groups",
+        omero: bool | Mapping[str, Any] | None = None,
+        labels_of: str | None = None,
+        conventions: Sequence[str] = (),
         irregular: io.Irregular = "error",
         shards: Chunks | None = None,
         memory: int | str | None = None,
@@ -133,8 +137,9 @@ class Pyramid:
             Created if it is not there. Sibling groups and arrays are left alone.
         group : str, optional
             Path of the image in the store; default: the name of the array.
-        version : {"0.5", "0.4"}
-            OME-NGFF version: 0.5 is stored as Zarr v3, 0.4 as Zarr v2.
+        version : {"0.5", "0.4", "0.6"}
+            OME-NGFF version: 0.5 and 0.6 are stored as Zarr v3, 0.4 as Zarr v2. Few viewers read
+            0.6 yet.
         mode : {"w-", "w"}
             Whether a group that is there is an error, or its image is replaced. On a local disk
             the old image stays readable until the new one is whole. What is not part of the old
@@ -142,6 +147,25 @@ class Pyramid:
         resume : bool
             Whether to go on with an unfinished build of the same image: what is stored already is
             neither computed nor written again.
+        layout : {"groups", "arrays"}
+            How levels lie in the store: each a group with the array and its coordinates, which
+            xarray opens; or each an array, ``<group>/<k>``, for tools that look for that. Arrays
+            have no place for coordinates beside them: evenly spaced ones, datetimes and texts of
+            the dimensions come back with `open_pyramid`, other coordinates are not written.
+        omero : bool or mapping, optional
+            How viewers are to show channels: names, colours, and windows from the extremes and
+            the 0.1 and 99.9 percentiles of the data, found while writing. Default: if there is a
+            channel axis. A mapping may have "labels", "colors" (such as "FF8800") and "windows"
+            (start, end), each with one entry for each channel.
+        labels_of : str, optional
+            Path of the image that these are labels of; they are written to
+            ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
+            levels as the image. Colours and properties are taken from ``attrs["image-label"]``,
+            names from the CF attributes ``flag_values`` and ``flag_meanings``.
+        conventions : sequence of str, optional
+            Further metadata beside ``ome``: "geozarr" writes the zarr-conventions ``multiscales``,
+            ``spatial`` and, where there is a CF grid mapping (rioxarray's ``spatial_ref``),
+            ``proj``, which geospatial tools read.
         irregular : {"error", "approximate"}
             What to do about space coordinates that are not evenly spaced, which OME-NGFF cannot
             say: refuse, or write the mean spacing (the coordinate arrays hold the truth).
@@ -206,8 +230,10 @@ class Pyramid:
         """
         image = io.Image(self.levels, self.plan, self._reducer, group)
         options = io.Options(
-            version, irregular, shards, memory, progress, compute, mode, resume, durable, strict
-        )
+            version=version, mode=mode, resume=resume, layout=layout, omero=omero,
+            labels_of=labels_of, conventions=conventions, irregular=irregular, shards=shards,
+            memory=memory, progress=progress, compute=compute, durable=durable, strict=strict,
+        )  # fmt: skip
         return io.write([image], store, options)
 
     def table(self) -> list[tuple[str, str, str, str, str]]:

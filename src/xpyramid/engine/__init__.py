@@ -2,18 +2,21 @@
 
 from xpyramid.engine.run import Job, delay, in_process, run, workers
 from xpyramid.engine.source import DaskSource, Source
-from xpyramid.engine.work import Journal, Sink, Work
-from xpyramid.reducers import State
+from xpyramid.engine.statistics import Distribution, Observer, Statistics
+from xpyramid.engine.work import Handed, Journal, Sink, Work
 from xpyramid.tiles import Node
 
 __all__ = [
     "DaskSource",
+    "Distribution",
+    "Handed",
     "Job",
     "Journal",
     "Node",
+    "Observer",
     "Sink",
     "Source",
-    "State",
+    "Statistics",
     "Work",
     "delay",
     "in_process",

@@ -21,10 +21,11 @@ from dask.delayed import Delayed
 from dask.system import CPU_COUNT
 
 from xpyramid.engine.source import Blocks, Key, Source, graph_of
-from xpyramid.engine.work import Work
+from xpyramid.engine.statistics import Statistics, merge
+from xpyramid.engine.work import Handed, Work
 from xpyramid.errors import StorageError
 from xpyramid.progress import bar
-from xpyramid.reducers import Array, State
+from xpyramid.reducers import Array
 from xpyramid.tiles import Index, Node
 
 #: Tasks of a wave, those that compute blocks of the base included.
@@ -101,7 +102,7 @@ class Job:
             return []
         return [(tiling.top, index) for index in tiling.nodes(tiling.top)]
 
-    def tasks(self, level: int, index: Index, done: dict[Key, State]) -> Iterator[tuple[Key, Any]]:
+    def tasks(self, level: int, index: Index, done: dict[Key, Handed]) -> Iterator[tuple[Key, Any]]:
         """Yield the tasks of a node and of those below it that are not done."""
         tiling, key = self.work.tiling, self.key(level, index)
         if key in done:
@@ -123,7 +124,7 @@ class Job:
                 yield from self.tasks(level - 1, child, done)
 
 
-def _graph(jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, State]) -> Graph:
+def _graph(jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, Handed]) -> Graph:
     """Return the tasks of some nodes of each job, with all that they need."""
     graph: Graph = {}
     for job, nodes in zip(jobs, waves, strict=True):
@@ -147,31 +148,31 @@ def _unpack(packed: _Packed) -> Any:
     return packed.content
 
 
-def _load(work: Work, level: int, index: Index) -> State:
-    return () if work.journal is None else work.journal.load((level, index))
+def _load(work: Work, level: int, index: Index) -> Handed:
+    return Handed((), {}) if work.journal is None else work.journal.load((level, index))
 
 
 def _tile(
     work: Work, name: str, level: int, index: Index, source: Any, blocks: Sequence[Array]
-) -> State:
+) -> Handed:
     read = source.of(blocks).read if isinstance(source, Blocks) else source.read
     return _done(work, name, level, index, work.node(level, index, read))
 
 
 def _join(
-    work: Work, name: str, level: int, index: Index, below: _Packed, states: Sequence[State]
-) -> State:
-    return _done(work, name, level, index, work.join(level, index, below.content, states))
+    work: Work, name: str, level: int, index: Index, below: _Packed, parts: Sequence[Handed]
+) -> Handed:
+    return _done(work, name, level, index, work.join(level, index, below.content, parts))
 
 
-def _done(work: Work, name: str, level: int, index: Index, state: State) -> State:
+def _done(work: Work, name: str, level: int, index: Index, handed: Handed) -> Handed:
     if work.journal is not None:
-        work.journal.save((level, index), state)
+        work.journal.save((level, index), handed)
     _say(name, level, index)
-    return state
+    return handed
 
 
-def run(jobs: Sequence[Job], progress: bool | None = None) -> None:
+def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
     """Run jobs on dask's scheduler, all of them together.
 
     Parameters
@@ -179,9 +180,14 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> None:
     jobs : sequence of Job
     progress : bool, optional
         Whether to show a bar; None is where somebody may look at it.
+
+    Returns
+    -------
+    list of Statistics
+        What each job has seen of its base.
     """
     get = _scheduler()
-    done: dict[Key, State] = {}
+    done: dict[Key, Handed] = {}
     waves = zip_longest(*(job.waves() for job in jobs), fillvalue=())
     total = sum(job.work.written() - sum(map(job.work.written, job.work.done)) for job in jobs)
     with bar(total, progress) as advance, _heard(jobs, advance):
@@ -190,6 +196,12 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> None:
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
             with _naming(jobs):
                 done.update(zip(keys, get(graph, keys), strict=True))
+    return _seen([job.name for job in jobs], done)
+
+
+def _seen(names: Sequence[str], done: dict[Key, Handed]) -> list[Statistics]:
+    """Return what each job has seen, from what the nodes of the top handed up."""
+    return [merge(one.seen for key, one in done.items() if key[0] == name) for name in names]
 
 
 @contextmanager
@@ -305,15 +317,18 @@ def _on_threads(graph: Graph, keys: Sequence[Key]) -> Any:
 
 
 def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
-    """Return one dask Delayed of all tasks of all jobs, and of a call after them."""
+    """Return one dask Delayed of all tasks of all jobs, and of a call after them.
+
+    ``then`` is called with what each job has seen of its base, and with ``args``.
+    """
     roots = [job.roots(always=True) for job in jobs]
     graph = _graph(jobs, roots, {})
     keys = [job.key(*node) for job, nodes in zip(jobs, roots, strict=True) for node in nodes]
     last = f"pyramid-announce-{uuid4().hex}"
-    graph[last] = (_call, _Packed((then, args)), keys)
+    graph[last] = (_call, _Packed((then, [job.name for job in jobs], keys, args)), keys)
     return Delayed(last, graph)
 
 
-def _call(packed: _Packed, results: Sequence[State]) -> Any:  # noqa: ARG001
-    function, args = packed.content
-    return function(*args)
+def _call(packed: _Packed, results: Sequence[Handed]) -> Any:
+    function, names, keys, args = packed.content
+    return function(_seen(names, dict(zip(keys, results, strict=True))), *args)

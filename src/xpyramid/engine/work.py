@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from xpyramid.engine.statistics import Observer, Statistics, merge
 from xpyramid.reducers import Array, Part, Reducer, State, Window
 from xpyramid.tiles import Index, Node, Region, Tiling
 
@@ -16,17 +17,24 @@ Read = Callable[[Region], Array]
 Sink = Callable[[Region, Array], None]
 
 
+class Handed(NamedTuple):
+    """What a node hands up: its part of the state above, and what was seen of the base."""
+
+    state: State
+    seen: Statistics
+
+
 class Journal(Protocol):
-    """What keeps the states of tasks that are done."""
+    """What keeps what tasks have handed up."""
 
     @property
     def done(self) -> frozenset[Node]:
         """Nodes whose tasks an earlier run has done."""
 
-    def load(self, node: Node) -> State:
+    def load(self, node: Node) -> Handed:
         """Return what such a task has handed up."""
 
-    def save(self, node: Node, state: State) -> None:
+    def save(self, node: Node, handed: Handed) -> None:
         """Keep what a task hands up; all that it writes is written."""
 
 
@@ -42,13 +50,16 @@ class Work:
         Of the levels that are written; shorter than the tiling's where windows are trimmed.
     sinks : tuple of callable or None
         One for each level; None where a level is there already.
-    journal : Journal, optional
+    observe : Observer or None
+        Looks at the base on its way through.
+    journal : Journal or None
     """
 
     tiling: Tiling
     reducer: Reducer
     shapes: tuple[tuple[int, ...], ...]
     sinks: tuple[Sink | None, ...]
+    observe: Observer | None = None
     journal: Journal | None = None
 
     @property
@@ -56,7 +67,7 @@ class Work:
         """Nodes whose tasks need not run."""
         return frozenset() if self.journal is None else self.journal.done
 
-    def node(self, level: int, index: Index, read: Read) -> State:
+    def node(self, level: int, index: Index, read: Read) -> Handed:
         """Write all that lies in a node, and return what the level above needs of it."""
         tiling = self.tiling
         if level > tiling.leaf:
@@ -64,21 +75,22 @@ class Work:
             return self.join(level, index, *zip(*below, strict=True))
         block = read(tiling.base(level, index))
         self._write(0, tiling.base(level, index), block)
+        seen = self.observe(tiling.base(level, index), block) if self.observe else {}
         if tiling.top == 0:
-            return ()
+            return Handed((), seen)
         state = self.reducer.chunk(block, tiling.steps[0])
         for k in range(1, level + 1):
             state = self._finish(k, tiling.base(level, index), state)
-        return state
+        return Handed(state, seen)
 
     def join(
-        self, level: int, index: Index, below: Sequence[Index], states: Sequence[State]
-    ) -> State:
+        self, level: int, index: Index, below: Sequence[Index], handed: Sequence[Handed]
+    ) -> Handed:
         """Write the cells of a node that its children hold, and return what is needed above."""
         tiling, step = self.tiling, self.tiling.steps[level - 1]
         here = tiling.region(level, index)
         parts = []
-        for child, state in zip(below, states, strict=True):
+        for child, (state, _) in zip(below, handed, strict=True):
             region = tiling.region(level - 1, child)
             where = tuple(
                 slice(r.start // f - h.start, -(-r.stop // f) - h.start)
@@ -87,7 +99,8 @@ class Work:
             window = Window(_shape(tiling.base(level - 1, child)), tiling.factors(level))
             parts.append(Part(where, state, window))
         state = self.reducer.assemble(parts, _shape(here))
-        return self._finish(level, tiling.base(level, index), state)
+        state = self._finish(level, tiling.base(level, index), state)
+        return Handed(state, merge(one.seen for one in handed))
 
     def _finish(self, level: int, base: Region, state: State) -> State:
         """Write the values of a state of a level; return its part of the state above."""

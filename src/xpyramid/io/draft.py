@@ -24,7 +24,7 @@ from zarr.core.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
-from xpyramid import units
+from xpyramid import ngff, units
 from xpyramid.errors import AttributeValueError, AxisError
 from xpyramid.io.inventory import seal
 from xpyramid.io.target import Place
@@ -134,13 +134,13 @@ class Sketch:
 
     Attributes
     ----------
-    name : str
+    paths : sequence of str
         Of the level arrays.
     levels : sequence of Level
     objects : sequence of tuple of int
         Shape of the stored objects of each level: chunks, or shards.
     coordinates : sequence of xarray.Dataset
-        Of each level; see `prepare_coordinates`.
+        Of each level, see `prepare_coordinates`; not used for levels that are arrays alone.
     dtype : numpy.dtype
     dims : sequence of str
         As viewers know them.
@@ -151,7 +151,7 @@ class Sketch:
     zarr_format : {2, 3}
     """
 
-    name: str
+    paths: Sequence[str]
     levels: Sequence[Level]
     objects: Sequence[tuple[int, ...]]
     coordinates: Sequence[xr.Dataset]
@@ -176,25 +176,39 @@ def draft(sketch: Sketch) -> Draft:
         image.store, zarr_format=sketch.zarr_format, attributes=dict(sketch.announcement)
     )
     lazy = {}
-    for k, coordinates in enumerate(sketch.coordinates):
-        place = image / str(k)
-        _draft_coordinates(coordinates, place, sketch.zarr_format)
-        later = [name for name, v in coordinates.variables.items() if v.chunks is not None]
-        if later:
-            others = set(coordinates.variables) - set(later)
-            lazy[place.path] = coordinates.drop_vars(others)
-        _draft_array(place, k, sketch)
-        consolidate(place)
+    for k, (path, coordinates) in enumerate(zip(sketch.paths, sketch.coordinates, strict=True)):
+        group, _, _ = path.rpartition("/")
+        if group:
+            _draft_coordinates(coordinates, image / group, sketch.zarr_format)
+            later = [name for name, v in coordinates.variables.items() if v.chunks is not None]
+            lazy[group] = coordinates.drop_vars(set(coordinates.variables) - set(later))
+        _draft_array(image / path, k, sketch)
+        if group:
+            consolidate(image / group)
     consolidate(image)
     own = {key: document for key, document in written.items() if "/" not in key}
     return Draft({key: written[key] for key in written.keys() - own.keys()}, own, lazy)
 
 
-def announcement(draft: Draft, image: Place) -> dict[str, Buffer]:
-    """Return the documents of the image's own group, with a record of all that is stored now."""
+def announcement(
+    draft: Draft, image: Place, omero: Mapping[str, Any] | None = None
+) -> dict[str, Buffer]:
+    """Return the documents of the image's own group, with a record of all that is stored now.
+
+    Parameters
+    ----------
+    draft : Draft
+    image : Place
+        Where it is complete.
+    omero : mapping, optional
+        Metadata that became known only now.
+    """
     written = {**draft.documents, **draft.announcement}
     group = zarr.open_group(MemoryStore(written), mode="r+", use_consolidated=False)
-    group.attrs.update(seal(image, dict(group.attrs)))
+    attributes = dict(group.attrs)
+    if omero is not None:
+        attributes = ngff.announce(attributes, "omero", omero)
+    group.attrs.update(seal(image, attributes))
     consolidate(Place(group.store, ""))
     return {key: document for key, document in written.items() if "/" not in key}
 
@@ -254,9 +268,10 @@ def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
             "config": _STORE_EMPTY,
             "chunk_key_encoding": {"name": "v2", "separator": "/"},
         }
-    group = zarr.open_group(place.store, path=place.path, zarr_format=sketch.zarr_format)
-    group.create_array(
-        sketch.name,
+    zarr.create_array(
+        place.store,
+        name=place.path,
+        zarr_format=sketch.zarr_format,
         shape=level.shape,
         chunks=level.chunks,
         shards=None if stored == level.chunks else stored,

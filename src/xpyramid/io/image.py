@@ -10,6 +10,8 @@ import xarray as xr
 
 from xpyramid.chunks import Chunks
 from xpyramid.io.draft import Draft
+from xpyramid.io.labels import LabelsGroup
+from xpyramid.io.shown import Shown
 from xpyramid.io.staging import Staging
 from xpyramid.levels import Levels
 from xpyramid.ngff import Irregular
@@ -17,6 +19,7 @@ from xpyramid.plan import Plan
 from xpyramid.reducers import Reducer
 
 Mode = Literal["w-", "w"]
+Layout = Literal["groups", "arrays"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class Options:
     resume: bool = False
     durable: bool = False
     strict: bool = False
+    layout: Layout = "groups"
+    omero: bool | Mapping[str, Any] | None = None
+    labels_of: str | None = None
+    conventions: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,10 @@ class Checked:
     draft : Draft
         All that it is made of before it has data.
     zarr_format : {2, 3}
+    shown : Shown or None
+        How viewers are to show it.
+    labels_group : LabelsGroup or None
+        Where it is listed, if it is a label image.
     """
 
     staging: Staging
@@ -91,6 +102,13 @@ class Checked:
     paths: tuple[str, ...]
     draft: Draft
     zarr_format: Literal[2, 3]
+    shown: Shown | None = None
+    labels_group: LabelsGroup | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.staging.target.path.rpartition("/")[2]
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def _job(
     )  # fmt: skip
     journal = None if tasks is None else Journal.of(tasks / str(levels[-1]))
     shapes = tuple(checked.plan.levels[k].shape for k in levels)
-    work = engine.Work(tiling, reducer, shapes, tuple(sinks), journal)
+    work = engine.Work(tiling, reducer, shapes, tuple(sinks), journal=journal)
     if joined is not None:
         return engine.Job(
             work, engine.Source(accelerate_reads(base.variable), str(base.name or "the base"))

@@ -9,14 +9,14 @@ import numpy as np
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from xpyramid.engine import Node, State
+from xpyramid.engine import Distribution, Handed, Node
 from xpyramid.io.staging import keys_below, put
 from xpyramid.io.target import Place
 
 
 @dataclass(frozen=True)
 class Journal:
-    """A document for each task that is done, with the arrays of its state.
+    """A document for each task that is done, with the arrays of what it hands up.
 
     Attributes
     ----------
@@ -39,25 +39,33 @@ class Journal:
                 found.add((int(level), tuple(map(int, parts))))
         return cls(place, frozenset(found))
 
-    def save(self, node: Node, state: State) -> None:
+    def save(self, node: Node, handed: Handed) -> None:
         """Note that a task is done: all that it writes is written."""
+        arrays = [np.asarray(len(handed.state)), *handed.state]
+        for channel, one in handed.seen.items():
+            arrays += [np.asarray(v) for v in (channel, one.low, one.high, one.keys, one.counts)]
         file = io.BytesIO()
-        for array in state:
+        for array in arrays:
             np.save(file, array, allow_pickle=False)
         document = default_buffer_prototype().buffer.from_bytes(file.getvalue())
         put(self.place, {_key(node): document})
 
-    def load(self, node: Node) -> State:
+    def load(self, node: Node) -> Handed:
         """Return what a task has handed up."""
         where = (self.place / _key(node)).path
         document = sync(self.place.store.get(where, default_buffer_prototype()))
         if document is None:
             raise FileNotFoundError(f"{self.place}/{_key(node)}")
         file, size = io.BytesIO(document.to_bytes()), len(document)
-        state = []
+        arrays = []
         while file.tell() < size:
-            state.append(np.load(file, allow_pickle=False))
-        return tuple(state)
+            arrays.append(np.load(file, allow_pickle=False))
+        first = 1 + arrays[0].item()
+        seen = {}
+        for i in range(first, len(arrays), 5):
+            channel, low, high, *histogram = arrays[i : i + 5]
+            seen[channel.item()] = Distribution(low.item(), high.item(), *histogram)
+        return Handed(tuple(arrays[1:first]), seen)
 
 
 def _key(node: Node) -> str:

@@ -18,7 +18,7 @@ import zarr
 from xpyramid import axes as axes_module
 from xpyramid import ngff, units
 from xpyramid.errors import NotAPyramidError, PyramidError
-from xpyramid.io import explain
+from xpyramid.io import explain, flat
 from xpyramid.io.confined import resolve_confined
 from xpyramid.io.encoding import decode
 from xpyramid.io.staging import find_unfinished
@@ -99,13 +99,17 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     image = ngff.place(image, factors)
     dims = _own_dims(image)
     name = image.name or node.basename or "image"
-    levels = tuple(
-        _open_other(array, dataset, image, name)
-        if dims is None
-        else _open_own(place, dataset.path, image, dims)
-        for array, dataset in zip(arrays, image.datasets, strict=True)
-    )
-    axes = _axes(image, levels[0]) if dims is None else ngff.recover_axes(image, levels[0])
+    if _is_flat(image, shapes):
+        levels = tuple(flat.open_level(array, image, k) for k, array in enumerate(arrays))
+    else:
+        levels = tuple(
+            _open_other(array, dataset, image, name)
+            if dims is None
+            else _open_own(place, dataset.path, image, dims)
+            for array, dataset in zip(arrays, image.datasets, strict=True)
+        )
+    own = dims is not None or _is_flat(image, shapes)
+    axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
     return Opened(
         levels,
         _plan(axes, levels[0].dtype, arrays, image, factors),
@@ -151,6 +155,12 @@ def _own_dims(image: ngff.Multiscale) -> tuple[str, ...] | None:
     nested = all("/" in dataset.path for dataset in image.datasets)
     named = all(isinstance(dim, str) for dim in dims) and len(dims) == len(image.axes)
     return tuple(dims) if nested and named else None
+
+
+def _is_flat(image: ngff.Multiscale, shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether an image is one of ours whose levels are arrays."""
+    said = [image.metadata.get(key) for key in ("library", "layout")]
+    return said == ["xpyramid", "arrays"] and max(map(max, shapes), default=0) <= MAX_COORDINATE
 
 
 def _open_own(place: Place, path: str, image: ngff.Multiscale, dims: Sequence[str]) -> xr.DataArray:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xpyramid.kernels import means as means
     from xpyramid.kernels import sums as sums
     from xpyramid.kernels import user as user
+    from xpyramid.kernels import values as values
 
 
 def __getattr__(name: str) -> ModuleType:

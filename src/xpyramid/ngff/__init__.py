@@ -3,7 +3,10 @@
 from xpyramid.ngff.checks import Header, check_document, check_image, images_of, paths_of
 from xpyramid.ngff.factors import place, recover
 from xpyramid.ngff.geometry import has_transforms, recorded_factors
+from xpyramid.ngff.geozarr import geozarr
+from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
+from xpyramid.ngff.omero import Channels, Window, channels, omero
 from xpyramid.ngff.parser import parse, version_of
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.stored import as_stored, recover_axes
@@ -12,18 +15,26 @@ from xpyramid.ngff.versions import VERSIONS, Version
 __all__ = [
     "VERSIONS",
     "Axis",
+    "Channels",
     "Dataset",
     "Header",
     "Irregular",
     "Multiscale",
     "Problem",
     "Version",
+    "Window",
+    "add_to_list",
+    "announce",
     "as_stored",
+    "channels",
     "check_document",
     "check_image",
     "describe",
+    "geozarr",
     "has_transforms",
+    "image_label",
     "images_of",
+    "omero",
     "parse",
     "paths_of",
     "place",

@@ -26,4 +26,5 @@ class Version:
 VERSIONS: Mapping[str, Version] = {
     "0.4": Version("xpyramid.ngff.v04", 2),
     "0.5": Version("xpyramid.ngff.v05", 3),
+    "0.6": Version("xpyramid.ngff.v06", 3),
 }

@@ -1,0 +1,74 @@
+"""``layout="arrays"``: levels without groups of their own, and so without coordinate arrays.
+
+What the transformations cannot say of the coordinates is kept in the metadata, as CF attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+
+from xpyramid import ngff
+from xpyramid.axes import AxisSpec
+from xpyramid.io.draft import json_attributes
+
+
+def remember(base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str) -> dict[str, Any]:
+    """Return metadata from which the coordinates of the dimensions can be made again.
+
+    Evenly spaced numbers and datetimes are made from the transformations, text is kept as it is;
+    all else is not kept.
+    """
+    kept: dict[str, Any] = {}
+    for axis in axes:
+        if axis.dim not in base.coords or (axis.uneven and axis.type != "space"):
+            continue
+        coordinate = base.coords[axis.dim]
+        attrs = json_attributes(coordinate.attrs)
+        kind = coordinate.dtype.kind
+        if kind in "iuf":
+            kept[axis.dim] = {"dtype": str(coordinate.dtype), "attrs": attrs}
+        elif kind == "M":
+            start = np.datetime_as_string(coordinate.values[:1].astype("M8[ns]"))[0]
+            attrs |= {"units": f"seconds since {start}", "calendar": "proleptic_gregorian"}
+            kept[axis.dim] = {"dtype": "float64", "attrs": attrs}
+        elif kind in "UT":
+            kept[axis.dim] = {"values": [str(v) for v in coordinate.values], "attrs": attrs}
+    return {"layout": "arrays", "variable": name, "coordinates": kept}
+
+
+def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr.DataArray:
+    """Open a level that we wrote in this layout."""
+    metadata, dataset = image.metadata, image.datasets[level]
+    dims = [str(dim) for dim in metadata["dims"]]
+    coords = {}
+    for i, dim in enumerate(dims):
+        kept = metadata["coordinates"].get(dim)
+        if kept is not None:
+            sign = -1 if dim in metadata.get("reversed", ()) else 1
+            factor = metadata["factors"][level][i]
+            line = sign * (dataset.translation[i] + dataset.scale[i] * np.arange(array.shape[i]))
+            coords[dim] = _coordinate(dim, kept, line, factor)
+    attrs = {key: v for key, v in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    decoded = xr.decode_cf(xr.Dataset(coords=coords))
+    return xr.DataArray(
+        da.from_zarr(array), decoded.coords, dims, name=metadata["variable"], attrs=attrs
+    )
+
+
+def _coordinate(
+    dim: str, kept: Mapping[str, Any], line: np.ndarray[Any, Any], factor: int
+) -> xr.DataArray:
+    """Return a coordinate as it is encoded."""
+    if "values" in kept:
+        return xr.DataArray(kept["values"], dims=dim, attrs=kept["attrs"])
+    dtype = np.dtype(kept["dtype"])
+    if dtype.kind in "iu":  # the mean of integers is none
+        dtype = dtype if factor == 1 else np.dtype(np.float64)
+        line = line if dtype.kind == "f" else np.rint(line)
+    return xr.DataArray(line.astype(dtype), dims=dim, attrs=kept["attrs"])

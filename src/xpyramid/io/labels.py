@@ -1,0 +1,85 @@
+"""Label images inside the image that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+
+from xpyramid import ngff
+from xpyramid.errors import DtypeError, NotAPyramidError, PlanError
+from xpyramid.io.target import Place, Store, check_name, resolve
+
+
+@dataclass(frozen=True)
+class LabelsGroup:
+    """The ``labels`` group of an image, and what is to be listed there.
+
+    Attributes
+    ----------
+    place : Place
+    path : str
+        Of the label image in it.
+    version : str
+    """
+
+    place: Place
+    path: str
+    version: str
+
+    def metadata(self, attrs: Mapping[Any, Any]) -> dict[str, Any]:
+        """Return the ``image-label`` metadata of an array with some attributes."""
+        depth = 2 + self.path.count("/")
+        return ngff.image_label(attrs, self.version, depth)
+
+    def add(self) -> None:
+        """List the label image."""
+        group = zarr.open_group(self.place.store, path=self.place.path, mode="r+")
+        group.attrs.update(ngff.add_to_list(dict(group.attrs), self.version, self.path))
+
+
+def levels_of(store: Store, image: str) -> int:
+    """Return how many levels an image has, for labels that must have as many."""
+    place = resolve(store, read_only=True) / check_name(image.strip("/"))
+    return len(_image(place)[1].datasets)
+
+
+def prepare(
+    image: Place, path: str, dtype: np.dtype[Any], levels: int, version: str
+) -> LabelsGroup:
+    """Check that labels can be put into an image.
+
+    Raises
+    ------
+    NotAPyramidError
+        If there is no image.
+    DtypeError
+        If the labels are no integers.
+    PlanError
+        If the image is of another version, or has another number of levels.
+    """
+    spoken, found = _image(image)
+    if dtype.kind not in "iu":
+        raise DtypeError(f"labels of dtype {dtype}; accepted: integers; call .astype('uint8')")
+    if spoken != version:
+        raise PlanError(
+            f"version={version!r} for labels of {image}, which is {spoken}; pass version={spoken!r}"
+        )
+    if levels != len(found.datasets):
+        raise PlanError(
+            f"{levels} levels of labels, and {image} has {len(found.datasets)}; "
+            f"accepted: as many: .pyramid.build(levels={len(found.datasets)})"
+        )
+    return LabelsGroup(image / "labels", path, version)
+
+
+def _image(place: Place) -> tuple[str, ngff.Multiscale]:
+    node = place.node()
+    attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
+    version = ngff.version_of(attrs)
+    if version is None:
+        raise NotAPyramidError(f"labels_of= names {place}, where no OME-Zarr image is")
+    return version, ngff.parse(attrs)

@@ -1,0 +1,181 @@
+"""Everything that can be known before anything is written, and all that can be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import xarray as xr
+import zarr
+
+from xpyramid import ngff
+from xpyramid._version import __version__
+from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError
+from xpyramid.io import flat, labels, shown
+from xpyramid.io.checks import check_chunks, check_names, check_writable, group_attributes
+from xpyramid.io.draft import Sketch, draft, json_attributes, prepare_coordinates
+from xpyramid.io.encoding import note
+from xpyramid.io.guard import Spot, check_source
+from xpyramid.io.image import Checked, Image, Layout, Mode, Options
+from xpyramid.io.staging import Staging, announced
+from xpyramid.io.target import Place, check_above, check_free, check_name, check_replaceable
+
+LIBRARY = {"library": "xpyramid", "version": __version__}
+
+
+def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -> Checked:
+    """Make all documents of an image; refuse what cannot be written, and touch nothing.
+
+    Parameters
+    ----------
+    image : Image
+    root : Place
+        The store.
+    options : Options
+    read : sequence of Spot
+        What is read, and must not be written to.
+    """
+    _check_options(options)
+    spoken, base = ngff.VERSIONS[options.version], image.levels[0]
+    check_names(base)
+    check_chunks(image.plan)
+    named = None if base.name is None else check_name(str(base.name), nested=False)
+    group = check_name(image.group or named)
+    name = named or group.split("/")[-1]
+    _check_levels(image, name)
+    group, labels_group = _in_image(image, group, root, options)
+    count = range(len(image.levels))
+    paths = [f"{k}/{name}" if options.layout == "groups" else f"{k}" for k in count]
+    staging = Staging(root / group)
+    check_source(read, [staging.target])
+    check_writable(staging.target)
+    check_above(staging.target, spoken.zarr_format)
+    check_target(staging, paths, options)
+    objects = image.plan.objects(options.shards)
+    names = {axis.dim: axis.name for axis in image.plan.axes}
+    attrs = json_attributes(group_attributes(image.attrs))
+    sketch = Sketch(
+        paths=paths,
+        levels=image.plan.levels,
+        objects=objects,
+        coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
+        dtype=image.plan.dtype,
+        dims=list(names.values()),
+        attributes=json_attributes(base.attrs),
+        announcement=_announcement(image, paths, group, labels_group, options),
+        zarr_format=spoken.zarr_format,
+    )
+    return Checked(
+        staging=staging,
+        levels=image.levels,
+        objects=objects,
+        plan=image.plan,
+        reducer=image.reducer,
+        paths=tuple(paths),
+        draft=draft(sketch),
+        zarr_format=spoken.zarr_format,
+        shown=None if labels_group else shown.prepare(base, image.plan, options.omero),
+        labels_group=labels_group,
+    )
+
+
+def _check_options(options: Options) -> None:
+    """Refuse options that are none, or do not go together."""
+    version, conventions = options.version, options.conventions
+    if version not in ngff.VERSIONS:
+        raise PlanError(f"version={version!r}; accepted: {', '.join(ngff.VERSIONS)}")
+    if options.mode not in get_args(Mode):
+        raise PlanError(f"mode={options.mode!r}; accepted: 'w-' (new), 'w' (replace)")
+    if options.layout not in get_args(Layout):
+        raise PlanError(f"layout={options.layout!r}; accepted: 'groups', 'arrays'")
+    if isinstance(conventions, str) or set(conventions) - {"geozarr"}:
+        raise PlanError(f"conventions={conventions!r}; accepted: ['geozarr']")
+    if ngff.VERSIONS[version].zarr_format == 2 and options.shards is not None:
+        raise PlanError(
+            f"shards={options.shards!r} with version={version!r}, which is Zarr v2; "
+            "accepted: version='0.5'"
+        )
+    if ngff.VERSIONS[version].zarr_format == 2 and conventions:
+        raise PlanError(
+            f"conventions={conventions!r} with version={version!r}, whose 'multiscales' is in the "
+            "same place; accepted: version='0.5'"
+        )
+
+
+def _check_levels(image: Image, name: str) -> None:
+    """Refuse arrays whose levels OME-NGFF, or a Dataset, has no place for."""
+    base, axes = image.levels[0], {axis.name for axis in image.plan.axes}
+    if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
+        raise DtypeError(
+            f"method={image.plan.method!r} turns dtype {base.dtype} into {image.reducer.dtype}, "
+            "and the levels of an OME-Zarr image have one dtype; call "
+            f".astype('{image.reducer.dtype}') before .pyramid"
+        )
+    if name in base.coords or name in base.dims:
+        raise AxisError(
+            f"{name!r} is the name of the array and of a coordinate; rename one of them"
+        )
+    if taken := axes & {str(coord) for coord in base.coords if coord not in base.dims}:
+        raise AxisError(
+            f"coordinate {sorted(taken)} has the name of an OME-NGFF axis of this array; rename it"
+        )
+
+
+def _in_image(
+    image: Image, group: str, root: Place, options: Options
+) -> tuple[str, labels.LabelsGroup | None]:
+    """Return where an image goes, and where it is listed if it holds the labels of another."""
+    if options.labels_of is None:
+        return group, None
+    of = check_name(options.labels_of.strip("/"))
+    dtype, count = image.levels[0].dtype, len(image.levels)
+    listed = labels.prepare(root / of, group, dtype, count, options.version)
+    return f"{of}/labels/{group}", listed
+
+
+def _announcement(
+    image: Image,
+    paths: Sequence[str],
+    group: str,
+    labels_group: labels.LabelsGroup | None,
+    options: Options,
+) -> dict[str, Any]:
+    """Return the attributes that make an image of a group, as far as they are known."""
+    base, plan, name = image.levels[0], image.plan, group.rpartition("/")[2]
+    about: dict[str, Any] = dict(LIBRARY)
+    if options.layout == "arrays":
+        about |= flat.remember(base, plan.axes, str(base.name or name))
+    described = ngff.describe(plan, paths, name, options.irregular, about)
+    described = note(described, image.levels.coordinates[0], base.dtype)
+    attributes = ngff.VERSIONS[options.version].attributes(described)
+    if options.conventions:
+        attributes |= ngff.geozarr(plan, paths, _crs(base))
+    if labels_group is not None:
+        label = json_attributes(labels_group.metadata(base.attrs))
+        attributes = ngff.announce(attributes, "image-label", label)
+    return attributes
+
+
+def _crs(base: xr.DataArray) -> dict[Any, Any]:
+    """Return the attributes of the coordinate that holds the grid mapping."""
+    name = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping", "spatial_ref"))
+    return base.coords[name].attrs if name in base.coords else {}
+
+
+def check_target(staging: Staging, paths: Sequence[str], options: Options) -> None:
+    """Refuse a place that is taken, unless by what may be replaced or gone on with."""
+    target = staging.target
+    unfinished = staging.record() is not None
+    if unfinished and options.mode == "w-" and not options.resume:
+        raise TargetExistsError(
+            f"there is an unfinished build of {target}; call again with resume=True to go on with "
+            "it, or with mode='w' to begin anew"
+        )
+    if unfinished and staging.directory is None:
+        return  # what is there is the unfinished build itself
+    if options.mode == "w-":
+        check_free(target)
+        return
+    node = target.node()
+    old = announced(node) if isinstance(node, zarr.Group) else set()
+    check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)

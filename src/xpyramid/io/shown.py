@@ -1,0 +1,83 @@
+"""From the values that were seen while writing to the windows in which viewers show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xpyramid import engine, ngff
+from xpyramid.errors import DtypeError, PlanError
+from xpyramid.plan import Plan
+
+#: The part of the values that is darker than the start of a window, or brighter than its end.
+TAIL = 0.001
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The channels of an image, and where they are found."""
+
+    channels: ngff.Channels
+    axis: int | None
+    dtype: np.dtype[Any]
+
+    @property
+    def observer(self) -> engine.Observer:
+        """What looks at the base."""
+        return engine.Observer(self.axis)
+
+    def metadata(self, seen: engine.Statistics) -> dict[str, Any]:
+        """Return the ``omero`` metadata."""
+        extremes: list[ngff.Window] = []
+        ranges: list[ngff.Window] = []
+        for i in range(len(self.channels.labels)):
+            one = seen.get(i)
+            if one is None:  # no value, or none that is finite
+                extremes.append((0, 1))
+                ranges.append((0, 1))
+            else:
+                extremes.append((one.low, one.high))
+                ranges.append((one.quantile(TAIL, self.dtype), one.quantile(1 - TAIL, self.dtype)))
+        return ngff.omero(self.channels, extremes, ranges)
+
+
+def watch(jobs: Sequence[engine.Job], shown: Shown | None) -> list[engine.Job]:
+    """Return the jobs of an image, of which the first, which reads level 0, looks at it."""
+    if shown is None:
+        return list(jobs)
+    first, *others = jobs
+    return [replace(first, work=replace(first.work, observe=shown.observer)), *others]
+
+
+def prepare(base: xr.DataArray, plan: Plan, omero: bool | Mapping[str, Any] | None) -> Shown | None:
+    """Return what to show of an array, None where nothing was asked for.
+
+    Raises
+    ------
+    DtypeError
+        If it is asked for, and the values are no real numbers.
+    PlanError
+        If what is asked for does not fit the channels.
+    """
+    axis = next((i for i, a in enumerate(plan.axes) if a.type == "channel"), None)
+    real = base.dtype.kind in "biuf"
+    if omero is None:
+        omero = axis is not None and real and plan.method != "mode"  # which is for labels
+    if omero is False:
+        return None
+    if not (omero is True or isinstance(omero, Mapping)):
+        raise PlanError(f"omero={omero!r}; accepted: None, True, False, or a mapping")
+    if not real:
+        raise DtypeError(f"omero={omero!r} for dtype {base.dtype}; accepted: real numbers")
+    if axis is None:
+        names = ["" if base.name is None else str(base.name)]
+    else:
+        dim = plan.axes[axis].dim
+        known = base.coords[dim].values if dim in base.coords else range(base.sizes[dim])
+        names = [str(name) for name in known]
+    given = {} if omero is True else omero
+    return Shown(ngff.channels(names, given), axis, base.dtype)

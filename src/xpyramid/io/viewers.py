@@ -1,0 +1,44 @@
+"""What viewers cannot show."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from xpyramid.errors import ViewerWarning
+
+#: Who refuses a dtype, and the nearest that is shown by all.
+_REFUSED = {
+    "bool": ("neuroglancer and vizarr", "uint8"),
+    "int64": ("neuroglancer", "int32"),
+    "float16": ("neuroglancer and vizarr", "float32"),
+    "float64": ("neuroglancer", "float32"),
+    "uint64": ("vizarr", "uint32"),
+}
+
+
+def warn_of_dtypes(dtypes: Mapping[str, np.dtype[Any]], stacklevel: int) -> None:
+    """Say once which arrays some viewer refuses, and what to do.
+
+    Parameters
+    ----------
+    dtypes : mapping
+        Of the arrays, by name.
+    stacklevel : int
+        As of :func:`warnings.warn`, seen from the caller.
+    """
+    found = {name: dtype.name for name, dtype in dtypes.items() if dtype.name in _REFUSED}
+    if not found:
+        return
+    said = []
+    for dtype in dict.fromkeys(found.values()):
+        names = [name for name, other in found.items() if other == dtype]
+        who, instead = _REFUSED[dtype]
+        said.append(
+            f"{who} cannot show dtype {dtype} ({', '.join(map(repr, names))}); for them, call "
+            f".astype({instead!r}) before .pyramid"
+        )
+    warnings.warn("; ".join(said), ViewerWarning, stacklevel=stacklevel + 1)

@@ -1,0 +1,102 @@
+"""What geospatial tools look for, beside ``ome``: the zarr-conventions of GeoZarr.
+
+https://github.com/zarr-conventions/multiscales: which levels there are, relative to level 0;
+https://github.com/zarr-conventions/spatial: where each lies. Its transformations count from the
+corner of the first cell, those of OME-NGFF from its centre, and they may descend;
+https://github.com/zarr-conventions/proj: the coordinate reference system.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xpyramid.axes import AxisSpec
+from xpyramid.errors import AxisError
+from xpyramid.plan import Level, Plan, centre
+
+_CONVENTIONS = {
+    "multiscales": ("d35379db-88df-4056-af3a-620245f8e347", "Multiscale layout of zarr datasets"),
+    "spatial": ("689b58e2-cf7b-45e0-9fff-9cfc0883d6b4", "Spatial coordinate information"),
+    "proj": (
+        "f17cb550-5864-4468-aeb7-f3180cfb622f",
+        "Coordinate reference system information for geospatial data",
+    ),
+}
+
+#: The last identifier of a WKT text is that of the whole system.
+_CODE = re.compile(r'(?:ID|AUTHORITY)\["EPSG",\s*"?(\d+)"?\]\s*\]\s*$')
+
+
+def geozarr(plan: Plan, paths: Sequence[str], crs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the attributes of an image's group.
+
+    Parameters
+    ----------
+    plan : Plan
+    paths : sequence of str
+        Of the level arrays.
+    crs : mapping
+        Attributes of the CF grid mapping; empty where there is none.
+
+    Raises
+    ------
+    AxisError
+        If the array is no map: there is no y or no x.
+    """
+    axes = {axis.name: (i, axis) for i, axis in enumerate(plan.axes)}
+    if not {"y", "x"} <= set(axes):
+        raise AxisError(f"conventions=['geozarr'] for dimensions {plan.dims}; it needs y and x")
+    assets = [path.split("/")[0] for path in paths]
+    layout = []
+    for asset, level in zip(assets, plan.levels, strict=True):
+        entry: dict[str, Any] = {"asset": asset}
+        if asset != assets[0]:
+            entry["derived_from"] = assets[0]  # every level is made from level 0
+        entry["transform"] = {
+            "scale": [float(f) for f in level.factors],
+            "translation": [0.0] * len(level.factors),
+        }
+        across, down = (_corner(axes[name], level, plan.sampled) for name in ("x", "y"))
+        entry["spatial:shape"] = [level.shape[axes[name][0]] for name in ("y", "x")]
+        entry["spatial:transform"] = [across[0], 0.0, across[1], 0.0, down[0], down[1]]
+        layout.append(entry)
+    projection = _projection(crs)
+    names = ["multiscales", "spatial", *(["proj"] if projection else [])]
+    return {
+        "zarr_conventions": [_convention(name) for name in names],
+        "multiscales": {"layout": layout, "resampling_method": plan.method},
+        "spatial:dimensions": ["y", "x"],
+        "spatial:registration": "pixel",
+        **projection,
+    }
+
+
+def _corner(found: tuple[int, AxisSpec], level: Level, sampled: bool) -> tuple[float, float]:
+    """Return the signed size of a level's cells along an axis, and where the first one begins."""
+    i, axis = found
+    factor = level.factors[i]
+    middle = axis.origin + axis.spacing * centre(factor, sampled)
+    return axis.spacing * factor, middle - axis.spacing * factor / 2
+
+
+def _projection(crs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the reference system as the convention has it."""
+    text = crs.get("crs_wkt", crs.get("spatial_ref"))
+    if not isinstance(text, str) or not text:
+        return {}
+    code = _CODE.search(text)
+    return ({"proj:code": f"EPSG:{code[1]}"} if code else {}) | {"proj:wkt2": text}
+
+
+def _convention(name: str) -> dict[str, str]:
+    uuid, description = _CONVENTIONS[name]
+    where = f"zarr-conventions/{name}"
+    return {
+        "schema_url": f"https://raw.githubusercontent.com/{where}/refs/tags/v0.1/schema.json",
+        "spec_url": f"https://github.com/{where}/blob/v0.1/README.md",
+        "uuid": uuid,
+        "name": name,
+        "description": description,
+    }

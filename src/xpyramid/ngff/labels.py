@@ -1,0 +1,97 @@
+"""Label images: the ``image-label`` metadata, and the list of an image's labels.
+
+https://ngff.openmicroscopy.org/0.5/:
+
+"The `labels` group is nested within an image group, at the same level of the Zarr hierarchy as the
+resolution levels for the original image."
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from xpyramid.errors import AttributeValueError
+from xpyramid.ngff.omero import default_colors
+
+_KEYS = ("colors", "properties", "source")
+
+
+def image_label(attrs: Mapping[Any, Any], version: str, depth: int) -> dict[str, Any]:
+    """Return the metadata of a label image.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Of the array. Its ``image-label`` gives colours, properties and source; without properties,
+        the CF attributes ``flag_values`` and ``flag_meanings`` name the labels.
+    version : str
+    depth : int
+        How many groups the label image lies under the image that it is of.
+
+    Raises
+    ------
+    AttributeValueError
+        If the given colours or properties are not of labels.
+    """
+    given = attrs.get("image-label", {})
+    found = {key: given[key] for key in _KEYS if isinstance(given, Mapping) and key in given}
+    for key in ("colors", "properties"):
+        entries = found.get(key, [])
+        if not isinstance(entries, list | tuple) or not all(_is_of_label(one) for one in entries):
+            raise AttributeValueError(
+                f"attrs['image-label'][{key!r}] is {entries!r}; accepted: a list of mappings, each "
+                "with an integer 'label-value'"
+            )
+        if not entries:  # an empty list is not allowed
+            found.pop(key, None)
+    values, meanings = attrs.get("flag_values"), attrs.get("flag_meanings")
+    if values is not None and isinstance(meanings, str):
+        pairs = zip(np.atleast_1d(values).tolist(), meanings.split(), strict=False)
+        properties = [{"label-value": int(value), "name": name} for value, name in pairs]
+        if properties:
+            found.setdefault("properties", properties)
+    if "properties" in found:
+        found |= _same_labels(found.get("colors", []), found["properties"])
+    found.setdefault("source", {"image": "../" * depth})
+    return {"version": version, **found}
+
+
+def _is_of_label(entry: object) -> bool:
+    return isinstance(entry, Mapping) and isinstance(entry.get("label-value"), int)
+
+
+def _same_labels(
+    colors: Sequence[Mapping[str, Any]], properties: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return colours and properties of the same labels, which ome-zarr-models asks for."""
+    colored = {color["label-value"]: color for color in colors}
+    described = {one["label-value"]: one for one in properties}
+    values = list(dict.fromkeys([*described, *colored]))
+    for value, color in zip(values, default_colors(len(values)), strict=True):
+        seen = value != 0  # the background is transparent
+        rgba = [*bytes.fromhex(color), 255] if seen else [0, 0, 0, 0]
+        colored.setdefault(value, {"label-value": value, "rgba": rgba})
+        described.setdefault(value, {"label-value": value})
+    return {
+        "colors": [colored[value] for value in values],
+        "properties": [described[value] for value in values],
+    }
+
+
+def add_to_list(attrs: Mapping[str, Any], version: str, path: str) -> dict[str, Any]:
+    """Return the attributes of a ``labels`` group with one more path in its list."""
+    ome = attrs if version == "0.4" else attrs.get("ome", {})
+    labels = list(dict.fromkeys([*ome.get("labels", []), path]))
+    if version == "0.4":
+        return {"labels": labels}
+    return {"ome": {**ome, "version": version, "labels": labels}}
+
+
+def announce(announcement: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+    """Return the attributes of an image with one more key beside ``multiscales``."""
+    if "ome" in announcement:
+        return {**announcement, "ome": {**announcement["ome"], key: value}}
+    return {**announcement, key: value}

@@ -1,0 +1,283 @@
+"""Every version, layout and kind of image passes every validator that knows it."""
+
+import json
+import warnings
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import ome_zarr_models
+import pytest
+import tensorstore as ts
+import xarray as xr
+import zarr
+from jsonschema import Draft202012Validator
+from ome_zarr.io import parse_url
+from ome_zarr.reader import Reader
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+import xpyramid
+
+SCHEMAS = Path(__file__).parents[1] / "schemas"
+VERSIONS = ("0.4", "0.5", "0.6")
+LAYOUTS = ("groups", "arrays")
+SIZES = {"t": 2, "c": 3, "z": 9, "y": 20, "x": 33}
+
+
+class Stored(NamedTuple):
+    """An image in a store."""
+
+    path: Path
+    version: str
+    layout: str
+    pyramid: xpyramid.Pyramid
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return dict(zarr.open_group(self.path, mode="r").attrs)
+
+    @property
+    def ome(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.attributes.get("ome", self.attributes)
+        return found
+
+    @property
+    def paths(self) -> list[str]:
+        return [dataset["path"] for dataset in self.ome["multiscales"][0]["datasets"]]
+
+
+def field(dims: str) -> xr.DataArray:
+    """Return an image in micrometres, away from the origin, with named channels."""
+    shape = [SIZES[dim] for dim in dims]
+    values = np.random.default_rng(0).integers(5, 3000, shape, "u2")
+    coords: dict[str, Any] = {
+        dim: (dim, 10 + 0.5 * np.arange(SIZES[dim]), {"units": "um"})
+        for dim in dims
+        if dim in "zyx"
+    }
+    if "c" in dims:
+        coords["c"] = ["DAPI", "GFP", "RFP"]
+    if "t" in dims:
+        coords["t"] = np.array(["2025-01-01T00:00", "2025-01-01T00:10"], "M8[ns]")
+    return xr.DataArray(values, coords, tuple(dims), "field", {"stain": "DAPI"})
+
+
+def segmentation() -> xr.DataArray:
+    """Return labels of the y, x image, with names and colours."""
+    attrs = {
+        "flag_values": [1, 2],
+        "flag_meanings": "cell nucleus",
+        "image-label": {"colors": [{"label-value": 1, "rgba": [255, 0, 0, 255]}]},
+    }
+    return (field("yx") % 3).astype("u1").rename("cells").assign_attrs(attrs)
+
+
+def store(path: Path, kind: str, version: str, layout: str) -> Stored:
+    """Write an image of a kind."""
+    options: dict[str, Any] = {"version": version, "layout": layout}
+    if kind == "labels":
+        field("yx").pyramid.to_ome_zarr(path, levels=3, chunks=16, **options)
+        cells = segmentation()
+        cells.pyramid.to_ome_zarr(path, labels_of="field", chunks=16, **options)
+        return Stored(path / "field/labels/cells", version, layout, cells.pyramid.build(levels=3))
+    if kind == "sharded":
+        kind, options["shards"] = "zyx", {"y": 32, "x": 32}
+    pyramid = field(kind).pyramid.build(levels=3, chunks=16)
+    pyramid.to_ome_zarr(path, **options)
+    return Stored(path / "field", version, layout, pyramid)
+
+
+KINDS = ("yx", "zyx", "cyx", "tczyx", "sharded", "labels")
+CASES = [
+    (kind, version, layout)
+    for kind in KINDS
+    for version in VERSIONS
+    for layout in LAYOUTS
+    if (kind, version) != ("sharded", "0.4")
+]
+
+
+@pytest.fixture(scope="module", params=CASES, ids="-".join)
+def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stored:
+    return store(tmp_path_factory.mktemp("image") / "out.zarr", *request.param)
+
+
+@cache
+def validator(version: str, name: str) -> Draft202012Validator:
+    """Return a schema of the specification, with those that it refers to."""
+    registry: Registry[Any] = Registry()
+    found = {}
+    for file in (SCHEMAS / version).glob("*.schema"):
+        found[file.stem] = json.loads(file.read_text())
+        resource = Resource.from_contents(found[file.stem], default_specification=DRAFT202012)
+        registry = registry.with_resource(found[file.stem]["$id"], resource)
+    return Draft202012Validator(found[name], registry=registry)
+
+
+def test_official_schemas(stored: Stored) -> None:
+    names = ["image", "strict_image"]
+    if "image-label" in stored.ome:
+        names += ["label", "strict_label"]
+    for name in names:
+        errors = validator(stored.version, name).iter_errors(stored.attributes)
+        assert [f"{name} {list(e.absolute_path)}: {e.message}" for e in errors] == []
+
+
+def test_the_schemas_can_refuse(tmp_path: Path) -> None:
+    image = store(tmp_path, "cyx", "0.6", "groups")
+    image.ome["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["type"] = "shear"
+    broken = json.loads(json.dumps(image.attributes))
+    del broken["ome"]["multiscales"][0]["coordinateSystems"]
+    assert list(validator("0.6", "image").iter_errors(broken))
+    assert not list(validator("0.6", "image").iter_errors(image.attributes))
+
+
+def test_ome_zarr_models(stored: Stored) -> None:
+    if stored.version not in getattr(ome_zarr_models, "_ome_zarr_zarr_map", ("0.4", "0.5")):
+        pytest.skip("this release does not know the version")
+    group = zarr.open_group(stored.path, mode="r")
+    found = ome_zarr_models.open_ome_zarr(group, version=stored.version)  # type: ignore[arg-type]
+    wanted = "ImageLabel" if "image-label" in stored.ome else "Image"
+    assert type(found).__name__ == wanted
+    assert found.ome_zarr_version == stored.version
+
+
+def test_yaozarrs(stored: Stored) -> None:
+    yaozarrs = pytest.importorskip("yaozarrs")
+    if stored.version == "0.6":
+        pytest.skip("not known to it")
+    yaozarrs.validate_zarr_store(str(stored.path))
+
+
+def test_ngff_zarr(stored: Stored) -> None:
+    ngff_zarr = pytest.importorskip("ngff_zarr")
+    from ngff_zarr.structural_validation import validate_structural
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own
+        found = ngff_zarr.from_ome_zarr(str(stored.path), validate=True)
+        validate_structural(found.metadata)
+    assert len(found.images) == len(stored.pyramid)
+    for level, image in zip(stored.pyramid.plan.levels, found.images, strict=True):
+        assert image.data.shape == level.shape
+        scale = dict(zip(stored.pyramid.plan.dims, level.factors, strict=True))
+        assert image.scale["x"] == 0.5 * scale["x"]
+        assert image.translation["x"] == 10 + 0.5 * (scale["x"] - 1) / 2
+
+
+def test_ome_zarr_io(stored: Stored) -> None:
+    report = pytest.importorskip("ome_zarr_io.report")
+    if stored.version != "0.5":
+        pytest.skip("not known to it")
+    found = report.validate(str(stored.path), strict=True)
+    assert found.is_valid, str(found)
+
+
+def test_ome_zarr_reader(stored: Stored) -> None:
+    location = parse_url(stored.path)
+    if location is None or location.fmt.version != stored.version:
+        pytest.skip("this release does not know the version")
+    nodes = {node.metadata.get("name"): node for node in Reader(location)()}
+    node = nodes[stored.pyramid.name]  # labels bring their image along
+    for level, got in zip(stored.pyramid, node.data, strict=True):
+        np.testing.assert_array_equal(got.compute(), level.values)
+    if "omero" in stored.ome and "channel_names" in node.metadata:
+        assert node.metadata["channel_names"] == ["DAPI", "GFP", "RFP"]
+
+
+def test_tensorstore(stored: Stored) -> None:
+    driver = "zarr" if stored.version == "0.4" else "zarr3"
+    for path, level in zip(stored.paths, stored.pyramid, strict=True):
+        kvstore = {"driver": "file", "path": f"{stored.path / path}/"}
+        array = ts.open({"driver": driver, "kvstore": kvstore}, read=True).result()
+        np.testing.assert_array_equal(array.read().result(), level.values)
+        if stored.version != "0.4":
+            assert array.domain.labels == stored.pyramid.plan.dims
+
+
+def test_plain_xarray(stored: Stored) -> None:
+    """Levels that are groups are Datasets; levels that are arrays conflict with each other."""
+    if stored.layout == "arrays":
+        with pytest.raises(ValueError, match="conflicting sizes"):
+            xr.open_datatree(stored.path, engine="zarr")
+        return
+    with xr.open_datatree(stored.path, engine="zarr", chunks={}) as tree:
+        for k, level in enumerate(stored.pyramid):
+            xr.testing.assert_equal(tree[f"{k}/{level.name}"].compute(), level.compute())
+
+
+def test_round_trip(stored: Stored, tmp_path: Path) -> None:
+    """Values, coordinates and attributes come back, and are written again to the same metadata."""
+    back = xpyramid.open_pyramid(stored.path)
+    assert back.plan.axes == stored.pyramid.plan.axes
+    for got, want in zip(back, stored.pyramid, strict=True):
+        xr.testing.assert_identical(got.compute(), want.compute())
+        assert got.chunks is not None
+    options: dict[str, Any] = {"version": stored.version, "layout": stored.layout}
+    if "image-label" in stored.ome:
+        return
+    back.to_ome_zarr(tmp_path / "again.zarr", **options)
+    again = Stored(tmp_path / "again.zarr/field", stored.version, stored.layout, back)
+    assert again.ome == stored.ome
+
+
+def test_paths(stored: Stored) -> None:
+    name = stored.pyramid.name
+    wanted = {"groups": f"1/{name}", "arrays": "1"}
+    assert stored.paths[1] == wanted[stored.layout]
+
+
+def test_transforms_of_0_6(tmp_path: Path) -> None:
+    image = store(tmp_path, "zyx", "0.6", "arrays")
+    assert image.ome["version"] == "0.6"
+    (multiscale,) = image.ome["multiscales"]
+    (system,) = multiscale["coordinateSystems"]
+    assert system["axes"] == [
+        {"name": name, "type": "space", "unit": "micrometer"} for name in "zyx"
+    ]
+    (transform,) = multiscale["datasets"][2]["coordinateTransformations"]
+    assert transform == {
+        "type": "sequence",
+        "input": {"path": "2"},
+        "output": {"name": system["name"]},
+        "transformations": [
+            {"type": "scale", "scale": [2.0] * 3},
+            {"type": "translation", "translation": [10.75] * 3},
+        ],
+    }
+
+
+#: What an array of the flat layout brings along, and what is lost of it.
+FLAT: dict[str, Callable[[], xr.DataArray]] = {
+    "none": lambda: field("yx").drop_vars(["y", "x"]),
+    "descending": lambda: field("yx").isel(y=slice(None, None, -1)),
+    "integers": lambda: field("cyx").assign_coords(c=[1, 2, 3], x=np.arange(33)),
+    "latitude": lambda: (
+        field("yx")
+        .rename(y="lat")
+        .assign_coords(lat=("lat", 50 - 0.25 * np.arange(20), {"units": "degrees_north"}))
+    ),
+    "times": lambda: field("tczyx"),
+}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("make", FLAT.values(), ids=FLAT)
+def test_coordinates_of_arrays(
+    tmp_path: Path, version: str, make: Callable[[], xr.DataArray]
+) -> None:
+    pyramid = make().pyramid.build(levels=2)
+    pyramid.to_ome_zarr(tmp_path / "out.zarr", version=version, layout="arrays")
+    for got, want in zip(xpyramid.open_pyramid(tmp_path / "out.zarr/field"), pyramid, strict=True):
+        xr.testing.assert_identical(got.compute(), want.compute())
+        for name in want.coords:
+            assert got[name].dtype.kind == want[name].dtype.kind
+
+
+def test_coordinates_that_arrays_cannot_keep(tmp_path: Path) -> None:
+    base = field("yx").assign_coords(run="control", angle=("y", np.arange(20.0)))
+    base.pyramid.to_ome_zarr(tmp_path / "out.zarr", layout="arrays", levels=2)
+    assert set(xpyramid.open_pyramid(tmp_path / "out.zarr/field")[0].coords) == {"y", "x"}
