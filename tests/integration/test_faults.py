@@ -134,6 +134,7 @@ def die_once(block: np.ndarray, flag: str, times: int) -> np.ndarray:
 TASK = r"every worker that took up the task \('.*die_once.*', 1, 0\) has died"
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("times", "what"), [(1, None), (1000, TASK)])
 def test_workers_that_die(times: int, what: str | None, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")

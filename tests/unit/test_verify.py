@@ -554,7 +554,7 @@ def test_grid(zarr_format: int, separator: str, shape: tuple[int, ...]) -> None:
         chunk_key_encoding={"name": name, "separator": separator}, fill_value=0,
     )  # fmt: skip
     array[...] = 1
-    grid = Grid.of(array)
+    grid = Grid.of(array.metadata.to_dict())
     keys = [key for key in target._store_dict if not key.startswith((".z", "zarr"))]
     assert {grid.key(i) for i in range(grid.total)} == set(keys)
     present, strays = grid.present([*keys, "what", "c/-1", ".zattrs"])

@@ -53,15 +53,27 @@ class Grid:
     separator: str
 
     @classmethod
-    def of(cls, array: zarr.Array[Any]) -> Grid:
-        """Return the grid of an array of either Zarr format."""
-        encode = array.metadata.encode_chunk_key
-        if array.ndim == 0:
-            return cls((), (), encode(()), "/")
-        first = encode((0,) * array.ndim)
-        lead = first[: first.index("0")]
-        separator = first[len(lead) + 1] if array.ndim > 1 else "/"
-        return cls(array.shape, array.shards or array.chunks, lead, separator)
+    def of(cls, metadata: Mapping[str, Any]) -> Grid:
+        """Return the grid of an array from its metadata, of either Zarr format.
+
+        Raises
+        ------
+        ValueError
+            For chunks that are not all alike.
+        """
+        shape = tuple(metadata["shape"])
+        if metadata["zarr_format"] == 2:
+            separator = metadata.get("dimension_separator") or "."
+            return cls(shape, tuple(metadata["chunks"]), "" if shape else "0", separator)
+        grid, encoding = metadata["chunk_grid"], metadata["chunk_key_encoding"]
+        if grid["name"] != "regular":
+            raise ValueError(f"a chunk grid of the kind {grid['name']!r}")
+        usual = encoding["name"] == "default"
+        found = (encoding.get("configuration") or {}).get("separator")
+        separator = found or ("/" if usual else ".")
+        lead = "c" if usual else "" if shape else "0"
+        lengths = tuple(grid["configuration"]["chunk_shape"])
+        return cls(shape, lengths, lead + separator if usual and shape else lead, separator)
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -110,6 +122,12 @@ def open_array(place: Place) -> zarr.Array[Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableSpecificationWarning)  # text in Zarr v3
         return zarr.open_array(place.store, path=place.path, mode="r")
+
+
+def grid_of(contents: Contents, path: str) -> Grid:
+    """Return the grid of an array that has been listed."""
+    documents = contents.documents
+    return Grid.of(documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"])
 
 
 def seal(place: Place, attributes: Mapping[str, Any]) -> dict[str, Any]:
@@ -183,7 +201,7 @@ def agrees(record: Mapping[str, Any], present: Present) -> bool:
 
 def _record(contents: Contents, path: str) -> dict[str, Any]:
     """Record which objects of an array are there."""
-    grid = Grid.of(open_array(contents.place / path))
+    grid = grid_of(contents, path)
     present, _ = grid.present(contents.below(path))
     record: dict[str, Any] = {"objects": grid.total}
     if present.all():

@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 
 from xpyramid.io.contents import Contents
-from xpyramid.io.inventory import Grid, Present, agrees, expected, open_array
+from xpyramid.io.inventory import Grid, Present, agrees, expected, grid_of, open_array
 from xpyramid.ngff import Header, Problem
 
 Region = tuple[slice, ...]
@@ -42,7 +42,7 @@ class Stored:
     def open(cls, contents: Contents, path: str) -> Stored:
         """Open an array; raises what zarr raises."""
         array = open_array(contents.place / path)
-        grid = Grid.of(array)
+        grid = grid_of(contents, path)
         return cls(path, array, grid, *grid.present(contents.below(path)))
 
     @property
