@@ -1,0 +1,74 @@
+"""What tasks hand up is kept bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from zarr.storage import LocalStore, MemoryStore
+
+import xpyramid
+from xpyramid.engine import Distribution, Handed
+from xpyramid.io.journal import Journal
+from xpyramid.io.target import Place
+
+HANDED = {
+    "nothing": Handed((), {}),
+    "states": Handed((np.arange(6.0).reshape(2, 3), np.empty(0, "i8")), {}),
+    "statistics": Handed(
+        (np.ones((1, 1), ">u2"),),
+        {
+            3: Distribution(0, 2**64 - 1, np.arange(2, dtype="u2"), np.arange(2)),
+            5: Distribution(-0.5, 1e300, np.arange(1, dtype="u2"), np.arange(1)),
+        },
+    ),
+}
+
+
+@pytest.mark.parametrize("handed", HANDED.values(), ids=list(HANDED))
+def test_what_is_saved_is_loaded(handed: Handed, tmp_path: Path) -> None:
+    for store in (MemoryStore(), LocalStore(tmp_path)):
+        journal = Journal(Place(store, "tasks/0"))
+        journal.save((2, (0, 13)), handed)
+        back = Journal.of(journal.place)
+        assert back.done == {(2, (0, 13))}
+        state, seen = back.load((2, (0, 13)))
+        assert [(a.dtype, a.tobytes()) for a in state] == [
+            (a.dtype, a.tobytes()) for a in handed.state
+        ]
+        assert seen.keys() == handed.seen.keys()
+        for channel, one in handed.seen.items():
+            assert (seen[channel].low, seen[channel].high) == (one.low, one.high)
+            np.testing.assert_array_equal(seen[channel].keys, one.keys)
+            np.testing.assert_array_equal(seen[channel].counts, one.counts)
+
+
+def test_windows_of_a_build_that_was_gone_on_with_are_the_same(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).integers(0, 1000, (2, 16, 16), "u2")
+    pyramid = xr.DataArray(data, dims=("c", "y", "x"), name="field").pyramid.build(chunks=4)
+    save = Journal.save
+    saved = []
+
+    def fail(self: Journal, node: object, handed: Handed) -> None:
+        save(self, node, handed)  # type: ignore[arg-type]
+        saved.append(node)
+        if len(saved) == 7:
+            raise RuntimeError("enough")
+
+    with dask.config.set(scheduler="sync"):
+        pyramid.to_ome_zarr(tmp_path / "whole.zarr")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Journal, "save", fail)
+            with pytest.raises(RuntimeError, match="enough"):
+                pyramid.to_ome_zarr(tmp_path / "out.zarr")
+        pyramid.to_ome_zarr(tmp_path / "out.zarr", resume=True)
+    whole, out = (
+        zarr.open_group(tmp_path / name / "field", mode="r").attrs["ome"]["omero"]
+        for name in ("whole.zarr", "out.zarr")
+    )
+    assert out == whole
+    assert xpyramid.verify(tmp_path / "out.zarr", deep=True) == []
