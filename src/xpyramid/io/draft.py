@@ -6,8 +6,6 @@ documents, few and small, are then copied in one go.
 
 from __future__ import annotations
 
-import math
-import reprlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,8 +22,9 @@ from zarr.core.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
-from xpyramid import ngff, units
-from xpyramid.errors import AttributeValueError, AxisError
+from xpyramid import ngff
+from xpyramid.errors import AxisError
+from xpyramid.io.attributes import json_attributes
 from xpyramid.io.inventory import seal
 from xpyramid.io.target import Place
 from xpyramid.plan import Level
@@ -34,9 +33,6 @@ ZarrFormat = Literal[2, 3]
 
 #: Coordinates up to so many bytes are computed at once, where they are lazy.
 _SMALL = 2**20
-
-#: How deep attributes may nest; readers of JSON have limits of their own.
-_DEEPEST = 64
 
 #: Encoding of coordinates that is kept: what times are counted from.
 _KEPT_ENCODING = ("units", "calendar")
@@ -301,49 +297,3 @@ def consolidate(place: Place) -> None:
         for category in (ZarrUserWarning, UnstableSpecificationWarning):
             warnings.simplefilter("ignore", category)  # not in the v3 specification yet
         zarr.consolidate_metadata(place.store, path=place.path)
-
-
-def json_attributes(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return attributes as strict JSON values; NumPy's scalars and arrays become numbers and lists.
-
-    Raises
-    ------
-    AttributeValueError
-        For what JSON cannot hold.
-    """
-    return _mapping(attrs, "", _DEEPEST)
-
-
-def _mapping(attrs: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
-    if bad := [key for key in attrs if not isinstance(key, str)]:
-        raise AttributeValueError(
-            f"attribute {f'{where}{bad[0]}'[:200]!r} has a name that is not text; rename it"
-        )
-    for key in attrs:
-        _json(key, f"{where}{key}", depth)
-    return {str(key): _json(value, f"{where}{key}", depth) for key, value in attrs.items()}
-
-
-def _json(value: Any, where: str, depth: int) -> Any:
-    """Return a value as JSON has it; ``depth`` is how deep mappings and lists may still nest."""
-    value = units.as_text(value)
-    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind not in "mM":
-        value = value.tolist()
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int) and -(2**63) <= value < 2**64:
-        return int(value)
-    if isinstance(value, float) and math.isfinite(value):
-        return float(value)
-    if isinstance(value, str) and not any("\ud800" <= c <= "\udfff" for c in value):
-        return str(value)
-    if isinstance(value, list | tuple) and depth:
-        return [_json(item, where, depth - 1) for item in value]
-    if isinstance(value, Mapping) and depth:
-        return _mapping(value, f"{where}.", depth - 1)
-    shown = reprlib.repr(value)
-    raise AttributeValueError(
-        f"attribute {where[:200]!r} is {shown}, which JSON cannot hold; accepted: text, finite "
-        f"numbers of 64 bits, booleans, None, lists and mappings of those, {_DEEPEST} deep; change "
-        f"it, or drop it with del array.attrs[{where.partition('.')[0][:60]!r}]"
-    )

@@ -12,8 +12,9 @@ from xpyramid import ngff
 from xpyramid._version import __version__
 from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError
 from xpyramid.io import flat, labels, shown
+from xpyramid.io.attributes import json_attributes
 from xpyramid.io.checks import check_chunks, check_names, check_writable, group_attributes
-from xpyramid.io.draft import Sketch, draft, json_attributes, prepare_coordinates
+from xpyramid.io.draft import Sketch, draft, prepare_coordinates
 from xpyramid.io.encoding import note
 from xpyramid.io.guard import Spot, check_source
 from xpyramid.io.image import Checked, Image, Layout, Mode, Options
