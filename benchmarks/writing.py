@@ -207,8 +207,10 @@ def run_one(name: str, source: Path, target: Path, method: str) -> None:
     import zarr  # noqa: F401
 
     if name.startswith("xpyramid"):
-        import numba  # noqa: F401
         import ome_zarr_models.v05.image  # noqa: F401
+        from numba.core.registry import cpu_target
+
+        cpu_target.target_context.refresh()  # numba imports half of itself at its first call
 
         import xpyramid  # noqa: F401
     elif "tensorstore" in name:

@@ -1,5 +1,6 @@
 """What is refused before any work leaves nothing behind."""
 
+import importlib
 import json
 import os
 import shutil
@@ -286,3 +287,23 @@ def test_an_unreadable_chunk_is_named(tmp_path: Path) -> None:
     array = xr.open_zarr(tmp_path / "in.zarr", chunks=None, consolidated=False).field
     with pytest.raises(errors.ReadError, match=r"'field', chunk \(1, 2\): y=2:4, x=4:6: .+"):
         array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2)
+
+
+def test_large_arrays_are_listed_when_all_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = importlib.import_module("xpyramid.io.write")
+    order = []
+    run, check = write.engine.run, write.check_missing
+    monkeypatch.setattr(write, "MANY", 15)
+    monkeypatch.setattr(write.engine, "run", lambda *a: order.append("run") or run(*a))
+    monkeypatch.setattr(
+        write, "check_missing", lambda a, strict: order.append(len(a)) or check(a, strict=strict)
+    )
+    holed(tmp_path / "in.zarr", ("c/0/1",))
+    array = xr.open_zarr(tmp_path / "in.zarr", chunks=None, consolidated=False).field
+    with pytest.warns(errors.MissingChunkWarning, match=r"16 chunks and 1 of them"):
+        array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2)
+    assert order == [0, "run", 1]
+    with pytest.raises(errors.MissingChunkError):
+        array.pyramid.to_ome_zarr(tmp_path / "strict.zarr", levels=2, strict=True)

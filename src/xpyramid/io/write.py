@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -15,10 +16,10 @@ from xpyramid import engine
 from xpyramid.errors import PlanError
 from xpyramid.io.checks import check_space
 from xpyramid.io.draft import announcement, consolidate, write_lazy
-from xpyramid.io.guard import sources
+from xpyramid.io.guard import arrays, sources
 from xpyramid.io.image import Checked, Image, Limits, Options
 from xpyramid.io.jobs import jobs_of
-from xpyramid.io.missing import check_missing
+from xpyramid.io.missing import MANY, check_missing
 from xpyramid.io.prepare import check_target, prepare
 from xpyramid.io.resume import check_input, check_same, record_of
 from xpyramid.io.shown import watch
@@ -45,8 +46,9 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     checked = [prepare(image, root, options, read) for image in images]
     places = [image.staging.target for image in checked]
     check_space(store, places, sum(image.plan.nbytes for image in images))
-    lazily = [level.variable for image in images for level in image.read]
-    check_missing(lazily, strict=options.strict)
+    stored = list(arrays(level.variable for image in images for level in image.read))
+    most = math.inf if options.strict or not options.compute else MANY
+    check_missing([a for a in stored if a.nchunks <= most], strict=options.strict)
     warn_of_dtypes({image.name: image.plan.dtype for image in checked}, stacklevel=3)
     limits = Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
@@ -65,6 +67,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
         except Exception as error:
             error.add_note(_way_on(checked))
             raise
+        check_missing([a for a in stored if a.nchunks > most], strict=False)
         return _finish(seen, checked, counts, options)
 
 
