@@ -134,20 +134,13 @@ def check_above(place: Place, zarr_format: Literal[2, 3]) -> None:
     ------
     TargetExistsError
         If an array lies on the way there, or the store is of the other Zarr format.
+    InvalidNameError
+        If it is the place for label images of an image.
     """
     for above in place.parents():
         node = above.node()
         if isinstance(node, zarr.Array):
             raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")
-        if (
-            node is not None
-            and f"{above.path}/labels".strip("/") == place.path
-            and ({"ome", "multiscales"} & set(node.attrs))
-        ):
-            raise InvalidNameError(
-                f"'labels' in {above}, which is an image, is for groups of label images; choose "
-                "another group="
-            )
         if (
             node is not None
             and f"{above.path}/labels".strip("/") == place.path
