@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +235,27 @@ def test_another_build_is_not_gone_on_with(
         pyramid(**change).to_ome_zarr(tmp_path / "out.zarr", resume=True, **options)
     resume(tmp_path)
     assert is_whole(tmp_path)
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"mode": "w"}])
+def test_in_memory_a_failed_build_can_be_repeated(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store: dict[str, Any] = {}
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("enough")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["xpyramid.io.write"].engine, "run", fail)
+        with pytest.raises(RuntimeError, match="enough"):
+            pyramid(OLD).to_ome_zarr(store)
+    with pytest.raises(errors.TargetExistsError, match="there is an unfinished build"):
+        pyramid().to_ome_zarr(store)
+    pyramid(OLD if "resume" in options else NEW).to_ome_zarr(store, **options)
+    want = pyramid(OLD if "resume" in options else NEW)[0]
+    np.testing.assert_array_equal(xpyramid.open_pyramid(store, "field")[0], want)
+    assert not [key for key in store if "unfinished" in key]
 
 
 def test_nothing_to_go_on_with_is_a_new_build(tmp_path: Path) -> None:

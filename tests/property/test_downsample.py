@@ -17,6 +17,7 @@ from xpyramid.errors import DtypeError, PlanError
 METHODS = ["mean", "mode", "median", "min", "max", "sum", "nearest"]
 
 
+@pytest.mark.once
 @settings(max_examples=200)
 @given(our.cases(our.integers, max_dims=6), st.sampled_from(METHODS))
 def test_any_shape_and_rank(case: tuple[Array, Recipe], method: str) -> None:

@@ -113,7 +113,7 @@ class Staging:
 
     def note(self, record: Mapping[str, Any]) -> None:
         """Note what is being made, where that is of use."""
-        if not self.resumable:
+        if not self.target.store.supports_deletes:
             return
         text = json.dumps(record, indent=1, allow_nan=False).encode()
         put(self.yard, {"build.json": default_buffer_prototype().buffer.from_bytes(text)})
