@@ -152,6 +152,35 @@ def test_killed_while_it_replaces_one_of_the_two_is_there(tmp_path: Path) -> Non
     assert seen == {False, True}
 
 
+@pytest.mark.parametrize("mode", ["w", "w-"])
+@pytest.mark.parametrize("resumed", [True, False])
+def test_broken_off_right_after_it_came_to_its_place(
+    mode: str, resumed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in the hidden directory then is the old image, or nothing: not to be gone on with."""
+    if mode == "w":
+        pyramid(OLD).to_ome_zarr(tmp_path / "out.zarr")
+    staging = sys.modules["xpyramid.io.staging"]
+    swap = staging.Staging._swap
+
+    def swap_and_fail(*where: Any) -> None:
+        swap(*where)
+        raise RuntimeError("enough")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging.Staging, "_swap", swap_and_fail)
+        with pytest.raises(RuntimeError, match="enough"):
+            write(tmp_path, mode=mode)
+    assert is_whole(tmp_path)
+    if mode == "w":
+        write(tmp_path, mode=mode, resume=resumed)
+        assert leftovers(tmp_path) == []
+    else:
+        with pytest.raises(errors.TargetExistsError, match="already holds a group"):
+            write(tmp_path, resume=resumed)
+    assert is_whole(tmp_path)
+
+
 def test_no_level_of_an_earlier_image_survives(tmp_path: Path) -> None:
     pyramid(OLD).to_ome_zarr(tmp_path / "out.zarr")
     data = pyramid()[0].isel(x=slice(4))

@@ -84,7 +84,7 @@ def check_input(job: engine.Job, image: Checked) -> None:
     done = sorted(node for node in job.work.done if node[0] == tiling.tile)
     if not isinstance(sink, ZarrSink):
         return
-    for node in done[:: max(1, len(done) // _SAMPLES)]:
+    for node in done[:: max(1, -(-len(done) // _SAMPLES))]:
         base = tiling.base(*node)
         pairs = zip(base, image.objects[0], strict=True)
         region = tuple(slice(b.start, min(b.stop, b.start + n)) for b, n in pairs)

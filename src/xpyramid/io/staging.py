@@ -107,15 +107,26 @@ class Staging:
             path = _path(place)
             text = path.read_bytes() if path.is_file() else None
         else:
-            found = sync(place.store.get(place.path, default_buffer_prototype()))
-            text = None if found is None else found.to_bytes()
-        return None if text is None else dict(json.loads(text))
+            document = sync(place.store.get(place.path, default_buffer_prototype()))
+            text = None if document is None else document.to_bytes()
+        found = None if text is None else dict(json.loads(text))
+        # Once the image is at its place, another directory is here, or none.
+        gone = found is not None and found["created"] and found["inode"] != self._inode()
+        return None if gone else found
+
+    def _inode(self) -> int | None:
+        """Return what stays the same of the image's directory when it is renamed."""
+        if self.directory is None:
+            return None
+        made = _path(self.image)
+        return made.stat().st_ino if made.is_dir() else None
 
     def note(self, record: Mapping[str, Any]) -> None:
         """Note what is being made, where that is of use."""
         if not self.target.store.supports_deletes:
             return
-        text = json.dumps(record, indent=1, allow_nan=False).encode()
+        whole = {**record, "inode": self._inode()}
+        text = json.dumps(whole, indent=1, allow_nan=False).encode()
         put(self.yard, {"build.json": default_buffer_prototype().buffer.from_bytes(text)})
 
     def clear(self) -> None:
@@ -201,7 +212,7 @@ def find_unfinished(store: Store, group: str | None) -> Staging | None:
 
 
 def put(place: Place, documents: Mapping[str, Buffer]) -> None:
-    """Store documents by their keys below a place, all at once."""
+    """Store documents by their keys below a place."""
 
     async def put_all() -> None:
         for key, document in documents.items():
