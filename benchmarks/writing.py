@@ -87,7 +87,7 @@ def lazily(source: Path, target: Path, method: str) -> None:
 
 @job("xpyramid")
 def without_zarrs(source: Path, target: Path, method: str) -> None:
-    from xpyramid.io import fast
+    from xpyramid.io.store import fast
 
     fast.available = lambda: False
     xpyramid_from(source, target, method, None)
@@ -112,7 +112,7 @@ def from_awkward(source: Path, target: Path, method: str) -> None:
 def levels_only(source: Path, target: Path, method: str) -> None:
     import importlib
 
-    write = importlib.import_module("xpyramid.io.write")
+    write = importlib.import_module("xpyramid.io.writing.write")
     open_sink = write.open_sink
     write.open_sink = lambda *where: open_sink(*where) if where[-1] else None
     xpyramid_from(source, target, method, None)
@@ -122,7 +122,7 @@ def levels_only(source: Path, target: Path, method: str) -> None:
 def without_checksums(source: Path, target: Path, method: str) -> None:
     from zarr.codecs import ZstdCodec
 
-    from xpyramid.io import draft
+    from xpyramid.io.writing import draft
 
     draft._COMPRESSORS[3] = ZstdCodec(level=1)
     xpyramid_from(source, target, method, None)

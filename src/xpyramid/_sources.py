@@ -16,8 +16,8 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import PyramidError, SourceError
-from xpyramid.io.confined import resolve_confined
-from xpyramid.io.target import Place, resolve
+from xpyramid.io.store.confined import resolve_confined
+from xpyramid.io.store.target import Place, resolve
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -12,7 +12,7 @@ from pathlib import Path
 from xpyramid import io, ngff
 from xpyramid._sources import reading
 from xpyramid.errors import SourceError
-from xpyramid.io.contents import parse_document
+from xpyramid.io.store.contents import parse_document
 from xpyramid.ngff import Problem
 
 

@@ -20,7 +20,7 @@ from zarr.storage import LocalStore
 
 import xpyramid
 from xpyramid import errors, retry
-from xpyramid.io import fast
+from xpyramid.io.store import fast
 
 DATA = np.random.default_rng(0).integers(0, 2**16, (32, 32), "u2")
 

@@ -18,7 +18,7 @@ from killing import killed_everywhere
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.io import journal
+from xpyramid.io.writing import journal
 
 NEW, OLD = 1, 100
 
@@ -160,7 +160,7 @@ def test_broken_off_right_after_it_came_to_its_place(
     """What is in the hidden directory then is the old image, or nothing: not to be gone on with."""
     if mode == "w":
         pyramid(OLD).to_ome_zarr(tmp_path / "out.zarr")
-    staging = sys.modules["xpyramid.io.staging"]
+    staging = sys.modules["xpyramid.io.store.staging"]
     swap = staging.Staging._swap
 
     def swap_and_fail(*where: Any) -> None:
@@ -276,7 +276,7 @@ def test_in_memory_a_failed_build_can_be_repeated(
         raise RuntimeError("enough")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["xpyramid.io.write"].engine, "run", fail)
+        patch.setattr(sys.modules["xpyramid.io.writing.write"].engine, "run", fail)
         with pytest.raises(RuntimeError, match="enough"):
             pyramid(OLD).to_ome_zarr(store)
     with pytest.raises(errors.TargetExistsError, match="there is an unfinished build"):
@@ -315,8 +315,8 @@ def test_states_of_every_kind_are_kept(method: str, tmp_path: Path) -> None:
 
 
 def _hold(path: str, ready: Any, release: Any) -> None:
-    from xpyramid.io.staging import Staging
-    from xpyramid.io.target import Place
+    from xpyramid.io.store.staging import Staging
+    from xpyramid.io.store.target import Place
 
     with Staging(Place(zarr.storage.LocalStore(path), "field")).held():
         ready.set()

@@ -114,7 +114,7 @@ def test_states_travel(
 def test_without_zarrs(
     scheduler: str, shards: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpyramid.io.fast.available", lambda: False)
+    monkeypatch.setattr("xpyramid.io.store.fast.available", lambda: False)
     pyramid = field().pyramid.build(factor=[2, 3], chunks=16)
     with dask.config.set(scheduler=scheduler):
         pyramid.to_ome_zarr(tmp_path / "out.zarr", shards=shards)

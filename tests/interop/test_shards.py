@@ -77,7 +77,7 @@ def test_tensorstore_reads_shards(
     shards: Any, pipeline: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if pipeline == "zarr":
-        monkeypatch.setattr("xpyramid.io.fast.available", lambda: False)
+        monkeypatch.setattr("xpyramid.io.store.fast.available", lambda: False)
     pyramid = field().pyramid.build(factor=[2, 3], chunks=8)
     pyramid.to_ome_zarr(tmp_path, shards=shards)
     for k, level in enumerate(pyramid):

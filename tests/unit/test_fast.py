@@ -13,9 +13,9 @@ import zarr
 from zarr.storage import LocalStore, MemoryStore
 
 import xpyramid
-from xpyramid.io import fast
-from xpyramid.io.fast import accelerate, accelerate_reads
-from xpyramid.io.sinks import ZarrSink
+from xpyramid.io.store import fast
+from xpyramid.io.store.fast import accelerate, accelerate_reads
+from xpyramid.io.writing.sinks import ZarrSink
 
 zarrs = pytest.importorskip("zarrs")
 
@@ -150,7 +150,7 @@ def test_checksums_notice_a_flipped_byte(tmp_path: Path, version: str, shards: i
 CODE = """
 import sys
 import xpyramid
-import xpyramid.io.fast
+import xpyramid.io.store.fast
 assert "zarrs" not in sys.modules
 assert "distributed" not in sys.modules
 """

@@ -13,8 +13,8 @@ from zarr.storage import LocalStore, MemoryStore
 
 import xpyramid
 from xpyramid.engine import Distribution, Handed
-from xpyramid.io.journal import Journal
-from xpyramid.io.target import Place
+from xpyramid.io.store.target import Place
+from xpyramid.io.writing.journal import Journal
 
 HANDED = {
     "nothing": Handed((), {}),

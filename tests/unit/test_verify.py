@@ -17,8 +17,8 @@ import zarr
 
 import xpyramid
 from xpyramid import errors, ngff
-from xpyramid.io import inventory
-from xpyramid.io.inventory import Grid
+from xpyramid.io.store import inventory
+from xpyramid.io.store.inventory import Grid
 
 RNG = np.random.default_rng(11)
 

@@ -1,11 +1,11 @@
 """Zarr stores: where to write, writing, reading."""
 
-from xpyramid.io.image import Image, Layout, Mode, Options
-from xpyramid.io.labels import levels_of
-from xpyramid.io.read import Opened, open_levels
-from xpyramid.io.target import Store
-from xpyramid.io.verify import Report, verify
-from xpyramid.io.write import write
+from xpyramid.io.checking.verify import Report, verify
+from xpyramid.io.form.labels import levels_of
+from xpyramid.io.reading.read import Opened, open_levels
+from xpyramid.io.store.target import Store
+from xpyramid.io.writing.image import Image, Layout, Mode, Options
+from xpyramid.io.writing.write import write
 from xpyramid.ngff import Irregular
 
 __all__ = [

@@ -14,19 +14,19 @@ from zarr.storage import MemoryStore
 
 from xpyramid import engine
 from xpyramid.errors import PlanError
-from xpyramid.io.checks import check_space
-from xpyramid.io.draft import announcement, consolidate, write_lazy
-from xpyramid.io.guard import arrays, sources
-from xpyramid.io.image import Checked, Image, Limits, Options
-from xpyramid.io.jobs import jobs_of
-from xpyramid.io.missing import MANY, check_missing
-from xpyramid.io.prepare import check_target, prepare
-from xpyramid.io.resume import check_input, check_same, record_of
-from xpyramid.io.shown import watch
-from xpyramid.io.sinks import open_sink
-from xpyramid.io.staging import put
-from xpyramid.io.target import Store, resolve
-from xpyramid.io.viewers import warn_of_dtypes
+from xpyramid.io.form.shown import watch
+from xpyramid.io.form.viewers import warn_of_dtypes
+from xpyramid.io.store.staging import put
+from xpyramid.io.store.target import Store, resolve
+from xpyramid.io.writing.checks import check_space
+from xpyramid.io.writing.draft import announcement, consolidate, write_lazy
+from xpyramid.io.writing.guard import arrays, sources
+from xpyramid.io.writing.image import Checked, Image, Limits, Options
+from xpyramid.io.writing.jobs import jobs_of
+from xpyramid.io.writing.missing import MANY, check_missing
+from xpyramid.io.writing.prepare import check_target, prepare
+from xpyramid.io.writing.resume import check_input, check_same, record_of
+from xpyramid.io.writing.sinks import open_sink
 from xpyramid.plan import budget
 
 

@@ -10,7 +10,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
-from xpyramid.io.target import Place
+from xpyramid.io.store.target import Place
 
 #: So many names are listed, and so many groups looked into.
 _LISTED, _LOOKED_INTO = 10, 1000

@@ -14,8 +14,8 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
-from xpyramid.io.inventory import Grid, Present, expected, sealed
-from xpyramid.io.target import Place, local_path
+from xpyramid.io.store.inventory import Grid, Present, expected, sealed
+from xpyramid.io.store.target import Place, local_path
 
 #: Listing so many stored objects of a local disk takes half a second. Larger arrays are listed when
 #: all is written, so that this can begin at once.

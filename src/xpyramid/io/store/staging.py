@@ -27,7 +27,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
 from xpyramid.errors import TargetBusyError
-from xpyramid.io.target import Place, Store, resolve
+from xpyramid.io.store.target import Place, Store, resolve
 
 #: Documents of a group itself.
 _OWN = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}

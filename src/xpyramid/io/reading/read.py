@@ -18,11 +18,12 @@ import zarr
 from xpyramid import axes as axes_module
 from xpyramid import ngff, units
 from xpyramid.errors import NotAPyramidError, PyramidError
-from xpyramid.io import explain, flat
-from xpyramid.io.confined import resolve_confined
-from xpyramid.io.encoding import decode
-from xpyramid.io.staging import find_unfinished
-from xpyramid.io.target import Place, Store
+from xpyramid.io.form import flat
+from xpyramid.io.form.encoding import decode
+from xpyramid.io.reading import explain
+from xpyramid.io.store.confined import resolve_confined
+from xpyramid.io.store.staging import find_unfinished
+from xpyramid.io.store.target import Place, Store
 from xpyramid.plan import METHOD_OPTIONS, Factors, Level, Plan
 
 #: Coordinates are arrays; longer dimensions go without one.

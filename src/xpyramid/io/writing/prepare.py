@@ -11,15 +11,15 @@ import zarr
 from xpyramid import ngff
 from xpyramid._version import __version__
 from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError
-from xpyramid.io import flat, labels, shown
-from xpyramid.io.attributes import json_attributes
-from xpyramid.io.checks import check_chunks, check_names, check_writable, group_attributes
-from xpyramid.io.draft import Sketch, draft, prepare_coordinates
-from xpyramid.io.encoding import note
-from xpyramid.io.guard import Spot, check_source
-from xpyramid.io.image import Checked, Image, Layout, Mode, Options
-from xpyramid.io.staging import Staging, announced
-from xpyramid.io.target import Place, check_above, check_free, check_name, check_replaceable
+from xpyramid.io.form import flat, labels, shown
+from xpyramid.io.form.attributes import json_attributes
+from xpyramid.io.form.encoding import note
+from xpyramid.io.store.staging import Staging, announced
+from xpyramid.io.store.target import Place, check_above, check_free, check_name, check_replaceable
+from xpyramid.io.writing.checks import check_chunks, check_names, check_writable, group_attributes
+from xpyramid.io.writing.draft import Sketch, draft, prepare_coordinates
+from xpyramid.io.writing.guard import Spot, check_source
+from xpyramid.io.writing.image import Checked, Image, Layout, Mode, Options
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 

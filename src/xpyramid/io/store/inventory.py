@@ -21,8 +21,8 @@ import numpy as np
 import zarr
 from zarr.errors import UnstableSpecificationWarning
 
-from xpyramid.io.contents import DOCUMENTS, Contents, list_contents
-from xpyramid.io.target import Place
+from xpyramid.io.store.contents import DOCUMENTS, Contents, list_contents
+from xpyramid.io.store.target import Place
 
 #: Attribute of the image's group that is ours.
 KEY = "xpyramid"

@@ -23,7 +23,7 @@ from xpyramid.errors import (
     PyramidError,
     TargetExistsError,
 )
-from xpyramid.io.target import Place, Store, check_name, is_text, local_path
+from xpyramid.io.store.target import Place, Store, check_name, is_text, local_path
 from xpyramid.plan import Plan
 
 #: Bytes of a chunk that codecs and viewers can still count: they use signed 32-bit integers.

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import xarray as xr
 
 from xpyramid.chunks import Chunks
-from xpyramid.io.draft import Draft
-from xpyramid.io.labels import LabelsGroup
-from xpyramid.io.shown import Shown
-from xpyramid.io.staging import Staging
+from xpyramid.io.form.labels import LabelsGroup
+from xpyramid.io.form.shown import Shown
+from xpyramid.io.store.staging import Staging
+from xpyramid.io.writing.draft import Draft
 from xpyramid.levels import Levels
 from xpyramid.ngff import Irregular
 from xpyramid.plan import Plan

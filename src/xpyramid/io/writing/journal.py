@@ -10,8 +10,8 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from xpyramid.engine import Distribution, Handed, Node
-from xpyramid.io.staging import keys_below, put
-from xpyramid.io.target import Place
+from xpyramid.io.store.staging import keys_below, put
+from xpyramid.io.store.target import Place
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from xpyramid import engine, ngff
 from xpyramid.errors import PyramidError
-from xpyramid.io.stored import Region, Stored
+from xpyramid.io.checking.stored import Region, Stored
 from xpyramid.ngff import Problem
 from xpyramid.plan import METHOD_OPTIONS
 from xpyramid.reducers import METHODS, Array, Reducer, at_once, make_reducer, reduce_levels

@@ -23,7 +23,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore, ZipStore
 
 from xpyramid.errors import SourceOverlapError
-from xpyramid.io.target import Place
+from xpyramid.io.store.target import Place
 
 #: How far to look into objects of which nothing is known.
 _DEPTH = 4

@@ -24,9 +24,9 @@ from zarr.storage import MemoryStore
 
 from xpyramid import ngff
 from xpyramid.errors import AxisError
-from xpyramid.io.attributes import json_attributes
-from xpyramid.io.inventory import seal
-from xpyramid.io.target import Place
+from xpyramid.io.form.attributes import json_attributes
+from xpyramid.io.store.inventory import seal
+from xpyramid.io.store.target import Place
 from xpyramid.plan import Level
 
 ZarrFormat = Literal[2, 3]

@@ -19,7 +19,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, ZipStore
 
 from xpyramid.errors import NotAPyramidError
-from xpyramid.io.target import Place, Store, resolve
+from xpyramid.io.store.target import Place, Store, resolve
 
 #: The largest file of metadata that is read. Consolidated ones of large plates are tens of MB.
 MAX_METADATA = 2**27

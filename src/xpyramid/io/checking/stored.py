@@ -9,8 +9,8 @@ from typing import Any, SupportsInt
 import numpy as np
 import zarr
 
-from xpyramid.io.contents import Contents
-from xpyramid.io.inventory import Grid, Present, agrees, expected, grid_of, open_array
+from xpyramid.io.store.contents import Contents
+from xpyramid.io.store.inventory import Grid, Present, agrees, expected, grid_of, open_array
 from xpyramid.ngff import Header, Problem
 
 Region = tuple[slice, ...]

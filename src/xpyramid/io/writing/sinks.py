@@ -9,9 +9,9 @@ import numpy as np
 import zarr
 
 from xpyramid.errors import StorageError
-from xpyramid.io.draft import open_empty
-from xpyramid.io.fast import accelerate
-from xpyramid.io.target import Place
+from xpyramid.io.store.fast import accelerate
+from xpyramid.io.store.target import Place
+from xpyramid.io.writing.draft import open_empty
 from xpyramid.retry import retried
 
 

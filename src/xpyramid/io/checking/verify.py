@@ -7,9 +7,9 @@ import re
 from pathlib import Path
 
 from xpyramid.errors import NotAPyramidError
-from xpyramid.io.contents import children, list_contents, peek
-from xpyramid.io.inspect import announces, check_group, inspect, unfinished
-from xpyramid.io.target import Place, Store, resolve
+from xpyramid.io.checking.inspect import announces, check_group, inspect, unfinished
+from xpyramid.io.store.contents import children, list_contents, peek
+from xpyramid.io.store.target import Place, Store, resolve
 from xpyramid.ngff import Problem
 
 #: How deep below what is given images are looked for: a plate has rows, columns and fields.

@@ -12,9 +12,9 @@ import numpy as np
 from xpyramid import engine
 from xpyramid._version import __version__
 from xpyramid.errors import ResumeError
-from xpyramid.io.image import Checked, Limits
-from xpyramid.io.sinks import ZarrSink
-from xpyramid.io.target import Place
+from xpyramid.io.store.target import Place
+from xpyramid.io.writing.image import Checked, Limits
+from xpyramid.io.writing.sinks import ZarrSink
 
 #: Of what is noted of an unfinished build.
 FORMAT = 1

@@ -10,10 +10,10 @@ import xarray as xr
 
 from xpyramid import engine
 from xpyramid.coarsen import as_dask
-from xpyramid.io.fast import accelerate_reads
-from xpyramid.io.image import Checked, Limits
-from xpyramid.io.journal import Journal
-from xpyramid.io.target import Place
+from xpyramid.io.store.fast import accelerate_reads
+from xpyramid.io.store.target import Place
+from xpyramid.io.writing.image import Checked, Limits
+from xpyramid.io.writing.journal import Journal
 from xpyramid.reducers import Reducer, at_once, copier
 from xpyramid.tiles import LEAF_BYTES, TILE_BYTES, make_tiling
 

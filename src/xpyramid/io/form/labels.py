@@ -11,7 +11,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import DtypeError, NotAPyramidError, PlanError
-from xpyramid.io.target import Place, Store, check_name, resolve
+from xpyramid.io.store.target import Place, Store, check_name, resolve
 
 
 @dataclass(frozen=True)

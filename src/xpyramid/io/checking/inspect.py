@@ -9,10 +9,10 @@ from itertools import islice
 from typing import Any
 
 from xpyramid import ngff
-from xpyramid.io import inventory
-from xpyramid.io.contents import Contents, attributes_of
-from xpyramid.io.recompute import decode, fitting, recompute
-from xpyramid.io.stored import Stored, check_foreign, check_objects, check_strays, open_all
+from xpyramid.io.checking.recompute import decode, fitting, recompute
+from xpyramid.io.checking.stored import Stored, check_foreign, check_objects, check_strays, open_all
+from xpyramid.io.store import inventory
+from xpyramid.io.store.contents import Contents, attributes_of
 from xpyramid.ngff import Problem
 
 #: How many problems of one kind an image may have; another one says how many more there are.

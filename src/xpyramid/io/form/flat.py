@@ -15,7 +15,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.axes import AxisSpec
-from xpyramid.io.attributes import json_attributes
+from xpyramid.io.form.attributes import json_attributes
 
 
 def remember(base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""How xarray's objects look in a store, in both directions."""

@@ -1,0 +1,1 @@
+"""From an image in a store to lazy levels."""

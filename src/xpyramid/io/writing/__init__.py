@@ -1,0 +1,1 @@
+"""From a plan and lazy levels to an image in a store."""
