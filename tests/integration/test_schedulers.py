@@ -111,10 +111,10 @@ def test_states_travel(
 
 @pytest.mark.parametrize("scheduler", ["threads", "sync"])
 @pytest.mark.parametrize("shards", [None, 32])
-def test_without_zarrs(
+def test_left_to_zarr(
     scheduler: str, shards: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpyramid.io.store.fast.available", lambda: False)
+    monkeypatch.setattr("xpyramid.io.writing.sinks.by_object", lambda _: None)
     pyramid = field().pyramid.build(factor=[2, 3], chunks=16)
     with dask.config.set(scheduler=scheduler):
         pyramid.to_ome_zarr(tmp_path / "out.zarr", shards=shards)

@@ -71,13 +71,8 @@ def test_nothing_is_read_back() -> None:
     assert written
 
 
-@pytest.mark.parametrize("pipeline", ["zarrs", "zarr"])
 @pytest.mark.parametrize("shards", [16, -1, {"x": 24}])
-def test_tensorstore_reads_shards(
-    shards: Any, pipeline: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if pipeline == "zarr":
-        monkeypatch.setattr("xpyramid.io.store.fast.available", lambda: False)
+def test_tensorstore_reads_shards(shards: Any, tmp_path: Path) -> None:
     pyramid = field().pyramid.build(factor=[2, 3], chunks=8)
     pyramid.to_ome_zarr(tmp_path, shards=shards)
     for k, level in enumerate(pyramid):

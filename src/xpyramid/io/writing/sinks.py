@@ -9,7 +9,7 @@ import numpy as np
 import zarr
 
 from xpyramid.errors import StorageError
-from xpyramid.io.store.fast import accelerate
+from xpyramid.io.store.objects import by_object
 from xpyramid.io.store.target import Place
 from xpyramid.io.writing.draft import open_empty
 from xpyramid.retry import retried
@@ -26,7 +26,7 @@ class ZarrSink:
     """
 
     def __init__(self, array: zarr.Array[Any], name: str) -> None:
-        self.array = accelerate(array)
+        self.array = by_object(array) or array
         self.name = name
 
     def __call__(self, region: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
