@@ -10,8 +10,10 @@ import importlib.util
 import warnings
 from typing import Any
 
+import dask.array as da
 import xarray as xr
 import zarr
+from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from xarray.backends.zarr import ZarrArrayWrapper
 from zarr.storage import LocalStore
 
@@ -50,21 +52,49 @@ def accelerate(array: zarr.Array[Any]) -> zarr.Array[Any] | ObjectArray:
 
 
 def accelerate_reads(variable: xr.Variable) -> xr.Variable:
-    """Return a variable that reads fast what xarray opened lazily from Zarr.
-
-    How xarray wraps an array is not part of its API, so whatever looks unfamiliar stays as it is.
-    """
-    try:
-        data = _rewrapped(variable._data)
-    except AttributeError:
-        return variable
+    """Return a variable that reads fast what xarray opened lazily from Zarr."""
     fast = variable.copy(deep=False)
-    fast._data = data
+    fast._data = _accelerated(variable._data)
     return fast
 
 
+def accelerate_graph(array: da.Array) -> da.Array:
+    """Return a dask array that reads fast what its graph has from Zarr."""
+    layers = {name: _accelerated_layer(layer) for name, layer in array.dask.layers.items()}
+    graph = HighLevelGraph(layers, array.dask.dependencies)
+    return da.Array(graph, array.name, array.chunks, meta=array._meta)
+
+
+def _accelerated_layer(layer: Layer) -> Layer:
+    """Return a layer with another array, if an array is all that it holds."""
+    if not isinstance(layer, MaterializedLayer) or len(layer) != 1:
+        return layer
+    ((key, value),) = layer.items()
+    return MaterializedLayer({key: _accelerated(value)}, annotations=layer.annotations)
+
+
+def _accelerated(data: Any) -> Any:
+    """Return something that reads fast; what looks unfamiliar stays as it is."""
+    if isinstance(data, zarr.Array):
+        return accelerate(data)
+    try:
+        return _rewrapped(data)
+    except AttributeError:
+        return data
+
+
 def _rewrapped(node: Any) -> Any:
-    """Return a copy of xarray's wrappers around another array."""
+    """Return a copy of xarray's wrappers around another array.
+
+    How xarray wraps an array is not part of its API.
+
+    Raises
+    ------
+    AttributeError
+        If this is not one that it has opened from Zarr.
+    """
+    if not type(node).__module__.startswith("xarray."):
+        raise AttributeError(type(node).__name__)
     twin = copy.copy(node)
     if isinstance(node, ZarrArrayWrapper):
         twin._array = accelerate(node._array)

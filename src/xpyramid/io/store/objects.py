@@ -19,10 +19,11 @@ import google_crc32c
 import numpy as np
 import zarr
 from numcodecs import Blosc, Zstd
+from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata import ArrayV2Metadata
-from zarr.storage import LocalStore
+from zarr.storage import FsspecStore, LocalStore
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Region = tuple[slice, ...]
@@ -70,11 +71,13 @@ class ObjectArray:
     ----------
     array : zarr.Array
     codec : Codec
+    root : pathlib.Path
+        Directory of its store.
     """
 
-    def __init__(self, array: zarr.Array[Any], codec: Codec) -> None:
+    def __init__(self, array: zarr.Array[Any], codec: Codec, root: Path) -> None:
         self.array, self.codec = array, codec
-        self._directory = Path(array.store.root) / array.path  # type: ignore[attr-defined]
+        self._directory = root / array.path
         fill = array.metadata.fill_value
         self._fill = codec.dtype.type(0 if fill is None else fill)
         self._stores_empty = fill is None or array.async_array.config.write_empty_chunks
@@ -195,8 +198,20 @@ def by_object(array: zarr.Array[Any]) -> ObjectArray | None:
     It has to lie in a local directory, as chunks or shards of numbers in C order with zstd, blosc
     or no compression.
     """
-    codec = _codec(array) if type(array.store) is LocalStore else None
-    return None if codec is None else ObjectArray(array, codec)
+    root = _root(array.store)
+    codec = None if root is None else _codec(array)
+    return None if root is None or codec is None else ObjectArray(array, codec, root)
+
+
+def _root(store: Store) -> Path | None:
+    """Return the local directory of a store that does nothing of its own."""
+    if type(store) is LocalStore:
+        return store.root
+    if type(store) is FsspecStore:
+        inner = getattr(store.fs, "sync_fs", None)
+        if getattr(inner, "protocol", None) == ("file", "local"):
+            return Path(store.path)
+    return None
 
 
 def _codec(array: zarr.Array[Any]) -> Codec | None:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xpyramid import engine
 from xpyramid.coarsen import as_dask
-from xpyramid.io.store.fast import accelerate_reads
+from xpyramid.io.store.fast import accelerate_graph, accelerate_reads
 from xpyramid.io.store.target import Place
 from xpyramid.io.writing.image import Checked, Limits
 from xpyramid.io.writing.journal import Journal
@@ -69,7 +69,7 @@ def _job(
         return engine.Job(
             work, engine.Source(accelerate_reads(base.variable), str(base.name or "the base"))
         )
-    data = as_dask(base, checked.objects[levels[0]])
+    data = accelerate_graph(as_dask(base, checked.objects[levels[0]]))
     return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile)))
 
 
