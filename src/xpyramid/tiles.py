@@ -179,7 +179,7 @@ def make_tiling(
     sizes = [tiling.samples(level) * itemsize for level in range(len(objects))]
     leaf = max((k for k, size in enumerate(sizes) if size <= leaf_bytes), default=0)
     tile = max((k for k, size in enumerate(sizes) if size <= tile_bytes), default=0)
-    while tile > 0 and tiling.count(tile) < 8 * workers:
+    while tile > 0 and tiling.count(tile) < 4 * workers:
         tile -= 1
     tiling = replace(tiling, leaf=min(leaf, tile), tile=tile)
     while memory is not None and workers * tiling.memory(itemsize) > memory:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
-from uuid import uuid4
 
 import google_crc32c
 import numpy as np
@@ -24,6 +23,8 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, Zstd
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.metadata import ArrayV2Metadata
 from zarr.storage import FsspecStore, LocalStore
+
+from xpyramid.io.store.files import write_file
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Region = tuple[slice, ...]
@@ -153,15 +154,7 @@ class ObjectArray:
         if not data:
             path.unlink(missing_ok=True)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torn = path.with_suffix(f".{uuid4().hex}.partial")  # as zarr-python calls them
-        try:
-            with torn.open("wb") as file:
-                file.writelines(data)
-            torn.replace(path)
-        except BaseException:
-            torn.unlink(missing_ok=True)
-            raise
+        write_file(path, data)
 
     def _chunk(self, values: Array) -> Sequence[bytes]:
         """Return the bytes of a chunk, none where it is all fill value."""

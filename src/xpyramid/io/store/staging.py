@@ -27,6 +27,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
 from xpyramid.errors import TargetBusyError
+from xpyramid.io.store.files import write_file
 from xpyramid.io.store.target import Place, Store, resolve
 
 #: Documents of a group itself.
@@ -213,6 +214,10 @@ def find_unfinished(store: Store, group: str | None) -> Staging | None:
 
 def put(place: Place, documents: Mapping[str, Buffer]) -> None:
     """Store documents by their keys below a place."""
+    if type(place.store) is LocalStore:  # tasks need not wait for zarr's event loop
+        for key, document in documents.items():
+            write_file(_path(place / key), [document.as_buffer_like()])
+        return
 
     async def put_all() -> None:
         for key, document in documents.items():
