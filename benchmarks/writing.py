@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,9 @@ def run_one(name: str, source: Path, target: Path, method: str) -> None:
         cpu_target.target_context.refresh()  # numba imports half of itself at its first call
 
         import xpyramid  # noqa: F401
+
+        with suppress(ImportError):
+            import pint  # noqa: F401  # xarray imports it, where it is installed
     elif "tensorstore" in name:
         import tensorstore  # noqa: F401
     elif "sampler" in name:

@@ -87,6 +87,22 @@ class Tiling:
         ends = zip(self.region(level, index), self.factors(level), self.shape, strict=True)
         return tuple(slice(r.start * f, min(r.stop * f, n)) for r, f, n in ends)
 
+    def over(self, base: Region, level: int) -> Region:
+        """Return the cells of a level whose windows a region of level 0 begins and ends with."""
+        pairs = zip(base, self.factors(level), strict=True)
+        return tuple(slice(part.start // f, -(-part.stop // f)) for part, f in pairs)
+
+    def settled(self, level: int) -> int:
+        """Return the highest level of which the nodes of a level cover whole windows."""
+        ends = list(zip(self.reach(level), self.shape, strict=True))
+        top = level
+        while top < self.top and all(
+            reach % f == 0 or reach >= n
+            for (reach, n), f in zip(ends, self.factors(top + 1), strict=True)
+        ):
+            top += 1
+        return top
+
     def children(self, level: int, index: Index) -> Iterator[Index]:
         """Yield the nodes of the level below that make up a node."""
         ends = []

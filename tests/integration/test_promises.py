@@ -17,7 +17,7 @@ import zarr
 from killing import killed_everywhere
 
 import xpyramid
-from xpyramid import errors
+from xpyramid import engine, errors
 from xpyramid.io.writing import journal
 
 NEW, OLD = 1, 100
@@ -294,22 +294,26 @@ def test_nothing_to_go_on_with_is_a_new_build(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", ["mode", "median", "sum"])
 def test_states_of_every_kind_are_kept(method: str, tmp_path: Path) -> None:
-    data = np.random.default_rng(0).integers(0, 5, (16, 16)).astype("i8")
+    data = np.random.default_rng(0).integers(0, 5, (72, 72)).astype("i8")
     array = xr.DataArray(data, dims=("y", "x"), name="field")
-    wanted = array.pyramid.build(levels=3, chunks=2, factor=2, method=method)
+    wanted = array.pyramid.build(levels=4, chunks=2, factor=[2, 2, 3], method=method)
     save = journal.Journal.save
+    kept = []
 
-    def fail(self: journal.Journal, node: Any, state: Any) -> None:
-        save(self, node, state)
-        if node[1] == (3, 3):
+    def fail(self: journal.Journal, node: Any, handed: engine.Handed) -> None:
+        save(self, node, handed)
+        kept.append(handed)
+        if len(kept) >= 4:
             raise RuntimeError("enough")
 
-    with dask.config.set(scheduler="sync"):
+    with dask.config.set(num_workers=4):  # tiles of 4 x 4 samples: halves, but not sixths
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(journal.Journal, "save", fail)
             with pytest.raises(RuntimeError, match="enough"):
                 wanted.to_ome_zarr(tmp_path / "out.zarr")
         wanted.to_ome_zarr(tmp_path / "out.zarr", resume=True)
+    if method != "median":  # whose levels are made one by one
+        assert all(handed.values and handed.state for handed in kept)
     for got, want in zip(xpyramid.open_pyramid(tmp_path / "out.zarr/field"), wanted, strict=True):
         np.testing.assert_array_equal(got, want)
 

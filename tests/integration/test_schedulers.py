@@ -158,7 +158,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_progress_adds_up(
     scheduler: str, steps: list[int], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    pyramid = field().chunk(40).pyramid.build(factor=[2, 3], chunks=16)
+    pyramid = field().chunk(40).pyramid.build(factor=[2, 3], chunks=4)
     with on(scheduler, request):
         pyramid.to_ome_zarr(tmp_path / "out.zarr", progress=True)
     total, *advances = steps

@@ -17,9 +17,11 @@ from xpyramid.io.store.target import Place
 from xpyramid.io.writing.journal import Journal
 
 HANDED = {
-    "nothing": Handed((), {}),
-    "states": Handed((np.arange(6.0).reshape(2, 3), np.empty(0, "i8")), {}),
-    "statistics": Handed(
+    "nothing": Handed((), (), {}),
+    "values": Handed((np.arange(6, dtype="u1").reshape(2, 3), np.ones((1, 2), ">f4")), (), {}),
+    "states": Handed((), (np.arange(6.0).reshape(2, 3), np.empty(0, "i8")), {}),
+    "all": Handed(
+        (np.zeros((2, 2), "i2"),),
         (np.ones((1, 1), ">u2"),),
         {
             3: Distribution(0, 2**64 - 1, np.arange(2, dtype="u2"), np.arange(2)),
@@ -36,10 +38,9 @@ def test_what_is_saved_is_loaded(handed: Handed, tmp_path: Path) -> None:
         journal.save((2, (0, 13)), handed)
         back = Journal.of(journal.place)
         assert back.done == {(2, (0, 13))}
-        state, seen = back.load((2, (0, 13)))
-        assert [(a.dtype, a.tobytes()) for a in state] == [
-            (a.dtype, a.tobytes()) for a in handed.state
-        ]
+        values, state, seen = back.load((2, (0, 13)))
+        for got, want in ((values, handed.values), (state, handed.state)):
+            assert [(a.dtype, a.tobytes()) for a in got] == [(a.dtype, a.tobytes()) for a in want]
         assert seen.keys() == handed.seen.keys()
         for channel, one in handed.seen.items():
             assert (seen[channel].low, seen[channel].high) == (one.low, one.high)

@@ -55,7 +55,8 @@ def test_children_lie_under_their_node(length: int) -> None:
 
 
 def test_leaves_and_tiles_are_as_large_as_allowed() -> None:
-    assert (tiling().leaf, tiling().tile) == (2, 2)  # level 3 has too few nodes
+    assert (tiling().leaf, tiling().tile) == (3, 3)
+    assert (tiling(workers=2).leaf, tiling(workers=2).tile) == (2, 2)  # level 3 has too few nodes
     tree = tiling(leaf_bytes=8 * 8, tile_bytes=16 * 16)
     assert (tree.leaf, tree.tile) == (0, 1)
     tree = tiling(leaf_bytes=1, tile_bytes=1)  # never smaller than a stored object
@@ -66,7 +67,21 @@ def test_leaves_and_tiles_are_as_large_as_allowed() -> None:
 def test_there_are_tiles_for_every_worker() -> None:
     for workers in (2, 4, 8):
         tree = tiling(workers=workers)
-        assert tree.tile == 0 or tree.count(tree.tile) >= 8 * workers
+        assert tree.tile == 0 or tree.count(tree.tile) >= 4 * workers
+
+
+def test_values_that_a_node_can_tell() -> None:
+    """Those of whole windows, and of windows cut off at the end."""
+    tree = make_tiling((100, 70), [(2, 2), (2, 2), (3, 3)], [(8, 8)] * 4, 1)
+    assert [tree.reach(k) for k in range(4)] == [(8, 8), (16, 16), (96, 72), (96, 72)]
+    assert [tree.settled(k) for k in range(4)] == [2, 2, 3, 3]
+    for level in range(3):
+        for index in tree.nodes(level):
+            base = tree.base(level, index)
+            for k in range(level, tree.settled(level) + 1):
+                assert all(
+                    part.start % f == 0 for part, f in zip(base, tree.factors(k), strict=True)
+                )
 
 
 def test_factors_and_objects_that_do_not_fit_each_other() -> None:

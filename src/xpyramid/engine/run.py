@@ -149,7 +149,7 @@ def _unpack(packed: _Packed) -> Any:
 
 
 def _load(work: Work, level: int, index: Index) -> Handed:
-    return Handed((), {}) if work.journal is None else work.journal.load((level, index))
+    return Handed((), (), {}) if work.journal is None else work.journal.load((level, index))
 
 
 def _tile(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from xpyramid.engine.statistics import Observer, Statistics, merge
-from xpyramid.reducers import Array, Part, Reducer, State, Window
+from xpyramid.reducers import Array, Part, Reducer, State, Window, place
 from xpyramid.tiles import Index, Node, Region, Tiling
 
 Read = Callable[[Region], Array]
@@ -18,8 +18,19 @@ Sink = Callable[[Region, Array], None]
 
 
 class Handed(NamedTuple):
-    """What a node hands up: its part of the state above, and what was seen of the base."""
+    """What a node hands up: all that can be said of the levels above from its samples alone.
 
+    Attributes
+    ----------
+    values : tuple of ndarray
+        Of its cells of the levels above, up to the last of which it covers whole windows.
+    state : tuple of ndarray
+        Of its cells of that last level, where there are levels above it.
+    seen : Statistics
+        Of the base.
+    """
+
+    values: tuple[Array, ...]
     state: State
     seen: Statistics
 
@@ -68,51 +79,66 @@ class Work:
         return frozenset() if self.journal is None else self.journal.done
 
     def node(self, level: int, index: Index, read: Read) -> Handed:
-        """Write all that lies in a node, and return what the level above needs of it."""
-        tiling = self.tiling
+        """Write all that lies in a node, and return what the levels above need of it."""
+        tiling, base = self.tiling, self.tiling.base(level, index)
         if level > tiling.leaf:
             below = [(c, self.node(level - 1, c, read)) for c in tiling.children(level, index)]
             return self.join(level, index, *zip(*below, strict=True))
-        block = read(tiling.base(level, index))
-        self._write(0, tiling.base(level, index), block)
-        seen = self.observe(tiling.base(level, index), block) if self.observe else {}
+        block = read(base)
+        self._write(0, base, block)
+        seen = self.observe(base, block) if self.observe else {}
         if tiling.top == 0:
-            return Handed((), seen)
+            return Handed((), (), seen)
         state = self.reducer.chunk(block, tiling.steps[0])
+        values = [self._values(state, base, 1)]
+        more, state = self._climb(state, base, 1, tiling.settled(level))
+        values += more
         for k in range(1, level + 1):
-            state = self._finish(k, tiling.base(level, index), state)
-        return Handed(state, seen)
+            self._write(k, tiling.over(base, k), values[k - 1])
+        return Handed(tuple(values[level:]), state, seen)
 
     def join(
         self, level: int, index: Index, below: Sequence[Index], handed: Sequence[Handed]
     ) -> Handed:
         """Write the cells of a node that its children hold, and return what is needed above."""
-        tiling, step = self.tiling, self.tiling.steps[level - 1]
-        here = tiling.region(level, index)
-        parts = []
-        for child, (state, _) in zip(below, handed, strict=True):
-            region = tiling.region(level - 1, child)
-            where = tuple(
-                slice(r.start // f - h.start, -(-r.stop // f) - h.start)
-                for r, f, h in zip(region, step, here, strict=True)
-            )
-            window = Window(_shape(tiling.base(level - 1, child)), tiling.factors(level))
-            parts.append(Part(where, state, window))
-        state = self.reducer.assemble(parts, _shape(here))
-        state = self._finish(level, tiling.base(level, index), state)
-        return Handed(state, merge(one.seen for one in handed))
+        tiling, base = self.tiling, self.tiling.base(level, index)
+        parts = [tiling.base(level - 1, child) for child in below]
+        known = tiling.settled(level - 1)
+        values: list[Array] = []
+        for k in range(level, known + 1):
+            pieces = [(one.values[k - level],) for one in handed]
+            values += place(self._parts(pieces, parts, base, k), _shape(tiling.over(base, k)))
+        self._write(level, tiling.over(base, level), values[0])
+        state: State = ()
+        if known < tiling.top:
+            held = self._parts([one.state for one in handed], parts, base, known)
+            state = self.reducer.assemble(held, _shape(tiling.over(base, known)))
+            more, state = self._climb(state, base, known, tiling.settled(level))
+            values += more
+        return Handed(tuple(values[1:]), state, merge(one.seen for one in handed))
 
-    def _finish(self, level: int, base: Region, state: State) -> State:
-        """Write the values of a state of a level; return its part of the state above."""
-        tiling = self.tiling
-        factors = tiling.factors(level)
-        values = self.reducer.finalise(state, Window(_shape(base), factors))
-        start = [b.start // f for b, f in zip(base, factors, strict=True)]
-        region = tuple(slice(s, s + n) for s, n in zip(start, values.shape, strict=True))
-        self._write(level, region, values)
-        if level == tiling.top:
-            return ()
-        return self.reducer.combine(state, tiling.steps[level])
+    def _climb(self, state: State, base: Region, level: int, top: int) -> tuple[list[Array], State]:
+        """Return the values of the levels above one, up to a top, and the state of that."""
+        values = []
+        for k in range(level + 1, top + 1):
+            state = self.reducer.combine(state, self.tiling.steps[k - 1])
+            values.append(self._values(state, base, k))
+        return values, state if top < self.tiling.top else ()
+
+    def _values(self, state: State, base: Region, level: int) -> Array:
+        return self.reducer.finalise(state, Window(_shape(base), self.tiling.factors(level)))
+
+    def _parts(
+        self, states: Sequence[State], bases: Sequence[Region], whole: Region, level: int
+    ) -> list[Part]:
+        """Return where states of a level lie in the cells over a region of level 0."""
+        tiling, origin = self.tiling, self.tiling.over(whole, level)
+        parts = []
+        for state, base in zip(states, bases, strict=True):
+            pairs = zip(tiling.over(base, level), origin, strict=True)
+            where = tuple(slice(r.start - o.start, r.stop - o.start) for r, o in pairs)
+            parts.append(Part(where, state, Window(_shape(base), tiling.factors(level))))
+        return parts
 
     def _write(self, level: int, region: Region, values: Array) -> None:
         """Hand values to a level's sink, without what is trimmed."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.reducers import adapt, whole
-from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window
+from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window, place
 from xpyramid.reducers.registry import METHODS
 from xpyramid.reducers.whole import method_name
 
@@ -30,6 +30,7 @@ __all__ = [
     "copier",
     "make_reducer",
     "method_name",
+    "place",
     "reduce_block",
     "reduce_levels",
 ]

@@ -41,7 +41,8 @@ class Journal:
 
     def save(self, node: Node, handed: Handed) -> None:
         """Note that a task is done: all that it writes is written."""
-        arrays = [np.asarray(len(handed.state)), *handed.state]
+        lengths = np.asarray([len(handed.values), len(handed.state)])
+        arrays = [lengths, *handed.values, *handed.state]
         for channel, one in handed.seen.items():
             arrays += [np.asarray(v) for v in (channel, one.low, one.high, one.keys, one.counts)]
         file = io.BytesIO()
@@ -60,12 +61,12 @@ class Journal:
         arrays = []
         while file.tell() < size:
             arrays.append(np.load(file, allow_pickle=False))
-        first = 1 + arrays[0].item()
+        first, second = 1 + np.cumsum(arrays[0])
         seen = {}
-        for i in range(first, len(arrays), 5):
+        for i in range(second, len(arrays), 5):
             channel, low, high, *histogram = arrays[i : i + 5]
             seen[channel.item()] = Distribution(low.item(), high.item(), *histogram)
-        return Handed(tuple(arrays[1:first]), seen)
+        return Handed(tuple(arrays[1:first]), tuple(arrays[first:second]), seen)
 
 
 def _key(node: Node) -> str:
