@@ -297,6 +297,8 @@ def _relative(region: Region, origin: Sequence[int]) -> Region:
 
 def _all_equal(values: Array, fill: Any) -> bool:
     """Whether all samples are fill value, as zarr-python sees it: NaN is, -0.0 is not 0.0."""
-    buffer = default_buffer_prototype().nd_buffer.from_numpy_array
-    first = values[(slice(1),) * values.ndim]  # mostly that decides it
-    return buffer(first).all_equal(fill) and buffer(values).all_equal(fill)
+    first = values[(0,) * values.ndim]
+    if not np.array_equal(first, fill, equal_nan=True):  # mostly that decides it
+        return False
+    buffer = default_buffer_prototype().nd_buffer.from_numpy_array(values)
+    return buffer.all_equal(fill)
