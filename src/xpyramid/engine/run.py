@@ -29,7 +29,7 @@ from xpyramid.reducers import Array
 from xpyramid.tiles import Index, Node
 
 #: Tasks of a wave, those that compute blocks of the base included.
-WAVE = 4096
+WAVE = 16384
 
 #: How many times larger a wave may get, so that blocks that many tiles need are computed once.
 _STRETCH = 16
