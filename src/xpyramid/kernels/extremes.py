@@ -34,7 +34,8 @@ def window_extreme(
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
             for y in range(out.shape[2]):
-                row[:] = src[b, z * fz, y * fy]
+                for x in range(row.size):  # a slice would compile for two seconds
+                    row[x] = src[b, z * fz, y * fy, x]
                 for i in range(z * fz, min((z + 1) * fz, src.shape[1])):
                     for j in range(y * fy, min((y + 1) * fy, src.shape[2])):
                         for x in range(row.size):

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from xpyramid.kernels._jit import Array, inline, jit
+
+#: Where lists start. A literal 0 has a type of its own, and what it is given to is compiled twice.
+ZERO = np.int64(0)
 
 
 @inline
@@ -214,7 +219,7 @@ def count_labels(
 
     ``row`` and ``mixed`` are buffers of one row of ``src`` and of ``ends``.
     """
-    end = 0
+    end = ZERO
     for b in range(ends.shape[0]):
         for z in range(ends.shape[1]):
             z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
@@ -263,9 +268,9 @@ def window_mode(
                     out[b, z, y, x] = src[b, z0, y0, x0]
                     if mixed[x]:
                         end = count_window(
-                            src, b, z0, z1, y0, y1, x0, x1, skip, ignored, labels, counts, 0
+                            src, b, z0, z1, y0, y1, x0, x1, skip, ignored, labels, counts, ZERO
                         )
-                        out[b, z, y, x] = winner(labels, counts, 0, end, ignored)
+                        out[b, z, y, x] = winner(labels, counts, ZERO, end, ignored)
 
 
 @inline
@@ -314,7 +319,7 @@ def merge_labels(
     ends: Array,
 ) -> None:
     """Fill the lists of all cells from the lists under them."""
-    end = 0
+    end = ZERO
     _, nz, ny, nx = src_ends.shape
     flat = src_ends.reshape(-1)
     for b in range(ends.shape[0]):
@@ -354,7 +359,7 @@ def move_lists(
 @jit
 def most_frequent(ends: Array, labels: Array, counts: Array, none: Any, out: Array) -> None:
     """Fill ``out`` with each list's most frequent label, the lowest on ties; empty: ``none``."""
-    start = 0
+    start = ZERO
     for i in range(ends.size):
         out[i] = winner(labels, counts, start, ends[i], none)
         start = ends[i]
