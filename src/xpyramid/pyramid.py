@@ -119,6 +119,7 @@ class Pyramid:
         conventions: Sequence[str] = (),
         irregular: io.Irregular = "error",
         shards: Chunks | None = None,
+        compressor: Any = "default",
         memory: int | str | None = None,
         progress: bool | None = None,
         compute: bool = True,
@@ -172,6 +173,10 @@ class Pyramid:
         shards : int, {dim: int} or sequence of int, optional
             Shape of the shards: files that hold several chunks, in Zarr v3. Multiples of the
             chunks; an integer is for the space dimensions, -1 all of a dimension. Default: none.
+        compressor : codec, sequence of codecs, or None
+            How chunks are compressed: a codec of `zarr.codecs`, with ``version="0.4"`` one of
+            `numcodecs`; None is not at all. Default: Zstandard, level 1, with checksums, which a
+            codec of one's own may not have.
         memory : int or str, optional
             What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
             MB for each worker; see :meth:`Plan.cost`.
@@ -203,8 +208,8 @@ class Pyramid:
         xpyramid.errors.InvalidNameError
             If there is no name, or one that Zarr cannot hold.
         xpyramid.errors.PlanError
-            If shards do not fit the chunks, the memory does not do for a tile, or a chunk has
-            2 GiB.
+            If shards do not fit the chunks, the compressor is not one of the format, the memory
+            does not do for a tile, or a chunk has 2 GiB.
         xpyramid.errors.AttributeValueError
             For attributes that JSON cannot hold.
         xpyramid.errors.SourceOverlapError
@@ -232,7 +237,8 @@ class Pyramid:
         options = io.Options(
             version=version, mode=mode, resume=resume, layout=layout, omero=omero,
             labels_of=labels_of, conventions=conventions, irregular=irregular, shards=shards,
-            memory=memory, progress=progress, compute=compute, durable=durable, strict=strict,
+            compressor=compressor, memory=memory, progress=progress, compute=compute,
+            durable=durable, strict=strict,
         )  # fmt: skip
         return io.write([image], store, options)
 

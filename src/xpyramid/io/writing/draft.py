@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import dask.array as da
-import numcodecs
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.codecs import ZstdCodec
-from zarr.core.array_spec import ArrayConfig
 from zarr.core.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
@@ -27,32 +24,14 @@ from xpyramid.errors import AxisError
 from xpyramid.io.form.attributes import json_attributes
 from xpyramid.io.store.inventory import seal
 from xpyramid.io.store.target import Place
+from xpyramid.io.writing.compression import STORE_EMPTY, ZarrFormat, compressor_of, with_checksums
 from xpyramid.plan import Level
-
-ZarrFormat = Literal[2, 3]
 
 #: Coordinates up to so many bytes are computed at once, where they are lazy.
 _SMALL = 2**20
 
 #: Encoding of coordinates that is kept: what times are counted from.
 _KEPT_ENCODING = ("units", "calendar")
-
-
-class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
-    """Zstandard with a checksum in each frame, which every decoder checks by itself.
-
-    The metadata need not say so, and tensorstore refuses Zarr v2 metadata that do.
-    """
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "checksum": False}
-
-
-_STORE_EMPTY: Any = {"write_empty_chunks": True}
-_COMPRESSORS: dict[int, Any] = {
-    2: _Zstd(level=1, checksum=True),
-    3: ZstdCodec(level=1, checksum=True),
-}
 
 
 def prepare_coordinates(
@@ -145,6 +124,8 @@ class Sketch:
     announcement : mapping
         Attributes of the image's group.
     zarr_format : {2, 3}
+    compressor
+        As zarr takes it.
     """
 
     paths: Sequence[str]
@@ -156,6 +137,7 @@ class Sketch:
     attributes: Mapping[str, Any]
     announcement: Mapping[str, Any]
     zarr_format: ZarrFormat
+    compressor: Any
 
 
 def draft(sketch: Sketch) -> Draft:
@@ -229,7 +211,7 @@ def _with_viewer_names(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Data
 
 def _draft_coordinates(dataset: xr.Dataset, place: Place, zarr_format: ZarrFormat) -> None:
     """Make a group that xarray can open, with checksummed coordinates."""
-    codecs = {"compressors": _COMPRESSORS[zarr_format]}
+    codecs = {"compressors": compressor_of("default", zarr_format)}
     try:
         with warnings.catch_warnings():
             # Zarr v3 has no final word on strings and datetimes; coordinates are for xarray's eyes.
@@ -252,7 +234,7 @@ def _draft_coordinates(dataset: xr.Dataset, place: Place, zarr_format: ZarrForma
 
 
 def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
-    """Make the empty array of a level in its group; chunks will carry checksums."""
+    """Make the empty array of a level in its group."""
     level, stored = sketch.levels[k], sketch.objects[k]
     attributes = dict(sketch.attributes)
     form: dict[str, Any] = {"dimension_names": list(sketch.dims)}
@@ -261,7 +243,7 @@ def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
         attributes["_ARRAY_DIMENSIONS"] = list(sketch.dims)
         form = {
             "fill_value": None,
-            "config": _STORE_EMPTY,
+            "config": STORE_EMPTY,
             "chunk_key_encoding": {"name": "v2", "separator": "/"},
         }
     zarr.create_array(
@@ -272,20 +254,15 @@ def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
         chunks=level.chunks,
         shards=None if stored == level.chunks else stored,
         dtype=sketch.dtype,
-        compressors=_COMPRESSORS[sketch.zarr_format],
+        compressors=sketch.compressor,
         attributes=attributes,
         **form,
     )
 
 
-def open_empty(place: Place, config: Any = _STORE_EMPTY) -> zarr.Array[Any]:
-    """Open an array as `draft` made it, with what Zarr v2 has no words for."""
-    array = zarr.open_array(place.store, path=place.path, mode="r+")
-    if array.metadata.zarr_format == 3:
-        return array
-    metadata = replace(array.metadata, compressor=_COMPRESSORS[2])
-    where = array._async_array.store_path
-    return zarr.Array(zarr.AsyncArray(metadata, where, ArrayConfig.from_dict(config)))
+def open_empty(place: Place, config: Any = STORE_EMPTY) -> zarr.Array[Any]:
+    """Open an array as `draft` made it."""
+    return with_checksums(zarr.open_array(place.store, path=place.path, mode="r+"), config)
 
 
 def consolidate(place: Place) -> None:

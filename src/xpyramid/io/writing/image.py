@@ -57,6 +57,7 @@ class Options:
     version: str = "0.5"
     irregular: Irregular = "error"
     shards: Chunks | None = None
+    compressor: Any = "default"
     memory: int | str | None = None
     progress: bool | None = None
     compute: bool = True

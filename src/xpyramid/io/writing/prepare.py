@@ -17,6 +17,7 @@ from xpyramid.io.form.encoding import note
 from xpyramid.io.store.staging import Staging, announced
 from xpyramid.io.store.target import Place, check_above, check_free, check_name, check_replaceable
 from xpyramid.io.writing.checks import check_chunks, check_names, check_writable, group_attributes
+from xpyramid.io.writing.compression import compressor_of
 from xpyramid.io.writing.draft import Sketch, draft, prepare_coordinates
 from xpyramid.io.writing.guard import Spot, check_source
 from xpyramid.io.writing.image import Checked, Image, Layout, Mode, Options
@@ -65,6 +66,7 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
         attributes=json_attributes(base.attrs),
         announcement=_announcement(image, paths, group, labels_group, options),
         zarr_format=spoken.zarr_format,
+        compressor=compressor_of(options.compressor, spoken.zarr_format),
     )
     return Checked(
         staging=staging,

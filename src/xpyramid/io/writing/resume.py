@@ -17,7 +17,7 @@ from xpyramid.io.writing.image import Checked, Limits
 from xpyramid.io.writing.sinks import ZarrSink
 
 #: Of what is noted of an unfinished build.
-FORMAT = 1
+FORMAT = 2
 
 
 def record_of(image: Checked, limits: Limits) -> dict[str, Any]:

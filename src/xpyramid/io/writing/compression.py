@@ -1,0 +1,74 @@
+"""How chunks are compressed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import numcodecs
+import zarr
+from numcodecs.abc import Codec
+from zarr.abc.codec import BytesBytesCodec
+from zarr.codecs import ZstdCodec
+from zarr.core.array_spec import ArrayConfig
+
+from xpyramid.errors import PlanError
+
+ZarrFormat = Literal[2, 3]
+
+#: Metadata of Zarr v2 without a fill value demand that empty chunks are stored.
+STORE_EMPTY: Any = {"write_empty_chunks": True}
+
+
+class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
+    """Zstandard with a checksum in each frame, which every decoder checks by itself.
+
+    The metadata need not say so, and tensorstore refuses Zarr v2 metadata that do.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "checksum": False}
+
+
+_DEFAULT: dict[ZarrFormat, Any] = {
+    2: _Zstd(level=1, checksum=True),
+    3: ZstdCodec(level=1, checksum=True),
+}
+
+
+def compressor_of(asked: Any, zarr_format: ZarrFormat) -> Any:
+    """Return what zarr is to compress chunks with.
+
+    Raises
+    ------
+    PlanError
+        If it is not a codec of that format.
+    """
+    if isinstance(asked, str) and asked == "default":
+        return _DEFAULT[zarr_format]
+    if asked is None or _is_codec(asked, zarr_format):
+        return asked
+    if zarr_format == 3 and isinstance(asked, list | tuple):
+        several = list(asked)
+        if all(_is_codec(codec, 3) for codec in several):
+            return several
+    example = "zarr.codecs.BloscCodec()" if zarr_format == 3 else "numcodecs.Blosc()"
+    raise PlanError(
+        f"compressor={asked!r}; accepted with Zarr v{zarr_format}: 'default' (Zstandard, level 1, "
+        f"with checksums), None, or a codec such as {example}"
+    )
+
+
+def _is_codec(asked: Any, zarr_format: ZarrFormat) -> bool:
+    return isinstance(asked, BytesBytesCodec if zarr_format == 3 else Codec)
+
+
+def with_checksums(array: zarr.Array[Any], config: Any) -> zarr.Array[Any]:
+    """Return an array that writes the checksums that metadata of Zarr v2 have no words for."""
+    if array.metadata.zarr_format == 3:
+        return array
+    metadata, given = array.metadata, array.metadata.compressor
+    if isinstance(given, numcodecs.Zstd):
+        metadata = replace(metadata, compressor=_Zstd(given.level, checksum=True))
+    config = ArrayConfig.from_dict(config)
+    return zarr.Array(zarr.AsyncArray(metadata, array._async_array.store_path, config))
