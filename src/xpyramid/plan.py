@@ -165,7 +165,7 @@ class Plan:
         >>> import xpyramid
         >>> p = xpyramid.example_field((512, 512, 512), 64).pyramid.build()
         >>> p.plan.cost(workers=2).tasks
-        73
+        9
         """
         workers = max(1, workers or os.cpu_count() or 1)
         itemsize = self.dtype.itemsize
