@@ -1,5 +1,6 @@
 import math
 import pickle
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -269,3 +270,17 @@ def test_a_failure_in_a_partial_window_says_which_method() -> None:
     assert "in method 'third', given windows (cells, samples) of shape (1, 2)" in str(
         caught.value.__notes__
     )
+
+
+def test_lists_of_labels_have_each_label_once() -> None:
+    """However often they are merged: that is what bounds their memory."""
+    labels = np.random.default_rng(0).integers(0, 3, (16, 16, 16), "u4")
+    reducer = make_reducer("mode", labels.dtype, 16**3)
+    state = reducer.chunk(labels, (2, 2, 2))
+    for _ in range(3):
+        state = reducer.combine(state, (2, 2, 2))
+        ends, values, counts = state
+        for first, last in pairwise([0, *ends.reshape(-1)]):
+            assert np.all(np.diff(values[first:last].astype(int)) > 0)
+        assert counts.sum() == labels.size
+    assert len(values) == 3
