@@ -10,9 +10,15 @@ from typing import Any
 
 from xpyramid.kernels._jit import Array, inline, jit
 
-# Sums at one place of a row, over two rows and over two by two, in the order of `add_rows`. Loops
-# of them vectorise, and read as fast as a copy does. Every operation is cast, for numba would
+# Sums at one place of a row: over one row, over two, over two by two, in the order of `add_rows`.
+# Loops of them vectorise, and read as fast as a copy does. Every operation is cast, for numba would
 # widen it.
+
+
+@inline
+def one(wide: Any, src: Array, b: int, z0: int, y0: int, x: int) -> Any:
+    """Return the sum over a window of one row."""
+    return wide(wide(0) + wide(src[b, z0, y0, x]))
 
 
 @inline
@@ -63,22 +69,22 @@ def fold(row: Array, factor: int, out: Array, b: int, z: int, y: int) -> None:
 
 
 @jit
-def window_sum(src: Array, fz: int, fy: int, fx: int, row: Array, out: Array) -> None:
-    """Fill ``out`` with the sums over windows; ``row`` is a buffer of one row of ``src``."""
-    wide = row.dtype.type
-    pairs = row.size // 2
+def window_sum_2(src: Array, fz: int, fy: int, out: Array) -> None:
+    """Fill ``out`` with the sums over windows of two along x, and of at most two along z and y."""
+    wide, pairs = out.dtype.type, src.shape[3] // 2
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
             z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
             for y in range(out.shape[2]):
                 y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
-                if fx == 2 and z1 - z0 == 2 and y1 - y0 == 2:
+                rows = (z1 - z0) * (y1 - y0)
+                if rows == 4:
                     for x in range(pairs):
                         left = four(wide, src, b, z0, y0, 2 * x)
                         out[b, z, y, x] = wide(left + four(wide, src, b, z0, y0, 2 * x + 1))
                     for x in range(pairs, out.shape[3]):
                         out[b, z, y, x] = four(wide, src, b, z0, y0, 2 * x)
-                elif fx == 2 and (z1 - z0) * (y1 - y0) == 2:
+                elif rows == 2:
                     for x in range(pairs):
                         left = two(wide, src, b, z0, z1, y0, y1, 2 * x)
                         right = two(wide, src, b, z0, z1, y0, y1, 2 * x + 1)
@@ -86,8 +92,23 @@ def window_sum(src: Array, fz: int, fy: int, fx: int, row: Array, out: Array) ->
                     for x in range(pairs, out.shape[3]):
                         out[b, z, y, x] = two(wide, src, b, z0, z1, y0, y1, 2 * x)
                 else:
-                    add_rows(src, b, z0, z1, y0, y1, row)
-                    fold(row, fx, out, b, z, y)
+                    for x in range(pairs):
+                        left = one(wide, src, b, z0, y0, 2 * x)
+                        out[b, z, y, x] = wide(left + one(wide, src, b, z0, y0, 2 * x + 1))
+                    for x in range(pairs, out.shape[3]):
+                        out[b, z, y, x] = one(wide, src, b, z0, y0, 2 * x)
+
+
+@jit
+def window_sum(src: Array, fz: int, fy: int, fx: int, row: Array, out: Array) -> None:
+    """Fill ``out`` with the sums over windows; ``row`` is a buffer of one row of ``src``."""
+    for b in range(out.shape[0]):
+        for z in range(out.shape[1]):
+            z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
+            for y in range(out.shape[2]):
+                y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
+                add_rows(src, b, z0, z1, y0, y1, row)
+                fold(row, fx, out, b, z, y)
 
 
 @jit

@@ -16,6 +16,7 @@ from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import (
     add,
     at_least_float32,
+    by_two,
     native,
     single_pass,
     sum_valid_windows,
@@ -53,11 +54,15 @@ def _one_pass(block: Array, factors: Factors, row: type, ratio: type, out: Array
     if only is None:
         return False
     shape, step, reduced = only
-    kernels.means.window_mean(
-        native(block).reshape(shape), *step,
-        np.empty(shape[3], row), np.empty((1, 1, 1, reduced[3]), row),
-        np.empty(0, ratio), out.dtype.kind in "iu", out.reshape(reduced),
-    )  # fmt: skip
+    src, rounded, out = native(block).reshape(shape), out.dtype.kind in "iu", out.reshape(reduced)
+    real: Array = np.empty(0, ratio)
+    if by_two(step):
+        sums: Array = np.empty(0, row)
+        kernels.means.window_mean_2(src, *step[:2], sums, real, rounded, out)
+    else:
+        line: Array = np.empty(shape[3], row)
+        total: Array = np.empty((1, 1, 1, reduced[3]), row)
+        kernels.means.window_mean(src, *step, line, total, real, rounded, out)
     return True
 
 
