@@ -53,7 +53,7 @@ class _Mode:
         src = native(block).reshape(shape)
         labels: Array = np.empty(src.size, src.dtype)
         counts: Array = np.empty(src.size, self.number)
-        ends = np.empty(reduced, np.int64)
+        ends: Array = np.empty(reduced, _positions(src.size))
         skip = self.request.skips, self.request.ignored(src.dtype)
         buffers = np.empty(shape[3], np.bool_), np.empty(reduced[3], np.bool_)
         kernels.labels.count_labels(src, *step, *skip, *buffers, labels, counts, ends)
@@ -67,7 +67,7 @@ class _Mode:
         for before, step, reduced in list(passes(shape, factors))[done:]:
             src = (ends.reshape(before), labels, counts)
             labels, counts = np.empty_like(labels), np.empty_like(counts)
-            ends = np.empty(reduced, np.int64)
+            ends = np.empty(reduced, ends.dtype)
             kernels.labels.merge_labels(*src, *step, labels, counts, ends)
             labels, counts = _used(ends, labels, counts)
         return (ends.reshape(cells_of(shape, factors)), labels, counts)
@@ -76,14 +76,15 @@ class _Mode:
         """Put the lists of all parts in the order of the cells that they make up."""
         if len(parts) == 1:
             return parts[0].state
-        lengths: Array = np.empty(cells, np.int64)
+        lengths: Array = np.empty(cells, np.int32)
         for part in parts:
             ends = part.state[0]
             lengths[part.where] = np.diff(ends.reshape(-1), prepend=0).reshape(ends.shape)
-        ends = np.cumsum(lengths.reshape(-1)).reshape(cells)
+        number = int(lengths.sum())
+        ends = np.cumsum(lengths.reshape(-1), dtype=_positions(number)).reshape(cells)
         starts = ends - lengths
-        labels: Array = np.empty(int(lengths.sum()), parts[0].state[1].dtype)
-        counts: Array = np.empty(len(labels), self.number)
+        labels: Array = np.empty(number, parts[0].state[1].dtype)
+        counts: Array = np.empty(number, self.number)
         for part in parts:
             at = np.ascontiguousarray(starts[part.where]).reshape(-1)
             part_ends, *lists = part.state
@@ -95,6 +96,11 @@ class _Mode:
         none, out = self.request.ignored(labels.dtype), np.empty(window.cells, labels.dtype)
         kernels.labels.most_frequent(ends.reshape(-1), labels, counts, none, out.reshape(-1))
         return out.astype(self.request.dtype)
+
+
+def _positions(size: int) -> type:
+    """Return the dtype of positions in lists of so many entries."""
+    return np.int32 if size < 2**31 else np.int64
 
 
 def _used(ends: Array, labels: Array, counts: Array) -> tuple[Array, Array]:
