@@ -6,7 +6,7 @@ from xpyramid.ngff.geometry import has_transforms, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
-from xpyramid.ngff.omero import Channels, Window, channels, omero
+from xpyramid.ngff.omero import Channels, Window, channels, omero, stored_channels
 from xpyramid.ngff.parser import parse, version_of
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.stored import as_stored, recover_axes
@@ -41,5 +41,6 @@ __all__ = [
     "recorded_factors",
     "recover",
     "recover_axes",
+    "stored_channels",
     "version_of",
 ]

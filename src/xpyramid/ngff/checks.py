@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import re
 import reprlib
 import warnings
@@ -18,6 +17,7 @@ from xpyramid import units
 from xpyramid.errors import PyramidError
 from xpyramid.ngff.geometry import check_geometry
 from xpyramid.ngff.model import Multiscale
+from xpyramid.ngff.omero import ends
 from xpyramid.ngff.parser import parse, version_of
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.versions import VERSIONS
@@ -243,14 +243,14 @@ def _check_channel(channel: Mapping[str, Any]) -> str | None:
     color, window = channel.get("color"), channel.get("window")
     if not (isinstance(color, str) and re.fullmatch("[0-9A-Fa-f]{6}", color)):
         return f"color {_short(color)}; expected six hexadecimal digits"
-    if len(_ends(window)) < 4:
+    if len(ends(window)) < 4:
         return f"window {_short(window)}; expected numbers for min, start, end and max"
     return None
 
 
 def _check_window(window: Mapping[str, Any], base: Header | None) -> str | None:
     """Return what makes no sense."""
-    low, start, end, high = _ends(window)
+    low, start, end, high = ends(window)
     if not (low <= high and start <= end):
         return f"window {_short(window)}; expected min <= max and start <= end"
     if base is not None and base.dtype.kind in "iu":
@@ -260,12 +260,6 @@ def _check_window(window: Mapping[str, Any], base: Header | None) -> str | None:
                 f"window {start} to {end}; expected {info.min} to {info.max}, as {base.dtype} has"
             )
     return None
-
-
-def _ends(window: object) -> list[float]:
-    """Return min, start, end and max, as far as they are numbers."""
-    found = [window.get(k) for k in ("min", "start", "end", "max")] if _is_map(window) else []
-    return [e for e in found if isinstance(e, int | float) and math.isfinite(e)]
 
 
 def check_document(document: Any) -> list[Problem]:

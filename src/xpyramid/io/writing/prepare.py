@@ -75,7 +75,9 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
         paths=tuple(paths),
         draft=draft(sketch),
         zarr_format=spoken.zarr_format,
-        shown=None if labels_group else shown.prepare(base, image.plan, options.omero),
+        shown=(
+            None if labels_group else shown.prepare(base, image.plan, options.omero, image.document)
+        ),
         labels_group=labels_group,
     )
 
