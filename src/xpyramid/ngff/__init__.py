@@ -1,6 +1,13 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
-from xpyramid.ngff.checks import Header, check_document, check_image, images_of, paths_of
+from xpyramid.ngff.checks import (
+    Header,
+    check_document,
+    check_image,
+    check_others,
+    images_of,
+    paths_of,
+)
 from xpyramid.ngff.factors import place, recover
 from xpyramid.ngff.geometry import has_transforms, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
@@ -29,6 +36,7 @@ __all__ = [
     "channels",
     "check_document",
     "check_image",
+    "check_others",
     "describe",
     "geozarr",
     "has_transforms",

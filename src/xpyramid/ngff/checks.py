@@ -18,8 +18,9 @@ from xpyramid.errors import PyramidError
 from xpyramid.ngff.geometry import check_geometry
 from xpyramid.ngff.model import Multiscale
 from xpyramid.ngff.omero import ends
-from xpyramid.ngff.parser import parse, version_of
+from xpyramid.ngff.parser import parse, spoken, version_of
 from xpyramid.ngff.problems import Problem
+from xpyramid.ngff.transforms import check_listed, check_transforms
 from xpyramid.ngff.versions import VERSIONS
 
 #: No array can be halved more often; the models take a millisecond for each level.
@@ -96,7 +97,10 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
         ) as error:
             yield None, [Problem("metadata", "", " ".join(str(error).split()))]
         else:
-            yield image, list(_check_axes(image))
+            found = list(_check_axes(image))
+            if spoken(str(image.version)) == "0.6" and "dev" not in str(version_of(attrs)):
+                found += check_transforms(entry)
+            yield image, found
 
 
 def paths_of(attrs: Mapping[str, Any]) -> list[str]:
@@ -275,40 +279,65 @@ def check_document(document: Any) -> list[Problem]:
     attrs = document.get("attributes") if "zarr_format" in document else document
     if not _is_map(attrs):
         return [Problem("metadata", "", f"attributes {_short(attrs)}; expected a JSON object")]
-    ome = attrs.get("ome")
-    holder = ome if _is_map(ome) else attrs
     problems: list[Problem] = []
-    known = [key for key in _OTHER if key in holder]
-    if "multiscales" in holder:
+    if "multiscales" in _holder(attrs):
         for image, found in images_of(attrs):
             problems += found
             if image is not None:
                 problems += check_image(image, {}, attrs)
-    elif not known:
+    elif not _OTHER.keys() & _holder(attrs).keys():
         problems.append(Problem("metadata", "", "no OME-NGFF metadata; expected multiscales"))
-    for key in known:
-        problems += _check_other(key, attrs)
-    return problems
+    return problems + list(check_others(attrs))
 
 
-def _check_other(key: str, attrs: Mapping[str, Any]) -> Iterator[Problem]:
-    """Validate a plate, a well, a list of labels or a collection by the models."""
-    ome = attrs.get("ome")
-    content: Any = ome if _is_map(ome) else attrs
-    inside = content[key] if _is_map(content[key]) else content
-    version = str(content.get("version", inside.get("version", "0.4")))
-    if version not in VERSIONS:
-        yield Problem("metadata", "", f"OME-NGFF version {version!r}; expected {list(VERSIONS)}")
-        return
+def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with a plate, a well, a list of labels or a collection."""
+    content = _holder(attrs)
+    for key in _OTHER.keys() & content.keys():
+        inside = content[key] if _is_map(content[key]) else content
+        declared = str(content.get("version", inside.get("version", "0.4")))
+        version = spoken(declared) or ""
+        if version not in VERSIONS:
+            said = f"OME-NGFF version {declared!r}; expected {list(VERSIONS)}"
+            yield Problem("metadata", "", said)
+            continue
+        for part in ("colors", "properties") if key == "image-label" else ():
+            if inside.get(part) == []:
+                yield Problem("metadata", "", f"{part} of image-label is empty; leave it out")
+        if key == "scene":
+            yield from check_listed(inside.get("coordinateTransformations"))
+        try:
+            _validate(key, content, version)
+        except (ValueError, TypeError, LookupError) as error:
+            yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
+
+
+def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
+    """Validate by the models of a version."""
     module, name = _OTHER[key]
-    try:
-        models = importlib.import_module(f"ome_zarr_models.v{version.replace('.', '')}.{module}")
-        whole = content[key] if name == "Label" else dict(content)
-        getattr(models, name).model_validate(whole)
-    except (ImportError, AttributeError):
-        return  # the installed models do not know this version
-    except (ValueError, TypeError, LookupError) as error:
-        yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
+    for known in (version, "0.5") if key != "scene" else (version,):
+        # Models for Python 3.11 do not know 0.6, which has left the others as they are in 0.5.
+        try:
+            models = importlib.import_module(f"ome_zarr_models.v{known.replace('.', '')}.{module}")
+            model = getattr(models, name)
+        except (ImportError, AttributeError):
+            continue
+        whole = content[key] if name == "Label" else {**content, key: _as(known, content[key])}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what may be left out
+            model.model_validate(_as(known, whole))
+        return
+
+
+def _as(version: str, value: Any) -> Any:
+    """Return a mapping that says its version as one of this version."""
+    return {**value, "version": version} if _is_map(value) and "version" in value else value
+
+
+def _holder(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the mapping that holds OME's metadata."""
+    ome = attrs.get("ome")
+    return ome if _is_map(ome) else attrs
 
 
 def _is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
