@@ -157,7 +157,7 @@ def test_empty_lists_of_labels(part: str) -> None:
 
 
 def test_plates_in_stores_are_looked_at(tmp_path: Path) -> None:
-    plate = {"columns": [], "rows": [{"name": "A"}], "wells": []}
+    plate = {"columns": [{"name": "1"}], "rows": [{"name": "A"}], "wells": [{"path": "A/1"}]}
     root = zarr.create_group(
         tmp_path / "a.zarr", attributes={"ome": {"version": "0.5", "plate": plate}}
     )
