@@ -64,11 +64,12 @@ def test_what_is_right(transform: Json) -> None:
         ("scale", "expected names of coordinate systems"),
         (SCALE, "expected names of coordinate systems as input and output"),
         (SCALE | ENDS | {"input": "physical"}, "expected names of coordinate systems"),
-        (ENDS, "type 'None'; expected one of identity, scale,"),
+        (ENDS, "no type; expected one of identity, scale,"),
         ({"type": "warp"} | ENDS, "type 'warp'; expected one of"),
         ({"type": "scale", "scale": [2, 0]} | ENDS, "scale without a list of positive numbers"),
         ({"type": "scale", "path": "numbers"} | ENDS, "scale without"),
         ({"type": "translation", "translation": ["1"]} | ENDS, "translation without"),
+        ({"type": "translation", "translation": [10**400]} | ENDS, "translation without"),
         ({"type": "affine"} | ENDS, "affine without a matrix of numbers, or a path"),
         ({"type": "affine", "affine": [[1, 0], [1]]} | ENDS, "affine without"),
         ({"type": "rotation", "rotation": [[1, 0, 0], [0, 1, 0]]} | ENDS, "a square matrix"),
@@ -85,7 +86,7 @@ def test_what_is_right(transform: Json) -> None:
             "coordinateTransformations[0]: affine without",
         ),
         ({"type": "bijection", "forward": SCALE} | ENDS, "forward and inverse"),
-        ({"type": "bijection", "forward": SCALE, "inverse": 5} | ENDS, "type 'None'"),
+        ({"type": "bijection", "forward": SCALE, "inverse": 5} | ENDS, "no type"),
         ({"type": "byDimension", "transformations": [SCALE]} | ENDS, "inputAxes and outputAxes"),
         (
             {

@@ -9,7 +9,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from xpyramid.ngff.geometry import check_geometry
 from xpyramid.ngff.model import Multiscale
 from xpyramid.ngff.omero import ends
 from xpyramid.ngff.parser import parse, spoken, version_of
+from xpyramid.ngff.plain import is_map
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.transforms import check_listed, check_transforms
 from xpyramid.ngff.versions import VERSIONS
@@ -78,7 +79,7 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
         )
         return
     for entry in entries:
-        datasets = entry.get("datasets") if _is_map(entry) else None
+        datasets = entry.get("datasets") if is_map(entry) else None
         if isinstance(datasets, list) and len(datasets) > MOST_LEVELS:
             said = f"{len(datasets)} datasets; expected at most {MOST_LEVELS}"
             yield None, [Problem("metadata", "", said)]
@@ -274,10 +275,10 @@ def check_document(document: Any) -> list[Problem]:
     document : object
         A parsed ``zarr.json`` or ``.zattrs``, or the attributes of one.
     """
-    if not _is_map(document):
+    if not is_map(document):
         return [Problem("metadata", "", f"{_short(document)}; expected a JSON object")]
     attrs = document.get("attributes") if "zarr_format" in document else document
-    if not _is_map(attrs):
+    if not is_map(attrs):
         return [Problem("metadata", "", f"attributes {_short(attrs)}; expected a JSON object")]
     problems: list[Problem] = []
     if "multiscales" in _holder(attrs):
@@ -294,7 +295,7 @@ def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a plate, a well, a list of labels or a collection."""
     content = _holder(attrs)
     for key in _OTHER.keys() & content.keys():
-        inside = content[key] if _is_map(content[key]) else content
+        inside = content[key] if is_map(content[key]) else content
         declared = str(content.get("version", inside.get("version", "0.4")))
         version = spoken(declared) or ""
         if version not in VERSIONS:
@@ -331,17 +332,13 @@ def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
 
 def _as(version: str, value: Any) -> Any:
     """Return a mapping that says its version as one of this version."""
-    return {**value, "version": version} if _is_map(value) and "version" in value else value
+    return {**value, "version": version} if is_map(value) and "version" in value else value
 
 
 def _holder(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the mapping that holds OME's metadata."""
     ome = attrs.get("ome")
-    return ome if _is_map(ome) else attrs
-
-
-def _is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, Mapping)
+    return ome if is_map(ome) else attrs
 
 
 def _short(value: object) -> str:

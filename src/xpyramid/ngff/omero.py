@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import colorsys
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeGuard
+from typing import Any
 
 from xpyramid.errors import PlanError
+from xpyramid.ngff.plain import Number, is_map, is_number
 
-Number = int | float
 Window = tuple[Number, Number]
 
 #: M. Okabe and K. Ito's colours, made for all kinds of colour vision; black is left out.
@@ -179,24 +178,15 @@ def _kept(channel: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 def ends(window: object) -> list[Number]:
     """Return min, start, end and max of a window, as far as they are numbers."""
-    found = [window.get(k) for k in ("min", "start", "end", "max")] if _is_map(window) else []
-    return [e for e in found if _is_number(e)]
+    found = [window.get(k) for k in ("min", "start", "end", "max")] if is_map(window) else []
+    return [e for e in found if is_number(e)]
 
 
 def _plain(given: object) -> dict[str, Any]:
     """Return the entries of a mapping that are text, numbers or booleans."""
-    entries = given.items() if _is_map(given) else ()
-    return {key: value for key, value in entries if isinstance(value, str) or _is_number(value)}
+    entries = given.items() if is_map(given) else ()
+    return {key: value for key, value in entries if isinstance(value, str) or is_number(value)}
 
 
 def _kind(value: object) -> type:
     return float if type(value) is int else type(value)
-
-
-def _is_number(value: object) -> TypeGuard[Number]:
-    """Whether a value is a number that all readers of JSON can hold."""
-    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
-
-
-def _is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, Mapping)

@@ -7,10 +7,10 @@ may leave all of it out, so nothing that is wrong here keeps an image from being
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from xpyramid.ngff.plain import is_map, is_number
 from xpyramid.ngff.problems import Problem
 
 _Json = Mapping[str, Any]
@@ -54,8 +54,8 @@ def check_listed(listed: object) -> Iterator[Problem]:
 
 def _refers(transform: object, end: str, key: str = "name") -> bool:
     """Whether one end of a transformation is an object with a name, or a path."""
-    reference = transform.get(end) if isinstance(transform, Mapping) else None
-    return isinstance(reference, Mapping) and isinstance(reference.get(key), str)
+    reference = transform.get(end) if is_map(transform) else None
+    return is_map(reference) and isinstance(reference.get(key), str)
 
 
 def _check(transform: object) -> Iterator[str]:
@@ -63,9 +63,10 @@ def _check(transform: object) -> Iterator[str]:
     todo: list[object] = [transform]
     while todo:  # a stack, for strangers nest deeply
         one = todo.pop()
-        kind = one.get("type") if isinstance(one, Mapping) else None
-        if not isinstance(one, Mapping) or not isinstance(kind, str) or kind not in _KINDS:
-            yield f"type {str(kind)[:80]!r}; expected one of {', '.join(_KINDS)}"
+        kind = one.get("type") if is_map(one) else None
+        if not is_map(one) or not isinstance(kind, str) or kind not in _KINDS:
+            said = f"type {kind[:80]!r}" if isinstance(kind, str) else "no type"
+            yield f"{said}; expected one of {', '.join(_KINDS)}"
             continue
         expected, fits = _KINDS[kind]
         if not fits(one):
@@ -79,9 +80,7 @@ def _check(transform: object) -> Iterator[str]:
 
 
 def _numbers(value: object) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in value
-    )
+    return isinstance(value, list) and all(is_number(v) and not isinstance(v, bool) for v in value)
 
 
 def _indices(value: object) -> bool:
@@ -125,7 +124,7 @@ def _is_projection(one: _Json) -> bool:
 def _is_by_dimension(one: _Json) -> bool:
     parts = one.get("transformations")
     return isinstance(parts, list) and all(
-        isinstance(part, Mapping)
+        is_map(part)
         and "transformation" in part
         and _indices(part.get("inputAxes"))
         and _indices(part.get("outputAxes"))
