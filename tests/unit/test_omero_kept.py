@@ -1,4 +1,4 @@
-"""What a stored image says of its channels is written again with it."""
+"""What a stored image says of its channels, or labels, is written again with it."""
 
 from pathlib import Path
 from typing import Any
@@ -101,3 +101,35 @@ def test_without_a_channel_axis(tmp_path: Path, version: str) -> None:
     found = written(p, tmp_path / "b", version)
     assert found is not None
     assert found["channels"][0]["window"] == RED["window"]
+
+
+LABELS = [{"label-value": 1, "rgba": [1, 2, 3, 4]}, {"label-value": 5, "rgba": [9, 9, 9, 255]}]
+PROPERTIES = [{"label-value": 1, "area (pixels)": 12}, {"label-value": 5, "class": "b"}]
+
+
+@versions
+@pytest.mark.parametrize("own", [False, True])
+def test_labels(tmp_path: Path, version: str, own: bool) -> None:
+    """What the caller says of labels counts more; what is of no labels is left out."""
+    foreign(tmp_path / "a.zarr", version, None, dims="yx")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="a")
+    label = {"colors": LABELS, "properties": PROPERTIES, "source": {"image": "../elsewhere"}}
+    described = {**dict(group.attrs).get("ome", {}), "image-label": label}  # type: ignore[dict-item]
+    group.attrs.update(described if version == "0.4" else {"ome": described})
+    labels = xpyramid.open_pyramid(tmp_path / "a.zarr")
+    if own:
+        base = labels[0].load().assign_attrs({"image-label": {"colors": LABELS[1:]}})
+        labels = base.pyramid.build(levels=2, method="mode")
+    foreign(tmp_path / "b.zarr", version, None, dims="yx").to_ome_zarr(
+        tmp_path / "c.zarr", "image", version=version
+    )
+    labels.to_ome_zarr(tmp_path / "c.zarr", "cells", labels_of="image", version=version)
+    found = xpyramid.open_pyramid(tmp_path / "c.zarr/image/labels/cells").metadata["image-label"]
+    wanted = {"colors": LABELS[1:]} if own else {"colors": LABELS, "properties": PROPERTIES}
+    assert found == {"version": version, "source": {"image": "../../"}} | wanted
+    label["properties"] = ["none"]  # type: ignore[assignment]
+    group.attrs.update(described if version == "0.4" else {"ome": described})
+    again = xpyramid.open_pyramid(tmp_path / "a.zarr")
+    again.to_ome_zarr(tmp_path / "c.zarr", "again", labels_of="image", version=version)
+    found = xpyramid.open_pyramid(tmp_path / "c.zarr/image/labels/again").metadata["image-label"]
+    assert (found["colors"], "properties" in found) == (LABELS, False)

@@ -154,7 +154,7 @@ def _announcement(
     if options.conventions:
         attributes |= ngff.geozarr(plan, paths, _crs(base))
     if labels_group is not None:
-        label = json_attributes(labels_group.metadata(base.attrs))
+        label = json_attributes(labels_group.metadata(base.attrs, image.document))
         attributes = ngff.announce(attributes, "image-label", label)
     return attributes
 
