@@ -1,13 +1,7 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
-from xpyramid.ngff.checks import (
-    Header,
-    check_document,
-    check_image,
-    check_others,
-    images_of,
-    paths_of,
-)
+from xpyramid.ngff.checks import Header, check_image, images_of, paths_of
+from xpyramid.ngff.documents import check_document, check_others
 from xpyramid.ngff.factors import place, recover
 from xpyramid.ngff.geometry import has_transforms, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
