@@ -55,7 +55,7 @@ def check_document(document: Any) -> list[Problem]:
 def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a plate, a well, a list of labels or a collection."""
     content = _holder(attrs)
-    for key in _OTHER.keys() & content.keys():
+    for key in (key for key in _OTHER if key in content):
         inside = content[key] if is_map(content[key]) else content
         declared = str(content.get("version", inside.get("version", "0.4")))
         version = spoken(declared) or ""
