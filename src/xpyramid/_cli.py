@@ -10,18 +10,15 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn, get_args
+from typing import Any, NoReturn
 
-from xpyramid import _demo, _sources, _verify
+from xpyramid import _demo, _options, _sources, _verify
 from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.errors import PyramidError
-from xpyramid.io import Layout
-from xpyramid.ngff import VERSIONS
+from xpyramid.io import levels_of
 from xpyramid.overrides import Overrides
-from xpyramid.plan import Boundary
 from xpyramid.pyramid import Pyramid, open_pyramid
-from xpyramid.reducers import METHODS
 
 _EXAMPLES = """\
 examples:
@@ -124,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_build(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``xpyramid build``; those of `ArrayAccessor.build` have its names."""
+    """Add the arguments of ``xpyramid build``."""
     parser.description = "Make a pyramid of SRC, and write it to DST as an OME-Zarr image."
     add = parser.add_argument
     add(
@@ -137,109 +134,14 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     add("--variable", metavar="NAME", help="which variable of a group (default: the only one)")
     add(
         "--source-dims",
-        type=_names,
+        type=_options.names,
         metavar="t,y,x",
         help="what the dimensions of SRC are, where it does not say so",
     )
     add("--group", metavar="PATH", help="path of the image in DST (default: the array's name)")
-    add(
-        "--levels",
-        type=int,
-        metavar="N",
-        help="number of levels, the base included (default: until the top fits into one chunk)",
-    )
-    add(
-        "--factor",
-        type=_lengths,
-        metavar="2|z=1,y=2",
-        help="step from level to level (default: 2 in space, less along what is coarse already)",
-    )
-    add("--method", choices=tuple(METHODS), help="how to reduce (default: mean; mode for labels)")
-    add("--dims", type=_names, metavar="y,x", help="what to coarsen (default: space)")
-    add(
-        "--boundary",
-        choices=get_args(Boundary),
-        default="pad",
-        help="reduce a last, partial window over what it holds, drop it, or refuse it "
-        "(default: pad)",
-    )
-    add("--chunks", type=_lengths, metavar="64|z=1,y=512", help="shape of the stored chunks")
-    add("--spacing", type=_numbers, metavar="0.5|z=2", help="distance of samples in space")
-    add("--origin", type=_numbers, metavar="0|y=12.5", help="coordinate of the first sample")
-    add("--units", type=_words, metavar="um|t=s,y=um", help="units of the coordinates")
-    add("--axis-types", type=_types, metavar="q=channel", help="what dimensions are")
-    add("--shards", type=_lengths, metavar="256|y=2048", help="shape of the shards (default: none)")
-    add("--memory", metavar="500MB", help="what all workers together may hold")
-    add(
-        "--version",
-        choices=tuple(VERSIONS),
-        default="0.5",
-        help="OME-NGFF version: 0.5 and 0.6 are Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
-    )
-    add(
-        "--layout",
-        choices=get_args(Layout),
-        default="groups",
-        help="each level a group, with coordinates; or an array (default: groups)",
-    )
+    _options.add_to(parser)
     add("--replace", action="store_true", help="replace the image that is there")
-    add("--resume", action="store_true", help="go on with an unfinished build")
     parser.set_defaults(run=_build)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """Parse ``y,x``."""
-    return tuple(name.strip() for name in text.split(","))
-
-
-def _lengths(text: str) -> int | dict[str, int]:
-    """Parse ``2`` or ``z=1,y=2,x=2``."""
-    try:
-        if "=" not in text:
-            return int(text)
-        pairs = [part.split("=") for part in text.split(",")]
-        lengths = {name.strip(): int(length) for name, length in pairs}
-    except ValueError:
-        lengths, pairs = {}, []
-    if not lengths or len(lengths) < len(pairs):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}; accepted: an integer, or one for each of some dimensions: z=1,y=2,x=2"
-        )
-    return lengths
-
-
-def _numbers(text: str) -> float | dict[str, float]:
-    """Parse ``0.5`` or ``z=2,y=0.5``."""
-    try:
-        words = _words(text)
-        if isinstance(words, str):
-            return float(words)
-        return {name: float(word) for name, word in words.items()}
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"{text!r}; accepted: a number, or one for each of some dimensions: z=2,y=0.5"
-        ) from None
-
-
-def _types(text: str) -> dict[str, str]:
-    """Parse ``q=channel``."""
-    words = _words(text)
-    if isinstance(words, str):
-        raise argparse.ArgumentTypeError(f"{text!r}; accepted: types of dimensions: q=channel")
-    return words
-
-
-def _words(text: str) -> str | dict[str, str]:
-    """Parse ``um`` or ``t=s,y=um``."""
-    if "=" not in text:
-        return text
-    pairs = [part.partition("=") for part in text.split(",")]
-    words = {name.strip(): word.strip() for name, _, word in pairs}
-    if len(words) < len(pairs) or not all({*words, *words.values()}):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}; accepted: one for all, or one for each of some dimensions: t=s,y=um"
-        )
-    return words
 
 
 def _build(arguments: argparse.Namespace) -> None:
@@ -251,31 +153,22 @@ def _build(arguments: argparse.Namespace) -> None:
         dims=arguments.source_dims,
         name=group.rpartition("/")[2] if group else None,
     )
-    pyramid = build(
-        array,
-        arguments.levels,
-        factor=arguments.factor,
-        method=arguments.method,
-        dims=arguments.dims,
-        boundary=arguments.boundary,
-        chunks=arguments.chunks,
-        overrides=Overrides(
-            arguments.spacing, arguments.origin, arguments.units, arguments.axis_types
-        ),
-    )
+    above = ""
+    if arguments.labels_of is not None:
+        above = f"{arguments.labels_of.strip('/')}/labels/"
+        arguments.method = arguments.method or "mode"
+        arguments.levels = arguments.levels or levels_of(arguments.target, arguments.labels_of)
+    overrides = Overrides(**_options.given(arguments, _options.AXES))
+    pyramid = build(array, overrides=overrides, **_options.given(arguments, _options.BUILDING))
     print(pyramid, flush=True)
-    target = f"{arguments.target.rstrip('/')}/{group or pyramid.name}"
+    target = f"{arguments.target.rstrip('/')}/{above}{group or pyramid.name}"
     _write(
         pyramid,
         target,
         arguments.target,
         group=group,
-        version=arguments.version,
-        layout=arguments.layout,
-        shards=arguments.shards,
-        memory=arguments.memory,
         mode="w" if arguments.replace else "w-",
-        resume=arguments.resume,
+        **_options.given(arguments, _options.WRITING),
     )
     print(f"written to {target}")
 

@@ -191,6 +191,9 @@ def _split(options: dict[str, Any], store: Store) -> tuple[dict[str, Any], dict[
     writing = {option.name for option in fields(Options)}
     write = {name: value for name, value in options.items() if name in writing}
     build = {name: value for name, value in options.items() if name not in writing}
-    if write.get("labels_of") is not None and build.get("levels") is None:
-        build["levels"] = levels_of(store, write["labels_of"])
+    if write.get("labels_of") is not None:
+        if build.get("levels") is None:
+            build["levels"] = levels_of(store, write["labels_of"])
+        if build.get("method") is None:
+            build["method"] = "mode"
     return build, write

@@ -155,9 +155,10 @@ class Pyramid:
             the dimensions come back with `open_pyramid`, other coordinates are not written.
         omero : bool or mapping, optional
             How viewers are to show channels: names, colours, and windows from the extremes and
-            the 0.1 and 99.9 percentiles of the data, found while writing. Default: if there is a
-            channel axis. A mapping may have "labels", "colors" (such as "FF8800") and "windows"
-            (start, end), each with one entry for each channel.
+            the 0.1 and 99.9 percentiles of the data, found while writing. Default: of a pyramid
+            that is in a store, what is there; else if there is a channel axis. A mapping may have
+            "labels", "colors" (such as "FF8800") and "windows" (start, end), each with one entry
+            for each channel.
         labels_of : str, optional
             Path of the image that these are labels of; they are written to
             ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
@@ -233,7 +234,7 @@ class Pyramid:
         >>> xpyramid.open_pyramid(store, "field")[2].shape
         (75, 50)
         """
-        image = io.Image(self.levels, self.plan, self._reducer, group)
+        image = io.Image(self.levels, self.plan, self._reducer, group, document=self._metadata)
         options = io.Options(
             version=version, mode=mode, resume=resume, layout=layout, omero=omero,
             labels_of=labels_of, conventions=conventions, irregular=irregular, shards=shards,

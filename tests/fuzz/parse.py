@@ -19,13 +19,14 @@ with atheris.instrument_imports(include=["xpyramid.ngff"]):
 
 
 def try_document(text: bytes) -> None:
-    """Parse a document, and recover factors where it is valid."""
+    """Check a document, parse it, and recover factors where it is valid."""
     try:
         attrs = json.loads(text)
     except (ValueError, RecursionError):
         return
     if not isinstance(attrs, dict):
         return
+    ngff.check_document(attrs)  # answers whatever it is given
     try:
         image = ngff.parse(attrs)
         shape = (64,) * len(image.axes)

@@ -302,6 +302,16 @@ def test_plates_containers_and_labels(tmp_path: Path, key: str | None) -> None:
         xpyramid.open_pyramid(tmp_path / "raw", "0/labels/nuclei".replace("labels", "label"))
 
 
+def test_a_coarse_level_that_is_filled_up(tmp_path: Path) -> None:
+    """webknossos rounds shapes up to whole shards, so a coarser level may be the larger array."""
+    attrs = new("0.5", scaled("1", [11.24, 28]), scaled("2-1", [22.48, 28]), axes=space("yz"))
+    write(tmp_path / "a.zarr", attrs, {"1": (64, 32), "2-1": (128, 32)}, 3)
+    with pytest.warns(UserWarning, match="'2-1' does not fit its shape"):
+        p = xpyramid.open_pyramid(tmp_path / "a.zarr")
+    assert p.factors[1] == {"y": 2, "z": 1}
+    np.testing.assert_allclose(p[1].y, 22.48 * np.arange(128))
+
+
 def test_what_was_read_can_be_written(tmp_path: Path) -> None:
     attrs, shapes, *_ = CASES["0.6 as ngff-zarr: a sequence"]
     write(tmp_path / "a.zarr", attrs, shapes, 3)

@@ -43,6 +43,7 @@ def test_labels_are_listed(tmp_path: Path, version: str) -> None:
     assert ome(tmp_path, "field/labels/deep/er")["image-label"]["source"]["image"] == "../../../"
     back = xpyramid.open_pyramid(tmp_path, "field/labels/cells")
     assert (len(back), back.method) == (3, "mode")
+    assert xpyramid.open_pyramid(tmp_path, "field/labels/deep/er").method == "mode"  # by default
     np.testing.assert_array_equal(back[0], cells())
     assert len(xpyramid.open_pyramid(tmp_path, "field")) == 3
     with xr.open_datatree(tmp_path / "field", engine="zarr") as tree:  # consolidated again

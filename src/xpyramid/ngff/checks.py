@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import math
 import re
 import reprlib
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -18,24 +16,16 @@ from xpyramid import units
 from xpyramid.errors import PyramidError
 from xpyramid.ngff.geometry import check_geometry
 from xpyramid.ngff.model import Multiscale
-from xpyramid.ngff.parser import parse, version_of
+from xpyramid.ngff.omero import ends
+from xpyramid.ngff.parser import parse, spoken, version_of
+from xpyramid.ngff.plain import is_map
 from xpyramid.ngff.problems import Problem
-from xpyramid.ngff.versions import VERSIONS
+from xpyramid.ngff.transforms import check_transforms
 
 #: No array can be halved more often; the models take a millisecond for each level.
 MOST_LEVELS = 256
 
 _RANKS = {"time": 0, "space": 2}
-
-#: Metadata that announce something else than an image, and the models that know their form.
-_OTHER = {
-    "plate": ("hcs", "HCSAttrs"),
-    "well": ("well", "WellAttrs"),
-    "labels": ("labels", "LabelsAttrs"),
-    "image-label": ("image_label_types", "Label"),  # of the value; the others are of all
-    "scene": ("scene", "BaseSceneAttrs"),
-    "bioformats2raw.layout": ("bioformats2raw", "BioFormats2RawAttrs"),
-}
 
 
 @dataclass(frozen=True)
@@ -77,7 +67,7 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
         )
         return
     for entry in entries:
-        datasets = entry.get("datasets") if _is_map(entry) else None
+        datasets = entry.get("datasets") if is_map(entry) else None
         if isinstance(datasets, list) and len(datasets) > MOST_LEVELS:
             said = f"{len(datasets)} datasets; expected at most {MOST_LEVELS}"
             yield None, [Problem("metadata", "", said)]
@@ -96,7 +86,10 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
         ) as error:
             yield None, [Problem("metadata", "", " ".join(str(error).split()))]
         else:
-            yield image, list(_check_axes(image))
+            found = list(_check_axes(image))
+            if spoken(str(image.version)) == "0.6" and "dev" not in str(version_of(attrs)):
+                found += check_transforms(entry)
+            yield image, found
 
 
 def paths_of(attrs: Mapping[str, Any]) -> list[str]:
@@ -243,14 +236,14 @@ def _check_channel(channel: Mapping[str, Any]) -> str | None:
     color, window = channel.get("color"), channel.get("window")
     if not (isinstance(color, str) and re.fullmatch("[0-9A-Fa-f]{6}", color)):
         return f"color {_short(color)}; expected six hexadecimal digits"
-    if len(_ends(window)) < 4:
+    if len(ends(window)) < 4:
         return f"window {_short(window)}; expected numbers for min, start, end and max"
     return None
 
 
 def _check_window(window: Mapping[str, Any], base: Header | None) -> str | None:
     """Return what makes no sense."""
-    low, start, end, high = _ends(window)
+    low, start, end, high = ends(window)
     if not (low <= high and start <= end):
         return f"window {_short(window)}; expected min <= max and start <= end"
     if base is not None and base.dtype.kind in "iu":
@@ -260,65 +253,6 @@ def _check_window(window: Mapping[str, Any], base: Header | None) -> str | None:
                 f"window {start} to {end}; expected {info.min} to {info.max}, as {base.dtype} has"
             )
     return None
-
-
-def _ends(window: object) -> list[float]:
-    """Return min, start, end and max, as far as they are numbers."""
-    found = [window.get(k) for k in ("min", "start", "end", "max")] if _is_map(window) else []
-    return [e for e in found if isinstance(e, int | float) and math.isfinite(e)]
-
-
-def check_document(document: Any) -> list[Problem]:
-    """Return what is wrong with a metadata document by itself, without its arrays.
-
-    Parameters
-    ----------
-    document : object
-        A parsed ``zarr.json`` or ``.zattrs``, or the attributes of one.
-    """
-    if not _is_map(document):
-        return [Problem("metadata", "", f"{_short(document)}; expected a JSON object")]
-    attrs = document.get("attributes") if "zarr_format" in document else document
-    if not _is_map(attrs):
-        return [Problem("metadata", "", f"attributes {_short(attrs)}; expected a JSON object")]
-    ome = attrs.get("ome")
-    holder = ome if _is_map(ome) else attrs
-    problems: list[Problem] = []
-    known = [key for key in _OTHER if key in holder]
-    if "multiscales" in holder:
-        for image, found in images_of(attrs):
-            problems += found
-            if image is not None:
-                problems += check_image(image, {}, attrs)
-    elif not known:
-        problems.append(Problem("metadata", "", "no OME-NGFF metadata; expected multiscales"))
-    for key in known:
-        problems += _check_other(key, attrs)
-    return problems
-
-
-def _check_other(key: str, attrs: Mapping[str, Any]) -> Iterator[Problem]:
-    """Validate a plate, a well, a list of labels or a collection by the models."""
-    ome = attrs.get("ome")
-    content: Any = ome if _is_map(ome) else attrs
-    inside = content[key] if _is_map(content[key]) else content
-    version = str(content.get("version", inside.get("version", "0.4")))
-    if version not in VERSIONS:
-        yield Problem("metadata", "", f"OME-NGFF version {version!r}; expected {list(VERSIONS)}")
-        return
-    module, name = _OTHER[key]
-    try:
-        models = importlib.import_module(f"ome_zarr_models.v{version.replace('.', '')}.{module}")
-        whole = content[key] if name == "Label" else dict(content)
-        getattr(models, name).model_validate(whole)
-    except (ImportError, AttributeError):
-        return  # the installed models do not know this version
-    except (ValueError, TypeError, LookupError) as error:
-        yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
-
-
-def _is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
-    return isinstance(value, Mapping)
 
 
 def _short(value: object) -> str:

@@ -32,7 +32,7 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
     Raises
     ------
     NotAPyramidError
-        If a level is finer than the one before.
+        If a level is finer than the one before, as its scale says, or without one its shape.
 
     Examples
     --------
@@ -50,7 +50,8 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
         )
     ]
     for k, step in enumerate(steps, 1):
-        if any(coarse > fine for fine, coarse, _ in step):
+        # Where scales say it, a level is coarse however long: webknossos fills up its last shard.
+        if any(ratio < 1 if ratio else coarse > fine for fine, coarse, ratio in step):
             raise NotAPyramidError(
                 f"dataset {image.datasets[k].path[:80]!r} has the shape {shapes[k]} and the one "
                 f"before {shapes[k - 1]}; accepted: datasets from fine to coarse"

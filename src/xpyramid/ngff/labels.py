@@ -15,11 +15,14 @@ import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.ngff.omero import default_colors
+from xpyramid.ngff.plain import is_map
 
 _KEYS = ("colors", "properties", "source")
 
 
-def image_label(attrs: Mapping[Any, Any], version: str, depth: int) -> dict[str, Any]:
+def image_label(
+    attrs: Mapping[Any, Any], version: str, depth: int, document: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the metadata of a label image.
 
     Parameters
@@ -30,13 +33,16 @@ def image_label(attrs: Mapping[Any, Any], version: str, depth: int) -> dict[str,
     version : str
     depth : int
         How many groups the label image lies under the image that it is of.
+    document : mapping
+        Metadata of the stored image that is copied, if it is one: colours and properties that are
+        there hold unless others are given.
 
     Raises
     ------
     AttributeValueError
         If the given colours or properties are not of labels.
     """
-    given = attrs.get("image-label", {})
+    given = attrs.get("image-label", _stored(document))
     found = {key: given[key] for key in _KEYS if isinstance(given, Mapping) and key in given}
     for key in ("colors", "properties"):
         entries = found.get(key, [])
@@ -57,6 +63,17 @@ def image_label(attrs: Mapping[Any, Any], version: str, depth: int) -> dict[str,
         found |= _same_labels(found.get("colors", []), found["properties"])
     found.setdefault("source", {"image": "../" * depth})
     return {"version": version, **found}
+
+
+def _stored(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the colours and properties of a stored image that are of labels."""
+    label = document.get("image-label")
+    parts = {key: label.get(key) for key in ("colors", "properties")} if is_map(label) else {}
+    return {
+        key: entries
+        for key, entries in parts.items()
+        if isinstance(entries, list) and all(map(_is_of_label, entries))
+    }
 
 
 def _is_of_label(entry: object) -> bool:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import colorsys
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from xpyramid.errors import PlanError
+from xpyramid.ngff.plain import Number, is_map, is_number
 
-Number = int | float
 Window = tuple[Number, Number]
 
 #: M. Okabe and K. Ito's colours, made for all kinds of colour vision; black is left out.
@@ -26,6 +26,8 @@ _COLORS = ("56B4E9", "E69F00", "009E73", "F0E442", "CC79A7", "D55E00", "0072B2",
 _ACTIVE = 6
 
 _KEYS = ("colors", "labels", "windows")
+
+_COLOR = re.compile("[0-9A-Fa-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,14 @@ class Channels:
     labels, colors : tuple of str
     windows : tuple of (number, number), or None
         Start and end of each; None takes them from the data.
+    stored : mapping
+        ``omero`` metadata of the image that is copied. What they say of the channels is kept.
     """
 
     labels: tuple[str, ...]
     colors: tuple[str, ...]
     windows: tuple[Window, ...] | None = None
+    stored: Mapping[str, Any] = field(default_factory=dict)
 
 
 def channels(names: Sequence[str], given: Mapping[str, Any]) -> Channels:
@@ -69,7 +74,7 @@ def channels(names: Sequence[str], given: Mapping[str, Any]) -> Channels:
             )
     colors = tuple(str(color).removeprefix("#") for color in given.get("colors", ()))
     for color in colors:
-        if not re.fullmatch("[0-9A-Fa-f]{6}", color):
+        if not _COLOR.fullmatch(color):
             raise PlanError(f"omero= has color {color!r}; accepted: six digits as in 'FF8800'")
     windows = given.get("windows")
     for window in windows or ():
@@ -127,4 +132,61 @@ def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window])
                 "window": window,
             }
         )
-    return {"channels": found}
+    rdefs = _plain(shown.stored.get("rdefs"))
+    old = shown.stored.get("channels", found)
+    return {
+        "channels": [new | _kept(one, new) for new, one in zip(found, old, strict=True)],
+        **({"rdefs": rdefs} if rdefs else {}),
+    }
+
+
+def stored_channels(document: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """Return the ``omero`` metadata of a stored image, if they are of its channels; else nothing.
+
+    Parameters
+    ----------
+    document : mapping
+        That holds ``multiscales``.
+    number : int
+        Of channels that there are.
+    """
+    omero = document.get("omero")
+    channels = omero.get("channels") if isinstance(omero, Mapping) else None
+    if not isinstance(omero, Mapping) or not isinstance(channels, list):
+        return {}
+    fit = len(channels) == number and all(isinstance(one, Mapping) for one in channels)
+    return omero if fit else {}
+
+
+def _kept(channel: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what makes sense of that which somebody wrote about a channel, beside ``new``."""
+    kept = {
+        key: value
+        for key, value in _plain(channel).items()
+        if key not in new or _kind(value) == _kind(new[key])
+    }
+    color = str(kept.pop("color", "")).removeprefix("#")
+    if _COLOR.fullmatch(color):
+        kept["color"] = color
+    window = _plain(channel.get("window"))
+    if len(ends(window)) == 4:
+        kept["window"] = window
+    if not kept.get("label"):
+        kept.pop("label", None)
+    return kept
+
+
+def ends(window: object) -> list[Number]:
+    """Return min, start, end and max of a window, as far as they are numbers."""
+    found = [window.get(k) for k in ("min", "start", "end", "max")] if is_map(window) else []
+    return [e for e in found if is_number(e)]
+
+
+def _plain(given: object) -> dict[str, Any]:
+    """Return the entries of a mapping that are text, numbers or booleans."""
+    entries = given.items() if is_map(given) else ()
+    return {key: value for key, value in entries if isinstance(value, str) or is_number(value)}
+
+
+def _kind(value: object) -> type:
+    return float if type(value) is int else type(value)

@@ -57,6 +57,18 @@ def version_of(attrs: Mapping[str, Any]) -> str | None:
     return "0.3" if isinstance(axes, list) and axes and isinstance(axes[0], str) else "0.4"
 
 
+def spoken(version: str) -> str | None:
+    """Return the version that a declared one is, or is a draft of; None for unknown ones.
+
+    Examples
+    --------
+    >>> spoken("0.6rc0"), spoken("0.5"), spoken("7")
+    ('0.6', '0.5', None)
+    """
+    known = _DRAFT.fullmatch(version)
+    return known[1] if known else None
+
+
 def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
     """Read a multiscale image that a group's attributes announce.
 
@@ -75,14 +87,14 @@ def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
     version = version_of(attrs)
     if version is None:
         raise NotAPyramidError("the group's attributes announce no multiscale image")
-    known = _DRAFT.fullmatch(version)
+    known = spoken(version)
     if known is None:
         raise NotAPyramidError(f"OME-NGFF version {version!r}; accepted: {', '.join(READABLE)}")
     document = _document(attrs)
     try:
         if _announced(attrs) is None:
             raise _InvalidError("multiscales is no list of images with datasets")
-        return _parse(document, _choose(document["multiscales"], which), known[1])
+        return _parse(document, _choose(document["multiscales"], which), known)
     except _InvalidError as error:
         raise NotAPyramidError(f"the OME-NGFF {version} metadata are not valid: {error}") from error
 

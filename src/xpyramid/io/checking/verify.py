@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
 from xpyramid.io.checking.inspect import announces, check_group, inspect, unfinished
 from xpyramid.io.store.contents import children, list_contents, peek
@@ -97,7 +98,8 @@ def _descend(place: Place, path: str, report: Report, deep: bool, depth: int = 0
         report.extend(problem.below(path) for problem in found)
         report.notes.extend(f"{path}: {note}" if path else note for note in notes)
         return
-    report.extend(problem.below(path) for problem in check_group(node.documents))
+    wrong = (*check_group(node.documents), *ngff.check_others(node.attributes or {}))
+    report.extend(problem.below(path) for problem in wrong)
     for name in children(place) if depth < _DEEPEST else ():
         below = f"{path}/{name}".lstrip("/")
         if begun := re.fullmatch(r"\.(.+)\.unfinished", name):

@@ -30,10 +30,10 @@ class LabelsGroup:
     path: str
     version: str
 
-    def metadata(self, attrs: Mapping[Any, Any]) -> dict[str, Any]:
-        """Return the ``image-label`` metadata of an array with some attributes."""
+    def metadata(self, attrs: Mapping[Any, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the ``image-label`` metadata of an array, or of a stored image that is copied."""
         depth = 2 + self.path.count("/")
-        return ngff.image_label(attrs, self.version, depth)
+        return ngff.image_label(attrs, self.version, depth, document)
 
     def add(self) -> None:
         """List the label image."""

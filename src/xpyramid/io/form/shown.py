@@ -53,8 +53,23 @@ def watch(jobs: Sequence[engine.Job], shown: Shown | None) -> list[engine.Job]:
     return [replace(first, work=replace(first.work, observe=shown.observer)), *others]
 
 
-def prepare(base: xr.DataArray, plan: Plan, omero: bool | Mapping[str, Any] | None) -> Shown | None:
+def prepare(
+    base: xr.DataArray,
+    plan: Plan,
+    omero: bool | Mapping[str, Any] | None,
+    document: Mapping[str, Any],
+) -> Shown | None:
     """Return what to show of an array, None where nothing was asked for.
+
+    Parameters
+    ----------
+    base : xarray.DataArray
+    plan : Plan
+    omero : bool, mapping or None
+        What was asked for.
+    document : mapping
+        Metadata of the stored image that is copied, if it is one. They hold unless something else
+        was asked for.
 
     Raises
     ------
@@ -65,8 +80,11 @@ def prepare(base: xr.DataArray, plan: Plan, omero: bool | Mapping[str, Any] | No
     """
     axis = next((i for i, a in enumerate(plan.axes) if a.type == "channel"), None)
     real = base.dtype.kind in "biuf"
+    stored: Mapping[str, Any] = {}
     if omero is None:
-        omero = axis is not None and real and plan.method != "mode"  # which is for labels
+        stored = ngff.stored_channels(document, 1 if axis is None else base.shape[axis])
+        meant = bool(stored) or (axis is not None and plan.method != "mode")  # which is for labels
+        omero = meant and real
     if omero is False:
         return None
     if not (omero is True or isinstance(omero, Mapping)):
@@ -80,4 +98,4 @@ def prepare(base: xr.DataArray, plan: Plan, omero: bool | Mapping[str, Any] | No
         known = base.coords[dim].values if dim in base.coords else range(base.sizes[dim])
         names = [str(name) for name in known]
     given = {} if omero is True else omero
-    return Shown(ngff.channels(names, given), axis, base.dtype)
+    return Shown(replace(ngff.channels(names, given), stored=stored), axis, base.dtype)

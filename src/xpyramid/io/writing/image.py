@@ -36,6 +36,8 @@ class Image:
         Path in the store; None is the name of the array.
     attrs : mapping
         Of the Dataset that the array comes from; kept on every level's group.
+    document : mapping
+        OME-NGFF metadata of a stored image that is copied.
     """
 
     levels: Levels
@@ -43,6 +45,7 @@ class Image:
     reducer: Reducer | None = None
     group: str | None = None
     attrs: Mapping[Any, Any] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def read(self) -> Sequence[xr.DataArray]:

@@ -77,7 +77,9 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
         paths=tuple(paths),
         draft=draft(sketch),
         zarr_format=spoken.zarr_format,
-        shown=None if labels_group else shown.prepare(base, image.plan, options.omero),
+        shown=(
+            None if labels_group else shown.prepare(base, image.plan, options.omero, image.document)
+        ),
         labels_group=labels_group,
     )
 
@@ -154,7 +156,7 @@ def _announcement(
     if options.conventions:
         attributes |= ngff.geozarr(plan, paths, _crs(base))
     if labels_group is not None:
-        label = json_attributes(labels_group.metadata(base.attrs))
+        label = json_attributes(labels_group.metadata(base.attrs, image.document))
         attributes = ngff.announce(attributes, "image-label", label)
     return attributes
 

@@ -1,0 +1,210 @@
+"""The options of ``xpyramid build`` that are parameters of ours: tables, and what parses them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from xpyramid.io import Layout
+from xpyramid.ngff import VERSIONS, Irregular
+from xpyramid.plan import Boundary
+from xpyramid.reducers import METHODS
+
+_Table = Mapping[str, Mapping[str, Any]]
+
+
+def add_to(parser: argparse.ArgumentParser) -> None:
+    """Add the options of all tables: ``axis_types`` is ``--axis-types``."""
+    for name, how in {**BUILDING, **AXES, **WRITING}.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", **how)
+
+
+def given(arguments: argparse.Namespace, table: _Table) -> dict[str, Any]:
+    """Return the parameters of a table."""
+    return {name: getattr(arguments, name) for name in table}
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse ``y,x``."""
+    return tuple(name.strip() for name in text.split(","))
+
+
+def _lengths(text: str) -> int | dict[str, int]:
+    """Parse ``2`` or ``z=1,y=2,x=2``."""
+    try:
+        if "=" not in text:
+            return int(text)
+        pairs = [part.split("=") for part in text.split(",")]
+        lengths = {name.strip(): int(length) for name, length in pairs}
+    except ValueError:
+        lengths, pairs = {}, []
+    if not lengths or len(lengths) < len(pairs):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; accepted: an integer, or one for each of some dimensions: z=1,y=2,x=2"
+        )
+    return lengths
+
+
+def _number(text: str) -> float:
+    """Parse ``0``, which stays an integer, or ``-9999.5``."""
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+def _numbers(text: str) -> float | dict[str, float]:
+    """Parse ``0.5`` or ``z=2,y=0.5``."""
+    try:
+        words = _words(text)
+        if isinstance(words, str):
+            return float(words)
+        return {name: float(word) for name, word in words.items()}
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; accepted: a number, or one for each of some dimensions: z=2,y=0.5"
+        ) from None
+
+
+def _types(text: str) -> dict[str, str]:
+    """Parse ``q=channel``."""
+    words = _words(text)
+    if isinstance(words, str):
+        raise argparse.ArgumentTypeError(f"{text!r}; accepted: types of dimensions: q=channel")
+    return words
+
+
+def _words(text: str) -> str | dict[str, str]:
+    """Parse ``um`` or ``t=s,y=um``."""
+    if "=" not in text:
+        return text
+    pairs = [part.partition("=") for part in text.split(",")]
+    words = {name.strip(): word.strip() for name, _, word in pairs}
+    if len(words) < len(pairs) or not all({*words, *words.values()}):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; accepted: one for all, or one for each of some dimensions: t=s,y=um"
+        )
+    return words
+
+
+def _omero(text: str) -> Any:
+    """Parse ``yes``, ``no``, or a mapping as JSON."""
+    try:
+        return {"yes": True, "no": False}[text] if text in ("yes", "no") else _mapping(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f'{text!r}; accepted: yes, no, or JSON: \'{{"colors": ["FF0000", "00FF00"]}}\''
+        ) from None
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError(text)
+    return found
+
+
+#: Parameters of `xpyramid.build.build`.
+BUILDING: _Table = {
+    "levels": {
+        "type": int,
+        "metavar": "N",
+        "help": "number of levels, the base included (default: until the top fits into one chunk)",
+    },
+    "factor": {
+        "type": _lengths,
+        "metavar": "2|z=1,y=2",
+        "help": "step from level to level (default: 2 in space, less along what is coarse already)",
+    },
+    "method": {
+        "choices": tuple(METHODS),
+        "help": "how to reduce (default: mean; mode for labels)",
+    },
+    "dims": {"type": names, "metavar": "y,x", "help": "what to coarsen (default: space)"},
+    "boundary": {
+        "choices": get_args(Boundary),
+        "default": "pad",
+        "help": "reduce a last, partial window over what it holds, drop it, or refuse it "
+        "(default: pad)",
+    },
+    "skipna": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "whether NaN samples do not count (default: they do not)",
+    },
+    "ignore": {"type": _number, "metavar": "0", "help": "a background value that does not count"},
+    "min_valid": {
+        "type": float,
+        "metavar": "0.5",
+        "help": "least fraction of samples that count, for a cell to be valid",
+    },
+    "chunks": {
+        "type": _lengths,
+        "metavar": "64|z=1,y=512",
+        "help": "shape of the stored chunks",
+    },
+}
+
+#: Parameters of `xpyramid.overrides.Overrides`.
+AXES: _Table = {
+    "spacing": {
+        "type": _numbers,
+        "metavar": "0.5|z=2",
+        "help": "distance of samples in space",
+    },
+    "origin": {
+        "type": _numbers,
+        "metavar": "0|y=12.5",
+        "help": "coordinate of the first sample",
+    },
+    "units": {"type": _words, "metavar": "um|t=s,y=um", "help": "units of the coordinates"},
+    "axis_types": {"type": _types, "metavar": "q=channel", "help": "what dimensions are"},
+}
+
+#: Parameters of `xpyramid.Pyramid.to_ome_zarr`.
+WRITING: _Table = {
+    "version": {
+        "choices": tuple(VERSIONS),
+        "default": "0.5",
+        "help": "OME-NGFF version: 0.5 and 0.6 are Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
+    },
+    "layout": {
+        "choices": get_args(Layout),
+        "default": "groups",
+        "help": "each level a group, with coordinates; or an array (default: groups)",
+    },
+    "omero": {
+        "type": _omero,
+        "metavar": "yes|no|JSON",
+        "help": "colours and windows of channels (default: yes if there is a channel axis)",
+    },
+    "labels_of": {
+        "metavar": "PATH",
+        "help": "image in DST that these are labels of; they go to PATH/labels",
+    },
+    "conventions": {
+        "type": names,
+        "default": (),
+        "metavar": "geozarr",
+        "help": "further metadata beside OME's",
+    },
+    "irregular": {
+        "choices": get_args(Irregular),
+        "default": "error",
+        "help": "refuse uneven coordinates, or write their mean spacing (default: error)",
+    },
+    "shards": {
+        "type": _lengths,
+        "metavar": "256|y=2048",
+        "help": "shape of the shards (default: none)",
+    },
+    "memory": {"metavar": "500MB", "help": "what all workers together may hold"},
+    "progress": {
+        "action": argparse.BooleanOptionalAction,
+        "help": "show a bar (default: in terminals)",
+    },
+    "durable": {"action": "store_true", "help": "wait until the disk has all of it"},
+    "strict": {"action": "store_true", "help": "missing chunks of SRC are an error"},
+    "resume": {"action": "store_true", "help": "go on with an unfinished build"},
+}

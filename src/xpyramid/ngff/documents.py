@@ -1,0 +1,102 @@
+"""What is wrong with a metadata document by itself: an image's, a plate's, a well's, a scene's."""
+
+from __future__ import annotations
+
+import importlib
+import reprlib
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xpyramid.ngff.checks import check_image, images_of
+from xpyramid.ngff.parser import spoken
+from xpyramid.ngff.plain import is_map
+from xpyramid.ngff.problems import Problem
+from xpyramid.ngff.transforms import check_listed
+from xpyramid.ngff.versions import VERSIONS
+
+#: Metadata that announce something else than an image, and the models that know their form.
+_OTHER = {
+    "plate": ("hcs", "HCSAttrs"),
+    "well": ("well", "WellAttrs"),
+    "labels": ("labels", "LabelsAttrs"),
+    "image-label": ("image_label_types", "Label"),  # of the value; the others are of all
+    "scene": ("scene", "BaseSceneAttrs"),
+    "bioformats2raw.layout": ("bioformats2raw", "BioFormats2RawAttrs"),
+}
+
+
+def check_document(document: Any) -> list[Problem]:
+    """Return what is wrong with a metadata document by itself, without its arrays.
+
+    Parameters
+    ----------
+    document : object
+        A parsed ``zarr.json`` or ``.zattrs``, or the attributes of one.
+    """
+    if not is_map(document):
+        return [Problem("metadata", "", f"{reprlib.repr(document)}; expected a JSON object")]
+    attrs = document.get("attributes") if "zarr_format" in document else document
+    if not is_map(attrs):
+        return [
+            Problem("metadata", "", f"attributes {reprlib.repr(attrs)}; expected a JSON object")
+        ]
+    problems: list[Problem] = []
+    if "multiscales" in _holder(attrs):
+        for image, found in images_of(attrs):
+            problems += found
+            if image is not None:
+                problems += check_image(image, {}, attrs)
+    elif not _OTHER.keys() & _holder(attrs).keys():
+        problems.append(Problem("metadata", "", "no OME-NGFF metadata; expected multiscales"))
+    return problems + list(check_others(attrs))
+
+
+def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
+    """Yield what is wrong with a plate, a well, a list of labels or a collection."""
+    content = _holder(attrs)
+    for key in (key for key in _OTHER if key in content):
+        inside = content[key] if is_map(content[key]) else content
+        declared = str(content.get("version", inside.get("version", "0.4")))
+        version = spoken(declared) or ""
+        if version not in VERSIONS:
+            said = f"OME-NGFF version {declared!r}; expected {list(VERSIONS)}"
+            yield Problem("metadata", "", said)
+            continue
+        for part in ("colors", "properties") if key == "image-label" else ():
+            if inside.get(part) == []:
+                yield Problem("metadata", "", f"{part} of image-label is empty; leave it out")
+        if key == "scene":
+            yield from check_listed(inside.get("coordinateTransformations"))
+        try:
+            _validate(key, content, version)
+        except (ValueError, TypeError, LookupError) as error:
+            yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
+
+
+def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
+    """Validate by the models of a version."""
+    module, name = _OTHER[key]
+    for known in (version, "0.5") if key != "scene" else (version,):
+        # Models for Python 3.11 do not know 0.6, which has left the others as they are in 0.5.
+        try:
+            models = importlib.import_module(f"ome_zarr_models.v{known.replace('.', '')}.{module}")
+            model = getattr(models, name)
+        except (ImportError, AttributeError):
+            continue
+        whole = content[key] if name == "Label" else {**content, key: _as(known, content[key])}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what may be left out
+            model.model_validate(_as(known, whole))
+        return
+
+
+def _as(version: str, value: Any) -> Any:
+    """Return a mapping that says its version as one of this version."""
+    return {**value, "version": version} if is_map(value) and "version" in value else value
+
+
+def _holder(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the mapping that holds OME's metadata."""
+    ome = attrs.get("ome")
+    return ome if is_map(ome) else attrs

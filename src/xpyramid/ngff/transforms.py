@@ -1,0 +1,156 @@
+"""What OME-NGFF 0.6 asks of transformations that lead from one coordinate system to another.
+
+https://ngff.openmicroscopy.org/0.6/: scales and translations of levels are the parser's business;
+here is what an image says beyond them, and how datasets and systems refer to each other. Readers
+may leave all of it out, so nothing that is wrong here keeps an image from being opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from xpyramid.ngff.plain import is_map, is_number
+from xpyramid.ngff.problems import Problem
+
+_Json = Mapping[str, Any]
+
+#: Axes that an image can have.
+_MOST_AXES = 5
+
+
+def check_transforms(image: _Json) -> Iterator[Problem]:
+    """Yield what is wrong with the references of datasets, and with transformations of the image.
+
+    Parameters
+    ----------
+    image : mapping
+        An entry of ``multiscales`` in 0.6.
+    """
+    for dataset in image["datasets"]:
+        transforms = dataset["coordinateTransformations"]
+        if len(transforms) != 1:
+            said = f"{len(transforms)} coordinateTransformations; expected one"
+            yield Problem("transformation", dataset["path"], said)
+        elif not (_refers(transforms[0], "input", "path") and _refers(transforms[0], "output")):
+            said = "expected input: {path: ...} and output: {name: ...} in the transformation"
+            yield Problem("transformation", dataset["path"], said)
+    yield from check_listed(image.get("coordinateTransformations", []))
+
+
+def check_listed(listed: object) -> Iterator[Problem]:
+    """Yield what is wrong with the transformations of an image or a scene."""
+    if not isinstance(listed, list):
+        yield Problem("transformation", "", "coordinateTransformations; expected a list")
+        return
+    for i, transform in enumerate(listed):
+        where = f"coordinateTransformations[{i}]"
+        if not (_refers(transform, "input") and _refers(transform, "output")):
+            said = f"{where}: expected names of coordinate systems as input and output"
+            yield Problem("transformation", "", said)
+        for said in _check(transform):
+            yield Problem("transformation", "", f"{where}: {said}")
+
+
+def _refers(transform: object, end: str, key: str = "name") -> bool:
+    """Whether one end of a transformation is an object with a name, or a path."""
+    reference = transform.get(end) if is_map(transform) else None
+    return is_map(reference) and isinstance(reference.get(key), str)
+
+
+def _check(transform: object) -> Iterator[str]:
+    """Yield what is wrong with a transformation and with those that it is made of."""
+    todo: list[object] = [transform]
+    while todo:  # a stack, for strangers nest deeply
+        one = todo.pop()
+        kind = one.get("type") if is_map(one) else None
+        if not is_map(one) or not isinstance(kind, str) or kind not in _KINDS:
+            said = f"type {kind[:80]!r}" if isinstance(kind, str) else "no type"
+            yield f"{said}; expected one of {', '.join(_KINDS)}"
+            continue
+        expected, fits = _KINDS[kind]
+        if not fits(one):
+            yield f"{kind} without {expected}"
+            continue
+        if kind in ("sequence", "byDimension"):
+            parts = one["transformations"]
+            todo += parts if kind == "sequence" else [part["transformation"] for part in parts]
+        elif kind == "bijection":
+            todo += [one["forward"], one["inverse"]]
+
+
+def _numbers(value: object) -> bool:
+    return isinstance(value, list) and all(is_number(v) and not isinstance(v, bool) for v in value)
+
+
+def _indices(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and all(type(v) is int and 0 <= v < _MOST_AXES for v in value)
+        and len(set(value)) == len(value)
+    )
+
+
+def _matrix(one: _Json, key: str) -> list[int] | None:
+    """Return the lengths of a matrix's rows, None where there is none."""
+    rows = one.get(key)
+    return (
+        [len(row) for row in rows] if isinstance(rows, list) and all(map(_numbers, rows)) else None
+    )
+
+
+def _is_affine(one: _Json) -> bool:
+    lengths = _matrix(one, "affine")
+    return isinstance(one.get("path"), str) if lengths is None else len(set(lengths)) == 1
+
+
+def _is_rotation(one: _Json) -> bool:
+    lengths = _matrix(one, "rotation")
+    if lengths is None:
+        return isinstance(one.get("path"), str)
+    return len(lengths) > 1 and set(lengths) == {len(lengths)}
+
+
+def _is_permutation(one: _Json) -> bool:
+    order: Any = one.get("mapAxis")
+    return _indices(order) and sorted(order) == list(range(len(order))) and len(order) > 1
+
+
+def _is_projection(one: _Json) -> bool:
+    given = [one[key] for key in ("createdOutputs", "droppedInputs") if key in one]
+    return bool(given) and all(_indices(v) and 1 <= len(v) <= _MOST_AXES - 2 for v in given)
+
+
+def _is_by_dimension(one: _Json) -> bool:
+    parts = one.get("transformations")
+    return isinstance(parts, list) and all(
+        is_map(part)
+        and "transformation" in part
+        and _indices(part.get("inputAxes"))
+        and _indices(part.get("outputAxes"))
+        for part in parts
+    )
+
+
+def _is_at_path(one: _Json) -> bool:
+    return isinstance(one.get("path"), str)
+
+
+#: Of each type: what it needs, in words, and whether it has that.
+_KINDS: Mapping[str, tuple[str, Callable[[_Json], bool]]] = {
+    "identity": ("", lambda _: True),
+    "scale": (
+        "a list of positive numbers",
+        lambda one: _numbers(one.get("scale")) and all(v > 0 for v in one["scale"]),
+    ),
+    "translation": ("a list of numbers", lambda one: _numbers(one.get("translation"))),
+    "affine": ("a matrix of numbers, or a path", _is_affine),
+    "rotation": ("a square matrix of numbers, or a path", _is_rotation),
+    "mapAxis": ("an order of the axes", _is_permutation),
+    "projectAxis": ("one to three axes in createdOutputs or droppedInputs", _is_projection),
+    "sequence": ("a list", lambda one: isinstance(one.get("transformations"), list)),
+    "bijection": ("forward and inverse", lambda one: "forward" in one and "inverse" in one),
+    "byDimension": ("parts with a transformation, inputAxes and outputAxes", _is_by_dimension),
+    "displacements": ("a path", _is_at_path),
+    "coordinates": ("a path", _is_at_path),
+}

@@ -1,0 +1,137 @@
+"""Options of ``xpyramid build`` do what the parameters of their names do."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+import xpyramid
+from xpyramid import _options
+from xpyramid._cli import main
+from xpyramid.build import build
+from xpyramid.io import Options
+from xpyramid.overrides import Overrides
+
+
+@pytest.fixture(autouse=True)
+def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.save("scan.npy", np.arange(2 * 20 * 24, dtype="u2").reshape(2, 20, 24))
+
+
+def run(*arguments: str) -> None:
+    assert main(["build", *arguments, "--levels", "2", "--chunks", "8"]) == 0
+
+
+def ome(path: str) -> dict[str, Any]:
+    found: dict[str, Any] = dict(zarr.open_group(path, mode="r").attrs)["ome"]  # type: ignore[assignment]
+    return found
+
+
+def test_nothing_is_missing() -> None:
+    """Each parameter of building and writing has its option; ``mode`` is --replace."""
+    parameters = set(inspect.signature(build).parameters)
+    assert set(_options.BUILDING) == parameters - {"array", "overrides"}
+    assert set(_options.AXES) == {field.name for field in fields(Overrides)}
+    assert set(_options.WRITING) == {field.name for field in fields(Options)} - {"mode", "compute"}
+
+
+def test_omero(capsys: pytest.CaptureFixture[str]) -> None:
+    dims = ("--source-dims", "c,y,x")
+    run("scan.npy", "out.zarr", *dims, "--omero", '{"colors": ["FF0000", "00FF00"]}')
+    assert [one["color"] for one in ome("out.zarr/scan")["omero"]["channels"]] == [
+        "FF0000",
+        "00FF00",
+    ]
+    run("scan.npy", "out.zarr", *dims, "--omero", "no", "--group", "none")
+    assert "omero" not in ome("out.zarr/none")
+    run("scan.npy", "out.zarr", "--omero", "yes", "--group", "grey")
+    assert ome("out.zarr/grey")["omero"]["channels"][0]["window"]["max"] == 959
+    for wrong in ("maybe", "[1]"):
+        assert main(["build", "scan.npy", "new.zarr", "--omero", wrong]) == 2
+        assert "accepted: yes, no, or JSON" in capsys.readouterr().err
+    assert not Path("new.zarr").exists()
+
+
+def test_labels_of(capsys: pytest.CaptureFixture[str]) -> None:
+    run("scan.npy", "out.zarr")
+    np.save("cells.npy", (np.arange(2 * 20 * 24) // 7 % 3).astype("u1").reshape(2, 20, 24))
+    assert main(["build", "cells.npy", "out.zarr", "--labels-of", "scan"]) == 0
+    assert capsys.readouterr().out.endswith("written to out.zarr/scan/labels/cells\n")
+    opened = xpyramid.open_pyramid("out.zarr/scan/labels/cells")
+    assert (len(opened), opened.method) == (2, "mode")
+    assert xpyramid.open_pyramid("out.zarr/scan").labels == ("cells",)
+    assert main(["build", "cells.npy", "out.zarr", "--labels-of", "nowhere"]) == 2
+    assert "no OME-Zarr image" in capsys.readouterr().err
+    assert main(["build", "cells.npy", "new.zarr", "--labels-of", "scan"]) == 2
+    assert "there is nothing at 'new.zarr'" in capsys.readouterr().err
+
+
+def test_conventions() -> None:
+    run("scan.npy", "out.zarr", "--conventions", "geozarr")
+    assert "zarr_conventions" in zarr.open_group("out.zarr/scan", mode="r").attrs
+
+
+def test_irregular(capsys: pytest.CaptureFixture[str]) -> None:
+    coords = {"y": [0.0, 1, 2, 4, 9, 10], "x": np.arange(6.0)}
+    array = xr.DataArray(np.ones((6, 6), "u1"), coords, ("y", "x"), name="map")
+    array.to_dataset().to_zarr("map.zarr", consolidated=False)
+    assert main(["build", "map.zarr", "out.zarr"]) == 2
+    assert "irregular" in capsys.readouterr().err
+    run("map.zarr", "out.zarr", "--irregular", "approximate")
+    assert ome("out.zarr/map")["multiscales"][0]["metadata"]["irregular"] == ["y"]
+
+
+def test_strict(capsys: pytest.CaptureFixture[str]) -> None:
+    raw = zarr.create_array("raw.zarr", shape=(16, 16), chunks=(8, 8), dtype="u1", fill_value=7)
+    raw[:8] = 1
+    assert main(["build", "raw.zarr", "out.zarr", "--strict"]) == 2
+    assert "2 of them are not there" in capsys.readouterr().err
+    assert not Path("out.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "value"),
+    [
+        (["--durable"], "durable", True),
+        (["--no-progress"], "progress", False),
+        (["--progress"], "progress", True),
+        ([], "progress", None),
+    ],
+)
+def test_what_leaves_no_trace(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], name: str, value: object
+) -> None:
+    seen: dict[str, Any] = {}
+    monkeypatch.setattr(
+        xpyramid.Pyramid, "to_ome_zarr", lambda _self, _store, **given: seen.update(given)
+    )
+    run("scan.npy", "out.zarr", *options)
+    assert seen[name] is value
+
+
+@pytest.mark.parametrize(
+    ("options", "values"),
+    [
+        (["--ignore", "0"], [4, 4]),
+        (["--ignore", "4"], [0, 0]),
+        (["--ignore", "0", "--min-valid", "0.75"], [0, 0]),
+    ],
+)
+def test_what_does_not_count(options: list[str], values: list[int]) -> None:
+    np.save("field.npy", np.tile(np.array([[4, 0], [0, 4]], "u1"), (1, 2)))
+    run("field.npy", "out.zarr", *options)
+    assert xpyramid.open_pyramid("out.zarr/field")[1].values.tolist() == [values]
+
+
+def test_skipna() -> None:
+    np.save("field.npy", np.array([[1, np.nan], [1, 1]]))
+    run("field.npy", "out.zarr", "--no-skipna")
+    assert np.isnan(xpyramid.open_pyramid("out.zarr/field")[1]).all()
