@@ -162,7 +162,7 @@ AXES: _Table = {
     "axis_types": {"type": _types, "metavar": "q=channel", "help": "what dimensions are"},
 }
 
-#: Parameters of `xpyramid.Pyramid.to_ome_zarr`.
+#: Parameters of `xpyramid.Pyramid.to_ome_zarr`, but for objects of zarr.
 WRITING: _Table = {
     "version": {
         "choices": tuple(VERSIONS),

@@ -82,7 +82,7 @@ class _Mode:
             lengths[part.where] = np.diff(ends.reshape(-1), prepend=0).reshape(ends.shape)
         number = int(lengths.sum())
         ends = np.cumsum(lengths.reshape(-1), dtype=_positions(number)).reshape(cells)
-        starts = ends - lengths
+        starts: Array = ends - lengths
         labels: Array = np.empty(number, parts[0].state[1].dtype)
         counts: Array = np.empty(number, self.number)
         for part in parts:
