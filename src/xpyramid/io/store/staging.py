@@ -34,6 +34,9 @@ _OWN = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
 
 _YARD = ("build.json", "tasks", "image", "parent")
 
+#: What an image that is being replaced is called in the yard, between two renames.
+_ASIDE = "replaced"
+
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
 
@@ -93,12 +96,21 @@ class Staging:
             raise TargetBusyError(
                 f"{self.target} is being made by another process; wait for it, or write elsewhere"
             ) from None
+        self._put_back(yard / _ASIDE, self.directory)
         try:
             yield
         finally:
             if self.record() is None:  # nothing that could be gone on with
                 shutil.rmtree(yard, ignore_errors=True)
             lock.release()
+
+    @staticmethod
+    def _put_back(aside: Path, place: Path) -> None:
+        """Undo or complete replacing an image with renames, if that was broken off."""
+        if aside.is_dir() and not os.path.lexists(place):
+            aside.rename(place)
+        elif aside.is_dir():
+            shutil.rmtree(aside)
 
     def record(self) -> dict[str, Any] | None:
         """Return what was noted of an unfinished image, None where there is none."""
@@ -227,14 +239,17 @@ def remove(place: Place) -> None:
     if not store.supports_deletes:
         return
     if isinstance(store, LocalStore):
-        path = _path(place)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        _discard(_path(place))
         return
     sync(store.delete(place.path))
     sync(store.delete_dir(place.path))
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def keys_below(place: Place) -> list[str]:
@@ -254,6 +269,7 @@ def _link_others(old: Path, new: Path, replaced: set[str]) -> None:
     for child in old.iterdir():
         if child.name in replaced:
             continue
+        _discard(new / child.name)  # of a build that was broken off here
         if child.is_dir() and not child.is_symlink():
             shutil.copytree(child, new / child.name, symlinks=True, copy_function=_link)
         else:
@@ -268,22 +284,28 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def _exchange(new: Path, old: Path) -> None:
-    """Let two directories change places: in one step on Linux, in two elsewhere."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        names = (os.fsencode(new), os.fsencode(old))
-        renameat2 = getattr(libc, "renameat2", None)
-        if renameat2 is not None and not renameat2(
-            _AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE
-        ):
-            return
-        code = ctypes.get_errno()
-        if renameat2 is not None and code not in (errno.EINVAL, errno.ENOSYS):
-            raise OSError(code, os.strerror(code), str(new), None, str(old))
-    aside = new.with_name("replaced")
-    old.rename(aside)
-    new.rename(old)
-    aside.rename(new)
+    """Let two directories change places: in one step where the system can do that, else in two."""
+    if not _exchange_at_once(new, old):
+        aside = new.with_name(_ASIDE)
+        old.rename(aside)
+        new.rename(old)
+        aside.rename(new)
+
+
+def _exchange_at_once(new: Path, old: Path) -> bool:
+    """Exchange two directories, if that is Linux and a file system that can."""
+    if sys.platform != "linux":
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    names = (os.fsencode(new), os.fsencode(old))
+    if not renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(code, os.strerror(code), str(new), None, str(old))
 
 
 def _fsync_tree(directory: Path) -> None:
