@@ -65,15 +65,15 @@ def build_with_zarrs(directory: Path) -> None:
     write(directory)
 
 
-def replace(directory: Path) -> None:
-    by_zarr(directory, mode="w")
+def replace(directory: Path, resume: bool = False) -> None:
+    by_zarr(directory, mode="w", resume=resume)
 
 
-def replace_by_renames(directory: Path) -> None:
+def replace_by_renames(directory: Path, resume: bool = True) -> None:
     """Replace as where no two directories can change places in one step."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(staging, "_exchange_at_once", lambda *_: False)
-        by_zarr(directory, mode="w", resume=True)
+        replace(directory, resume)
 
 
 def resume(directory: Path) -> None:
@@ -121,7 +121,7 @@ def test_killed_while_it_is_gone_on_with(tmp_path: Path) -> None:
     assert outcomes.count(False) > 10
 
 
-def replaced(action: Callable[..., None], before: Path, scratch: Path) -> Counter[str]:
+def replaced(action: Callable[..., None], before: Path, scratch: Path, every: int) -> Counter[str]:
     """Count what is there when an image is replaced and that is broken off, at each step."""
     seen = Counter[str]()
     for i, directory in enumerate(killed(action, before, scratch)):
@@ -131,8 +131,8 @@ def replaced(action: Callable[..., None], before: Path, scratch: Path) -> Counte
         except errors.NotAPyramidError:
             there = "none"
         seen[there] += 1
-        if i % 3 == 0 or there == "none":
-            write(directory, mode="w", resume=bool(i % 2))
+        if i % every == 0:
+            action(directory, resume=bool(i % 2) and there != "none")
             assert is_whole(directory)
             assert others_are_there(directory)
             assert leftovers(directory) == []
@@ -148,7 +148,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def test_killed_while_it_replaces_one_of_the_two_is_there(old: Path, tmp_path: Path) -> None:
-    seen = replaced(replace, old, tmp_path / "n")
+    seen = replaced(replace, old, tmp_path / "n", every=3)
     assert seen.keys() == {"new", "old"}
     assert seen["old"] > 50
 
@@ -159,6 +159,6 @@ def test_killed_while_it_replaces_with_renames_nothing_is_lost(old: Path, tmp_pa
         patch.setattr(staging, "_link_others", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write(old, mode="w")
-    seen = replaced(replace_by_renames, old, tmp_path / "n")
+    seen = replaced(replace_by_renames, old, tmp_path / "n", every=1)
     assert seen["none"] == 1
     assert min(seen["new"], seen["old"]) > 5
