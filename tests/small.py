@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +113,8 @@ def others_are_there(directory: Path) -> bool:
     return labels.tolist() == [0, 1, 2] and (place / "notes.txt").read_text() == "mine"
 
 
-def broken_off(directory: Path, **options: Any) -> None:
-    """Leave an unfinished build of which some tasks are done."""
+def broken_off(build: Callable[[], None]) -> None:
+    """Leave an unfinished build of which three tasks are done."""
     saved = []
     save = journal.Journal.save
 
@@ -126,4 +127,4 @@ def broken_off(directory: Path, **options: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal.Journal, "save", fail)
         with pytest.raises(RuntimeError, match="enough"):
-            write(directory, **options)
+            build()

@@ -110,7 +110,7 @@ def test_killed_anywhere_it_is_absent_or_whole(action: Callable[..., None], tmp_
 
 
 def test_killed_while_it_is_gone_on_with(tmp_path: Path) -> None:
-    broken_off(tmp_path / "half")
+    broken_off(lambda: write(tmp_path / "half"))
     assert finished(tmp_path / "half")
     outcomes = []
     for directory in killed(resume, tmp_path / "half", tmp_path / "n"):

@@ -88,7 +88,7 @@ def test_what_is_no_image_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_build_is_in_the_way(tmp_path: Path) -> None:
-    broken_off(tmp_path)
+    broken_off(lambda: write(tmp_path))
     with pytest.raises(
         errors.TargetExistsError, match="resume=True to go on with it, or with mode"
     ):
@@ -115,7 +115,7 @@ def test_an_unfinished_build_is_in_the_way(tmp_path: Path) -> None:
 def test_another_build_is_not_gone_on_with(
     change: dict[str, int], options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    broken_off(tmp_path)
+    broken_off(lambda: write(tmp_path))
     with dask.config.set(scheduler="sync"), pytest.raises(errors.ResumeError, match=message):
         pyramid(**change).to_ome_zarr(tmp_path / "out.zarr", resume=True, **options)
     resume(tmp_path)

@@ -170,11 +170,15 @@ class Staging:
             for torn in _path(self.yard).rglob("*.partial"):  # as zarr-python calls them
                 torn.unlink()
 
-    def withdraw(self) -> None:
-        """Begin to replace an image where there is no rename: from now on there is none."""
+    def withdraw(self, record: Mapping[str, Any]) -> None:
+        """Begin to replace an image where there is no rename: from now on there is none.
+
+        What there is to remove is noted first: without its announcement nobody would know.
+        """
         node = self.target.node() if self.directory is None else None
         if isinstance(node, zarr.Group):
             names = announced(node)
+            self.note({**record, "children": sorted(names.union(record["children"]))})
             for name in [*sorted(_OWN, reverse=True), *sorted(names)]:
                 remove(self.target / name)
 

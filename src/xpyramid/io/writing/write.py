@@ -85,16 +85,15 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     check_target(staging, image.paths, options)  # again: nobody else can change it now
     record = record_of(image, limits)
     found = staging.record() if options.resume else None
-    if found is None:
-        staging.clear()
-        staging.withdraw()
-        staging.create_parents(image.zarr_format)
-    else:
+    if found is not None:
         check_same(found, record, staging.target)
+    if found is not None and found["created"]:
         staging.tidy()
         limits = replace(limits, workers=int(found["workers"]))  # decides which tasks there are
-        record = {**record, "workers": limits.workers}
-    if found is None or not found["created"]:
+    else:
+        staging.clear()
+        staging.withdraw(record)
+        staging.create_parents(image.zarr_format)
         staging.note(record)
         put(staging.image, image.draft.documents)
         write_lazy(image.draft, staging.image)
