@@ -39,10 +39,14 @@ def resume(directory: Path) -> None:
 
 def whole(directory: Path) -> str:
     """Return which image is announced, all of whose levels are right: the new, the old, or none."""
+    said = ""
     try:
         opened = xpyramid.open_pyramid(Bucket.at(directory), "field")
-    except errors.NotAPyramidError:
+    except errors.NotAPyramidError as error:
+        said = str(error)
+    if said:
         assert not announced(directory)
+        assert ("is unfinished: its build" in said) == (RECORD in keys(directory))
         return "none"
     read = [level.to_numpy() for level in opened]
     start = int(read[0][0, 0])
@@ -92,8 +96,8 @@ def test_killed_at_any_request_it_is_absent_or_whole(usual: set[str], tmp_path: 
                 replace(directory)
             assert whole(directory) == "new"
             assert keys(directory) == usual
-    assert seen["none"] > 40
-    assert seen["new"] > 5
+    assert seen["none"] > 20
+    assert seen["new"] > 3
 
 
 OTHERS = {
@@ -122,8 +126,8 @@ def test_killed_while_it_replaces_the_old_the_new_or_none_is_there(
             assert whole(directory) == "new"
             assert keys(directory) == usual | OTHERS
     assert re.fullmatch("o+-+n+", order)  # withdrawn first, and there is one again when it is whole
-    assert seen["none"] > 40
-    assert seen["new"] > 5
+    assert seen["none"] > 20
+    assert seen["new"] > 3
 
 
 @pytest.mark.once
@@ -142,7 +146,7 @@ def test_killed_while_it_is_gone_on_with(usual: set[str], tmp_path: Path) -> Non
             resume(directory)
             assert whole(directory) == "new"
             assert keys(directory) == usual
-    assert min(seen.values()) > 5
+    assert min(seen.values()) > 3
 
 
 def stamp(directory: Path, key: str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
 import zarr
+from zarr.errors import ZarrUserWarning
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
@@ -79,7 +81,9 @@ def missing(place: Place) -> str:
     for above in reversed(list(place.parents())):
         node = above.node()
         if isinstance(node, zarr.Group):
-            names = sorted(islice((name for name, _ in node.members()), _LOOKED_INTO))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ZarrUserWarning)  # of files that are no nodes
+                names = sorted(islice((name for name, _ in node.members()), _LOOKED_INTO))
             labels = labels_of(node)
             also = f", and has the labels {_list(labels)}" if labels else ""
             return f"there is nothing; {above} holds {_list(names)}{also}"
