@@ -18,6 +18,7 @@ from small import NEW, OLD, broken_off, is_whole, leftovers, pyramid, write
 
 import xpyramid
 from xpyramid import errors
+from xpyramid._cli import main
 from xpyramid.io.writing import journal
 
 
@@ -217,3 +218,23 @@ def test_durable_syncs_chunks_before_the_announcement(
     assert len(chunks) >= 4 + 1 + 1
     assert max(chunks) < announced < len(synced) - 1
     assert synced[-1] == str(tmp_path / "out.zarr")
+
+
+@pytest.mark.parametrize(
+    "path", [["out.zarr"], ["out.zarr/field"], ["out.zarr", "--group", "field"]]
+)
+def test_info_says_unfinished(
+    path: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken_off(lambda: write(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["info", *path]) == 2
+    said = capsys.readouterr().err
+    assert "unfinished" in said
+    assert "resume=True" in said
+    assert said.count("\n") == 1
+    with pytest.raises(errors.NotAPyramidError, match=r"unfinished.*resume=True"):
+        xpyramid.open_pyramid(path[0], path[-1] if len(path) > 1 else None)

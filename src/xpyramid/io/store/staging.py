@@ -11,6 +11,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,7 +28,8 @@ from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
 from xpyramid.errors import TargetBusyError
-from xpyramid.io.store.target import Place, Store, resolve
+from xpyramid.io.store.contents import children
+from xpyramid.io.store.target import Place, Store, local_path, resolve
 
 #: Documents of a group itself.
 _OWN = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
@@ -36,6 +38,11 @@ _YARD = ("build.json", "tasks", "image", "parent")
 
 #: What an image that is being replaced is called in the yard, between two renames.
 _ASIDE = "replaced"
+
+_UNFINISHED = re.compile(r"\.(.+)\.unfinished")
+
+#: What zarr-python calls a file until it is written.
+_TORN = re.compile(r".*\.[0-9a-f]{32}\.partial")
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
@@ -166,9 +173,11 @@ class Staging:
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
-        if self.directory is not None:
-            for torn in _path(self.yard).rglob("*.partial"):  # as zarr-python calls them
-                torn.unlink()
+        for place in (self.yard, *([] if self.directory is not None else [self.target])):
+            directory = local_path(place)
+            for torn in directory.rglob("*.partial") if directory is not None else ():
+                if _TORN.fullmatch(torn.name):
+                    torn.unlink()
 
     def withdraw(self, record: Mapping[str, Any]) -> None:
         """Begin to replace an image where there is no rename: from now on there is none.
@@ -225,6 +234,12 @@ def find_unfinished(store: Store, group: str | None) -> Staging | None:
         place = resolve(store, read_only=True) / (group or "").strip("/")
     staging = Staging(place)
     return staging if place.path and staging.record() is not None else None
+
+
+def unfinished_in(place: Place) -> list[str]:
+    """Return the names of the images in a group whose builds have not ended."""
+    names = [found[1] for name in children(place) if (found := _UNFINISHED.fullmatch(name))]
+    return [name for name in names if Staging(place / name).record() is not None]
 
 
 def put(place: Place, documents: Mapping[str, Buffer]) -> None:

@@ -88,7 +88,6 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     if found is not None:
         check_same(found, record, staging.target)
     if found is not None and found["created"]:
-        staging.tidy()
         limits = replace(limits, workers=int(found["workers"]))  # decides which tasks there are
     else:
         staging.clear()
@@ -98,6 +97,7 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
         put(staging.image, image.draft.documents)
         write_lazy(image.draft, staging.image)
         staging.note({**record, "created": True})
+    staging.tidy()
     if staging.resumable and options.compute:
         tasks = staging.yard / "tasks"
     sinks = [
