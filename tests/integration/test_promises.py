@@ -101,26 +101,52 @@ def test_an_unfinished_build_is_in_the_way(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
+def other(**change: Any) -> xpyramid.Pyramid:
+    """Return another pyramid than the usual one."""
+    array = pyramid(change.pop("start", NEW))[0].astype(change.pop("dtype", "u2"))
+    array = array.assign_coords(change.pop("coords", {})).assign_attrs(change.pop("attrs", {}))
+    array = array.isel(y=slice(change.pop("height", 4)))
+    return array.pyramid.build(**{"levels": 3, "chunks": 2, "factor": 2, **change})
+
+
+ABOUT_METADATA = "differs in metadata, attributes and coordinates"
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (
-            {"start": NEW + 1},
-            {},
-            r"the input .* was another: samples \[.*\] differ",
-        ),
+        ({"start": NEW + 1}, {}, r"the input .* was another: samples \[.*\] differ"),
+        ({"height": 3}, {}, r"differs in shape \(\[4, 4\] then, \[3, 4\] now\)"),
+        ({"dtype": "i4"}, {}, r"differs in dtype \(<u2 then, <i4 now\)"),
+        ({"method": "max"}, {}, r"differs in method \(mean then, max now\)"),
+        ({"chunks": 1}, {}, r"differs in chunks \(.*\[2, 2\].* then, .*\[1, 1\]"),
+        ({"levels": 2}, {}, r"differs in factors"),
+        ({"attrs": {"stain": "DAPI"}}, {}, ABOUT_METADATA),
+        ({"coords": {"x": [1.0, 2.0, 3.0, 4.0]}}, {}, ABOUT_METADATA),
+        ({}, {"version": "0.6"}, ABOUT_METADATA),
         ({}, {"shards": 4}, r"differs in stored objects \(.*\[2, 2\].* then, .*\[4, 4\]"),
         ({}, {"memory": "1 GB"}, r"differs in memory \(None then, 1000000000 now\)"),
     ],
 )
 def test_another_build_is_not_gone_on_with(
-    change: dict[str, int], options: dict[str, Any], message: str, tmp_path: Path
+    change: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     broken_off(lambda: write(tmp_path))
     with dask.config.set(scheduler="sync"), pytest.raises(errors.ResumeError, match=message):
-        pyramid(**change).to_ome_zarr(tmp_path / "out.zarr", resume=True, **options)
+        other(**change).to_ome_zarr(tmp_path / "out.zarr", resume=True, **options)
     resume(tmp_path)
     assert is_whole(tmp_path)
+
+
+def test_another_library_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken_off(lambda: write(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["xpyramid.io.writing.resume"], "__version__", "99")
+        with pytest.raises(errors.ResumeError, match=r"differs in library \(.* then, 99 now\)"):
+            resume(tmp_path)
+        patch.setattr(sys.modules["xpyramid.io.writing.resume"], "FORMAT", 99)
+        with pytest.raises(errors.ResumeError, match="was begun by another version of xpyramid"):
+            resume(tmp_path)
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"mode": "w"}])
