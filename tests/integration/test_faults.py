@@ -90,22 +90,36 @@ def test_a_fault_that_stays_is_named(code: int, tries: int, faults: Faults, tmp_
     check(out)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """Return a disk of 600 kB."""
-    command = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(tmp_path)]
+def ends_well(*command: str | Path, **options: Any) -> bool:
     try:
-        mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+        return subprocess.run(command, capture_output=True, check=False, **options).returncode == 0
     except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("only an administrator can mount a disk")
-    yield tmp_path
-    subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+        return False
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path | None]:
+    """Return a disk of 600 kB; None where the test has run anew as one who may mount disks."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if ends_well("mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", disk):
+        yield disk
+        ends_well("umount", "-l", disk)
+    elif "IN_NAMESPACE" not in os.environ and ends_well("unshare", "-rm", "true"):
+        again = [sys.executable, "-m", "pytest", "-n", "0", request.node.nodeid]
+        environment = {**os.environ, "IN_NAMESPACE": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+        assert ends_well("unshare", "-rm", *again, env=environment, cwd=request.config.rootpath)
+        yield None
+    else:
+        pytest.skip("nobody but an administrator can mount a disk here")
 
 
 @pytest.mark.parametrize("pipeline", ["zarr", "zarrs"])
-def test_a_full_disk(pipeline: str, small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk(
+    pipeline: str, small_disk: Path | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if small_disk is None:
+        return
     if pipeline == "zarr":
         monkeypatch.setattr(fast, "available", lambda: False)
     ballast = small_disk / "ballast"

@@ -46,6 +46,7 @@ def refused(
         "zarr.json",
         "__x",
         ".zgroup",
+        ".field.unfinished",
     ],
 )
 def test_names(tmp_path: Path, name: str | None) -> None:
