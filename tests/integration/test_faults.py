@@ -16,7 +16,8 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from zarr.storage import LocalStore
+import zarr
+from zarr.storage import LocalStore, WrapperStore
 
 import xpyramid
 from xpyramid import errors, retry
@@ -71,12 +72,40 @@ def test_a_fault_that_passes_is_tried_again(faults: Faults, tmp_path: Path) -> N
     assert sorted(faults.pauses) == [0.1, 0.1, 0.2]
 
 
-@pytest.mark.parametrize(("code", "tries"), [(errno.EIO, retry.TIMES), (errno.ENOSPC, 1)])
+@pytest.mark.parametrize("lazy", [None, {}])
+def test_a_read_that_fails_and_may_pass_is_tried_again(
+    lazy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zarr.create_array(
+        tmp_path / "in.zarr", name="field", data=DATA, chunks=(8, 8), dimension_names=("y", "x")
+    )
+    read, failed, pauses = LocalStore.get, list[str](), list[float]()
+
+    async def get_or_fail(store: LocalStore, key: str, *rest: Any, **named: Any) -> Any:
+        if key == "field/c/1/2" and len(failed) < 2:
+            failed.append(key)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return await read(store, key, *rest, **named)
+
+    array = xr.open_zarr(tmp_path / "in.zarr", chunks=lazy, consolidated=False).field
+    monkeypatch.setattr(LocalStore, "get", get_or_fail)
+    monkeypatch.setattr(fast, "available", lambda: False)
+    monkeypatch.setattr(retry.time, "sleep", pauses.append)
+    with dask.config.set(scheduler="sync"):
+        array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=3, chunks=8, factor=2)
+    assert pauses == [0.1, 0.2]
+    check(tmp_path / "out.zarr")
+
+
+@pytest.mark.parametrize(
+    ("code", "tries"), [(errno.EIO, retry.TIMES), (errno.ENOSPC, 1), (errno.EACCES, 1)]
+)
 def test_a_fault_that_stays_is_named(code: int, tries: int, faults: Faults, tmp_path: Path) -> None:
     faults.planned = {"1/field/c/1/0": (code, 1000)}
     out = tmp_path / "out.zarr"
     match = (
-        rf"array .*/out.zarr/field/1/field, level 1, chunk \(1, 0\): OSError: .*{os.strerror(code)}"
+        rf"array .*/out.zarr/field/1/field, level 1, chunk \(1, 0\): "
+        rf"(OS|Permission)Error: .*{os.strerror(code)}"
     )
     with dask.config.set(scheduler="sync"):
         with pytest.raises(errors.StorageError, match=match) as caught:
@@ -170,6 +199,29 @@ def test_workers_that_die(times: int, what: str | None, tmp_path: Path) -> None:
         else:
             with pytest.raises(errors.StorageError, match=what):
                 pyramid(data).to_ome_zarr(out)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_tasks_that_run_twice_change_nothing(in_place: bool, tmp_path: Path) -> None:
+    """As where a worker is taken for lost, and its tasks are given to others."""
+    out: Any = tmp_path / "out.zarr"
+    runs: Counter[Any] = Counter()
+
+    def count(block: np.ndarray, block_info: Any = None) -> np.ndarray:
+        runs[block_info[0]["chunk-location"]] += 1
+        return block
+
+    def get(graph: Any, keys: Any, **_: Any) -> Any:
+        dask.get(graph, keys)
+        return dask.get(graph, keys)
+
+    meta = np.empty((0, 0), "u2")
+    data = da.from_array(DATA, chunks=8).map_blocks(count, dtype="u2", meta=meta)
+    with dask.config.set(scheduler=get):
+        pyramid(data).to_ome_zarr(WrapperStore(LocalStore(out)) if in_place else out)
+    check(out)
+    assert set(runs.values()) == {2}
+    assert not xpyramid.verify(out, deep=True)
 
 
 def test_a_task_of_ours_that_kills_is_named_by_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:

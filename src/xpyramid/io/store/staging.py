@@ -205,9 +205,20 @@ class Staging:
                     _fsync(path)
             self._swap(made, self.directory)
             if durable:
-                _fsync(self.directory.parent)
+                self._fsync_above(self.directory)
         for name in _YARD:
             remove(self.yard / name)
+
+    def _fsync_above(self, directory: Path) -> None:
+        """Have the disk keep the way to an image: the groups above, up to where the store lies."""
+        root: Path = self.target.store.root  # type: ignore[attr-defined]  # of a LocalStore
+        for above in directory.parents:
+            for name in _OWN:
+                if above != root.parent and (above / name).is_file():
+                    _fsync(above / name)
+            _fsync(above)
+            if above == root.parent:
+                break
 
     def _swap(self, made: Path, place: Path) -> None:
         """Bring a directory to its place; what was there takes its place in turn."""
