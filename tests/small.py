@@ -22,8 +22,8 @@ NEW, OLD = 1, 100
 
 @functools.cache
 def pyramid(start: int = NEW) -> xpyramid.Pyramid:
-    """Return three levels, of 4 + 1 + 1 chunks."""
-    data = np.arange(start, start + 16, dtype="u2").reshape(4, 4)
+    """Return three levels, of 2 + 1 + 1 chunks."""
+    data = np.arange(start, start + 8, dtype="u2").reshape(4, 2)
     array = xr.DataArray(data, dims=("y", "x"), name="field")
     return array.pyramid.build(levels=3, chunks=2, factor=2)
 
@@ -114,14 +114,14 @@ def others_are_there(directory: Path) -> bool:
 
 
 def broken_off(build: Callable[[], None]) -> None:
-    """Leave an unfinished build of which three tasks are done."""
+    """Leave an unfinished build of which two tasks are done."""
     saved = []
     save = journal.Journal.save
 
     def fail(self: journal.Journal, node: Any, state: Any) -> None:
         save(self, node, state)
         saved.append(node)
-        if len(saved) == 3:
+        if len(saved) == 2:
             raise RuntimeError("enough")
 
     with pytest.MonkeyPatch.context() as patch:

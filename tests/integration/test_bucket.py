@@ -96,7 +96,7 @@ def test_killed_at_any_request_it_is_absent_or_whole(usual: set[str], tmp_path: 
                 replace(directory)
             assert whole(directory) == "new"
             assert keys(directory) == usual
-    assert seen["none"] > 20
+    assert seen["none"] > 15
     assert seen["new"] > 3
 
 
@@ -126,7 +126,7 @@ def test_killed_while_it_replaces_the_old_the_new_or_none_is_there(
             assert whole(directory) == "new"
             assert keys(directory) == usual | OTHERS
     assert re.fullmatch("o+-+n+", order)  # withdrawn first, and there is one again when it is whole
-    assert seen["none"] > 20
+    assert seen["none"] > 15
     assert seen["new"] > 3
 
 
@@ -135,7 +135,7 @@ def test_killed_while_it_is_gone_on_with(usual: set[str], tmp_path: Path) -> Non
     half = tmp_path / "half"
     broken_off(lambda: write(half))
     done = {key for key in keys(half) if "/field/c/" in key}
-    assert 3 <= len(done) < 6
+    assert 2 <= len(done) < 4
     was = {key: stamp(half, key) for key in done}
     seen = Counter[str]()
     for i, directory in enumerate(killed_everywhere(f"{__name__}:resume", half, tmp_path / "n")):
