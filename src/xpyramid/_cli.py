@@ -10,12 +10,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from xpyramid import _demo, _options, _sources, _verify
 from xpyramid._version import __version__
 from xpyramid.build import build
-from xpyramid.errors import PyramidError
+from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.io import levels_of
 from xpyramid.overrides import Overrides
 from xpyramid.pyramid import Pyramid, open_pyramid
@@ -194,8 +195,9 @@ def _info(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid info``."""
     location, group = arguments.path, arguments.group
     above = f"{group.strip('/')}/" if group else ""
-    images = [(above + path).strip("/") for path in _sources.find_images(location, group)]
-    # Where none is found, opening says why.
+    images: list[str] = []
+    with suppress(NotAPyramidError):  # where none is found, opening says why
+        images = [(above + path).strip("/") for path in _sources.find_images(location, group)]
     for i, path in enumerate(images or [group]):
         if len(images) > 1:
             print(f"{'' if i == 0 else chr(10)}{location.rstrip('/')}/{path}")

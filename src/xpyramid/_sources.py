@@ -16,6 +16,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import PyramidError, SourceError
+from xpyramid.io.reading.explain import quiet
 from xpyramid.io.store.confined import resolve_confined
 from xpyramid.io.store.target import Place, resolve
 
@@ -98,7 +99,8 @@ def find_images(location: str, group: str | None = None) -> list[str]:
     with reading(location):
         place = resolve_confined(location) / (group or "").strip("/")
         node = place.node()
-        return sorted(_images(node)) if isinstance(node, zarr.Group) else []
+        with quiet():
+            return sorted(_images(node)) if isinstance(node, zarr.Group) else []
 
 
 @contextmanager

@@ -42,6 +42,7 @@ def build(
     overrides: Overrides = Overrides(),  # noqa: B008  frozen
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`."""
+    _check_lengths(array)
     array, axes = apply(array, overrides)
     in_space = [axis.type == "space" for axis in axes]
     stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
@@ -64,6 +65,15 @@ def build(
     coords = [_coordinates(array, plan, k) for k in range(len(plan.levels))]
     makers = [partial(_level, array, plan, k, reducer, coords[k]) for k in range(len(coords))]
     return Pyramid(Levels(makers, coords), plan, reducer)
+
+
+def _check_lengths(array: xr.DataArray) -> None:
+    """Refuse dask arrays whose chunk sizes are known only once they are computed."""
+    if unknown := [dim for dim, n in zip(array.dims, array.shape, strict=True) if math.isnan(n)]:
+        raise PlanError(
+            f"the length of {unknown} is unknown (nan), as after choosing samples by their values; "
+            "accepted: arrays of known shape; call array.data.compute_chunk_sizes() first"
+        )
 
 
 def build_dataset(

@@ -1,9 +1,10 @@
 """Fuzz the parser of metadata with atheris, on demand.
 
     pip install atheris
+    mkdir new
     python tests/fuzz/parse.py -max_total_time=60 -timeout=5 new/ tests/fuzz/corpus
 
-``new/`` is an empty directory that takes what is found to be interesting. A crash is any exception
+``new/`` takes what is found to be interesting. A crash is any exception
 that is not of xpyramid, numbers that are none, more than 5 s, or more than 2 GB.
 """
 

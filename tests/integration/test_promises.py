@@ -1,4 +1,4 @@
-"""All or nothing, resume, replace: a process killed at every step of a small build."""
+"""All or nothing, resume, replace."""
 
 from __future__ import annotations
 
@@ -14,142 +14,16 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from killing import killed_everywhere
+from small import NEW, OLD, broken_off, is_whole, leftovers, pyramid, write
 
 import xpyramid
 from xpyramid import engine, errors
+from xpyramid._cli import main
 from xpyramid.io.writing import journal
-
-NEW, OLD = 1, 100
-
-
-def pyramid(start: int = NEW) -> xpyramid.Pyramid:
-    data = np.arange(start, start + 32, dtype="u2").reshape(4, 8)
-    array = xr.DataArray(data, dims=("y", "x"), name="field", coords={"y": np.arange(4) * 0.5})
-    return array.pyramid.build(levels=3, chunks=2, factor=2)
-
-
-def write(directory: Path, **options: Any) -> None:
-    with dask.config.set(scheduler="sync"):
-        pyramid().to_ome_zarr(directory / "out.zarr", **options)
-
-
-def build(directory: Path) -> None:
-    write(directory)
-
-
-def build_04(directory: Path) -> None:
-    write(directory, version="0.4")
-
-
-def replace(directory: Path) -> None:
-    write(directory, mode="w")
 
 
 def resume(directory: Path) -> None:
     write(directory, resume=True)
-
-
-def is_whole(directory: Path, start: int = NEW) -> bool:
-    opened = xpyramid.open_pyramid(directory / "out.zarr/field")
-    return all(np.array_equal(got, want) for got, want in zip(opened, pyramid(start), strict=True))
-
-
-def leftovers(directory: Path) -> list[str]:
-    """Return files that no finished image has."""
-    files = [str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()]
-    return [name for name in files if "unfinished" in name or name.endswith((".partial", "lock"))]
-
-
-def stamps(directory: Path) -> dict[str, tuple[int, int]]:
-    """Return what changes when a chunk is written again, by its place in the image."""
-    images = [directory / "out.zarr/.field.unfinished/image", directory / "out.zarr/field"]
-    (image,) = [image for image in images if image.exists()]
-    chunks = [path for path in image.glob("*/field/**/*") if path.name.isdecimal()]
-    return {
-        str(path.relative_to(image)): (path.stat().st_ino, path.stat().st_mtime_ns)
-        for path in chunks
-        if path.is_file()
-    }
-
-
-def finished(directory: Path) -> set[str]:
-    """Return the chunks of the tasks that the journal of an unfinished build calls done."""
-    tasks = directory / "out.zarr/.field.unfinished/tasks"
-    found = set()
-    for path in tasks.rglob("*"):
-        if path.is_file() and not path.name.endswith(".partial"):
-            level, *_ = path.relative_to(tasks / "2").parts
-            found.add(f"{level}/field/c/{path.name.replace('.', '/')}")
-    return found
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("empty")
-
-
-@pytest.mark.once
-@pytest.mark.parametrize("action", ["build", "build_04"])
-def test_killed_anywhere_it_is_absent_or_whole(action: str, empty: Path, tmp_path: Path) -> None:
-    outcomes = []
-    options = {"version": "0.4"} if action == "build_04" else {}
-    every = 1 if action == "build" else 5
-    for directory in killed_everywhere(f"{__name__}:{action}", empty, tmp_path / "n", every):
-        try:
-            whole = is_whole(directory)
-            assert whole
-        except errors.NotAPyramidError:
-            whole = False
-        outcomes.append(whole)
-        if whole or len(outcomes) % 3:
-            continue
-        before, done = (
-            (stamps(directory), finished(directory))
-            if action == "build" and list(directory.glob("out.zarr/.field.unfinished/image"))
-            else ({}, set())
-        )
-        assert done <= set(before)
-        write(directory, resume=True, **options)
-        assert is_whole(directory)
-        assert leftovers(directory) == []
-        after = stamps(directory)
-        assert {name: before[name] for name in done} == {name: after[name] for name in done}
-    assert outcomes.count(False) > 100 / every
-    assert outcomes[-1]
-
-
-@pytest.mark.once
-def test_killed_while_it_is_gone_on_with(tmp_path: Path) -> None:
-    broken_off(tmp_path / "half")
-    assert finished(tmp_path / "half")
-    for directory in killed_everywhere(f"{__name__}:resume", tmp_path / "half", tmp_path / "m", 5):
-        if not (directory / "out.zarr/field").exists():
-            resume(directory)
-        assert is_whole(directory)
-
-
-@pytest.mark.once
-def test_killed_while_it_replaces_one_of_the_two_is_there(tmp_path: Path) -> None:
-    before = tmp_path / "before"
-    pyramid(OLD).to_ome_zarr(before / "out.zarr")
-    (before / "out.zarr/field/notes.txt").write_text("mine")
-    zarr.create_array(before / "out.zarr/field/labels/cells", data=np.arange(3))
-    seen = set()
-    for i, directory in enumerate(
-        killed_everywhere(f"{__name__}:replace", before, tmp_path / "n", 4)
-    ):
-        new = is_whole(directory)
-        assert new or is_whole(directory, OLD)
-        seen.add(new)
-        if i % 3:
-            continue
-        replace(directory)
-        assert is_whole(directory)
-        assert (directory / "out.zarr/field/notes.txt").read_text() == "mine"
-        assert zarr.open_array(directory / "out.zarr/field/labels/cells")[:].tolist() == [0, 1, 2]
-        assert leftovers(directory) == []
-    assert seen == {False, True}
 
 
 @pytest.mark.parametrize("mode", ["w", "w-"])
@@ -183,11 +57,11 @@ def test_broken_off_right_after_it_came_to_its_place(
 
 def test_no_level_of_an_earlier_image_survives(tmp_path: Path) -> None:
     pyramid(OLD).to_ome_zarr(tmp_path / "out.zarr")
-    data = pyramid()[0].isel(x=slice(4))
-    data.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, mode="w", chunks=2)
+    data = pyramid()[0].pyramid
+    data.to_ome_zarr(tmp_path / "out.zarr", levels=2, mode="w", chunks=2)
     files = [p.relative_to(tmp_path).parts[2] for p in tmp_path.glob("out.zarr/field/*")]
     assert sorted(files) == ["0", "1", "zarr.json"]
-    assert len(list(tmp_path.glob("out.zarr/field/0/field/c/*/*"))) == 4
+    assert len(list(tmp_path.glob("out.zarr/field/0/field/c/*/*"))) == 2
 
 
 @pytest.mark.parametrize("where", ["memory", "disk"])
@@ -214,25 +88,8 @@ def test_what_is_no_image_is_not_replaced(tmp_path: Path) -> None:
     assert zarr.open_array(store / "field/1")[:].tolist() == [0, 1, 2]
 
 
-def broken_off(directory: Path, **options: Any) -> None:
-    """Leave an unfinished build of which some tasks are done."""
-    saved = []
-    save = journal.Journal.save
-
-    def fail(self: journal.Journal, node: Any, state: Any) -> None:
-        save(self, node, state)
-        saved.append(node)
-        if len(saved) == 6:
-            raise RuntimeError("enough")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal.Journal, "save", fail)
-        with pytest.raises(RuntimeError, match="enough"):
-            write(directory, **options)
-
-
 def test_an_unfinished_build_is_in_the_way(tmp_path: Path) -> None:
-    broken_off(tmp_path)
+    broken_off(lambda: write(tmp_path))
     with pytest.raises(
         errors.TargetExistsError, match="resume=True to go on with it, or with mode"
     ):
@@ -244,26 +101,52 @@ def test_an_unfinished_build_is_in_the_way(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
+def other(**change: Any) -> xpyramid.Pyramid:
+    """Return another pyramid than the usual one."""
+    array = pyramid(change.pop("start", NEW))[0].astype(change.pop("dtype", "u2"))
+    array = array.assign_coords(change.pop("coords", {})).assign_attrs(change.pop("attrs", {}))
+    array = array.isel(y=slice(change.pop("height", 4)))
+    return array.pyramid.build(**{"levels": 3, "chunks": 2, "factor": 2, **change})
+
+
+ABOUT_METADATA = "differs in metadata, attributes and coordinates"
+
+
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (
-            {"start": NEW + 1},
-            {},
-            r"the input .* was another: samples \[.*\] differ",
-        ),
-        ({}, {"shards": 4}, r"differs in stored objects \(.*\[2, 2\].* then, .*\[4, 4\]"),
+        ({"start": NEW + 1}, {}, r"the input .* was another: samples \[.*\] differ"),
+        ({"height": 3}, {}, r"differs in shape \(\[4, 2\] then, \[3, 2\] now\)"),
+        ({"dtype": "i4"}, {}, r"differs in dtype \(<u2 then, <i4 now\)"),
+        ({"method": "max"}, {}, r"differs in method \(mean then, max now\)"),
+        ({"chunks": 1}, {}, r"differs in chunks \(.*\[2, 2\].* then, .*\[1, 1\]"),
+        ({"levels": 2}, {}, r"differs in factors"),
+        ({"attrs": {"stain": "DAPI"}}, {}, ABOUT_METADATA),
+        ({"coords": {"x": [1.0, 2.0]}}, {}, ABOUT_METADATA),
+        ({}, {"version": "0.6"}, ABOUT_METADATA),
+        ({}, {"shards": {"y": 4}}, r"differs in stored objects \(.*\[2, 2\].* then, .*\[4, 2\]"),
         ({}, {"memory": "1 GB"}, r"differs in memory \(None then, 1000000000 now\)"),
     ],
 )
 def test_another_build_is_not_gone_on_with(
-    change: dict[str, int], options: dict[str, Any], message: str, tmp_path: Path
+    change: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    broken_off(tmp_path)
+    broken_off(lambda: write(tmp_path))
     with dask.config.set(scheduler="sync"), pytest.raises(errors.ResumeError, match=message):
-        pyramid(**change).to_ome_zarr(tmp_path / "out.zarr", resume=True, **options)
+        other(**change).to_ome_zarr(tmp_path / "out.zarr", resume=True, **options)
     resume(tmp_path)
     assert is_whole(tmp_path)
+
+
+def test_another_library_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken_off(lambda: write(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["xpyramid.io.writing.resume"], "__version__", "99")
+        with pytest.raises(errors.ResumeError, match=r"differs in library \(.* then, 99 now\)"):
+            resume(tmp_path)
+        patch.setattr(sys.modules["xpyramid.io.writing.resume"], "FORMAT", 99)
+        with pytest.raises(errors.ResumeError, match="was begun by another version of xpyramid"):
+            resume(tmp_path)
 
 
 @pytest.mark.parametrize("options", [{"resume": True}, {"mode": "w"}])
@@ -362,6 +245,27 @@ def test_durable_syncs_chunks_before_the_announcement(
     image = str(tmp_path / "out.zarr/.field.unfinished/image")
     announced = synced.index(f"{image}/zarr.json")
     chunks = [i for i, path in enumerate(synced) if "/c/" in path]
-    assert len(chunks) >= 8 + 2 + 1
-    assert max(chunks) < announced < len(synced) - 1
-    assert synced[-1] == str(tmp_path / "out.zarr")
+    assert len(chunks) >= 2 + 1 + 1
+    assert max(chunks) < announced < len(synced) - 3
+    above = [tmp_path / "out.zarr/zarr.json", tmp_path / "out.zarr", tmp_path]
+    assert synced[-3:] == [str(path) for path in above]
+
+
+@pytest.mark.parametrize(
+    "path", [["out.zarr"], ["out.zarr/field"], ["out.zarr", "--group", "field"]]
+)
+def test_info_says_unfinished(
+    path: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken_off(lambda: write(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert main(["info", *path]) == 2
+    said = capsys.readouterr().err
+    assert "unfinished" in said
+    assert "resume=True" in said
+    assert said.count("\n") == 1
+    with pytest.raises(errors.NotAPyramidError, match=r"unfinished.*resume=True"):
+        xpyramid.open_pyramid(path[0], path[-1] if len(path) > 1 else None)

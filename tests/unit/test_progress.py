@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import xpyramid
-from xpyramid import progress
+from xpyramid import errors, progress
 
 run_module = importlib.import_module("xpyramid.engine.run")  # beside it there is a function run
 
@@ -129,7 +129,7 @@ def test_the_bar_goes_when_the_work_fails(capsys: pytest.CaptureFixture[str]) ->
     base = da.zeros((32, 32), "u2", chunks=8).map_blocks(fail, dtype="u2", meta=meta)
     array = xr.DataArray(base, dims=("y", "x"), name="field")
     for _ in range(2):  # nothing keeps listening
-        with pytest.raises(RuntimeError, match="no data today"):
+        with pytest.raises(errors.ReadError, match="no data today"):
             array.pyramid.to_ome_zarr({}, levels=2, progress=True)
     assert "100%" not in capsys.readouterr().err
     assert not dask.callbacks.Callback.active

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
@@ -168,3 +169,14 @@ def test_ignore_must_be_a_value_of_the_dtype(ignore: float) -> None:
     array = xr.DataArray(np.zeros((4, 4), "u1"), dims=("y", "x"))
     with pytest.raises(errors.DtypeError, match=r"is no value of dtype uint8 \(0 to 255\)"):
         array.pyramid.build(levels=2, ignore=ignore)
+
+
+def test_unknown_chunk_sizes() -> None:
+    values = da.ones((8, 8), chunks=4)
+    array = xr.DataArray(values[values.sum(axis=1) > 0], dims=("y", "x"), name="field")
+    with pytest.raises(errors.PlanError, match=r"length of \['y'\] .*compute_chunk_sizes\(\)"):
+        array.pyramid.build()
+    with pytest.raises(errors.PlanError, match="unknown"):
+        array.to_dataset().pyramid.build()
+    array.data.compute_chunk_sizes()
+    assert array.pyramid.build(levels=2)[1].shape == (4, 4)

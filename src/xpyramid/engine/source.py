@@ -16,6 +16,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid.chunks import align
 from xpyramid.coarsen import rechunk
+from xpyramid.engine.named import named
 from xpyramid.errors import ReadError
 from xpyramid.reducers import Array
 from xpyramid.retry import retried
@@ -50,14 +51,9 @@ class Source:
             return np.asarray(retried(self.variable[region].to_numpy))
         except Exception as error:
             index, smaller = self._culprit(region)
-            chunk = f"chunk {index}: " if index else ""
-            where = ", ".join(
-                f"{dim}={part.start}:{part.stop}"
-                for dim, part in zip(self.variable.dims, smaller, strict=True)
-            )
-            raise ReadError(
-                f"cannot read {self.name!r}, {chunk}{where}: {type(error).__name__}: {error}"
-            ) from error
+            chunk = f"chunk {index}" if index else ""
+            what = _named(self.name, chunk, self.variable.dims, smaller)
+            raise ReadError(f"cannot read {what}: {type(error).__name__}: {error}") from error
 
     def _culprit(self, region: Region) -> tuple[Lengths | None, Region]:
         """Return the index and the region of the first chunk that cannot be read, where known.
@@ -166,20 +162,61 @@ def _relative(region: Sequence[slice], origin: Sequence[int]) -> Region:
 
 
 class DaskSource(Source):
-    """A dask array, in blocks that do not cross the edges of tiles unless they hold whole ones."""
+    """A dask array, in blocks that do not cross the edges of tiles unless they hold whole ones.
 
-    def __init__(self, array: da.Array, tile: Lengths) -> None:
+    Parameters
+    ----------
+    array : dask array
+    tile : tuple of int
+        Shape of a tile.
+    name : str
+        For messages.
+    dims : sequence of str
+        For messages.
+    """
+
+    def __init__(
+        self, array: da.Array, tile: Lengths, name: str = "the base", dims: Sequence[Any] = ()
+    ) -> None:
         fitting = tuple(
             sizes if _nests(sizes, span) else align(sizes, span)
             for sizes, span in zip(array.chunks, tile, strict=True)
         )
-        self.given = array.chunks
+        self.name = name
+        self.dims = dims or [f"dim_{i}" for i in range(array.ndim)]
+        self.given, self.given_name = array.chunks, array.name
         self.array = rechunk(array, fitting)
         self.edges = [(0, *accumulate(sizes)) for sizes in self.array.chunks]
 
     def sample(self, region: Region) -> Array:
-        """Compute the samples of a region."""
-        return np.asarray(self.array[region].compute())
+        """Compute the samples of a region.
+
+        Raises
+        ------
+        ReadError
+        """
+        try:
+            return np.asarray(self.array[region].compute())
+        except Exception as error:
+            raise ReadError(self.failure(region, f"{type(error).__name__}: {error}")) from error
+
+    def failure(self, region: Region, reason: str) -> str:
+        """Say which blocks, as they were given, could not be computed, and why."""
+        spans = [
+            np.searchsorted([*accumulate(sizes)], (part.start, part.stop - 1), side="right")
+            for sizes, part in zip(self.given, region, strict=True)
+        ]
+        first, last = (tuple(int(span[i]) for span in spans) for i in (0, 1))
+        blocks = f"block {first}" if first == last else f"blocks {first} to {last}"
+        return f"cannot read {_named(self.name, blocks, self.dims, region)}: {reason}"
+
+    def region_of(self, key: Key) -> Region | None:
+        """Return the samples of a block, as it was given or as tiles need it; None for others."""
+        for name, chunks in ((self.given_name, self.given), (self.array.name, self.array.chunks)):
+            if isinstance(key, tuple) and key[0] == name:
+                edges = [(0, *accumulate(sizes)) for sizes in chunks]
+                return tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, key[1:], strict=True))
+        return None
 
     def _blocks(self, region: Region) -> list[range]:
         found = []
@@ -221,7 +258,14 @@ class DaskSource(Source):
 def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, Any]:
     """Return the dask tasks that sources need, together: what they share is computed once."""
     graphs = [source.array.dask for source in sources if isinstance(source, DaskSource)]
-    return dict(optimize(HighLevelGraph.merge(*graphs), list(keys))) if keys else {}
+    return named(optimize(HighLevelGraph.merge(*graphs), list(keys))) if keys else {}
+
+
+def _named(name: str, chunk: str, dims: Sequence[Any], region: Region) -> str:
+    """Name some samples."""
+    parts = zip(dims, region, strict=True)
+    where = ", ".join(f"{dim}={part.start}:{part.stop}" for dim, part in parts)
+    return f"{name}, {chunk}{': ' if chunk else ''}{where}"
 
 
 def _nests(sizes: Lengths, span: int) -> bool:

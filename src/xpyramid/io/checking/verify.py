@@ -10,6 +10,7 @@ from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
 from xpyramid.io.checking.inspect import announces, check_group, inspect, unfinished
 from xpyramid.io.store.contents import children, list_contents, peek
+from xpyramid.io.store.staging import unfinished_in
 from xpyramid.io.store.target import Place, Store, resolve
 from xpyramid.ngff import Problem
 
@@ -103,7 +104,9 @@ def _descend(place: Place, path: str, report: Report, deep: bool, depth: int = 0
     for name in children(place) if depth < _DEEPEST else ():
         below = f"{path}/{name}".lstrip("/")
         if begun := re.fullmatch(r"\.(.+)\.unfinished", name):
-            report.append(unfinished(f"{path}/{begun[1]}".lstrip("/")))
+            # Beside an image it may be what is left of one that has come to its place.
+            if peek(place / begun[1]).kind == "nothing" or begun[1] in unfinished_in(place):
+                report.append(unfinished(f"{path}/{begun[1]}".lstrip("/")))
         elif peek(place / name).kind in ("group", "damaged") or _has_nodes(place / name):
             _descend(place / name, below, report, deep, depth + 1)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
 import zarr
+from zarr.errors import ZarrUserWarning
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
+from xpyramid.io.store.staging import unfinished_in
 from xpyramid.io.store.target import Place
 
 #: So many names are listed, and so many groups looked into.
@@ -64,14 +67,30 @@ def explain(place: Place, group: zarr.Group) -> str:
     if isinstance(ome.get("labels"), list):
         images = _paths(ome["labels"])
         return f"this group lists the labels {_list(images)}{_open(place, images)}"
-    images = [
-        name
-        for name, child in islice(group.groups(), _LOOKED_INTO)
-        if ngff.version_of(dict(child.attrs)) is not None
-    ]
+    return _held(place, group)
+
+
+def _held(place: Place, group: zarr.Group) -> str:
+    """Say which images a group holds, finished or not."""
+    with quiet():
+        images = [
+            name
+            for name, child in islice(group.groups(), _LOOKED_INTO)
+            if ngff.version_of(dict(child.attrs)) is not None
+        ]
     if images:
         return f"this group is no image itself, but holds {_list(images)}{_open(place, images)}"
+    if unfinished := unfinished_in(place):
+        return (
+            f"this group holds {_list(unfinished)}, unfinished: the build was broken off; the same "
+            "call with resume=True goes on with it, with mode='w' begins anew"
+        )
     return "this group has no multiscales metadata: it is no OME-Zarr image, or an unfinished one"
+
+
+def quiet() -> warnings.catch_warnings[None]:
+    """Have zarr not warn of files that are no nodes, such as those of unfinished builds."""
+    return warnings.catch_warnings(action="ignore", category=ZarrUserWarning)
 
 
 def missing(place: Place) -> str:
@@ -79,7 +98,8 @@ def missing(place: Place) -> str:
     for above in reversed(list(place.parents())):
         node = above.node()
         if isinstance(node, zarr.Group):
-            names = sorted(islice((name for name, _ in node.members()), _LOOKED_INTO))
+            with quiet():
+                names = sorted(islice((name for name, _ in node.members()), _LOOKED_INTO))
             labels = labels_of(node)
             also = f", and has the labels {_list(labels)}" if labels else ""
             return f"there is nothing; {above} holds {_list(names)}{also}"

@@ -11,6 +11,7 @@ import ctypes
 import errno
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -27,13 +28,22 @@ from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
 from xpyramid.errors import TargetBusyError
+from xpyramid.io.store.contents import children
 from xpyramid.io.store.files import write_file
-from xpyramid.io.store.target import Place, Store, resolve
+from xpyramid.io.store.target import Place, Store, local_path, resolve
 
 #: Documents of a group itself.
 _OWN = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
 
 _YARD = ("build.json", "tasks", "image", "parent")
+
+#: What an image that is being replaced is called in the yard, between two renames.
+_ASIDE = "replaced"
+
+_UNFINISHED = re.compile(r"\.(.+)\.unfinished")
+
+#: What zarr-python calls a file until it is written.
+_TORN = re.compile(r".*\.[0-9a-f]{32}\.partial")
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
@@ -94,12 +104,21 @@ class Staging:
             raise TargetBusyError(
                 f"{self.target} is being made by another process; wait for it, or write elsewhere"
             ) from None
+        self._put_back(yard / _ASIDE, self.directory)
         try:
             yield
         finally:
             if self.record() is None:  # nothing that could be gone on with
                 shutil.rmtree(yard, ignore_errors=True)
             lock.release()
+
+    @staticmethod
+    def _put_back(aside: Path, place: Path) -> None:
+        """Undo or complete replacing an image with renames, if that was broken off."""
+        if aside.is_dir() and not os.path.lexists(place):
+            aside.rename(place)
+        elif aside.is_dir():
+            shutil.rmtree(aside)
 
     def record(self) -> dict[str, Any] | None:
         """Return what was noted of an unfinished image, None where there is none."""
@@ -155,15 +174,21 @@ class Staging:
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
-        if self.directory is not None:
-            for torn in _path(self.yard).rglob("*.partial"):  # as zarr-python calls them
-                torn.unlink()
+        for place in (self.yard, *([] if self.directory is not None else [self.target])):
+            directory = local_path(place)
+            for torn in directory.rglob("*.partial") if directory is not None else ():
+                if _TORN.fullmatch(torn.name):
+                    torn.unlink()
 
-    def withdraw(self) -> None:
-        """Begin to replace an image where there is no rename: from now on there is none."""
+    def withdraw(self, record: Mapping[str, Any]) -> None:
+        """Begin to replace an image where there is no rename: from now on there is none.
+
+        What there is to remove is noted first: without its announcement nobody would know.
+        """
         node = self.target.node() if self.directory is None else None
         if isinstance(node, zarr.Group):
             names = announced(node)
+            self.note({**record, "children": sorted(names.union(record["children"]))})
             for name in [*sorted(_OWN, reverse=True), *sorted(names)]:
                 remove(self.target / name)
 
@@ -181,9 +206,20 @@ class Staging:
                     _fsync(path)
             self._swap(made, self.directory)
             if durable:
-                _fsync(self.directory.parent)
+                self._fsync_above(self.directory)
         for name in _YARD:
             remove(self.yard / name)
+
+    def _fsync_above(self, directory: Path) -> None:
+        """Have the disk keep the way to an image: the groups above, up to where the store lies."""
+        root: Path = self.target.store.root  # type: ignore[attr-defined]  # of a LocalStore
+        for above in directory.parents:
+            for name in _OWN:
+                if above != root.parent and (above / name).is_file():
+                    _fsync(above / name)
+            _fsync(above)
+            if above == root.parent:
+                break
 
     def _swap(self, made: Path, place: Path) -> None:
         """Bring a directory to its place; what was there takes its place in turn."""
@@ -212,6 +248,12 @@ def find_unfinished(store: Store, group: str | None) -> Staging | None:
     return staging if place.path and staging.record() is not None else None
 
 
+def unfinished_in(place: Place) -> list[str]:
+    """Return the names of the images in a group whose builds have not ended."""
+    names = [found[1] for name in children(place) if (found := _UNFINISHED.fullmatch(name))]
+    return [name for name in names if Staging(place / name).record() is not None]
+
+
 def put(place: Place, documents: Mapping[str, Buffer]) -> None:
     """Store documents by their keys below a place."""
     if type(place.store) is LocalStore:  # tasks need not wait for zarr's event loop
@@ -232,14 +274,17 @@ def remove(place: Place) -> None:
     if not store.supports_deletes:
         return
     if isinstance(store, LocalStore):
-        path = _path(place)
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        _discard(_path(place))
         return
     sync(store.delete(place.path))
     sync(store.delete_dir(place.path))
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def keys_below(place: Place) -> list[str]:
@@ -259,6 +304,7 @@ def _link_others(old: Path, new: Path, replaced: set[str]) -> None:
     for child in old.iterdir():
         if child.name in replaced:
             continue
+        _discard(new / child.name)  # of a build that was broken off here
         if child.is_dir() and not child.is_symlink():
             shutil.copytree(child, new / child.name, symlinks=True, copy_function=_link)
         else:
@@ -273,22 +319,28 @@ def _link(source: str | Path, target: str | Path) -> None:
 
 
 def _exchange(new: Path, old: Path) -> None:
-    """Let two directories change places: in one step on Linux, in two elsewhere."""
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None, use_errno=True)
-        names = (os.fsencode(new), os.fsencode(old))
-        renameat2 = getattr(libc, "renameat2", None)
-        if renameat2 is not None and not renameat2(
-            _AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE
-        ):
-            return
-        code = ctypes.get_errno()
-        if renameat2 is not None and code not in (errno.EINVAL, errno.ENOSYS):
-            raise OSError(code, os.strerror(code), str(new), None, str(old))
-    aside = new.with_name("replaced")
-    old.rename(aside)
-    new.rename(old)
-    aside.rename(new)
+    """Let two directories change places: in one step where the system can do that, else in two."""
+    if not _exchange_at_once(new, old):
+        aside = new.with_name(_ASIDE)
+        old.rename(aside)
+        new.rename(old)
+        aside.rename(new)
+
+
+def _exchange_at_once(new: Path, old: Path) -> bool:
+    """Exchange two directories, if that is Linux and a file system that can."""
+    if sys.platform != "linux":
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    names = (os.fsencode(new), os.fsencode(old))
+    if not renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(code, os.strerror(code), str(new), None, str(old))
 
 
 def _fsync_tree(directory: Path) -> None:

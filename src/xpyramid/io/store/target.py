@@ -119,6 +119,7 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
         )
     for part in name.split("/"):
         wrong = part in _RESERVED or part.startswith("__") or "\\" in part or not part.strip(".")
+        wrong = wrong or (part[0] == "." and part.endswith(".unfinished"))  # where images are made
         if wrong or not is_text(part) or len(part.encode()) > 200:
             raise InvalidNameError(
                 f"{part[:60]!r} in {name[:60]!r} cannot be the name of a Zarr node; accepted: 1 to "

@@ -65,12 +65,11 @@ def _job(
     journal = None if tasks is None else Journal.of(tasks / str(levels[-1]))
     shapes = tuple(checked.plan.levels[k].shape for k in levels)
     work = engine.Work(tiling, reducer, shapes, tuple(sinks), journal=journal)
+    name = f"level {levels[0]} of {str(base.name or checked.name)!r}"
     if joined is not None:
-        return engine.Job(
-            work, engine.Source(accelerate_reads(base.variable), str(base.name or "the base"))
-        )
+        return engine.Job(work, engine.Source(accelerate_reads(base.variable), name))
     data = accelerate_graph(as_dask(base, checked.objects[levels[0]]))
-    return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile)))
+    return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile), name, base.dims))
 
 
 def _joined(stored: tuple[int, ...], base: xr.DataArray, limits: Limits) -> tuple[int, ...] | None:

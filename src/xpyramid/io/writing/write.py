@@ -18,6 +18,7 @@ from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
 from xpyramid.io.store.staging import put
 from xpyramid.io.store.target import Store, resolve
+from xpyramid.io.writing.casing import check_case
 from xpyramid.io.writing.checks import check_space
 from xpyramid.io.writing.draft import announcement, consolidate, write_lazy
 from xpyramid.io.writing.guard import arrays, sources
@@ -45,6 +46,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     read = sources(thing for image in images for thing in (*image.read, *image.levels.coordinates))
     checked = [prepare(image, root, options, read) for image in images]
     places = [image.staging.target for image in checked]
+    check_case((image.staging.target, [*image.draft.documents]) for image in checked)
     check_space(store, places, sum(image.plan.nbytes for image in images))
     stored = list(arrays(level.variable for image in images for level in image.read))
     most = math.inf if options.strict or not options.compute else MANY
@@ -85,20 +87,19 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     check_target(staging, image.paths, options)  # again: nobody else can change it now
     record = record_of(image, limits)
     found = staging.record() if options.resume else None
-    if found is None:
-        staging.clear()
-        staging.withdraw()
-        staging.create_parents(image.zarr_format)
-    else:
+    if found is not None:
         check_same(found, record, staging.target)
-        staging.tidy()
+    if found is not None and found["created"]:
         limits = replace(limits, workers=int(found["workers"]))  # decides which tasks there are
-        record = {**record, "workers": limits.workers}
-    if found is None or not found["created"]:
+    else:
+        staging.clear()
+        staging.withdraw(record)
+        staging.create_parents(image.zarr_format)
         staging.note(record)
         put(staging.image, image.draft.documents)
         write_lazy(image.draft, staging.image)
         staging.note({**record, "created": True})
+    staging.tidy()
     if staging.resumable and options.compute:
         tasks = staging.yard / "tasks"
     sinks = [

@@ -1,0 +1,70 @@
+"""Dask tasks that are tried again when a fault may pass, and that say their key when they fail."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from dask._task_spec import GraphNode, Task
+
+from xpyramid.errors import PyramidError, ReadError
+from xpyramid.retry import retried
+
+Key = Any
+
+
+class TaskError(ReadError):
+    """What a task raised; also where it comes from another process, which loses its cause."""
+
+    def __init__(self, key: Key, reason: str) -> None:
+        super().__init__(f"the dask task {key!r} failed: {reason}")
+        self.key = key
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.key, self.reason)
+
+
+class NamedTask(Task):
+    """A task like another one, see the module."""
+
+    __slots__ = ()
+
+    def __call__(self, values: Any = ()) -> Any:
+        """Run the task, given what it needs."""
+        try:
+            return retried(partial(super().__call__, values))
+        except Exception as error:
+            # A cluster raises Reschedule for itself.
+            if isinstance(error, PyramidError) or type(error).__name__ == "Reschedule":
+                raise
+            raise TaskError(self.key, f"{type(error).__name__}: {error}") from error
+
+
+def named(graph: Mapping[Key, Any]) -> dict[Key, Any]:
+    """Return the tasks of a graph, each with its name; kinds that dask treats apart stay."""
+    return {key: _named(node) if type(node) is Task else node for key, node in graph.items()}
+
+
+def _named(task: Task) -> NamedTask:
+    return NamedTask(
+        task.key, task.func, *task.args, _data_producer=task.data_producer, **task.kwargs
+    )
+
+
+def dependents(graph: Mapping[Key, Any], key: Key, wanted: Collection[str]) -> Iterable[Key]:
+    """Yield the tasks that need a task, itself included, and whose array is one of those wanted.
+
+    The nearest come first.
+    """
+    above: dict[Key, list[Key]] = {}
+    for one, node in graph.items():
+        for below in node.dependencies if isinstance(node, GraphNode) else ():
+            above.setdefault(below, []).append(one)
+    waiting, seen = [key], {key}
+    for one in waiting:
+        if isinstance(one, tuple) and one[0] in wanted:
+            yield one
+        waiting += [found for found in above.get(one, ()) if found not in seen]
+        seen.update(waiting)

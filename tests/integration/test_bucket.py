@@ -1,0 +1,154 @@
+"""Stores without rename and lock: a process killed at every request that changes something."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+import zarr
+from bucket import Bucket
+from killing import killed_everywhere
+from small import NEW, OLD, broken_off, pyramid, values
+
+import xpyramid
+from xpyramid import errors
+
+
+def write(directory: Path, start: int = NEW, **options: Any) -> None:
+    with dask.config.set(scheduler="sync"):
+        pyramid(start).to_ome_zarr(Bucket.at(directory), **options)
+
+
+def build(directory: Path) -> None:
+    write(directory)
+
+
+def replace(directory: Path) -> None:
+    write(directory, mode="w")
+
+
+def resume(directory: Path) -> None:
+    write(directory, resume=True)
+
+
+def whole(directory: Path) -> str:
+    """Return which image is announced, all of whose levels are right: the new, the old, or none."""
+    said = ""
+    try:
+        opened = xpyramid.open_pyramid(Bucket.at(directory), "field")
+    except errors.NotAPyramidError as error:
+        said = str(error)
+    if said:
+        assert not announced(directory)
+        assert ("is unfinished: its build" in said) == (RECORD in keys(directory))
+        return "none"
+    read = [level.to_numpy() for level in opened]
+    start = int(read[0][0, 0])
+    for got, want in zip(read, values(start), strict=True):
+        np.testing.assert_array_equal(got, want)
+    return {NEW: "new", OLD: "old"}[start]
+
+
+def announced(directory: Path) -> bool:
+    """Whether any document of the bucket announces levels."""
+    objects = Bucket.at(directory).objects
+    documents = [objects[key].to_bytes() for key in objects if key.endswith(("zarr.json", "attrs"))]
+    return any("multiscales" in str(json.loads(text)) for text in documents)
+
+
+#: What is noted of an unfinished build.
+RECORD = ".field.unfinished/build.json"
+
+
+def keys(directory: Path) -> set[str]:
+    return set(Bucket.at(directory).objects)
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Return the keys of an image that was made without faults."""
+    directory = tmp_path_factory.mktemp("usual")
+    build(directory)
+    return keys(directory)
+
+
+@pytest.mark.once
+def test_killed_at_any_request_it_is_absent_or_whole(usual: set[str], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    seen = Counter[str]()
+    action = f"{__name__}:build"
+    for i, directory in enumerate(killed_everywhere(action, tmp_path / "empty", tmp_path / "n")):
+        there = whole(directory)
+        seen[there] += 1
+        if there == "none" and i % 2:
+            if RECORD in keys(directory):
+                with pytest.raises(errors.TargetExistsError, match="an unfinished build of"):
+                    write(directory)
+            if i % 4 == 1:
+                resume(directory)
+            else:
+                replace(directory)
+            assert whole(directory) == "new"
+            assert keys(directory) == usual
+    assert seen["none"] > 15
+    assert seen["new"] > 3
+
+
+OTHERS = {
+    f"field/{key}"
+    for key in ("notes.txt", "labels/zarr.json", "labels/cells/zarr.json", "labels/cells/c/0")
+}
+
+
+@pytest.mark.once
+def test_killed_while_it_replaces_the_old_the_new_or_none_is_there(
+    usual: set[str], tmp_path: Path
+) -> None:
+    before = tmp_path / "before"
+    write(before, OLD)
+    bucket = Bucket.at(before)
+    zarr.create_array(bucket, name="field/labels/cells", data=np.arange(3))
+    bucket.objects["field/notes.txt"] = bucket.objects["zarr.json"]
+    order, seen = "", Counter[str]()
+    for i, directory in enumerate(killed_everywhere(f"{__name__}:replace", before, tmp_path / "n")):
+        there = whole(directory)
+        seen[there] += 1
+        order += {"old": "o", "none": "-", "new": "n"}[there]
+        assert keys(directory) >= OTHERS
+        if i % 2 == 0:
+            write(directory, mode="w", resume=bool(i % 4))
+            assert whole(directory) == "new"
+            assert keys(directory) == usual | OTHERS
+    assert re.fullmatch("o+-+n+", order)  # withdrawn first, and there is one again when it is whole
+    assert seen["none"] > 15
+    assert seen["new"] > 3
+
+
+@pytest.mark.once
+def test_killed_while_it_is_gone_on_with(usual: set[str], tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    broken_off(lambda: write(half))
+    done = {key for key in keys(half) if "/field/c/" in key}
+    assert 2 <= len(done) < 4
+    was = {key: stamp(half, key) for key in done}
+    seen = Counter[str]()
+    for i, directory in enumerate(killed_everywhere(f"{__name__}:resume", half, tmp_path / "n")):
+        there = whole(directory)
+        seen[there] += 1
+        assert {key: stamp(directory, key) for key in done} == was
+        if there == "none" and i % 2:
+            resume(directory)
+            assert whole(directory) == "new"
+            assert keys(directory) == usual
+    assert min(seen.values()) > 3
+
+
+def stamp(directory: Path, key: str) -> int:
+    """Return when an object was written; copies of it keep that."""
+    return Bucket.at(directory).objects.file(key).stat().st_mtime_ns

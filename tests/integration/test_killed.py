@@ -1,0 +1,153 @@
+"""All or nothing: a process killed at every step of a small build, and what can be done then."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from killing import killed_everywhere
+from small import (
+    NEW,
+    OLD,
+    add_others,
+    broken_off,
+    chunks,
+    finished,
+    is_there,
+    is_whole,
+    leftovers,
+    others_are_there,
+    pyramid,
+    stamps,
+    whole,
+    write,
+)
+
+import xpyramid
+from xpyramid import errors
+
+staging = sys.modules["xpyramid.io.store.staging"]
+pytestmark = pytest.mark.once
+
+
+def copy_tree(before: Path, directory: Path) -> None:
+    """Copy an unfinished build so that it can be gone on with: it knows its directory."""
+    shutil.copytree(before, directory)
+    yard = directory / "out.zarr/.field.unfinished"
+    if (yard / "build.json").exists():
+        record = json.loads((yard / "build.json").read_text())
+        record["inode"] = (yard / "image").stat().st_ino
+        (yard / "build.json").write_text(json.dumps(record))
+
+
+def build(directory: Path) -> None:
+    write(directory)
+
+
+def build_04(directory: Path) -> None:
+    write(directory, version="0.4")
+
+
+def replace(directory: Path, resume: bool = False) -> None:
+    write(directory, mode="w", resume=resume)
+
+
+def replace_by_renames(directory: Path, resume: bool = True) -> None:
+    """Replace as where no two directories can change places in one step."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging, "_exchange_at_once", lambda *_: False)
+        replace(directory, resume)
+
+
+def resume(directory: Path) -> None:
+    write(directory, resume=True)
+
+
+def killed(action: Callable[..., None], before: Path, scratch: Path) -> Iterator[Path]:
+    return killed_everywhere(f"{__name__}:{action.__name__}", before, scratch)
+
+
+@pytest.mark.parametrize("action", [build, build_04])
+def test_killed_anywhere_it_is_absent_or_whole(action: Callable[..., None], tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    options, zarr_format = ({"version": "0.4"}, 2) if action is build_04 else ({}, 3)
+    outcomes = []
+    for directory in killed(action, tmp_path / "empty", tmp_path / "n"):
+        outcomes.append(is_there(directory))
+        if outcomes[-1]:
+            assert not xpyramid.verify(directory / "out.zarr")
+        if outcomes[-1] or len(outcomes) % 3:
+            continue
+        before, done = stamps(directory), finished(directory, zarr_format)
+        assert done <= set(before)
+        for chunk, path in chunks(directory).items():
+            if chunk not in done:  # as a disk that lost its power would have them
+                path.write_bytes(path.read_bytes()[:5])
+        write(directory, resume=True, **options)
+        assert is_whole(directory)
+        assert leftovers(directory) == []
+        after = stamps(directory)
+        assert {chunk: before[chunk] for chunk in done} == {chunk: after[chunk] for chunk in done}
+    assert outcomes.count(False) > 40
+    assert outcomes[-1]
+
+
+def test_killed_while_it_is_gone_on_with(tmp_path: Path) -> None:
+    broken_off(lambda: write(tmp_path / "half"))
+    assert finished(tmp_path / "half")
+    outcomes = []
+    for directory in killed(resume, tmp_path / "half", tmp_path / "n"):
+        outcomes.append(is_there(directory))
+        if not outcomes[-1] and len(outcomes) % 2:
+            resume(directory)
+            assert is_whole(directory)
+    assert outcomes.count(False) > 10
+
+
+def replaced(action: Callable[..., None], before: Path, scratch: Path) -> Counter[str]:
+    """Count what is there when an image is replaced and that is broken off, at each step."""
+    seen, last = Counter[str](), "old"
+    for i, directory in enumerate(killed(action, before, scratch)):
+        try:
+            there = {NEW: "new", OLD: "old"}[whole(directory)]
+            assert others_are_there(directory)
+        except errors.NotAPyramidError:
+            there = "none"
+        seen[there] += 1
+        if i % 5 == 0 or there != last:
+            action(directory, resume=bool(i % 2) and there != "none")
+            assert is_whole(directory)
+            assert others_are_there(directory)
+            assert leftovers(directory) == []
+        last = there
+    return seen
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """Return where an image is that can be replaced, with what is not its own."""
+    pyramid(OLD).to_ome_zarr(tmp_path / "before/out.zarr")
+    add_others(tmp_path / "before")
+    return tmp_path / "before"
+
+
+def test_killed_while_it_replaces_one_of_the_two_is_there(old: Path, tmp_path: Path) -> None:
+    seen = replaced(replace, old, tmp_path / "n")
+    assert seen.keys() == {"new", "old"}
+    assert seen["old"] > 50
+
+
+def test_killed_while_it_replaces_with_renames_nothing_is_lost(old: Path, tmp_path: Path) -> None:
+    """The last steps of it, the others being the same."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(staging, "_link_others", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write(old, mode="w")
+    seen = replaced(replace_by_renames, old, tmp_path / "n")
+    assert seen["none"] == 1
+    assert min(seen["new"], seen["old"]) > 5
