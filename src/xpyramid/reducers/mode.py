@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,10 @@ from xpyramid.errors import DtypeError
 from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import cells_of, native, passes, single_pass
+
+#: What a thread keeps to work in, up to so many bytes for a dtype.
+_rooms = threading.local()
+_LARGEST_ROOM = 2**24
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,7 @@ class _Mode:
     def chunk(self, block: Array, factors: Factors) -> State:
         (shape, step, reduced), *_ = passes(block.shape, factors)
         src = native(block).reshape(shape)
-        labels: Array = np.empty(src.size, src.dtype)
-        counts: Array = np.empty(src.size, self.number)
+        labels, counts = _room(src.size, src.dtype), _room(src.size, np.dtype(self.number))
         ends: Array = np.empty(reduced, _positions(src.size))
         skip = self.request.skips, self.request.ignored(src.dtype)
         buffers = np.empty(shape[3], np.bool_), np.empty(reduced[3], np.bool_)
@@ -96,6 +101,20 @@ class _Mode:
         none, out = self.request.ignored(labels.dtype), np.empty(window.cells, labels.dtype)
         kernels.labels.most_frequent(ends.reshape(-1), labels, counts, none, out.reshape(-1))
         return out.astype(self.request.dtype)
+
+
+def _room(size: int, dtype: np.dtype[Any]) -> Array:
+    """Return an array to work in, for a thread the same one each time if it is not too large.
+
+    To be given new memory takes longer than to count labels in it.
+    """
+    if size * dtype.itemsize > _LARGEST_ROOM:
+        return np.empty(size, dtype)
+    room: Array | None = getattr(_rooms, dtype.str, None)
+    if room is None or room.size < size:
+        room = np.empty(size, dtype)
+        setattr(_rooms, dtype.str, room)
+    return room
 
 
 def _positions(size: int) -> type:
