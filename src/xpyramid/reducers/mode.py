@@ -16,7 +16,7 @@ from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, Sta
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import cells_of, native, passes, single_pass
 
-#: What a thread keeps to work in, up to so many bytes for a dtype.
+#: What a thread keeps to work in, up to so many bytes for a use.
 _rooms = threading.local()
 _LARGEST_ROOM = 2**24
 
@@ -57,7 +57,8 @@ class _Mode:
     def chunk(self, block: Array, factors: Factors) -> State:
         (shape, step, reduced), *_ = passes(block.shape, factors)
         src = native(block).reshape(shape)
-        labels, counts = _room(src.size, src.dtype), _room(src.size, np.dtype(self.number))
+        labels = _room("labels", src.size, src.dtype)
+        counts = _room("counts", src.size, np.dtype(self.number))
         ends: Array = np.empty(reduced, _positions(src.size))
         skip = self.request.skips, self.request.ignored(src.dtype)
         buffers = np.empty(shape[3], np.bool_), np.empty(reduced[3], np.bool_)
@@ -103,17 +104,18 @@ class _Mode:
         return out.astype(self.request.dtype)
 
 
-def _room(size: int, dtype: np.dtype[Any]) -> Array:
-    """Return an array to work in, for a thread the same one each time if it is not too large.
+def _room(use: str, size: int, dtype: np.dtype[Any]) -> Array:
+    """Return an array for a use, to a thread the same one each time if it is not too large.
 
     To be given new memory takes longer than to count labels in it.
     """
     if size * dtype.itemsize > _LARGEST_ROOM:
         return np.empty(size, dtype)
-    room: Array | None = getattr(_rooms, dtype.str, None)
+    name = f"{use} {dtype}"
+    room: Array | None = getattr(_rooms, name, None)
     if room is None or room.size < size:
         room = np.empty(size, dtype)
-        setattr(_rooms, dtype.str, room)
+        setattr(_rooms, name, room)
     return room
 
 
