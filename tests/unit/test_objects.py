@@ -1,6 +1,7 @@
 """Chunks and shards that we read and write ourselves, against zarr-python."""
 
 import pickle
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
@@ -194,6 +195,19 @@ def test_shards_of_another_make_are_left_to_zarr(tmp_path: Path) -> None:
             overwrite=True,
         )
         assert by_object(array) is None
+
+
+@pytest.mark.parametrize("inner", [None, (1, 1)])
+def test_chunks_of_several_shapes_are_left_to_zarr(inner: Any, tmp_path: Path) -> None:
+    edges: Any = [[10, 11], [4, 4, 5]]
+    layout = {"chunks": edges} if inner is None else {"chunks": inner, "shards": edges}
+    try:
+        with zarr.config.set({"array.rectilinear_chunks": True}), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # not in the specification yet
+            array = zarr.create_array(tmp_path, shape=SHAPE, dtype="u2", **layout)
+    except (TypeError, ValueError):
+        pytest.skip("not in this release of zarr")
+    assert by_object(array) is None
 
 
 def test_other_stores_are_left_to_zarr(tmp_path: Path) -> None:

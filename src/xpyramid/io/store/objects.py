@@ -192,7 +192,7 @@ def by_object(array: zarr.Array[Any]) -> ObjectArray | None:
     or no compression.
     """
     root = _root(array.store)
-    codec = None if root is None else _codec(array)
+    codec = _codec(array) if root is not None and _is_regular(array) else None
     return None if root is None or codec is None else ObjectArray(array, codec, root)
 
 
@@ -205,6 +205,14 @@ def _root(store: Store) -> Path | None:
         if getattr(inner, "protocol", None) == ("file", "local"):
             return Path(store.path)
     return None
+
+
+def _is_regular(array: zarr.Array[Any]) -> bool:
+    """Whether all stored objects have one shape, which newer releases of zarr do not demand."""
+    try:
+        return len(array.shards or array.chunks) == array.ndim
+    except NotImplementedError:
+        return False
 
 
 def _codec(array: zarr.Array[Any]) -> Codec | None:
