@@ -14,10 +14,11 @@ from strategies import Recipe
 from xpyramid import downsample
 from xpyramid.errors import DtypeError, PlanError
 
+pytestmark = pytest.mark.once  # the numbers are NumPy's and numba's, not Python's
+
 METHODS = ["mean", "mode", "median", "min", "max", "sum", "nearest"]
 
 
-@pytest.mark.once
 @settings(max_examples=200)
 @given(our.cases(our.integers, max_dims=6), st.sampled_from(METHODS))
 def test_any_shape_and_rank(case: tuple[Array, Recipe], method: str) -> None:
