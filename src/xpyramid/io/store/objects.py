@@ -174,9 +174,8 @@ class ObjectArray:
         index = np.full((*self._grid(lengths), 2), _ABSENT, "<u8")
         parts: list[bytes] = []
         end = 0
-        for at, _, piece in _pieces(
-            tuple(map(slice, [0] * values.ndim, values.shape)), self.chunks
-        ):
+        whole = tuple(slice(0, n) for n in values.shape)
+        for at, _, piece in _pieces(whole, self.array.chunks):
             for data in self._chunk(values[piece]):
                 parts.append(data)
                 index[at] = end, len(data)
@@ -227,8 +226,9 @@ def _codec(array: zarr.Array[Any]) -> Codec | None:
     match metadata.codecs:
         case (ShardingCodec(codecs=codecs, index_codecs=index, index_location=location),):
             match index:
-                case (BytesCodec(), Crc32cCodec()) if _word(location) == "end":
-                    return _bytes_codec(array.dtype, codecs)
+                case (BytesCodec(endian=endian), Crc32cCodec()):
+                    usual = _word(endian) == "little" and _word(location) == "end"
+                    return _bytes_codec(array.dtype, codecs) if usual else None
             return None
         case codecs:
             return _bytes_codec(array.dtype, codecs)
