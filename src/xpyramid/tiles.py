@@ -210,6 +210,12 @@ def make_tiling(
     return tiling
 
 
+def relative(region: Sequence[slice], origin: Sequence[int]) -> Region:
+    """Return a region as it is counted from an origin."""
+    pairs = zip(region, origin, strict=True)
+    return tuple(slice(part.start - start, part.stop - start) for part, start in pairs)
+
+
 def _spans(
     shape: Lengths, steps: Sequence[Lengths], objects: Sequence[Lengths]
 ) -> tuple[Lengths, ...]:

@@ -20,7 +20,7 @@ from xpyramid.engine.named import named
 from xpyramid.errors import ReadError
 from xpyramid.reducers import Array
 from xpyramid.retry import retried
-from xpyramid.tiles import Lengths, Region
+from xpyramid.tiles import Lengths, Region, relative
 
 Key = Any
 
@@ -147,18 +147,13 @@ class _Filled:
             ]
             if any(part.start >= part.stop for part in both):
                 continue
-            piece = np.asarray(block)[_relative(both, starts)]
+            piece = np.asarray(block)[relative(both, starts)]
             if piece.shape == shape:
                 return piece
             if out is None:
                 out = np.empty(shape, piece.dtype)
-            out[_relative(both, [part.start for part in region])] = piece
+            out[relative(both, [part.start for part in region])] = piece
         return np.empty(shape) if out is None else out
-
-
-def _relative(region: Sequence[slice], origin: Sequence[int]) -> Region:
-    pairs = zip(region, origin, strict=True)
-    return tuple(slice(part.start - start, part.stop - start) for part, start in pairs)
 
 
 class DaskSource(Source):

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 from xpyramid.engine.statistics import Observer, Statistics, merge
 from xpyramid.reducers import Array, Part, Reducer, State, Window, place
-from xpyramid.tiles import Index, Node, Region, Tiling
+from xpyramid.tiles import Index, Node, Region, Tiling, relative
 
 Read = Callable[[Region], Array]
 
@@ -132,11 +132,11 @@ class Work:
         self, states: Sequence[State], bases: Sequence[Region], whole: Region, level: int
     ) -> list[Part]:
         """Return where states of a level lie in the cells over a region of level 0."""
-        tiling, origin = self.tiling, self.tiling.over(whole, level)
+        tiling = self.tiling
+        origin = [part.start for part in tiling.over(whole, level)]
         parts = []
         for state, base in zip(states, bases, strict=True):
-            pairs = zip(tiling.over(base, level), origin, strict=True)
-            where = tuple(slice(r.start - o.start, r.stop - o.start) for r, o in pairs)
+            where = relative(tiling.over(base, level), origin)
             parts.append(Part(where, state, Window(_shape(base), tiling.factors(level))))
         return parts
 

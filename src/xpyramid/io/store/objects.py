@@ -25,10 +25,9 @@ from zarr.core.metadata import ArrayV2Metadata
 from zarr.storage import FsspecStore, LocalStore
 
 from xpyramid.io.store.files import write_file
+from xpyramid.tiles import Lengths, Region, relative
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Region = tuple[slice, ...]
-Lengths = tuple[int, ...]
 
 #: What the index of a shard says of a chunk that is not stored.
 _ABSENT = 2**64 - 1
@@ -94,12 +93,12 @@ class ObjectArray:
             return self.array[key]
         out = np.empty([part.stop - part.start for part in region], self.array.dtype)
         for start, piece, data in self._stored(region):
-            inside = out[_relative(piece, [part.start for part in region])]
+            inside = out[relative(piece, [part.start for part in region])]
             if data is None:
                 inside[...] = self._fill
             else:
                 chunk = self.codec.decode(data, self.array.chunks)
-                inside[...] = chunk[_relative(piece, start)]
+                inside[...] = chunk[relative(piece, start)]
         return out
 
     def __setitem__(self, key: Any, values: Array) -> None:
@@ -109,7 +108,7 @@ class ObjectArray:
             self.array[key] = values
             return
         for index, _, piece in _pieces(region, lengths):
-            part = values[_relative(piece, [r.start for r in region])]
+            part = values[relative(piece, [r.start for r in region])]
             chunks = self._chunk(part) if self.array.shards is None else self._shard(part, lengths)
             self._write(index, chunks)
 
@@ -133,7 +132,7 @@ class ObjectArray:
         self, file: BinaryIO, origin: list[int], region: Region, lengths: Lengths
     ) -> Iterator[tuple[list[int], Region, bytes | None]]:
         index = _read_index(file, self._grid(lengths))
-        for at, start, piece in _pieces(_relative(region, origin), self.array.chunks):
+        for at, start, piece in _pieces(relative(region, origin), self.array.chunks):
             offset, size = map(int, index[at])
             data = None
             if (offset, size) != (_ABSENT, _ABSENT):
@@ -296,11 +295,6 @@ def _pieces(region: Region, lengths: Lengths) -> Iterator[tuple[Lengths, list[in
         start = [i * n for i, n in zip(index, lengths, strict=True)]
         ends = zip(region, start, lengths, strict=True)
         yield index, start, tuple(slice(max(p.start, s), min(p.stop, s + n)) for p, s, n in ends)
-
-
-def _relative(region: Region, origin: Sequence[int]) -> Region:
-    pairs = zip(region, origin, strict=True)
-    return tuple(slice(part.start - start, part.stop - start) for part, start in pairs)
 
 
 def _all_equal(values: Array, fill: Any) -> bool:
