@@ -19,7 +19,9 @@ from small import NEW, OLD, broken_off, is_whole, leftovers, pyramid, write
 import xpyramid
 from xpyramid import engine, errors
 from xpyramid._cli import main
+from xpyramid.io.store.target import Place
 from xpyramid.io.writing import journal
+from xpyramid.io.writing.draft import consolidate
 
 
 def resume(directory: Path) -> None:
@@ -249,6 +251,30 @@ def test_durable_syncs_chunks_before_the_announcement(
     assert max(chunks) < announced < len(synced) - 3
     above = [tmp_path / "out.zarr/zarr.json", tmp_path / "out.zarr", tmp_path]
     assert synced[-3:] == [str(path) for path in above]
+
+
+def test_durable_syncs_what_lists_the_image(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    consolidate(Place(zarr.storage.LocalStore(tmp_path / "out.zarr"), ""))
+    synced: dict[str, bytes] = {}
+    fsync = os.fsync
+
+    def note(handle: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        synced[str(path)] = path.read_bytes() if path.is_file() else b""
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", note)
+    labels = xr.DataArray(np.ones((4, 8), "u2"), dims=("y", "x"), name="cells")
+    image = labels.pyramid.build(levels=3, chunks=2, factor=2, method="mode")
+    with dask.config.set(scheduler="sync"):
+        image.to_ome_zarr(tmp_path / "out.zarr", labels_of="field", durable=True)
+    for listing in ("out.zarr/field/labels/zarr.json", "out.zarr/zarr.json"):
+        document = (tmp_path / listing).read_bytes()
+        assert b"cells" in document
+        assert synced[str(tmp_path / listing)] == document
 
 
 @pytest.mark.parametrize(

@@ -205,15 +205,15 @@ class Staging:
                 for path in (*(made / key for key in announcement), made):
                     _fsync(path)
             self._swap(made, self.directory)
-            if durable:
-                self._fsync_above(self.directory)
         for name in _YARD:
             remove(self.yard / name)
 
-    def _fsync_above(self, directory: Path) -> None:
+    def sync_above(self) -> None:
         """Have the disk keep the way to an image: the groups above, up to where the store lies."""
+        if self.directory is None:
+            return
         root: Path = self.target.store.root  # type: ignore[attr-defined]  # of a LocalStore
-        for above in directory.parents:
+        for above in self.directory.parents:
             for name in _OWN:
                 if above != root.parent and (above / name).is_file():
                     _fsync(above / name)

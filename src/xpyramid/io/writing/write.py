@@ -131,3 +131,5 @@ def _finish(
             node = above.node()
             if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
                 consolidate(above)
+        if options.durable:  # what lists the image, too
+            staging.sync_above()
