@@ -180,7 +180,8 @@ def test_workers_that_die(times: int, what: str | None, tmp_path: Path) -> None:
     data = da.block([[blocks.blocks[0, 0], blocks.blocks[0, 1]], [one, blocks.blocks[1, 1]]])
     out = tmp_path / "out.zarr"
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
+        # dask's default: with fewer, it may blame what else the dead worker had in hand.
+        dask.config.set({"distributed.scheduler.allowed-failures": 3}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
