@@ -1,18 +1,24 @@
 """NumPy in, NumPy out: any factor, shape and rank, and none of the failures of others."""
 
+import math
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import oracle
 import pytest
 import strategies as our
+import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import Array
 from strategies import Recipe
 
-from xpyramid import downsample
+from xpyramid import downsample, open_pyramid
 from xpyramid.errors import DtypeError, PlanError
+from xpyramid.reducers import Part, State, Window, make_reducer
 
 pytestmark = pytest.mark.once  # the numbers are NumPy's and numba's, not Python's
 
@@ -51,6 +57,90 @@ def test_levels_do_not_depend_on_how_many_are_made(case: tuple[Array, Recipe], m
             np.testing.assert_allclose(direct, every[-1], rtol=1e-2, atol=1e-2)
         else:
             np.testing.assert_array_equal(direct, every[-1])
+
+
+@settings(max_examples=150)
+@given(our.cases(our.dtypes, our.noise, max_dims=4), st.sampled_from(METHODS), st.integers(1, 200))
+def test_slabs(case: tuple[Array, Recipe], method: str, slab: int) -> None:
+    """Large arrays are reduced a slab at a time."""
+    data, recipe = case
+    if method == "mode" and data.dtype.kind == "f":
+        data = np.nan_to_num(data).astype("i8")
+    whole = downsample(data, recipe.steps, method, boundary=recipe.boundary)
+    with patch("xpyramid.reducers._SLAB", slab):
+        cut = downsample(data, recipe.steps, method, boundary=recipe.boundary)
+    for want, got in zip(whole, cut, strict=True):
+        assert (got.dtype, got.shape, got.tobytes()) == (want.dtype, want.shape, want.tobytes())
+
+
+LARGEST = np.finfo("f8").max
+Steps = tuple[int, ...]
+SMALL_AND_LARGE = [
+    np.array([1, 2, 3, 2**64 - 1, 2**64 - 1, 0, 7, 9], "u8"),
+    np.array([2**53 + 1, 2**53 + 1, 1, 2, 2**62, 2**62 + 1, 3, 3], "u8"),
+    np.array([-1, -2, -(2**63), -(2**63), 2**63 - 1, 1, 0, -3], "i8"),
+    np.array([1, 2, LARGEST, LARGEST, 5e-324, 0, -LARGEST, -LARGEST]),
+    np.array([np.nan, 2, LARGEST, LARGEST, 5e-324, np.nan, -LARGEST, -LARGEST]),
+    np.array([LARGEST, LARGEST, -LARGEST, -LARGEST, 1e-300, 2e-300, np.inf, 1]),
+    np.array([LARGEST, LARGEST, -LARGEST, -LARGEST, 9.9e-301, 5.1e-301, 7.3e-301, 7e-301]),
+    np.array([LARGEST * 0.6, 0, LARGEST * 0.6, 0, 0, 5e-324, 1, LARGEST * 0.9]),
+]
+
+
+@pytest.mark.parametrize("data", SMALL_AND_LARGE)
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("slab", [16, 32, 64])
+def test_slabs_that_carry_more_than_others(data: Array, order: int, slab: int) -> None:
+    """Where samples are small, a state does not say what it needs to say of large ones."""
+    data = data[::order]
+    with patch("xpyramid.reducers._SLAB", slab):
+        levels = downsample(data, 2, num_mips=3)
+    whole = downsample(data, 2, num_mips=3)
+    for factor, got, want in zip((2, 4, 8), levels, whole, strict=True):
+        assert got.tobytes() == want.tobytes()
+        exact = oracle.reduce(data, (factor,), "mean")
+        if data.dtype.kind in "iu":
+            np.testing.assert_array_equal(got, exact)
+        elif not (data < 0).any():  # where nothing cancels out
+            np.testing.assert_allclose(got, exact, rtol=1e-15)
+
+
+@pytest.mark.parametrize("data", SMALL_AND_LARGE)
+@pytest.mark.parametrize("skipna", [True, False])
+@pytest.mark.parametrize("steps", [(2, 2, 2), (2, 4)])
+def test_parts_that_carry_more_than_others(data: Array, skipna: bool, steps: Steps) -> None:
+    reducer = make_reducer("mean", data.dtype, 8, skipna=skipna)
+    want = downsample(data, [(step,) for step in steps], skipna=skipna)[-1]
+
+    def climb(samples: Array, level: int) -> State:
+        state = reducer.chunk(samples, steps[:1])
+        for step in steps[1:level]:
+            state = reducer.combine(state, (step,))
+        return state
+
+    for level, cuts in ((1, [2]), (1, [4]), (1, [6]), (1, [2, 4, 6]), (len(steps) - 1, [4])):
+        size, parts = math.prod(steps[:level]), []
+        for a, b in pairwise([0, *cuts, 8]):
+            where = (slice(a // size, b // size),)
+            parts.append(Part(where, climb(data[a:b], level), Window((b - a,), (size,))))
+        state = reducer.assemble(parts, (8 // size,))
+        for step in steps[level:]:
+            state = reducer.combine(state, (step,))
+        assert reducer.finalise(state, Window((8,), (8,))).tobytes() == want.tobytes()
+
+
+@pytest.mark.parametrize("data", SMALL_AND_LARGE)
+@pytest.mark.parametrize("chunks", [(2, 2, 2, 2), (4, 4), (2, 6), (6, 2), (1, 3, 4)])
+def test_chunks_that_carry_more_than_others(
+    data: Array, chunks: tuple[int, ...], tmp_path: Path
+) -> None:
+    array = xr.DataArray(data, dims="x", name="a").expand_dims(y=1).chunk(x=chunks)
+    pyramid = array.pyramid.build(levels=3, factor={"x": 2}, chunks={"y": 1, "x": 2})
+    pyramid.to_ome_zarr(tmp_path / "a.zarr")
+    stored = open_pyramid(tmp_path / "a.zarr/a")
+    for k, want in enumerate(downsample(data, 2, num_mips=2), start=1):
+        assert pyramid[k].values.tobytes() == want.tobytes()
+        assert stored[k].values.tobytes() == want.tobytes()
 
 
 def test_the_list_starts_at_the_first_coarse_level() -> None:

@@ -86,35 +86,40 @@ def longest_run(s: Any, ignored: Any) -> Any:
 
 
 @inline
-def elect(
-    src: Array, b: int, z0: int, z1: int, y0: int, y1: int, x0: int, x1: int, ignored: Any
-) -> Any:
-    """Return the most frequent of the samples at two positions along each axis."""
+def elect(rows: Array, x0: int, x1: int, ignored: Any) -> Any:
+    """Return the most frequent of the samples of four rows at two positions."""
     ordered = sort_8(
-        src[b, z0, y0, x0], src[b, z0, y0, x1], src[b, z0, y1, x0], src[b, z0, y1, x1],
-        src[b, z1, y0, x0], src[b, z1, y0, x1], src[b, z1, y1, x0], src[b, z1, y1, x1],
+        rows[0, x0], rows[0, x1], rows[1, x0], rows[1, x1],
+        rows[2, x0], rows[2, x1], rows[3, x0], rows[3, x1],
     )  # fmt: skip
     return longest_run(ordered, ignored)
 
 
 @jit
-def window_mode_2(src: Array, fz: int, fy: int, fx: int, ignored: Any, out: Array) -> None:
+def window_mode_2(
+    src: Array, fz: int, fy: int, fx: int, ignored: Any, rows: Array, out: Array
+) -> None:
     """Fill ``out`` with the most frequent labels, the lowest on ties, for factors of 1 and 2.
 
     Each cell is elected by eight samples. Where its window has fewer, all of them vote equally
     often, which changes no majority. No branch depends on the data, so that it vectorises; for the
     same reason ``ignored`` is None rather than a flag where every label counts.
+
+    ``rows`` is a buffer of four rows, which are read one after the other; see `sums.add_rows`.
     """
     pairs = src.shape[3] // 2 if fx == 2 else 0
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
-            z0, z1 = z * fz, min((z + 1) * fz, src.shape[1]) - 1
             for y in range(out.shape[2]):
-                y0, y1 = y * fy, min((y + 1) * fy, src.shape[2]) - 1
+                for i in range(4):
+                    at_z = min(z * fz + (fz - 1) * (i // 2), src.shape[1] - 1)
+                    at_y = min(y * fy + (fy - 1) * (i % 2), src.shape[2] - 1)
+                    for x in range(src.shape[3]):
+                        rows[i, x] = src[b, at_z, at_y, x]
                 for x in range(pairs):
-                    out[b, z, y, x] = elect(src, b, z0, z1, y0, y1, 2 * x, 2 * x + 1, ignored)
+                    out[b, z, y, x] = elect(rows, 2 * x, 2 * x + 1, ignored)
                 for x in range(pairs, out.shape[3]):
-                    out[b, z, y, x] = elect(src, b, z0, z1, y0, y1, x * fx, x * fx, ignored)
+                    out[b, z, y, x] = elect(rows, x * fx, x * fx, ignored)
 
 
 # Label counts. Each cell has a list of labels, ascending, and of how often each occurs; the lists

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from xpyramid.kernels._jit import Array, inline, jit
-from xpyramid.kernels.sums import add_rows, fold, four, one, two
 
 # Division is in the dtype of the count, float32 or float64 with a mantissa of m bits. For integers
 # of a magnitude below 2**(m - 1) the rounded quotient is exact: one that is no tie is at least
@@ -38,81 +37,6 @@ def divide_each(total: Array, count: Array, out: Array) -> None:
     for i in range(out.size):
         if count[i]:
             out[i] = np.rint(count.dtype.type(total[i]) / count[i])
-
-
-@jit
-def window_mean_2(
-    src: Array, fz: int, fy: int, sums: Array, ratio: Array, rounded: bool, out: Array
-) -> None:
-    """Fill ``out`` with means: `window_sum_2` and `divide` at once, which saves a pass of memory.
-
-    ``sums`` and ``ratio`` are any arrays of the dtypes to add and to divide in.
-    """
-    wide, real, pairs = sums.dtype.type, ratio.dtype.type, src.shape[3] // 2
-    for b in range(out.shape[0]):
-        for z in range(out.shape[1]):
-            z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
-            for y in range(out.shape[2]):
-                y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
-                rows = (z1 - z0) * (y1 - y0)
-                whole, last = real(1) / real(2 * rows), real(1) / real(rows)  # exact
-                if rows == 4:
-                    for x in range(pairs):
-                        left = four(wide, src, b, z0, y0, 2 * x)
-                        both = wide(left + four(wide, src, b, z0, y0, 2 * x + 1))
-                        out[b, z, y, x] = finish(real(both) * whole, rounded)
-                    for x in range(pairs, out.shape[3]):
-                        single = four(wide, src, b, z0, y0, 2 * x)
-                        out[b, z, y, x] = finish(real(single) * last, rounded)
-                elif rows == 1:
-                    for x in range(pairs):
-                        left = one(wide, src, b, z0, y0, 2 * x)
-                        both = wide(left + one(wide, src, b, z0, y0, 2 * x + 1))
-                        out[b, z, y, x] = finish(real(both) * whole, rounded)
-                    for x in range(pairs, out.shape[3]):
-                        single = one(wide, src, b, z0, y0, 2 * x)
-                        out[b, z, y, x] = finish(real(single), rounded)
-                else:
-                    for x in range(pairs):
-                        left = two(wide, src, b, z0, z1, y0, y1, 2 * x)
-                        both = wide(left + two(wide, src, b, z0, z1, y0, y1, 2 * x + 1))
-                        out[b, z, y, x] = finish(real(both) * whole, rounded)
-                    for x in range(pairs, out.shape[3]):
-                        single = two(wide, src, b, z0, z1, y0, y1, 2 * x)
-                        out[b, z, y, x] = finish(real(single) * last, rounded)
-
-
-@jit
-def window_mean(
-    src: Array,
-    fz: int,
-    fy: int,
-    fx: int,
-    row: Array,
-    total: Array,
-    ratio: Array,
-    rounded: bool,
-    out: Array,
-) -> None:
-    """Fill ``out`` with means: `window_sum` and `divide` at once.
-
-    ``row`` and ``total`` are buffers of one row of ``src`` and, as (1, 1, 1, x), of ``out``;
-    ``ratio`` is any array of the dtype to divide in.
-    """
-    real, full = ratio.dtype.type, row.size // fx
-    for b in range(out.shape[0]):
-        for z in range(out.shape[1]):
-            z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
-            for y in range(out.shape[2]):
-                y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
-                rows = (z1 - z0) * (y1 - y0)
-                whole, last = real(rows * fx), real(rows * (row.size - full * fx))
-                add_rows(src, b, z0, z1, y0, y1, row)
-                fold(row, fx, total, 0, 0, 0)
-                for x in range(full):
-                    out[b, z, y, x] = finish(real(total[0, 0, 0, x]) / whole, rounded)
-                for x in range(full, out.shape[3]):
-                    out[b, z, y, x] = finish(real(total[0, 0, 0, x]) / last, rounded)
 
 
 @jit

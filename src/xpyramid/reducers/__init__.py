@@ -7,6 +7,8 @@ import math
 import pkgutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import reduce
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,9 @@ __all__ = [
 ]
 
 Method = str | Callable[..., Any]
+
+#: Bytes of samples that are reduced at a time, so that what is carried stays in a cache.
+_SLAB = 2**23
 
 # A method makes itself known when its module is imported: a new one is a new file here, no more.
 for _module in pkgutil.iter_modules(__path__):
@@ -128,12 +133,44 @@ def reduce_levels(block: Array, steps: Sequence[tuple[int, ...]], reducer: Reduc
         values = reducer.direct(block, steps[0])
         if values is not None:
             return [values]
+    axis, length = _slab(block, steps)
+    if length >= block.shape[axis]:
+        return _reduce(block, steps, reducer)
+    factors = list(accumulate(steps, _times))
+    levels = [np.empty(Window(block.shape, total).cells, reducer.dtype) for total in factors]
+    before = (slice(None),) * axis
+    for start in range(0, block.shape[axis], length):
+        stop = start + length
+        made = _reduce(block[(*before, slice(start, stop))], steps, reducer)
+        for level, total, values in zip(levels, factors, made, strict=True):
+            level[(*before, slice(start // total[axis], -(-stop // total[axis])))] = values
+    return levels
+
+
+def _times(a: Factors, b: Factors) -> Factors:
+    return tuple(x * y for x, y in zip(a, b, strict=True))
+
+
+def _slab(block: Array, steps: Sequence[Factors]) -> tuple[int, int]:
+    """Return along which axis a block is cut, and into which length.
+
+    That is the first axis with several windows, along which slabs are in one piece.
+    """
+    factors = reduce(_times, steps, (1,) * block.ndim)
+    several = (n > f for n, f in zip(block.shape, factors, strict=True))
+    axis = next((i for i, cut in enumerate(several) if cut), 0)
+    rows = max(1, block.shape[axis])
+    window = block.nbytes // rows * factors[axis]
+    return axis, max(1, _SLAB // max(1, window)) * factors[axis]
+
+
+def _reduce(block: Array, steps: Sequence[Factors], reducer: Reducer) -> list[Array]:
     levels: list[Array] = []
     state: State = ()
     factors = (1,) * block.ndim
     for step in steps:
         state = reducer.combine(state, step) if levels else reducer.chunk(block, step)
-        factors = tuple(a * b for a, b in zip(factors, step, strict=True))
+        factors = _times(factors, step)
         levels.append(reducer.finalise(state, Window(block.shape, factors)))
     return levels
 

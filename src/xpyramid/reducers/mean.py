@@ -16,9 +16,8 @@ from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import (
     add,
     at_least_float32,
-    by_two,
+    cells_of,
     native,
-    single_pass,
     sum_valid_windows,
     sum_windows,
 )
@@ -36,34 +35,18 @@ def mean(request: Request) -> Reducer:
     if dtype.kind not in "biuf":
         raise DtypeError(f"mean of dtype {dtype}; accepted: bool, integers, floats")
     request.check_ignore()
-    floats = _Floats(request) if dtype.kind == "f" else None
-    kind = floats or _Integers(request)
-    direct = None if dtype.kind == "b" or request.skips else kind.direct
-    assemble = floats.assemble if floats else place
-    return Reducer("mean", dtype, kind.chunk, kind.combine, kind.finalise, direct, assemble)
+    if dtype.kind == "f":
+        floats = _Floats(request)
+        return Reducer(
+            "mean", dtype, floats.chunk, floats.combine, floats.finalise, assemble=floats.assemble
+        )
+    integers = _Integers(request)
+    return Reducer("mean", dtype, integers.chunk, integers.combine, integers.finalise)
 
 
 def _growth(samples: int) -> int:
     """Return how many bits wider than a sample the sum of so many is."""
     return max(0, samples - 1).bit_length()
-
-
-def _one_pass(block: Array, factors: Factors, row: type, ratio: type, out: Array) -> bool:
-    """Fill ``out`` with means straight from samples, if a single pass of the kernel can do it."""
-    only = single_pass(block.shape, factors)
-    if only is None:
-        return False
-    shape, step, reduced = only
-    src, rounded, out = native(block).reshape(shape), out.dtype.kind in "iu", out.reshape(reduced)
-    real: Array = np.empty(0, ratio)
-    if by_two(step):
-        sums: Array = np.empty(0, row)
-        kernels.means.window_mean_2(src, *step[:2], sums, real, rounded, out)
-    else:
-        line: Array = np.empty(shape[3], row)
-        total: Array = np.empty((1, 1, 1, reduced[3]), row)
-        kernels.means.window_mean(src, *step, line, total, real, rounded, out)
-    return True
 
 
 def _divided(total: Array, window: Window, real: type, dtype: np.dtype[Any]) -> Array:
@@ -113,15 +96,6 @@ class _Integers:
         """Bits of a sample that a limb sums: the sums, times a count, stay below 2**62."""
         return 62 - _growth(self.request.samples)
 
-    def direct(self, block: Array, factors: Factors) -> Array | None:
-        bits = self.bits + _growth(math.prod(factors))
-        if bits > 52 and block.size:  # what is there may be narrower than the dtype
-            low, high = int(block.min()) if block.dtype.kind == "i" else 0, int(block.max())
-            bits = max(abs(low), abs(high)).bit_length() + 1 + _growth(math.prod(factors))
-        out = np.empty(Window(block.shape, factors).cells, block.dtype.newbyteorder("="))
-        done = bits <= 52 and _one_pass(block, factors, _accumulator(bits), _ratio(bits), out)
-        return out.astype(block.dtype, copy=False) if done else None
-
     def chunk(self, block: Array, factors: Factors) -> State:
         accumulator = _accumulator(self.bits + _growth(math.prod(factors)))
         if self.narrow and self.request.skips:
@@ -135,12 +109,24 @@ class _Integers:
             valid = block != self.request.ignored()
             block = np.where(valid, block, block.dtype.type(0))
             counts = (sum_windows(valid, factors, np.int64),)
+        return (self._limbs(block, factors), *counts)
+
+    def _limbs(self, block: Array, factors: Factors) -> Array:
+        """Return the sums over windows in limbs; samples that need no more go into the last."""
         number = -(-self.bits // self.width)
-        limbs = [block >> (self.width * k) for k in reversed(range(number))]
-        low = 2 ** min(self.width, self.bits - 1) - 1
-        limbs[1:] = [limb & block.dtype.type(low) for limb in limbs[1:]]  # the highest has the sign
-        sums = [sum_windows(limb.astype(np.int64), factors, np.int64) for limb in limbs]
-        return (np.stack(sums), *counts)
+        most = int(block.max(initial=0))
+        least = int(block.min(initial=0)) if block.dtype.kind == "i" else 0
+        if -(2**self.width) <= least and most < 2**self.width:
+            limbs = [block]
+        else:
+            limbs = [block >> (self.width * k) for k in reversed(range(number))]
+            low = 2 ** min(self.width, self.bits - 1) - 1
+            limbs[1:] = [limb & block.dtype.type(low) for limb in limbs[1:]]  # the first has a sign
+        wide = [limb.view(np.int64) if limb.itemsize == 8 else limb for limb in limbs]
+        sums: Array = np.zeros((number, *cells_of(block.shape, factors)), np.int64)
+        for k in range(-len(wide), 0):
+            sums[k] = sum_windows(wide[k], factors, np.int64)
+        return sums
 
     def combine(self, state: State, factors: Factors) -> State:
         """Add up; the narrow accumulator of the first step makes way for one of all steps."""
@@ -154,9 +140,9 @@ class _Integers:
             majority = 2 * limbs[0].astype(np.int64) > count
             return np.where(count > 0, majority, bool(self.request.ignore))
         native_dtype = dtype.newbyteorder("=")
-        if self.narrow and not self.request.skips:
-            out = _divided(limbs[0], window, _ratio(self.sum_bits), native_dtype)
-            return out.astype(dtype, copy=False)
+        if not self.request.skips and (self.narrow or _is_small(limbs)):
+            ratio = _ratio(self.sum_bits if self.narrow else 52)
+            return _divided(limbs[-1], window, ratio, native_dtype).astype(dtype, copy=False)
         count = (state[1] if self.request.skips else window.counts()).reshape(-1)
         out = np.full(window.cells, self.request.ignored(), native_dtype)
         flat = limbs.reshape(len(limbs), -1)
@@ -166,6 +152,13 @@ class _Integers:
         else:
             kernels.means.divide_limbs(flat, self.width, count, out.reshape(-1))
         return out.astype(dtype, copy=False)
+
+
+def _is_small(limbs: Array) -> bool:
+    """Whether float64 division gives the exact result of what turned out to be in limbs."""
+    low, last = limbs[:-1], limbs[-1]
+    least, most = int(last.min(initial=0)), int(last.max(initial=0))
+    return max(most, -least) < 2**52 and not low.any()
 
 
 def _accumulator(bits: int) -> type:
@@ -178,12 +171,16 @@ def _ratio(bits: int) -> type:
     return np.float32 if bits <= 23 else np.float64
 
 
-#: float64 samples are summed twice, as they are and scaled down by this, so that neither the
-#: largest finite values overflow nor the smallest are lost.
+#: Where a sum of float64 samples overflows, they are summed scaled down by this.
 _SCALE = 2.0**-64
 
-#: Counts of a state in which every sample counts.
-_ALL: Array = np.empty(0, np.int64)
+#: In place of what a state does not need to say: its counts, as every sample counts, or its scaled
+#: sums, as all its sums are finite.
+_IMPLIED: Array = np.empty(0)
+
+
+def _implies(entry: Array) -> bool:
+    return bool(entry.shape == _IMPLIED.shape)
 
 
 @dataclass(frozen=True)
@@ -191,7 +188,7 @@ class _Floats:
     """Sums of floats in float64.
 
     A state is the sums, for float64 also the scaled sums, and where samples may not count, the
-    number that do; without any cells, that number says that all count, as they do in most blocks.
+    number that do. Most blocks need to say neither of these two.
     """
 
     request: Request
@@ -206,16 +203,6 @@ class _Floats:
         """Whether the state holds scaled sums."""
         return self.request.dtype.itemsize == 8
 
-    def direct(self, block: Array, factors: Factors) -> Array | None:
-        dtype = self.request.dtype
-        cells = Window(block.shape, factors).cells
-        out = np.empty(cells, np.float32 if dtype.itemsize == 4 else np.float64)
-        if not _one_pass(at_least_float32(block), factors, np.float64, np.float64, out):
-            return None
-        # NaN may have to be skipped, and float64 sums may have overflowed.
-        suspicious = not np.isfinite(out).all() if self.scaled else np.isnan(out).any()
-        return None if suspicious else out.astype(dtype, copy=False)
-
     def chunk(self, block: Array, factors: Factors) -> State:
         values = at_least_float32(block)
         counts: State = ()
@@ -224,44 +211,69 @@ class _Floats:
             total, count = sum_valid_windows(values, factors, np.float64, self.request)
             counts = (count,)
         elif self.counted:  # where no sum is NaN no sample was
-            counts = (_ALL,)
+            counts = (_IMPLIED,)
         if not self.scaled:
             return (total, *counts)
+        if np.isfinite(total).all():
+            return (total, _IMPLIED, *counts)
         small, double = native(values) * _SCALE, np.dtype(np.float64)
         if self.counted:
-            scaled_ignore = float(self.request.ignored()) * _SCALE if self.request.skips else None
-            scaled = Request(double, self.request.samples, self.request.skipna, scaled_ignore)
-            return (total, sum_valid_windows(small, factors, double, scaled)[0], *counts)
-        return (total, sum_windows(small, factors, double), *counts)
+            ignore = float(self.request.ignored()) * _SCALE if self.request.skips else None
+            scaled_request = Request(double, self.request.samples, self.request.skipna, ignore)
+            scaled = sum_valid_windows(small, factors, double, scaled_request)[0]
+        else:
+            scaled = sum_windows(small, factors, double)
+        return (total, _where_not_finite(total, scaled), *counts)
 
     def combine(self, state: State, factors: Factors) -> State:
-        return add(state, factors)
+        if not self.scaled:
+            return add(state, factors)
+        total, scaled, *counts = state
+        above = sum_windows(total, factors, np.float64)
+        if _implies(scaled) and not np.isfinite(above).all():
+            scaled = total * _SCALE
+        (scaled, *counts) = add((scaled, *counts), factors)
+        return (above, scaled if _implies(scaled) else _where_not_finite(above, scaled), *counts)
 
     def assemble(self, parts: Sequence[Part], cells: tuple[int, ...]) -> State:
-        """Put states together; where some have counts, all must."""
-        if not self.counted:
-            return place(parts, cells)
-        every = [part.state[-1].shape == _ALL.shape for part in parts]
-        if all(every):
-            sums = [replace(part, state=part.state[:-1]) for part in parts]
-            return (*place(sums, cells), _ALL)
-        counted = [
-            replace(part, state=(*part.state[:-1], part.window.counts())) if implicit else part
-            for part, implicit in zip(parts, every, strict=True)
-        ]
-        return place(counted, cells)
+        """Put states together; what one of them says, all must."""
+        entries = zip(*(part.state for part in parts), strict=True)
+        said = [not all(map(_implies, each)) for each in entries]
+        spelled = [replace(part, state=self._spelled(part, said)) for part in parts]
+        placed = iter(place(spelled, cells))
+        return tuple(next(placed) if say else _IMPLIED for say in said)
+
+    def _spelled(self, part: Part, said: Sequence[bool]) -> State:
+        """Return those entries of a state that are said, computed where they are implied."""
+        entries = []
+        for i, entry in enumerate(part.state):
+            if said[i] and i > 0 and _implies(entry):
+                scaled = i == 1 and self.scaled
+                entries.append(part.state[0] * _SCALE if scaled else part.window.counts())
+            elif said[i]:
+                entries.append(entry)
+        return tuple(entries)
 
     def finalise(self, state: State, window: Window) -> Array:
-        every = not self.counted or state[-1].shape == _ALL.shape
-        if every and not (self.scaled and not np.isfinite(state[0]).all()):
+        every = not self.counted or _implies(state[-1])
+        finite = not self.scaled or _implies(state[1])
+        if every and finite:
             single = np.dtype(np.float32 if self.request.dtype.itemsize == 4 else np.float64)
             out = _divided(state[0], window, np.float64, single)
             return out.astype(self.request.dtype, copy=False)
         count = window.counts() if every else state[-1]
         with np.errstate(all="ignore"):  # 0 / 0 is the NaN that is wanted
             mean = state[0] / count
-            if self.scaled:
+            if not finite:
                 large, limit = state[1] / count, np.finfo(np.float64).max * _SCALE
                 large = np.where(np.isfinite(large), np.clip(large, -limit, limit), large)
                 mean = np.where(np.isfinite(state[0]), mean, large / _SCALE)
             return np.asarray(mean.astype(self.request.dtype))
+
+
+def _where_not_finite(total: Array, scaled: Array) -> Array:
+    """Return scaled sums: those of the samples only where the sums overflow.
+
+    Thereby it depends on the samples of a cell alone whether it says its scaled sum or implies it.
+    """
+    return np.where(np.isfinite(total), total * _SCALE, scaled)

@@ -14,7 +14,7 @@ from xpyramid import kernels
 from xpyramid.errors import DtypeError
 from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
-from xpyramid.reducers.windows import cells_of, native, passes, single_pass
+from xpyramid.reducers.windows import cells_of, line, native, passes, single_pass
 
 #: What a thread keeps to work in, up to so many bytes for a use.
 _rooms = threading.local()
@@ -41,7 +41,8 @@ class _Mode:
         out = np.empty(reduced, src.dtype)
         skip = self.request.skips, self.request.ignored(src.dtype)
         if max(step) <= 2:
-            kernels.labels.window_mode_2(src, *step, skip[1] if skip[0] else None, out)
+            rows = line(4 * shape[3], src.dtype).reshape(4, shape[3])
+            kernels.labels.window_mode_2(src, *step, skip[1] if skip[0] else None, rows, out)
         else:
             buffers = np.empty(shape[3], np.bool_), np.empty(reduced[3], np.bool_)
             labels: Array = np.empty(math.prod(step), src.dtype)

@@ -15,6 +15,8 @@ from xpyramid.reducers.record import Array, Factors, Request, State
 Shape4 = tuple[int, int, int, int]
 Step3 = tuple[int, int, int]
 
+_CACHE_LINE = 64
+
 
 def native(values: Array) -> Array:
     """Return samples as kernels want them: C-contiguous, native byte order, bool as uint8."""
@@ -60,9 +62,16 @@ def single_pass(shape: tuple[int, ...], factors: Factors) -> tuple[Shape4, Step3
     return None if more else first
 
 
-def by_two(step: Step3) -> bool:
-    """Whether a step is one that has kernels of its own, which are faster to compile and to run."""
-    return step[2] == 2 and max(step) == 2
+def line(size: int, dtype: DTypeLike) -> Array:
+    """Return a buffer that begins with a cache line of memory.
+
+    Kernels store and load a row many times, and take half as long again where vectors of it lie
+    across two cache lines.
+    """
+    dtype = np.dtype(dtype)
+    room: Array = np.empty(size * dtype.itemsize + _CACHE_LINE, np.uint8)
+    start = -room.ctypes.data % _CACHE_LINE
+    return room[start : start + size * dtype.itemsize].view(dtype)
 
 
 def sum_windows(values: Array, factors: Factors, dtype: DTypeLike) -> Array:
@@ -80,10 +89,7 @@ def sum_windows(values: Array, factors: Factors, dtype: DTypeLike) -> Array:
     out = native(values)
     for shape, step, reduced in passes(values.shape, factors):
         src, out = out.reshape(shape), np.empty(reduced, dtype)
-        if by_two(step):
-            kernels.sums.window_sum_2(src, *step[:2], out)
-        else:
-            kernels.sums.window_sum(src, *step, np.empty(shape[3], dtype), out)
+        kernels.sums.window_sum(src, *step, line(shape[3], dtype), out)
     return out.reshape(cells_of(values.shape, factors))
 
 
@@ -96,7 +102,7 @@ def sum_valid_windows(
     total, count = np.empty(reduced, dtype), np.empty(reduced, np.int64)
     kernels.sums.window_sum_valid(
         src.reshape(shape), *step, request.skips_na, request.skips, request.ignored(src.dtype),
-        np.empty(shape[3], dtype), np.empty(shape[3], np.int64), total, count,
+        line(shape[3], dtype), line(shape[3], np.int64), total, count,
     )  # fmt: skip
     for shape, step, reduced in more:
         total = sum_windows(total.reshape(shape), step, dtype).reshape(reduced)
@@ -116,7 +122,5 @@ def extreme_windows(values: Array, factors: Factors, largest: bool, request: Req
     skip: tuple[Any, ...] = (request.skips_na, request.skips, request.ignored(out.dtype))
     for shape, step, reduced in passes(values.shape, factors):
         src, out = out.reshape(shape), np.empty(reduced, out.dtype)
-        kernels.extremes.window_extreme(
-            src, *step, largest, *skip, np.empty(shape[3], out.dtype), out
-        )
+        kernels.extremes.window_extreme(src, *step, largest, *skip, line(shape[3], out.dtype), out)
     return out.reshape(cells_of(values.shape, factors))
