@@ -22,4 +22,9 @@ def jit(function: Kernel) -> Kernel:
 
 def inline(function: Kernel) -> Kernel:
     """Compile as a part of the kernels that call it: a call costs as much as a row."""
+    return numba.njit(nogil=True, error_model="numpy", inline="always")(function)
+
+
+def inline_once(function: Kernel) -> Kernel:
+    """Compile by itself and then as a part of kernels: quicker where one calls it many times."""
     return numba.njit(nogil=True, error_model="numpy", forceinline=True)(function)

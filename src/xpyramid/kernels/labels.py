@@ -6,19 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels._jit import Array, inline, jit
+from xpyramid.kernels._jit import Array, inline, inline_once, jit
 
 #: Where lists start. A literal 0 has a type of its own, and what it is given to is compiled twice.
 ZERO = np.int64(0)
 
 
-@inline
+@inline_once
 def order(a: Any, b: Any) -> Any:
     """Return two labels, the lower one first."""
     return (a if a < b else b), (b if a < b else a)
 
 
-@inline
+@inline_once
 def prefer(best: Any, label: Any, last: Any, ignored: Any) -> Any:
     """Return ``label`` if it fills its list up to ``last`` and counts, else ``best``."""
     if ignored is None:
@@ -26,7 +26,7 @@ def prefer(best: Any, label: Any, last: Any, ignored: Any) -> Any:
     return label if (label == last) & (label != ignored) else best
 
 
-@inline
+@inline_once
 def sort_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
     """Return eight labels sorted.
 
@@ -54,7 +54,7 @@ def sort_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> An
     return a, b, c, d, e, f, g, h
 
 
-@inline
+@inline_once
 def longest_run(s: Any, ignored: Any) -> Any:
     """Return the label with the longest run of eight sorted ones, the lowest if there are several.
 

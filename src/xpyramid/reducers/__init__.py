@@ -134,7 +134,7 @@ def reduce_levels(block: Array, steps: Sequence[tuple[int, ...]], reducer: Reduc
         if values is not None:
             return [values]
     axis, length = _slab(block, steps)
-    if length >= block.shape[axis]:
+    if 2 * length >= block.shape[axis]:  # to put two together takes longer than they gain
         return _reduce(block, steps, reducer)
     factors = list(accumulate(steps, _times))
     levels = [np.empty(Window(block.shape, total).cells, reducer.dtype) for total in factors]
