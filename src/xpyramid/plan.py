@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any, Literal, get_args
 
@@ -14,7 +14,7 @@ from dask.utils import parse_bytes
 
 from xpyramid import units
 from xpyramid.axes import AxisSpec
-from xpyramid.chunks import Chunks, clip_shards, default_chunks, parse_shards
+from xpyramid.chunks import Chunks, clip_shards, default_chunks, parse_chunks, parse_shards
 from xpyramid.errors import PlanError
 from xpyramid.tiles import make_tiling
 
@@ -135,6 +135,22 @@ class Plan:
         in_space = [axis.type == "space" for axis in self.axes]
         wanted = parse_shards(shards, self.dims, base.shape, base.chunks, in_space)
         return tuple(clip_shards(wanted, level.chunks, level.shape) for level in self.levels)
+
+    def rechunked(self, chunks: Chunks | None) -> Plan:
+        """Return the plan of the same levels, stored in other chunks.
+
+        Parameters
+        ----------
+        chunks : int, {dim: int} or sequence of int, optional
+            As in :meth:`xpyramid.Pyramid.to_ome_zarr`.
+        """
+        if chunks is None:
+            return self
+        base = self.levels[0]
+        in_space = [axis.type == "space" for axis in self.axes]
+        wanted = parse_chunks(chunks, self.dims, base.shape, base.chunks, in_space)
+        levels = (replace(level, chunks=_clip(wanted, level.shape)) for level in self.levels)
+        return replace(self, levels=tuple(levels))
 
     def cost(
         self,
@@ -296,12 +312,17 @@ def make_plan(
             Level(
                 shape=s,
                 factors=f,
-                chunks=tuple(max(1, min(c, n)) for c, n in zip(chunks, s, strict=True)),
+                chunks=_clip(chunks, s),
                 nbytes=math.prod(s) * dtype.itemsize,
             )
             for s, f in zip(shapes, totals, strict=True)
         ),
     )
+
+
+def _clip(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Return chunks that are no longer than what they are of."""
+    return tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True))
 
 
 def is_int(value: object) -> bool:

@@ -118,6 +118,7 @@ class Pyramid:
         labels_of: str | None = None,
         conventions: Sequence[str] = (),
         irregular: io.Irregular = "error",
+        chunks: Chunks | None = None,
         shards: Chunks | None = None,
         compressor: Any = "default",
         memory: int | str | None = None,
@@ -171,6 +172,9 @@ class Pyramid:
         irregular : {"error", "approximate"}
             What to do about space coordinates that are not evenly spaced, which OME-NGFF cannot
             say: refuse, or write the mean spacing (the coordinate arrays hold the truth).
+        chunks : int, {dim: int} or sequence of int, optional
+            Shape of the stored chunks, as in :meth:`xpyramid.accessor.ArrayAccessor.build`, where
+            it also says how many levels there are. Default: those that the pyramid has.
         shards : int, {dim: int} or sequence of int, optional
             Shape of the shards: files that hold several chunks, in Zarr v3. Multiples of the
             chunks; an integer is for the space dimensions, -1 all of a dimension. Default: none.
@@ -209,8 +213,8 @@ class Pyramid:
         xpyramid.errors.InvalidNameError
             If there is no name, or one that Zarr cannot hold.
         xpyramid.errors.PlanError
-            If shards do not fit the chunks, the compressor is not one of the format, the memory
-            does not do for a tile, or a chunk has 2 GiB.
+            If there are no such chunks, shards do not fit them, the compressor is not one of the
+            format, the memory does not do for a tile, or a chunk has 2 GiB.
         xpyramid.errors.AttributeValueError
             For attributes that JSON cannot hold.
         xpyramid.errors.SourceOverlapError
@@ -234,7 +238,8 @@ class Pyramid:
         >>> xpyramid.open_pyramid(store, "field")[2].shape
         (75, 50)
         """
-        image = io.Image(self.levels, self.plan, self._reducer, group, document=self._metadata)
+        plan = self.plan.rechunked(chunks)
+        image = io.Image(self.levels, plan, self._reducer, group, document=self._metadata)
         options = io.Options(
             version=version, mode=mode, resume=resume, layout=layout, omero=omero,
             labels_of=labels_of, conventions=conventions, irregular=irregular, shards=shards,
@@ -333,6 +338,8 @@ class Pyramids(Mapping[str, Pyramid]):
         self,
         store: Store,
         group: str | None = None,
+        *,
+        chunks: Chunks | None = None,
         **options: Any,
     ) -> Any:
         """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
@@ -341,7 +348,7 @@ class Pyramids(Mapping[str, Pyramid]):
         """
         prefix = f"{group}/" if group else ""
         images = [
-            io.Image(p.levels, p.plan, p._reducer, prefix + name, self.attrs)
+            io.Image(p.levels, p.plan.rechunked(chunks), p._reducer, prefix + name, self.attrs)
             for name, p in self.items()
         ]
         return io.write(images, store, io.Options(**options))
