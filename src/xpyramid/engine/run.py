@@ -18,8 +18,8 @@ import dask.threaded
 from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.delayed import Delayed
-from dask.system import CPU_COUNT
 
+from xpyramid.cluster import PROCESSES, client, workers
 from xpyramid.engine.named import TaskError, dependents
 from xpyramid.engine.source import Blocks, DaskSource, Key, Source, graph_of
 from xpyramid.engine.statistics import Statistics, merge
@@ -36,8 +36,6 @@ WAVE = 16384
 _STRETCH = 16
 
 _TOPIC = "xpyramid-progress"
-_CLUSTER = "dask.distributed"  # what a client configures
-_PROCESSES = ("processes", "multiprocessing")
 
 Graph = dict[Key, Any]
 
@@ -260,16 +258,16 @@ def _heard(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterat
             node, work = (level, tuple(index)), works[name]
             advance(0 if node in work.done else work.written(node))
 
-    client = _client()
-    if client is None:
+    cluster = client()
+    if cluster is None:
         with Callback(posttask=hear):
             yield
         return
-    client.subscribe_topic(_TOPIC, lambda event: hear(event[1]))
+    cluster.subscribe_topic(_TOPIC, lambda event: hear(event[1]))
     try:
         yield
     finally:
-        client.unsubscribe_topic(_TOPIC)
+        cluster.unsubscribe_topic(_TOPIC)
 
 
 def _say(name: str, level: int, index: Index) -> None:
@@ -280,31 +278,6 @@ def _say(name: str, level: int, index: Index) -> None:
             distributed.get_worker().log_event(_TOPIC, [name, level, *index])
 
 
-def workers() -> int:
-    """Return how many tasks run at the same time."""
-    client = _client()
-    if client is not None:
-        return max(1, sum(int(cores) for cores in client.ncores().values()))
-    if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
-        return 1
-    return int(dask.config.get("num_workers", None) or CPU_COUNT)
-
-
-def in_process() -> bool:
-    """Whether tasks run in this process, where they see what is in its memory."""
-    return _client() is None and dask.config.get("scheduler", None) not in _PROCESSES
-
-
-def _client() -> Any:
-    """Return the client of a cluster, if tasks would go there."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None or dask.config.get("scheduler", None) not in (None, _CLUSTER):
-        return None
-    with suppress(ValueError):
-        return distributed.get_client()
-    return None
-
-
 def _scheduler() -> Callable[..., Any]:
     """Return what runs a graph: what is configured, a cluster of this session, or threads.
 
@@ -312,7 +285,7 @@ def _scheduler() -> Callable[..., Any]:
     where nobody has imported it, there is none.
     """
     scheduler = dask.config.get("scheduler", None)
-    if scheduler in _PROCESSES:  # would fuse tasks, which are not heard of then
+    if scheduler in PROCESSES:  # would fuse tasks, which are not heard of then
         return partial(dask.multiprocessing.get, optimize_graph=False)
     get: Callable[..., Any] | None = None
     if scheduler is not None or "distributed" in sys.modules:
