@@ -21,7 +21,7 @@ from xpyramid.io.store.staging import put
 from xpyramid.io.store.target import Store, resolve
 from xpyramid.io.writing.casing import check_case
 from xpyramid.io.writing.checks import check_space
-from xpyramid.io.writing.draft import announcement, consolidate, write_lazy
+from xpyramid.io.writing.draft import announcement, consolidate, empty_array, write_lazy
 from xpyramid.io.writing.guard import arrays, sources
 from xpyramid.io.writing.image import Checked, Image, Options
 from xpyramid.io.writing.jobs import jobs_of
@@ -105,7 +105,7 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     if staging.resumable and options.compute:
         tasks = staging.yard / "tasks"
     sinks = [
-        open_sink(staging.image / path, staging.target / path, k)
+        open_sink(empty_array(image.draft, path, staging.image), staging.target / path, k)
         for k, path in enumerate(image.paths)
     ]
     jobs = list(jobs_of(image, sinks, limits, tasks))
