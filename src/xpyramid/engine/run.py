@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -15,12 +16,13 @@ from uuid import uuid4
 import dask
 import dask.multiprocessing
 import dask.threaded
+from dask._task_spec import GraphNode
 from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 
 from xpyramid.cluster import PROCESSES, client, workers
-from xpyramid.engine.named import TaskError, dependents
+from xpyramid.engine.named import NamedTask, TaskError, dependents
 from xpyramid.engine.source import Blocks, DaskSource, Key, Source, graph_of
 from xpyramid.engine.statistics import Statistics, merge
 from xpyramid.engine.work import Handed, Work
@@ -31,6 +33,9 @@ from xpyramid.tiles import Index, Node
 
 #: Tasks of a wave, those that compute blocks of the base included.
 WAVE = 16384
+
+#: So many tiles for each worker keep all of them busy.
+TILES_FOR_EACH = 4
 
 #: How many times larger a wave may get, so that blocks that many tiles need are computed once.
 _STRETCH = 16
@@ -136,6 +141,42 @@ def _graph(jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key,
     return {**graph_of([job.source for job in jobs], list(needed)), **graph}
 
 
+def _inlined(graph: Graph) -> Graph:
+    """Return a graph whose tiles compute the blocks that no other task needs by themselves.
+
+    A task for each block costs as much as many a block does. Where there are few tiles, workers
+    would wait for each other, and blocks stay tasks.
+    """
+    tiles = {k: task for k, task in graph.items() if isinstance(task, tuple) and task[0] is _tile}
+    if len(tiles) < TILES_FOR_EACH * workers():
+        return graph
+    uses = Counter(key for task in tiles.values() for key in task[-1])
+    for node in graph.values():
+        uses.update(node.dependencies if isinstance(node, GraphNode) else ())
+    own = {
+        key: _nested(graph[key])
+        for task in tiles.values()
+        for key in task[-1]
+        if uses[key] == 1 and type(graph[key]) is NamedTask
+    }
+    others = {key: task for key, task in graph.items() if key not in own}
+    return others | {
+        key: (*task[:-1], [own.get(block, block) for block in task[-1]])
+        for key, task in tiles.items()
+    }
+
+
+def _nested(task: NamedTask) -> tuple[Any, ...]:
+    """Return a task as one that runs inside of another."""
+    needs = tuple(task.dependencies)
+    return (_compute, _Packed((task, needs)), *needs)
+
+
+def _compute(packed: _Packed, *values: Any) -> Any:
+    task, needs = packed.content
+    return task(dict(zip(needs, values, strict=True)))
+
+
 @dataclass(frozen=True)
 class _Packed:
     """Something that dask must not look into."""
@@ -194,7 +235,7 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
             graph = _graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
             with _naming(jobs, graph):
-                done.update(zip(keys, get(graph, keys), strict=True))
+                done.update(zip(keys, get(_inlined(graph), keys), strict=True))
     return _seen([job.name for job in jobs], done)
 
 
@@ -317,7 +358,7 @@ def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
     keys = [job.key(*node) for job, nodes in zip(jobs, roots, strict=True) for node in nodes]
     last = f"pyramid-announce-{uuid4().hex}"
     graph[last] = (_call, _Packed((then, [job.name for job in jobs], keys, args)), keys)
-    return Delayed(last, graph)
+    return Delayed(last, _inlined(graph))
 
 
 def _call(packed: _Packed, results: Sequence[Handed]) -> Any:
