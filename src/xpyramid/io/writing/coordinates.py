@@ -120,23 +120,27 @@ def _like(dataset: xr.Dataset, other: xr.Dataset, documents: Documents) -> Docum
     found = dict(documents)
     for name, variable in dataset.variables.items():
         example = other.variables[name]
-        if variable.chunks is not None or example.chunks is not None:
+        if not _are_alike(variable, example):
             return None
-        if variable.identical(example) and variable.encoding == example.encoding:
+        if variable.identical(example):
             continue
-        if not (_is_alike(variable, example) and _put_numbers(found, str(name), variable)):
+        if not (_is_plain(variable) and _put_numbers(found, str(name), variable)):
             return None
     return found
 
 
-def _is_alike(variable: xr.Variable, example: xr.Variable) -> bool:
-    """Whether variables differ in length and numbers only, which xarray stores as they are."""
-    if (variable.dims, variable.dtype) != (example.dims, example.dtype):
+def _are_alike(one: xr.Variable, other: xr.Variable) -> bool:
+    """Whether variables differ in length and values only."""
+    if one.chunks is not None or other.chunks is not None:
         return False
-    if (variable.attrs, variable.encoding) != (example.attrs, example.encoding):
-        return False
-    is_plain = variable.dtype.kind in "iuf" and _CODING.isdisjoint(variable.attrs)
-    return is_plain and not any(variable.encoding.values())
+    both = ((v.dims, v.dtype, v.attrs, v.encoding) for v in (one, other))
+    return next(both) == next(both)
+
+
+def _is_plain(variable: xr.Variable) -> bool:
+    """Whether xarray stores values as they are."""
+    is_number = variable.dtype.kind in "iuf" and _CODING.isdisjoint(variable.attrs)
+    return is_number and not any(variable.encoding.values())
 
 
 def _put_numbers(documents: Documents, name: str, variable: xr.Variable) -> bool:
