@@ -124,6 +124,7 @@ def test_blocks_that_wait_for_their_tiles_count() -> None:
         return plan.cost(workers=2).memory
 
     fitting, lines, rows = memory(16), memory((1, -1)), memory((16, -1))
+    assert fitting == 2 * (3 * 16 * 16 + 16 * 8 * 8)  # in blocks, read, encoded; sums and counts
     assert fitting < rows == lines  # the lines of a row of tiles
     assert rows - fitting == 2 * (16 * 4096 - 16 * 16)
     assert memory((24, 24)) > fitting + 2 * 4096 * 24  # a front of those that are cut
