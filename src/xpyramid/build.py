@@ -15,7 +15,7 @@ from xpyramid import axes as axes_module
 from xpyramid import coordinates
 from xpyramid.axes import AxisSpec
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
-from xpyramid.coarsen import as_dask, coarsen
+from xpyramid.coarsen import as_dask, coarsen, given
 from xpyramid.errors import PlanError
 from xpyramid.levels import Levels
 from xpyramid.overrides import Overrides, apply
@@ -61,7 +61,8 @@ def build(
         ignore = _ignored(array)
     told: dict[str, Any] = {"skipna": skipna, "ignore": ignore, "min_valid": min_valid}
     reducer = make_reducer(method, array.dtype, largest, **told)
-    plan = replace(plan, options={key: value for key, value in told.items() if value is not None})
+    told = {key: value for key, value in told.items() if value is not None}
+    plan = replace(plan, options=told, given=(given(array),), whole=reducer.whole)
     coords = [_coordinates(array, plan, k) for k in range(len(plan.levels))]
     makers = [partial(_level, array, plan, k, reducer, coords[k]) for k in range(len(coords))]
     return Pyramid(Levels(makers, coords), plan, reducer)

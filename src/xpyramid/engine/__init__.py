@@ -1,6 +1,6 @@
 """One pass over a base: read it once, reduce it, and write each stored object once."""
 
-from xpyramid.engine.run import Job, delay, in_process, run, workers
+from xpyramid.engine.run import Job, delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
 from xpyramid.engine.work import Handed, Journal, Sink, Work
@@ -19,7 +19,5 @@ __all__ = [
     "Statistics",
     "Work",
     "delay",
-    "in_process",
     "run",
-    "workers",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -15,12 +16,13 @@ from uuid import uuid4
 import dask
 import dask.multiprocessing
 import dask.threaded
+from dask._task_spec import GraphNode
 from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.delayed import Delayed
-from dask.system import CPU_COUNT
 
-from xpyramid.engine.named import TaskError, dependents
+from xpyramid.cluster import PROCESSES, client, workers
+from xpyramid.engine.named import NamedTask, TaskError, dependents
 from xpyramid.engine.source import Blocks, DaskSource, Key, Source, graph_of
 from xpyramid.engine.statistics import Statistics, merge
 from xpyramid.engine.work import Handed, Work
@@ -32,12 +34,13 @@ from xpyramid.tiles import Index, Node
 #: Tasks of a wave, those that compute blocks of the base included.
 WAVE = 16384
 
+#: So many tiles for each worker keep all of them busy.
+TILES_FOR_EACH = 4
+
 #: How many times larger a wave may get, so that blocks that many tiles need are computed once.
 _STRETCH = 16
 
 _TOPIC = "xpyramid-progress"
-_CLUSTER = "dask.distributed"  # what a client configures
-_PROCESSES = ("processes", "multiprocessing")
 
 Graph = dict[Key, Any]
 
@@ -138,6 +141,42 @@ def _graph(jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key,
     return {**graph_of([job.source for job in jobs], list(needed)), **graph}
 
 
+def _inlined(graph: Graph) -> Graph:
+    """Return a graph whose tiles compute the blocks that no other task needs by themselves.
+
+    A task for each block costs as much as many a block does. Where there are few tiles, workers
+    would wait for each other, and blocks stay tasks.
+    """
+    tiles = {k: task for k, task in graph.items() if isinstance(task, tuple) and task[0] is _tile}
+    if len(tiles) < TILES_FOR_EACH * workers():
+        return graph
+    uses = Counter(key for task in tiles.values() for key in task[-1])
+    for node in graph.values():
+        uses.update(node.dependencies if isinstance(node, GraphNode) else ())
+    own = {
+        key: _nested(graph[key])
+        for task in tiles.values()
+        for key in task[-1]
+        if uses[key] == 1 and type(graph[key]) is NamedTask
+    }
+    others = {key: task for key, task in graph.items() if key not in own}
+    return others | {
+        key: (*task[:-1], [own.get(block, block) for block in task[-1]])
+        for key, task in tiles.items()
+    }
+
+
+def _nested(task: NamedTask) -> tuple[Any, ...]:
+    """Return a task as one that runs inside of another."""
+    needs = tuple(task.dependencies)
+    return (_compute, _Packed((task, needs)), *needs)
+
+
+def _compute(packed: _Packed, *values: Any) -> Any:
+    task, needs = packed.content
+    return task(dict(zip(needs, values, strict=True)))
+
+
 @dataclass(frozen=True)
 class _Packed:
     """Something that dask must not look into."""
@@ -196,7 +235,7 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
             graph = _graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
             with _naming(jobs, graph):
-                done.update(zip(keys, get(graph, keys), strict=True))
+                done.update(zip(keys, get(_inlined(graph), keys), strict=True))
     return _seen([job.name for job in jobs], done)
 
 
@@ -260,16 +299,16 @@ def _heard(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterat
             node, work = (level, tuple(index)), works[name]
             advance(0 if node in work.done else work.written(node))
 
-    client = _client()
-    if client is None:
+    cluster = client()
+    if cluster is None:
         with Callback(posttask=hear):
             yield
         return
-    client.subscribe_topic(_TOPIC, lambda event: hear(event[1]))
+    cluster.subscribe_topic(_TOPIC, lambda event: hear(event[1]))
     try:
         yield
     finally:
-        client.unsubscribe_topic(_TOPIC)
+        cluster.unsubscribe_topic(_TOPIC)
 
 
 def _say(name: str, level: int, index: Index) -> None:
@@ -280,31 +319,6 @@ def _say(name: str, level: int, index: Index) -> None:
             distributed.get_worker().log_event(_TOPIC, [name, level, *index])
 
 
-def workers() -> int:
-    """Return how many tasks run at the same time."""
-    client = _client()
-    if client is not None:
-        return max(1, sum(int(cores) for cores in client.ncores().values()))
-    if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
-        return 1
-    return int(dask.config.get("num_workers", None) or CPU_COUNT)
-
-
-def in_process() -> bool:
-    """Whether tasks run in this process, where they see what is in its memory."""
-    return _client() is None and dask.config.get("scheduler", None) not in _PROCESSES
-
-
-def _client() -> Any:
-    """Return the client of a cluster, if tasks would go there."""
-    distributed = sys.modules.get("distributed")
-    if distributed is None or dask.config.get("scheduler", None) not in (None, _CLUSTER):
-        return None
-    with suppress(ValueError):
-        return distributed.get_client()
-    return None
-
-
 def _scheduler() -> Callable[..., Any]:
     """Return what runs a graph: what is configured, a cluster of this session, or threads.
 
@@ -312,7 +326,7 @@ def _scheduler() -> Callable[..., Any]:
     where nobody has imported it, there is none.
     """
     scheduler = dask.config.get("scheduler", None)
-    if scheduler in _PROCESSES:  # would fuse tasks, which are not heard of then
+    if scheduler in PROCESSES:  # would fuse tasks, which are not heard of then
         return partial(dask.multiprocessing.get, optimize_graph=False)
     get: Callable[..., Any] | None = None
     if scheduler is not None or "distributed" in sys.modules:
@@ -344,7 +358,7 @@ def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
     keys = [job.key(*node) for job, nodes in zip(jobs, roots, strict=True) for node in nodes]
     last = f"pyramid-announce-{uuid4().hex}"
     graph[last] = (_call, _Packed((then, [job.name for job in jobs], keys, args)), keys)
-    return Delayed(last, graph)
+    return Delayed(last, _inlined(graph))
 
 
 def _call(packed: _Packed, results: Sequence[Handed]) -> Any:

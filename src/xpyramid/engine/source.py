@@ -14,7 +14,7 @@ import xarray as xr
 from dask.array.optimization import optimize
 from dask.highlevelgraph import HighLevelGraph
 
-from xpyramid.chunks import align
+from xpyramid.chunks import fit
 from xpyramid.coarsen import rechunk
 from xpyramid.engine.named import named
 from xpyramid.errors import ReadError
@@ -173,10 +173,7 @@ class DaskSource(Source):
     def __init__(
         self, array: da.Array, tile: Lengths, name: str = "the base", dims: Sequence[Any] = ()
     ) -> None:
-        fitting = tuple(
-            sizes if _nests(sizes, span) else align(sizes, span)
-            for sizes, span in zip(array.chunks, tile, strict=True)
-        )
+        fitting = tuple(map(fit, array.chunks, tile))
         self.name = name
         self.dims = dims or [f"dim_{i}" for i in range(array.ndim)]
         self.given, self.given_name = array.chunks, array.name
@@ -261,10 +258,3 @@ def _named(name: str, chunk: str, dims: Sequence[Any], region: Region) -> str:
     parts = zip(dims, region, strict=True)
     where = ", ".join(f"{dim}={part.start}:{part.stop}" for dim, part in parts)
     return f"{name}, {chunk}{': ' if chunk else ''}{where}"
-
-
-def _nests(sizes: Lengths, span: int) -> bool:
-    """Whether the blocks along a dimension are parts of tiles, or whole ones."""
-    length = sum(sizes)
-    blocks, tiles = {*accumulate(sizes)}, {*range(span, length, span), length}
-    return blocks <= tiles or tiles <= blocks

@@ -13,6 +13,7 @@ import dask
 import numpy as np
 
 from xpyramid import engine, ngff
+from xpyramid.cluster import workers
 from xpyramid.errors import PyramidError
 from xpyramid.io.checking.stored import Region, Stored
 from xpyramid.ngff import Problem
@@ -38,7 +39,7 @@ def decode(arrays: Iterable[Stored]) -> tuple[list[Problem], dict[str, list[Regi
     """
     problems: list[Problem] = []
     damaged: dict[str, list[Region]] = {}
-    with ThreadPoolExecutor(engine.workers()) as pool:
+    with ThreadPoolExecutor(workers()) as pool:
         for stored in arrays:
             holes = damaged.setdefault(stored.path, [])
             indexes = [int(i) for i in np.flatnonzero(stored.present)]
@@ -222,7 +223,7 @@ def _jobs(
         used = [levels[k] for k in chosen]
         tiling = make_tiling(
             base.array.shape, strides, [s.array.shards or s.array.chunks for s in used],
-            base.array.dtype.itemsize, workers=engine.workers(),
+            base.array.dtype.itemsize, workers=workers(),
         )  # fmt: skip
         shapes = tuple(s.array.shape for s in used)
         work = engine.Work(tiling, record, shapes, (None, *(sinks[k - 1] for k in chosen[1:])))

@@ -17,6 +17,7 @@ import zarr
 
 from xpyramid import axes as axes_module
 from xpyramid import ngff, units
+from xpyramid.coarsen import given
 from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.io.form import flat
 from xpyramid.io.form.encoding import decode
@@ -111,9 +112,10 @@ def _open(place: Place, multiscale: int | str) -> Opened:
         )
     own = dims is not None or _is_flat(image, shapes)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
+    plan = _plan(axes, levels[0].dtype, arrays, image, factors)
     return Opened(
         levels,
-        _plan(axes, levels[0].dtype, arrays, image, factors),
+        replace(plan, given=tuple(map(given, levels))),
         image.document,
         explain.labels_of(node),
     )

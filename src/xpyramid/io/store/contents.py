@@ -79,11 +79,8 @@ class Contents:
 def list_contents(place: Place) -> Contents:
     """List a place, and read the metadata documents there."""
     links: list[str] = []
-    if isinstance(place.store, LocalStore):
-        keys = sorted(_walk(os.path.join(place.store.root, place.path), links))
-    else:
-        keys = sorted(sync(_list(place)))
-    wanted = [key for key in keys if key.rpartition("/")[2] in DOCUMENTS]
+    keys = list_keys(place, links)
+    wanted = [key for key in keys if is_document(key)]
     documents: dict[str, Any] = {}
     damaged: dict[str, str] = {}
     for key, raw in zip(wanted, read_documents(place, wanted), strict=True):
@@ -92,6 +89,19 @@ def list_contents(place: Place) -> Contents:
         except ValueError as error:
             damaged[key] = str(error)
     return Contents(place, keys, documents, damaged, links)
+
+
+def list_keys(place: Place, links: list[str] | None = None) -> list[str]:
+    """Return the keys of all that is stored below a place, sorted; links are added to a list."""
+    if isinstance(place.store, LocalStore):
+        root = os.path.join(place.store.root, place.path)
+        return sorted(_walk(root, [] if links is None else links))
+    return sorted(sync(_list(place)))
+
+
+def is_document(key: str) -> bool:
+    """Whether a key is that of a metadata document."""
+    return key.rpartition("/")[2] in DOCUMENTS
 
 
 def _walk(root: str, links: list[str]) -> Iterator[str]:

@@ -21,7 +21,7 @@ import numpy as np
 import zarr
 from zarr.errors import UnstableSpecificationWarning
 
-from xpyramid.io.store.contents import DOCUMENTS, Contents, list_contents
+from xpyramid.io.store.contents import DOCUMENTS, Contents
 from xpyramid.io.store.target import Place
 
 #: Attribute of the image's group that is ours.
@@ -130,17 +130,16 @@ def grid_of(contents: Contents, path: str) -> Grid:
     return Grid.of(documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"])
 
 
-def seal(place: Place, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def seal(contents: Contents, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
     Parameters
     ----------
-    place : Place
+    contents : Contents
         Of the image, whose levels are complete and consolidated.
     attributes : mapping
         All that the image's group will have.
     """
-    contents = list_contents(place)
     record = {
         "objects": {
             path: _record(contents, path)

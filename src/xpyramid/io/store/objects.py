@@ -194,6 +194,15 @@ def by_object(array: zarr.Array[Any]) -> ObjectArray | None:
     return None if root is None or codec is None else ObjectArray(array, codec, root)
 
 
+def only_chunk(array: zarr.Array[Any], values: Array) -> Sequence[bytes] | None:
+    """Return the bytes of an array of one chunk, none where it is all fill value.
+
+    None where that takes more than a `Codec`. Nothing is read or written.
+    """
+    codec = _codec(array)
+    return None if codec is None else ObjectArray(array, codec, Path())._chunk(values)
+
+
 def _root(store: Store) -> Path | None:
     """Return the local directory of a store that does nothing of its own."""
     if type(store) is LocalStore:

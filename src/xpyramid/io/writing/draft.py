@@ -20,68 +20,13 @@ from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from xpyramid import ngff
-from xpyramid.errors import AxisError
-from xpyramid.io.form.attributes import json_attributes
+from xpyramid.io.store.contents import Contents, is_document, list_keys
 from xpyramid.io.store.inventory import seal
 from xpyramid.io.store.target import Place
-from xpyramid.io.writing.compression import STORE_EMPTY, ZarrFormat, compressor_of, with_checksums
+from xpyramid.io.writing import documents
+from xpyramid.io.writing.compression import STORE_EMPTY, ZarrFormat, with_checksums
+from xpyramid.io.writing.coordinates import draft_coordinates, lazy_part
 from xpyramid.plan import Level
-
-#: Coordinates up to so many bytes are computed at once, where they are lazy.
-_SMALL = 2**20
-
-#: Encoding of coordinates that is kept: what times are counted from.
-_KEPT_ENCODING = ("units", "calendar")
-
-
-def prepare_coordinates(
-    coordinates: xr.Dataset, names: Mapping[str, str], attrs: Mapping[str, Any]
-) -> xr.Dataset:
-    """Return what is stored beside a level: its coordinates, along dimensions that viewers know.
-
-    Parameters
-    ----------
-    coordinates : xarray.Dataset
-    names : mapping
-        From a dimension to the name that viewers know.
-    attrs : mapping
-        Of the level's group.
-
-    Raises
-    ------
-    AttributeValueError
-        For attributes that JSON cannot hold.
-    """
-    dataset = _with_viewer_names(coordinates, names).copy().assign_attrs(attrs)
-    for name, variable in dataset.variables.items():
-        if variable.chunks is None:
-            continue
-        if variable.nbytes <= _SMALL:
-            dataset[name] = variable.compute()
-        else:  # xarray stores even chunks only
-            even = {dim: max(sizes) for dim, sizes in variable.chunksizes.items()}
-            dataset[name] = variable.chunk(even)
-    for variable in dataset.variables.values():
-        variable.attrs = json_attributes(variable.attrs)
-        kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
-        if variable.dtype.kind == "M" and not _come_back(variable, kept):
-            kept = {}  # xarray then counts from a date of its own choice
-        if variable.dtype.kind in "fc" and "_FillValue" not in variable.attrs:
-            kept["_FillValue"] = None  # xarray would write NaN, as an attribute
-        variable.encoding = kept
-    return dataset
-
-
-def _come_back(times: xr.Variable, encoding: Mapping[str, Any]) -> bool:
-    """Whether times can be counted in the units that they came with."""
-    wanted = xr.Variable(times.dims, times.values, encoding=encoding)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # of units too coarse
-        try:
-            xr.conventions.decode_cf_variable("", xr.conventions.encode_cf_variable(wanted))
-        except (Warning, ValueError, OverflowError):
-            return False
-    return True
 
 
 @dataclass(frozen=True)
@@ -148,24 +93,23 @@ def draft(sketch: Sketch) -> Draft:
     AxisError
         For coordinates that xarray cannot store.
     """
-    written: dict[str, Buffer] = {}
+    written: documents.Documents = {}
     image = Place(MemoryStore(written), "")
     zarr.create_group(
         image.store, zarr_format=sketch.zarr_format, attributes=dict(sketch.announcement)
     )
     lazy = {}
-    for k, (path, coordinates) in enumerate(zip(sketch.paths, sketch.coordinates, strict=True)):
+    beside = draft_coordinates(sketch.coordinates, sketch.zarr_format)
+    for k, path in enumerate(sketch.paths):
         group, _, _ = path.rpartition("/")
         if group:
-            _draft_coordinates(coordinates, image / group, sketch.zarr_format)
-            later = [name for name, v in coordinates.variables.items() if v.chunks is not None]
-            lazy[group] = coordinates.drop_vars(set(coordinates.variables) - set(later))
+            written |= {f"{group}/{key}": document for key, document in next(beside).items()}
+            lazy[group] = lazy_part(sketch.coordinates[k])
         _draft_array(image / path, k, sketch)
         if group:
-            consolidate(image / group)
-    consolidate(image)
+            documents.consolidate(written, group)
     own = {key: document for key, document in written.items() if "/" not in key}
-    return Draft({key: written[key] for key in written.keys() - own.keys()}, own, lazy)
+    return Draft({k: document for k, document in written.items() if k not in own}, own, lazy)
 
 
 def announcement(
@@ -182,12 +126,12 @@ def announcement(
         Metadata that became known only now.
     """
     written = {**draft.documents, **draft.announcement}
-    group = zarr.open_group(MemoryStore(written), mode="r+", use_consolidated=False)
-    attributes = dict(group.attrs)
+    attributes = documents.attributes_of(written)
     if omero is not None:
         attributes = ngff.announce(attributes, "omero", omero)
-    group.attrs.update(seal(image, attributes))
-    consolidate(Place(group.store, ""))
+    known = {key: documents.parse(written[key]) for key in sorted(written) if is_document(key)}
+    contents = Contents(image, list_keys(image), known, {})
+    documents.consolidate(written, attributes=seal(contents, attributes))
     return {key: document for key, document in written.items() if "/" not in key}
 
 
@@ -196,41 +140,8 @@ def write_lazy(draft: Draft, image: Place) -> None:
     for group, dataset in draft.lazy.items():
         for name, variable in dataset.variables.items():
             stored = xr.conventions.encode_cf_variable(variable)
-            array: Any = open_empty(image / group / str(name), {})
+            array: Any = empty_array(draft, f"{group}/{name}", image, {})
             da.store(stored.data, array, lock=False)
-
-
-def _with_viewer_names(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
-    """Rename dimensions; their coordinates keep their own names, as coordinates along them."""
-    for dim, name in names.items():
-        if dim != name and dim in dataset.dims:
-            rename = dataset.swap_dims if dim in dataset.coords else dataset.rename_dims
-            dataset = rename({dim: name})
-    return dataset
-
-
-def _draft_coordinates(dataset: xr.Dataset, place: Place, zarr_format: ZarrFormat) -> None:
-    """Make a group that xarray can open, with checksummed coordinates."""
-    codecs = {"compressors": compressor_of("default", zarr_format)}
-    try:
-        with warnings.catch_warnings():
-            # Zarr v3 has no final word on strings and datetimes; coordinates are for xarray's eyes.
-            warnings.simplefilter("ignore", UnstableSpecificationWarning)
-            dataset.to_zarr(
-                place.store,
-                group=place.path,
-                mode="w-",
-                consolidated=False,
-                compute=False,
-                zarr_format=zarr_format,
-                # What is given here takes the place of the variable's own.
-                encoding={name: {**v.encoding, **codecs} for name, v in dataset.variables.items()},
-            )
-    except (TypeError, ValueError, NotImplementedError) as error:
-        raise AxisError(
-            f"the coordinates {list(dataset.variables)} cannot be stored: {error}; drop the one "
-            "that is meant with .drop_vars(...) or .reset_index(...)"
-        ) from error
 
 
 def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
@@ -260,9 +171,11 @@ def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
     )
 
 
-def open_empty(place: Place, config: Any = STORE_EMPTY) -> zarr.Array[Any]:
-    """Open an array as `draft` made it."""
-    return with_checksums(zarr.open_array(place.store, path=place.path, mode="r+"), config)
+def empty_array(
+    draft: Draft, path: str, image: Place, config: Any = STORE_EMPTY
+) -> zarr.Array[Any]:
+    """Return an array of an image as `draft` made it."""
+    return with_checksums(documents.array_of(draft.documents, path, image / path), config)
 
 
 def consolidate(place: Place) -> None:

@@ -113,19 +113,3 @@ class Checked:
     def name(self) -> str:
         """The last part of its path."""
         return self.staging.target.path.rpartition("/")[2]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the tasks together may take.
-
-    Attributes
-    ----------
-    workers : int
-        How many tasks run at a time.
-    memory : int or None
-        In bytes.
-    """
-
-    workers: int
-    memory: int | None

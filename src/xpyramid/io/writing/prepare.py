@@ -18,7 +18,8 @@ from xpyramid.io.store.staging import Staging, announced
 from xpyramid.io.store.target import Place, check_above, check_free, check_name, check_replaceable
 from xpyramid.io.writing.checks import check_chunks, check_names, check_writable, group_attributes
 from xpyramid.io.writing.compression import compressor_of
-from xpyramid.io.writing.draft import Sketch, draft, prepare_coordinates
+from xpyramid.io.writing.coordinates import prepare_coordinates
+from xpyramid.io.writing.draft import Sketch, draft
 from xpyramid.io.writing.guard import Spot, check_source
 from xpyramid.io.writing.image import Checked, Image, Layout, Mode, Options
 

@@ -13,8 +13,9 @@ from xpyramid import engine
 from xpyramid._version import __version__
 from xpyramid.errors import ResumeError
 from xpyramid.io.store.target import Place
-from xpyramid.io.writing.image import Checked, Limits
+from xpyramid.io.writing.image import Checked
 from xpyramid.io.writing.sinks import ZarrSink
+from xpyramid.passes import Limits
 
 #: Of what is noted of an unfinished build.
 FORMAT = 2

@@ -11,7 +11,6 @@ import zarr
 from xpyramid.errors import StorageError
 from xpyramid.io.store.objects import by_object
 from xpyramid.io.store.target import Place
-from xpyramid.io.writing.draft import open_empty
 from xpyramid.retry import retried
 
 
@@ -47,16 +46,17 @@ class ZarrSink:
             ) from error
 
 
-def open_sink(place: Place, final: Place, level: int) -> ZarrSink:
-    """Open an array to write to.
+def open_sink(array: zarr.Array[Any], final: Place, level: int) -> ZarrSink:
+    """Return what writes to an array.
 
     Parameters
     ----------
-    place, final : Place
-        Where it is, and where it will be.
+    array : zarr.Array
+    final : Place
+        Where it will be.
     level : int
     """
-    return ZarrSink(open_empty(place), f"array {final}, level {level}")
+    return ZarrSink(array, f"array {final}, level {level}")
 
 
 def _objects(region: Sequence[slice], lengths: Sequence[int]) -> str:

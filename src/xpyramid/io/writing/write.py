@@ -13,6 +13,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from xpyramid import engine
+from xpyramid.cluster import in_process, workers
 from xpyramid.errors import PlanError
 from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
@@ -20,14 +21,15 @@ from xpyramid.io.store.staging import put
 from xpyramid.io.store.target import Store, resolve
 from xpyramid.io.writing.casing import check_case
 from xpyramid.io.writing.checks import check_space
-from xpyramid.io.writing.draft import announcement, consolidate, write_lazy
+from xpyramid.io.writing.draft import announcement, consolidate, empty_array, write_lazy
 from xpyramid.io.writing.guard import arrays, sources
-from xpyramid.io.writing.image import Checked, Image, Limits, Options
+from xpyramid.io.writing.image import Checked, Image, Options
 from xpyramid.io.writing.jobs import jobs_of
 from xpyramid.io.writing.missing import MANY, check_missing
 from xpyramid.io.writing.prepare import check_target, prepare
 from xpyramid.io.writing.resume import check_input, check_same, record_of
 from xpyramid.io.writing.sinks import open_sink
+from xpyramid.passes import Limits
 from xpyramid.plan import budget
 
 
@@ -38,7 +40,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     together, and announced when they are complete.
     """
     root = resolve(store, read_only=False)
-    if isinstance(root.store, MemoryStore) and not engine.in_process():
+    if isinstance(root.store, MemoryStore) and not in_process():
         raise PlanError(
             "a store in memory, and tasks in other processes, which would write to copies of it; "
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
@@ -52,7 +54,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     most = math.inf if options.strict or not options.compute else MANY
     check_missing([a for a in stored if a.nchunks <= most], strict=options.strict)
     warn_of_dtypes({image.name: image.plan.dtype for image in checked}, stacklevel=3)
-    limits = Limits(engine.workers(), budget(options.memory))
+    limits = Limits(workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(jobs_of(image, [None] * len(image.levels), limits, None))
     with ExitStack() as held:
@@ -103,7 +105,7 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     if staging.resumable and options.compute:
         tasks = staging.yard / "tasks"
     sinks = [
-        open_sink(staging.image / path, staging.target / path, k)
+        open_sink(empty_array(image.draft, path, staging.image), staging.target / path, k)
         for k, path in enumerate(image.paths)
     ]
     jobs = list(jobs_of(image, sinks, limits, tasks))

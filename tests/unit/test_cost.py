@@ -1,0 +1,139 @@
+"""What a plan says beforehand is what runs, however the base is given."""
+
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from dask.callbacks import Callback
+
+import xpyramid
+from xpyramid import passes, tiles
+
+SHAPE = (50, 110)
+
+
+@pytest.fixture(autouse=True)
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make tiles of some of these small arrays, as there are of large ones."""
+    monkeypatch.setattr(passes, "LEAF_BYTES", 300)
+    monkeypatch.setattr(passes, "TILE_BYTES", 16000)
+    monkeypatch.setattr(tiles, "LEAF_BYTES", 300)
+
+
+@pytest.fixture
+def ran() -> Iterator[set[Any]]:
+    """Collect the keys of the tasks that write, and of no others."""
+    found: set[Any] = set()
+
+    def note(key: Any, *_: object) -> None:
+        if isinstance(key, tuple) and str(key[0]).startswith("pyramid-"):
+            found.add(key)
+
+    with dask.config.set(scheduler="sync"), Callback(posttask=note):
+        yield found
+
+
+def field(chunks: Any = None, dtype: str = "u2") -> xr.DataArray:
+    values = np.random.default_rng(0).integers(1, 200, SHAPE).astype(dtype)
+    array = xr.DataArray(values, dims=("y", "x"), name="field")
+    return array if chunks is None else array.chunk(chunks)
+
+
+def stored(path: Path, on_disk: tuple[int, int], chunks: Any) -> xr.DataArray:
+    """Return the field as it is opened from a file."""
+    field().to_dataset().to_zarr(path, encoding={"field": {"chunks": on_disk}}, consolidated=False)
+    return xr.open_zarr(path, consolidated=False, chunks=chunks)["field"]
+
+
+GIVEN: dict[str, Any] = {
+    "numpy": lambda _: field(),
+    "zarr": lambda path: stored(path, (8, 8), chunks=None),
+    "zarr that does not fit": lambda path: stored(path, (9, 50), chunks=None),
+    "zarr that does not fit at all": lambda path: stored(path, (49, 109), chunks=None),
+    "dask": lambda _: field(8),
+    "dask, larger": lambda _: field({"y": 16, "x": 64}),
+    "dask, awkward": lambda _: field({"y": 13, "x": 31}),
+    "dask, irregular": lambda _: field({"y": (1, 40, 9), "x": -1}),
+    "dask over zarr": lambda path: stored(path, (8, 8), chunks={}),
+    "dask, joined over zarr": lambda path: stored(path, (8, 8), chunks={"y": 24, "x": -1}),
+}
+OPTIONS: list[dict[str, Any]] = [{}, {"shards": 16}, {"memory": "8 kB"}]
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("given", GIVEN)
+def test_as_many_tasks_as_stated(
+    given: str, options: Mapping[str, Any], ran: set[Any], tmp_path: Path
+) -> None:
+    pyramid = GIVEN[given](tmp_path / "in.zarr").pyramid.build(factor=[2, 2, 3], chunks=8)
+    cost = pyramid.plan.cost(**options)
+    assert not ran
+    pyramid.to_ome_zarr(tmp_path / "out.zarr", **options)
+    assert len(ran) == cost.tasks >= 10
+
+
+@pytest.mark.parametrize("method", ["median", np.ptp], ids=["median", "function"])
+def test_each_level_takes_a_pass_of_its_own(method: Any, ran: set[Any]) -> None:
+    pyramid = field(16).pyramid.build(factor=[2, 3], chunks=8, method=method)
+    cost = pyramid.plan.cost()
+    pyramid.to_ome_zarr({})
+    assert len(ran) == cost.tasks
+    assert cost.bytes_read == 3 * field().nbytes
+    assert cost.bytes_written == sum(level.nbytes for level in pyramid)
+
+
+def test_what_was_opened_is_copied_level_by_level(ran: set[Any]) -> None:
+    store: dict[str, Any] = {}
+    field(16).pyramid.to_ome_zarr(store, factor=[2, 3], chunks=8)
+    opened = xpyramid.open_pyramid(store, "field")
+    cost = opened.plan.cost()
+    ran.clear()
+    opened.to_ome_zarr({})
+    assert len(ran) == cost.tasks
+    assert cost.bytes_read == cost.bytes_written == opened.nbytes
+
+
+def test_the_variables_of_a_dataset_add_up(ran: set[Any]) -> None:
+    dataset = xr.Dataset({"a": field(), "b": field(13, "f4"), "c": field({"y": 5}, "f8")})
+    pyramids = dataset.pyramid.build(factor=[2, 3], chunks=8, method={"a": "median", "b": "max"})
+    costs = [pyramid.plan.cost() for pyramid in pyramids.values()]
+    pyramids.to_ome_zarr({})
+    assert len(ran) == sum(cost.tasks for cost in costs)
+
+
+def test_it_is_for_the_workers_that_dask_has_now() -> None:
+    plan = field().pyramid.build(factor=[2, 2, 2], chunks=8).plan
+    for number in (1, 3):
+        with dask.config.set(num_workers=number):
+            assert plan.cost() == plan.cost(workers=number)
+    with dask.config.set(scheduler="sync"):
+        assert plan.cost() == plan.cost(workers=1)
+
+
+def test_blocks_that_wait_for_their_tiles_count() -> None:
+    def memory(chunks: Any) -> int:
+        data = da.zeros((512, 4096), chunks=chunks, dtype="u1")
+        plan = xr.DataArray(data, dims=("y", "x")).pyramid.build(factor=[2, 2], chunks=16).plan
+        return plan.cost(workers=2).memory
+
+    fitting, lines, rows = memory(16), memory((1, -1)), memory((16, -1))
+    assert fitting == 2 * (3 * 16 * 16 + 16 * 8 * 8)  # in blocks, read, encoded; sums and counts
+    assert fitting < rows == lines  # the lines of a row of tiles
+    assert rows - fitting == 2 * (16 * 4096 - 16 * 16)
+    assert memory((24, 24)) > fitting + 2 * 4096 * 24  # a front of those that are cut
+    for a, b in itertools.pairwise([16, 512, 1024]):
+        assert memory((16, a)) < memory((16, b))
+
+
+def test_blocks_do_not_make_a_budget_fail() -> None:
+    data = da.zeros((512, 4096), chunks=(512, 4096), dtype="u1")
+    plan = xr.DataArray(data, dims=("y", "x")).pyramid.build(factor=[2, 2], chunks=16).plan
+    cost = plan.cost(workers=1, memory="20 kB")
+    assert cost.memory > data.nbytes
