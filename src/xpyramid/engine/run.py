@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -154,10 +154,10 @@ def _inlined(graph: Graph) -> Graph:
     for node in graph.values():
         uses.update(node.dependencies if isinstance(node, GraphNode) else ())
     own = {
-        key: _nested(graph[key])
-        for task in tiles.values()
-        for key in task[-1]
-        if uses[key] == 1 and type(graph[key]) is NamedTask
+        block: _nested(graph[block], key[0])
+        for key, task in tiles.items()
+        for block in task[-1]
+        if uses[block] == 1 and type(graph[block]) is NamedTask
     }
     others = {key: task for key, task in graph.items() if key not in own}
     return others | {
@@ -166,14 +166,21 @@ def _inlined(graph: Graph) -> Graph:
     }
 
 
-def _nested(task: NamedTask) -> tuple[Any, ...]:
-    """Return a task as one that runs inside of another."""
+def _nested(task: NamedTask, job: str) -> tuple[Any, ...]:
+    """Return a task as one that runs inside of another, of a job."""
     needs = tuple(task.dependencies)
-    return (_compute, _Packed((task, needs)), *needs)
+    return (_compute, _Packed((job, task, needs)), *needs)
+
+
+#: Jobs that were broken off, whose tiles are not to compute all their blocks. They stay here: the
+#: pool may not know a thread that was just starting then.
+_given_up: set[str] = set()
 
 
 def _compute(packed: _Packed, *values: Any) -> Any:
-    task, needs = packed.content
+    job, task, needs = packed.content
+    if job in _given_up:
+        raise CancelledError(job)
     return task(dict(zip(needs, values, strict=True)))
 
 
@@ -344,6 +351,9 @@ def _on_threads(graph: Graph, keys: Sequence[Key]) -> Any:
     pool = ThreadPoolExecutor(workers())
     try:
         return dask.threaded.get(graph, keys, pool=pool)
+    except BaseException:
+        _given_up.update(key[0] for key in keys)
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
