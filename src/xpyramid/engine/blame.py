@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -12,7 +13,7 @@ from xpyramid.errors import ReadError, StorageError
 from xpyramid.tiles import Region, Tiling
 
 #: So many tasks are named.
-_NAMED = 8
+_NAMED = 16
 
 #: What the tasks of a job are about, by its name.
 Subjects = Mapping[str, tuple[Tiling, Source]]
@@ -56,14 +57,29 @@ def blaming(subjects: Subjects, graph: Mapping[Key, Any], client: Any = None) ->
 
 
 def _in_hand(error: Any, client: Any) -> list[Key]:
-    """Return the tasks that a worker had in hand when it died, of which dask blames any one."""
-    keys: list[Key] = [error.task]
-    worker = getattr(error, "last_worker", None)
-    if client is not None and worker is not None:
-        with suppress(OSError):  # the cluster has gone, too
-            for _, event in client.get_events(worker.address):
-                keys += event.get("processing-tasks", ()) if isinstance(event, dict) else ()
-    return list(dict.fromkeys(keys))
+    """Return the tasks that a worker had in hand when it died, of which dask blames any one.
+
+    Those that have seen most workers die come first.
+    """
+    counts: Counter[Key] = Counter()
+    hand: list[Key] = []
+    last = getattr(getattr(error, "last_worker", None), "address", None)
+    for worker, tasks in _deaths(client):
+        counts.update(tasks)
+        hand += tasks if worker == last else ()
+    hand.sort(key=counts.__getitem__, reverse=True)
+    return list(dict.fromkeys([error.task, *hand]))
+
+
+def _deaths(client: Any) -> Iterator[tuple[Any, Sequence[Key]]]:
+    """Yield workers of a cluster that have died, and what tasks they had in hand."""
+    if client is None:
+        return
+    with suppress(OSError):  # the cluster has gone, too
+        for _, event in client.get_events("all"):
+            is_end = isinstance(event, dict) and event.get("action") == "remove-worker"
+            if is_end and not event.get("expected"):
+                yield event.get("worker"), list(event.get("processing-tasks", ()))
 
 
 def _all_named(subjects: Subjects, graph: Mapping[Key, Any], keys: Sequence[Key]) -> str:
