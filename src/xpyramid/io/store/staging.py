@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ from xpyramid.errors import TargetBusyError
 from xpyramid.io.store.contents import children
 from xpyramid.io.store.files import write_file
 from xpyramid.io.store.target import Place, Store, local_path, resolve
+from xpyramid.retry import retried
 
 #: Documents of a group itself.
 _OWN = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
@@ -258,14 +260,14 @@ def put(place: Place, documents: Mapping[str, Buffer]) -> None:
     """Store documents by their keys below a place."""
     if type(place.store) is LocalStore:  # tasks need not wait for zarr's event loop
         for key, document in documents.items():
-            write_file(_path(place / key), [document.as_buffer_like()])
+            retried(partial(write_file, _path(place / key), [document.as_buffer_like()]))
         return
 
     async def put_all() -> None:
         for key, document in documents.items():
             await place.store.set((place / key).path, document)
 
-    sync(put_all())
+    retried(lambda: sync(put_all()))
 
 
 def remove(place: Place) -> None:

@@ -12,6 +12,7 @@ from zarr.core.sync import sync
 from xpyramid.engine import Distribution, Handed, Node
 from xpyramid.io.store.staging import keys_below, put
 from xpyramid.io.store.target import Place
+from xpyramid.retry import retried
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Journal:
     def load(self, node: Node) -> Handed:
         """Return what a task has handed up."""
         where = (self.place / _key(node)).path
-        document = sync(self.place.store.get(where, default_buffer_prototype()))
+        get = self.place.store.get
+        document = retried(lambda: sync(get(where, default_buffer_prototype())))
         if document is None:
             raise FileNotFoundError(f"{self.place}/{_key(node)}")
         file, size = io.BytesIO(document.to_bytes()), len(document)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -13,10 +13,17 @@ import zarr
 from zarr.storage import MemoryStore
 
 from xpyramid import engine
-from xpyramid.errors import PlanError
+from xpyramid.errors import (
+    PlanError,
+    PyramidError,
+    ResumeError,
+    StorageError,
+    TargetBusyError,
+    TargetExistsError,
+)
 from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
-from xpyramid.io.store.staging import put
+from xpyramid.io.store.staging import Staging, put
 from xpyramid.io.store.target import Store, resolve
 from xpyramid.io.writing.casing import check_case
 from xpyramid.io.writing.checks import check_space
@@ -55,30 +62,62 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     limits = Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(jobs_of(image, [None] * len(image.levels), limits, None))
-    with ExitStack() as held:
+    with _told(checked), ExitStack() as held:
         for image in checked:
             held.enter_context(image.staging.held())
         begun = [_begin(image, options, limits) for image in checked]
         jobs, counts = [job for each in begun for job in each], [len(each) for each in begun]
         if not options.compute:
             return engine.delay(jobs, _finish, checked, counts, options)
-        try:
-            seen = engine.run(jobs, options.progress)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; {_way_on(checked)}") from None
-        except Exception as error:
-            error.add_note(_way_on(checked))
-            raise
+        seen = engine.run(jobs, options.progress)
         check_missing([a for a in stored if a.nchunks > most], strict=False)
         return _finish(seen, checked, counts, options)
 
 
-def _way_on(images: Sequence[Checked]) -> str:
-    """Say what can be done about unfinished images."""
-    places = ", ".join(str(image.staging.target) for image in images)
-    if all(image.staging.resumable for image in images):
-        return f"{places} is unfinished; call again with resume=True to go on, or with mode='w'"
-    return f"{places} is unfinished; call again with mode='w'"
+@contextmanager
+def _told(images: Sequence[Checked]) -> Iterator[None]:
+    """Say of whatever breaks off which images are unfinished now, and what can be done about it.
+
+    Raises
+    ------
+    StorageError
+        For what the system says of a disk.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(*[f"interrupted; {way}" for way in _ways_on(images)]) from None
+    except (ResumeError, TargetBusyError, TargetExistsError):
+        raise  # refused: all is as it was
+    except Exception as error:
+        told = error
+        if isinstance(error, OSError) and not isinstance(error, PyramidError):
+            places = ", ".join(str(image.staging.target) for image in images)
+            told = StorageError(f"cannot write {places}: {type(error).__name__}: {error}")
+        for way in _ways_on(images):
+            told.add_note(way)
+        if told is error:
+            raise
+        raise told from error
+
+
+def _ways_on(images: Sequence[Checked]) -> list[str]:
+    """Say what can be done about unfinished images, if there are any."""
+    left = [image.staging for image in images if _is_left(image.staging)]
+    places = ", ".join(str(staging.target) for staging in left)
+    if all(staging.resumable for staging in left):
+        way = "call again with resume=True to go on, or with mode='w'"
+    else:
+        way = "call again with mode='w'"
+    return [f"{places} is unfinished; {way}"] if left else []
+
+
+def _is_left(staging: Staging) -> bool:
+    """Whether there is an unfinished image."""
+    try:
+        return staging.record() is not None
+    except Exception:  # the store does not answer
+        return True
 
 
 def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]:
