@@ -38,7 +38,8 @@ class Place:
         return Place(self.store, "/".join(part for part in (self.path, path) if part))
 
     def __str__(self) -> str:
-        return f"{self.store}/{self.path}".rstrip("/")
+        """Return the place as users spell it: a path, or a URL."""
+        return "/".join(part for part in (_spelled(self.store), self.path) if part)
 
     def parents(self) -> Iterator[Place]:
         """Yield the places above this one, from the root down."""
@@ -56,6 +57,17 @@ class Place:
     def is_empty(self) -> bool:
         """Whether nothing at all is stored there, be it Zarr's or not."""
         return sync(self.store.is_empty(self.path))
+
+
+def _spelled(store: ZarrStore) -> str:
+    while isinstance(store, WrapperStore):
+        store = store._store
+    if isinstance(store, LocalStore):
+        return str(store.root)
+    if isinstance(store, FsspecStore):
+        fs = getattr(store.fs, "sync_fs", store.fs)
+        return str(fs.unstrip_protocol(store.path))
+    return str(store)
 
 
 def local_path(place: Place) -> Path | None:
