@@ -151,6 +151,25 @@ def test_another_library_does_not_go_on(tmp_path: Path, monkeypatch: pytest.Monk
             resume(tmp_path)
 
 
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_a_copy_is_not_gone_on_with(version: str, tmp_path: Path) -> None:
+    """A moved one is."""
+    broken_off(lambda: write(tmp_path / "a", version=version))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(errors.NotAPyramidError, match="is unfinished"):
+        xpyramid.open_pyramid(tmp_path / "b/out.zarr/field")
+    with pytest.raises(errors.TargetExistsError, match="there is an unfinished build"):
+        write(tmp_path / "b", version=version)
+    with pytest.raises(errors.ResumeError, match="is a copy of one that was made elsewhere"):
+        write(tmp_path / "b", version=version, resume=True)
+    write(tmp_path / "b", version=version, mode="w")
+    (tmp_path / "a").rename(tmp_path / "c")
+    write(tmp_path / "c", version=version, resume=True)
+    for directory in (tmp_path / "b", tmp_path / "c"):
+        assert is_whole(directory)
+        assert leftovers(directory) == []
+
+
 @pytest.mark.parametrize("options", [{"resume": True}, {"mode": "w"}])
 def test_in_memory_a_failed_build_can_be_repeated(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -132,9 +132,19 @@ class Staging:
             document = sync(place.store.get(place.path, default_buffer_prototype()))
             text = None if document is None else document.to_bytes()
         found = None if text is None else dict(json.loads(text))
-        # Once the image is at its place, another directory is here, or none.
-        gone = found is not None and found["created"] and found["inode"] != self._inode()
+        # Once the image is at its place, another is here, or none.
+        gone = found is not None and found["created"] and self._is_gone(found)
         return None if gone else found
+
+    def _is_gone(self, record: Mapping[str, Any]) -> bool:
+        if self.is_original(record):
+            return False
+        made = _path(self.image)
+        return not made.is_dir() or any((made / name).exists() for name in _OWN)
+
+    def is_original(self, record: Mapping[str, Any]) -> bool:
+        """Whether the directory that a record is about was made here, and is no copy."""
+        return bool(record["inode"] == self._inode())
 
     def _inode(self) -> int | None:
         """Return what stays the same of the image's directory when it is renamed."""

@@ -12,7 +12,7 @@ import numpy as np
 from xpyramid import engine
 from xpyramid._version import __version__
 from xpyramid.errors import ResumeError
-from xpyramid.io.store.target import Place
+from xpyramid.io.store.staging import Staging
 from xpyramid.io.writing.image import Checked, Limits
 from xpyramid.io.writing.sinks import ZarrSink
 
@@ -46,17 +46,23 @@ def record_of(image: Checked, limits: Limits) -> dict[str, Any]:
     }
 
 
-def check_same(found: Mapping[str, Any], record: Mapping[str, Any], target: Place) -> None:
-    """Refuse to go on with another build.
+def check_same(found: Mapping[str, Any], record: Mapping[str, Any], staging: Staging) -> None:
+    """Refuse to go on with another build, or with a copy of one, which may lack anything.
 
     Raises
     ------
     ResumeError
     """
+    target = staging.target
     if found.get("format") != FORMAT:
         raise ResumeError(
             f"the unfinished build of {target} was begun by another version of xpyramid; "
             "begin anew with mode='w'"
+        )
+    if found["created"] and not staging.is_original(found):
+        raise ResumeError(
+            f"the unfinished build of {target} is a copy of one that was made elsewhere; whether "
+            "it is all there cannot be known; begin anew with mode='w'"
         )
     old, new = found["about"], json.loads(json.dumps(record["about"]))
     differ = [

@@ -127,7 +127,7 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     record = record_of(image, limits)
     found = staging.record() if options.resume else None
     if found is not None:
-        check_same(found, record, staging.target)
+        check_same(found, record, staging)
     if found is not None and found["created"]:
         limits = replace(limits, workers=int(found["workers"]))  # decides which tasks there are
     else:
