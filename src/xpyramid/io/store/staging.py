@@ -31,7 +31,8 @@ from xpyramid import ngff
 from xpyramid.errors import TargetBusyError
 from xpyramid.io.store.contents import children
 from xpyramid.io.store.files import write_file
-from xpyramid.io.store.target import Place, Store, local_path, resolve
+from xpyramid.io.store.record import parse_record
+from xpyramid.io.store.target import Place, Store, is_name, local_path, resolve
 from xpyramid.retry import retried
 
 #: Documents of a group itself.
@@ -131,7 +132,7 @@ class Staging:
         else:
             document = sync(place.store.get(place.path, default_buffer_prototype()))
             text = None if document is None else document.to_bytes()
-        found = None if text is None else dict(json.loads(text))
+        found = None if text is None else parse_record(text)
         # Once the image is at its place, another is here, or none.
         gone = found is not None and found["created"] and self._is_gone(found)
         return None if gone else found
@@ -245,8 +246,12 @@ class Staging:
 
 
 def announced(group: zarr.Group) -> set[str]:
-    """Return the names of the children of a group that are levels of an image in it."""
-    return {path.split("/")[0] for path in ngff.paths_of(dict(group.attrs))}
+    """Return the names of the children of a group that are levels of an image in it.
+
+    Anybody may have written them: those that lead elsewhere, or to labels, are left out.
+    """
+    names = {path.split("/")[0] for path in ngff.paths_of(dict(group.attrs))}
+    return {name for name in names if is_name(name) and name != "labels"}
 
 
 def find_unfinished(store: Store, group: str | None) -> Staging | None:

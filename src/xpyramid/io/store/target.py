@@ -83,6 +83,15 @@ def is_text(name: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
+def is_name(part: str) -> bool:
+    """Whether a text can be the name of a Zarr node: a part of a path that leads nowhere else."""
+    if part in _RESERVED or part.startswith("__") or "\\" in part or not part.strip("."):
+        return False
+    if "/" in part or (part[0] == "." and part.endswith(".unfinished")):  # where images are made
+        return False
+    return is_text(part) and len(part.encode()) <= 200
+
+
 def resolve(store: Store, *, read_only: bool) -> Place:
     """Return the place that a path, URL, store or group names; nothing is created.
 
@@ -130,9 +139,7 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
             f"the array's name {name[:60]!r} has a slash; rename it, and pass group= for its place"
         )
     for part in name.split("/"):
-        wrong = part in _RESERVED or part.startswith("__") or "\\" in part or not part.strip(".")
-        wrong = wrong or (part[0] == "." and part.endswith(".unfinished"))  # where images are made
-        if wrong or not is_text(part) or len(part.encode()) > 200:
+        if not is_name(part):
             raise InvalidNameError(
                 f"{part[:60]!r} in {name[:60]!r} cannot be the name of a Zarr node; accepted: 1 to "
                 "200 bytes without slashes or control characters, not '.', '..' or a Zarr file name"

@@ -23,6 +23,7 @@ from xpyramid.errors import (
     PyramidError,
     TargetExistsError,
 )
+from xpyramid.io.store.staging import Staging
 from xpyramid.io.store.target import Place, Store, check_name, is_text, local_path
 from xpyramid.plan import Plan
 
@@ -53,17 +54,18 @@ def check_writable(place: Place) -> None:
         )
     path = local_path(place)
     if path is not None:
-        _check_directory(path)
+        _check_directory(path, local_path(Staging(place).yard) or path)
     elif isinstance(place.store, FsspecStore):
         _check_reachable(place)
 
 
-def _check_directory(path: Path) -> None:
-    if path.is_symlink():
-        raise NotWritableError(
-            f"{str(path)!r} is a symbolic link to {os.readlink(path)!r}, which is neither replaced "
-            "nor written through; remove it, or write to where it points"
-        )
+def _check_directory(path: Path, yard: Path) -> None:
+    for here in (path, yard):
+        if here.is_symlink():
+            raise NotWritableError(
+                f"{str(here)!r} is a symbolic link to {os.readlink(here)!r}, which is neither "
+                "replaced nor written through; remove it, or write to where it points"
+            )
     here = _existing(path)
     if not here.is_dir():
         raise NotWritableError(
