@@ -35,9 +35,17 @@ class LabelsGroup:
         depth = 2 + self.path.count("/")
         return ngff.image_label(attrs, self.version, depth, document)
 
-    def add(self) -> None:
-        """List the label image."""
-        group = zarr.open_group(self.place.store, path=self.place.path, mode="r+")
+    def is_listed(self) -> bool:
+        """Whether the label image is in the list, and in its consolidated copies."""
+        for node in (self.place.node(), *map(self.place.seen_from, self.place.parents())):
+            attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
+            if {**attrs, **ngff.add_to_list(attrs, self.version, self.path)} != attrs:
+                return False
+        return True
+
+    def add(self, place: Place) -> None:
+        """List the label image in a group, which is the ``labels`` group or stands for it."""
+        group = zarr.open_group(place.store, path=place.path, mode="r+")
         group.attrs.update(ngff.add_to_list(dict(group.attrs), self.version, self.path))
 
 

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,8 +88,13 @@ class Staging:
         return not isinstance(store, MemoryStore) and store.supports_deletes
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, wait: float = 0) -> Iterator[None]:
         """Keep others from making the same image; a lock of the dead is free.
+
+        Parameters
+        ----------
+        wait : float
+            For so many seconds, if somebody does.
 
         Raises
         ------
@@ -99,14 +105,7 @@ class Staging:
             yield
             return
         yard = self.directory.parent / f".{self.directory.name}.unfinished"
-        yard.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(yard / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise TargetBusyError(
-                f"{self.target} is being made by another process; wait for it, or write elsewhere"
-            ) from None
+        lock = self._locked(yard / "lock", time.monotonic() + wait)
         self._put_back(yard / _ASIDE, self.directory)
         try:
             yield
@@ -114,6 +113,22 @@ class Staging:
             if self.record() is None:  # nothing that could be gone on with
                 shutil.rmtree(yard, ignore_errors=True)
             lock.release()
+
+    def _locked(self, path: Path, deadline: float) -> FileLock:
+        while True:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path, timeout=0)
+            try:
+                lock.acquire()
+            except (Timeout, FileNotFoundError):  # or removed by another who is just done
+                if time.monotonic() >= deadline:
+                    raise TargetBusyError(
+                        f"{self.target} is being made by another process; wait for it, or write "
+                        "elsewhere"
+                    ) from None
+                time.sleep(0.02)
+            else:
+                return lock
 
     @staticmethod
     def _put_back(aside: Path, place: Path) -> None:
@@ -168,8 +183,7 @@ class Staging:
         if found is not None and self.directory is None:
             for name in (*sorted(_OWN), *found["children"]):
                 remove(self.target / name)
-        for name in _YARD:
-            remove(self.yard / name)
+        self.sweep()
 
     def create_parents(self, zarr_format: Literal[2, 3]) -> None:
         """Create the groups that the image will lie in."""
@@ -178,12 +192,16 @@ class Staging:
                 continue
             documents: dict[str, Buffer] = {}
             zarr.create_group(MemoryStore(documents), zarr_format=zarr_format)
-            if self.directory is None:
-                put(place, documents)
-                continue
-            put(self.yard / "parent", documents)  # no torn file outside of the yard
-            for key in documents:
-                _path(self.yard / "parent" / key).replace(_path(place / key))
+            self.put_above(place, documents)
+
+    def put_above(self, place: Place, documents: Mapping[str, Buffer]) -> None:
+        """Store documents of a group that the image will lie in."""
+        if self.directory is None:
+            put(place, documents)
+            return
+        put(self.yard / "parent", documents)  # no torn file outside of the yard
+        for key in documents:
+            _path(self.yard / "parent" / key).replace(_path(place / key))
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
@@ -218,6 +236,10 @@ class Staging:
                 for path in (*(made / key for key in announcement), made):
                     _fsync(path)
             self._swap(made, self.directory)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what is there only while the image is unfinished."""
         for name in _YARD:
             remove(self.yard / name)
 

@@ -54,6 +54,12 @@ class Place:
         except FileNotFoundError:
             return None
 
+    def seen_from(self, above: Place) -> Node | None:
+        """Return the node as a group above has it: consolidated metadata may not know it."""
+        group = above.node()
+        path = self.path[len(above.path) :].strip("/")
+        return group.get(path) if isinstance(group, zarr.Group) else None
+
     def is_empty(self) -> bool:
         """Whether nothing at all is stored there, be it Zarr's or not."""
         return sync(self.store.is_empty(self.path))

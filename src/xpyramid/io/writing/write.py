@@ -21,18 +21,21 @@ from xpyramid.errors import (
     TargetBusyError,
     TargetExistsError,
 )
+from xpyramid.io.form.labels import LabelsGroup
 from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
+from xpyramid.io.store.captured import captured
 from xpyramid.io.store.staging import Staging, put
 from xpyramid.io.store.target import Store, resolve
 from xpyramid.io.writing.casing import check_case
 from xpyramid.io.writing.checks import check_space
+from xpyramid.io.writing.done import prepare_all
 from xpyramid.io.writing.draft import announcement, consolidate, write_lazy
 from xpyramid.io.writing.guard import arrays, sources
 from xpyramid.io.writing.image import Checked, Image, Limits, Options
 from xpyramid.io.writing.jobs import jobs_of
 from xpyramid.io.writing.missing import MANY, check_missing
-from xpyramid.io.writing.prepare import check_target, prepare
+from xpyramid.io.writing.prepare import check_target
 from xpyramid.io.writing.resume import check_input, check_same, record_of
 from xpyramid.io.writing.sinks import open_sink
 from xpyramid.plan import budget
@@ -51,7 +54,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
         )
     read = sources(thing for image in images for thing in (*image.read, *image.levels.coordinates))
-    checked = [prepare(image, root, options, read) for image in images]
+    checked, done = prepare_all(images, root, options, read)
     places = [image.staging.target for image in checked]
     check_case((image.staging.target, [*image.draft.documents]) for image in checked)
     check_space(store, places, sum(image.plan.nbytes for image in images))
@@ -63,15 +66,15 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     for image in checked:  # fails before anything is created
         list(jobs_of(image, [None] * len(image.levels), limits, None))
     with _told(checked), ExitStack() as held:
-        for image in checked:
+        for image in (*checked, *done):
             held.enter_context(image.staging.held())
         begun = [_begin(image, options, limits) for image in checked]
         jobs, counts = [job for each in begun for job in each], [len(each) for each in begun]
         if not options.compute:
-            return engine.delay(jobs, _finish, checked, counts, options)
+            return engine.delay(jobs, _finish, checked, counts, done, options)
         seen = engine.run(jobs, options.progress)
         check_missing([a for a in stored if a.nchunks > most], strict=False)
-        return _finish(seen, checked, counts, options)
+        return _finish(seen, checked, counts, done, options)
 
 
 @contextmanager
@@ -155,6 +158,7 @@ def _finish(
     seen: Sequence[engine.Statistics],
     images: Sequence[Checked],
     counts: Sequence[int],
+    done: Sequence[Checked],
     options: Options,
 ) -> None:
     """Make images of what is complete now; what was seen is given for each job of each image."""
@@ -163,12 +167,21 @@ def _finish(
         omero = None if image.shown is None else image.shown.metadata(seen[first])
         documents = announcement(image.draft, staging.image, omero)
         staging.publish(documents, durable=options.durable)
+    for image in (*images, *done):
         if image.labels_group is not None:
-            image.labels_group.add()
-        for above in staging.target.parents():
+            _list(image.staging, image.labels_group)
+        for above in image.staging.target.parents():
             # Whoever consolidated a group above would not see the new image in it.
             node = above.node()
             if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
-                consolidate(above)
+                image.staging.put_above(above, captured(above, consolidate))
         if options.durable:  # what lists the image, too
-            staging.sync_above()
+            image.staging.sync_above()
+    for image in done:
+        image.staging.sweep()
+
+
+def _list(staging: Staging, labels: LabelsGroup) -> None:
+    """List a label image, after whoever lists another one there at the moment."""
+    with Staging(labels.place).held(wait=60):
+        staging.put_above(labels.place, captured(labels.place, labels.add))
