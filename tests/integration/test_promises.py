@@ -170,6 +170,12 @@ def test_a_copy_is_not_gone_on_with(version: str, tmp_path: Path) -> None:
         assert leftovers(directory) == []
 
 
+def test_a_delayed_build_leaves_nothing_over(tmp_path: Path) -> None:
+    pyramid().to_ome_zarr(tmp_path / "out.zarr", compute=False).compute()
+    assert is_whole(tmp_path)
+    assert {path.name for path in (tmp_path / "out.zarr").iterdir()} == {"field", "zarr.json"}
+
+
 @pytest.mark.parametrize("options", [{"resume": True}, {"mode": "w"}])
 def test_in_memory_a_failed_build_can_be_repeated(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -65,16 +65,23 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     limits = Limits(engine.workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(jobs_of(image, [None] * len(image.levels), limits, None))
-    with _told(checked), ExitStack() as held:
-        for image in (*checked, *done):
-            held.enter_context(image.staging.held())
+    with _told(checked), _held([*checked, *done]):
         begun = [_begin(image, options, limits) for image in checked]
         jobs, counts = [job for each in begun for job in each], [len(each) for each in begun]
         if not options.compute:
-            return engine.delay(jobs, _finish, checked, counts, done, options)
+            return engine.delay(jobs, _finish_later, checked, counts, done, options)
         seen = engine.run(jobs, options.progress)
         check_missing([a for a in stored if a.nchunks > most], strict=False)
         return _finish(seen, checked, counts, done, options)
+
+
+@contextmanager
+def _held(images: Sequence[Checked]) -> Iterator[None]:
+    """Keep others from making the same images."""
+    with ExitStack() as held:
+        for image in images:
+            held.enter_context(image.staging.held())
+        yield
 
 
 @contextmanager
@@ -179,6 +186,18 @@ def _finish(
             image.staging.sync_above()
     for image in done:
         image.staging.sweep()
+
+
+def _finish_later(
+    seen: Sequence[engine.Statistics],
+    images: Sequence[Checked],
+    counts: Sequence[int],
+    done: Sequence[Checked],
+    options: Options,
+) -> None:
+    """Finish what was only begun before: nobody was kept from it since."""
+    with _held([*images, *done]):
+        _finish(seen, images, counts, done, options)
 
 
 def _list(staging: Staging, labels: LabelsGroup) -> None:
