@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_notes_that_lead_elsewhere_are_not_followed(
 ) -> None:
     yard = tmp_path / "out.zarr/.field.unfinished"
     yard.mkdir()
-    record = {"created": True, "inode": None, "children": [name, "0"], "format": 2, "workers": 2}
+    record = {"created": True, "inode": None, "children": [name, "0"], "format": 3, "workers": 2}
     (yard / "build.json").write_text(json.dumps({**record, "about": {}}))
     pyramid().to_ome_zarr(STORES["in place"](tmp_path / "out.zarr"), mode="w")
     assert is_whole(tmp_path)
@@ -86,3 +87,31 @@ def test_a_hidden_directory_that_is_a_link_is_not_written_through(
     with pytest.raises(errors.NotWritableError, match=r"\.field\.unfinished' is a symbolic link"):
         write(tmp_path, mode="w")
     assert sorted(path.name for path in precious[0].parent.iterdir()) == ["a", "image"]
+
+
+def first(yard: Path, pattern: str) -> Path:
+    return min(path for path in yard.glob(pattern) if path.is_file())
+
+
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "an empty note of a task": lambda yard: first(yard, "tasks/*/*/*").write_bytes(b""),
+    "a cut one": lambda yard: os.truncate(first(yard, "tasks/*/*/*"), 150),
+    "one that lacks its end": lambda yard: os.truncate(first(yard, "tasks/*/*/*"), 152),
+    "one that is no array": lambda yard: first(yard, "tasks/*/*/*").write_bytes(b"x" * 300),
+    "a level that is gone": lambda yard: shutil.rmtree(yard / "image/1"),
+    "metadata that are gone": lambda yard: (yard / "image/0/field/zarr.json").unlink(),
+    "metadata that are none": lambda yard: (yard / "image/2/zarr.json").write_text("{"),
+    "a chunk that is gone": lambda yard: first(yard, "image/0/field/c/*/*").unlink(),
+    "a chunk that is empty": lambda yard: first(yard, "image/0/field/c/*/*").write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_build_is_not_gone_on_with(damage: str, tmp_path: Path) -> None:
+    broken_off(lambda: write(tmp_path))
+    DAMAGE[damage](tmp_path / "out.zarr/.field.unfinished")
+    with pytest.raises(errors.ResumeError, match="begin anew with mode='w'"):
+        write(tmp_path, resume=True)
+    write(tmp_path, mode="w")
+    assert is_whole(tmp_path)
+    assert leftovers(tmp_path) == []

@@ -36,7 +36,7 @@ from xpyramid.io.writing.image import Checked, Image, Limits, Options
 from xpyramid.io.writing.jobs import jobs_of
 from xpyramid.io.writing.missing import MANY, check_missing
 from xpyramid.io.writing.prepare import check_target
-from xpyramid.io.writing.resume import check_input, check_same, record_of
+from xpyramid.io.writing.resume import check_documents, check_input, check_same, record_of
 from xpyramid.io.writing.sinks import open_sink
 from xpyramid.plan import budget
 
@@ -139,6 +139,7 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     if found is not None:
         check_same(found, record, staging)
     if found is not None and found["created"]:
+        check_documents(image)
         limits = replace(limits, workers=int(found["workers"]))  # decides which tasks there are
     else:
         staging.clear()
