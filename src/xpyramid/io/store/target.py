@@ -15,7 +15,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
-from xpyramid.errors import InvalidNameError, NotAPyramidError, TargetExistsError
+from xpyramid.errors import InvalidNameError, NotAPyramidError, TargetExistsError, literal
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | MutableMapping[str, Any]
 Node = zarr.Group | zarr.Array[Any]
@@ -105,6 +105,8 @@ def resolve(store: Store, *, read_only: bool) -> Place:
     ------
     NotAPyramidError
         For a path that is not a directory.
+    InvalidNameError
+        For what is no path, and URLs of unknown kinds.
     """
     if isinstance(store, zarr.Group):
         return Place(store.store, store.path)
@@ -112,9 +114,14 @@ def resolve(store: Store, *, read_only: bool) -> Place:
         return Place(store, "")
     if isinstance(store, MutableMapping):
         return Place(MemoryStore(store, read_only=read_only), "")
-    location = os.fspath(store)
+    if not isinstance(store, str | bytes | os.PathLike) or not os.fspath(store):
+        raise InvalidNameError(
+            f"{literal(store)[:60]} is no place; accepted: a path ('.' is this directory), a URL, "
+            "a Zarr store or group"
+        )
+    location = os.fsdecode(store)
     if "://" in location and not location.startswith("file://"):
-        return Place(FsspecStore.from_url(location, read_only=read_only), "")
+        return Place(_remote(location, read_only=read_only), "")
     path = Path(location.removeprefix("file://")).expanduser()
     try:
         path.stat()
@@ -126,6 +133,13 @@ def resolve(store: Store, *, read_only: bool) -> Place:
     if read_only and not path.exists():
         raise NotAPyramidError(f"there is nothing at {location!r}")
     return Place(LocalStore(path, read_only=read_only), "")
+
+
+def _remote(url: str, *, read_only: bool) -> ZarrStore:
+    try:
+        return FsspecStore.from_url(url, read_only=read_only)
+    except (ValueError, ImportError) as error:  # no such protocol, or its package is not there
+        raise InvalidNameError(f"{url[:200]!r} cannot be opened: {error}") from error
 
 
 def check_name(name: str | None, *, nested: bool = True) -> str:
@@ -144,6 +158,8 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
         raise InvalidNameError(
             f"the array's name {name[:60]!r} has a slash; rename it, and pass group= for its place"
         )
+    if not isinstance(name, str):
+        raise InvalidNameError(f"group={literal(name)[:60]}; accepted: text, as in 'lab/field'")
     for part in name.split("/"):
         if not is_name(part):
             raise InvalidNameError(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from zarr.storage import FsspecStore
+from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from xpyramid.errors import (
     AttributeValueError,
@@ -48,6 +48,18 @@ def check_writable(place: Place) -> None:
     TargetExistsError
         If it lies inside an array on disk.
     """
+    store = place.store
+    while isinstance(store, WrapperStore):
+        store = store._store
+    if isinstance(store, ZipStore) or (
+        isinstance(store, LocalStore)
+        and store.root.suffix.lower() in (".zip", ".ozx")
+        and not store.root.is_dir()
+    ):
+        raise NotWritableError(
+            f"{place} is in an archive, which can be read and not written to; write to a "
+            "directory, and pack that"
+        )
     if place.store.read_only:
         raise NotWritableError(
             f"{place} is in a store that is read-only; open it with read_only=False or mode='a'"

@@ -14,6 +14,7 @@ from zarr.storage import MemoryStore
 
 from xpyramid import engine
 from xpyramid.errors import (
+    NotWritableError,
     PlanError,
     PyramidError,
     ResumeError,
@@ -26,7 +27,7 @@ from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
 from xpyramid.io.store.captured import captured
 from xpyramid.io.store.staging import Staging, put
-from xpyramid.io.store.target import Store, resolve
+from xpyramid.io.store.target import Place, Store, resolve
 from xpyramid.io.writing.casing import check_case
 from xpyramid.io.writing.checks import check_space
 from xpyramid.io.writing.done import prepare_all
@@ -54,7 +55,8 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
         )
     read = sources(thing for image in images for thing in (*image.read, *image.levels.coordinates))
-    checked, done = prepare_all(images, root, options, read)
+    with _reached(root):
+        checked, done = prepare_all(images, root, options, read)
     places = [image.staging.target for image in checked]
     check_case((image.staging.target, [*image.draft.documents]) for image in checked)
     check_space(store, places, sum(image.plan.nbytes for image in images))
@@ -73,6 +75,19 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
         seen = engine.run(jobs, options.progress)
         check_missing([a for a in stored if a.nchunks > most], strict=False)
         return _finish(seen, checked, counts, done, options)
+
+
+@contextmanager
+def _reached(root: Place) -> Iterator[None]:
+    """Turn what the system says of a store that is looked at into an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, PyramidError):
+            raise
+        raise NotWritableError(
+            f"{root} cannot be written to: {type(error).__name__}: {error}"
+        ) from error
 
 
 @contextmanager
