@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -135,11 +137,33 @@ def test_labels_that_are_listed_at_the_same_time(tmp_path: Path) -> None:
 
     def listed(name: str) -> None:
         with Staging(place / name).held():
-            write._list(Staging(place / name), LabelsGroup(place, name, "0.5"))
+            write._change(Staging(place / name), place, LabelsGroup(place, name, "0.5").add)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(listed, names))
     assert sorted(zarr.open_group(tmp_path / "out.zarr/a/labels").attrs["ome"]["labels"]) == (
         sorted(["cells", *names])
     )
+    assert leftovers(tmp_path) == []
+
+
+def test_groups_that_are_consolidated_at_the_same_time(tmp_path: Path) -> None:
+    root = Place(LocalStore(tmp_path / "out.zarr"), "")
+    zarr.create_group(root.store)
+    names = [f"more{i}" for i in range(12)]
+
+    def slowly(place: Place) -> None:
+        consolidate(place)
+        time.sleep(0.01)
+
+    def made(name: str) -> None:
+        with Staging(root / name).held():
+            zarr.create_group(root.store, path=name)
+            write._change(Staging(root / name), root, slowly)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # threads change filters for each other
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(made, names))
+        assert sorted(zarr.open_consolidated(root.store).group_keys()) == sorted(names)
     assert leftovers(tmp_path) == []

@@ -408,7 +408,10 @@ def test_images_are_added_to_a_store(run):
         (["build", "pageless.tif", "out.zarr"], "pageless.tif"),
         (["build", "twice.tif", "out.zarr"], "has the axes CYXS"),
         (["build", "memory://nothing/here", "out.zarr"], "no Zarr array or group at 'memory:"),
-        (["build", "nowhere://lab/raw.zarr", "out.zarr"], "cannot read 'nowhere://lab/raw.zarr'"),
+        (
+            ["build", "nowhere://lab/raw.zarr", "out.zarr"],
+            "'nowhere://lab/raw.zarr' cannot be opened",
+        ),
         (["build", "em.zarr", "out.zarr"], "choose one: cells (y, x), mask (y, x)"),
         (["build", "em.zarr", "out.zarr", "--variable", "no"], "no variable 'no'; it has cells"),
         (["build", "em.zarr", "out.zarr", "--variable", "y"], "no variable 'y'"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import accumulate
@@ -22,7 +22,6 @@ from xpyramid.errors import (
     TargetBusyError,
     TargetExistsError,
 )
-from xpyramid.io.form.labels import LabelsGroup
 from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
 from xpyramid.io.store.captured import captured
@@ -192,12 +191,12 @@ def _finish(
         staging.publish(documents, durable=options.durable)
     for image in (*images, *done):
         if image.labels_group is not None:
-            _list(image.staging, image.labels_group)
+            _change(image.staging, image.labels_group.place, image.labels_group.add)
         for above in image.staging.target.parents():
             # Whoever consolidated a group above would not see the new image in it.
             node = above.node()
             if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
-                image.staging.put_above(above, captured(above, consolidate))
+                _change(image.staging, above, consolidate)
         if options.durable:  # what lists the image, too
             image.staging.sync_above()
     for image in done:
@@ -216,7 +215,7 @@ def _finish_later(
         _finish(seen, images, counts, done, options)
 
 
-def _list(staging: Staging, labels: LabelsGroup) -> None:
-    """List a label image, after whoever lists another one there at the moment."""
-    with Staging(labels.place).held(wait=60):
-        staging.put_above(labels.place, captured(labels.place, labels.add))
+def _change(staging: Staging, above: Place, change: Callable[[Place], None]) -> None:
+    """Change the metadata of a group above an image, after whoever changes them at the moment."""
+    with Staging(above / "metadata").held(wait=60):
+        staging.put_above(above, captured(above, change))
