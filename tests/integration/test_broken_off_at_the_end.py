@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import dask
@@ -149,21 +149,24 @@ def test_labels_that_are_listed_at_the_same_time(tmp_path: Path) -> None:
 
 def test_groups_that_are_consolidated_at_the_same_time(tmp_path: Path) -> None:
     root = Place(LocalStore(tmp_path / "out.zarr"), "")
-    zarr.create_group(root.store)
-    names = [f"more{i}" for i in range(12)]
+    begun, overtaken = Event(), Event()
 
     def slowly(place: Place) -> None:
         consolidate(place)
-        time.sleep(0.01)
+        begun.set()
+        overtaken.wait(0.3)
 
-    def made(name: str) -> None:
+    def made(name: str, change: Callable[[Place], None]) -> None:
         with Staging(root / name).held():
             zarr.create_group(root.store, path=name)
-            write._change(Staging(root / name), root, slowly)
+            write._change(Staging(root / name), root, change)
 
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
         warnings.simplefilter("ignore")  # threads change filters for each other
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(made, names))
-        assert sorted(zarr.open_consolidated(root.store).group_keys()) == sorted(names)
+        slow = pool.submit(made, "slow", slowly)
+        assert begun.wait(30)
+        made("fast", consolidate)
+        overtaken.set()
+        slow.result()
+        assert sorted(zarr.open_consolidated(root.store).group_keys()) == ["fast", "slow"]
     assert leftovers(tmp_path) == []
