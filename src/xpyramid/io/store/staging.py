@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,13 +87,8 @@ class Staging:
         return not isinstance(store, MemoryStore) and store.supports_deletes
 
     @contextmanager
-    def held(self, wait: float = 0) -> Iterator[None]:
+    def held(self) -> Iterator[None]:
         """Keep others from making the same image; a lock of the dead is free.
-
-        Parameters
-        ----------
-        wait : float
-            For so many seconds, if somebody does.
 
         Raises
         ------
@@ -105,7 +99,14 @@ class Staging:
             yield
             return
         yard = self.directory.parent / f".{self.directory.name}.unfinished"
-        lock = self._locked(yard / "lock", time.monotonic() + wait)
+        yard.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(yard / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except (Timeout, FileNotFoundError):  # or removed by another who is just done
+            raise TargetBusyError(
+                f"{self.target} is being made by another process; wait for it, or write elsewhere"
+            ) from None
         self._put_back(yard / _ASIDE, self.directory)
         try:
             yield
@@ -113,22 +114,6 @@ class Staging:
             if self.record() is None:  # nothing that could be gone on with
                 shutil.rmtree(yard, ignore_errors=True)
             lock.release()
-
-    def _locked(self, path: Path, deadline: float) -> FileLock:
-        while True:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path, timeout=0)
-            try:
-                lock.acquire()
-            except (Timeout, FileNotFoundError):  # or removed by another who is just done
-                if time.monotonic() >= deadline:
-                    raise TargetBusyError(
-                        f"{self.target} is being made by another process; wait for it, or write "
-                        "elsewhere"
-                    ) from None
-                time.sleep(0.02)
-            else:
-                return lock
 
     @staticmethod
     def _put_back(aside: Path, place: Path) -> None:

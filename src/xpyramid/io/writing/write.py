@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -25,8 +25,9 @@ from xpyramid.errors import (
 from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
 from xpyramid.io.store.captured import captured
+from xpyramid.io.store.files import one_at_a_time
 from xpyramid.io.store.staging import Staging, put
-from xpyramid.io.store.target import Place, Store, resolve
+from xpyramid.io.store.target import Place, Store, local_path, resolve
 from xpyramid.io.writing.casing import check_case
 from xpyramid.io.writing.checks import check_space
 from xpyramid.io.writing.done import prepare_all
@@ -217,5 +218,6 @@ def _finish_later(
 
 def _change(staging: Staging, above: Place, change: Callable[[Place], None]) -> None:
     """Change the metadata of a group above an image, after whoever changes them at the moment."""
-    with Staging(above / "metadata").held(wait=60):
+    directory = local_path(above) if staging.directory is not None else None
+    with nullcontext() if directory is None else one_at_a_time(directory):
         staging.put_above(above, captured(above, change))
