@@ -108,6 +108,21 @@ def test_a_finished_variable_of_another_input_is_refused(
     assert is_right(tmp_path, ["a", "b"])
 
 
+@pytest.mark.parametrize("document", [".zgroup", ".zattrs", ".zmetadata", "0/a/.zarray"])
+@pytest.mark.parametrize("text", [None, "{"])
+@pytest.mark.parametrize("options", [{}, {"resume": True}])
+def test_what_is_damaged_is_in_the_way(
+    document: str, text: str | None, options: dict[str, Any], tmp_path: Path
+) -> None:
+    build(tmp_path / "out.zarr", version="0.4")
+    damaged = tmp_path / "out.zarr/a" / document
+    damaged.unlink() if text is None else damaged.write_text(text)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(errors.TargetExistsError, match=r"damaged|already holds"):
+        build(tmp_path / "out.zarr", version="0.4", **options)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("call", [1, 2])
 def test_labels_and_copies_of_metadata_are_listed(
@@ -170,3 +185,12 @@ def test_groups_that_are_consolidated_at_the_same_time(tmp_path: Path) -> None:
         slow.result()
         assert sorted(zarr.open_consolidated(root.store).group_keys()) == ["fast", "slow"]
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("mode", ["w", "w-"])
+@pytest.mark.parametrize("damaged", ["zarr.json", "a/zarr.json"])
+def test_damaged_metadata_above_or_there_are_named(damaged: str, mode: str, tmp_path: Path) -> None:
+    build(tmp_path / "out.zarr")
+    (tmp_path / "out.zarr" / damaged).write_text("{")
+    with pytest.raises(errors.TargetExistsError, match="metadata that are damaged: JSONDecodeErr"):
+        build(tmp_path / "out.zarr", mode=mode)

@@ -15,7 +15,13 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
-from xpyramid.errors import InvalidNameError, NotAPyramidError, TargetExistsError, literal
+from xpyramid.errors import (
+    InvalidNameError,
+    NotAPyramidError,
+    PyramidError,
+    TargetExistsError,
+    literal,
+)
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | MutableMapping[str, Any]
 Node = zarr.Group | zarr.Array[Any]
@@ -53,6 +59,24 @@ class Place:
             return zarr.open(store=self.store, path=self.path, mode="r")
         except FileNotFoundError:
             return None
+
+    def sound_node(self) -> Node | None:
+        """Return the node that is there, or None.
+
+        Raises
+        ------
+        TargetExistsError
+            If its metadata are damaged.
+        """
+        try:
+            return self.node()
+        except (OSError, PyramidError):
+            raise
+        except Exception as error:  # zarr trips over damaged documents in many ways
+            raise TargetExistsError(
+                f"{self} holds metadata that are damaged: {type(error).__name__}: {error}; mend or "
+                "remove them, or choose another group= or store"
+            ) from error
 
     def seen_from(self, above: Place) -> Node | None:
         """Return the node as a group above has it: consolidated metadata may not know it."""
@@ -180,7 +204,7 @@ def check_above(place: Place, zarr_format: Literal[2, 3]) -> None:
         If it is the place for label images of an image.
     """
     for above in place.parents():
-        node = above.node()
+        node = above.sound_node()
         if isinstance(node, zarr.Array):
             raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")
         if (
@@ -208,8 +232,8 @@ def check_free(place: Place) -> None:
     """
     if not place.is_empty():
         raise TargetExistsError(
-            f"{place} already holds {_what(place.node())}; choose another group= or store, replace "
-            "the image with mode='w', or remove it first"
+            f"{place} already holds {_what(place.sound_node())}; choose another group= or store, "
+            "replace the image with mode='w', or remove it first"
         )
 
 
@@ -229,7 +253,7 @@ def check_replaceable(place: Place, names: Sequence[str], announced: Set[str]) -
     TargetExistsError
         If there is an array, or something else has the name of a level.
     """
-    node = place.node()
+    node = place.sound_node()
     if isinstance(node, zarr.Array) or (node is None and not place.is_empty()):
         raise TargetExistsError(
             f"{place} holds {_what(node)}, and mode='w' replaces images; choose another group= or "

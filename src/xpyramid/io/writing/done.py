@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from xpyramid.errors import ResumeError, TargetExistsError
+from xpyramid.errors import PyramidError, ResumeError, TargetExistsError
 from xpyramid.io.store.contents import attributes_of, parse_document, read_documents
 from xpyramid.io.store.target import Place
 from xpyramid.io.writing.guard import Spot
@@ -41,10 +41,8 @@ def prepare_all(
         try:
             to_do.append(prepare(image, root, options, read))
         except TargetExistsError as error:
-            there = (
-                prepare(image, root, replace(options, mode="w"), read) if options.resume else None
-            )
-            if there is None or not _is_there(there):
+            there = _finished(image, root, options, read) if options.resume else None
+            if there is None:
                 raise
             done.append(there)
             in_the_way.append(error)
@@ -53,6 +51,15 @@ def prepare_all(
     for finished in done:
         _check_input(finished)
     return to_do, done
+
+
+def _finished(image: Image, root: Place, options: Options, read: Sequence[Spot]) -> Checked | None:
+    """Return the image that is in the way, if it is the one that is wanted."""
+    try:
+        there = prepare(image, root, replace(options, mode="w"), read)
+        return there if _is_there(there) else None
+    except (PyramidError, ValueError):  # what is there cannot be replaced, or is damaged
+        return None
 
 
 def _is_left(image: Checked) -> bool:

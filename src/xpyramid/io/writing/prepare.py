@@ -181,6 +181,6 @@ def check_target(staging: Staging, paths: Sequence[str], options: Options) -> No
     if options.mode == "w-":
         check_free(target)
         return
-    node = target.node()
+    node = target.sound_node()
     old = announced(node) if isinstance(node, zarr.Group) else set()
     check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
