@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from xpyramid import coordinates
 from xpyramid.axes import AxisSpec
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
 from xpyramid.coarsen import as_dask, coarsen
-from xpyramid.errors import PlanError
+from xpyramid.errors import PlanError, check_kind
 from xpyramid.levels import Levels
 from xpyramid.overrides import Overrides, apply
 from xpyramid.plan import Boundary, Factor, Plan, largest_window, make_plan
@@ -43,6 +44,11 @@ def build(
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`."""
     _check_lengths(array)
+    check_kind("method", method, (str, Callable), "the name of a method, or a callable")
+    check_kind("dims", dims, Iterable, "a dimension, or several")
+    check_kind("skipna", skipna, (bool, np.bool_), "True, False")
+    for name, value in (("ignore", ignore), ("min_valid", min_valid)):
+        check_kind(name, value, (Number, np.generic), "a number")
     array, axes = apply(array, overrides)
     in_space = [axis.type == "space" for axis in axes]
     stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
@@ -84,6 +90,7 @@ def build_dataset(
     **options: Any,
 ) -> Pyramids:
     """Build the pyramids of a Dataset; see `xpyramid.accessor.DatasetAccessor.build`."""
+    check_kind("dims", dims, Iterable, "a dimension, or several")
     overrides.check_dims(tuple(dataset.dims))
     wanted = _wanted_dims(dataset, dims, overrides)
     arrays = {

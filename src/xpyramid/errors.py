@@ -6,6 +6,8 @@ Each error derives from :class:`PyramidError` and from the builtin that fits, so
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 
@@ -79,6 +81,17 @@ class MissingChunkWarning(UserWarning):
 
 class ViewerWarning(UserWarning):
     """Something that is stored as it should be, and that a common viewer cannot show."""
+
+
+def check_kind(name: str, value: object, kinds: Any, accepted: str) -> None:
+    """Refuse a parameter that is not of its kind; None is for those that say nothing.
+
+    Raises
+    ------
+    PlanError
+    """
+    if value is not None and not isinstance(value, kinds):
+        raise PlanError(f"{name}={literal(value)[:80]}; accepted: {accepted}")
 
 
 def literal(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +61,24 @@ def test_a_directory_is_shown_as_a_path(path: str) -> None:
 def test_a_bucket_is_shown_as_a_url() -> None:
     store = FsspecStore.from_url("memory:///lab/out.zarr")
     assert str(Place(store, "brain")) == "memory:///lab/out.zarr/brain"
+
+
+WRONG_KINDS = [3, 2.5, b"x", [], {"y": 1}, np.array([1, 2]), object()]
+BUILDING = {"method": [0, 1, 3, 4, 5], "skipna": range(7), "ignore": range(2, 7)}
+BUILDING |= {"min_valid": range(2, 7), "dims": [0, 1, 6]}
+WRITING = {"version": range(7), "mode": range(7), "layout": range(7), "labels_of": range(7)}
+WRITING |= {"durable": range(7), "progress": range(7), "resume": range(7), "conventions": [0, 1, 6]}
+
+
+@pytest.mark.parametrize(("option", "kinds"), {**BUILDING, **WRITING}.items())
+def test_parameters_of_the_wrong_kind(option: str, kinds: Iterable[int]) -> None:
+    for value in (WRONG_KINDS[i] for i in kinds):
+        with pytest.raises(errors.PlanError, match=f"{option}=.*; accepted: "):
+            ARRAY.pyramid.to_ome_zarr({}, **{option: value})
+
+
+@pytest.mark.parametrize("value", WRONG_KINDS, ids=repr)
+def test_groups_of_the_wrong_kind(value: Any) -> None:
+    for read in (xpyramid.open_pyramid, xpyramid.verify):
+        with pytest.raises(errors.PlanError, match=r"group=.*; accepted: text"):
+            read({}, value)

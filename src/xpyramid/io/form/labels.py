@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 
 from xpyramid import ngff
-from xpyramid.errors import DtypeError, NotAPyramidError, PlanError
+from xpyramid.errors import DtypeError, NotAPyramidError, PlanError, check_kind
 from xpyramid.io.store.target import Place, Store, check_name, resolve
 
 
@@ -51,6 +51,7 @@ class LabelsGroup:
 
 def levels_of(store: Store, image: str) -> int:
     """Return how many levels an image has, for labels that must have as many."""
+    check_kind("labels_of", image, str, "text, as in 'lab/field'")
     place = resolve(store, read_only=True) / check_name(image.strip("/"))
     return len(_image(place)[1].datasets)
 
