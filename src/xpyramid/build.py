@@ -22,7 +22,7 @@ from xpyramid.levels import Levels
 from xpyramid.overrides import Overrides, apply
 from xpyramid.plan import Boundary, Factor, Plan, largest_window, make_plan
 from xpyramid.pyramid import Pyramid, Pyramids
-from xpyramid.reducers import Method, Reducer, make_reducer, method_name
+from xpyramid.reducers import METHODS, Method, Reducer, make_reducer, method_name
 
 #: Attributes of label images: CF conventions, section 3.5, and OME-NGFF.
 LABEL_ATTRS = {"flag_values", "flag_meanings", "flag_masks", "image-label"}
@@ -44,7 +44,8 @@ def build(
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`."""
     _check_lengths(array)
-    check_kind("method", method, (str, Callable), "the name of a method, or a callable")
+    accepted = f"{', '.join(sorted(METHODS))}, or a callable"
+    check_kind("method", method, (str, Callable), accepted)
     check_kind("dims", dims, Iterable, "a dimension, or several")
     check_kind("skipna", skipna, (bool, np.bool_), "True, False")
     for name, value in (("ignore", ignore), ("min_valid", min_valid)):
