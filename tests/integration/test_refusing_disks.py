@@ -15,6 +15,8 @@ from small import NEW, OLD, is_whole, leftovers, pyramid, whole, write
 
 from xpyramid import errors, retry
 
+pytestmark = pytest.mark.once
+
 CHANGES = ("mkdir", "open", "rename", "replace")
 
 
