@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from xpyramid import _demo, _options, _sources, _verify
@@ -65,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = _parser().parse_args(argv)
-        code = arguments.run(arguments) or 0
+        with _warnings_as_lines():
+            code = arguments.run(arguments) or 0
         sys.stdout.flush()
     except SystemExit as stop:  # --help, --version
         return int(stop.code or 0)
@@ -82,9 +84,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: object, exit_code: int) -> int:
-    """Print an error on one line, whatever it was wrapped into."""
-    print("xpyramid:", " ".join(str(message).split()), file=sys.stderr)
+    """Print an error on one line, in the words of the command line."""
+    print("xpyramid:", _line(message), file=sys.stderr)
     return exit_code
+
+
+def _line(message: object) -> str:
+    return " ".join(_options.spoken(str(message)).split())
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Have warnings say what they say, and not where they come from."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"xpyramid: warning: {_line(message)}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -208,3 +209,49 @@ WRITING: _Table = {
     "strict": {"action": "store_true", "help": "missing chunks of SRC are an error"},
     "resume": {"action": "store_true", "help": "go on with an unfinished build"},
 }
+
+#: What messages say of parameters, and what to say of options.
+_PHRASES = {
+    "mode='w'": "--replace",
+    "pass strict=False": "leave out --strict",
+    "axis_types: ": "--axis-types: ",
+    "pass zarr.storage": "in Python pass zarr.storage",
+}
+
+#: ``name=``, or ``name=value``, or a call with that; not what only looks like it, as in a path.
+_PARAMETER = re.compile(
+    r"(?<![\w/.\-])(?P<call>(?:\.pyramid)?\.?(?:build|to_ome_zarr)\()?"
+    rf"(?P<name>{'|'.join([*BUILDING, *AXES, *WRITING, 'group', 'variable'])})="
+    r"(?:(?P<value>'[^']*'|\{[^{}]*\}|\[[^][]*\]|\([^()]*\)|-?[\w.]+)(?![\w/])|(?=[\s,;:)]|$))"
+    r"(?(call)\))"
+)
+
+#: A call that only Python has.
+_CALL = re.compile(r"(?<!\w)\.[a-z_]+\((?:[^()]|\([^()]*\))*\)")
+
+
+def spoken(message: str) -> str:
+    """Return a message that names the command line's options where it named parameters.
+
+    Examples
+    --------
+    >>> spoken("replace it with mode='w', or pass build(spacing={'y': ...}); axis_types= is for z")
+    'replace it with --replace, or pass --spacing y=...; --axis-types is for z'
+    """
+    for parameter, option in _PHRASES.items():
+        message = message.replace(parameter, option)
+    message = _PARAMETER.sub(_as_option, message)
+    return _CALL.sub(lambda call: f"{call[0]} in Python", message)
+
+
+def _as_option(found: re.Match[str]) -> str:
+    """Return an option with its value, as a shell takes them."""
+    name, value = found["name"].replace("_", "-"), found["value"]
+    if value is None:
+        return f"--{name}"
+    how = {**BUILDING, **AXES, **WRITING}.get(found["name"], {})
+    if value in ("True", "False") and "action" in how:
+        return f"--{name}" if value == "True" else f"--no-{name}"
+    value = {"True": "yes", "False": "no"}.get(value, value)
+    words = re.sub(r"'([^']*)'(: )?", lambda word: word[1] + ("=" if word[2] else ""), value)
+    return f"--{name} {words.strip('{}[](),').replace(', ', ',')}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,12 @@ from xpyramid import coordinates
 from xpyramid.axes import AxisSpec
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
 from xpyramid.coarsen import as_dask, coarsen, given
-from xpyramid.errors import PlanError
+from xpyramid.errors import PlanError, check_kind
 from xpyramid.levels import Levels
 from xpyramid.overrides import Overrides, apply
 from xpyramid.plan import Boundary, Factor, Plan, largest_window, make_plan
 from xpyramid.pyramid import Pyramid, Pyramids
-from xpyramid.reducers import Method, Reducer, make_reducer, method_name
+from xpyramid.reducers import METHODS, Method, Reducer, make_reducer, method_name
 
 #: Attributes of label images: CF conventions, section 3.5, and OME-NGFF.
 LABEL_ATTRS = {"flag_values", "flag_meanings", "flag_masks", "image-label"}
@@ -43,6 +44,12 @@ def build(
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`."""
     _check_lengths(array)
+    accepted = f"{', '.join(sorted(METHODS))}, or a callable"
+    check_kind("method", method, (str, Callable), accepted)
+    check_kind("dims", dims, Iterable, "a dimension, or several")
+    check_kind("skipna", skipna, (bool, np.bool_), "True, False")
+    for name, value in (("ignore", ignore), ("min_valid", min_valid)):
+        check_kind(name, value, (Number, np.generic), "a number")
     array, axes = apply(array, overrides)
     in_space = [axis.type == "space" for axis in axes]
     stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
@@ -85,6 +92,7 @@ def build_dataset(
     **options: Any,
 ) -> Pyramids:
     """Build the pyramids of a Dataset; see `xpyramid.accessor.DatasetAccessor.build`."""
+    check_kind("dims", dims, Iterable, "a dimension, or several")
     overrides.check_dims(tuple(dataset.dims))
     wanted = _wanted_dims(dataset, dims, overrides)
     arrays = {

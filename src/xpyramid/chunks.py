@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from numbers import Integral
 from typing import Any
 
-from xpyramid.errors import PlanError
+from xpyramid.errors import PlanError, literal
 
 Chunks = int | Mapping[str, int] | Sequence[int]
 
@@ -96,8 +96,8 @@ def parse_shards(
         if s % c:
             near = sorted({max(c, s // c * c), (s // c + 1) * c})
             raise PlanError(
-                f"shards={shards!r}: {s} along {dim!r} is no multiple of the chunk length {c}; "
-                f"accepted: {' or '.join(map(str, near))}"
+                f"shards={literal(shards)}: {s} along {dim!r} is no multiple of the chunk length "
+                f"{c}; accepted: {' or '.join(map(str, near))}"
             )
     return lengths
 
@@ -129,7 +129,7 @@ def _lengths(
         lengths = [*given] if isinstance(given, Sequence) else [given] * len(dims)
     if len(lengths) != len(dims) or not all(_is_length(c) for c in lengths):
         raise PlanError(
-            f"{option}={given!r}: give one length of at least 1 (or -1 for all) for each of "
+            f"{option}={literal(given)}: give one length of at least 1 (or -1 for all) for each of "
             f"{tuple(dims)}"
         )
     return [int(c) for c in lengths]

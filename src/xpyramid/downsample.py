@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.axes import AxisSpec
-from xpyramid.errors import PlanError
+from xpyramid.errors import PlanError, literal
 from xpyramid.plan import Boundary, is_int, largest_window, make_plan
 from xpyramid.reducers import Method, make_reducer, method_name, reduce_levels
 
@@ -89,14 +89,18 @@ def _steps(
 ) -> list[int | dict[str, int]]:
     """Return the factors of each step as the plan wants them."""
     if not is_int(num_mips) or num_mips < 1:
-        raise PlanError(f"num_mips={num_mips!r}; accepted: an integer of at least 1")
+        raise PlanError(f"num_mips={literal(num_mips)}; accepted: an integer of at least 1")
     if not isinstance(factor, Sequence | np.ndarray):
         return [factor] * int(num_mips)
     listed = len(factor) > 0 and isinstance(factor[0], Sequence | np.ndarray)
     if listed and num_mips not in (1, len(factor)):
-        raise PlanError(f"num_mips={num_mips}, but factor lists {len(factor)} levels: {factor!r}")
+        raise PlanError(
+            f"num_mips={num_mips}, but factor lists {len(factor)} levels: {literal(factor)}"
+        )
     steps = list(factor) if listed else [factor] * int(num_mips)
     for step in steps:
         if not isinstance(step, Sequence | np.ndarray) or len(step) != len(dims):
-            raise PlanError(f"factor={step!r}; accepted: one integer for each of {len(dims)} axes")
+            raise PlanError(
+                f"factor={literal(step)}; accepted: one integer for each of {len(dims)} axes"
+            )
     return [dict(zip(dims, step, strict=True)) for step in steps]

@@ -6,6 +6,10 @@ Each error derives from :class:`PyramidError` and from the builtin that fits, so
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 
 class PyramidError(Exception):
     """Base class: anything that xpyramid refuses."""
@@ -77,3 +81,27 @@ class MissingChunkWarning(UserWarning):
 
 class ViewerWarning(UserWarning):
     """Something that is stored as it should be, and that a common viewer cannot show."""
+
+
+def check_kind(name: str, value: object, kinds: Any, accepted: str) -> None:
+    """Refuse a parameter that is not of its kind; None is for those that say nothing.
+
+    Raises
+    ------
+    PlanError
+    """
+    if value is not None and not isinstance(value, kinds):
+        raise PlanError(f"{name}={literal(value)[:80]}; accepted: {accepted}")
+
+
+def literal(value: object) -> str:
+    """Return a value as it is written in Python, with NumPy's numbers as plain ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> literal({"y": np.int64(0), "x": "auto"})
+    "{'y': 0, 'x': 'auto'}"
+    """
+    with np.printoptions(legacy="1.25"):
+        return repr(value)

@@ -18,7 +18,7 @@ import xarray as xr
 from xpyramid import axes as axes_module
 from xpyramid import units as units_module
 from xpyramid.axes import AXIS_TYPES, AxisSpec, AxisType
-from xpyramid.errors import AxisError
+from xpyramid.errors import AxisError, literal
 
 _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
 
@@ -55,7 +55,7 @@ class Overrides:
             unknown = [d for d in given if d not in dims] if isinstance(given, Mapping) else []
             if unknown:
                 raise AxisError(
-                    f"{field.name}={given!r}: no dimension {unknown}; "
+                    f"{field.name}={literal(given)}: no dimension {unknown}; "
                     f"accepted: {', '.join(map(str, dims))}"
                 )
 
@@ -157,7 +157,10 @@ def _for_dims(
         return {}
     if not isinstance(given, Mapping):
         given = {axis.dim: given for axis in axes if axis.type == "space"}
-    return {dim: check(value, f"{option}={value!r} along {dim!r}") for dim, value in given.items()}
+    return {
+        dim: check(value, f"{option}={literal(value)} along {dim!r}")
+        for dim, value in given.items()
+    }
 
 
 def _origin(value: object, what: str) -> float:

@@ -15,7 +15,7 @@ from xpyramid import units
 from xpyramid.axes import AxisSpec
 from xpyramid.chunks import Chunks, clip_shards, default_chunks, parse_chunks, parse_shards
 from xpyramid.cluster import workers as workers_now
-from xpyramid.errors import PlanError
+from xpyramid.errors import PlanError, literal
 from xpyramid.passes import Given, Limits, Shape, passes
 
 Boundary = Literal["pad", "trim", "exact"]
@@ -244,7 +244,7 @@ def budget(memory: int | str | None) -> int | None:
     except ValueError:
         number = 0
     if not is_int(number) or int(number or 0) < 1:
-        raise PlanError(f"memory={memory!r}; accepted: bytes, or text as '500 MB'")
+        raise PlanError(f"memory={literal(memory)}; accepted: bytes, or text as '500 MB'")
     return int(number)
 
 
@@ -291,7 +291,9 @@ def make_plan(
     if boundary not in get_args(Boundary):
         raise PlanError(f"boundary={boundary!r}; accepted: {', '.join(get_args(Boundary))}")
     if levels is not None and not (is_int(levels) and levels >= 1):
-        raise PlanError(f"levels={levels!r}; accepted: None or an integer of at least 1 (the base)")
+        raise PlanError(
+            f"levels={literal(levels)}; accepted: None or an integer of at least 1 (the base)"
+        )
     chosen = _chosen_dims(axes, factor, dims)
     listed = _listed_steps(factor, names, chosen)
     if listed is not None:
@@ -367,17 +369,19 @@ def _step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) -> Fa
         wanted = dict.fromkeys(chosen, factor)
     else:
         raise PlanError(
-            f"factor={factor!r}; accepted: an integer, {{dim: integer}}, or a list of those"
+            f"factor={literal(factor)}; accepted: an integer, {{dim: integer}}, or a list of those"
         )
     if unknown := [d for d in wanted if d not in names]:
-        raise PlanError(f"factor={factor!r}: no dimension {unknown}; the array has {names}")
+        raise PlanError(f"factor={literal(factor)}: no dimension {unknown}; the array has {names}")
     if extra := [d for d in wanted if d not in chosen]:
-        raise PlanError(f"factor={factor!r} names {extra}, which dims={chosen} leaves out")
+        raise PlanError(f"factor={literal(factor)} names {extra}, which dims={chosen} leaves out")
     for dim, f in wanted.items():
         if not (is_int(f) and f >= 1):
-            raise PlanError(f"factor={f!r} along {dim!r}; accepted: integers of at least 1")
+            raise PlanError(f"factor={literal(f)} along {dim!r}; accepted: integers of at least 1")
     if all(f == 1 for f in wanted.values()):
-        raise PlanError(f"factor={factor!r} makes no coarser level; accepted: 2 or more somewhere")
+        raise PlanError(
+            f"factor={literal(factor)} makes no coarser level; accepted: 2 or more somewhere"
+        )
     return tuple(int(wanted.get(name, 1)) for name in names)
 
 

@@ -149,7 +149,9 @@ def test_a_full_disk(small_disk: Path | None) -> None:
     array = xr.DataArray(noise, dims=("y", "x"), name="field")
     image = array.pyramid.build(levels=2, chunks=64)
     ballast.write_bytes(bytes(420_000))
-    with pytest.raises(OSError, match="No space left on device"):
+    # The error is that of the chunk, and not of something smaller that is written after it.
+    match = r"cannot write array .*, level \d, chunks? .*: OSError: .*No space left on device"
+    with pytest.raises(errors.StorageError, match=match):
         image.to_ome_zarr(small_disk / "out.zarr")
     ballast.unlink()
     image.to_ome_zarr(small_disk / "out.zarr", resume=True)
@@ -167,11 +169,11 @@ def die_once(block: np.ndarray, flag: str, times: int) -> np.ndarray:
     return block
 
 
-TASK = r"every worker that took up the task \('.*die_once.*', 1, 0\) has died"
+BLOCK = r"workers die, .* level 0 of 'field', block \(1, 0\): y=16:32, x=0:16; "
 
 
 @pytest.mark.once
-@pytest.mark.parametrize(("times", "what"), [(1, None), (1000, TASK)])
+@pytest.mark.parametrize(("times", "what"), [(1, None), (1000, BLOCK)])
 def test_workers_that_die(times: int, what: str | None, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     blocks = da.from_array(DATA, chunks=16)
@@ -180,8 +182,8 @@ def test_workers_that_die(times: int, what: str | None, tmp_path: Path) -> None:
     data = da.block([[blocks.blocks[0, 0], blocks.blocks[0, 1]], [one, blocks.blocks[1, 1]]])
     out = tmp_path / "out.zarr"
     with (
-        # dask's default: with fewer, it may blame what else the dead worker had in hand.
-        dask.config.set({"distributed.scheduler.allowed-failures": 3}),
+        # With so few, dask may blame what else the dead worker had in hand.
+        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=50
         ) as cluster,
@@ -216,20 +218,3 @@ def test_tasks_that_run_twice_change_nothing(in_place: bool, tmp_path: Path) -> 
     check(out)
     assert set(runs.values()) == {2}
     assert not xpyramid.verify(out, deep=True)
-
-
-def test_a_task_of_ours_that_kills_is_named_by_its_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    class KilledWorker(Exception):  # noqa: N818
-        task: Any = None
-
-    def scheduler() -> Any:
-        def get(graph: dict[Any, Any], _: Any) -> None:
-            error = KilledWorker("killed")
-            error.task = next(key for key in graph if key[1:] == (0, 1, 2))
-            raise error
-
-        return get
-
-    monkeypatch.setattr(sys.modules["xpyramid.engine.run"], "_scheduler", scheduler)
-    with pytest.raises(errors.StorageError, match=r"samples \[\(8, 16\), \(16, 24\)\], level 0"):
-        pyramid().to_ome_zarr({})

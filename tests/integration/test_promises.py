@@ -151,6 +151,31 @@ def test_another_library_does_not_go_on(tmp_path: Path, monkeypatch: pytest.Monk
             resume(tmp_path)
 
 
+@pytest.mark.parametrize("version", ["0.5", "0.4"])
+def test_a_copy_is_not_gone_on_with(version: str, tmp_path: Path) -> None:
+    """A moved one is."""
+    broken_off(lambda: write(tmp_path / "a", version=version))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with pytest.raises(errors.NotAPyramidError, match="is unfinished"):
+        xpyramid.open_pyramid(tmp_path / "b/out.zarr/field")
+    with pytest.raises(errors.TargetExistsError, match="there is an unfinished build"):
+        write(tmp_path / "b", version=version)
+    with pytest.raises(errors.ResumeError, match="is a copy of one that was made elsewhere"):
+        write(tmp_path / "b", version=version, resume=True)
+    write(tmp_path / "b", version=version, mode="w")
+    (tmp_path / "a").rename(tmp_path / "c")
+    write(tmp_path / "c", version=version, resume=True)
+    for directory in (tmp_path / "b", tmp_path / "c"):
+        assert is_whole(directory)
+        assert leftovers(directory) == []
+
+
+def test_a_delayed_build_leaves_nothing_over(tmp_path: Path) -> None:
+    pyramid().to_ome_zarr(tmp_path / "out.zarr", compute=False).compute()
+    assert is_whole(tmp_path)
+    assert {path.name for path in (tmp_path / "out.zarr").iterdir()} == {"field", "zarr.json"}
+
+
 @pytest.mark.parametrize("options", [{"resume": True}, {"mode": "w"}])
 def test_in_memory_a_failed_build_can_be_repeated(
     options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -291,7 +316,7 @@ def test_info_says_unfinished(
     assert main(["info", *path]) == 2
     said = capsys.readouterr().err
     assert "unfinished" in said
-    assert "resume=True" in said
+    assert "with --resume goes on with it, with --replace begins anew" in said
     assert said.count("\n") == 1
     with pytest.raises(errors.NotAPyramidError, match=r"unfinished.*resume=True"):
         xpyramid.open_pyramid(path[0], path[-1] if len(path) > 1 else None)

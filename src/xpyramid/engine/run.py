@@ -22,11 +22,11 @@ from dask.callbacks import Callback
 from dask.delayed import Delayed
 
 from xpyramid.cluster import PROCESSES, client, workers
-from xpyramid.engine.named import NamedTask, TaskError, dependents
-from xpyramid.engine.source import Blocks, DaskSource, Key, Source, graph_of
+from xpyramid.engine.blame import blaming
+from xpyramid.engine.named import Key, NamedTask
+from xpyramid.engine.source import Blocks, Source, graph_of
 from xpyramid.engine.statistics import Statistics, merge
 from xpyramid.engine.work import Handed, Work
-from xpyramid.errors import ReadError, StorageError
 from xpyramid.progress import bar
 from xpyramid.reducers import Array
 from xpyramid.tiles import Index, Node
@@ -237,11 +237,12 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
     done: dict[Key, Handed] = {}
     waves = zip_longest(*(job.waves() for job in jobs), fillvalue=())
     total = sum(job.work.written() - sum(map(job.work.written, job.work.done)) for job in jobs)
+    subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
     with bar(total, progress) as advance, _heard(jobs, advance):
         for wave in chain(waves, [[job.roots() for job in jobs]]):
             graph = _graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
-            with _naming(jobs, graph):
+            with blaming(subjects, graph, client()):
                 done.update(zip(keys, get(_inlined(graph), keys), strict=True))
     return _seen([job.name for job in jobs], done)
 
@@ -249,45 +250,6 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
 def _seen(names: Sequence[str], done: dict[Key, Handed]) -> list[Statistics]:
     """Return what each job has seen, from what the nodes of the top handed up."""
     return [merge(one.seen for key, one in done.items() if key[0] == name) for name in names]
-
-
-@contextmanager
-def _naming(jobs: Sequence[Job], graph: Graph) -> Iterator[None]:
-    """Say which samples a task was about that has failed, or killed its workers.
-
-    Raises
-    ------
-    ReadError
-        If it could not compute a block of a base.
-    StorageError
-        If no worker is left that takes it up.
-    """
-    try:
-        yield
-    except TaskError as error:
-        raise _failure(jobs, graph, error) from (error.__cause__ or error)
-    except Exception as error:
-        if type(error).__name__ != "KilledWorker":
-            raise
-        key = error.task if hasattr(error, "task") else ()
-        what = f"the task {key!r}"
-        for job in jobs:
-            if isinstance(key, tuple) and key[0] == job.name:
-                base = job.work.tiling.base(key[1], tuple(key[2:]))
-                what = f"samples {[(part.start, part.stop) for part in base]}, level {key[1]}"
-        raise StorageError(f"every worker that took up {what} has died: {error}") from error
-
-
-def _failure(jobs: Sequence[Job], graph: Graph, error: TaskError) -> ReadError:
-    """Say which blocks of a base are not to be had because a task failed."""
-    sources = [job.source for job in jobs if isinstance(job.source, DaskSource)]
-    names = {name for source in sources for name in (source.given_name, source.array.name)}
-    for key in dependents(graph, error.key, names):
-        for source in sources:
-            region = source.region_of(key)
-            if region is not None:
-                return ReadError(source.failure(region, error.reason))
-    return error
 
 
 @contextmanager

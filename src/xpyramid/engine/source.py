@@ -77,6 +77,10 @@ class Source:
                 return index, chunk
         return None, region
 
+    def called(self, region: Region) -> str:
+        """Name the samples of a region."""
+        return _named(self.name, "", self.variable.dims, region)
+
     def sample(self, region: Region) -> Array:
         """Return the samples of a region, in the calling process."""
         return self.read(region)
@@ -194,13 +198,17 @@ class DaskSource(Source):
 
     def failure(self, region: Region, reason: str) -> str:
         """Say which blocks, as they were given, could not be computed, and why."""
+        return f"cannot read {self.called(region)}: {reason}"
+
+    def called(self, region: Region) -> str:
+        """Name the samples of a region, and their blocks, as they were given."""
         spans = [
             np.searchsorted([*accumulate(sizes)], (part.start, part.stop - 1), side="right")
             for sizes, part in zip(self.given, region, strict=True)
         ]
         first, last = (tuple(int(span[i]) for span in spans) for i in (0, 1))
         blocks = f"block {first}" if first == last else f"blocks {first} to {last}"
-        return f"cannot read {_named(self.name, blocks, self.dims, region)}: {reason}"
+        return _named(self.name, blocks, self.dims, region)
 
     def region_of(self, key: Key) -> Region | None:
         """Return the samples of a block, as it was given or as tiles need it; None for others."""

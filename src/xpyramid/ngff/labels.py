@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.errors import AttributeValueError
+from xpyramid.errors import AttributeValueError, literal
 from xpyramid.ngff.omero import default_colors
 from xpyramid.ngff.plain import is_map
 
@@ -48,8 +48,8 @@ def image_label(
         entries = found.get(key, [])
         if not isinstance(entries, list | tuple) or not all(_is_of_label(one) for one in entries):
             raise AttributeValueError(
-                f"attrs['image-label'][{key!r}] is {entries!r}; accepted: a list of mappings, each "
-                "with an integer 'label-value'"
+                f"attrs['image-label'][{key!r}] is {literal(entries)}; accepted: a list of "
+                "mappings, each with an integer 'label-value'"
             )
         if not entries:  # an empty list is not allowed
             found.pop(key, None)

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xpyramid.errors import PlanError
+from xpyramid.errors import PlanError, literal
 from xpyramid.ngff.plain import Number, is_map, is_number
 
 Window = tuple[Number, Number]
@@ -70,16 +70,20 @@ def channels(names: Sequence[str], given: Mapping[str, Any]) -> Channels:
     for key, values in given.items():
         if isinstance(values, str) or len(values) != len(names):
             raise PlanError(
-                f"omero={{{key!r}: {values!r}}} for {len(names)} channels; one for each"
+                f"omero={{{key!r}: {literal(values)}}} for {len(names)} channels; one for each"
             )
     colors = tuple(str(color).removeprefix("#") for color in given.get("colors", ()))
     for color in colors:
         if not _COLOR.fullmatch(color):
-            raise PlanError(f"omero= has color {color!r}; accepted: six digits as in 'FF8800'")
+            raise PlanError(
+                f"omero= has color {literal(color)}; accepted: six digits as in 'FF8800'"
+            )
     windows = given.get("windows")
     for window in windows or ():
         if not (len(window) == 2 and window[0] < window[1]):
-            raise PlanError(f"omero= has window {window!r}; accepted: (start, end), start < end")
+            raise PlanError(
+                f"omero= has window {literal(window)}; accepted: (start, end), start < end"
+            )
     return Channels(
         tuple(str(label) for label in given.get("labels", names)),
         colors or default_colors(len(names)),

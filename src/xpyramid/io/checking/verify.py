@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError
+from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.io.checking.inspect import announces, check_group, inspect, unfinished
 from xpyramid.io.store.contents import children, list_contents, peek
 from xpyramid.io.store.staging import unfinished_in
@@ -68,6 +68,7 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
     >>> xpyramid.verify(store, deep=True)
     []
     """
+    check_kind("group", group, str, "text, as in 'lab/field'")
     report = Report()
     if _is_unfinished_beside(store):
         report.append(unfinished(""))

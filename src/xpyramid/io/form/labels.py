@@ -10,7 +10,7 @@ import numpy as np
 import zarr
 
 from xpyramid import ngff
-from xpyramid.errors import DtypeError, NotAPyramidError, PlanError
+from xpyramid.errors import DtypeError, NotAPyramidError, PlanError, check_kind
 from xpyramid.io.store.target import Place, Store, check_name, resolve
 
 
@@ -35,14 +35,23 @@ class LabelsGroup:
         depth = 2 + self.path.count("/")
         return ngff.image_label(attrs, self.version, depth, document)
 
-    def add(self) -> None:
-        """List the label image."""
-        group = zarr.open_group(self.place.store, path=self.place.path, mode="r+")
+    def is_listed(self) -> bool:
+        """Whether the label image is in the list, and in its consolidated copies."""
+        for node in (self.place.node(), *map(self.place.seen_from, self.place.parents())):
+            attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
+            if {**attrs, **ngff.add_to_list(attrs, self.version, self.path)} != attrs:
+                return False
+        return True
+
+    def add(self, place: Place) -> None:
+        """List the label image in a group, which is the ``labels`` group or stands for it."""
+        group = zarr.open_group(place.store, path=place.path, mode="r+")
         group.attrs.update(ngff.add_to_list(dict(group.attrs), self.version, self.path))
 
 
 def levels_of(store: Store, image: str) -> int:
     """Return how many levels an image has, for labels that must have as many."""
+    check_kind("labels_of", image, str, "text, as in 'lab/field'")
     place = resolve(store, read_only=True) / check_name(image.strip("/"))
     return len(_image(place)[1].datasets)
 

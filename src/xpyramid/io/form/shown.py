@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xpyramid import engine, ngff
-from xpyramid.errors import DtypeError, PlanError
+from xpyramid.errors import DtypeError, PlanError, literal
 from xpyramid.plan import Plan
 
 #: The part of the values that is darker than the start of a window, or brighter than its end.
@@ -88,9 +88,9 @@ def prepare(
     if omero is False:
         return None
     if not (omero is True or isinstance(omero, Mapping)):
-        raise PlanError(f"omero={omero!r}; accepted: None, True, False, or a mapping")
+        raise PlanError(f"omero={literal(omero)}; accepted: None, True, False, or a mapping")
     if not real:
-        raise DtypeError(f"omero={omero!r} for dtype {base.dtype}; accepted: real numbers")
+        raise DtypeError(f"omero={literal(omero)} for dtype {base.dtype}; accepted: real numbers")
     if axis is None:
         names = ["" if base.name is None else str(base.name)]
     else:

@@ -18,7 +18,7 @@ import zarr
 from xpyramid import axes as axes_module
 from xpyramid import ngff, units
 from xpyramid.coarsen import given
-from xpyramid.errors import NotAPyramidError, PyramidError
+from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.io.form import flat
 from xpyramid.io.form.encoding import decode
 from xpyramid.io.reading import explain
@@ -46,6 +46,7 @@ class Opened:
 
 def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> Opened:
     """Open a stored image; see :func:`xpyramid.open_pyramid`."""
+    check_kind("group", group, str, "text, as in 'lab/field'")
     try:
         place = resolve_confined(store)
         if group:

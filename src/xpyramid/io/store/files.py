@@ -1,11 +1,19 @@
-"""Local files that are there whole or not at all."""
+"""Local files that are there whole or not at all, and are changed by one at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+from filelock import FileLock, Timeout
+
+from xpyramid.errors import TargetBusyError
+
+#: How long others may take to change the metadata of a group, in seconds.
+_PATIENCE = 60
 
 
 def write_file(path: Path, parts: Iterable[Any]) -> None:
@@ -21,6 +29,31 @@ def write_file(path: Path, parts: Iterable[Any]) -> None:
     except BaseException:
         torn.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def one_at_a_time(directory: Path) -> Iterator[None]:
+    """Wait for others who change the metadata in a directory; what the dead hold is free.
+
+    Raises
+    ------
+    TargetBusyError
+        If that takes too long.
+    """
+    path = directory / ".zarr.lock"
+    lock = FileLock(path, timeout=_PATIENCE)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise TargetBusyError(
+            f"others have been changing the metadata in {str(directory)!r} for {_PATIENCE} seconds"
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # some systems remove no open file
+            path.unlink()
+        lock.release()
 
 
 def _write(path: Path, parts: Iterable[Any]) -> None:

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +31,9 @@ from xpyramid import ngff
 from xpyramid.errors import TargetBusyError
 from xpyramid.io.store.contents import children
 from xpyramid.io.store.files import write_file
-from xpyramid.io.store.target import Place, Store, local_path, resolve
+from xpyramid.io.store.record import parse_record
+from xpyramid.io.store.target import Place, Store, is_name, local_path, resolve
+from xpyramid.retry import retried
 
 #: Documents of a group itself.
 _OWN = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
@@ -100,7 +103,7 @@ class Staging:
         lock = FileLock(yard / "lock", timeout=0)
         try:
             lock.acquire()
-        except Timeout:
+        except (Timeout, FileNotFoundError):  # or removed by another who is just done
             raise TargetBusyError(
                 f"{self.target} is being made by another process; wait for it, or write elsewhere"
             ) from None
@@ -129,10 +132,20 @@ class Staging:
         else:
             document = sync(place.store.get(place.path, default_buffer_prototype()))
             text = None if document is None else document.to_bytes()
-        found = None if text is None else dict(json.loads(text))
-        # Once the image is at its place, another directory is here, or none.
-        gone = found is not None and found["created"] and found["inode"] != self._inode()
+        found = None if text is None else parse_record(text)
+        # Once the image is at its place, another is here, or none.
+        gone = found is not None and found["created"] and self._is_gone(found)
         return None if gone else found
+
+    def _is_gone(self, record: Mapping[str, Any]) -> bool:
+        if self.is_original(record):
+            return False
+        made = _path(self.image)
+        return not made.is_dir() or any((made / name).exists() for name in _OWN)
+
+    def is_original(self, record: Mapping[str, Any]) -> bool:
+        """Whether the directory that a record is about was made here, and is no copy."""
+        return bool(record["inode"] == self._inode())
 
     def _inode(self) -> int | None:
         """Return what stays the same of the image's directory when it is renamed."""
@@ -155,8 +168,7 @@ class Staging:
         if found is not None and self.directory is None:
             for name in (*sorted(_OWN), *found["children"]):
                 remove(self.target / name)
-        for name in _YARD:
-            remove(self.yard / name)
+        self.sweep()
 
     def create_parents(self, zarr_format: Literal[2, 3]) -> None:
         """Create the groups that the image will lie in."""
@@ -165,12 +177,16 @@ class Staging:
                 continue
             documents: dict[str, Buffer] = {}
             zarr.create_group(MemoryStore(documents), zarr_format=zarr_format)
-            if self.directory is None:
-                put(place, documents)
-                continue
-            put(self.yard / "parent", documents)  # no torn file outside of the yard
-            for key in documents:
-                _path(self.yard / "parent" / key).replace(_path(place / key))
+            self.put_above(place, documents)
+
+    def put_above(self, place: Place, documents: Mapping[str, Buffer]) -> None:
+        """Store documents of a group that the image will lie in."""
+        if self.directory is None:
+            put(place, documents)
+            return
+        put(self.yard / "parent", documents)  # no torn file outside of the yard
+        for key in documents:
+            _path(self.yard / "parent" / key).replace(_path(place / key))
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
@@ -205,6 +221,10 @@ class Staging:
                 for path in (*(made / key for key in announcement), made):
                     _fsync(path)
             self._swap(made, self.directory)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what is there only while the image is unfinished."""
         for name in _YARD:
             remove(self.yard / name)
 
@@ -233,8 +253,12 @@ class Staging:
 
 
 def announced(group: zarr.Group) -> set[str]:
-    """Return the names of the children of a group that are levels of an image in it."""
-    return {path.split("/")[0] for path in ngff.paths_of(dict(group.attrs))}
+    """Return the names of the children of a group that are levels of an image in it.
+
+    Anybody may have written them: those that lead elsewhere, or to labels, are left out.
+    """
+    names = {path.split("/")[0] for path in ngff.paths_of(dict(group.attrs))}
+    return {name for name in names if is_name(name) and name != "labels"}
 
 
 def find_unfinished(store: Store, group: str | None) -> Staging | None:
@@ -258,14 +282,14 @@ def put(place: Place, documents: Mapping[str, Buffer]) -> None:
     """Store documents by their keys below a place."""
     if type(place.store) is LocalStore:  # tasks need not wait for zarr's event loop
         for key, document in documents.items():
-            write_file(_path(place / key), [document.as_buffer_like()])
+            retried(partial(write_file, _path(place / key), [document.as_buffer_like()]))
         return
 
     async def put_all() -> None:
         for key, document in documents.items():
             await place.store.set((place / key).path, document)
 
-    sync(put_all())
+    retried(lambda: sync(put_all()))
 
 
 def remove(place: Place) -> None:

@@ -15,7 +15,13 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
 
-from xpyramid.errors import InvalidNameError, NotAPyramidError, TargetExistsError
+from xpyramid.errors import (
+    InvalidNameError,
+    NotAPyramidError,
+    PyramidError,
+    TargetExistsError,
+    literal,
+)
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | MutableMapping[str, Any]
 Node = zarr.Group | zarr.Array[Any]
@@ -38,7 +44,8 @@ class Place:
         return Place(self.store, "/".join(part for part in (self.path, path) if part))
 
     def __str__(self) -> str:
-        return f"{self.store}/{self.path}".rstrip("/")
+        """Return the place as users spell it: a path, or a URL."""
+        return "/".join(part for part in (_spelled(self.store), self.path) if part)
 
     def parents(self) -> Iterator[Place]:
         """Yield the places above this one, from the root down."""
@@ -53,9 +60,44 @@ class Place:
         except FileNotFoundError:
             return None
 
+    def sound_node(self) -> Node | None:
+        """Return the node that is there, or None.
+
+        Raises
+        ------
+        TargetExistsError
+            If its metadata are damaged.
+        """
+        try:
+            return self.node()
+        except (OSError, PyramidError):
+            raise
+        except Exception as error:  # zarr trips over damaged documents in many ways
+            raise TargetExistsError(
+                f"{self} holds metadata that are damaged: {type(error).__name__}: {error}; mend or "
+                "remove them, or choose another group= or store"
+            ) from error
+
+    def seen_from(self, above: Place) -> Node | None:
+        """Return the node as a group above has it: consolidated metadata may not know it."""
+        group = above.node()
+        path = self.path[len(above.path) :].strip("/")
+        return group.get(path) if isinstance(group, zarr.Group) else None
+
     def is_empty(self) -> bool:
         """Whether nothing at all is stored there, be it Zarr's or not."""
         return sync(self.store.is_empty(self.path))
+
+
+def _spelled(store: ZarrStore) -> str:
+    while isinstance(store, WrapperStore):
+        store = store._store
+    if isinstance(store, LocalStore):
+        return str(store.root)
+    if isinstance(store, FsspecStore):
+        fs = getattr(store.fs, "sync_fs", store.fs)
+        return str(fs.unstrip_protocol(store.path))
+    return str(store)
 
 
 def local_path(place: Place) -> Path | None:
@@ -71,6 +113,15 @@ def is_text(name: str) -> bool:
     return not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
+def is_name(part: str) -> bool:
+    """Whether a text can be the name of a Zarr node: a part of a path that leads nowhere else."""
+    if part in _RESERVED or part.startswith("__") or "\\" in part or not part.strip("."):
+        return False
+    if "/" in part or (part[0] == "." and part.endswith(".unfinished")):  # where images are made
+        return False
+    return is_text(part) and len(part.encode()) <= 200
+
+
 def resolve(store: Store, *, read_only: bool) -> Place:
     """Return the place that a path, URL, store or group names; nothing is created.
 
@@ -78,6 +129,8 @@ def resolve(store: Store, *, read_only: bool) -> Place:
     ------
     NotAPyramidError
         For a path that is not a directory.
+    InvalidNameError
+        For what is no path, and URLs of unknown kinds.
     """
     if isinstance(store, zarr.Group):
         return Place(store.store, store.path)
@@ -85,9 +138,14 @@ def resolve(store: Store, *, read_only: bool) -> Place:
         return Place(store, "")
     if isinstance(store, MutableMapping):
         return Place(MemoryStore(store, read_only=read_only), "")
-    location = os.fspath(store)
+    if not isinstance(store, str | bytes | os.PathLike) or not os.fspath(store):
+        raise InvalidNameError(
+            f"{literal(store)[:60]} is no place; accepted: a path ('.' is this directory), a URL, "
+            "a Zarr store or group"
+        )
+    location = os.fsdecode(store)
     if "://" in location and not location.startswith("file://"):
-        return Place(FsspecStore.from_url(location, read_only=read_only), "")
+        return Place(_remote(location, read_only=read_only), "")
     path = Path(location.removeprefix("file://")).expanduser()
     try:
         path.stat()
@@ -99,6 +157,13 @@ def resolve(store: Store, *, read_only: bool) -> Place:
     if read_only and not path.exists():
         raise NotAPyramidError(f"there is nothing at {location!r}")
     return Place(LocalStore(path, read_only=read_only), "")
+
+
+def _remote(url: str, *, read_only: bool) -> ZarrStore:
+    try:
+        return FsspecStore.from_url(url, read_only=read_only)
+    except (ValueError, ImportError) as error:  # no such protocol, or its package is not there
+        raise InvalidNameError(f"{url[:200]!r} cannot be opened: {error}") from error
 
 
 def check_name(name: str | None, *, nested: bool = True) -> str:
@@ -117,10 +182,10 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
         raise InvalidNameError(
             f"the array's name {name[:60]!r} has a slash; rename it, and pass group= for its place"
         )
+    if not isinstance(name, str):
+        raise InvalidNameError(f"group={literal(name)[:60]}; accepted: text, as in 'lab/field'")
     for part in name.split("/"):
-        wrong = part in _RESERVED or part.startswith("__") or "\\" in part or not part.strip(".")
-        wrong = wrong or (part[0] == "." and part.endswith(".unfinished"))  # where images are made
-        if wrong or not is_text(part) or len(part.encode()) > 200:
+        if not is_name(part):
             raise InvalidNameError(
                 f"{part[:60]!r} in {name[:60]!r} cannot be the name of a Zarr node; accepted: 1 to "
                 "200 bytes without slashes or control characters, not '.', '..' or a Zarr file name"
@@ -139,7 +204,7 @@ def check_above(place: Place, zarr_format: Literal[2, 3]) -> None:
         If it is the place for label images of an image.
     """
     for above in place.parents():
-        node = above.node()
+        node = above.sound_node()
         if isinstance(node, zarr.Array):
             raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")
         if (
@@ -167,8 +232,8 @@ def check_free(place: Place) -> None:
     """
     if not place.is_empty():
         raise TargetExistsError(
-            f"{place} already holds {_what(place.node())}; choose another group= or store, replace "
-            "the image with mode='w', or remove it first"
+            f"{place} already holds {_what(place.sound_node())}; choose another group= or store, "
+            "replace the image with mode='w', or remove it first"
         )
 
 
@@ -188,7 +253,7 @@ def check_replaceable(place: Place, names: Sequence[str], announced: Set[str]) -
     TargetExistsError
         If there is an array, or something else has the name of a level.
     """
-    node = place.node()
+    node = place.sound_node()
     if isinstance(node, zarr.Array) or (node is None and not place.is_empty()):
         raise TargetExistsError(
             f"{place} holds {_what(node)}, and mode='w' replaces images; choose another group= or "

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from zarr.storage import FsspecStore
+from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from xpyramid.errors import (
     AttributeValueError,
@@ -23,6 +23,7 @@ from xpyramid.errors import (
     PyramidError,
     TargetExistsError,
 )
+from xpyramid.io.store.staging import Staging
 from xpyramid.io.store.target import Place, Store, check_name, is_text, local_path
 from xpyramid.plan import Plan
 
@@ -47,23 +48,36 @@ def check_writable(place: Place) -> None:
     TargetExistsError
         If it lies inside an array on disk.
     """
+    store = place.store
+    while isinstance(store, WrapperStore):
+        store = store._store
+    if isinstance(store, ZipStore) or (
+        isinstance(store, LocalStore)
+        and store.root.suffix.lower() in (".zip", ".ozx")
+        and not store.root.is_dir()
+    ):
+        raise NotWritableError(
+            f"{place} is in an archive, which can be read and not written to; write to a "
+            "directory, and pack that"
+        )
     if place.store.read_only:
         raise NotWritableError(
             f"{place} is in a store that is read-only; open it with read_only=False or mode='a'"
         )
     path = local_path(place)
     if path is not None:
-        _check_directory(path)
+        _check_directory(path, local_path(Staging(place).yard) or path)
     elif isinstance(place.store, FsspecStore):
         _check_reachable(place)
 
 
-def _check_directory(path: Path) -> None:
-    if path.is_symlink():
-        raise NotWritableError(
-            f"{str(path)!r} is a symbolic link to {os.readlink(path)!r}, which is neither replaced "
-            "nor written through; remove it, or write to where it points"
-        )
+def _check_directory(path: Path, yard: Path) -> None:
+    for here in (path, yard):
+        if here.is_symlink():
+            raise NotWritableError(
+                f"{str(here)!r} is a symbolic link to {os.readlink(here)!r}, which is neither "
+                "replaced nor written through; remove it, or write to where it points"
+            )
     here = _existing(path)
     if not here.is_dir():
         raise NotWritableError(

@@ -124,7 +124,7 @@ def arrays(read: Iterable[Any]) -> list[zarr.Array[Any]]:
 
 def spot_of(store: ZarrStore, path: str = "") -> Spot:
     """Return the place of a node of a store."""
-    name = f"{store}/{path}".rstrip("/")
+    name = str(Place(store, path.strip("/")))
     while isinstance(store, WrapperStore):
         store = store._store
     inside = tuple(part for part in path.split("/") if part)

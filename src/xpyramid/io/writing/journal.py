@@ -10,8 +10,10 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
 from xpyramid.engine import Distribution, Handed, Node
+from xpyramid.errors import ResumeError
 from xpyramid.io.store.staging import keys_below, put
 from xpyramid.io.store.target import Place
+from xpyramid.retry import retried
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Journal:
 
     def save(self, node: Node, handed: Handed) -> None:
         """Note that a task is done: all that it writes is written."""
-        lengths = np.asarray([len(handed.values), len(handed.state)])
+        lengths = np.asarray([len(handed.values), len(handed.state), len(handed.seen)])
         arrays = [lengths, *handed.values, *handed.state]
         for channel, one in handed.seen.items():
             arrays += [np.asarray(v) for v in (channel, one.low, one.high, one.keys, one.counts)]
@@ -54,19 +56,32 @@ class Journal:
     def load(self, node: Node) -> Handed:
         """Return what a task has handed up."""
         where = (self.place / _key(node)).path
-        document = sync(self.place.store.get(where, default_buffer_prototype()))
-        if document is None:
-            raise FileNotFoundError(f"{self.place}/{_key(node)}")
-        file, size = io.BytesIO(document.to_bytes()), len(document)
-        arrays = []
-        while file.tell() < size:
-            arrays.append(np.load(file, allow_pickle=False))
-        first, second = 1 + np.cumsum(arrays[0])
-        seen = {}
-        for i in range(second, len(arrays), 5):
-            channel, low, high, *histogram = arrays[i : i + 5]
-            seen[channel.item()] = Distribution(low.item(), high.item(), *histogram)
-        return Handed(tuple(arrays[1:first]), tuple(arrays[first:second]), seen)
+        get = self.place.store.get
+        document = retried(lambda: sync(get(where, default_buffer_prototype())))
+        try:
+            return _handed(b"" if document is None else document.to_bytes())
+        except (ValueError, IndexError, EOFError, TypeError) as error:
+            raise ResumeError(
+                f"{self.place / _key(node)}, which tells what a task of an unfinished build has "
+                f"done, is damaged: {type(error).__name__}: {error}; begin anew with mode='w'"
+            ) from error
+
+
+def _handed(document: bytes) -> Handed:
+    """Return what a document says was handed up, if it is all there."""
+    file = io.BytesIO(document)
+    arrays = []
+    while file.tell() < len(document):
+        arrays.append(np.load(file, allow_pickle=False))
+    values, state, channels = map(int, arrays[0])
+    first, second = 1 + values, 1 + values + state
+    if len(arrays) != second + 5 * channels:
+        raise ValueError(f"{len(arrays)} arrays")
+    seen = {}
+    for i in range(second, len(arrays), 5):
+        channel, low, high, *histogram = arrays[i : i + 5]
+        seen[channel.item()] = Distribution(low.item(), high.item(), *histogram)
+    return Handed(tuple(arrays[1:first]), tuple(arrays[first:second]), seen)
 
 
 def _key(node: Node) -> str:

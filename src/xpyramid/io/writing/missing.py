@@ -13,7 +13,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from xpyramid.errors import MissingChunkError, MissingChunkWarning
+from xpyramid.errors import MissingChunkError, MissingChunkWarning, literal
 from xpyramid.io.store.inventory import Grid, Present, expected, sealed
 from xpyramid.io.store.target import Place, local_path
 
@@ -45,8 +45,8 @@ def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
         if not number:
             continue
         message = (
-            f"{array.store}/{array.path} has {total} chunks and {number} of them are not there, "
-            f"the first at {first}; they read as the fill value {array.fill_value!r}"
+            f"{Place(array.store, array.path)} has {total} chunks and {number} of them are not "
+            f"there, the first at {first}; they read as the fill value {literal(array.fill_value)}"
         )
         if strict:
             raise MissingChunkError(

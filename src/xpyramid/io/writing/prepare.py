@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, get_args
 
+import numpy as np
 import xarray as xr
 import zarr
 
 from xpyramid import ngff
 from xpyramid._version import __version__
-from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError
+from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError, check_kind
 from xpyramid.io.form import flat, labels, shown
 from xpyramid.io.form.attributes import json_attributes
 from xpyramid.io.form.encoding import note
@@ -88,13 +89,22 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
 def _check_options(options: Options) -> None:
     """Refuse options that are none, or do not go together."""
     version, conventions = options.version, options.conventions
+    for name in ("version", "mode", "layout", "irregular", "labels_of"):
+        check_kind(name, getattr(options, name), str, "text")
+    for name in ("resume", "compute", "durable", "strict", "progress"):
+        check_kind(name, getattr(options, name), (bool, np.bool_), "True, False")
+    check_kind("conventions", conventions, Collection, "['geozarr']")
     if version not in ngff.VERSIONS:
         raise PlanError(f"version={version!r}; accepted: {', '.join(ngff.VERSIONS)}")
     if options.mode not in get_args(Mode):
         raise PlanError(f"mode={options.mode!r}; accepted: 'w-' (new), 'w' (replace)")
     if options.layout not in get_args(Layout):
         raise PlanError(f"layout={options.layout!r}; accepted: 'groups', 'arrays'")
-    if isinstance(conventions, str) or set(conventions) - {"geozarr"}:
+    if (
+        conventions is None
+        or isinstance(conventions, str)
+        or any(one != "geozarr" for one in conventions)
+    ):
         raise PlanError(f"conventions={conventions!r}; accepted: ['geozarr']")
     if ngff.VERSIONS[version].zarr_format == 2 and options.shards is not None:
         raise PlanError(
@@ -182,6 +192,6 @@ def check_target(staging: Staging, paths: Sequence[str], options: Options) -> No
     if options.mode == "w-":
         check_free(target)
         return
-    node = target.node()
+    node = target.sound_node()
     old = announced(node) if isinstance(node, zarr.Group) else set()
     check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)

@@ -12,13 +12,14 @@ import numpy as np
 from xpyramid import engine
 from xpyramid._version import __version__
 from xpyramid.errors import ResumeError
-from xpyramid.io.store.target import Place
+from xpyramid.io.store.contents import read_documents
+from xpyramid.io.store.staging import Staging
 from xpyramid.io.writing.image import Checked
 from xpyramid.io.writing.sinks import ZarrSink
 from xpyramid.passes import Limits
 
 #: Of what is noted of an unfinished build.
-FORMAT = 2
+FORMAT = 3
 
 
 def record_of(image: Checked, limits: Limits) -> dict[str, Any]:
@@ -47,17 +48,23 @@ def record_of(image: Checked, limits: Limits) -> dict[str, Any]:
     }
 
 
-def check_same(found: Mapping[str, Any], record: Mapping[str, Any], target: Place) -> None:
-    """Refuse to go on with another build.
+def check_same(found: Mapping[str, Any], record: Mapping[str, Any], staging: Staging) -> None:
+    """Refuse to go on with another build, or with a copy of one, which may lack anything.
 
     Raises
     ------
     ResumeError
     """
+    target = staging.target
     if found.get("format") != FORMAT:
         raise ResumeError(
             f"the unfinished build of {target} was begun by another version of xpyramid; "
             "begin anew with mode='w'"
+        )
+    if found["created"] and not staging.is_original(found):
+        raise ResumeError(
+            f"the unfinished build of {target} is a copy of one that was made elsewhere; whether "
+            "it is all there cannot be known; begin anew with mode='w'"
         )
     old, new = found["about"], json.loads(json.dumps(record["about"]))
     differ = [
@@ -68,6 +75,26 @@ def check_same(found: Mapping[str, Any], record: Mapping[str, Any], target: Plac
             f"the unfinished build of {target} differs in {'; '.join(differ)}; call it as before, "
             "or begin anew with mode='w'"
         )
+
+
+def check_documents(image: Checked) -> None:
+    """Refuse to go on where the metadata of an unfinished build are not those that it began with.
+
+    Raises
+    ------
+    ResumeError
+    """
+    documents = image.draft.documents
+    stored = read_documents(image.staging.image, list(documents))
+    for key, found in zip(documents, stored, strict=True):
+        if found != documents[key].to_bytes():
+            raise _damaged(image.staging, f"{key!r} is {'missing' if found is None else 'another'}")
+
+
+def _damaged(staging: Staging, what: str) -> ResumeError:
+    return ResumeError(
+        f"the unfinished build of {staging.target} is damaged: {what}; begin anew with mode='w'"
+    )
 
 
 #: In how many places the input is compared with what an earlier run has stored of it.
@@ -90,7 +117,10 @@ def check_input(job: engine.Job, image: Checked) -> None:
         pairs = zip(base, image.objects[0], strict=True)
         region = tuple(slice(b.start, min(b.stop, b.start + n)) for b, n in pairs)
         given = np.asarray(job.source.sample(region))
-        stored = np.asarray(sink.array[region], given.dtype)
+        try:
+            stored = np.asarray(sink.array[region], given.dtype)
+        except Exception as error:
+            raise _damaged(image.staging, f"{type(error).__name__}: {error}") from error
         if given.tobytes() != stored.tobytes():
             raise ResumeError(
                 f"the input of the unfinished build of {image.staging.target} was another: samples "

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from itertools import accumulate
 from typing import Any
@@ -14,20 +14,31 @@ from zarr.storage import MemoryStore
 
 from xpyramid import engine
 from xpyramid.cluster import in_process, workers
-from xpyramid.errors import PlanError
+from xpyramid.errors import (
+    NotWritableError,
+    PlanError,
+    PyramidError,
+    ResumeError,
+    StorageError,
+    TargetBusyError,
+    TargetExistsError,
+)
 from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
-from xpyramid.io.store.staging import put
-from xpyramid.io.store.target import Store, resolve
+from xpyramid.io.store.captured import captured
+from xpyramid.io.store.files import one_at_a_time
+from xpyramid.io.store.staging import Staging, put
+from xpyramid.io.store.target import Place, Store, local_path, resolve
 from xpyramid.io.writing.casing import check_case
 from xpyramid.io.writing.checks import check_space
+from xpyramid.io.writing.done import prepare_all
 from xpyramid.io.writing.draft import announcement, consolidate, empty_array, write_lazy
 from xpyramid.io.writing.guard import arrays, sources
 from xpyramid.io.writing.image import Checked, Image, Options
 from xpyramid.io.writing.jobs import jobs_of
 from xpyramid.io.writing.missing import MANY, check_missing
-from xpyramid.io.writing.prepare import check_target, prepare
-from xpyramid.io.writing.resume import check_input, check_same, record_of
+from xpyramid.io.writing.prepare import check_target
+from xpyramid.io.writing.resume import check_documents, check_input, check_same, record_of
 from xpyramid.io.writing.sinks import open_sink
 from xpyramid.passes import Limits
 from xpyramid.plan import budget
@@ -46,7 +57,8 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
         )
     read = sources(thing for image in images for thing in (*image.read, *image.levels.coordinates))
-    checked = [prepare(image, root, options, read) for image in images]
+    with _reached(root):
+        checked, done = prepare_all(images, root, options, read)
     places = [image.staging.target for image in checked]
     check_case((image.staging.target, [*image.draft.documents]) for image in checked)
     check_space(store, places, sum(image.plan.nbytes for image in images))
@@ -57,30 +69,82 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     limits = Limits(workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(jobs_of(image, [None] * len(image.levels), limits, None))
-    with ExitStack() as held:
-        for image in checked:
-            held.enter_context(image.staging.held())
+    with _told(checked), _held([*checked, *done]):
         begun = [_begin(image, options, limits) for image in checked]
         jobs, counts = [job for each in begun for job in each], [len(each) for each in begun]
         if not options.compute:
-            return engine.delay(jobs, _finish, checked, counts, options)
-        try:
-            seen = engine.run(jobs, options.progress)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(f"interrupted; {_way_on(checked)}") from None
-        except Exception as error:
-            error.add_note(_way_on(checked))
-            raise
+            return engine.delay(jobs, _finish_later, checked, counts, done, options)
+        seen = engine.run(jobs, options.progress)
         check_missing([a for a in stored if a.nchunks > most], strict=False)
-        return _finish(seen, checked, counts, options)
+        return _finish(seen, checked, counts, done, options)
 
 
-def _way_on(images: Sequence[Checked]) -> str:
-    """Say what can be done about unfinished images."""
-    places = ", ".join(str(image.staging.target) for image in images)
-    if all(image.staging.resumable for image in images):
-        return f"{places} is unfinished; call again with resume=True to go on, or with mode='w'"
-    return f"{places} is unfinished; call again with mode='w'"
+@contextmanager
+def _reached(root: Place) -> Iterator[None]:
+    """Turn what the system says of a store that is looked at into an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, PyramidError):
+            raise
+        raise NotWritableError(
+            f"{root} cannot be written to: {type(error).__name__}: {error}"
+        ) from error
+
+
+@contextmanager
+def _held(images: Sequence[Checked]) -> Iterator[None]:
+    """Keep others from making the same images."""
+    with ExitStack() as held:
+        for image in images:
+            held.enter_context(image.staging.held())
+        yield
+
+
+@contextmanager
+def _told(images: Sequence[Checked]) -> Iterator[None]:
+    """Say of whatever breaks off which images are unfinished now, and what can be done about it.
+
+    Raises
+    ------
+    StorageError
+        For what the system says of a disk.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(*[f"interrupted; {way}" for way in _ways_on(images)]) from None
+    except (ResumeError, TargetBusyError, TargetExistsError):
+        raise  # refused: all is as it was
+    except Exception as error:
+        told = error
+        if isinstance(error, OSError) and not isinstance(error, PyramidError):
+            places = ", ".join(str(image.staging.target) for image in images)
+            told = StorageError(f"cannot write {places}: {type(error).__name__}: {error}")
+        for way in _ways_on(images):
+            told.add_note(way)
+        if told is error:
+            raise
+        raise told from error
+
+
+def _ways_on(images: Sequence[Checked]) -> list[str]:
+    """Say what can be done about unfinished images, if there are any."""
+    left = [image.staging for image in images if _is_left(image.staging)]
+    places = ", ".join(str(staging.target) for staging in left)
+    if all(staging.resumable for staging in left):
+        way = "call again with resume=True to go on, or with mode='w'"
+    else:
+        way = "call again with mode='w'"
+    return [f"{places} is unfinished; {way}"] if left else []
+
+
+def _is_left(staging: Staging) -> bool:
+    """Whether there is an unfinished image."""
+    try:
+        return staging.record() is not None
+    except Exception:  # the store does not answer
+        return True
 
 
 def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]:
@@ -90,8 +154,9 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     record = record_of(image, limits)
     found = staging.record() if options.resume else None
     if found is not None:
-        check_same(found, record, staging.target)
+        check_same(found, record, staging)
     if found is not None and found["created"]:
+        check_documents(image)
         limits = replace(limits, workers=int(found["workers"]))  # decides which tasks there are
     else:
         staging.clear()
@@ -118,6 +183,7 @@ def _finish(
     seen: Sequence[engine.Statistics],
     images: Sequence[Checked],
     counts: Sequence[int],
+    done: Sequence[Checked],
     options: Options,
 ) -> None:
     """Make images of what is complete now; what was seen is given for each job of each image."""
@@ -126,12 +192,34 @@ def _finish(
         omero = None if image.shown is None else image.shown.metadata(seen[first])
         documents = announcement(image.draft, staging.image, omero)
         staging.publish(documents, durable=options.durable)
+    for image in (*images, *done):
         if image.labels_group is not None:
-            image.labels_group.add()
-        for above in staging.target.parents():
+            _change(image.staging, image.labels_group.place, image.labels_group.add)
+        for above in image.staging.target.parents():
             # Whoever consolidated a group above would not see the new image in it.
             node = above.node()
             if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
-                consolidate(above)
+                _change(image.staging, above, consolidate)
         if options.durable:  # what lists the image, too
-            staging.sync_above()
+            image.staging.sync_above()
+    for image in done:
+        image.staging.sweep()
+
+
+def _finish_later(
+    seen: Sequence[engine.Statistics],
+    images: Sequence[Checked],
+    counts: Sequence[int],
+    done: Sequence[Checked],
+    options: Options,
+) -> None:
+    """Finish what was only begun before: nobody was kept from it since."""
+    with _held([*images, *done]):
+        _finish(seen, images, counts, done, options)
+
+
+def _change(staging: Staging, above: Place, change: Callable[[Place], None]) -> None:
+    """Change the metadata of a group above an image, after whoever changes them at the moment."""
+    directory = local_path(above) if staging.directory is not None else None
+    with nullcontext() if directory is None else one_at_a_time(directory):
+        staging.put_above(above, captured(above, change))
