@@ -114,7 +114,7 @@ def test_without_waves(tmp_path: Path) -> None:
 def test_a_nested_task_gets_what_it_needs_in_another_process() -> None:
     keys = [f"key {i}" for i in range(50)]
     task = NamedTask("all", lambda *parts: parts, *map(TaskRef, keys))
-    function, packed, *needs = run_module._nested(task)
+    function, packed, *needs = run_module._nested(task, "job")
     packed = run_module._Packed(pickle.loads(dask_dumps(packed.content)))
     assert function(packed, *[need.upper() for need in needs]) == tuple(k.upper() for k in keys)
 

@@ -77,7 +77,7 @@ def test_parameters_of_the_wrong_kind(option: str, kinds: Iterable[int]) -> None
             ARRAY.pyramid.to_ome_zarr({}, **{option: value})
 
 
-@pytest.mark.parametrize("value", WRONG_KINDS, ids=repr)
+@pytest.mark.parametrize("value", WRONG_KINDS)
 def test_groups_of_the_wrong_kind(value: Any) -> None:
     for read in (xpyramid.open_pyramid, xpyramid.verify):
         with pytest.raises(errors.PlanError, match=r"group=.*; accepted: text"):
