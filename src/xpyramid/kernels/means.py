@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.kernels._jit import Array, inline, jit
+from xpyramid.kernels.sums import add_rows, add_rows_at_once, fold
 
 # Division is in the dtype of the count, float32 or float64 with a mantissa of m bits. For integers
 # of a magnitude below 2**(m - 1) the rounded quotient is exact: one that is no tie is at least
@@ -37,6 +38,53 @@ def divide_each(total: Array, count: Array, out: Array) -> None:
     for i in range(out.size):
         if count[i]:
             out[i] = np.rint(count.dtype.type(total[i]) / count[i])
+
+
+@jit
+def window_mean(
+    src: Array,
+    fz: int,
+    fy: int,
+    fx: int,
+    at_once: Any,
+    row: Array,
+    total: Array,
+    ratio: Array,
+    rounded: bool,
+    out: Array,
+) -> None:
+    """Fill ``out`` with means: `window_sum` and `divide` at once, which saves a pass of memory.
+
+    ``row`` and ``total`` are buffers of one row of ``src`` and, as (1, 1, 1, x), of ``out``;
+    ``ratio`` is any array of the dtype to divide in.
+    """
+    wide, real, full = row.dtype.type, ratio.dtype.type, row.size // fx
+    for b in range(out.shape[0]):
+        for z in range(out.shape[1]):
+            z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
+            for y in range(out.shape[2]):
+                y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
+                if at_once is None:
+                    add_rows(src, b, z0, z1, y0, y1, row)
+                else:
+                    add_rows_at_once(src, b, z0, z1, y0, y1, row)
+                rows = (z1 - z0) * (y1 - y0)
+                count = rows * fx
+                if fx == 2 and count & (count - 1) == 0:  # see `divide`
+                    share = real(1) / real(count)
+                    for x in range(full):
+                        both = wide(row[2 * x] + row[2 * x + 1])
+                        out[b, z, y, x] = finish(real(both) * share, rounded)
+                else:
+                    fold(row, fx, total, 0, 0, 0)
+                    for x in range(full):
+                        out[b, z, y, x] = finish(real(total[0, 0, 0, x]) / real(count), rounded)
+                if full < out.shape[3]:
+                    last = wide(0)
+                    for x in range(full * fx, row.size):
+                        last = wide(last + row[x])
+                    count = rows * (row.size - full * fx)
+                    out[b, z, y, full] = finish(real(last) / real(count), rounded)
 
 
 @jit

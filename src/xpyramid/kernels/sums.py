@@ -26,6 +26,25 @@ def add_rows(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array)
 
 
 @inline
+def add_rows_at_once(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array) -> None:
+    """Fill ``row`` as `add_rows` does, but with the rows of most windows of two in one loop.
+
+    That is faster for bytes in a cache, of which a loop does not hold many.
+    """
+    wide = row.dtype.type
+    if z1 - z0 == 2 and y1 - y0 == 2:
+        for x in range(row.size):
+            total = wide(wide(src[b, z0, y0, x]) + wide(src[b, z0, y0 + 1, x]))
+            total = wide(total + wide(src[b, z0 + 1, y0, x]))
+            row[x] = wide(total + wide(src[b, z0 + 1, y0 + 1, x]))
+    elif (z1 - z0) * (y1 - y0) == 2:
+        for x in range(row.size):
+            row[x] = wide(wide(src[b, z0, y0, x]) + wide(src[b, z1 - 1, y1 - 1, x]))
+    else:
+        add_rows(src, b, z0, z1, y0, y1, row)
+
+
+@inline
 def fold(row: Array, factor: int, out: Array, b: int, z: int, y: int) -> None:
     """Fill a row of ``out`` with sums of ``factor`` neighbours of ``row``; the last may have fewer.
 
@@ -49,17 +68,21 @@ def fold(row: Array, factor: int, out: Array, b: int, z: int, y: int) -> None:
 
 
 @jit
-def window_sum(src: Array, fz: int, fy: int, fx: int, row: Array, out: Array) -> None:
+def window_sum(src: Array, fz: int, fy: int, fx: int, at_once: Any, row: Array, out: Array) -> None:
     """Fill ``out`` with the sums over windows; ``row`` is a buffer of one row of ``src``.
 
-    ``row`` has the dtype of ``out``, and best begins with a cache line.
+    ``row`` has the dtype of ``out``, and best begins with a cache line. ``at_once`` says how rows
+    are read; it is None rather than False, with which both ways would be compiled.
     """
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
             z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
             for y in range(out.shape[2]):
                 y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
-                add_rows(src, b, z0, z1, y0, y1, row)
+                if at_once is None:
+                    add_rows(src, b, z0, z1, y0, y1, row)
+                else:
+                    add_rows_at_once(src, b, z0, z1, y0, y1, row)
                 fold(row, fx, out, b, z, y)
 
 

@@ -16,8 +16,11 @@ from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import (
     add,
     at_least_float32,
+    at_once,
     cells_of,
+    line,
     native,
+    single_pass,
     sum_valid_windows,
     sum_windows,
 )
@@ -35,18 +38,36 @@ def mean(request: Request) -> Reducer:
     if dtype.kind not in "biuf":
         raise DtypeError(f"mean of dtype {dtype}; accepted: bool, integers, floats")
     request.check_ignore()
-    if dtype.kind == "f":
-        floats = _Floats(request)
-        return Reducer(
-            "mean", dtype, floats.chunk, floats.combine, floats.finalise, assemble=floats.assemble
-        )
-    integers = _Integers(request)
-    return Reducer("mean", dtype, integers.chunk, integers.combine, integers.finalise)
+    floats = _Floats(request) if dtype.kind == "f" else None
+    kind = floats or _Integers(request)
+    direct = None if dtype.kind == "b" or request.skips else kind.direct
+    assemble = floats.assemble if floats else place
+    return Reducer("mean", dtype, kind.chunk, kind.combine, kind.finalise, direct, assemble)
 
 
 def _growth(samples: int) -> int:
     """Return how many bits wider than a sample the sum of so many is."""
     return max(0, samples - 1).bit_length()
+
+
+def _one_pass(block: Array, factors: Factors, row: type, ratio: type, out: Array) -> bool:
+    """Fill ``out`` with means straight from samples, if a single pass of the kernel can do it."""
+    only = single_pass(block.shape, factors)
+    if only is None:
+        return False
+    shape, step, reduced = only
+    src, real = native(block).reshape(shape), line(0, ratio)
+    kernels.means.window_mean(
+        src, *step, at_once(src), line(shape[3], row), line(reduced[3], row).reshape(1, 1, 1, -1),
+        real, out.dtype.kind in "iu", out.reshape(reduced),
+    )  # fmt: skip
+    return True
+
+
+def _magnitude(block: Array) -> int:
+    """Return how many bits the samples of a block need, without a sign."""
+    least = int(block.min(initial=0)) if block.dtype.kind == "i" else 0
+    return max(int(block.max(initial=0)), -least).bit_length()
 
 
 def _divided(total: Array, window: Window, real: type, dtype: np.dtype[Any]) -> Array:
@@ -96,6 +117,14 @@ class _Integers:
         """Bits of a sample that a limb sums: the sums, times a count, stay below 2**62."""
         return 62 - _growth(self.request.samples)
 
+    def direct(self, block: Array, factors: Factors) -> Array | None:
+        bits = self.bits + _growth(math.prod(factors))
+        if bits > 52:  # what is there may be narrower than the dtype
+            bits = _magnitude(block) + 1 + _growth(math.prod(factors))
+        out = np.empty(Window(block.shape, factors).cells, block.dtype.newbyteorder("="))
+        done = bits <= 52 and _one_pass(block, factors, _accumulator(bits), _ratio(bits), out)
+        return out.astype(block.dtype, copy=False) if done else None
+
     def chunk(self, block: Array, factors: Factors) -> State:
         accumulator = _accumulator(self.bits + _growth(math.prod(factors)))
         if self.narrow and self.request.skips:
@@ -114,9 +143,7 @@ class _Integers:
     def _limbs(self, block: Array, factors: Factors) -> Array:
         """Return the sums over windows in limbs; samples that need no more go into the last."""
         number = -(-self.bits // self.width)
-        most = int(block.max(initial=0))
-        least = int(block.min(initial=0)) if block.dtype.kind == "i" else 0
-        if -(2**self.width) <= least and most < 2**self.width:
+        if _magnitude(block) <= self.width:
             limbs = [block]
         else:
             limbs = [block >> (self.width * k) for k in reversed(range(number))]
@@ -202,6 +229,16 @@ class _Floats:
     def scaled(self) -> bool:
         """Whether the state holds scaled sums."""
         return self.request.dtype.itemsize == 8
+
+    def direct(self, block: Array, factors: Factors) -> Array | None:
+        dtype = self.request.dtype
+        cells = Window(block.shape, factors).cells
+        out = np.empty(cells, np.float32 if dtype.itemsize == 4 else np.float64)
+        if not _one_pass(at_least_float32(block), factors, np.float64, np.float64, out):
+            return None
+        # NaN may have to be skipped, and float64 sums may have overflowed.
+        suspicious = not np.isfinite(out).all() if self.scaled else np.isnan(out).any()
+        return None if suspicious else out.astype(dtype, copy=False)
 
     def chunk(self, block: Array, factors: Factors) -> State:
         values = at_least_float32(block)

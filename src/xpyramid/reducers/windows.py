@@ -17,6 +17,9 @@ Step3 = tuple[int, int, int]
 
 _CACHE_LINE = 64
 
+#: Samples of so many bytes may lie in the last cache.
+_IN_CACHE = 2**25
+
 
 def native(values: Array) -> Array:
     """Return samples as kernels want them: C-contiguous, native byte order, bool as uint8."""
@@ -74,6 +77,11 @@ def line(size: int, dtype: DTypeLike) -> Array:
     return room[start : start + size * dtype.itemsize].view(dtype)
 
 
+def at_once(values: Array) -> bool | None:
+    """Return how kernels are to read the rows of a window; see `kernels.sums`."""
+    return True if values.itemsize == 1 and values.nbytes <= _IN_CACHE else None
+
+
 def sum_windows(values: Array, factors: Factors, dtype: DTypeLike) -> Array:
     """Return the sums over windows.
 
@@ -89,7 +97,7 @@ def sum_windows(values: Array, factors: Factors, dtype: DTypeLike) -> Array:
     out = native(values)
     for shape, step, reduced in passes(values.shape, factors):
         src, out = out.reshape(shape), np.empty(reduced, dtype)
-        kernels.sums.window_sum(src, *step, line(shape[3], dtype), out)
+        kernels.sums.window_sum(src, *step, at_once(src), line(shape[3], dtype), out)
     return out.reshape(cells_of(values.shape, factors))
 
 
