@@ -24,6 +24,7 @@ from xpyramid import errors
 
 distributed = pytest.importorskip("distributed")
 run_module = importlib.import_module("xpyramid.engine.run")  # beside it there is a function run
+graph_module = importlib.import_module("xpyramid.engine.graph")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -101,7 +102,7 @@ def test_states_travel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """In waves of a few tasks, states go to the calling process and back."""
-    monkeypatch.setattr(run_module, "WAVE", 10)
+    monkeypatch.setattr(graph_module, "WAVE", 10)
     labels = field(dtype="u2") // 20
     pyramid = labels.rename("field").pyramid.build(factor=[2, 3], chunks=16, method=method)
     with on(scheduler, request):
@@ -209,7 +210,7 @@ def test_each_block_is_computed_once(chunks: Any, method: str) -> None:
 
 @pytest.mark.parametrize("chunks", [8, 16, (1, -1), (-1, 3), 7, 5, (64, 32)])
 def test_each_block_is_computed_once_in_waves(chunks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "WAVE", 16)
+    monkeypatch.setattr(graph_module, "WAVE", 16)
     data = np.arange(64 * 64, dtype="u2").reshape(64, 64)
     with counted(data, chunks) as (array, seen), dask.config.set(scheduler="sync"):
         xr.DataArray(array, dims=("y", "x"), name="field").pyramid.to_ome_zarr(
@@ -236,14 +237,14 @@ def test_variables_share_what_they_are_made_of(chunks: int) -> None:
 def graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that is told the size of each graph as it is made."""
     sizes: list[int] = []
-    make = run_module._graph
+    make = run_module.make_graph
 
     def spy(*args: Any) -> Any:
         graph = make(*args)
         sizes.append(len(graph))
         return graph
 
-    monkeypatch.setattr(run_module, "_graph", spy)
+    monkeypatch.setattr(run_module, "make_graph", spy)
     return sizes
 
 
@@ -252,7 +253,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_graphs_stay_small(
     lazy: str, graphs: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "WAVE", 50)
+    monkeypatch.setattr(graph_module, "WAVE", 50)
     shape = (240, 240)
     group = zarr.create_group(tmp_path / "base.zarr")
     group.create_array("field", shape=shape, chunks=(8, 8), dtype="u1", dimension_names=["y", "x"])
@@ -272,7 +273,7 @@ def test_the_first_wave_starts_before_the_last_is_planned(
     graphs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A base that fails in its first block does so before the others are looked at."""
-    monkeypatch.setattr(run_module, "WAVE", 100)
+    monkeypatch.setattr(graph_module, "WAVE", 100)
 
     class StopError(Exception):
         pass

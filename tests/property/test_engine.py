@@ -24,7 +24,7 @@ from xpyramid.tiles import make_tiling
 Array = np.ndarray[Any, np.dtype[Any]]
 Lengths = tuple[int, ...]
 
-run_module = importlib.import_module("xpyramid.engine.run")  # beside it there is a function run
+graph_module = importlib.import_module("xpyramid.engine.graph")
 
 #: Method, dtype and options.
 METHODS: list[tuple[str, str, dict[str, Any]]] = [
@@ -136,7 +136,7 @@ def execute(case: Case, reducer: Any, steps: tuple[Lengths, ...], targets: list[
         source = engine.DaskSource(blocks, tiling.reach(tiling.tile))
     work = engine.Work(tiling, reducer, tuple(t.shape for t in targets), tuple(targets))
     with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="synchronous"):
-        patch.setattr(run_module, "WAVE", case.wave)
+        patch.setattr(graph_module, "WAVE", case.wave)
         engine.run([engine.Job(work, source)])
 
 
@@ -210,7 +210,7 @@ def test_what_is_stored_is_what_is_lazy(
     )
     store: dict[str, Any] = {}
     with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="synchronous"):
-        patch.setattr(run_module, "WAVE", data.draw(st.sampled_from([1, 3, 1000])))
+        patch.setattr(graph_module, "WAVE", data.draw(st.sampled_from([1, 3, 1000])))
         pyramid.to_ome_zarr(store)
         for lazy, stored in zip(pyramid, xpyramid.open_pyramid(store, "field"), strict=True):
             np.testing.assert_array_equal(stored.values, lazy.values, strict=True)

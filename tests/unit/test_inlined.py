@@ -18,7 +18,7 @@ from dask.callbacks import Callback
 import xpyramid
 from xpyramid.engine.named import NamedTask
 
-run_module = importlib.import_module("xpyramid.engine.run")
+graph_module = importlib.import_module("xpyramid.engine.graph")
 
 VALUES = np.random.default_rng(0).integers(0, 99, (64, 48)).astype("u2")
 
@@ -98,7 +98,7 @@ def test_blocks_of_few_tiles_run_at_the_same_time(
     ran: Counter[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     array, computed = counted(8)
-    monkeypatch.setattr(run_module, "TILES_FOR_EACH", 1000)
+    monkeypatch.setattr(graph_module, "TILES_FOR_EACH", 1000)
     array.pyramid.to_ome_zarr(tmp_path, factor=[2, 2], chunks=8)
     assert ran["others"] >= len(computed) == array.data.npartitions
     is_right(tmp_path)
@@ -114,8 +114,8 @@ def test_without_waves(tmp_path: Path) -> None:
 def test_a_nested_task_gets_what_it_needs_in_another_process() -> None:
     keys = [f"key {i}" for i in range(50)]
     task = NamedTask("all", lambda *parts: parts, *map(TaskRef, keys))
-    function, packed, *needs = run_module._nested(task, "job")
-    packed = run_module._Packed(pickle.loads(dask_dumps(packed.content)))
+    function, packed, *needs = graph_module._nested(task, "job")
+    packed = graph_module.Packed(pickle.loads(dask_dumps(packed.content)))
     assert function(packed, *[need.upper() for need in needs]) == tuple(k.upper() for k in keys)
 
 

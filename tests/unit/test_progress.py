@@ -16,6 +16,7 @@ import xpyramid
 from xpyramid import errors, progress
 
 run_module = importlib.import_module("xpyramid.engine.run")  # beside it there is a function run
+graph_module = importlib.import_module("xpyramid.engine.graph")
 
 
 def field() -> xr.DataArray:
@@ -47,7 +48,7 @@ def test_advances_add_up(told: list[int], method: str) -> None:
 
 
 def test_advances_of_waves_add_up(told: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "WAVE", 5)
+    monkeypatch.setattr(graph_module, "WAVE", 5)
     p = field().pyramid.build(factor=[2, 3], chunks=8)
     with dask.config.set(scheduler="sync"):
         p.to_ome_zarr({})

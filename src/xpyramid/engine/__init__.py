@@ -1,6 +1,7 @@
 """One pass over a base: read it once, reduce it, and write each stored object once."""
 
-from xpyramid.engine.run import Job, delay, run
+from xpyramid.engine.graph import Job
+from xpyramid.engine.run import delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
 from xpyramid.engine.work import Handed, Journal, Sink, Work

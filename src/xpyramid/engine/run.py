@@ -1,222 +1,30 @@
-"""From works to dask tasks, in waves, so that the graph stays small however large the base is."""
+"""Jobs on dask's schedulers, with progress, and an end to it where one is interrupted."""
 
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
-from itertools import chain, product, zip_longest
+from itertools import chain, zip_longest
 from typing import Any
 from uuid import uuid4
 
 import dask
 import dask.multiprocessing
 import dask.threaded
-from dask._task_spec import GraphNode
 from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 
 from xpyramid.cluster import PROCESSES, client, workers
 from xpyramid.engine.blame import blaming
-from xpyramid.engine.named import Key, NamedTask
-from xpyramid.engine.source import Blocks, Source, graph_of
+from xpyramid.engine.graph import TOPIC, Graph, Job, Packed, give_up, inlined, make_graph
+from xpyramid.engine.named import Key
 from xpyramid.engine.statistics import Statistics, merge
-from xpyramid.engine.work import Handed, Work
+from xpyramid.engine.work import Handed
 from xpyramid.progress import bar
-from xpyramid.reducers import Array
-from xpyramid.tiles import Index, Node
-
-#: Tasks of a wave, those that compute blocks of the base included.
-WAVE = 16384
-
-#: So many tiles for each worker keep all of them busy.
-TILES_FOR_EACH = 4
-
-#: How many times larger a wave may get, so that blocks that many tiles need are computed once.
-_STRETCH = 16
-
-_TOPIC = "xpyramid-progress"
-
-Graph = dict[Key, Any]
-
-
-@dataclass(frozen=True)
-class Job:
-    """A work, and where its samples come from."""
-
-    work: Work
-    source: Source
-    name: str = field(default_factory=lambda: f"pyramid-{uuid4().hex}")
-
-    def key(self, level: int, index: Index) -> Key:
-        """Return the key of the task of a node."""
-        return (self.name, level, *index)
-
-    @property
-    def work_key(self) -> Key:
-        """Key of the work itself."""
-        return f"{self.name}-work"
-
-    def waves(self) -> Iterator[list[Node]]:
-        """Yield nodes whose tasks run together; what they hand up waits for the others."""
-        level, wave = self.wave_level, list[Node]()
-        number = max(1, int(WAVE / max(1, self._tasks_under(level))))
-        for group in self._groups(level):
-            for index in group:
-                if len(wave) >= number * _STRETCH:
-                    yield wave
-                    wave = []
-                wave.append((level, index))
-            if len(wave) >= number:
-                yield wave
-                wave = []
-        if wave:
-            yield wave
-
-    def _groups(self, level: int) -> Iterator[Iterable[Index]]:
-        """Yield nodes by groups that share no block, so that no block is needed in two waves."""
-        tiling = self.work.tiling
-        groups = self.source.groups(tiling.reach(level), tiling.grid(level))
-        if groups is None:
-            yield from ([index] for index in tiling.nodes(level))
-        else:
-            yield from (product(*ranges) for ranges in product(*groups))
-
-    @property
-    def wave_level(self) -> int:
-        """The highest level whose nodes have few enough tasks for a wave."""
-        levels = range(self.work.tiling.tile, self.work.tiling.top + 1)
-        return max((k for k in levels if self._tasks_under(k) <= WAVE), default=levels[0])
-
-    def _tasks_under(self, level: int) -> float:
-        """Return the mean number of tasks for a node of a level."""
-        tiling = self.work.tiling
-        tiles = tiling.count(tiling.tile) * (1 + self.source.tasks(tiling.reach(tiling.tile)))
-        return tiles / max(1, tiling.count(level))
-
-    def roots(self, *, always: bool = False) -> list[Node]:
-        """Return the nodes of the top, unless the waves have done them."""
-        tiling = self.work.tiling
-        if self.wave_level == tiling.top and not always:
-            return []
-        return [(tiling.top, index) for index in tiling.nodes(tiling.top)]
-
-    def tasks(self, level: int, index: Index, done: dict[Key, Handed]) -> Iterator[tuple[Key, Any]]:
-        """Yield the tasks of a node and of those below it that are not done."""
-        tiling, key = self.work.tiling, self.key(level, index)
-        if key in done:
-            yield key, (_unpack, _Packed(done.pop(key)))
-        elif (level, index) in self.work.done:
-            yield key, (_load, self.work_key, level, index)
-        elif level == tiling.tile:
-            region = tiling.base(level, index)
-            blocks = self.source.blocks(region)
-            source = f"{self.name}-source" if blocks is None else blocks
-            yield key, (
-                _tile, self.work_key, self.name, level, index, source, self.source.needs(region),
-            )  # fmt: skip
-        else:
-            children = list(tiling.children(level, index))
-            keys = [self.key(level - 1, child) for child in children]
-            yield key, (_join, self.work_key, self.name, level, index, _Packed(children), keys)
-            for child in children:
-                yield from self.tasks(level - 1, child, done)
-
-
-def _graph(jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, Handed]) -> Graph:
-    """Return the tasks of some nodes of each job, with all that they need."""
-    graph: Graph = {}
-    for job, nodes in zip(jobs, waves, strict=True):
-        if nodes:
-            graph[job.work_key] = (_unpack, _Packed(job.work))
-            graph[f"{job.name}-source"] = (_unpack, _Packed(job.source.shared))
-            for level, index in nodes:
-                graph.update(job.tasks(level, index, done))
-    needed = {key for task in graph.values() if task[0] is _tile for key in task[-1]}
-    return {**graph_of([job.source for job in jobs], list(needed)), **graph}
-
-
-def _inlined(graph: Graph) -> Graph:
-    """Return a graph whose tiles compute the blocks that no other task needs by themselves.
-
-    A task for each block costs as much as many a block does. Where there are few tiles, workers
-    would wait for each other, and blocks stay tasks.
-    """
-    tiles = {k: task for k, task in graph.items() if isinstance(task, tuple) and task[0] is _tile}
-    if len(tiles) < TILES_FOR_EACH * workers():
-        return graph
-    uses = Counter(key for task in tiles.values() for key in task[-1])
-    for node in graph.values():
-        uses.update(node.dependencies if isinstance(node, GraphNode) else ())
-    own = {
-        block: _nested(graph[block], key[0])
-        for key, task in tiles.items()
-        for block in task[-1]
-        if uses[block] == 1 and type(graph[block]) is NamedTask
-    }
-    others = {key: task for key, task in graph.items() if key not in own}
-    return others | {
-        key: (*task[:-1], [own.get(block, block) for block in task[-1]])
-        for key, task in tiles.items()
-    }
-
-
-def _nested(task: NamedTask, job: str) -> tuple[Any, ...]:
-    """Return a task as one that runs inside of another, of a job."""
-    needs = tuple(task.dependencies)
-    return (_compute, _Packed((job, task, needs)), *needs)
-
-
-#: Jobs that were broken off, whose tiles are not to compute all their blocks. They stay here: the
-#: pool may not know a thread that was just starting then.
-_given_up: set[str] = set()
-
-
-def _compute(packed: _Packed, *values: Any) -> Any:
-    job, task, needs = packed.content
-    if job in _given_up:
-        raise CancelledError(job)
-    return task(dict(zip(needs, values, strict=True)))
-
-
-@dataclass(frozen=True)
-class _Packed:
-    """Something that dask must not look into."""
-
-    content: Any
-
-
-def _unpack(packed: _Packed) -> Any:
-    return packed.content
-
-
-def _load(work: Work, level: int, index: Index) -> Handed:
-    return Handed((), (), {}) if work.journal is None else work.journal.load((level, index))
-
-
-def _tile(
-    work: Work, name: str, level: int, index: Index, source: Any, blocks: Sequence[Array]
-) -> Handed:
-    read = source.of(blocks).read if isinstance(source, Blocks) else source.read
-    return _done(work, name, level, index, work.node(level, index, read))
-
-
-def _join(
-    work: Work, name: str, level: int, index: Index, below: _Packed, parts: Sequence[Handed]
-) -> Handed:
-    return _done(work, name, level, index, work.join(level, index, below.content, parts))
-
-
-def _done(work: Work, name: str, level: int, index: Index, handed: Handed) -> Handed:
-    if work.journal is not None:
-        work.journal.save((level, index), handed)
-    _say(name, level, index)
-    return handed
 
 
 def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
@@ -240,10 +48,10 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
     with bar(total, progress) as advance, _heard(jobs, advance):
         for wave in chain(waves, [[job.roots() for job in jobs]]):
-            graph = _graph(jobs, wave, done)
+            graph = make_graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
             with blaming(subjects, graph, client()):
-                done.update(zip(keys, get(_inlined(graph), keys), strict=True))
+                done.update(zip(keys, get(inlined(graph), keys), strict=True))
     return _seen([job.name for job in jobs], done)
 
 
@@ -273,19 +81,11 @@ def _heard(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterat
         with Callback(posttask=hear):
             yield
         return
-    cluster.subscribe_topic(_TOPIC, lambda event: hear(event[1]))
+    cluster.subscribe_topic(TOPIC, lambda event: hear(event[1]))
     try:
         yield
     finally:
-        cluster.unsubscribe_topic(_TOPIC)
-
-
-def _say(name: str, level: int, index: Index) -> None:
-    """Tell a cluster's client that a task is done; other schedulers say so by themselves."""
-    distributed = sys.modules.get("distributed")
-    if distributed is not None:
-        with suppress(ValueError):  # not on a worker
-            distributed.get_worker().log_event(_TOPIC, [name, level, *index])
+        cluster.unsubscribe_topic(TOPIC)
 
 
 def _scheduler() -> Callable[..., Any]:
@@ -314,7 +114,7 @@ def _on_threads(graph: Graph, keys: Sequence[Key]) -> Any:
     try:
         return dask.threaded.get(graph, keys, pool=pool)
     except BaseException:
-        _given_up.update(key[0] for key in keys)
+        give_up(key[0] for key in keys)
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -326,13 +126,13 @@ def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
     ``then`` is called with what each job has seen of its base, and with ``args``.
     """
     roots = [job.roots(always=True) for job in jobs]
-    graph = _graph(jobs, roots, {})
+    graph = make_graph(jobs, roots, {})
     keys = [job.key(*node) for job, nodes in zip(jobs, roots, strict=True) for node in nodes]
     last = f"pyramid-announce-{uuid4().hex}"
-    graph[last] = (_call, _Packed((then, [job.name for job in jobs], keys, args)), keys)
-    return Delayed(last, _inlined(graph))
+    graph[last] = (_call, Packed((then, [job.name for job in jobs], keys, args)), keys)
+    return Delayed(last, inlined(graph))
 
 
-def _call(packed: _Packed, results: Sequence[Handed]) -> Any:
+def _call(packed: Packed, results: Sequence[Handed]) -> Any:
     function, names, keys, args = packed.content
     return function(_seen(names, dict(zip(keys, results, strict=True))), *args)

@@ -14,15 +14,7 @@ from zarr.storage import MemoryStore
 
 from xpyramid import engine
 from xpyramid.cluster import in_process, workers
-from xpyramid.errors import (
-    NotWritableError,
-    PlanError,
-    PyramidError,
-    ResumeError,
-    StorageError,
-    TargetBusyError,
-    TargetExistsError,
-)
+from xpyramid.errors import PlanError
 from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
 from xpyramid.io.store.captured import captured
@@ -40,6 +32,7 @@ from xpyramid.io.writing.missing import MANY, check_missing
 from xpyramid.io.writing.prepare import check_target
 from xpyramid.io.writing.resume import check_documents, check_input, check_same, record_of
 from xpyramid.io.writing.sinks import open_sink
+from xpyramid.io.writing.told import reached, told
 from xpyramid.passes import Limits
 from xpyramid.plan import budget
 
@@ -57,7 +50,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
         )
     read = sources(thing for image in images for thing in (*image.read, *image.levels.coordinates))
-    with _reached(root):
+    with reached(root):
         checked, done = prepare_all(images, root, options, read)
     places = [image.staging.target for image in checked]
     check_case((image.staging.target, [*image.draft.documents]) for image in checked)
@@ -69,7 +62,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     limits = Limits(workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(jobs_of(image, [None] * len(image.levels), limits, None))
-    with _told(checked), _held([*checked, *done]):
+    with told(image.staging for image in checked), _held([*checked, *done]):
         begun = [_begin(image, options, limits) for image in checked]
         jobs, counts = [job for each in begun for job in each], [len(each) for each in begun]
         if not options.compute:
@@ -80,71 +73,12 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
 
 
 @contextmanager
-def _reached(root: Place) -> Iterator[None]:
-    """Turn what the system says of a store that is looked at into an error that names it."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, PyramidError):
-            raise
-        raise NotWritableError(
-            f"{root} cannot be written to: {type(error).__name__}: {error}"
-        ) from error
-
-
-@contextmanager
 def _held(images: Sequence[Checked]) -> Iterator[None]:
     """Keep others from making the same images."""
     with ExitStack() as held:
         for image in images:
             held.enter_context(image.staging.held())
         yield
-
-
-@contextmanager
-def _told(images: Sequence[Checked]) -> Iterator[None]:
-    """Say of whatever breaks off which images are unfinished now, and what can be done about it.
-
-    Raises
-    ------
-    StorageError
-        For what the system says of a disk.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(*[f"interrupted; {way}" for way in _ways_on(images)]) from None
-    except (ResumeError, TargetBusyError, TargetExistsError):
-        raise  # refused: all is as it was
-    except Exception as error:
-        told = error
-        if isinstance(error, OSError) and not isinstance(error, PyramidError):
-            places = ", ".join(str(image.staging.target) for image in images)
-            told = StorageError(f"cannot write {places}: {type(error).__name__}: {error}")
-        for way in _ways_on(images):
-            told.add_note(way)
-        if told is error:
-            raise
-        raise told from error
-
-
-def _ways_on(images: Sequence[Checked]) -> list[str]:
-    """Say what can be done about unfinished images, if there are any."""
-    left = [image.staging for image in images if _is_left(image.staging)]
-    places = ", ".join(str(staging.target) for staging in left)
-    if all(staging.resumable for staging in left):
-        way = "call again with resume=True to go on, or with mode='w'"
-    else:
-        way = "call again with mode='w'"
-    return [f"{places} is unfinished; {way}"] if left else []
-
-
-def _is_left(staging: Staging) -> bool:
-    """Whether there is an unfinished image."""
-    try:
-        return staging.record() is not None
-    except Exception:  # the store does not answer
-        return True
 
 
 def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]:
