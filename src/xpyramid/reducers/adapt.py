@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.errors import DtypeError, PlanError
+from xpyramid.errors import DtypeError, PlanError, literal
 from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window, place
 from xpyramid.reducers.windows import sum_windows
 
@@ -40,7 +40,7 @@ def _ticks(block: Array) -> Array:
 def ticks(make: Make, request: Request) -> Reducer:
     """Return the record of a method for datetime64 or timedelta64."""
     if request.skips:
-        raise DtypeError(f"ignore={request.ignore!r} with dtype {request.dtype}; use NaT")
+        raise DtypeError(f"ignore={literal(request.ignore)} with dtype {request.dtype}; use NaT")
     inner = make(Request(np.dtype(np.int64), request.samples, None, _NAT))
     if inner.name == "sum" and request.dtype.kind == "M":
         raise DtypeError(f"sum of dtype {request.dtype}; accepted: bool, numbers, durations")
@@ -89,7 +89,7 @@ class _Pairs:
 def pairs(make: Make, request: Request) -> Reducer:
     """Return the record of a method for complex numbers."""
     if request.skips:
-        raise DtypeError(f"ignore={request.ignore!r} with dtype {request.dtype}; use NaN")
+        raise DtypeError(f"ignore={literal(request.ignore)} with dtype {request.dtype}; use NaN")
     part = np.dtype(f"f{request.dtype.itemsize // 2}").newbyteorder(request.dtype.byteorder)
     order = DtypeError(
         f"dtype {request.dtype}: complex numbers have a mean and a sum, but no order"
@@ -148,7 +148,7 @@ class _MinValid:
 def with_min_valid(inner: Reducer, request: Request, min_valid: float) -> Reducer:
     """Return a record whose cells need a least fraction of samples that count."""
     if not 0 <= min_valid <= 1:
-        raise PlanError(f"min_valid={min_valid!r}; accepted: a fraction from 0 to 1")
+        raise PlanError(f"min_valid={literal(min_valid)}; accepted: a fraction from 0 to 1")
     if inner.name == "nearest" or (request.dtype.kind in "biu" and not request.skips):
         raise PlanError(
             f"min_valid={min_valid} with method={inner.name!r} and dtype {request.dtype}: every "

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.errors import DtypeError
+from xpyramid.errors import DtypeError, literal
 
 Array = np.ndarray[Any, np.dtype[Any]]
 State = tuple[Array, ...]
@@ -71,7 +71,7 @@ class Request:
         low, high = (0, 1) if kind == "b" else (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
         if not (low <= self.ignore <= high and self.ignore == int(self.ignore)):
             raise DtypeError(
-                f"ignore={self.ignore!r} is no value of dtype {self.dtype} ({low} to {high})"
+                f"ignore={literal(self.ignore)} is no value of dtype {self.dtype} ({low} to {high})"
             )
 
 
