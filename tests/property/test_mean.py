@@ -17,8 +17,6 @@ from strategies import Recipe
 
 import xpyramid  # noqa: F401  registers .pyramid
 
-pytestmark = pytest.mark.once  # the numbers are NumPy's and numba's, not Python's
-
 
 def levels(
     data: Array,
@@ -57,12 +55,14 @@ def check(data: Array, recipe: Recipe, **options: Any) -> None:
     assert same_bits(before, data)
 
 
+@pytest.mark.once
 @settings(max_examples=1000)
 @given(our.cases(our.integers))
 def test_integers_are_exact(case: tuple[Array, Recipe]) -> None:
     check(*case)
 
 
+@pytest.mark.once
 @settings(max_examples=1000)
 @given(our.cases(our.floats), st.sampled_from([None, True, False]))
 def test_floats_are_as_good_as_float64_sums(

@@ -20,8 +20,6 @@ from strategies import Recipe
 import xpyramid
 from xpyramid.errors import DtypeError
 
-pytestmark = pytest.mark.once  # the numbers are NumPy's and numba's, not Python's
-
 Case = tuple[Array, Recipe]
 
 NAMES = ["mean", "mode", "median", "min", "max", "sum", "nearest"]
@@ -368,6 +366,7 @@ def test_what_is_no_number(method: Any, dtype: Any) -> None:
 # However it is computed
 
 
+@pytest.mark.once
 @settings(max_examples=150)
 @given(st.data())
 def test_the_way_to_compute_does_not_matter(data: st.DataObject) -> None:
