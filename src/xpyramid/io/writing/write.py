@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import replace
-from itertools import accumulate
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain
 from typing import Any
 
 import zarr
@@ -63,13 +63,14 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     for image in checked:  # fails before anything is created
         list(jobs_of(image, [None] * len(image.levels), limits, None))
     with told(image.staging for image in checked), _held([*checked, *done]):
-        begun = [_begin(image, options, limits) for image in checked]
-        jobs, counts = [job for each in begun for job in each], [len(each) for each in begun]
+        each = [_begin(image, options, limits) for image in checked]
+        jobs = list(chain.from_iterable(each))
+        begun = _Begun(checked, list(map(len, each)), done, options.durable)
         if not options.compute:
-            return engine.delay(jobs, _finish_later, checked, counts, done, options)
+            return engine.delay(jobs, _finish_later, begun)
         seen = engine.run(jobs, options.progress)
         check_missing([a for a in stored if a.nchunks > most], strict=False)
-        return _finish(seen, checked, counts, done, options)
+        return _finish(seen, begun)
 
 
 @contextmanager
@@ -113,20 +114,24 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
     return watch(jobs, image.shown)
 
 
-def _finish(
-    seen: Sequence[engine.Statistics],
-    images: Sequence[Checked],
-    counts: Sequence[int],
-    done: Sequence[Checked],
-    options: Options,
-) -> None:
+@dataclass(frozen=True)
+class _Begun:
+    """Images with the number of jobs of each, and those that an earlier run has finished."""
+
+    images: Sequence[Checked]
+    counts: Sequence[int]
+    done: Sequence[Checked]
+    durable: bool
+
+
+def _finish(seen: Sequence[engine.Statistics], begun: _Begun) -> None:
     """Make images of what is complete now; what was seen is given for each job of each image."""
-    for image, first in zip(images, accumulate(counts, initial=0), strict=False):
+    for image, first in zip(begun.images, accumulate(begun.counts, initial=0), strict=False):
         staging = image.staging
         omero = None if image.shown is None else image.shown.metadata(seen[first])
         documents = announcement(image.draft, staging.image, omero)
-        staging.publish(documents, durable=options.durable)
-    for image in (*images, *done):
+        staging.publish(documents, durable=begun.durable)
+    for image in (*begun.images, *begun.done):
         if image.labels_group is not None:
             _change(image.staging, image.labels_group.place, image.labels_group.add)
         for above in image.staging.target.parents():
@@ -134,22 +139,16 @@ def _finish(
             node = above.node()
             if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
                 _change(image.staging, above, consolidate)
-        if options.durable:  # what lists the image, too
+        if begun.durable:  # what lists the image, too
             image.staging.sync_above()
-    for image in done:
+    for image in begun.done:
         image.staging.sweep()
 
 
-def _finish_later(
-    seen: Sequence[engine.Statistics],
-    images: Sequence[Checked],
-    counts: Sequence[int],
-    done: Sequence[Checked],
-    options: Options,
-) -> None:
+def _finish_later(seen: Sequence[engine.Statistics], begun: _Begun) -> None:
     """Finish what was only begun before: nobody was kept from it since."""
-    with _held([*images, *done]):
-        _finish(seen, images, counts, done, options)
+    with _held([*begun.images, *begun.done]):
+        _finish(seen, begun)
 
 
 def _change(staging: Staging, above: Place, change: Callable[[Place], None]) -> None:
