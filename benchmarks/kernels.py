@@ -3,7 +3,7 @@
     pip install xpyramid tinybrain tensorstore pyramid-sampler
     python benchmarks/kernels.py [--size 256] [--repeats 9]
 
-Everything runs on one thread and in memory, all contenders of a row in turn; times are medians.
+Everything runs on one thread and in memory, all contenders of a row in rounds; times are medians.
 Peers get what suits them: tinybrain Fortran order with x first, tensorstore a limit of one thread.
 """
 
@@ -105,12 +105,16 @@ def contenders(row: Row) -> dict[str, Contender]:
 
 
 def medians(runs: dict[str, Contender], repeats: int) -> dict[str, float]:
-    """Return the median seconds of each, all run in turn, after a first run that does not count."""
+    """Return the median seconds of each, after a first run that does not count.
+
+    All run once in a round, each in another order: what runs after another finds its caches.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
+    names, shuffle = list(runs), np.random.default_rng(0).permutation
     for counted in (False, *[True] * repeats):
-        for name, run in runs.items():
+        for name in shuffle(names):
             start = time.perf_counter()
-            run()
+            runs[name]()
             if counted:
                 seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(times) for name, times in seconds.items()}

@@ -63,7 +63,7 @@ def build(
         levels=levels, factor=factor, dims=dims, boundary=boundary, method=method_name(method),
     )  # fmt: skip
     coordinates.check_coarsenable(array, plan.coarsened)
-    largest = largest_window(plan)
+    largest = largest_window(array.shape, plan.levels[-1].factors)
     if ignore is None and isinstance(method, str) and not plan.sampled:
         ignore = _ignored(array)
     told: dict[str, Any] = {"skipna": skipna, "ignore": ignore, "min_valid": min_valid}

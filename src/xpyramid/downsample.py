@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from xpyramid.axes import AxisSpec
 from xpyramid.errors import PlanError, literal
-from xpyramid.plan import Boundary, is_int, largest_window, make_plan
-from xpyramid.reducers import Method, make_reducer, method_name, reduce_levels
+from xpyramid.plan import (
+    Boundary,
+    check_boundary,
+    is_int,
+    largest_window,
+    next_shape,
+    one_step,
+)
+from xpyramid.reducers import Method, make_reducer, reduce_levels
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+#: What lists factors; the usual ones first, as abstract classes are slow to tell.
+_LISTS = (tuple, list, np.ndarray, Sequence)
 
 
 def downsample(
@@ -64,24 +74,21 @@ def downsample(
     """
     array = np.asarray(array)
     dims = tuple(f"axis {i}" for i in range(array.ndim))
-    plan = make_plan(
-        tuple(AxisSpec(dim, dim, "space") for dim in dims),
-        array.shape,
-        array.dtype,
-        (1,) * array.ndim,
-        factor=_steps(factor, dims, num_mips),
-        dims=dims,
-        boundary=boundary,
-        method=method_name(method),
-    )
-    samples = largest_window(plan)
+    check_boundary(boundary)
+    if not dims:
+        raise PlanError("an array without a dimension; accepted: rank 1 and more")
+    steps, shapes = [], [array.shape]
+    for step in _steps(factor, dims, num_mips):
+        steps.append(one_step(step, dims, dims))
+        shapes.append(next_shape(shapes[-1], steps[-1], dims, boundary))
+    total = tuple(math.prod(factors) for factors in zip(*steps, strict=True))
+    samples = largest_window(array.shape, total)
     reducer = make_reducer(
         method, array.dtype, samples, skipna=skipna, ignore=ignore, min_valid=min_valid
     )
-    made = reduce_levels(array, plan.steps, reducer)
-    # Partial windows are reduced like others; with boundary="trim" the plan has no place for them.
-    shapes = [level.shape for level in plan.levels[1:]]
-    return [level[tuple(map(slice, shape))] for level, shape in zip(made, shapes, strict=True)]
+    made = reduce_levels(array, steps, reducer)
+    # Partial windows are reduced like others; with boundary="trim" there is no place for them.
+    return [level[tuple(map(slice, s))] for level, s in zip(made, shapes[1:], strict=True)]
 
 
 def _steps(
@@ -90,16 +97,16 @@ def _steps(
     """Return the factors of each step as the plan wants them."""
     if not is_int(num_mips) or num_mips < 1:
         raise PlanError(f"num_mips={literal(num_mips)}; accepted: an integer of at least 1")
-    if not isinstance(factor, Sequence | np.ndarray):
+    if not isinstance(factor, _LISTS):
         return [factor] * int(num_mips)
-    listed = len(factor) > 0 and isinstance(factor[0], Sequence | np.ndarray)
+    listed = len(factor) > 0 and isinstance(factor[0], _LISTS)
     if listed and num_mips not in (1, len(factor)):
         raise PlanError(
             f"num_mips={num_mips}, but factor lists {len(factor)} levels: {literal(factor)}"
         )
     steps = list(factor) if listed else [factor] * int(num_mips)
     for step in steps:
-        if not isinstance(step, Sequence | np.ndarray) or len(step) != len(dims):
+        if not isinstance(step, _LISTS) or len(step) != len(dims):
             raise PlanError(
                 f"factor={literal(step)}; accepted: one integer for each of {len(dims)} axes"
             )

@@ -248,10 +248,15 @@ def budget(memory: int | str | None) -> int | None:
     return int(number)
 
 
-def largest_window(plan: Plan) -> int:
-    """Return the number of samples of level 0 under the largest cell there is."""
-    base, top = plan.levels[0], plan.levels[-1]
-    return math.prod(max(1, min(n, f)) for n, f in zip(base.shape, top.factors, strict=True))
+def largest_window(shape: tuple[int, ...], factors: Factors) -> int:
+    """Return the number of samples under the largest cell that these factors make."""
+    return math.prod(max(1, min(n, f)) for n, f in zip(shape, factors, strict=True))
+
+
+def check_boundary(boundary: str) -> None:
+    """Refuse what is no boundary rule."""
+    if boundary not in get_args(Boundary):
+        raise PlanError(f"boundary={boundary!r}; accepted: {', '.join(get_args(Boundary))}")
 
 
 def centre(factor: int, sampled: bool) -> float:
@@ -288,8 +293,7 @@ def make_plan(
         For levels, factors, dimensions or a boundary that make no pyramid.
     """
     names = tuple(axis.dim for axis in axes)
-    if boundary not in get_args(Boundary):
-        raise PlanError(f"boundary={boundary!r}; accepted: {', '.join(get_args(Boundary))}")
+    check_boundary(boundary)
     if levels is not None and not (is_int(levels) and levels >= 1):
         raise PlanError(
             f"levels={literal(levels)}; accepted: None or an integer of at least 1 (the base)"
@@ -304,12 +308,12 @@ def make_plan(
             )
         steps = listed
     else:
-        repeated = None if factor is None else _step(factor, names, chosen)
+        repeated = None if factor is None else one_step(factor, names, chosen)
         steps = _automatic_steps(axes, shape, chunks, chosen, repeated, levels, boundary)
 
     shapes, totals = [shape], [(1,) * len(shape)]
     for step in steps:
-        shapes.append(_next_shape(shapes[-1], step, names, boundary))
+        shapes.append(next_shape(shapes[-1], step, names, boundary))
         totals.append(tuple(f * s for f, s in zip(totals[-1], step, strict=True)))
     return Plan(
         axes=axes,
@@ -336,6 +340,8 @@ def _clip(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
 
 def is_int(value: object) -> bool:
     """Whether a value is an integer, Python's or NumPy's, and no boolean."""
+    if type(value) is int:  # the usual case, which abstract classes are slow to tell
+        return True
     return isinstance(value, Integral) and not isinstance(value, bool | np.bool_)
 
 
@@ -361,7 +367,7 @@ def _chosen_dims(
     return chosen
 
 
-def _step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) -> Factors:
+def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) -> Factors:
     """Return the factors of one step along each dimension."""
     if isinstance(factor, Mapping):
         wanted = dict(factor)
@@ -391,7 +397,7 @@ def _listed_steps(
     """Return the steps of a list of factors, None where there is no list."""
     if factor is None or isinstance(factor, str | Mapping) or not isinstance(factor, Sequence):
         return None
-    return [_step(f, names, chosen) for f in factor]
+    return [one_step(f, names, chosen) for f in factor]
 
 
 def _automatic_steps(
@@ -434,7 +440,7 @@ def _automatic_steps(
                 f"is left to coarsen along {chosen}; accepted: levels <= {len(steps) + 1}"
             )
         steps.append(tuple(step))
-        shape = _next_shape(shape, steps[-1], names, boundary)
+        shape = next_shape(shape, steps[-1], names, boundary)
         sizes = [size * f for size, f in zip(sizes, step, strict=True)]
     return steps
 
@@ -450,7 +456,7 @@ def _sample_sizes(axes: tuple[AxisSpec, ...], moving: list[int]) -> list[float]:
     return [s * units.size(a.unit) if a.unit else s for s, a in zip(spacings, axes, strict=True)]
 
 
-def _next_shape(
+def next_shape(
     shape: tuple[int, ...], step: Factors, names: tuple[str, ...], boundary: Boundary
 ) -> tuple[int, ...]:
     """Return the shape one step up, checking it against the boundary rule."""
