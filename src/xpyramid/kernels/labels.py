@@ -86,13 +86,32 @@ def longest_run(s: Any, ignored: Any) -> Any:
 
 
 @inline
-def elect(rows: Array, x0: int, x1: int, ignored: Any) -> Any:
-    """Return the most frequent of the samples of four rows at two positions."""
-    ordered = sort_8(
-        rows[0, x0], rows[0, x1], rows[1, x0], rows[1, x1],
-        rows[2, x0], rows[2, x1], rows[3, x0], rows[3, x1],
+def read_pairs(src: Array, b: int, z: int, y: int, fz: int, fy: int, fx: int, rows: Array) -> None:
+    """Fill ``rows`` with the four rows of a row of windows, two samples for each window.
+
+    Where windows have fewer rows or samples, some come twice. The rows are read one after the
+    other; see `sums.add_rows`.
+    """
+    for i in range(4):
+        at_z = min(z * fz + (fz - 1) * (i // 2), src.shape[1] - 1)
+        at_y = min(y * fy + (fy - 1) * (i % 2), src.shape[2] - 1)
+        if fx == 2:
+            for x in range(src.shape[3]):
+                rows[i, x] = src[b, at_z, at_y, x]
+            for x in range(src.shape[3], rows.shape[1]):
+                rows[i, x] = src[b, at_z, at_y, x - 1]
+        else:
+            for x in range(src.shape[3]):
+                rows[i, 2 * x] = rows[i, 2 * x + 1] = src[b, at_z, at_y, x]
+
+
+@inline
+def sort_window(rows: Array, x: int) -> Any:
+    """Return the samples of a window sorted; see `read_pairs`."""
+    return sort_8(
+        rows[0, 2 * x], rows[0, 2 * x + 1], rows[1, 2 * x], rows[1, 2 * x + 1],
+        rows[2, 2 * x], rows[2, 2 * x + 1], rows[3, 2 * x], rows[3, 2 * x + 1],
     )  # fmt: skip
-    return longest_run(ordered, ignored)
 
 
 @jit
@@ -103,23 +122,15 @@ def window_mode_2(
 
     Each cell is elected by eight samples. Where its window has fewer, all of them vote equally
     often, which changes no majority. No branch depends on the data, so that it vectorises; for the
-    same reason ``ignored`` is None rather than a flag where every label counts.
-
-    ``rows`` is a buffer of four rows, which are read one after the other; see `sums.add_rows`.
+    same reason ``ignored`` is None rather than a flag where every label counts. ``rows`` is a
+    buffer for `read_pairs`.
     """
-    pairs = src.shape[3] // 2 if fx == 2 else 0
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
             for y in range(out.shape[2]):
-                for i in range(4):
-                    at_z = min(z * fz + (fz - 1) * (i // 2), src.shape[1] - 1)
-                    at_y = min(y * fy + (fy - 1) * (i % 2), src.shape[2] - 1)
-                    for x in range(src.shape[3]):
-                        rows[i, x] = src[b, at_z, at_y, x]
-                for x in range(pairs):
-                    out[b, z, y, x] = elect(rows, 2 * x, 2 * x + 1, ignored)
-                for x in range(pairs, out.shape[3]):
-                    out[b, z, y, x] = elect(rows, x * fx, x * fx, ignored)
+                read_pairs(src, b, z, y, fz, fy, fx, rows)
+                for x in range(out.shape[3]):
+                    out[b, z, y, x] = longest_run(sort_window(rows, x), ignored)
 
 
 # Label counts. Each cell has a list of labels, ascending, and of how often each occurs; the lists
@@ -152,77 +163,109 @@ def winner(labels: Array, counts: Array, start: int, end: int, none: Any) -> Any
 
 
 @inline
+def list_runs(
+    ordered: Array, x: int, size: int, skip: bool, ignored: Any,
+    labels: Array, counts: Array, start: int,
+) -> int:  # fmt: skip
+    """Fill a list with the labels of eight sorted samples, which stand for ``size``."""
+    end, first = start, 0
+    for i in range(1, 9):
+        if i == 8 or ordered[i, x] != ordered[first, x]:
+            if not (skip and ordered[first, x] == ignored):
+                labels[end], counts[end] = ordered[first, x], (i - first) * size // 8
+                end += 1
+            first = i
+    return end
+
+
+@jit
+def count_labels_2(
+    src: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
+    rows: Array, ordered: Array, labels: Array, counts: Array, ends: Array,
+) -> None:  # fmt: skip
+    """Do what `count_labels` does for factors of 1 and 2, most of it as `window_mode_2` does.
+
+    ``rows`` is a buffer for `read_pairs`, ``ordered`` one of eight rows of ``ends``.
+    """
+    end = ZERO
+    for b in range(ends.shape[0]):
+        for z in range(ends.shape[1]):
+            deep = min(fz, src.shape[1] - z * fz)
+            for y in range(ends.shape[2]):
+                size = deep * min(fy, src.shape[2] - y * fy)
+                read_pairs(src, b, z, y, fz, fy, fx, rows)
+                for x in range(ends.shape[3]):
+                    (
+                        ordered[0, x], ordered[1, x], ordered[2, x], ordered[3, x],
+                        ordered[4, x], ordered[5, x], ordered[6, x], ordered[7, x],
+                    ) = sort_window(rows, x)  # fmt: skip
+                for x in range(ends.shape[3]):
+                    samples = size * min(fx, src.shape[3] - x * fx)
+                    if skip or ordered[0, x] != ordered[7, x]:
+                        end = list_runs(ordered, x, samples, skip, ignored, labels, counts, end)
+                    else:
+                        labels[end], counts[end] = ordered[0, x], samples
+                        end += 1
+                    ends[b, z, y, x] = end
+
+
+@inline
 def compare_rows(
     src: Array, b: int, z0: int, z1: int, y0: int, y1: int, fx: int, row: Array, mixed: Array
 ) -> None:
-    """Fill ``mixed`` with whether each window has different samples, which few have.
+    """Fill ``mixed`` with other than 0 where a window has different samples, which few have.
 
     Whole rows are compared first, in ``row``, so that it vectorises.
     """
-    row[:] = False
+    row[:] = 0
     for z in range(z0, z1):
         for y in range(y0, y1):
             for x in range(row.size):
-                row[x] |= src[b, z, y, x] != src[b, z0, y0, x]
-    pairs = row.size // 2 if fx == 2 else 0
-    for x in range(pairs):
-        differ = row[2 * x] | row[2 * x + 1]
-        mixed[x] = differ | (src[b, z0, y0, 2 * x] != src[b, z0, y0, 2 * x + 1])
-    for x in range(pairs, mixed.size):
-        differ = row[x * fx]
-        for i in range(x * fx + 1, min((x + 1) * fx, row.size)):
-            differ |= row[i] | (src[b, z0, y0, i] != src[b, z0, y0, i - 1])
-        mixed[x] = differ
+                row[x] |= src[b, z, y, x] ^ src[b, z0, y0, x]
+    whole = row.size // fx
+    for x in range(whole):
+        mixed[x] = row[x * fx]
+    for i in range(1, fx):
+        for x in range(whole):
+            at = x * fx + i
+            mixed[x] |= row[at] | (src[b, z0, y0, at] ^ src[b, z0, y0, at - 1])
+    for x in range(whole, mixed.size):
+        mixed[x] = row[x * fx]
+        for at in range(x * fx + 1, row.size):
+            mixed[x] |= row[at] | (src[b, z0, y0, at] ^ src[b, z0, y0, at - 1])
 
 
 @inline
 def count_window(
-    src: Array,
-    b: int,
-    z0: int,
-    z1: int,
-    y0: int,
-    y1: int,
-    x0: int,
-    x1: int,
-    skip: bool,
-    ignored: Any,
-    labels: Array,
-    counts: Array,
-    start: int,
-) -> int:
-    """Fill a list with the labels of a window, from ``start`` on; return its end."""
-    end = start
+    src: Array, b: int, z0: int, z1: int, y0: int, y1: int, x0: int, x1: int,
+    skip: bool, ignored: Any, labels: Array, counts: Array, start: int,
+) -> int:  # fmt: skip
+    """Fill a list with the labels of a window, from ``start`` on; return its end.
+
+    Samples of one label that follow each other, in whichever rows, are counted as one.
+    """
+    end, label, votes = start, src[b, z0, y0, x0], 0
     for z in range(z0, z1):
         for y in range(y0, y1):
-            first = x0
-            while first < x1:
-                label, x = src[b, z, y, first], first + 1
-                while x < x1 and src[b, z, y, x] == label:
-                    x += 1
-                if not (skip and label == ignored):
-                    end = add_votes(labels, counts, start, end, label, x - first)
-                first = x
+            for x in range(x0, x1):
+                if src[b, z, y, x] != label:
+                    if not (skip and label == ignored):
+                        end = add_votes(labels, counts, start, end, label, votes)
+                    label, votes = src[b, z, y, x], 0
+                votes += 1
+    if not (skip and label == ignored):
+        end = add_votes(labels, counts, start, end, label, votes)
     return end
 
 
 @jit
 def count_labels(
-    src: Array,
-    fz: int,
-    fy: int,
-    fx: int,
-    skip: bool,
-    ignored: Any,
-    row: Array,
-    mixed: Array,
-    labels: Array,
-    counts: Array,
-    ends: Array,
-) -> None:
+    src: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
+    row: Array, mixed: Array, labels: Array, counts: Array, ends: Array,
+) -> None:  # fmt: skip
     """Fill the lists of all cells from samples; the flat arrays have room for each one.
 
-    ``row`` and ``mixed`` are buffers of one row of ``src`` and of ``ends``.
+    ``row`` and ``mixed`` are buffers of one row of ``src`` and of ``ends``, in the dtype of labels.
     """
     end = ZERO
     for b in range(ends.shape[0]):
@@ -246,18 +289,9 @@ def count_labels(
 
 @jit
 def window_mode(
-    src: Array,
-    fz: int,
-    fy: int,
-    fx: int,
-    skip: bool,
-    ignored: Any,
-    row: Array,
-    mixed: Array,
-    labels: Array,
-    counts: Array,
-    out: Array,
-) -> None:
+    src: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
+    row: Array, mixed: Array, labels: Array, counts: Array, out: Array,
+) -> None:  # fmt: skip
     """Fill ``out`` with the most frequent labels, the lowest on ties; see `count_labels`.
 
     ``labels`` and ``counts`` have room for one window.
@@ -311,39 +345,73 @@ def merge(
     return end + new
 
 
+@inline
+def merge_two(
+    flat: Array, src_labels: Array, src_counts: Array, rows: Any, ny: int, nx: int,
+    labels: Array, counts: Array, start: int,
+) -> int:  # fmt: skip
+    """Merge the lists of a window if they have no more than two labels, as most do.
+
+    Returns the new end, or -1 where there are more. ``rows`` says where the rows of the window
+    start and stop, as counted by cells; the lists of a row lie one after the other.
+    """
+    z0, z1, y0, y1, x0, x1 = rows
+    one = other = labels.dtype.type(0)
+    for_one = for_other = counts.dtype.type(0)
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            c = (z * ny + y) * nx
+            for i in range(flat[c + x0 - 1] if c + x0 else 0, flat[c + x1 - 1]):
+                if src_labels[i] == one or for_one == 0:
+                    one = src_labels[i]
+                    for_one += src_counts[i]
+                elif src_labels[i] == other or for_other == 0:
+                    other = src_labels[i]
+                    for_other += src_counts[i]
+                else:
+                    return -1
+    end = start
+    if for_other > 0 and other < one:
+        labels[end], counts[end] = other, for_other
+        end += 1
+    if for_one > 0:
+        labels[end], counts[end] = one, for_one
+        end += 1
+    if for_other > 0 and other > one:
+        labels[end], counts[end] = other, for_other
+        end += 1
+    return end
+
+
 @jit
 def merge_labels(
-    src_ends: Array,
-    src_labels: Array,
-    src_counts: Array,
-    fz: int,
-    fy: int,
-    fx: int,
-    labels: Array,
-    counts: Array,
-    ends: Array,
-) -> None:
+    src_ends: Array, src_labels: Array, src_counts: Array, fz: int, fy: int, fx: int,
+    labels: Array, counts: Array, ends: Array,
+) -> None:  # fmt: skip
     """Fill the lists of all cells from the lists under them."""
     end = ZERO
     _, nz, ny, nx = src_ends.shape
     flat = src_ends.reshape(-1)
     for b in range(ends.shape[0]):
         for z in range(ends.shape[1]):
+            z0, z1 = b * nz + z * fz, b * nz + min((z + 1) * fz, nz)
             for y in range(ends.shape[2]):
+                y0, y1 = y * fy, min((y + 1) * fy, ny)
                 for x in range(ends.shape[3]):
-                    start = end
-                    for i in range(z * fz, min((z + 1) * fz, nz)):
-                        for j in range(y * fy, min((y + 1) * fy, ny)):
-                            for k in range(x * fx, min((x + 1) * fx, nx)):
-                                c = ((b * nz + i) * ny + j) * nx + k
-                                first = flat[c - 1] if c else 0
-                                single = end - start == 1 and flat[c] - first == 1
-                                if single and labels[start] == src_labels[first]:
-                                    counts[start] += src_counts[first]  # within one object
-                                else:
+                    x0, x1, start = x * fx, min((x + 1) * fx, nx), end
+                    end = merge_two(
+                        flat, src_labels, src_counts, (z0, z1, y0, y1, x0, x1), ny, nx,
+                        labels, counts, start,
+                    )  # fmt: skip
+                    if end < 0:
+                        end = start
+                        for i in range(z0, z1):
+                            for j in range(y0, y1):
+                                for k in range(x0, x1):
+                                    c = (i * ny + j) * nx + k
                                     end = merge(
                                         labels, counts, start, end,
-                                        src_labels, src_counts, first, flat[c],
+                                        src_labels, src_counts, flat[c - 1] if c else 0, flat[c],
                                     )  # fmt: skip
                     ends[b, z, y, x] = end
 
@@ -366,5 +434,8 @@ def most_frequent(ends: Array, labels: Array, counts: Array, none: Any, out: Arr
     """Fill ``out`` with each list's most frequent label, the lowest on ties; empty: ``none``."""
     start = ZERO
     for i in range(ends.size):
-        out[i] = winner(labels, counts, start, ends[i], none)
+        if ends[i] == start + 1:
+            out[i] = labels[start]
+        else:
+            out[i] = winner(labels, counts, start, ends[i], none)
         start = ends[i]

@@ -20,6 +20,12 @@ def finish(value: Any, rounded: bool) -> Any:
     return np.rint(value) if rounded else value
 
 
+@inline
+def is_finite(mean: Any, rounded: Any) -> bool:
+    """Whether a quotient is a number; one that is rounded, of integers, always is."""
+    return True if rounded is not None else mean - mean == 0
+
+
 @jit
 def divide(total: Array, count: Any, rounded: bool, out: Array) -> None:
     """Fill ``out`` with ``total / count``; 1-D, with one count for all."""
@@ -40,25 +46,47 @@ def divide_each(total: Array, count: Array, out: Array) -> None:
             out[i] = np.rint(count.dtype.type(total[i]) / count[i])
 
 
+@inline
+def divide_row(
+    total: Array, at: Any, rows: int, length: int, factor: int, ratio: Array, rounded: Any,
+    out: Array, b: int, z: int, y: int,
+) -> bool:  # fmt: skip
+    """Fill a row of ``out`` with means of ``rows`` times ``factor`` samples; see `window_mean`.
+
+    Along the last dimension there are ``length`` samples; the last cell may have fewer.
+    """
+    real, whole, count = ratio.dtype.type, length // factor, rows * factor
+    finite = True
+    if count & (count - 1) == 0:  # see `divide`
+        share = real(1) / real(count)
+        for x in range(whole):
+            mean = real(total[at[0], at[1], at[2], x]) * share
+            out[b, z, y, x] = finish(mean, rounded)
+            finite &= is_finite(mean, rounded)
+    else:
+        for x in range(whole):
+            mean = real(total[at[0], at[1], at[2], x]) / real(count)
+            out[b, z, y, x] = finish(mean, rounded)
+            finite &= is_finite(mean, rounded)
+    if whole < out.shape[3]:
+        mean = real(total[at[0], at[1], at[2], whole]) / real(rows * (length - whole * factor))
+        out[b, z, y, whole] = finish(mean, rounded)
+        finite &= is_finite(mean, rounded)
+    return finite
+
+
 @jit
 def window_mean(
-    src: Array,
-    fz: int,
-    fy: int,
-    fx: int,
-    at_once: Any,
-    row: Array,
-    total: Array,
-    ratio: Array,
-    rounded: bool,
-    out: Array,
-) -> None:
+    src: Array, fz: int, fy: int, fx: int, at_once: Any, row: Array,
+    total: Array, kept: Any, ratio: Array, rounded: Any, out: Array,
+) -> bool:  # fmt: skip
     """Fill ``out`` with means: `window_sum` and `divide` at once, which saves a pass of memory.
 
-    ``row`` and ``total`` are buffers of one row of ``src`` and, as (1, 1, 1, x), of ``out``;
-    ``ratio`` is any array of the dtype to divide in.
+    ``total`` is filled with the sums if they are ``kept`` (else None); else it is a buffer of one
+    row, (1, 1, 1, x). ``row`` is a buffer of one row of ``src``, ``ratio`` any array of the dtype
+    to divide in. Returns whether all means of floats are finite.
     """
-    wide, real, full = row.dtype.type, ratio.dtype.type, row.size // fx
+    finite, at = True, (0, 0, 0)
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
             z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
@@ -68,23 +96,12 @@ def window_mean(
                     add_rows(src, b, z0, z1, y0, y1, row)
                 else:
                     add_rows_at_once(src, b, z0, z1, y0, y1, row)
+                if kept is not None:
+                    at = (b, z, y)
+                fold(row, fx, total, at[0], at[1], at[2])
                 rows = (z1 - z0) * (y1 - y0)
-                count = rows * fx
-                if fx == 2 and count & (count - 1) == 0:  # see `divide`
-                    share = real(1) / real(count)
-                    for x in range(full):
-                        both = wide(row[2 * x] + row[2 * x + 1])
-                        out[b, z, y, x] = finish(real(both) * share, rounded)
-                else:
-                    fold(row, fx, total, 0, 0, 0)
-                    for x in range(full):
-                        out[b, z, y, x] = finish(real(total[0, 0, 0, x]) / real(count), rounded)
-                if full < out.shape[3]:
-                    last = wide(0)
-                    for x in range(full * fx, row.size):
-                        last = wide(last + row[x])
-                    count = rows * (row.size - full * fx)
-                    out[b, z, y, full] = finish(real(last) / real(count), rounded)
+                finite &= divide_row(total, at, rows, row.size, fx, ratio, rounded, out, b, z, y)
+    return finite
 
 
 @jit

@@ -18,9 +18,10 @@ def add_rows(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array)
     Memory is read twice as fast so as by a loop that needs several rows at once.
     """
     wide = row.dtype.type
-    row[:] = 0
+    for x in range(row.size):
+        row[x] = wide(0) + wide(src[b, z0, y0, x])  # so that a sum of -0.0 is 0.0, as everywhere
     for z in range(z0, z1):
-        for y in range(y0, y1):
+        for y in range(y0 + (z == z0), y1):
             for x in range(row.size):
                 row[x] += wide(src[b, z, y, x])
 

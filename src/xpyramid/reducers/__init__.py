@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from itertools import accumulate
@@ -15,9 +15,21 @@ import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.reducers import adapt, whole
-from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window, place
+from xpyramid.reducers.record import (
+    Array,
+    Factors,
+    Part,
+    Reducer,
+    Request,
+    State,
+    Steps,
+    Window,
+    place,
+    times,
+)
 from xpyramid.reducers.registry import METHODS
 from xpyramid.reducers.whole import method_name
+from xpyramid.reducers.windows import fillable
 
 __all__ = [
     "METHODS",
@@ -40,7 +52,7 @@ __all__ = [
 Method = str | Callable[..., Any]
 
 #: Bytes of samples that are reduced at a time, so that what is carried stays in a cache.
-_SLAB = 2**23
+_SLAB = 2**24
 
 # A method makes itself known when its module is imported: a new one is a new file here, no more.
 for _module in pkgutil.iter_modules(__path__):
@@ -113,7 +125,7 @@ def at_once(reducer: Reducer) -> Reducer:
     return replace(reducer, chunk=chunk, finalise=finalise, whole=False)
 
 
-def reduce_levels(block: Array, steps: Sequence[tuple[int, ...]], reducer: Reducer) -> list[Array]:
+def reduce_levels(block: Array, steps: Steps, reducer: Reducer) -> list[Array]:
     """Reduce a block of level 0 to each of the levels 1 to ``len(steps)``, in one go.
 
     Parameters
@@ -129,34 +141,32 @@ def reduce_levels(block: Array, steps: Sequence[tuple[int, ...]], reducer: Reduc
     list of ndarray
         ``ceil(n / F)`` cells along each dimension, in the dtype (and byte order) of the reducer.
     """
-    if len(steps) == 1 and reducer.direct is not None:
-        values = reducer.direct(block, steps[0])
-        if values is not None:
-            return [values]
     axis, length = _slab(block, steps)
-    if 2 * length >= block.shape[axis]:  # to put two together takes longer than they gain
-        return _reduce(block, steps, reducer)
-    factors = list(accumulate(steps, _times))
-    levels = [np.empty(Window(block.shape, total).cells, reducer.dtype) for total in factors]
+    if len(steps) == 1 or 2 * length >= block.shape[axis]:  # to cut takes longer than it gains
+        return [level.astype(reducer.dtype, copy=False) for level in _reduce(block, steps, reducer)]
+    factors = list(accumulate(steps, times))
+    cells = [Window(block.shape, total).cells for total in factors]
+    levels: list[Array] = [np.empty(shape, fillable(reducer.dtype)) for shape in cells]
     before = (slice(None),) * axis
     for start in range(0, block.shape[axis], length):
         stop = start + length
-        made = _reduce(block[(*before, slice(start, stop))], steps, reducer)
-        for level, total, values in zip(levels, factors, made, strict=True):
-            level[(*before, slice(start // total[axis], -(-stop // total[axis])))] = values
-    return levels
+        parts = [
+            level[(*before, slice(start // total[axis], -(-stop // total[axis])))]
+            for level, total in zip(levels, factors, strict=True)
+        ]
+        made = _reduce(block[(*before, slice(start, stop))], steps, reducer, parts[0])
+        for part, values in zip(parts, made, strict=True):
+            if part is not values:
+                part[...] = values
+    return [level.astype(reducer.dtype, copy=False) for level in levels]
 
 
-def _times(a: Factors, b: Factors) -> Factors:
-    return tuple(x * y for x, y in zip(a, b, strict=True))
-
-
-def _slab(block: Array, steps: Sequence[Factors]) -> tuple[int, int]:
+def _slab(block: Array, steps: Steps) -> tuple[int, int]:
     """Return along which axis a block is cut, and into which length.
 
     That is the first axis with several windows, along which slabs are in one piece.
     """
-    factors = reduce(_times, steps, (1,) * block.ndim)
+    factors = reduce(times, steps, (1,) * block.ndim)
     several = (n > f for n, f in zip(block.shape, factors, strict=True))
     axis = next((i for i, cut in enumerate(several) if cut), 0)
     rows = max(1, block.shape[axis])
@@ -164,18 +174,24 @@ def _slab(block: Array, steps: Sequence[Factors]) -> tuple[int, int]:
     return axis, max(1, _SLAB // max(1, window)) * factors[axis]
 
 
-def _reduce(block: Array, steps: Sequence[Factors], reducer: Reducer) -> list[Array]:
-    levels: list[Array] = []
-    state: State = ()
-    factors = (1,) * block.ndim
-    for step in steps:
-        state = reducer.combine(state, step) if levels else reducer.chunk(block, step)
-        factors = _times(factors, step)
+def _reduce(block: Array, steps: Steps, reducer: Reducer, out: Array | None = None) -> list[Array]:
+    """Reduce a block; ``out`` is filled with level 1 and returned, or has nothing of use."""
+    state: State | None = None
+    several, window = len(steps) > 1, Window(block.shape, steps[0])
+    if reducer.direct is not None:
+        out = np.empty(window.cells, fillable(reducer.dtype)) if out is None else out
+        state = reducer.direct(block, steps[0], out, several)
+    if state is None or out is None:
+        state = reducer.chunk(block, steps[0])
+        out = reducer.finalise(state, window)
+    levels, factors = [out], steps[0]
+    for step in steps[1:]:
+        state, factors = reducer.combine(state, step), times(factors, step)
         levels.append(reducer.finalise(state, Window(block.shape, factors)))
     return levels
 
 
-def reduce_block(block: Array, steps: Sequence[tuple[int, ...]], reducer: Reducer) -> Array:
+def reduce_block(block: Array, steps: Steps, reducer: Reducer) -> Array:
     """Reduce a block of level 0 to level ``len(steps)``; see `reduce_levels`."""
     if len(steps) == 1:
         return reduce_levels(block, steps, reducer)[0]

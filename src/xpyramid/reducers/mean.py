@@ -11,7 +11,16 @@ import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window, place
+from xpyramid.reducers.record import (
+    Array,
+    Factors,
+    Part,
+    Reducer,
+    Request,
+    State,
+    Window,
+    place,
+)
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import (
     add,
@@ -50,18 +59,27 @@ def _growth(samples: int) -> int:
     return max(0, samples - 1).bit_length()
 
 
-def _one_pass(block: Array, factors: Factors, row: type, ratio: type, out: Array) -> bool:
-    """Fill ``out`` with means straight from samples, if a single pass of the kernel can do it."""
-    only = single_pass(block.shape, factors)
+def _means(
+    block: Array, step: Factors, dtypes: tuple[type, type, type], out: Array, keep: bool
+) -> Array | None:
+    """Fill level 1 with means straight from samples, if one pass of the kernel can do it.
+
+    The dtypes are those of the sums of rows, of windows, and of the division. Returns the sums, or
+    any array if they are not to be kept; None if it could not be done or something is not finite.
+    """
+    only = single_pass(block.shape, step)
     if only is None:
-        return False
-    shape, step, reduced = only
-    src, real = native(block).reshape(shape), line(0, ratio)
-    kernels.means.window_mean(
-        src, *step, at_once(src), line(shape[3], row), line(reduced[3], row).reshape(1, 1, 1, -1),
-        real, out.dtype.kind in "iu", out.reshape(reduced),
+        return None
+    (shape, step3, reduced), (row, wide, ratio) = only, dtypes
+    src, buffer = native(block).reshape(shape), line(reduced[3], wide).reshape(1, 1, 1, -1)
+    total = np.empty(reduced, wide) if keep else buffer
+    finite = kernels.means.window_mean(
+        src, *step3, at_once(src), line(shape[3], row), total, keep or None, np.empty(0, ratio),
+        True if out.dtype.kind in "iu" else None, out.reshape(reduced),
     )  # fmt: skip
-    return True
+    if not finite:
+        return None
+    return total.reshape(out.shape) if keep else total
 
 
 def _magnitude(block: Array) -> int:
@@ -73,7 +91,7 @@ def _magnitude(block: Array) -> int:
 def _divided(total: Array, window: Window, real: type, dtype: np.dtype[Any]) -> Array:
     """Return sums divided, in ``real``, by the sizes of their windows."""
     (_, shape), *edges = list(window.regions()) or [((), ())]
-    rounded, out = dtype.kind in "iu", np.empty(total.shape, dtype)
+    rounded, out = True if dtype.kind in "iu" else None, np.empty(total.shape, dtype)
     kernels.means.divide(total.reshape(-1), real(math.prod(shape)), rounded, out.reshape(-1))
     for region, shape in edges:  # were divided as if they were whole
         side = np.ascontiguousarray(total[region])
@@ -117,13 +135,16 @@ class _Integers:
         """Bits of a sample that a limb sums: the sums, times a count, stay below 2**62."""
         return 62 - _growth(self.request.samples)
 
-    def direct(self, block: Array, factors: Factors) -> Array | None:
-        bits = self.bits + _growth(math.prod(factors))
-        if bits > 52:  # what is there may be narrower than the dtype
-            bits = _magnitude(block) + 1 + _growth(math.prod(factors))
-        out = np.empty(Window(block.shape, factors).cells, block.dtype.newbyteorder("="))
-        done = bits <= 52 and _one_pass(block, factors, _accumulator(bits), _ratio(bits), out)
-        return out.astype(block.dtype, copy=False) if done else None
+    def direct(self, block: Array, step: Factors, out: Array, keep: bool) -> State | None:
+        bits, growth = self.bits, _growth(self.request.samples if keep else math.prod(step))
+        if bits + growth > 52 and not keep:  # what is there may be narrower than the dtype
+            bits = _magnitude(block) + 1
+        if bits + growth > 52:
+            return None
+        first = bits + _growth(math.prod(step))
+        dtypes = _accumulator(first), _accumulator(bits + growth), _ratio(first)
+        total = _means(block, step, dtypes, out, keep)
+        return None if total is None else (total[None],)
 
     def chunk(self, block: Array, factors: Factors) -> State:
         accumulator = _accumulator(self.bits + _growth(math.prod(factors)))
@@ -156,7 +177,7 @@ class _Integers:
         return sums
 
     def combine(self, state: State, factors: Factors) -> State:
-        """Add up; the narrow accumulator of the first step makes way for one of all steps."""
+        """Add up; a narrow accumulator of the first step makes way for one of all steps."""
         wide = _accumulator(self.sum_bits) if self.narrow else np.int64
         return (sum_windows(state[0], factors, wide), *add(state[1:], factors))
 
@@ -230,15 +251,11 @@ class _Floats:
         """Whether the state holds scaled sums."""
         return self.request.dtype.itemsize == 8
 
-    def direct(self, block: Array, factors: Factors) -> Array | None:
-        dtype = self.request.dtype
-        cells = Window(block.shape, factors).cells
-        out = np.empty(cells, np.float32 if dtype.itemsize == 4 else np.float64)
-        if not _one_pass(at_least_float32(block), factors, np.float64, np.float64, out):
-            return None
-        # NaN may have to be skipped, and float64 sums may have overflowed.
-        suspicious = not np.isfinite(out).all() if self.scaled else np.isnan(out).any()
-        return None if suspicious else out.astype(dtype, copy=False)
+    def direct(self, block: Array, step: Factors, out: Array, keep: bool) -> State | None:
+        # What is not finite is NaN that may have to be skipped, or the overflow of a sum.
+        total = _means(at_least_float32(block), step, (np.float64,) * 3, out, keep)
+        implied = (_IMPLIED,) * (self.scaled + self.counted)
+        return None if total is None else (total, *implied)
 
     def chunk(self, block: Array, factors: Factors) -> State:
         values = at_least_float32(block)

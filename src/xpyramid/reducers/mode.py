@@ -12,7 +12,15 @@ import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError
-from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window
+from xpyramid.reducers.record import (
+    Array,
+    Factors,
+    Part,
+    Reducer,
+    Request,
+    State,
+    Window,
+)
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import cells_of, line, native, passes, single_pass
 
@@ -32,23 +40,22 @@ class _Mode:
 
     request: Request
 
-    def direct(self, block: Array, factors: Factors) -> Array | None:
+    def direct(self, block: Array, factors: Factors, out: Array, keep: bool) -> State | None:
         only = single_pass(block.shape, factors)
-        if only is None:
+        if only is None or keep:
             return None
         shape, step, reduced = only
-        src = native(block).reshape(shape)
-        out = np.empty(reduced, src.dtype)
+        src, values = native(block).reshape(shape), out.reshape(reduced)
         skip = self.request.skips, self.request.ignored(src.dtype)
         if max(step) <= 2:
-            rows = line(4 * shape[3], src.dtype).reshape(4, shape[3])
-            kernels.labels.window_mode_2(src, *step, skip[1] if skip[0] else None, rows, out)
+            rows = line(8 * reduced[3], src.dtype).reshape(4, -1)
+            kernels.labels.window_mode_2(src, *step, skip[1] if skip[0] else None, rows, values)
         else:
-            buffers = np.empty(shape[3], np.bool_), np.empty(reduced[3], np.bool_)
+            buffers = line(shape[3], src.dtype), line(reduced[3], src.dtype)
             labels: Array = np.empty(math.prod(step), src.dtype)
             counts: Array = np.empty(math.prod(step), self.number)
-            kernels.labels.window_mode(src, *step, *skip, *buffers, labels, counts, out)
-        return out.reshape(cells_of(block.shape, factors)).astype(block.dtype, copy=False)
+            kernels.labels.window_mode(src, *step, *skip, *buffers, labels, counts, values)
+        return ()
 
     @property
     def number(self) -> type:
@@ -62,8 +69,13 @@ class _Mode:
         counts = _room("counts", src.size, np.dtype(self.number))
         ends: Array = np.empty(reduced, _positions(src.size))
         skip = self.request.skips, self.request.ignored(src.dtype)
-        buffers = np.empty(shape[3], np.bool_), np.empty(reduced[3], np.bool_)
-        kernels.labels.count_labels(src, *step, *skip, *buffers, labels, counts, ends)
+        if max(step) <= 2:
+            rows = line(8 * reduced[3], src.dtype).reshape(4, -1)
+            ordered = line(8 * reduced[3], src.dtype).reshape(8, -1)
+            kernels.labels.count_labels_2(src, *step, *skip, rows, ordered, labels, counts, ends)
+        else:
+            buffers = line(shape[3], src.dtype), line(reduced[3], src.dtype)
+            kernels.labels.count_labels(src, *step, *skip, *buffers, labels, counts, ends)
         return self._merged((ends, *_used(ends, labels, counts)), block.shape, factors, done=1)
 
     def combine(self, state: State, factors: Factors) -> State:
@@ -102,7 +114,7 @@ class _Mode:
         ends, labels, counts = state
         none, out = self.request.ignored(labels.dtype), np.empty(window.cells, labels.dtype)
         kernels.labels.most_frequent(ends.reshape(-1), labels, counts, none, out.reshape(-1))
-        return out.astype(self.request.dtype)
+        return out.astype(self.request.dtype, copy=False)
 
 
 def _room(use: str, size: int, dtype: np.dtype[Any]) -> Array:

@@ -24,6 +24,12 @@ from xpyramid.errors import DtypeError, literal
 Array = np.ndarray[Any, np.dtype[Any]]
 State = tuple[Array, ...]
 Factors = tuple[int, ...]
+Steps = Sequence[Factors]
+
+
+def times(a: Factors, b: Factors) -> Factors:
+    """Return the factors of two steps together."""
+    return tuple(x * y for x, y in zip(a, b, strict=True))
 
 
 @dataclass(frozen=True)
@@ -160,8 +166,9 @@ class Reducer:
     chunk, combine, finalise : callable
         See the module's docstring.
     direct : callable or None
-        From samples to the values of level 1 in one go; the same bits, faster. May return None
-        where it does not apply.
+        From samples, a step, an array to fill with the values of level 1, and whether to keep its
+        state, to that state: `chunk` and `finalise` in one go; the same bits, faster. Returns None
+        where it does not apply; then what was filled is of no use.
     assemble : callable
         Puts states of neighbouring regions together.
     whole : bool
@@ -173,6 +180,6 @@ class Reducer:
     chunk: Callable[[Array, Factors], State]
     combine: Callable[[State, Factors], State]
     finalise: Callable[[State, Window], Array]
-    direct: Callable[[Array, Factors], Array | None] | None = None
+    direct: Callable[[Array, Factors, Array, bool], State | None] | None = None
     assemble: Callable[[Sequence[Part], tuple[int, ...]], State] = place
     whole: bool = False

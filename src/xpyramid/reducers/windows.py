@@ -28,6 +28,14 @@ def native(values: Array) -> Array:
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
 
 
+def fillable(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return a dtype that kernels can fill and that holds all values of another one."""
+    if dtype.kind == "b":
+        return np.dtype(np.uint8)
+    is_half = dtype.kind == "f" and dtype.itemsize == 2
+    return np.dtype(np.float64) if is_half else dtype.newbyteorder("=")
+
+
 def at_least_float32(values: Array) -> Array:
     """Return samples as kernels know them: numba has no float16, float32 holds every one."""
     is_half = values.dtype.kind == "f" and values.dtype.itemsize == 2
@@ -73,7 +81,7 @@ def line(size: int, dtype: DTypeLike) -> Array:
     """
     dtype = np.dtype(dtype)
     room: Array = np.empty(size * dtype.itemsize + _CACHE_LINE, np.uint8)
-    start = -room.ctypes.data % _CACHE_LINE
+    start = -room.__array_interface__["data"][0] % _CACHE_LINE
     return room[start : start + size * dtype.itemsize].view(dtype)
 
 
