@@ -77,6 +77,52 @@ def test_the_short_way_gives_the_same_bits(
                 assert reduce_block(values, [step], reducer).tobytes() == want.tobytes()
 
 
+@pytest.mark.parametrize("method", ["mean", "mode"])
+@pytest.mark.parametrize("dtype", ["?", "u1", "i2", ">u2", "u4", "i8", "f2", "f4", ">f8"])
+@pytest.mark.parametrize(
+    ("shape", "steps"),
+    [
+        ((9, 8, 7), [(2, 2, 2), (2, 2, 2), (2, 2, 2)]),
+        ((13, 17, 11), [(2, 2, 2), (3, 2, 5)]),
+        ((9, 14, 15), [(1, 2, 2), (2, 2, 1), (2, 1, 3)]),
+        ((2, 3, 9, 10), [(1, 1, 2, 2), (1, 2, 2, 2)]),
+        ((4, 3, 9, 10), [(1, 2, 2, 2), (2, 2, 2, 2)]),
+        ((3, 3, 5, 4), [(2, 2, 2, 2), (1, 2, 2, 2)]),
+        ((11, 6), [(2, 2), (2, 3)]),
+        ((37,), [(2,), (2,), (3,)]),
+        ((0, 4), [(2, 2), (2, 2)]),
+    ],
+)
+def test_several_levels_at_once_have_the_same_bits(
+    method: str, dtype: str, shape: tuple[int, ...], steps: list[tuple[int, ...]]
+) -> None:
+    if method == "mode" and "f" in dtype:
+        return
+    block = example(dtype, shape)
+    samples = math.prod(math.prod(step) for step in steps)
+    reducer = make_reducer(method, block.dtype, samples)
+    for values in [block, np.full_like(block, -0.0) if "f" in dtype else block // 2**4]:
+        made = reduce_levels(values, steps, reducer)
+        for k, got in enumerate(made, 1):
+            want = through_states(values, steps[:k], reducer)
+            assert (got.tobytes(), got.shape, got.dtype) == (want.tobytes(), want.shape, want.dtype)
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, np.finfo("f8").max / 16])
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_unusual_floats_through_several_levels(dtype: str, special: float) -> None:
+    """Sums of the largest are finite at level 1 and overflow at level 2, and further up."""
+    steps, limit = [(2, 2, 2)] * 3, float(np.finfo(dtype).max)
+    block = np.full((9, 8, 8), min(special, limit / 16) if np.isfinite(special) else 1.0, dtype)
+    block[0, 0, 0] = special if not np.isfinite(special) else block[0, 0, 0]
+    for skipna in (True, False):
+        reducer = make_reducer("mean", block.dtype, 512, skipna=skipna)
+        made = reduce_levels(block, steps, reducer)
+        for k, got in enumerate(made, 1):
+            assert got.tobytes() == through_states(block, steps[:k], reducer).tobytes()
+            assert got[-1, -1, -1] == block[-1, -1, -1]
+
+
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 def test_the_short_way_of_unusual_floats(special: float) -> None:
     for dtype in ("f2", "f4", "f8"):

@@ -48,7 +48,7 @@ def divide_each(total: Array, count: Array, out: Array) -> None:
 
 @inline
 def divide_row(
-    total: Array, at: Any, rows: int, length: int, factor: int, ratio: Array, rounded: Any,
+    total: Array, rows: int, length: int, factor: int, ratio: Array, rounded: Any,
     out: Array, b: int, z: int, y: int,
 ) -> bool:  # fmt: skip
     """Fill a row of ``out`` with means of ``rows`` times ``factor`` samples; see `window_mean`.
@@ -60,16 +60,16 @@ def divide_row(
     if count & (count - 1) == 0:  # see `divide`
         share = real(1) / real(count)
         for x in range(whole):
-            mean = real(total[at[0], at[1], at[2], x]) * share
+            mean = real(total[0, 0, 0, x]) * share
             out[b, z, y, x] = finish(mean, rounded)
             finite &= is_finite(mean, rounded)
     else:
         for x in range(whole):
-            mean = real(total[at[0], at[1], at[2], x]) / real(count)
+            mean = real(total[0, 0, 0, x]) / real(count)
             out[b, z, y, x] = finish(mean, rounded)
             finite &= is_finite(mean, rounded)
     if whole < out.shape[3]:
-        mean = real(total[at[0], at[1], at[2], whole]) / real(rows * (length - whole * factor))
+        mean = real(total[0, 0, 0, whole]) / real(rows * (length - whole * factor))
         out[b, z, y, whole] = finish(mean, rounded)
         finite &= is_finite(mean, rounded)
     return finite
@@ -77,16 +77,19 @@ def divide_row(
 
 @jit
 def window_mean(
-    src: Array, fz: int, fy: int, fx: int, at_once: Any, row: Array,
-    total: Array, kept: Any, ratio: Array, rounded: Any, out: Array,
+    src: Array, fz: int, fy: int, fx: int, at_once: Any, row: Array, total: Array,
+    gz: int, gy: int, above: Any, ratio: Array, rounded: Any, out: Array,
 ) -> bool:  # fmt: skip
     """Fill ``out`` with means: `window_sum` and `divide` at once, which saves a pass of memory.
 
-    ``total`` is filled with the sums if they are ``kept`` (else None); else it is a buffer of one
-    row, (1, 1, 1, x). ``row`` is a buffer of one row of ``src``, ``ratio`` any array of the dtype
-    to divide in. Returns whether all means of floats are finite.
+    Where there are levels above, ``above`` is not None but (b, z, y, x) of zeros: the sums of each
+    ``gz`` times ``gy`` rows of windows are added to it, in the order of `add_rows`.
+
+    ``row`` and ``total`` are buffers of a row of ``src`` and, as (1, 1, 1, x), of ``out``.
+    ``ratio`` is any array of the dtype to divide in. Returns whether all means of floats are
+    finite.
     """
-    finite, at = True, (0, 0, 0)
+    finite = True
     for b in range(out.shape[0]):
         for z in range(out.shape[1]):
             z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
@@ -96,11 +99,13 @@ def window_mean(
                     add_rows(src, b, z0, z1, y0, y1, row)
                 else:
                     add_rows_at_once(src, b, z0, z1, y0, y1, row)
-                if kept is not None:
-                    at = (b, z, y)
-                fold(row, fx, total, at[0], at[1], at[2])
+                fold(row, fx, total, 0, 0, 0)
+                if above is not None:
+                    i, j = z // gz, y // gy
+                    for x in range(out.shape[3]):
+                        above[b, i, j, x] += total[0, 0, 0, x]
                 rows = (z1 - z0) * (y1 - y0)
-                finite &= divide_row(total, at, rows, row.size, fx, ratio, rounded, out, b, z, y)
+                finite &= divide_row(total, rows, row.size, fx, ratio, rounded, out, b, z, y)
     return finite
 
 

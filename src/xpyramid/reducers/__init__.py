@@ -141,24 +141,25 @@ def reduce_levels(block: Array, steps: Steps, reducer: Reducer) -> list[Array]:
     list of ndarray
         ``ceil(n / F)`` cells along each dimension, in the dtype (and byte order) of the reducer.
     """
+    if reducer.direct is not None:
+        window = Window(block.shape, steps[0])
+        out: Array = np.empty(window.cells, fillable(reducer.dtype))
+        state = reducer.direct(block, steps, out)
+        if state is not None:
+            first = out.astype(reducer.dtype, copy=False)
+            return [first, *_climb(state, block.shape, steps, 2, reducer)]
     axis, length = _slab(block, steps)
     if len(steps) == 1 or 2 * length >= block.shape[axis]:  # to cut takes longer than it gains
-        return [level.astype(reducer.dtype, copy=False) for level in _reduce(block, steps, reducer)]
+        return _by_states(block, steps, reducer)
     factors = list(accumulate(steps, times))
-    cells = [Window(block.shape, total).cells for total in factors]
-    levels: list[Array] = [np.empty(shape, fillable(reducer.dtype)) for shape in cells]
+    levels = [np.empty(Window(block.shape, total).cells, reducer.dtype) for total in factors]
     before = (slice(None),) * axis
     for start in range(0, block.shape[axis], length):
         stop = start + length
-        parts = [
-            level[(*before, slice(start // total[axis], -(-stop // total[axis])))]
-            for level, total in zip(levels, factors, strict=True)
-        ]
-        made = _reduce(block[(*before, slice(start, stop))], steps, reducer, parts[0])
-        for part, values in zip(parts, made, strict=True):
-            if part is not values:
-                part[...] = values
-    return [level.astype(reducer.dtype, copy=False) for level in levels]
+        made = _by_states(block[(*before, slice(start, stop))], steps, reducer)
+        for level, total, values in zip(levels, factors, made, strict=True):
+            level[(*before, slice(start // total[axis], -(-stop // total[axis])))] = values
+    return levels
 
 
 def _slab(block: Array, steps: Steps) -> tuple[int, int]:
@@ -174,20 +175,19 @@ def _slab(block: Array, steps: Steps) -> tuple[int, int]:
     return axis, max(1, _SLAB // max(1, window)) * factors[axis]
 
 
-def _reduce(block: Array, steps: Steps, reducer: Reducer, out: Array | None = None) -> list[Array]:
-    """Reduce a block; ``out`` is filled with level 1 and returned, or has nothing of use."""
-    state: State | None = None
-    several, window = len(steps) > 1, Window(block.shape, steps[0])
-    if reducer.direct is not None:
-        out = np.empty(window.cells, fillable(reducer.dtype)) if out is None else out
-        state = reducer.direct(block, steps[0], out, several)
-    if state is None or out is None:
-        state = reducer.chunk(block, steps[0])
-        out = reducer.finalise(state, window)
-    levels, factors = [out], steps[0]
-    for step in steps[1:]:
-        state, factors = reducer.combine(state, step), times(factors, step)
-        levels.append(reducer.finalise(state, Window(block.shape, factors)))
+def _by_states(block: Array, steps: Steps, reducer: Reducer) -> list[Array]:
+    return _climb(reducer.chunk(block, steps[0]), block.shape, steps, 1, reducer)
+
+
+def _climb(
+    state: State, shape: tuple[int, ...], steps: Steps, level: int, reducer: Reducer
+) -> list[Array]:
+    """Return the values of a level whose state is given, and of those above."""
+    levels = []
+    for k in range(level, len(steps) + 1):
+        if k > level:
+            state = reducer.combine(state, steps[k - 1])
+        levels.append(reducer.finalise(state, Window(shape, reduce(times, steps[:k]))))
     return levels
 
 

@@ -18,6 +18,7 @@ from xpyramid.reducers.record import (
     Reducer,
     Request,
     State,
+    Steps,
     Window,
     place,
 )
@@ -60,26 +61,32 @@ def _growth(samples: int) -> int:
 
 
 def _means(
-    block: Array, step: Factors, dtypes: tuple[type, type, type], out: Array, keep: bool
+    block: Array, steps: Steps, sums: tuple[type, type], ratio: type, out: Array
 ) -> Array | None:
     """Fill level 1 with means straight from samples, if one pass of the kernel can do it.
 
-    The dtypes are those of the sums of rows, of windows, and of the division. Returns the sums, or
-    any array if they are not to be kept; None if it could not be done or something is not finite.
+    ``sums`` are the dtypes of the sums of level 1 and of level 2. Returns those of level 2, or
+    nothing in particular where there is none; None if something is not finite, or not done.
     """
-    only = single_pass(block.shape, step)
-    if only is None:
+    several, first = len(steps) > 1, single_pass(block.shape, steps[0])
+    second = single_pass(out.shape, steps[1]) if several else first
+    if first is None or second is None:
         return None
-    (shape, step3, reduced), (row, wide, ratio) = only, dtypes
-    src, buffer = native(block).reshape(shape), line(reduced[3], wide).reshape(1, 1, 1, -1)
-    total = np.empty(reduced, wide) if keep else buffer
+    (shape, step, (batch, nz, ny, nx)), (gz, gy, gx), (row, wide) = first, second[1], sums
+    above: Array | None = None
+    if several:  # np.zeros would give new memory each time, which costs more than to fill it
+        above = np.full((batch, -(-nz // gz), -(-ny // gy), nx), 0, wide)
+    src = native(block).reshape(shape)
     finite = kernels.means.window_mean(
-        src, *step3, at_once(src), line(shape[3], row), total, keep or None, np.empty(0, ratio),
-        True if out.dtype.kind in "iu" else None, out.reshape(reduced),
+        src, *step, at_once(src), line(shape[3], row), line(nx, row).reshape(1, 1, 1, -1),
+        gz, gy, above, np.empty(0, ratio), True if out.dtype.kind in "iu" else None,
+        out.reshape(batch, nz, ny, nx),
     )  # fmt: skip
     if not finite:
         return None
-    return total.reshape(out.shape) if keep else total
+    if above is None:
+        return _IMPLIED
+    return sum_windows(above, (1, 1, gx), wide).reshape(cells_of(out.shape, steps[1]))
 
 
 def _magnitude(block: Array) -> int:
@@ -135,15 +142,15 @@ class _Integers:
         """Bits of a sample that a limb sums: the sums, times a count, stay below 2**62."""
         return 62 - _growth(self.request.samples)
 
-    def direct(self, block: Array, step: Factors, out: Array, keep: bool) -> State | None:
-        bits, growth = self.bits, _growth(self.request.samples if keep else math.prod(step))
-        if bits + growth > 52 and not keep:  # what is there may be narrower than the dtype
+    def direct(self, block: Array, steps: Steps, out: Array) -> State | None:
+        first, several = _growth(math.prod(steps[0])), len(steps) > 1
+        bits, growth = self.bits, _growth(self.request.samples) if several else first
+        if bits + growth > 52 and not several:  # what is there may be narrower than the dtype
             bits = _magnitude(block) + 1
         if bits + growth > 52:
             return None
-        first = bits + _growth(math.prod(step))
-        dtypes = _accumulator(first), _accumulator(bits + growth), _ratio(first)
-        total = _means(block, step, dtypes, out, keep)
+        sums = _accumulator(bits + first), _accumulator(bits + growth)
+        total = _means(block, steps, sums, _ratio(bits + first), out)
         return None if total is None else (total[None],)
 
     def chunk(self, block: Array, factors: Factors) -> State:
@@ -251,11 +258,12 @@ class _Floats:
         """Whether the state holds scaled sums."""
         return self.request.dtype.itemsize == 8
 
-    def direct(self, block: Array, step: Factors, out: Array, keep: bool) -> State | None:
+    def direct(self, block: Array, steps: Steps, out: Array) -> State | None:
         # What is not finite is NaN that may have to be skipped, or the overflow of a sum.
-        total = _means(at_least_float32(block), step, (np.float64,) * 3, out, keep)
-        implied = (_IMPLIED,) * (self.scaled + self.counted)
-        return None if total is None else (total, *implied)
+        total = _means(at_least_float32(block), steps, (np.float64,) * 2, np.float64, out)
+        if total is None or (self.scaled and not np.isfinite(total).all()):
+            return None
+        return (total, *(_IMPLIED,) * (self.scaled + self.counted))
 
     def chunk(self, block: Array, factors: Factors) -> State:
         values = at_least_float32(block)

@@ -19,6 +19,7 @@ from xpyramid.reducers.record import (
     Reducer,
     Request,
     State,
+    Steps,
     Window,
 )
 from xpyramid.reducers.registry import register
@@ -40,9 +41,9 @@ class _Mode:
 
     request: Request
 
-    def direct(self, block: Array, factors: Factors, out: Array, keep: bool) -> State | None:
-        only = single_pass(block.shape, factors)
-        if only is None or keep:
+    def direct(self, block: Array, steps: Steps, out: Array) -> State | None:
+        only = single_pass(block.shape, steps[0])
+        if only is None or len(steps) > 1:
             return None
         shape, step, reduced = only
         src, values = native(block).reshape(shape), out.reshape(reduced)

@@ -166,9 +166,9 @@ class Reducer:
     chunk, combine, finalise : callable
         See the module's docstring.
     direct : callable or None
-        From samples, a step, an array to fill with the values of level 1, and whether to keep its
-        state, to that state: `chunk` and `finalise` in one go; the same bits, faster. Returns None
-        where it does not apply; then what was filled is of no use.
+        From samples, steps and an array to fill with the values of level 1, to the state of level 2
+        (any, where there is one step): the same bits, faster. Returns None where it does not apply;
+        then what was filled is of no use.
     assemble : callable
         Puts states of neighbouring regions together.
     whole : bool
@@ -180,6 +180,6 @@ class Reducer:
     chunk: Callable[[Array, Factors], State]
     combine: Callable[[State, Factors], State]
     finalise: Callable[[State, Window], Array]
-    direct: Callable[[Array, Factors, Array, bool], State | None] | None = None
+    direct: Callable[[Array, Steps, Array], State | None] | None = None
     assemble: Callable[[Sequence[Part], tuple[int, ...]], State] = place
     whole: bool = False
