@@ -3,6 +3,9 @@
 Kernels work on C-contiguous arrays ``(b, z, y, x)`` and reduce windows of ``fz * fy * fx`` samples;
 the last window along a dimension may hold fewer. Buffers come from the caller, who thereby chooses
 their dtype. The modules are imported at first use: ``import xpyramid`` does not load numba.
+
+A kernel and all that is inlined in it are in one module: compiled code is kept on disk until the
+text of its own module changes, and numba looks at no other.
 """
 
 from __future__ import annotations
@@ -14,7 +17,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xpyramid.kernels import extremes as extremes
     from xpyramid.kernels import labels as labels
-    from xpyramid.kernels import means as means
     from xpyramid.kernels import sums as sums
     from xpyramid.kernels import user as user
     from xpyramid.kernels import values as values

@@ -3,21 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
 
 import numba
 import numpy as np
+from filelock import FileLock
 
 Kernel = Callable[..., Any]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+def _one_at_a_time(cache: Any) -> None:
+    """Let one process at a time read or write compiled code on disk.
+
+    numba writes an index and then what it names. Two processes that do so at once can leave the
+    code for one dtype under the name of another, and later ones would compute with it. What cannot
+    be locked, read or written is compiled anew.
+    """
+    lock = FileLock(Path(cache.cache_path) / "kernels.lock", timeout=60)
+
+    def alone(method: Kernel) -> Kernel:
+        def call(*args: Any) -> Any:
+            with suppress(OSError, NotImplementedError), lock:
+                return method(*args)
+            return None
+
+        return call
+
+    cache.load_overload = alone(cache.load_overload)
+    cache.save_overload = alone(cache.save_overload)
+
+
 def jit(function: Kernel) -> Kernel:
     """Compile without the GIL, with NumPy's division, cached on disk where one can be written."""
-    try:
-        return numba.njit(nogil=True, error_model="numpy", cache=True)(function)
-    except RuntimeError:  # no place for a cache: a read-only installation without a home
-        return numba.njit(nogil=True, error_model="numpy")(function)
+    kernel: Any = numba.njit(nogil=True, error_model="numpy")(function)
+    if not hasattr(kernel, "enable_caching"):  # NUMBA_DISABLE_JIT=1
+        return function
+    with suppress(RuntimeError):  # no place for a cache: a read-only installation without a home
+        kernel.enable_caching()
+        _one_at_a_time(kernel._cache)
+    return cast("Kernel", kernel)
 
 
 def inline(function: Kernel) -> Kernel:

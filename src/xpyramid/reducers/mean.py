@@ -77,7 +77,7 @@ def _means(
     if several:  # np.zeros would give new memory each time, which costs more than to fill it
         above = np.full((batch, -(-nz // gz), -(-ny // gy), nx), 0, wide)
     src = native(block).reshape(shape)
-    finite = kernels.means.window_mean(
+    finite = kernels.sums.window_mean(
         src, *step, at_once(src), line(shape[3], row), line(nx, row).reshape(1, 1, 1, -1),
         gz, gy, above, np.empty(0, ratio), True if out.dtype.kind in "iu" else None,
         out.reshape(batch, nz, ny, nx),
@@ -99,11 +99,11 @@ def _divided(total: Array, window: Window, real: type, dtype: np.dtype[Any]) -> 
     """Return sums divided, in ``real``, by the sizes of their windows."""
     (_, shape), *edges = list(window.regions()) or [((), ())]
     rounded, out = True if dtype.kind in "iu" else None, np.empty(total.shape, dtype)
-    kernels.means.divide(total.reshape(-1), real(math.prod(shape)), rounded, out.reshape(-1))
+    kernels.sums.divide(total.reshape(-1), real(math.prod(shape)), rounded, out.reshape(-1))
     for region, shape in edges:  # were divided as if they were whole
         side = np.ascontiguousarray(total[region])
         part = np.empty(side.shape, dtype)
-        kernels.means.divide(side.reshape(-1), real(math.prod(shape)), rounded, part.reshape(-1))
+        kernels.sums.divide(side.reshape(-1), real(math.prod(shape)), rounded, part.reshape(-1))
         out[region] = part
     return out
 
@@ -203,9 +203,9 @@ class _Integers:
         flat = limbs.reshape(len(limbs), -1)
         if self.narrow:
             real: Array = count.astype(_ratio(self.sum_bits))
-            kernels.means.divide_each(flat[0], real, out.reshape(-1))
+            kernels.sums.divide_each(flat[0], real, out.reshape(-1))
         else:
-            kernels.means.divide_limbs(flat, self.width, count, out.reshape(-1))
+            kernels.sums.divide_limbs(flat, self.width, count, out.reshape(-1))
         return out.astype(dtype, copy=False)
 
 
@@ -222,7 +222,7 @@ def _accumulator(bits: int) -> type:
 
 
 def _ratio(bits: int) -> type:
-    """Return the float whose quotients round right; see `kernels.means.divide`."""
+    """Return the float whose quotients round right; see `kernels.sums.divide`."""
     return np.float32 if bits <= 23 else np.float64
 
 

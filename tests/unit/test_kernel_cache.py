@@ -1,0 +1,60 @@
+"""Compiled kernels on disk, when several processes come for them at once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+#: Adds up ones of a dtype. With a delay, it gives others time to come between the two files that
+#: numba writes for each dtype, and waits until all have come.
+PROGRAM = """
+import json, os, sys, time
+import numpy as np
+from numba.core.caching import IndexDataCacheFile
+from xpyramid import kernels
+from xpyramid.reducers.windows import sum_windows
+
+dtypes, delay, here = sys.argv[1].split(","), float(sys.argv[2]), sys.argv[3]
+save_index = IndexDataCacheFile._save_index
+
+def slowly(self, overloads):
+    time.sleep(delay)
+    save_index(self, overloads)
+
+IndexDataCacheFile._save_index = slowly
+open(f"{here}/{os.getpid()}.here", "w").close()
+while len([name for name in os.listdir(here) if name.endswith(".here")]) < 2 and delay:
+    time.sleep(0.01)
+sums = [sum_windows(np.ones(8, dtype), (8,), dtype).tolist() for dtype in dtypes]
+print(json.dumps([sums, sum(kernels.sums.window_sum.stats.cache_hits.values())]))
+"""
+
+
+def start(cache: Path, dtypes: str, delay: float) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", PROGRAM, dtypes, str(delay), str(cache)]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def result(process: "subprocess.Popen[str]") -> Any:
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return json.loads(out)
+
+
+def test_processes_that_compile_at_once_do_not_mix_up_dtypes(tmp_path: Path) -> None:
+    """int64 and float64 have one size, so that code for the other would run, and be wrong."""
+    both = [start(tmp_path, dtype, delay=2) for dtype in ("int64", "float64")]
+    assert [result(process) for process in both] == [[[[8]], 0], [[[8.0]], 0]]
+    assert result(start(tmp_path, "int64,float64", delay=0)) == [[[8], [8.0]], 2]
+
+
+def test_a_cache_that_cannot_be_used_is_no_obstacle(tmp_path: Path) -> None:
+    assert result(start(tmp_path, "int64", delay=0)) == [[[8]], 0]
+    assert result(start(tmp_path, "int64", delay=0)) == [[[8]], 1]
+    for path in list(tmp_path.rglob("*.nbi")):
+        path.unlink()
+        path.mkdir()  # neither to be read nor to be replaced, whoever one is
+    assert result(start(tmp_path, "int64", delay=0)) == [[[8]], 0]
