@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 #: Adds up ones of a dtype. With a delay, it gives others time to come between the two files that
 #: numba writes for each dtype, and waits until all have come.
 PROGRAM = """
@@ -44,6 +46,7 @@ def result(process: "subprocess.Popen[str]") -> Any:
     return json.loads(out)
 
 
+@pytest.mark.once
 def test_processes_that_compile_at_once_do_not_mix_up_dtypes(tmp_path: Path) -> None:
     """int64 and float64 have one size, so that code for the other would run, and be wrong."""
     both = [start(tmp_path, dtype, delay=2) for dtype in ("int64", "float64")]
@@ -51,6 +54,7 @@ def test_processes_that_compile_at_once_do_not_mix_up_dtypes(tmp_path: Path) -> 
     assert result(start(tmp_path, "int64,float64", delay=0)) == [[[8], [8.0]], 2]
 
 
+@pytest.mark.once
 def test_a_cache_that_cannot_be_used_is_no_obstacle(tmp_path: Path) -> None:
     assert result(start(tmp_path, "int64", delay=0)) == [[[8]], 0]
     assert result(start(tmp_path, "int64", delay=0)) == [[[8]], 1]
