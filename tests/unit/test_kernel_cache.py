@@ -62,3 +62,17 @@ def test_a_cache_that_cannot_be_used_is_no_obstacle(tmp_path: Path) -> None:
         path.unlink()
         path.mkdir()  # neither to be read nor to be replaced, whoever one is
     assert result(start(tmp_path, "int64", delay=0)) == [[[8]], 0]
+
+
+@pytest.mark.once
+def test_code_that_no_process_finds_again_is_not_kept(tmp_path: Path) -> None:
+    program = """
+import numba, numpy, xpyramid
+first = numba.njit(lambda window: window[0])
+print(xpyramid.downsample(numpy.arange(4.0), 2, first)[0].tolist())
+"""
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "[0.0, 2.0]\n"
+    assert list(tmp_path.rglob("*.nbc")) == []

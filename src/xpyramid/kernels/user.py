@@ -8,7 +8,7 @@ import numba
 import numba.np.numpy_support
 import numpy as np
 
-from xpyramid.kernels._jit import Array, jit
+from xpyramid.kernels._jit import Array
 
 
 def result_dtype(function: Any, window: Array) -> np.dtype[Any]:
@@ -17,7 +17,7 @@ def result_dtype(function: Any, window: Array) -> np.dtype[Any]:
     return np.dtype(numba.np.numpy_support.as_dtype(returned))
 
 
-@jit
+@numba.njit(nogil=True, error_model="numpy")  # not kept: no other process has this very function
 def apply(function: Any, windows: Array, out: Array) -> None:
     """Fill ``out[i]`` with ``function(windows[i])``."""
     for i in range(out.size):
