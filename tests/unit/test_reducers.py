@@ -77,8 +77,9 @@ def test_the_short_way_gives_the_same_bits(
                 assert reduce_block(values, [step], reducer).tobytes() == want.tobytes()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", ["mean", "mode"])
-@pytest.mark.parametrize("dtype", ["?", "u1", "i2", ">u2", "u4", "i8", "f2", "f4", ">f8"])
+@pytest.mark.parametrize("dtype", ["?", "u1", ">u2", "i8", "f4", ">f8"])
 @pytest.mark.parametrize(
     ("shape", "steps"),
     [
@@ -114,7 +115,8 @@ def test_unusual_floats_through_several_levels(dtype: str, special: float) -> No
     """Sums of the largest are finite at level 1 and overflow at level 2, and further up."""
     steps, limit = [(2, 2, 2)] * 3, float(np.finfo(dtype).max)
     block = np.full((9, 8, 8), min(special, limit / 16) if np.isfinite(special) else 1.0, dtype)
-    block[0, 0, 0] = special if not np.isfinite(special) else block[0, 0, 0]
+    if not np.isfinite(special):
+        block[0, 0, 0] = special
     for skipna in (True, False):
         reducer = make_reducer("mean", block.dtype, 512, skipna=skipna)
         made = reduce_levels(block, steps, reducer)
