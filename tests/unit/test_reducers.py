@@ -40,6 +40,7 @@ def example(dtype: str, shape: tuple[int, ...]) -> Array:
     return rng.integers(info.min, info.max, shape, native, endpoint=True).astype(dtype)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("method", ["mean", "mode"])
 @pytest.mark.parametrize(
     "dtype", ["?", "u1", "i1", ">u2", "i4", "u4", "u8", "i8", "f2", "f4", ">f8"]
@@ -139,6 +140,7 @@ def test_the_short_way_of_unusual_floats(special: float) -> None:
             assert got[1, 1, 1] == np.finfo(dtype).max
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("dtype", "sizes"),
     [
