@@ -166,6 +166,7 @@ def test_accumulators_are_wide_enough(dtype: str, sizes: list[int]) -> None:
                 if n % first == 0 and first > 1:
                     steps = [(first,), (n // first,)]
                     assert reduce_block(block, steps, reducer).tolist() == [end, end]
+                    assert reduce_levels(block, steps, reducer)[1].tolist() == [end, end]
         for share in {max(1, n // 2 - 1), n // 2, n - n // 2, n // 2 + 1}:  # of the larger
             mixed = np.full(n, info.max - 1, dtype)
             mixed[:share] = info.max  # nearly a half, or just one, which goes to the even neighbour
