@@ -55,10 +55,13 @@ def test_processes_that_compile_at_once_do_not_mix_up_dtypes(tmp_path: Path) -> 
 
 
 @pytest.mark.once
-def test_a_cache_that_cannot_be_used_is_no_obstacle(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["*.nbi", "*.lock"])
+def test_a_cache_that_cannot_be_used_is_no_obstacle(tmp_path: Path, kind: str) -> None:
     assert result(start(tmp_path, "int64", delay=0)) == [[[8]], 0]
     assert result(start(tmp_path, "int64", delay=0)) == [[[8]], 1]
-    for path in list(tmp_path.rglob("*.nbi")):
+    paths = list(tmp_path.rglob(kind))
+    assert paths
+    for path in paths:
         path.unlink()
         path.mkdir()  # neither to be read nor to be replaced, whoever one is
     assert result(start(tmp_path, "int64", delay=0)) == [[[8]], 0]

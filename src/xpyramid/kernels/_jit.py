@@ -26,9 +26,16 @@ def _one_at_a_time(cache: Any) -> None:
 
     def alone(method: Kernel) -> Kernel:
         def call(*args: Any) -> Any:
-            with suppress(OSError, NotImplementedError), lock:
+            try:
+                lock.acquire()
+            except (OSError, NotImplementedError):  # no rights, or a file system without locks
+                return None
+            try:
                 return method(*args)
-            return None
+            except OSError:  # a full disk, or a file that cannot be read
+                return None
+            finally:
+                lock.release()
 
         return call
 

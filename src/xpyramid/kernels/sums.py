@@ -132,9 +132,9 @@ def window_sum_valid(
 
 
 @inline
-def finish(value: Any, rounded: bool) -> Any:
-    """Return a quotient as it is stored."""
-    return np.rint(value) if rounded else value
+def finish(value: Any, rounded: Any) -> Any:
+    """Return a quotient as it is stored; ``rounded`` is None for no, see `window_sum`."""
+    return value if rounded is None else np.rint(value)
 
 
 @inline
@@ -144,7 +144,7 @@ def is_finite(mean: Any, rounded: Any) -> bool:
 
 
 @jit
-def divide(total: Array, count: Any, rounded: bool, out: Array) -> None:
+def divide(total: Array, count: Any, rounded: Any, out: Array) -> None:
     """Fill ``out`` with ``total / count``; 1-D, with one count for all."""
     real, share = type(count), type(count)(1) / count
     if np.int64(count) & (np.int64(count) - 1) == 0:  # a power of two: the same, and faster
