@@ -33,7 +33,11 @@ from xpyramid.reducers.windows import (
     single_pass,
     sum_valid_windows,
     sum_windows,
+    vectors,
 )
+
+#: Samples of two bytes that may lie in a cache, as blocks that were just decoded do: so many bytes.
+_SMALL = 2**23
 
 
 @register("mean")
@@ -87,6 +91,19 @@ def _means(
     if above is None:
         return _IMPLIED
     return sum_windows(above, (1, 1, gx), wide).reshape(cells_of(out.shape, steps[1]))
+
+
+def _means_of_few(block: Array, steps: Steps, out: Array) -> bool:
+    """Fill level 1 as `_means` does, with at most eight integers for each cell, if that is all."""
+    only = single_pass(block.shape, steps[0])
+    small = block.itemsize == 1 or (block.itemsize == 2 and block.nbytes <= _SMALL)
+    if only is None or len(steps) > 1 or max(steps[0]) > 2 or not small:
+        return False
+    shape, step, cells = only
+    row = vectors(shape[3] + 1, _accumulator(8 * block.itemsize + 3))
+    src = native(block).reshape(-1)
+    kernels.sums.window_mean_2(src, shape, *step, row, out.reshape(-1), cells)
+    return True
 
 
 def _magnitude(block: Array) -> int:
@@ -143,6 +160,8 @@ class _Integers:
         return 62 - _growth(self.request.samples)
 
     def direct(self, block: Array, steps: Steps, out: Array) -> State | None:
+        if _means_of_few(block, steps, out):
+            return ()
         first, several = _growth(math.prod(steps[0])), len(steps) > 1
         bits, growth = self.bits, _growth(self.request.samples) if several else first
         if bits + growth > 52 and not several:  # what is there may be narrower than the dtype

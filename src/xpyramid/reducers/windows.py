@@ -17,6 +17,9 @@ Step3 = tuple[int, int, int]
 
 _CACHE_LINE = 64
 
+#: Bytes that loops of kernels do in one go.
+_VECTORS = 128
+
 #: Samples of so many bytes may lie in the last cache.
 _IN_CACHE = 2**25
 
@@ -83,6 +86,12 @@ def line(size: int, dtype: DTypeLike) -> Array:
     room: Array = np.empty(size * dtype.itemsize + _CACHE_LINE, np.uint8)
     start = -room.__array_interface__["data"][0] % _CACHE_LINE
     return room[start : start + size * dtype.itemsize].view(dtype)
+
+
+def vectors(size: int, dtype: DTypeLike) -> Array:
+    """Return a `line` for at least so many samples, of whole vectors."""
+    whole = max(1, _VECTORS // np.dtype(dtype).itemsize)
+    return line(-(-size // whole) * whole, dtype)
 
 
 def at_once(values: Array) -> bool | None:
