@@ -85,9 +85,11 @@ def test_rows_of_any_length_have_the_same_bits(dtype: str) -> None:
         for rows in ((1, 1), (1, 2), (3, 1), (3, 4), (5, 3)):
             block = example(dtype, (2, *rows, length))
             for step in product((1, 2), repeat=3):
-                reducer = make_reducer("mean", block.dtype, math.prod(step))
-                (got,) = reduce_levels(block, [(1, *step)], reducer)
-                assert got.tobytes() == through_states(block, [(1, *step)], reducer).tobytes()
+                for method, values in (("mean", block), ("mode", block % 3)):
+                    reducer = make_reducer(method, block.dtype, math.prod(step))
+                    (got,) = reduce_levels(values, [(1, *step)], reducer)
+                    want = through_states(values, [(1, *step)], reducer)
+                    assert got.tobytes() == want.tobytes()
 
 
 @pytest.mark.once

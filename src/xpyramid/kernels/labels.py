@@ -1,4 +1,4 @@
-"""Votes for the most frequent label."""
+"""Votes for the most frequent label, in windows of any size."""
 
 from __future__ import annotations
 
@@ -6,131 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels._jit import Array, inline, inline_once, jit
+from xpyramid.kernels._jit import Array, inline, jit
 
 #: Where lists start. A literal 0 has a type of its own, and what it is given to is compiled twice.
 ZERO = np.int64(0)
-
-
-@inline_once
-def order(a: Any, b: Any) -> Any:
-    """Return two labels, the lower one first."""
-    return (a if a < b else b), (b if a < b else a)
-
-
-@inline_once
-def prefer(best: Any, label: Any, last: Any, ignored: Any) -> Any:
-    """Return ``label`` if it fills its list up to ``last`` and counts, else ``best``."""
-    if ignored is None:
-        return label if label == last else best
-    return label if (label == last) & (label != ignored) else best
-
-
-@inline_once
-def sort_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
-    """Return eight labels sorted.
-
-    By Batcher's odd-even merge sort: Knuth, The Art of Computer Programming, volume 3, 5.3.4.
-    """
-    a, b = order(a, b)
-    c, d = order(c, d)
-    e, f = order(e, f)
-    g, h = order(g, h)
-    a, c = order(a, c)
-    b, d = order(b, d)
-    e, g = order(e, g)
-    f, h = order(f, h)
-    b, c = order(b, c)
-    f, g = order(f, g)
-    a, e = order(a, e)
-    b, f = order(b, f)
-    c, g = order(c, g)
-    d, h = order(d, h)
-    c, e = order(c, e)
-    d, f = order(d, f)
-    b, c = order(b, c)
-    d, e = order(d, e)
-    f, g = order(f, g)
-    return a, b, c, d, e, f, g, h
-
-
-@inline_once
-def longest_run(s: Any, ignored: Any) -> Any:
-    """Return the label with the longest run of eight sorted ones, the lowest if there are several.
-
-    Runs of two, three and four are looked for, each from the highest label down, so that the lowest
-    is found last. Of the fours, those with room for three lower labels need a look, and then the
-    first of all, which beats them; any other run of four or more was found last as a three.
-    """
-    best = s[0]
-    if ignored is not None:
-        for label in s:
-            best = label if best == ignored else best
-    best = prefer(best, s[6], s[7], ignored)
-    best = prefer(best, s[5], s[6], ignored)
-    best = prefer(best, s[4], s[5], ignored)
-    best = prefer(best, s[3], s[4], ignored)
-    best = prefer(best, s[2], s[3], ignored)
-    best = prefer(best, s[1], s[2], ignored)
-    best = prefer(best, s[0], s[1], ignored)
-    best = prefer(best, s[5], s[7], ignored)
-    best = prefer(best, s[4], s[6], ignored)
-    best = prefer(best, s[3], s[5], ignored)
-    best = prefer(best, s[2], s[4], ignored)
-    best = prefer(best, s[1], s[3], ignored)
-    best = prefer(best, s[0], s[2], ignored)
-    best = prefer(best, s[4], s[7], ignored)
-    best = prefer(best, s[3], s[6], ignored)
-    best = prefer(best, s[0], s[3], ignored)
-    return best
-
-
-@inline
-def read_pairs(src: Array, b: int, z: int, y: int, fz: int, fy: int, fx: int, rows: Array) -> None:
-    """Fill ``rows`` with the four rows of a row of windows, two samples for each window.
-
-    Where windows have fewer rows or samples, some come twice. The rows are read one after the
-    other; see `sums.add_rows`.
-    """
-    for i in range(4):
-        at_z = min(z * fz + (fz - 1) * (i // 2), src.shape[1] - 1)
-        at_y = min(y * fy + (fy - 1) * (i % 2), src.shape[2] - 1)
-        if fx == 2:
-            for x in range(src.shape[3]):
-                rows[i, x] = src[b, at_z, at_y, x]
-            for x in range(src.shape[3], rows.shape[1]):
-                rows[i, x] = src[b, at_z, at_y, x - 1]
-        else:
-            for x in range(src.shape[3]):
-                rows[i, 2 * x] = rows[i, 2 * x + 1] = src[b, at_z, at_y, x]
-
-
-@inline
-def sort_window(rows: Array, x: int) -> Any:
-    """Return the samples of a window sorted; see `read_pairs`."""
-    return sort_8(
-        rows[0, 2 * x], rows[0, 2 * x + 1], rows[1, 2 * x], rows[1, 2 * x + 1],
-        rows[2, 2 * x], rows[2, 2 * x + 1], rows[3, 2 * x], rows[3, 2 * x + 1],
-    )  # fmt: skip
-
-
-@jit
-def window_mode_2(
-    src: Array, fz: int, fy: int, fx: int, ignored: Any, rows: Array, out: Array
-) -> None:
-    """Fill ``out`` with the most frequent labels, the lowest on ties, for factors of 1 and 2.
-
-    Each cell is elected by eight samples. Where its window has fewer, all of them vote equally
-    often, which changes no majority. No branch depends on the data, so that it vectorises; for the
-    same reason ``ignored`` is None rather than a flag where every label counts. ``rows`` is a
-    buffer for `read_pairs`.
-    """
-    for b in range(out.shape[0]):
-        for z in range(out.shape[1]):
-            for y in range(out.shape[2]):
-                read_pairs(src, b, z, y, fz, fy, fx, rows)
-                for x in range(out.shape[3]):
-                    out[b, z, y, x] = longest_run(sort_window(rows, x), ignored)
 
 
 # Label counts. Each cell has a list of labels, ascending, and of how often each occurs; the lists
@@ -160,53 +39,6 @@ def winner(labels: Array, counts: Array, start: int, end: int, none: Any) -> Any
         if counts[i] > most:
             best, most = labels[i], counts[i]
     return best
-
-
-@inline
-def list_runs(
-    ordered: Array, x: int, size: int, skip: bool, ignored: Any,
-    labels: Array, counts: Array, start: int,
-) -> int:  # fmt: skip
-    """Fill a list with the labels of eight sorted samples, which stand for ``size``."""
-    end, first = start, 0
-    for i in range(1, 9):
-        if i == 8 or ordered[i, x] != ordered[first, x]:
-            if not (skip and ordered[first, x] == ignored):
-                labels[end], counts[end] = ordered[first, x], (i - first) * size // 8
-                end += 1
-            first = i
-    return end
-
-
-@jit
-def count_labels_2(
-    src: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
-    rows: Array, ordered: Array, labels: Array, counts: Array, ends: Array,
-) -> None:  # fmt: skip
-    """Do what `count_labels` does for factors of 1 and 2, most of it as `window_mode_2` does.
-
-    ``rows`` is a buffer for `read_pairs`, ``ordered`` one of eight rows of ``ends``.
-    """
-    end = ZERO
-    for b in range(ends.shape[0]):
-        for z in range(ends.shape[1]):
-            deep = min(fz, src.shape[1] - z * fz)
-            for y in range(ends.shape[2]):
-                size = deep * min(fy, src.shape[2] - y * fy)
-                read_pairs(src, b, z, y, fz, fy, fx, rows)
-                for x in range(ends.shape[3]):
-                    (
-                        ordered[0, x], ordered[1, x], ordered[2, x], ordered[3, x],
-                        ordered[4, x], ordered[5, x], ordered[6, x], ordered[7, x],
-                    ) = sort_window(rows, x)  # fmt: skip
-                for x in range(ends.shape[3]):
-                    samples = size * min(fx, src.shape[3] - x * fx)
-                    if skip or ordered[0, x] != ordered[7, x]:
-                        end = list_runs(ordered, x, samples, skip, ignored, labels, counts, end)
-                    else:
-                        labels[end], counts[end] = ordered[0, x], samples
-                        end += 1
-                    ends[b, z, y, x] = end
 
 
 @inline

@@ -226,67 +226,6 @@ def window_mean(
     return finite
 
 
-# Means of few integers. Samples and means are 1-D here; ``shape`` and ``cells`` say how many there
-# are as (b, z, y, x). Positions have no sign: numba counts negative ones from the end.
-
-
-@inline
-def begin(shape: Any, b: int, z: int, y: int) -> Any:
-    """Return where a row begins."""
-    return np.uint64(((b * shape[1] + z) * shape[2] + y) * shape[3])
-
-
-@inline
-def reach(at: Any, size: int, room: int, end: int) -> Any:
-    """Return how many samples of a row to do: ``room``, whole vectors, where memory goes on so far.
-
-    What is left of a row after its whole vectors takes as long as all of them, sample by sample.
-    What is read from beyond a row is not used, and what is written there is overwritten later, as
-    that is where the next row begins.
-    """
-    return np.uint64(room if np.int64(at) + room <= end else size)
-
-
-@inline
-def eighth(total: Any) -> Any:
-    """Return an eighth of an integer, rounded half to even."""
-    wide = type(total)
-    odd = wide(total >> wide(3)) & wide(1)
-    return wide(total + wide(3) + odd) >> wide(3)
-
-
-@jit
-def window_mean_2(
-    src: Array, shape: Any, fz: int, fy: int, fx: int, row: Array, out: Array, cells: Any
-) -> None:
-    """Fill ``out`` with means of integers, rounded, for factors of 1 and 2.
-
-    Each cell is the mean of eight samples. Where its window has fewer, all of them come equally
-    often. Four rows are read at once, which is faster in a cache, and slower from memory. ``row``
-    is a buffer of whole vectors for one sample more than a row, in a dtype for sums of eight.
-    """
-    wide, one, two = row.dtype.type, np.uint64(1), np.uint64(2)
-    for b in range(cells[0]):
-        for z in range(cells[1]):
-            z0, z1 = z * fz, min((z + 1) * fz, shape[1]) - 1
-            for y in range(cells[2]):
-                y0, y1 = y * fy, min((y + 1) * fy, shape[2]) - 1
-                p, q = begin(shape, b, z0, y0), begin(shape, b, z0, y1)
-                r, s = begin(shape, b, z1, y0), begin(shape, b, z1, y1)
-                for x in range(reach(s, shape[3], row.size, src.size)):
-                    above = wide(wide(src[p + x]) + wide(src[q + x]))
-                    row[x] = wide(above + wide(wide(src[r + x]) + wide(src[s + x])))
-                at = begin(cells, b, z, y)
-                if fx == 2:
-                    if shape[3] % 2:
-                        row[shape[3]] = row[shape[3] - 1]
-                    for x in range(reach(at, cells[3], row.size // 2, out.size)):
-                        out[at + x] = eighth(wide(row[two * x] + row[two * x + one]))
-                else:
-                    for x in range(reach(at, cells[3], row.size, out.size)):
-                        out[at + x] = eighth(wide(row[x] + row[x]))
-
-
 @jit
 def divide_limbs(limbs: Array, width: int, count: Array, out: Array) -> None:
     """Fill ``out`` with sums over counts, the sums being given in limbs of ``width`` bits.

@@ -102,7 +102,7 @@ def _means_of_few(block: Array, steps: Steps, out: Array) -> bool:
     shape, step, cells = only
     row = vectors(shape[3] + 1, _accumulator(8 * block.itemsize + 3))
     src = native(block).reshape(-1)
-    kernels.sums.window_mean_2(src, shape, *step, row, out.reshape(-1), cells)
+    kernels.twos.window_mean(src, shape, *step, row, out.reshape(-1), cells)
     return True
 
 

@@ -23,7 +23,7 @@ from xpyramid.reducers.record import (
     Window,
 )
 from xpyramid.reducers.registry import register
-from xpyramid.reducers.windows import cells_of, line, native, passes, single_pass
+from xpyramid.reducers.windows import cells_of, line, native, passes, single_pass, vectors
 
 #: What a thread keeps to work in, up to so many bytes for a use.
 _rooms = threading.local()
@@ -46,16 +46,19 @@ class _Mode:
         if only is None or len(steps) > 1:
             return None
         shape, step, reduced = only
-        src, values = native(block).reshape(shape), out.reshape(reduced)
+        src = native(block)
         skip = self.request.skips, self.request.ignored(src.dtype)
         if max(step) <= 2:
-            rows = line(8 * reduced[3], src.dtype).reshape(4, -1)
-            kernels.labels.window_mode_2(src, *step, skip[1] if skip[0] else None, rows, values)
+            rows, ignored = _pairs(reduced[3], src.dtype), skip[1] if skip[0] else None
+            flat, values = src.reshape(-1), out.reshape(-1)
+            kernels.twos.window_mode(flat, shape, *step, ignored, rows, values, reduced)
         else:
             buffers = line(shape[3], src.dtype), line(reduced[3], src.dtype)
             labels: Array = np.empty(math.prod(step), src.dtype)
             counts: Array = np.empty(math.prod(step), self.number)
-            kernels.labels.window_mode(src, *step, *skip, *buffers, labels, counts, values)
+            kernels.labels.window_mode(
+                src.reshape(shape), *step, *skip, *buffers, labels, counts, out.reshape(reduced)
+            )
         return ()
 
     @property
@@ -65,18 +68,21 @@ class _Mode:
 
     def chunk(self, block: Array, factors: Factors) -> State:
         (shape, step, reduced), *_ = passes(block.shape, factors)
-        src = native(block).reshape(shape)
+        src = native(block)
         labels = _room("labels", src.size, src.dtype)
         counts = _room("counts", src.size, np.dtype(self.number))
         ends: Array = np.empty(reduced, _positions(src.size))
         skip = self.request.skips, self.request.ignored(src.dtype)
         if max(step) <= 2:
-            rows = line(8 * reduced[3], src.dtype).reshape(4, -1)
-            ordered = line(8 * reduced[3], src.dtype).reshape(8, -1)
-            kernels.labels.count_labels_2(src, *step, *skip, rows, ordered, labels, counts, ends)
+            rows = _pairs(reduced[3], src.dtype)
+            buffers = rows, line(rows.size, src.dtype).reshape(8, -1)
+            flat = src.reshape(-1)
+            kernels.twos.count_labels(flat, shape, *step, *skip, *buffers, labels, counts, ends)
         else:
             buffers = line(shape[3], src.dtype), line(reduced[3], src.dtype)
-            kernels.labels.count_labels(src, *step, *skip, *buffers, labels, counts, ends)
+            kernels.labels.count_labels(
+                src.reshape(shape), *step, *skip, *buffers, labels, counts, ends
+            )
         return self._merged((ends, *_used(ends, labels, counts)), block.shape, factors, done=1)
 
     def combine(self, state: State, factors: Factors) -> State:
@@ -116,6 +122,12 @@ class _Mode:
         none, out = self.request.ignored(labels.dtype), np.empty(window.cells, labels.dtype)
         kernels.labels.most_frequent(ends.reshape(-1), labels, counts, none, out.reshape(-1))
         return out.astype(self.request.dtype, copy=False)
+
+
+def _pairs(cells: int, dtype: np.dtype[Any]) -> Array:
+    """Return a buffer for four rows of two samples for each cell."""
+    one = vectors(2 * cells, dtype).size
+    return line(4 * one, dtype).reshape(4, one)
 
 
 def _room(use: str, size: int, dtype: np.dtype[Any]) -> Array:

@@ -1,0 +1,244 @@
+"""Means and modes over windows of one or two samples along each dimension.
+
+Each cell is that of eight samples: where its window has fewer, all of them come equally often,
+which changes no mean and no majority. Samples and cells are 1-D here; ``shape`` and ``cells`` say
+how many there are as (b, z, y, x). Positions have no sign: numba counts negative ones from the end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from xpyramid.kernels._jit import Array, inline, inline_once, jit
+
+
+@inline
+def begin(shape: Any, b: int, z: int, y: int) -> Any:
+    """Return where a row begins."""
+    return np.uint64(((b * shape[1] + z) * shape[2] + y) * shape[3])
+
+
+@inline
+def reach(at: Any, size: int, room: int, end: int) -> Any:
+    """Return how many samples of a row to do: ``room``, whole vectors, where memory goes on so far.
+
+    What is left of a row after its whole vectors takes as long as all of them, sample by sample.
+    What is read from beyond a row is not used, and what is written there is overwritten later, as
+    that is where the next row begins.
+    """
+    return np.uint64(room if np.int64(at) + room <= end else size)
+
+
+@inline
+def eighth(total: Any) -> Any:
+    """Return an eighth of an integer, rounded half to even."""
+    wide = type(total)
+    odd = wide(total >> wide(3)) & wide(1)
+    return wide(total + wide(3) + odd) >> wide(3)
+
+
+@jit
+def window_mean(
+    src: Array, shape: Any, fz: int, fy: int, fx: int, row: Array, out: Array, cells: Any
+) -> None:
+    """Fill ``out`` with means of integers, rounded.
+
+    Four rows are read at once, which is faster in a cache, and slower from memory. ``row`` is a
+    buffer of whole vectors for one sample more than a row, in a dtype for sums of eight.
+    """
+    wide, one, two = row.dtype.type, np.uint64(1), np.uint64(2)
+    for b in range(cells[0]):
+        for z in range(cells[1]):
+            z0, z1 = z * fz, min((z + 1) * fz, shape[1]) - 1
+            for y in range(cells[2]):
+                y0, y1 = y * fy, min((y + 1) * fy, shape[2]) - 1
+                p, q = begin(shape, b, z0, y0), begin(shape, b, z0, y1)
+                r, s = begin(shape, b, z1, y0), begin(shape, b, z1, y1)
+                for x in range(reach(s, shape[3], row.size, src.size)):
+                    above = wide(wide(src[p + x]) + wide(src[q + x]))
+                    row[x] = wide(above + wide(wide(src[r + x]) + wide(src[s + x])))
+                at = begin(cells, b, z, y)
+                if fx == 2:
+                    if shape[3] % 2:
+                        row[shape[3]] = row[shape[3] - 1]
+                    for x in range(reach(at, cells[3], row.size // 2, out.size)):
+                        out[at + x] = eighth(wide(row[two * x] + row[two * x + one]))
+                else:
+                    for x in range(reach(at, cells[3], row.size, out.size)):
+                        out[at + x] = eighth(wide(row[x] + row[x]))
+
+
+@inline_once
+def order(a: Any, b: Any) -> Any:
+    """Return two labels, the lower one first."""
+    return (a if a < b else b), (b if a < b else a)
+
+
+@inline_once
+def prefer(best: Any, label: Any, last: Any, ignored: Any) -> Any:
+    """Return ``label`` if it fills its list up to ``last`` and counts, else ``best``."""
+    if ignored is None:
+        return label if label == last else best
+    return label if (label == last) & (label != ignored) else best
+
+
+@inline_once
+def sort_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+    """Return eight labels sorted.
+
+    By Batcher's odd-even merge sort: Knuth, The Art of Computer Programming, volume 3, 5.3.4.
+    """
+    a, b = order(a, b)
+    c, d = order(c, d)
+    e, f = order(e, f)
+    g, h = order(g, h)
+    a, c = order(a, c)
+    b, d = order(b, d)
+    e, g = order(e, g)
+    f, h = order(f, h)
+    b, c = order(b, c)
+    f, g = order(f, g)
+    a, e = order(a, e)
+    b, f = order(b, f)
+    c, g = order(c, g)
+    d, h = order(d, h)
+    c, e = order(c, e)
+    d, f = order(d, f)
+    b, c = order(b, c)
+    d, e = order(d, e)
+    f, g = order(f, g)
+    return a, b, c, d, e, f, g, h
+
+
+@inline_once
+def longest_run(s: Any, ignored: Any) -> Any:
+    """Return the label with the longest run of eight sorted ones, the lowest if there are several.
+
+    Runs of two, three and four are looked for, each from the highest label down, so that the lowest
+    is found last. Of the fours, those with room for three lower labels need a look, and then the
+    first of all, which beats them; any other run of four or more was found last as a three.
+    """
+    best = s[0]
+    if ignored is not None:
+        for label in s:
+            best = label if best == ignored else best
+    best = prefer(best, s[6], s[7], ignored)
+    best = prefer(best, s[5], s[6], ignored)
+    best = prefer(best, s[4], s[5], ignored)
+    best = prefer(best, s[3], s[4], ignored)
+    best = prefer(best, s[2], s[3], ignored)
+    best = prefer(best, s[1], s[2], ignored)
+    best = prefer(best, s[0], s[1], ignored)
+    best = prefer(best, s[5], s[7], ignored)
+    best = prefer(best, s[4], s[6], ignored)
+    best = prefer(best, s[3], s[5], ignored)
+    best = prefer(best, s[2], s[4], ignored)
+    best = prefer(best, s[1], s[3], ignored)
+    best = prefer(best, s[0], s[2], ignored)
+    best = prefer(best, s[4], s[7], ignored)
+    best = prefer(best, s[3], s[6], ignored)
+    best = prefer(best, s[0], s[3], ignored)
+    return best
+
+
+@inline
+def read_pairs(
+    src: Array, shape: Any, b: int, z: int, y: int, fz: int, fy: int, fx: int, rows: Array
+) -> None:
+    """Fill ``rows`` with the four rows of a row of windows, two samples for each window.
+
+    The rows are read one after the other; see `sums.add_rows`.
+    """
+    two = np.uint64(2)
+    for i in range(4):
+        at_z = min(z * fz + (fz - 1) * (i // 2), shape[1] - 1)
+        at_y = min(y * fy + (fy - 1) * (i % 2), shape[2] - 1)
+        at = begin(shape, b, at_z, at_y)
+        if fx == 2:
+            for x in range(reach(at, shape[3], rows.shape[1], src.size)):
+                rows[i, x] = src[at + x]
+            if shape[3] % 2:
+                rows[i, shape[3]] = rows[i, shape[3] - 1]
+        else:
+            for x in range(np.uint64(shape[3])):
+                rows[i, two * x] = rows[i, two * x + np.uint64(1)] = src[at + x]
+
+
+@inline
+def sort_window(rows: Array, x: Any) -> Any:
+    """Return the samples of a window sorted; see `read_pairs`."""
+    p = np.uint64(2) * x
+    q = p + np.uint64(1)
+    return sort_8(
+        rows[0, p], rows[0, q], rows[1, p], rows[1, q],
+        rows[2, p], rows[2, q], rows[3, p], rows[3, q],
+    )  # fmt: skip
+
+
+@jit
+def window_mode(
+    src: Array, shape: Any, fz: int, fy: int, fx: int, ignored: Any,
+    rows: Array, out: Array, cells: Any,
+) -> None:  # fmt: skip
+    """Fill ``out`` with the most frequent labels, the lowest on ties.
+
+    No branch depends on the data, so that it vectorises; for the same reason ``ignored`` is None
+    rather than a flag where every label counts. ``rows`` is a buffer for `read_pairs`, four rows of
+    whole vectors.
+    """
+    for b in range(cells[0]):
+        for z in range(cells[1]):
+            for y in range(cells[2]):
+                read_pairs(src, shape, b, z, y, fz, fy, fx, rows)
+                at = begin(cells, b, z, y)
+                for x in range(reach(at, cells[3], rows.shape[1] // 2, out.size)):
+                    out[at + x] = longest_run(sort_window(rows, x), ignored)
+
+
+@inline
+def list_runs(
+    ordered: Array, x: int, size: int, skip: bool, ignored: Any,
+    labels: Array, counts: Array, start: int,
+) -> int:  # fmt: skip
+    """Fill a list with the labels of eight sorted samples, which stand for ``size``."""
+    end, first = start, 0
+    for i in range(1, 9):
+        if i == 8 or ordered[i, x] != ordered[first, x]:
+            if not (skip and ordered[first, x] == ignored):
+                labels[end], counts[end] = ordered[first, x], (i - first) * size // 8
+                end += 1
+            first = i
+    return end
+
+
+@jit
+def count_labels(
+    src: Array, shape: Any, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
+    rows: Array, ordered: Array, labels: Array, counts: Array, ends: Array,
+) -> None:  # fmt: skip
+    """Do what `labels.count_labels` does, most of it as `window_mode` does.
+
+    ``ordered`` is a buffer of eight rows half as long as those of ``rows``.
+    """
+    end = np.int64(0)
+    for b in range(ends.shape[0]):
+        for z in range(ends.shape[1]):
+            deep = min(fz, shape[1] - z * fz)
+            for y in range(ends.shape[2]):
+                size = deep * min(fy, shape[2] - y * fy)
+                read_pairs(src, shape, b, z, y, fz, fy, fx, rows)
+                for x in range(np.uint64(ordered.shape[1])):
+                    (
+                        ordered[0, x], ordered[1, x], ordered[2, x], ordered[3, x],
+                        ordered[4, x], ordered[5, x], ordered[6, x], ordered[7, x],
+                    ) = sort_window(rows, x)  # fmt: skip
+                for x in range(ends.shape[3]):
+                    samples = size * min(fx, shape[3] - x * fx)
+                    if skip or ordered[0, x] != ordered[7, x]:
+                        end = list_runs(ordered, x, samples, skip, ignored, labels, counts, end)
+                    else:
+                        labels[end], counts[end] = ordered[0, x], samples
+                        end += 1
+                    ends[b, z, y, x] = end
