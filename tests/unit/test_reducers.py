@@ -78,6 +78,20 @@ def test_the_short_way_gives_the_same_bits(
                 assert reduce_block(values, [step], reducer).tobytes() == want.tobytes()
 
 
+@pytest.mark.parametrize("ignore", [None, 1])
+def test_mode_of_every_small_window(ignore: int | None) -> None:
+    """All windows of three to five samples with up to four labels."""
+    for size in (3, 4, 5):
+        windows = np.array(list(product(range(4), repeat=size)), np.uint32)
+        votes = (windows[:, :, None] == np.arange(4)).sum(axis=1)
+        if ignore is not None:
+            votes[:, ignore] = 0
+        want = np.where(votes.any(axis=1), votes.argmax(axis=1), ignore)  # argmax: the lowest
+        for array, factor in ((windows, (1, size)), (windows.T, (size, 1))):
+            (got,) = xpyramid.downsample(array, factor, "mode", ignore=ignore)
+            assert got.ravel().tolist() == want.tolist()
+
+
 @pytest.mark.parametrize("dtype", ["u1", "i1", "u2", "i2"])
 def test_rows_of_any_length_have_the_same_bits(dtype: str) -> None:
     """What is read and written beyond a row, in whole vectors, leaves no trace."""

@@ -23,7 +23,16 @@ from xpyramid.reducers.record import (
     Window,
 )
 from xpyramid.reducers.registry import register
-from xpyramid.reducers.windows import cells_of, line, native, passes, single_pass, vectors
+from xpyramid.reducers.windows import (
+    Shape4,
+    Step3,
+    cells_of,
+    line,
+    native,
+    passes,
+    single_pass,
+    vectors,
+)
 
 #: What a thread keeps to work in, up to so many bytes for a use.
 _rooms = threading.local()
@@ -47,18 +56,18 @@ class _Mode:
             return None
         shape, step, reduced = only
         src = native(block)
-        skip = self.request.skips, self.request.ignored(src.dtype)
+        flat, skip = src.reshape(-1), (self.request.skips, self.request.ignored(src.dtype))
         if max(step) <= 2:
             rows, ignored = _pairs(reduced[3], src.dtype), skip[1] if skip[0] else None
-            flat, values = src.reshape(-1), out.reshape(-1)
+            values = out.reshape(-1)
             kernels.twos.window_mode(flat, shape, *step, ignored, rows, values, reduced)
         else:
-            buffers = line(shape[3], src.dtype), line(reduced[3], src.dtype)
             labels: Array = np.empty(math.prod(step), src.dtype)
             counts: Array = np.empty(math.prod(step), self.number)
             kernels.labels.window_mode(
-                src.reshape(shape), *step, *skip, *buffers, labels, counts, out.reshape(reduced)
-            )
+                src.reshape(shape), flat, *step, *skip, *_buffers(shape, step, src.dtype),
+                labels, counts, out.reshape(reduced),
+            )  # fmt: skip
         return ()
 
     @property
@@ -72,17 +81,16 @@ class _Mode:
         labels = _room("labels", src.size, src.dtype)
         counts = _room("counts", src.size, np.dtype(self.number))
         ends: Array = np.empty(reduced, _positions(src.size))
-        skip = self.request.skips, self.request.ignored(src.dtype)
+        flat, skip = src.reshape(-1), (self.request.skips, self.request.ignored(src.dtype))
         if max(step) <= 2:
             rows = _pairs(reduced[3], src.dtype)
             buffers = rows, line(rows.size, src.dtype).reshape(8, -1)
-            flat = src.reshape(-1)
             kernels.twos.count_labels(flat, shape, *step, *skip, *buffers, labels, counts, ends)
         else:
-            buffers = line(shape[3], src.dtype), line(reduced[3], src.dtype)
             kernels.labels.count_labels(
-                src.reshape(shape), *step, *skip, *buffers, labels, counts, ends
-            )
+                src.reshape(shape), flat, *step, *skip, *_buffers(shape, step, src.dtype),
+                labels, counts, ends,
+            )  # fmt: skip
         return self._merged((ends, *_used(ends, labels, counts)), block.shape, factors, done=1)
 
     def combine(self, state: State, factors: Factors) -> State:
@@ -128,6 +136,12 @@ def _pairs(cells: int, dtype: np.dtype[Any]) -> Array:
     """Return a buffer for four rows of two samples for each cell."""
     one = vectors(2 * cells, dtype).size
     return line(4 * one, dtype).reshape(4, one)
+
+
+def _buffers(shape: Shape4, step: Step3, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
+    """Return what `kernels.labels` works in."""
+    offsets: Array = np.empty(math.prod(step), np.uint64)
+    return line(shape[3], dtype), line(-(-shape[3] // step[2]), dtype), offsets
 
 
 def _room(use: str, size: int, dtype: np.dtype[Any]) -> Array:
