@@ -21,6 +21,15 @@ def begin(shape: Any, b: int, z: int, y: int) -> Any:
 
 
 @inline
+def begin_all(shape: Any, b: int, z: int, y: int, fz: int, fy: int) -> Any:
+    """Return where the four rows of a row of windows begin, some twice where there are fewer."""
+    z0, z1 = z * fz, min((z + 1) * fz, shape[1]) - 1
+    y0, y1 = y * fy, min((y + 1) * fy, shape[2]) - 1
+    upper, lower = begin(shape, b, z0, y0), begin(shape, b, z0, y1)
+    return upper, lower, begin(shape, b, z1, y0), begin(shape, b, z1, y1)
+
+
+@inline
 def reach(at: Any, size: int, room: int, end: int) -> Any:
     """Return how many samples of a row to do: ``room``, whole vectors, where memory goes on so far.
 
@@ -51,11 +60,8 @@ def window_mean(
     wide, one, two = row.dtype.type, np.uint64(1), np.uint64(2)
     for b in range(cells[0]):
         for z in range(cells[1]):
-            z0, z1 = z * fz, min((z + 1) * fz, shape[1]) - 1
             for y in range(cells[2]):
-                y0, y1 = y * fy, min((y + 1) * fy, shape[2]) - 1
-                p, q = begin(shape, b, z0, y0), begin(shape, b, z0, y1)
-                r, s = begin(shape, b, z1, y0), begin(shape, b, z1, y1)
+                p, q, r, s = begin_all(shape, b, z, y, fz, fy)
                 for x in range(reach(s, shape[3], row.size, src.size)):
                     above = wide(wide(src[p + x]) + wide(src[q + x]))
                     row[x] = wide(above + wide(wide(src[r + x]) + wide(src[s + x])))
@@ -144,57 +150,59 @@ def longest_run(s: Any, ignored: Any) -> Any:
 
 
 @inline
-def read_pairs(
-    src: Array, shape: Any, b: int, z: int, y: int, fz: int, fy: int, fx: int, rows: Array
-) -> None:
-    """Fill ``rows`` with the four rows of a row of windows, two samples for each window.
-
-    The rows are read one after the other; see `sums.add_rows`.
-    """
-    two = np.uint64(2)
-    for i in range(4):
-        at_z = min(z * fz + (fz - 1) * (i // 2), shape[1] - 1)
-        at_y = min(y * fy + (fy - 1) * (i % 2), shape[2] - 1)
-        at = begin(shape, b, at_z, at_y)
-        if fx == 2:
-            for x in range(reach(at, shape[3], rows.shape[1], src.size)):
-                rows[i, x] = src[at + x]
-            if shape[3] % 2:
-                rows[i, shape[3]] = rows[i, shape[3] - 1]
-        else:
-            for x in range(np.uint64(shape[3])):
-                rows[i, two * x] = rows[i, two * x + np.uint64(1)] = src[at + x]
+def places(x: Any, pairs: Any) -> Any:
+    """Return where the samples of a window are in its rows; ``pairs`` is None where it has one."""
+    return (x, x) if pairs is None else (np.uint64(2) * x, np.uint64(2) * x + np.uint64(1))
 
 
 @inline
-def sort_window(rows: Array, x: Any) -> Any:
-    """Return the samples of a window sorted; see `read_pairs`."""
-    p = np.uint64(2) * x
-    q = p + np.uint64(1)
+def sort_window(rows: Array, src: Array, last: Any, p: Any, q: Any) -> Any:
+    """Return the samples of a window sorted, those at two places of its rows; see `read_rows`."""
     return sort_8(
         rows[0, p], rows[0, q], rows[1, p], rows[1, q],
-        rows[2, p], rows[2, q], rows[3, p], rows[3, q],
+        rows[2, p], rows[2, q], src[last + p], src[last + q],
     )  # fmt: skip
+
+
+@inline
+def read_rows(src: Array, size: int, starts: Any, rows: Array) -> Any:
+    """Fill ``rows`` with all rows of a row of windows but the last, one after the other.
+
+    Memory is read twice as fast so as by a loop that needs several rows at once. The last row is
+    left to the loop that sorts: it computes while it waits for memory. Returns how many samples of
+    a row it may do; see `reach`.
+    """
+    most = reach(starts[3], size, rows.shape[1], src.size)
+    for i in range(3):
+        for x in range(most):
+            rows[i, x] = src[starts[i] + x]
+    return np.int64(most)
 
 
 @jit
 def window_mode(
-    src: Array, shape: Any, fz: int, fy: int, fx: int, ignored: Any,
+    src: Array, shape: Any, fz: int, fy: int, pairs: Any, ignored: Any,
     rows: Array, out: Array, cells: Any,
 ) -> None:  # fmt: skip
-    """Fill ``out`` with the most frequent labels, the lowest on ties.
+    """Fill ``out`` with the most frequent labels, the lowest on ties; ``pairs``: see `places`.
 
     No branch depends on the data, so that it vectorises; for the same reason ``ignored`` is None
-    rather than a flag where every label counts. ``rows`` is a buffer for `read_pairs`, four rows of
+    rather than a flag where every label counts. ``rows`` is a buffer for three rows of ``src``, of
     whole vectors.
     """
+    fx = 1 if pairs is None else 2
+    whole, end = shape[3] // fx, np.uint64(shape[3] - 1)
     for b in range(cells[0]):
         for z in range(cells[1]):
             for y in range(cells[2]):
-                read_pairs(src, shape, b, z, y, fz, fy, fx, rows)
-                at = begin(cells, b, z, y)
-                for x in range(reach(at, cells[3], rows.shape[1] // 2, out.size)):
-                    out[at + x] = longest_run(sort_window(rows, x), ignored)
+                starts, at = begin_all(shape, b, z, y, fz, fy), begin(cells, b, z, y)
+                last, most = starts[3], read_rows(src, shape[3], starts, rows)
+                for x in range(reach(at, whole, most // fx, out.size)):
+                    p, q = places(x, pairs)
+                    out[at + x] = longest_run(sort_window(rows, src, last, p, q), ignored)
+                if whole < cells[3]:
+                    ordered = sort_window(rows, src, last, end, end)
+                    out[at + np.uint64(whole)] = longest_run(ordered, ignored)
 
 
 @inline
@@ -215,25 +223,33 @@ def list_runs(
 
 @jit
 def count_labels(
-    src: Array, shape: Any, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
+    src: Array, shape: Any, fz: int, fy: int, pairs: Any, skip: bool, ignored: Any,
     rows: Array, ordered: Array, labels: Array, counts: Array, ends: Array,
 ) -> None:  # fmt: skip
     """Do what `labels.count_labels` does, most of it as `window_mode` does.
 
-    ``ordered`` is a buffer of eight rows half as long as those of ``rows``.
+    ``ordered`` is a buffer for eight rows of ``ends``, of whole vectors.
     """
-    end = np.int64(0)
+    fx = 1 if pairs is None else 2
+    whole, end_x, end = shape[3] // fx, np.uint64(shape[3] - 1), np.int64(0)
     for b in range(ends.shape[0]):
         for z in range(ends.shape[1]):
             deep = min(fz, shape[1] - z * fz)
             for y in range(ends.shape[2]):
                 size = deep * min(fy, shape[2] - y * fy)
-                read_pairs(src, shape, b, z, y, fz, fy, fx, rows)
-                for x in range(np.uint64(ordered.shape[1])):
+                starts = begin_all(shape, b, z, y, fz, fy)
+                last, most = starts[3], read_rows(src, shape[3], starts, rows)
+                for x in range(np.uint64(most // fx)):
+                    p, q = places(x, pairs)
                     (
                         ordered[0, x], ordered[1, x], ordered[2, x], ordered[3, x],
                         ordered[4, x], ordered[5, x], ordered[6, x], ordered[7, x],
-                    ) = sort_window(rows, x)  # fmt: skip
+                    ) = sort_window(rows, src, last, p, q)  # fmt: skip
+                if whole < ends.shape[3]:
+                    (
+                        ordered[0, whole], ordered[1, whole], ordered[2, whole], ordered[3, whole],
+                        ordered[4, whole], ordered[5, whole], ordered[6, whole], ordered[7, whole],
+                    ) = sort_window(rows, src, last, end_x, end_x)  # fmt: skip
                 for x in range(ends.shape[3]):
                     samples = size * min(fx, shape[3] - x * fx)
                     if skip or ordered[0, x] != ordered[7, x]:

@@ -58,9 +58,10 @@ class _Mode:
         src = native(block)
         flat, skip = src.reshape(-1), (self.request.skips, self.request.ignored(src.dtype))
         if max(step) <= 2:
-            rows, ignored = _pairs(reduced[3], src.dtype), skip[1] if skip[0] else None
+            pairs = True if step[2] == 2 else None  # not False, which would compile both
+            rows, ignored = _rows(3, shape[3], src.dtype), skip[1] if skip[0] else None
             values = out.reshape(-1)
-            kernels.twos.window_mode(flat, shape, *step, ignored, rows, values, reduced)
+            kernels.twos.window_mode(flat, shape, *step[:2], pairs, ignored, rows, values, reduced)
         else:
             labels: Array = np.empty(math.prod(step), src.dtype)
             counts: Array = np.empty(math.prod(step), self.number)
@@ -83,9 +84,11 @@ class _Mode:
         ends: Array = np.empty(reduced, _positions(src.size))
         flat, skip = src.reshape(-1), (self.request.skips, self.request.ignored(src.dtype))
         if max(step) <= 2:
-            rows = _pairs(reduced[3], src.dtype)
-            buffers = rows, line(rows.size, src.dtype).reshape(8, -1)
-            kernels.twos.count_labels(flat, shape, *step, *skip, *buffers, labels, counts, ends)
+            pairs = True if step[2] == 2 else None
+            buffers = _rows(3, shape[3], src.dtype), _rows(8, reduced[3], src.dtype)
+            kernels.twos.count_labels(
+                flat, shape, *step[:2], pairs, *skip, *buffers, labels, counts, ends
+            )
         else:
             kernels.labels.count_labels(
                 src.reshape(shape), flat, *step, *skip, *_buffers(shape, step, src.dtype),
@@ -132,10 +135,10 @@ class _Mode:
         return out.astype(self.request.dtype, copy=False)
 
 
-def _pairs(cells: int, dtype: np.dtype[Any]) -> Array:
-    """Return a buffer for four rows of two samples for each cell."""
-    one = vectors(2 * cells, dtype).size
-    return line(4 * one, dtype).reshape(4, one)
+def _rows(number: int, size: int, dtype: np.dtype[Any]) -> Array:
+    """Return a buffer for rows of so many samples."""
+    one = vectors(size, dtype).size
+    return line(number * one, dtype).reshape(number, one)
 
 
 def _buffers(shape: Shape4, step: Step3, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
