@@ -1,15 +1,17 @@
 """How long the first use of each method takes in a new process. Prints Markdown.
 
-    python benchmarks/first_use.py
+    python benchmarks/first_use.py [--repeats 3]
 
 Each method reduces one small array of one dtype, first with an empty cache of compiled code (cold),
 then in another new process with the cache that the first one left (warm). The import of the
-library and of numba is not counted.
+library and of numba is not counted. Times are medians of several such pairs.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -53,10 +55,16 @@ def first_use(case: str, dtype: str, cache: str) -> float:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description="How long the first use of a method takes.")
+    parser.add_argument("--repeats", type=int, default=3)
+    repeats = parser.parse_args().repeats
     print("| method | dtype | cold | warm |\n|---|---|---|---|")
     for case, dtype in CASES:
-        with tempfile.TemporaryDirectory() as cache:
-            cold, warm = (first_use(case, dtype, cache) for _ in range(2))
+        pairs = []
+        for _ in range(repeats):
+            with tempfile.TemporaryDirectory() as cache:
+                pairs.append([first_use(case, dtype, cache) for _ in range(2)])
+        cold, warm = (statistics.median(times) for times in zip(*pairs, strict=True))
         print(f"| {case} | {dtype} | {cold:.2f} s | {warm:.3f} s |", flush=True)
 
 

@@ -138,17 +138,23 @@ def count_labels(
 
 
 @inline
-def count_two(flat: Array, at: Any, offsets: Array, size: int) -> Any:
-    """Return the labels of a window's first and last sample, and how many samples have each.
+def vote_of_two(flat: Array, at: Any, offsets: Array, size: int, skip: bool, ignored: Any) -> Any:
+    """Return the winner of a window with two labels, and whether it is one.
 
-    Most windows with several labels have these two. Without a branch, and without a list.
+    It is if all its samples have the label of the first or that of the last, as in most windows
+    with several labels. They are counted without a branch and without a list.
     """
     one, other = flat[at], flat[at + offsets[size - 1]]
     for_one = for_other = 0
     for i in range(size):
         for_one += flat[at + offsets[i]] == one
         for_other += flat[at + offsets[i]] == other
-    return one, other, for_one, for_other
+    has_two = (for_one + for_other == size) & (one != other)
+    if skip:
+        for_one *= one != ignored
+        for_other *= other != ignored
+    first = (for_one > for_other) | ((for_one == for_other) & (one < other))
+    return (one if first else other), has_two
 
 
 @jit
@@ -173,20 +179,15 @@ def window_mode(
                     if x == 0 or wide < fx:
                         size = list_offsets(shape, z1 - z0, y1 - y0, wide, offsets)
                     at = np.uint64(start + x * fx)
-                    out[b, z, y, x] = flat[at]
+                    best = flat[at]
                     if mixed[x]:
-                        one, other, for_one, for_other = count_two(flat, at, offsets, size)
-                        if for_one + for_other == size and one != other:
-                            if skip:
-                                for_one *= one != ignored
-                                for_other *= other != ignored
-                            first = (for_one > for_other) | ((for_one == for_other) & (one < other))
-                            out[b, z, y, x] = one if first else other
-                        else:
+                        best, has_two = vote_of_two(flat, at, offsets, size, skip, ignored)
+                        if not has_two:
                             end = count_window(
                                 flat, at, offsets, size, skip, ignored, labels, counts, ZERO
                             )
-                            out[b, z, y, x] = winner(labels, counts, ZERO, end, ignored)
+                            best = winner(labels, counts, ZERO, end, ignored)
+                    out[b, z, y, x] = best
 
 
 @inline

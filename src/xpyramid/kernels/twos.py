@@ -191,7 +191,7 @@ def window_mode(
     whole vectors.
     """
     fx = 1 if pairs is None else 2
-    whole, end = shape[3] // fx, np.uint64(shape[3] - 1)
+    whole, right = shape[3] // fx, np.uint64(shape[3] - 1)
     for b in range(cells[0]):
         for z in range(cells[1]):
             for y in range(cells[2]):
@@ -201,8 +201,17 @@ def window_mode(
                     p, q = places(x, pairs)
                     out[at + x] = longest_run(sort_window(rows, src, last, p, q), ignored)
                 if whole < cells[3]:
-                    ordered = sort_window(rows, src, last, end, end)
+                    ordered = sort_window(rows, src, last, right, right)
                     out[at + np.uint64(whole)] = longest_run(ordered, ignored)
+
+
+@inline
+def keep(samples: Any, ordered: Array, x: Any) -> None:
+    """Fill a column of ``ordered`` with eight samples."""
+    (
+        ordered[0, x], ordered[1, x], ordered[2, x], ordered[3, x],
+        ordered[4, x], ordered[5, x], ordered[6, x], ordered[7, x],
+    ) = samples  # fmt: skip
 
 
 @inline
@@ -231,7 +240,7 @@ def count_labels(
     ``ordered`` is a buffer for eight rows of ``ends``, of whole vectors.
     """
     fx = 1 if pairs is None else 2
-    whole, end_x, end = shape[3] // fx, np.uint64(shape[3] - 1), np.int64(0)
+    whole, right, end = shape[3] // fx, np.uint64(shape[3] - 1), np.int64(0)
     for b in range(ends.shape[0]):
         for z in range(ends.shape[1]):
             deep = min(fz, shape[1] - z * fz)
@@ -241,15 +250,9 @@ def count_labels(
                 last, most = starts[3], read_rows(src, shape[3], starts, rows)
                 for x in range(np.uint64(most // fx)):
                     p, q = places(x, pairs)
-                    (
-                        ordered[0, x], ordered[1, x], ordered[2, x], ordered[3, x],
-                        ordered[4, x], ordered[5, x], ordered[6, x], ordered[7, x],
-                    ) = sort_window(rows, src, last, p, q)  # fmt: skip
+                    keep(sort_window(rows, src, last, p, q), ordered, x)
                 if whole < ends.shape[3]:
-                    (
-                        ordered[0, whole], ordered[1, whole], ordered[2, whole], ordered[3, whole],
-                        ordered[4, whole], ordered[5, whole], ordered[6, whole], ordered[7, whole],
-                    ) = sort_window(rows, src, last, end_x, end_x)  # fmt: skip
+                    keep(sort_window(rows, src, last, right, right), ordered, whole)
                 for x in range(ends.shape[3]):
                     samples = size * min(fx, shape[3] - x * fx)
                     if skip or ordered[0, x] != ordered[7, x]:

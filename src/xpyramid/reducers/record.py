@@ -166,9 +166,9 @@ class Reducer:
     chunk, combine, finalise : callable
         See the module's docstring.
     direct : callable or None
-        From samples, steps and an array to fill with the values of level 1, to the state of level 2
-        (any, where there is one step): the same bits, faster. Returns None where it does not apply;
-        then what was filled is of no use.
+        From samples, steps and a new array to fill with the values of level 1, to the state of
+        level 2 (any, where there is one step): the same bits, faster. Returns None where it does
+        not apply; then what was filled is of no use.
     assemble : callable
         Puts states of neighbouring regions together.
     whole : bool
