@@ -36,7 +36,7 @@ from xpyramid.reducers.windows import (
     vectors,
 )
 
-#: Samples of two bytes that may lie in a cache, as blocks that were just decoded do: so many bytes.
+#: Up to so many bytes, samples of two bytes are taken to lie in a cache, as a decoded block does.
 _SMALL = 2**23
 
 
@@ -94,7 +94,10 @@ def _means(
 
 
 def _means_of_few(block: Array, steps: Steps, out: Array) -> bool:
-    """Fill level 1 as `_means` does, with at most eight integers for each cell, if that is all."""
+    """Fill level 1 as `_means` does, with at most eight integers for each cell, if that is all.
+
+    Returns whether it is. Single bytes need not lie in a cache: to add them takes longest.
+    """
     only = single_pass(block.shape, steps[0])
     small = block.itemsize == 1 or (block.itemsize == 2 and block.nbytes <= _SMALL)
     if only is None or len(steps) > 1 or max(steps[0]) > 2 or not small:
