@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
+
+from xpyramid.kernels._jit import _one_at_a_time
 
 #: Adds up ones of a dtype. With a delay, it gives others time to come between the two files that
 #: numba writes for each dtype, and waits until all have come.
@@ -81,3 +84,44 @@ print(xpyramid.downsample(numpy.arange(4.0), 2, first)[0].tolist())
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "[0.0, 2.0]\n"
     assert list(tmp_path.rglob("*.nbc")) == []
+
+
+class Cache:
+    """What numba keeps compiled code with; its work fails with an error, if there is one."""
+
+    def __init__(self, cache_path: Path, error: Exception | None = None) -> None:
+        self.cache_path, self.error, self.calls = str(cache_path), error, 0
+
+    def load_overload(self) -> str:
+        self.calls += 1
+        if self.error:
+            raise self.error
+        return "code"
+
+    save_overload = load_overload
+
+
+@pytest.mark.parametrize("error", [PermissionError(), NotImplementedError(), Timeout("lock")])
+def test_without_a_lock_the_cache_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def acquire(_: object) -> None:
+        raise error
+
+    cache = Cache(tmp_path)
+    _one_at_a_time(cache)
+    assert (cache.load_overload(), cache.save_overload(), cache.calls) == ("code", "code", 2)
+    monkeypatch.setattr(FileLock, "acquire", acquire)
+    assert (cache.load_overload(), cache.save_overload(), cache.calls) == (None, None, 2)
+
+
+def test_of_numbas_own_errors_those_of_files_are_swallowed(tmp_path: Path) -> None:
+    full, broken = Cache(tmp_path, OSError("full")), Cache(tmp_path, NotImplementedError("numba"))
+    _one_at_a_time(full)
+    _one_at_a_time(broken)
+    for _ in range(2):  # the lock is free again each time
+        assert full.load_overload() is None
+        with pytest.raises(NotImplementedError, match="numba"):
+            broken.save_overload()
+    with FileLock(tmp_path / "kernels.lock", timeout=0):
+        pass

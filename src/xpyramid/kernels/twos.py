@@ -21,7 +21,7 @@ def begin(shape: Any, b: int, z: int, y: int) -> Any:
 
 
 @inline
-def begin_all(shape: Any, b: int, z: int, y: int, fz: int, fy: int) -> Any:
+def begin_rows(shape: Any, b: int, z: int, y: int, fz: int, fy: int) -> Any:
     """Return where the four rows of a row of windows begin, some twice where there are fewer."""
     z0, z1 = z * fz, min((z + 1) * fz, shape[1]) - 1
     y0, y1 = y * fy, min((y + 1) * fy, shape[2]) - 1
@@ -61,7 +61,7 @@ def window_mean(
     for b in range(cells[0]):
         for z in range(cells[1]):
             for y in range(cells[2]):
-                p, q, r, s = begin_all(shape, b, z, y, fz, fy)
+                p, q, r, s = begin_rows(shape, b, z, y, fz, fy)
                 for x in range(reach(s, shape[3], row.size, src.size)):
                     above = wide(wide(src[p + x]) + wide(src[q + x]))
                     row[x] = wide(above + wide(wide(src[r + x]) + wide(src[s + x])))
@@ -195,7 +195,7 @@ def window_mode(
     for b in range(cells[0]):
         for z in range(cells[1]):
             for y in range(cells[2]):
-                starts, at = begin_all(shape, b, z, y, fz, fy), begin(cells, b, z, y)
+                starts, at = begin_rows(shape, b, z, y, fz, fy), begin(cells, b, z, y)
                 last, most = starts[3], read_rows(src, shape[3], starts, rows)
                 for x in range(reach(at, whole, most // fx, out.size)):
                     p, q = places(x, pairs)
@@ -206,7 +206,7 @@ def window_mode(
 
 
 @inline
-def keep(samples: Any, ordered: Array, x: Any) -> None:
+def put_column(samples: Any, ordered: Array, x: Any) -> None:
     """Fill a column of ``ordered`` with eight samples."""
     (
         ordered[0, x], ordered[1, x], ordered[2, x], ordered[3, x],
@@ -246,13 +246,13 @@ def count_labels(
             deep = min(fz, shape[1] - z * fz)
             for y in range(ends.shape[2]):
                 size = deep * min(fy, shape[2] - y * fy)
-                starts = begin_all(shape, b, z, y, fz, fy)
+                starts = begin_rows(shape, b, z, y, fz, fy)
                 last, most = starts[3], read_rows(src, shape[3], starts, rows)
                 for x in range(np.uint64(most // fx)):
                     p, q = places(x, pairs)
-                    keep(sort_window(rows, src, last, p, q), ordered, x)
+                    put_column(sort_window(rows, src, last, p, q), ordered, x)
                 if whole < ends.shape[3]:
-                    keep(sort_window(rows, src, last, right, right), ordered, whole)
+                    put_column(sort_window(rows, src, last, right, right), ordered, whole)
                 for x in range(ends.shape[3]):
                     samples = size * min(fx, shape[3] - x * fx)
                     if skip or ordered[0, x] != ordered[7, x]:

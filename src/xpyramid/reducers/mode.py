@@ -58,10 +58,10 @@ class _Mode:
         src = native(block)
         flat, skip = src.reshape(-1), (self.request.skips, self.request.ignored(src.dtype))
         if max(step) <= 2:
-            pairs = True if step[2] == 2 else None  # not False, which would compile both
             rows, ignored = _rows(3, shape[3], src.dtype), skip[1] if skip[0] else None
-            values = out.reshape(-1)
-            kernels.twos.window_mode(flat, shape, *step[:2], pairs, ignored, rows, values, reduced)
+            kernels.twos.window_mode(
+                flat, shape, *_twos(step), ignored, rows, out.reshape(-1), reduced
+            )
         else:
             labels: Array = np.empty(math.prod(step), src.dtype)
             counts: Array = np.empty(math.prod(step), self.number)
@@ -84,10 +84,9 @@ class _Mode:
         ends: Array = np.empty(reduced, _positions(src.size))
         flat, skip = src.reshape(-1), (self.request.skips, self.request.ignored(src.dtype))
         if max(step) <= 2:
-            pairs = True if step[2] == 2 else None
             buffers = _rows(3, shape[3], src.dtype), _rows(8, reduced[3], src.dtype)
             kernels.twos.count_labels(
-                flat, shape, *step[:2], pairs, *skip, *buffers, labels, counts, ends
+                flat, shape, *_twos(step), *skip, *buffers, labels, counts, ends
             )
         else:
             kernels.labels.count_labels(
@@ -133,6 +132,14 @@ class _Mode:
         none, out = self.request.ignored(labels.dtype), np.empty(window.cells, labels.dtype)
         kernels.labels.most_frequent(ends.reshape(-1), labels, counts, none, out.reshape(-1))
         return out.astype(self.request.dtype, copy=False)
+
+
+def _twos(step: Step3) -> tuple[int, int, bool | None]:
+    """Return factors of 1 and 2 as `kernels.twos` wants them.
+
+    Of the last one, whether it is 2: None rather than False, with which both would be compiled.
+    """
+    return step[0], step[1], True if step[2] == 2 else None
 
 
 def _rows(number: int, size: int, dtype: np.dtype[Any]) -> Array:
