@@ -11,21 +11,29 @@ from xpyramid.errors import PlanError
 from xpyramid.reducers import (
     METHODS,
     Reducer,
+    climb,
     make_reducer,
     method_name,
     reduce_block,
     reduce_levels,
 )
-from xpyramid.reducers.record import Array, Window
+from xpyramid.reducers.record import Array, State, Window
+
+Steps = list[tuple[int, ...]]
 
 
-def through_states(block: Array, steps: list[tuple[int, ...]], reducer: Reducer) -> Array:
-    """Reduce by chunk, combine and finalise, never directly."""
+def states(block: Array, steps: Steps, reducer: Reducer) -> State:
+    """Return the state of the last level, by way of those of all others."""
     state = reducer.chunk(block, steps[0])
     for step in steps[1:]:
         state = reducer.combine(state, step)
+    return state
+
+
+def through_states(block: Array, steps: Steps, reducer: Reducer) -> Array:
+    """Reduce by chunk, combine and finalise, never directly."""
     total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
-    return reducer.finalise(state, Window(block.shape, total))
+    return reducer.finalise(states(block, steps, reducer), Window(block.shape, total))
 
 
 def example(dtype: str, shape: tuple[int, ...]) -> Array:
@@ -123,11 +131,18 @@ def test_rows_of_any_length_have_the_same_bits(dtype: str) -> None:
         ((0, 4), [(2, 2), (2, 2)]),
     ],
 )
+@pytest.mark.parametrize("small", [-1, 2**23])
 def test_several_levels_at_once_have_the_same_bits(
-    method: str, dtype: str, shape: tuple[int, ...], steps: list[tuple[int, ...]]
+    method: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    steps: Steps,
+    small: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    if method == "mode" and "f" in dtype:
+    if method == "mode" and ("f" in dtype or small < 0):
         return
+    monkeypatch.setattr("xpyramid.reducers.mean._SMALL", small)
     block = example(dtype, shape)
     samples = math.prod(math.prod(step) for step in steps)
     reducer = make_reducer(method, block.dtype, samples)
@@ -136,12 +151,21 @@ def test_several_levels_at_once_have_the_same_bits(
         for k, got in enumerate(made, 1):
             want = through_states(values, steps[:k], reducer)
             assert (got.tobytes(), got.shape, got.dtype) == (want.tobytes(), want.shape, want.dtype)
+            levels, state = climb(values, steps[:k], reducer, keep=True)
+            assert [level.tobytes() for level in levels] == [level.tobytes() for level in made[:k]]
+            for one, other in zip(state, states(values, steps[:k], reducer), strict=True):
+                assert one.tobytes() == other.tobytes()
+                assert one.dtype == other.dtype
 
 
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf, np.finfo("f8").max / 16])
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
-def test_unusual_floats_through_several_levels(dtype: str, special: float) -> None:
+@pytest.mark.parametrize("small", [-1, 2**23])
+def test_unusual_floats_through_several_levels(
+    dtype: str, special: float, small: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Sums of the largest are finite at level 1 and overflow at level 2, and further up."""
+    monkeypatch.setattr("xpyramid.reducers.mean._SMALL", small)
     steps, limit = [(2, 2, 2)] * 3, float(np.finfo(dtype).max)
     block = np.full((9, 8, 8), min(special, limit / 16) if np.isfinite(special) else 1.0, dtype)
     if not np.isfinite(special):

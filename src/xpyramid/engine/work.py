@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from xpyramid.engine.statistics import Observer, Statistics, merge
-from xpyramid.reducers import Array, Part, Reducer, State, Window, place
+from xpyramid.reducers import Array, Part, Reducer, State, Window, climb, place
 from xpyramid.tiles import Index, Node, Region, Tiling, relative
 
 Read = Callable[[Region], Array]
@@ -89,13 +89,12 @@ class Work:
         seen = self.observe(base, block) if self.observe else {}
         if tiling.top == 0:
             return Handed((), (), seen)
-        state = self.reducer.chunk(block, tiling.steps[0])
-        values = [self._values(state, base, 1)]
-        more, state = self._climb(state, base, 1, tiling.settled(level))
-        values += more
+        top = tiling.settled(level)
+        keep = top < tiling.top
+        values, state = climb(block, tiling.steps[:top], self.reducer, keep=keep)
         for k in range(1, level + 1):
             self._write(k, tiling.over(base, k), values[k - 1])
-        return Handed(tuple(values[level:]), state, seen)
+        return Handed(tuple(values[level:]), state if keep else (), seen)
 
     def join(
         self, level: int, index: Index, below: Sequence[Index], handed: Sequence[Handed]

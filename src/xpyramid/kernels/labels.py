@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels._jit import Array, inline, jit
+from xpyramid.kernels._jit import Array, inline, inline_once, jit
 
 #: Where lists start. A literal 0 has a type of its own, and what it is given to is compiled twice.
 ZERO = np.int64(0)
@@ -17,31 +17,6 @@ ZERO = np.int64(0)
 
 
 @inline
-def add_votes(labels: Array, counts: Array, start: int, end: int, label: Any, votes: int) -> int:
-    """Count samples of one label in the list from ``start`` to ``end``; return the new end."""
-    at = end
-    while at > start and labels[at - 1] > label:
-        at -= 1
-    if at > start and labels[at - 1] == label:
-        counts[at - 1] += votes
-        return end
-    for i in range(end, at, -1):
-        labels[i], counts[i] = labels[i - 1], counts[i - 1]
-    labels[at], counts[at] = label, votes
-    return end + 1
-
-
-@inline
-def winner(labels: Array, counts: Array, start: int, end: int, none: Any) -> Any:
-    """Return the most frequent label of a list, the lowest on ties; ``none`` if it is empty."""
-    best, most = none, 0
-    for i in range(start, end):
-        if counts[i] > most:
-            best, most = labels[i], counts[i]
-    return best
-
-
-@inline
 def compare_rows(
     src: Array, b: int, z0: int, z1: int, y0: int, y1: int, fx: int, row: Array, mixed: Array
 ) -> None:
@@ -49,7 +24,10 @@ def compare_rows(
 
     Whole rows are compared first, in ``row``, so that it vectorises.
     """
-    row[:] = 0
+    for x in range(1, row.size):
+        row[x] = src[b, z0, y0, x] ^ src[b, z0, y0, x - 1]
+    for x in range(mixed.size):
+        row[x * fx] = 0  # what is on its left is in another window
     for z in range(z0, z1):
         for y in range(y0, y1):
             for x in range(row.size):
@@ -59,12 +37,11 @@ def compare_rows(
         mixed[x] = row[x * fx]
     for i in range(1, fx):
         for x in range(whole):
-            at = x * fx + i
-            mixed[x] |= row[at] | (src[b, z0, y0, at] ^ src[b, z0, y0, at - 1])
+            mixed[x] |= row[x * fx + i]
     for x in range(whole, mixed.size):
         mixed[x] = row[x * fx]
-        for at in range(x * fx + 1, row.size):
-            mixed[x] |= row[at] | (src[b, z0, y0, at] ^ src[b, z0, y0, at - 1])
+        for i in range(x * fx + 1, row.size):
+            mixed[x] |= row[i]
 
 
 @inline
@@ -83,111 +60,122 @@ def list_offsets(shape: Any, deep: int, high: int, wide: int, offsets: Array) ->
 
 
 @inline
-def count_window(
+def list_two(
     flat: Array, at: Any, offsets: Array, size: int, skip: bool, ignored: Any,
-    labels: Array, counts: Array, start: int,
+    labels: Array, counts: Array, end: int,
 ) -> int:  # fmt: skip
-    """Fill a list with the labels of a window, from ``start`` on; return its end.
+    """Fill a list with the labels of a window if there are two; return its end, or -1.
 
-    Samples of one label that follow each other are counted as one.
-    """
-    end, label, votes = start, flat[at], 0
-    for i in range(size):
-        if flat[at + offsets[i]] != label:
-            if not (skip and label == ignored):
-                end = add_votes(labels, counts, start, end, label, votes)
-            label, votes = flat[at + offsets[i]], 0
-        votes += 1
-    if not (skip and label == ignored):
-        end = add_votes(labels, counts, start, end, label, votes)
-    return end
-
-
-@jit
-def count_labels(
-    src: Array, flat: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
-    row: Array, mixed: Array, offsets: Array, labels: Array, counts: Array, ends: Array,
-) -> None:  # fmt: skip
-    """Fill the lists of all cells from samples; the flat arrays have room for each one.
-
-    ``flat`` is ``src`` in one dimension. ``row`` and ``mixed`` are buffers of one row of ``src``
-    and of ``ends``, in the dtype of labels; ``offsets`` is one of a window, without a sign, as
-    numba counts positions that have one from the end.
-    """
-    end, shape = ZERO, src.shape
-    for b in range(ends.shape[0]):
-        for z in range(ends.shape[1]):
-            z0, z1 = z * fz, min((z + 1) * fz, shape[1])
-            for y in range(ends.shape[2]):
-                y0, y1 = y * fy, min((y + 1) * fy, shape[2])
-                compare_rows(src, b, z0, z1, y0, y1, fx, row, mixed)
-                size, start = 0, ((b * shape[1] + z0) * shape[2] + y0) * shape[3]
-                for x in range(ends.shape[3]):
-                    wide = min(fx, shape[3] - x * fx)
-                    if x == 0 or wide < fx:
-                        size = list_offsets(shape, z1 - z0, y1 - y0, wide, offsets)
-                    at = np.uint64(start + x * fx)
-                    if mixed[x]:
-                        end = count_window(
-                            flat, at, offsets, size, skip, ignored, labels, counts, end
-                        )
-                    elif not (skip and flat[at] == ignored):  # one speaks for all
-                        labels[end], counts[end] = flat[at], size
-                        end += 1
-                    ends[b, z, y, x] = end
-
-
-@inline
-def vote_of_two(flat: Array, at: Any, offsets: Array, size: int, skip: bool, ignored: Any) -> Any:
-    """Return the winner of a window with two labels, and whether it is one.
-
-    It is if all its samples have the label of the first or that of the last, as in most windows
-    with several labels. They are counted without a branch and without a list.
+    There are two if all samples have the label of the first or that of the last, as in most
+    windows with several labels. They are counted without a branch, where they lie.
     """
     one, other = flat[at], flat[at + offsets[size - 1]]
     for_one = for_other = 0
     for i in range(size):
         for_one += flat[at + offsets[i]] == one
         for_other += flat[at + offsets[i]] == other
-    has_two = (for_one + for_other == size) & (one != other)
-    if skip:
-        for_one *= one != ignored
-        for_other *= other != ignored
-    first = (for_one > for_other) | ((for_one == for_other) & (one < other))
-    return (one if first else other), has_two
+    if (for_one + for_other != size) | (one == other):
+        return -1
+    swap = one > other
+    low, high = (other, one) if swap else (one, other)
+    labels[end], counts[end] = low, (for_other if swap else for_one)
+    end += not (skip and low == ignored)
+    labels[end], counts[end] = high, (for_one if swap else for_other)
+    end += not (skip and high == ignored)
+    return end
+
+
+@inline_once
+def tally(
+    entries: Array, votes: Array, size: int, decide: bool, skip: bool, ignored: Any,
+    labels: Array, counts: Array, end: int,
+) -> int:  # fmt: skip
+    """Fill a list with the labels of ``size`` entries and the sums of their votes; return its end.
+
+    One label after the other, the lowest first, all entries are asked whether they have it and
+    which one comes next: loops without a branch, and quicker than to sort, as there are few labels.
+    With ``decide`` the list stops where no label that is left can win.
+    """
+    label_of, votes_of = entries.dtype.type, votes.dtype.type
+    label, last, left = entries[0], entries[0], votes_of(0)
+    for i in range(size):
+        label, last = min(label, entries[i]), max(last, entries[i])
+        left = votes_of(left + votes[i])
+    if label == last and left > 0 and not skip:
+        labels[end], counts[end] = label, left
+        return end + 1
+    most = votes_of(0)
+    while left > most:
+        count, above = votes_of(0), last
+        for i in range(size):
+            count = votes_of(count + (votes[i] if entries[i] == label else votes_of(0)))
+            above = label_of(min(above, entries[i] if entries[i] > label else last))
+        if not (skip and label == ignored):
+            labels[end], counts[end] = label, count
+            end += 1
+            most = max(most, count) if decide else most
+        label, left = above, votes_of(left - count)
+    return end
+
+
+@inline
+def winner(labels: Array, counts: Array, start: int, end: int, none: Any) -> Any:
+    """Return the most frequent label of a list, the lowest on ties; ``none`` if it is empty."""
+    best, most = none, 0
+    for i in range(start, end):
+        if counts[i] > most:
+            best, most = labels[i], counts[i]
+    return best
 
 
 @jit
-def window_mode(
+def count_labels(
     src: Array, flat: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
-    row: Array, mixed: Array, offsets: Array, labels: Array, counts: Array, out: Array,
+    row: Array, mixed: Array, offsets: Array, entries: Array, votes: Array,
+    labels: Array, counts: Array, cells: Any, ends: Any, out: Any,
 ) -> None:  # fmt: skip
-    """Fill ``out`` with the most frequent labels, the lowest on ties; see `count_labels`.
+    """Fill the lists of all cells from samples, or ``out`` with the winners.
 
-    ``labels`` and ``counts`` have room for one window.
+    Of ``ends`` and ``out`` one is None. The flat arrays have room for each sample, of a window
+    where there is ``out``. ``flat`` is ``src`` in one dimension. The others are buffers:
+    ``row`` and ``mixed`` of one row of ``src`` and of cells, ``offsets`` (without a sign, as numba
+    counts positions that have one from the end), ``entries`` and ``votes`` (see `tally`) of a
+    window.
     """
-    shape = src.shape
-    for b in range(out.shape[0]):
-        for z in range(out.shape[1]):
+    end, shape, decide = ZERO, src.shape, out is not None
+    for b in range(cells[0]):
+        for z in range(cells[1]):
             z0, z1 = z * fz, min((z + 1) * fz, shape[1])
-            for y in range(out.shape[2]):
+            for y in range(cells[2]):
                 y0, y1 = y * fy, min((y + 1) * fy, shape[2])
                 compare_rows(src, b, z0, z1, y0, y1, fx, row, mixed)
                 size, start = 0, ((b * shape[1] + z0) * shape[2] + y0) * shape[3]
-                for x in range(out.shape[3]):
+                for x in range(cells[3]):
                     wide = min(fx, shape[3] - x * fx)
                     if x == 0 or wide < fx:
                         size = list_offsets(shape, z1 - z0, y1 - y0, wide, offsets)
                     at = np.uint64(start + x * fx)
-                    best = flat[at]
+                    first, best = end, flat[at]
                     if mixed[x]:
-                        best, has_two = vote_of_two(flat, at, offsets, size, skip, ignored)
-                        if not has_two:
-                            end = count_window(
-                                flat, at, offsets, size, skip, ignored, labels, counts, ZERO
+                        end = list_two(
+                            flat, at, offsets, size, skip, ignored, labels, counts, first
+                        )
+                        if end < 0:
+                            for i in range(size):
+                                entries[i], votes[i] = flat[at + offsets[i]], 1
+                            end = tally(
+                                entries, votes, size, decide, skip, ignored, labels, counts, first
                             )
-                            best = winner(labels, counts, ZERO, end, ignored)
-                    out[b, z, y, x] = best
+                        if decide:
+                            best = winner(labels, counts, first, end, ignored)
+                    elif not (decide or (skip and best == ignored)):  # one speaks for all
+                        labels[end], counts[end] = best, size
+                        end += 1
+                    if ends is not None:
+                        ends[b, z, y, x] = end
+                    if out is not None:
+                        out[b, z, y, x] = best
+                        end = first
 
 
 @inline
@@ -224,49 +212,38 @@ def merge(
 
 
 @inline
-def merge_two(
+def gather_lists(
     flat: Array, src_labels: Array, src_counts: Array, rows: Any, ny: int, nx: int,
-    labels: Array, counts: Array, start: int,
+    entries: Array, votes: Array,
 ) -> int:  # fmt: skip
-    """Merge the lists of a window if they have no more than two labels, as most do.
+    """Fill ``entries`` and ``votes`` with the lists of a window, if there is room for all of them.
 
-    Returns the new end, or -1 where there are more. ``rows`` says where the rows of the window
-    start and stop, as counted by cells; the lists of a row lie one after the other.
+    Returns how many there are. ``rows`` says where the rows of the window start and stop, as
+    counted by cells; the lists of a row lie one after the other.
     """
     z0, z1, y0, y1, x0, x1 = rows
-    one = other = labels.dtype.type(0)
-    for_one = for_other = counts.dtype.type(0)
+    size = 0
     for z in range(z0, z1):
         for y in range(y0, y1):
             c = (z * ny + y) * nx
-            for i in range(flat[c + x0 - 1] if c + x0 else 0, flat[c + x1 - 1]):
-                if src_labels[i] == one or for_one == 0:
-                    one = src_labels[i]
-                    for_one += src_counts[i]
-                elif src_labels[i] == other or for_other == 0:
-                    other = src_labels[i]
-                    for_other += src_counts[i]
-                else:
-                    return -1
-    end = start
-    if for_other > 0 and other < one:
-        labels[end], counts[end] = other, for_other
-        end += 1
-    if for_one > 0:
-        labels[end], counts[end] = one, for_one
-        end += 1
-    if for_other > 0 and other > one:
-        labels[end], counts[end] = other, for_other
-        end += 1
-    return end
+            first, last = (flat[c + x0 - 1] if c + x0 else 0), flat[c + x1 - 1]
+            if size + last - first <= entries.size:
+                for i in range(last - first):
+                    entries[size + i] = src_labels[first + i]
+                    votes[size + i] = src_counts[first + i]
+            size += last - first
+    return size
 
 
 @jit
 def merge_labels(
     src_ends: Array, src_labels: Array, src_counts: Array, fz: int, fy: int, fx: int,
-    labels: Array, counts: Array, ends: Array,
+    entries: Array, votes: Array, labels: Array, counts: Array, ends: Array,
 ) -> None:  # fmt: skip
-    """Fill the lists of all cells from the lists under them."""
+    """Fill the lists of all cells from the lists under them.
+
+    ``entries`` and ``votes`` are buffers, see `tally`; windows with more are merged, list by list.
+    """
     end = ZERO
     _, nz, ny, nx = src_ends.shape
     flat = src_ends.reshape(-1)
@@ -277,12 +254,13 @@ def merge_labels(
                 y0, y1 = y * fy, min((y + 1) * fy, ny)
                 for x in range(ends.shape[3]):
                     x0, x1, start = x * fx, min((x + 1) * fx, nx), end
-                    end = merge_two(
+                    size = gather_lists(
                         flat, src_labels, src_counts, (z0, z1, y0, y1, x0, x1), ny, nx,
-                        labels, counts, start,
+                        entries, votes,
                     )  # fmt: skip
-                    if end < 0:
-                        end = start
+                    if size <= entries.size:
+                        end = tally(entries, votes, size, False, False, ZERO, labels, counts, start)
+                    else:
                         for i in range(z0, z1):
                             for j in range(y0, y1):
                                 for k in range(x0, x1):

@@ -204,7 +204,7 @@ def window_mean(
 
     ``row`` and ``total`` are buffers of a row of ``src`` and, as (1, 1, 1, x), of ``out``.
     ``ratio`` is any array of the dtype to divide in. Returns whether all means of floats are
-    finite.
+    finite; where one is not, the rest is left alone.
     """
     finite = True
     for b in range(out.shape[0]):
@@ -223,7 +223,9 @@ def window_mean(
                         above[b, i, j, x] += total[0, 0, 0, x]
                 rows = (z1 - z0) * (y1 - y0)
                 finite &= divide_row(total, rows, row.size, fx, ratio, rounded, out, b, z, y)
-    return finite
+            if not finite:
+                return False
+    return True
 
 
 @jit

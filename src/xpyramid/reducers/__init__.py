@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 import pkgutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -41,6 +40,7 @@ __all__ = [
     "State",
     "Window",
     "at_once",
+    "climb",
     "copier",
     "make_reducer",
     "method_name",
@@ -122,7 +122,60 @@ def at_once(reducer: Reducer) -> Reducer:
     def finalise(state: State, window: Window) -> Array:  # noqa: ARG001
         return state[0]
 
-    return replace(reducer, chunk=chunk, finalise=finalise, whole=False)
+    return replace(reducer, chunk=chunk, finalise=finalise, direct=None, whole=False)
+
+
+def climb(
+    block: Array, steps: Steps, reducer: Reducer, *, keep: bool = False
+) -> tuple[list[Array], State]:
+    """Return the values of the levels 1 to ``len(steps)`` of a block of level 0.
+
+    Parameters
+    ----------
+    block : ndarray
+        Samples; starts at a window's edge. Never modified.
+    steps : sequence of tuple of int
+        Factors of each step.
+    reducer : Reducer
+    keep : bool
+        Whether the state of the last level is wanted.
+
+    Returns
+    -------
+    levels : list of ndarray
+        ``ceil(n / F)`` cells along each dimension, in the dtype (and byte order) of the reducer.
+    state : tuple of ndarray
+        Nothing in particular unless ``keep``.
+    """
+    straight = None if keep and len(steps) == 1 else _straight(block, steps, reducer)
+    if straight is None:
+        return _by_states(block, steps, reducer)
+    return _go_on(*straight, block.shape, steps, reducer)
+
+
+def _straight(block: Array, steps: Steps, reducer: Reducer) -> tuple[list[Array], State] | None:
+    """Return level 1 and the state of level 2, if the reducer can make them in one go."""
+    if reducer.direct is None:
+        return None
+    out: Array = np.empty(Window(block.shape, steps[0]).cells, fillable(reducer.dtype))
+    state = reducer.direct(block, steps, out)
+    return None if state is None else ([out.astype(reducer.dtype, copy=False)], state)
+
+
+def _by_states(block: Array, steps: Steps, reducer: Reducer) -> tuple[list[Array], State]:
+    return _go_on([], reducer.chunk(block, steps[0]), block.shape, steps, reducer)
+
+
+def _go_on(
+    levels: list[Array], state: State, shape: tuple[int, ...], steps: Steps, reducer: Reducer
+) -> tuple[list[Array], State]:
+    """Add the values of the other levels to the first ones; the state is of the next one."""
+    start = len(levels)
+    for k in range(start, len(steps)):
+        if k > start:
+            state = reducer.combine(state, steps[k])
+        levels.append(reducer.finalise(state, Window(shape, reduce(times, steps[: k + 1]))))
+    return levels, state
 
 
 def reduce_levels(block: Array, steps: Steps, reducer: Reducer) -> list[Array]:
@@ -141,22 +194,18 @@ def reduce_levels(block: Array, steps: Steps, reducer: Reducer) -> list[Array]:
     list of ndarray
         ``ceil(n / F)`` cells along each dimension, in the dtype (and byte order) of the reducer.
     """
-    if reducer.direct is not None:
-        window = Window(block.shape, steps[0])
-        out: Array = np.empty(window.cells, fillable(reducer.dtype))
-        state = reducer.direct(block, steps, out)
-        if state is not None:
-            first = out.astype(reducer.dtype, copy=False)
-            return [first, *_climb(state, block.shape, steps, 2, reducer)]
+    straight = _straight(block, steps, reducer)
+    if straight is not None:
+        return _go_on(*straight, block.shape, steps, reducer)[0]
     axis, length = _slab(block, steps)
     if len(steps) == 1 or 2 * length >= block.shape[axis]:  # to cut takes longer than it gains
-        return _by_states(block, steps, reducer)
+        return _by_states(block, steps, reducer)[0]
     factors = list(accumulate(steps, times))
     levels = [np.empty(Window(block.shape, total).cells, reducer.dtype) for total in factors]
     before = (slice(None),) * axis
     for start in range(0, block.shape[axis], length):
         stop = start + length
-        made = _by_states(block[(*before, slice(start, stop))], steps, reducer)
+        made, _ = _by_states(block[(*before, slice(start, stop))], steps, reducer)
         for level, total, values in zip(levels, factors, made, strict=True):
             level[(*before, slice(start // total[axis], -(-stop // total[axis])))] = values
     return levels
@@ -175,28 +224,8 @@ def _slab(block: Array, steps: Steps) -> tuple[int, int]:
     return axis, max(1, _SLAB // max(1, window)) * factors[axis]
 
 
-def _by_states(block: Array, steps: Steps, reducer: Reducer) -> list[Array]:
-    return _climb(reducer.chunk(block, steps[0]), block.shape, steps, 1, reducer)
-
-
-def _climb(
-    state: State, shape: tuple[int, ...], steps: Steps, level: int, reducer: Reducer
-) -> list[Array]:
-    """Return the values of a level whose state is given, and of those above."""
-    levels = []
-    for k in range(level, len(steps) + 1):
-        if k > level:
-            state = reducer.combine(state, steps[k - 1])
-        levels.append(reducer.finalise(state, Window(shape, reduce(times, steps[:k]))))
-    return levels
-
-
 def reduce_block(block: Array, steps: Steps, reducer: Reducer) -> Array:
     """Reduce a block of level 0 to level ``len(steps)``; see `reduce_levels`."""
-    if len(steps) == 1:
-        return reduce_levels(block, steps, reducer)[0]
-    state = reducer.chunk(block, steps[0])
-    for step in steps[1:]:
-        state = reducer.combine(state, step)
-    total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
-    return reducer.finalise(state, Window(block.shape, total))
+    if reducer.whole:  # what the levels between would cost is for nothing
+        steps = [reduce(times, steps)]
+    return reduce_levels(block, steps, reducer)[-1]

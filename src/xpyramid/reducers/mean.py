@@ -36,7 +36,8 @@ from xpyramid.reducers.windows import (
     vectors,
 )
 
-#: Up to so many bytes, samples of two bytes are taken to lie in a cache, as a decoded block does.
+#: Up to so many bytes, samples are taken to lie in a cache, as a decoded block does. There, several
+#: levels are sooner made by states, pass by pass.
 _SMALL = 2**23
 
 
@@ -73,6 +74,8 @@ def _means(
     nothing in particular where there is none; None if something is not finite, or not done.
     """
     several, first = len(steps) > 1, single_pass(block.shape, steps[0])
+    if several and block.nbytes <= _SMALL:
+        return None
     second = single_pass(out.shape, steps[1]) if several else first
     if first is None or second is None:
         return None

@@ -21,11 +21,11 @@ from xpyramid.reducers.record import (
     State,
     Steps,
     Window,
+    times,
 )
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import (
-    Shape4,
-    Step3,
+    Pass,
     cells_of,
     line,
     native,
@@ -37,6 +37,12 @@ from xpyramid.reducers.windows import (
 #: What a thread keeps to work in, up to so many bytes for a use.
 _rooms = threading.local()
 _LARGEST_ROOM = 2**24
+
+#: Labels of windows up to so many samples are counted at once, those of larger ones step by step.
+_LARGEST_WINDOW = 128
+
+#: Up to so many entries of lists are looked at together, more are merged list by list.
+_MOST_ENTRIES = 256
 
 
 @dataclass(frozen=True)
@@ -52,24 +58,24 @@ class _Mode:
 
     def direct(self, block: Array, steps: Steps, out: Array) -> State | None:
         only = single_pass(block.shape, steps[0])
-        if only is None or len(steps) > 1:
+        second = times(steps[0], steps[1]) if len(steps) > 1 else steps[0]
+        if only is None or (len(steps) > 1 and math.prod(second) > _LARGEST_WINDOW):
             return None
         shape, step, reduced = only
         src = native(block)
-        flat, skip = src.reshape(-1), (self.request.skips, self.request.ignored(src.dtype))
         if max(step) <= 2:
-            rows, ignored = _rows(3, shape[3], src.dtype), skip[1] if skip[0] else None
+            pairs = True if step[2] == 2 else None  # with False, both ways would be compiled
+            ignored = self.request.ignored(src.dtype) if self.request.skips else None
             kernels.twos.window_mode(
-                flat, shape, *_twos(step), ignored, rows, out.reshape(-1), reduced
-            )
-        else:
-            labels: Array = np.empty(math.prod(step), src.dtype)
-            counts: Array = np.empty(math.prod(step), self.number)
-            kernels.labels.window_mode(
-                src.reshape(shape), flat, *step, *skip, *_buffers(shape, step, src.dtype),
-                labels, counts, out.reshape(reduced),
+                src.reshape(-1), shape, *step[:2], pairs, ignored, _rows(shape[3], src.dtype),
+                out.reshape(-1), reduced,
             )  # fmt: skip
-        return ()
+        else:
+            room = math.prod(step)
+            labels: Array = np.empty(room, src.dtype)
+            counts: Array = np.empty(room, self.number)
+            self._count(src, only, labels, counts, None, out.reshape(reduced))
+        return () if len(steps) == 1 else self.chunk(block, second)
 
     @property
     def number(self) -> type:
@@ -77,34 +83,44 @@ class _Mode:
         return np.int32 if self.request.samples < 2**31 else np.int64
 
     def chunk(self, block: Array, factors: Factors) -> State:
-        (shape, step, reduced), *_ = passes(block.shape, factors)
+        first, *_ = passes(block.shape, factors)
         src = native(block)
         labels = _room("labels", src.size, src.dtype)
         counts = _room("counts", src.size, np.dtype(self.number))
-        ends: Array = np.empty(reduced, _positions(src.size))
-        flat, skip = src.reshape(-1), (self.request.skips, self.request.ignored(src.dtype))
-        if max(step) <= 2:
-            buffers = _rows(3, shape[3], src.dtype), _rows(8, reduced[3], src.dtype)
-            kernels.twos.count_labels(
-                flat, shape, *_twos(step), *skip, *buffers, labels, counts, ends
-            )
-        else:
-            kernels.labels.count_labels(
-                src.reshape(shape), flat, *step, *skip, *_buffers(shape, step, src.dtype),
-                labels, counts, ends,
-            )  # fmt: skip
+        ends: Array = np.empty(first[2], _positions(src.size))
+        self._count(src, first, labels, counts, ends, None)
         return self._merged((ends, *_used(ends, labels, counts)), block.shape, factors, done=1)
+
+    def _count(
+        self, src: Array, only: Pass, labels: Array, counts: Array,
+        ends: Array | None, out: Array | None,
+    ) -> None:  # fmt: skip
+        """Fill the lists of all cells, or ``out`` with the winners."""
+        shape, step, reduced = only
+        row, mixed = line(shape[3], src.dtype), line(reduced[3], src.dtype)
+        offsets: Array = np.empty(math.prod(step), np.uint64)
+        kernels.labels.count_labels(
+            src.reshape(shape), src.reshape(-1), *step, self.request.skips,
+            self.request.ignored(src.dtype), row, mixed, offsets,
+            *self._entries(offsets.size, src.dtype), labels, counts, reduced, ends, out,
+        )  # fmt: skip
+
+    def _entries(self, size: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
+        """Return buffers for so many entries: labels of four bytes or more, and votes."""
+        wide = np.promote_types(dtype, np.dtype(f"{dtype.kind}4"))
+        return line(size, wide), line(size, self.number)
 
     def combine(self, state: State, factors: Factors) -> State:
         return self._merged(state, state[0].shape, factors, done=0)
 
     def _merged(self, state: State, shape: tuple[int, ...], factors: Factors, done: int) -> State:
         ends, labels, counts = state
+        entries = self._entries(_MOST_ENTRIES, labels.dtype)
         for before, step, reduced in list(passes(shape, factors))[done:]:
             src = (ends.reshape(before), labels, counts)
             labels, counts = np.empty_like(labels), np.empty_like(counts)
             ends = np.empty(reduced, ends.dtype)
-            kernels.labels.merge_labels(*src, *step, labels, counts, ends)
+            kernels.labels.merge_labels(*src, *step, *entries, labels, counts, ends)
             labels, counts = _used(ends, labels, counts)
         return (ends.reshape(cells_of(shape, factors)), labels, counts)
 
@@ -134,24 +150,10 @@ class _Mode:
         return out.astype(self.request.dtype, copy=False)
 
 
-def _twos(step: Step3) -> tuple[int, int, bool | None]:
-    """Return factors of 1 and 2 as `kernels.twos` wants them.
-
-    Of the last one, whether it is 2: None rather than False, with which both would be compiled.
-    """
-    return step[0], step[1], True if step[2] == 2 else None
-
-
-def _rows(number: int, size: int, dtype: np.dtype[Any]) -> Array:
-    """Return a buffer for rows of so many samples."""
+def _rows(size: int, dtype: np.dtype[Any]) -> Array:
+    """Return a buffer for three rows of so many samples, in whole vectors."""
     one = vectors(size, dtype).size
-    return line(number * one, dtype).reshape(number, one)
-
-
-def _buffers(shape: Shape4, step: Step3, dtype: np.dtype[Any]) -> tuple[Array, Array, Array]:
-    """Return what `kernels.labels` works in."""
-    offsets: Array = np.empty(math.prod(step), np.uint64)
-    return line(shape[3], dtype), line(-(-shape[3] // step[2]), dtype), offsets
+    return line(3 * one, dtype).reshape(3, one)
 
 
 def _room(use: str, size: int, dtype: np.dtype[Any]) -> Array:

@@ -14,6 +14,7 @@ from xpyramid.reducers.record import Array, Factors, Request, State
 
 Shape4 = tuple[int, int, int, int]
 Step3 = tuple[int, int, int]
+Pass = tuple[Shape4, Step3, Shape4]
 
 _CACHE_LINE = 64
 
@@ -51,7 +52,7 @@ def cells_of(shape: tuple[int, ...], factors: Factors) -> tuple[int, ...]:
     return tuple(-(-n // f) for n, f in zip(shape, steps, strict=True))
 
 
-def passes(shape: tuple[int, ...], factors: Factors) -> Iterator[tuple[Shape4, Step3, Shape4]]:
+def passes(shape: tuple[int, ...], factors: Factors) -> Iterator[Pass]:
     """Split a reduction of any rank into passes of a batch and three dimensions.
 
     The last three dimensions are reduced first, then the ones before them, with all that is
@@ -70,7 +71,7 @@ def passes(shape: tuple[int, ...], factors: Factors) -> Iterator[tuple[Shape4, S
         shape, todo = (1, 1, *shape[:-3], math.prod(reduced)), (1, 1, *todo, 1)
 
 
-def single_pass(shape: tuple[int, ...], factors: Factors) -> tuple[Shape4, Step3, Shape4] | None:
+def single_pass(shape: tuple[int, ...], factors: Factors) -> Pass | None:
     """Return the only pass of a reduction, None where there are several."""
     first, *more = passes(shape, factors)
     return None if more else first
