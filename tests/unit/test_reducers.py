@@ -259,6 +259,21 @@ def test_the_memory_of_a_mode(shape: tuple[int, ...]) -> None:
     assert labels_and_counts(ignoring.chunk(uniform, step))[1] == 0
 
 
+@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 255, 256, 257, 258, 1000])
+def test_lists_of_any_length_are_merged(size: int) -> None:
+    """Short ones by asking all entries for each label, long ones list by list."""
+    half = -(-size // 2)
+    for apart in (0, 1, half):  # all labels in both lists, all but one, none
+        labels = np.concatenate([np.arange(half), np.arange(half) + apart])[:size]
+        block = np.random.default_rng(0).permuted(labels.astype("i8") - 3)
+        block = np.concatenate([np.sort(block[:half]), block[half:]])
+        reducer = make_reducer("mode", block.dtype, 2 * half)
+        ends, *found = reducer.combine(reducer.chunk(block, (half,)), (2,))
+        want = np.unique(block, return_counts=True)
+        assert ends.tolist() == [want[0].size]
+        assert [part.tolist() for part in found] == [part.tolist() for part in want]
+
+
 @pytest.mark.parametrize(("samples", "number"), [(2**31 - 1, "i4"), (2**31, "i8")])
 def test_counts_of_labels_have_room_for_the_largest_window(samples: int, number: str) -> None:
     state = make_reducer("mode", np.dtype("u1"), samples).chunk(np.ones(4, "u1"), (2,))

@@ -101,15 +101,14 @@ def tally(
     for i in range(size):
         label, last = min(label, entries[i]), max(last, entries[i])
         left = votes_of(left + votes[i])
-    if label == last and left > 0 and not skip:
-        labels[end], counts[end] = label, left
-        return end + 1
     most = votes_of(0)
     while left > most:
-        count, above = votes_of(0), last
-        for i in range(size):
-            count = votes_of(count + (votes[i] if entries[i] == label else votes_of(0)))
-            above = label_of(min(above, entries[i] if entries[i] > label else last))
+        count, above = left, last
+        if label != last:
+            count = votes_of(0)
+            for i in range(size):
+                count = votes_of(count + (votes[i] if entries[i] == label else votes_of(0)))
+                above = label_of(min(above, entries[i] if entries[i] > label else last))
         if not (skip and label == ignored):
             labels[end], counts[end] = label, count
             end += 1
