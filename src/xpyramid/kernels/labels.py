@@ -8,7 +8,7 @@ import numpy as np
 
 from xpyramid.kernels._jit import Array, inline, inline_once, jit
 
-#: Where lists start. A literal 0 has a type of its own, and what it is given to is compiled twice.
+#: Where counting starts. A literal 0 has a type of its own: what it is given to is compiled twice.
 ZERO = np.int64(0)
 
 
@@ -50,7 +50,7 @@ def list_offsets(shape: Any, deep: int, high: int, wide: int, offsets: Array) ->
 
     One loop over these takes half as long as three over short rows.
     """
-    size = 0
+    size = ZERO
     for z in range(deep):
         for y in range(high):
             for x in range(wide):
@@ -70,10 +70,12 @@ def list_two(
     windows with several labels. They are counted without a branch, where they lie.
     """
     one, other = flat[at], flat[at + offsets[size - 1]]
-    for_one = for_other = 0
+    votes_of = counts.dtype.type
+    for_one = for_other = votes_of(0)
     for i in range(size):
-        for_one += flat[at + offsets[i]] == one
-        for_other += flat[at + offsets[i]] == other
+        label = flat[at + offsets[i]]
+        for_one = votes_of(for_one + votes_of(label == one))
+        for_other = votes_of(for_other + votes_of(label == other))
     if (for_one + for_other != size) | (one == other):
         return -1
     swap = one > other
@@ -87,32 +89,29 @@ def list_two(
 
 @inline_once
 def tally(
-    entries: Array, votes: Array, size: int, decide: bool, skip: bool, ignored: Any,
-    labels: Array, counts: Array, end: int,
+    entries: Array, votes: Array, size: int, labels: Array, counts: Array, end: int
 ) -> int:  # fmt: skip
     """Fill a list with the labels of ``size`` entries and the sums of their votes; return its end.
 
     One label after the other, the lowest first, all entries are asked whether they have it and
     which one comes next: loops without a branch, and quicker than to sort, as there are few labels.
-    With ``decide`` the list stops where no label that is left can win.
+    Entries without a vote do not count.
     """
     label_of, votes_of = entries.dtype.type, votes.dtype.type
     label, last, left = entries[0], entries[0], votes_of(0)
     for i in range(size):
         label, last = min(label, entries[i]), max(last, entries[i])
         left = votes_of(left + votes[i])
-    most = votes_of(0)
-    while left > most:
+    while left > 0:
         count, above = left, last
         if label != last:
             count = votes_of(0)
             for i in range(size):
                 count = votes_of(count + (votes[i] if entries[i] == label else votes_of(0)))
                 above = label_of(min(above, entries[i] if entries[i] > label else last))
-        if not (skip and label == ignored):
+        if count > 0:
             labels[end], counts[end] = label, count
             end += 1
-            most = max(most, count) if decide else most
         label, left = above, votes_of(left - count)
     return end
 
@@ -148,7 +147,7 @@ def count_labels(
             for y in range(cells[2]):
                 y0, y1 = y * fy, min((y + 1) * fy, shape[2])
                 compare_rows(src, b, z0, z1, y0, y1, fx, row, mixed)
-                size, start = 0, ((b * shape[1] + z0) * shape[2] + y0) * shape[3]
+                size, start = ZERO, ((b * shape[1] + z0) * shape[2] + y0) * shape[3]
                 for x in range(cells[3]):
                     wide = min(fx, shape[3] - x * fx)
                     if x == 0 or wide < fx:
@@ -161,10 +160,9 @@ def count_labels(
                         )
                         if end < 0:
                             for i in range(size):
-                                entries[i], votes[i] = flat[at + offsets[i]], 1
-                            end = tally(
-                                entries, votes, size, decide, skip, ignored, labels, counts, first
-                            )
+                                entries[i] = flat[at + offsets[i]]
+                                votes[i] = not (skip and flat[at + offsets[i]] == ignored)
+                            end = tally(entries, votes, size, labels, counts, first)
                         if decide:
                             best = winner(labels, counts, first, end, ignored)
                     elif not (decide or (skip and best == ignored)):  # one speaks for all
@@ -221,7 +219,7 @@ def gather_lists(
     counted by cells; the lists of a row lie one after the other.
     """
     z0, z1, y0, y1, x0, x1 = rows
-    size = 0
+    size = ZERO
     for z in range(z0, z1):
         for y in range(y0, y1):
             c = (z * ny + y) * nx
@@ -258,7 +256,7 @@ def merge_labels(
                         entries, votes,
                     )  # fmt: skip
                     if size <= entries.size:
-                        end = tally(entries, votes, size, False, False, ZERO, labels, counts, start)
+                        end = tally(entries, votes, size, labels, counts, start)
                     else:
                         for i in range(z0, z1):
                             for j in range(y0, y1):
