@@ -56,7 +56,7 @@ def list_offsets(shape: Any, deep: int, high: int, wide: int, offsets: Array) ->
             for x in range(wide):
                 offsets[size] = (z * shape[2] + y) * shape[3] + x
                 size += 1
-    return size
+    return int(size)
 
 
 @inline
@@ -229,7 +229,7 @@ def gather_lists(
                     entries[size + i] = src_labels[first + i]
                     votes[size + i] = src_counts[first + i]
             size += last - first
-    return size
+    return int(size)
 
 
 @jit

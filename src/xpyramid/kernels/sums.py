@@ -91,21 +91,12 @@ def window_sum(src: Array, fz: int, fy: int, fx: int, at_once: Any, row: Array, 
 
 @jit
 def window_sum_valid(
-    src: Array,
-    fz: int,
-    fy: int,
-    fx: int,
-    skipna: bool,
-    skip: bool,
-    ignored: Any,
-    row: Array,
-    seen: Array,
-    out: Array,
-    count: Array,
-) -> None:
+    src: Array, fz: int, fy: int, fx: int, skipna: Any, ignored: Any,
+    row: Array, seen: Array, out: Array, count: Array,
+) -> None:  # fmt: skip
     """Fill ``out`` and ``count`` with the sums and numbers of the samples that count.
 
-    NaN does not if ``skipna``, nor does ``ignored`` if ``skip``.
+    NaN does not unless ``skipna`` is None, nor does ``ignored`` unless that is; see `window_sum`.
     """
     wide = row.dtype.type
     for b in range(out.shape[0]):
@@ -117,9 +108,11 @@ def window_sum_valid(
                     for j in range(y * fy, min((y + 1) * fy, src.shape[2])):
                         for x in range(row.size):
                             value = src[b, i, j, x]
-                            valid = (value == value or not skipna) and not (  # noqa: PLR0124
-                                skip and value == ignored
-                            )
+                            valid = True
+                            if skipna is not None:
+                                valid &= value == value  # noqa: PLR0124
+                            if ignored is not None:
+                                valid &= value != ignored
                             row[x] += wide(value) if valid else wide(0)
                             seen[x] += valid
                 fold(row, fx, out, b, z, y)

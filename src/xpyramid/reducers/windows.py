@@ -127,7 +127,7 @@ def sum_valid_windows(
     (shape, step, reduced), *more = passes(values.shape, factors)
     total, count = np.empty(reduced, dtype), np.empty(reduced, np.int64)
     kernels.sums.window_sum_valid(
-        src.reshape(shape), *step, request.skips_na, request.skips, request.ignored(src.dtype),
+        src.reshape(shape), *step, *_flags(request, src.dtype),
         line(shape[3], dtype), line(shape[3], np.int64), total, count,
     )  # fmt: skip
     for shape, step, reduced in more:
@@ -135,6 +135,12 @@ def sum_valid_windows(
         count = sum_windows(count.reshape(shape), step, np.int64).reshape(reduced)
     cells = cells_of(values.shape, factors)
     return total.reshape(cells), count.reshape(cells)
+
+
+def _flags(request: Request, dtype: np.dtype[Any]) -> tuple[bool | None, Any]:
+    """Return whether NaN is skipped, and what is ignored; None where that does not apply."""
+    nan = request.skips_na and dtype.kind == "f"
+    return True if nan else None, request.ignored(dtype) if request.skips else None
 
 
 def add(state: State, factors: Factors) -> State:
@@ -145,8 +151,8 @@ def add(state: State, factors: Factors) -> State:
 def extreme_windows(values: Array, factors: Factors, largest: bool, request: Request) -> Array:
     """Return the smallest or largest samples of windows, in native byte order."""
     out = native(values)
-    skip: tuple[Any, ...] = (request.skips_na, request.skips, request.ignored(out.dtype))
+    flags = True if largest else None, *_flags(request, out.dtype)
     for shape, step, reduced in passes(values.shape, factors):
         src, out = out.reshape(shape), np.empty(reduced, out.dtype)
-        kernels.extremes.window_extreme(src, *step, largest, *skip, line(shape[3], out.dtype), out)
+        kernels.extremes.window_extreme(src, *step, *flags, line(shape[3], out.dtype), out)
     return out.reshape(cells_of(values.shape, factors))
