@@ -32,16 +32,14 @@ def compare_rows(
         for y in range(y0, y1):
             for x in range(row.size):
                 row[x] |= src[b, z, y, x] ^ src[b, z0, y0, x]
-    whole = row.size // fx
-    for x in range(whole):
+    for _ in range(1, min(fx, 4)):  # in vectors; what is further apart, by windows
+        for x in range(row.size - 1):
+            row[x] |= row[x + 1]
+    for x in range(mixed.size):
         mixed[x] = row[x * fx]
-    for i in range(1, fx):
-        for x in range(whole):
+    for i in range(4, fx):
+        for x in range((row.size - i - 1) // fx + 1):
             mixed[x] |= row[x * fx + i]
-    for x in range(whole, mixed.size):
-        mixed[x] = row[x * fx]
-        for i in range(x * fx + 1, row.size):
-            mixed[x] |= row[i]
 
 
 @inline
