@@ -53,7 +53,11 @@ def tinybrain(array: Array, factor: tuple[int, ...], method: str, mips: int) -> 
     if method == "mode" and max(factor) > 2:  # takes every third sample, which is no mode
         return None
     fortran = np.asfortranarray(array.transpose())
-    kinds = {"mean": peer.downsample_with_averaging, "mode": peer.downsample_segmentation}
+    kinds = {
+        "mean": peer.downsample_with_averaging,
+        "mode": peer.downsample_segmentation,
+        "max": peer.downsample_with_max_pooling,
+    }
     return lambda: kinds[method](fortran, factor[::-1], num_mips=mips)
 
 
@@ -136,6 +140,8 @@ def rows(n: int) -> list[Row]:
     ]
     for dtype in ("uint8", "uint32", "uint64"):
         table.append((f"mode 2x2x2 {dtype}", labels(dtype, cube), (2, 2, 2), "mode", 1))
+    for dtype in ("uint8", "float32"):
+        table.append((f"max 2x2x2 {dtype}", image(dtype, cube), (2, 2, 2), "max", 1))
     return [
         *table,
         ("mode 2x2x2 uint32, noise", noise("uint32", cube), (2, 2, 2), "mode", 1),
