@@ -75,7 +75,7 @@ class _Mode:
             labels: Array = np.empty(room, src.dtype)
             counts: Array = np.empty(room, self.number)
             self._count(src, only, labels, counts, None, out.reshape(reduced))
-        return () if len(steps) == 1 else self.chunk(block, second)
+        return () if len(steps) == 1 else self.chunk(src, second)
 
     @property
     def number(self) -> type:
