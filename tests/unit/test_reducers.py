@@ -261,7 +261,6 @@ def test_the_memory_of_a_mode(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 255, 256, 257, 258, 1000])
 def test_lists_of_any_length_are_merged(size: int) -> None:
-    """Short ones by asking all entries for each label, long ones list by list."""
     half = -(-size // 2)
     for apart in (0, 1, half):  # all labels in both lists, all but one, none
         labels = np.concatenate([np.arange(half), np.arange(half) + apart])[:size]

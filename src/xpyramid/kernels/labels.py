@@ -174,96 +174,58 @@ def count_labels(
 
 
 @inline
-def merge(
-    labels: Array,
-    counts: Array,
-    start: int,
-    end: int,
-    more_labels: Array,
-    more_counts: Array,
-    first: int,
-    last: int,
-) -> int:
-    """Merge a second list, ``more[first:last]``, into the first; return the new end."""
-    new, i = 0, start
-    for j in range(first, last):  # how many labels are new decides where the last one goes
-        while i < end and labels[i] < more_labels[j]:
-            i += 1
-        new += i == end or labels[i] != more_labels[j]
-    i, j, at = end - 1, last - 1, end + new - 1
-    while j >= first:
-        if i >= start and labels[i] > more_labels[j]:
-            labels[at], counts[at] = labels[i], counts[i]
-            i -= 1
-        elif i >= start and labels[i] == more_labels[j]:
-            labels[at], counts[at] = labels[i], counts[i] + more_counts[j]
-            i -= 1
-            j -= 1
-        else:
-            labels[at], counts[at] = more_labels[j], more_counts[j]
-            j -= 1
-        at -= 1
-    return end + new
-
-
-@inline
-def gather_lists(
-    flat: Array, src_labels: Array, src_counts: Array, rows: Any, ny: int, nx: int,
-    entries: Array, votes: Array,
+def begin_lists(
+    flat: Array, z0: int, z1: int, y0: int, y1: int, x0: int, x1: int, ny: int, nx: int,
+    heads: Array, stops: Array,
 ) -> int:  # fmt: skip
-    """Fill ``entries`` and ``votes`` with the lists of a window, if there is room for all of them.
-
-    Returns how many there are. ``rows`` says where the rows of the window start and stop, as
-    counted by cells; the lists of a row lie one after the other.
-    """
-    z0, z1, y0, y1, x0, x1 = rows
+    """Fill ``heads`` and ``stops`` with where the lists of a window are; return how many."""
     size = ZERO
     for z in range(z0, z1):
         for y in range(y0, y1):
-            c = (z * ny + y) * nx
-            first, last = (flat[c + x0 - 1] if c + x0 else 0), flat[c + x1 - 1]
-            if size + last - first <= entries.size:
-                for i in range(last - first):
-                    entries[size + i] = src_labels[first + i]
-                    votes[size + i] = src_counts[first + i]
-            size += last - first
+            for x in range(x0, x1):
+                c = (z * ny + y) * nx + x
+                first = flat[c - 1] if c else 0
+                if first < flat[c]:
+                    heads[size], stops[size] = first, flat[c]
+                    size += 1
     return int(size)
 
 
 @jit
 def merge_labels(
     src_ends: Array, src_labels: Array, src_counts: Array, fz: int, fy: int, fx: int,
-    entries: Array, votes: Array, labels: Array, counts: Array, ends: Array,
+    heads: Array, stops: Array, labels: Array, counts: Array, ends: Array,
 ) -> None:  # fmt: skip
     """Fill the lists of all cells from the lists under them.
 
-    ``entries`` and ``votes`` are buffers, see `tally`; windows with more are merged, list by list.
+    The lowest of the labels that the lists of a window begin with comes first in theirs. Those that
+    have it go on, and those at their end drop out. ``heads`` and ``stops`` are buffers of a window.
     """
     end = ZERO
     _, nz, ny, nx = src_ends.shape
-    flat = src_ends.reshape(-1)
+    flat, votes_of = src_ends.reshape(-1), counts.dtype.type
     for b in range(ends.shape[0]):
         for z in range(ends.shape[1]):
             z0, z1 = b * nz + z * fz, b * nz + min((z + 1) * fz, nz)
             for y in range(ends.shape[2]):
                 y0, y1 = y * fy, min((y + 1) * fy, ny)
                 for x in range(ends.shape[3]):
-                    x0, x1, start = x * fx, min((x + 1) * fx, nx), end
-                    size = gather_lists(
-                        flat, src_labels, src_counts, (z0, z1, y0, y1, x0, x1), ny, nx,
-                        entries, votes,
-                    )  # fmt: skip
-                    if size <= entries.size:
-                        end = tally(entries, votes, size, labels, counts, start)
-                    else:
-                        for i in range(z0, z1):
-                            for j in range(y0, y1):
-                                for k in range(x0, x1):
-                                    c = (i * ny + j) * nx + k
-                                    end = merge(
-                                        labels, counts, start, end,
-                                        src_labels, src_counts, flat[c - 1] if c else 0, flat[c],
-                                    )  # fmt: skip
+                    x0, x1 = x * fx, min((x + 1) * fx, nx)
+                    size = begin_lists(flat, z0, z1, y0, y1, x0, x1, ny, nx, heads, stops)
+                    while size:
+                        lowest = src_labels[heads[0]]
+                        for i in range(1, size):
+                            lowest = min(lowest, src_labels[heads[i]])
+                        votes, left = votes_of(0), ZERO
+                        for i in range(size):
+                            at, stop = heads[i], stops[i]
+                            if src_labels[at] == lowest:
+                                votes = votes_of(votes + src_counts[at])
+                                at += 1
+                            heads[left], stops[left] = at, stop
+                            left += at < stop
+                        labels[end], counts[end] = lowest, votes
+                        end, size = end + 1, left
                     ends[b, z, y, x] = end
 
 

@@ -41,9 +41,6 @@ _LARGEST_ROOM = 2**24
 #: Labels of windows up to so many samples are counted at once, those of larger ones step by step.
 _LARGEST_WINDOW = 128
 
-#: Up to so many entries of lists are looked at together, more are merged list by list.
-_MOST_ENTRIES = 256
-
 
 @dataclass(frozen=True)
 class _Mode:
@@ -99,28 +96,25 @@ class _Mode:
         shape, step, reduced = only
         row, mixed = line(shape[3], src.dtype), line(reduced[3], src.dtype)
         offsets: Array = np.empty(math.prod(step), np.uint64)
+        wide = np.promote_types(src.dtype, np.dtype(f"{src.dtype.kind}4"))
         kernels.labels.count_labels(
             src.reshape(shape), src.reshape(-1), *step, self.request.skips,
             self.request.ignored(src.dtype), row, mixed, offsets,
-            *self._entries(offsets.size, src.dtype), labels, counts, reduced, ends, out,
+            line(offsets.size, wide), line(offsets.size, self.number),
+            labels, counts, reduced, ends, out,
         )  # fmt: skip
-
-    def _entries(self, size: int, dtype: np.dtype[Any]) -> tuple[Array, Array]:
-        """Return buffers for so many entries: labels of four bytes or more, and votes."""
-        wide = np.promote_types(dtype, np.dtype(f"{dtype.kind}4"))
-        return line(size, wide), line(size, self.number)
 
     def combine(self, state: State, factors: Factors) -> State:
         return self._merged(state, state[0].shape, factors, done=0)
 
     def _merged(self, state: State, shape: tuple[int, ...], factors: Factors, done: int) -> State:
         ends, labels, counts = state
-        entries = self._entries(_MOST_ENTRIES, labels.dtype)
         for before, step, reduced in list(passes(shape, factors))[done:]:
             src = (ends.reshape(before), labels, counts)
             labels, counts = np.empty_like(labels), np.empty_like(counts)
             ends = np.empty(reduced, ends.dtype)
-            kernels.labels.merge_labels(*src, *step, *entries, labels, counts, ends)
+            heads, stops = np.empty((2, math.prod(step)), np.int64)
+            kernels.labels.merge_labels(*src, *step, heads, stops, labels, counts, ends)
             labels, counts = _used(ends, labels, counts)
         return (ends.reshape(cells_of(shape, factors)), labels, counts)
 
