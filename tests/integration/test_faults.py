@@ -141,7 +141,16 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path 
         pytest.skip("nobody but an administrator can mount a disk here")
 
 
-def test_a_full_disk(small_disk: Path | None) -> None:
+@pytest.mark.parametrize(
+    ("scheduler", "what"),
+    [
+        # The error is that of the chunk, and not of something smaller that is written after it.
+        ("sync", r"array .*, level \d, chunks? .*"),
+        # Another task may be about to note that it is done, and be the first to fail.
+        ("threads", r".*"),
+    ],
+)
+def test_a_full_disk(small_disk: Path | None, scheduler: str, what: str) -> None:
     if small_disk is None:
         return
     ballast = small_disk / "ballast"
@@ -149,16 +158,12 @@ def test_a_full_disk(small_disk: Path | None) -> None:
     array = xr.DataArray(noise, dims=("y", "x"), name="field")
     image = array.pyramid.build(levels=2, chunks=64)
     ballast.write_bytes(bytes(420_000))
-    # The error is that of the chunk, and not of something smaller that is written after it. On
-    # several threads, another one may be about to note that its task is done, and fail as well.
-    match = r"cannot write array .*, level \d, chunks? .*: OSError: .*No space left on device"
-    with (
-        dask.config.set(scheduler="sync"),
-        pytest.raises(errors.StorageError, match=match),
-    ):
-        image.to_ome_zarr(small_disk / "out.zarr")
-    ballast.unlink()
-    image.to_ome_zarr(small_disk / "out.zarr", resume=True)
+    match = rf"cannot write {what}: OSError: .*No space left on device"
+    with dask.config.set(scheduler=scheduler):
+        with pytest.raises(errors.StorageError, match=match):
+            image.to_ome_zarr(small_disk / "out.zarr")
+        ballast.unlink()
+        image.to_ome_zarr(small_disk / "out.zarr", resume=True)
     np.testing.assert_array_equal(xpyramid.open_pyramid(small_disk / "out.zarr/field")[0], noise)
 
 

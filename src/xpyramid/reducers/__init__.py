@@ -128,24 +128,10 @@ def at_once(reducer: Reducer) -> Reducer:
 def climb(
     block: Array, steps: Steps, reducer: Reducer, *, keep: bool = False
 ) -> tuple[list[Array], State]:
-    """Return the values of the levels 1 to ``len(steps)`` of a block of level 0.
+    """Return what `reduce_levels` does, and with ``keep`` also the state of the last level.
 
-    Parameters
-    ----------
-    block : ndarray
-        Samples; starts at a window's edge. Never modified.
-    steps : sequence of tuple of int
-        Factors of each step.
-    reducer : Reducer
-    keep : bool
-        Whether the state of the last level is wanted.
-
-    Returns
-    -------
-    levels : list of ndarray
-        ``ceil(n / F)`` cells along each dimension, in the dtype (and byte order) of the reducer.
-    state : tuple of ndarray
-        Nothing in particular unless ``keep``.
+    For blocks that are small enough to be reduced as a whole. Without ``keep`` the state is nothing
+    in particular.
     """
     straight = None if keep and len(steps) == 1 else _straight(block, steps, reducer)
     if straight is None:
@@ -163,6 +149,7 @@ def _straight(block: Array, steps: Steps, reducer: Reducer) -> tuple[list[Array]
 
 
 def _by_states(block: Array, steps: Steps, reducer: Reducer) -> tuple[list[Array], State]:
+    """Do what `climb` does, by way of the state of level 1."""
     return _go_on([], reducer.chunk(block, steps[0]), block.shape, steps, reducer)
 
 
