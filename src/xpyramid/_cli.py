@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,9 +19,9 @@ from xpyramid import _demo, _options, _sources, _verify
 from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.errors import NotAPyramidError, PyramidError
-from xpyramid.io import levels_of
+from xpyramid.options import suggest
 from xpyramid.overrides import Overrides
-from xpyramid.pyramid import Pyramid, open_pyramid
+from xpyramid.pyramid import Pyramid, image_of_labels, open_pyramid
 
 _EXAMPLES = """\
 examples:
@@ -48,7 +49,10 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are exceptions, so that they print as all others do."""
 
     def error(self, message: str) -> NoReturn:
-        raise _UsageError(f"{message}; see {self.prog} --help")
+        known = [name[2:].replace("-", "_") for name in self._option_string_actions]
+        tried = re.findall(r"--([\w-]+)", message) if "unrecognized" in message else []
+        hints = [hint for name in tried if (hint := suggest(name.replace("-", "_"), known))]
+        raise _UsageError("; ".join([message, *hints, f"see {self.prog} --help"]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -171,13 +175,13 @@ def _build(arguments: argparse.Namespace) -> None:
         dims=arguments.source_dims,
         name=group.rpartition("/")[2] if group else None,
     )
-    above = ""
-    if arguments.labels_of is not None:
-        above = f"{arguments.labels_of.strip('/')}/labels/"
-        arguments.method = arguments.method or "mode"
-        arguments.levels = arguments.levels or levels_of(arguments.target, arguments.labels_of)
-    overrides = Overrides(**_options.given(arguments, _options.AXES))
-    pyramid = build(array, overrides=overrides, **_options.given(arguments, _options.BUILDING))
+    above = f"{arguments.labels_of.strip('/')}/labels/" if arguments.labels_of else ""
+    pyramid = build(
+        array,
+        overrides=Overrides(**_options.given(arguments, _options.AXES)),
+        image=image_of_labels(arguments.target, arguments.labels_of),
+        **_options.given(arguments, _options.BUILDING),
+    )
     print(pyramid, flush=True)
     target = f"{arguments.target.rstrip('/')}/{above}{group or pyramid.name}"
     _write(
@@ -188,7 +192,8 @@ def _build(arguments: argparse.Namespace) -> None:
         mode="w" if arguments.replace else "w-",
         **_options.given(arguments, _options.WRITING),
     )
-    print(f"written to {target}")
+    what = f"{len(pyramid)} level{'s' if len(pyramid) > 1 else ''} of {pyramid.method}"
+    print(f"written to {target}: {what}{', labels' if pyramid.kind == 'labels' else ''}")
 
 
 def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, get_args
 
 from xpyramid.io import Layout
+from xpyramid.kinds import Kind
 from xpyramid.ngff import VERSIONS, Irregular
 from xpyramid.plan import Boundary
 from xpyramid.reducers import METHODS
@@ -32,18 +33,20 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
-def _lengths(text: str) -> int | dict[str, int]:
-    """Parse ``2`` or ``z=1,y=2,x=2``."""
+def _lengths(text: str) -> int | tuple[int, ...] | dict[str, int]:
+    """Parse ``2``, ``1,2,2`` or ``z=1,y=2,x=2``."""
     try:
         if "=" not in text:
-            return int(text)
+            listed = tuple(int(length) for length in text.split(","))
+            return listed if "," in text else listed[0]
         pairs = [part.split("=") for part in text.split(",")]
         lengths = {name.strip(): int(length) for name, length in pairs}
     except ValueError:
         lengths, pairs = {}, []
     if not lengths or len(lengths) < len(pairs):
         raise argparse.ArgumentTypeError(
-            f"{text!r}; accepted: an integer, or one for each of some dimensions: z=1,y=2,x=2"
+            f"{text!r}; accepted: an integer, one for each dimension: 1,2,2, or one for each of "
+            "some dimensions: z=1,y=2,x=2"
         )
     return lengths
 
@@ -56,31 +59,34 @@ def _number(text: str) -> float:
         return float(text)
 
 
-def _numbers(text: str) -> float | dict[str, float]:
-    """Parse ``0.5`` or ``z=2,y=0.5``."""
+def _numbers(text: str) -> float | tuple[float, ...] | dict[str, float]:
+    """Parse ``0.5``, ``2,0.5,0.5`` or ``z=2,y=0.5``."""
     try:
         words = _words(text)
+        if isinstance(words, tuple):
+            return tuple(float(word) for word in words)
         if isinstance(words, str):
             return float(words)
         return {name: float(word) for name, word in words.items()}
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"{text!r}; accepted: a number, or one for each of some dimensions: z=2,y=0.5"
+            f"{text!r}; accepted: a number, one for each dimension: 2,0.5,0.5, or one for each of "
+            "some dimensions: z=2,y=0.5"
         ) from None
 
 
 def _types(text: str) -> dict[str, str]:
     """Parse ``q=channel``."""
     words = _words(text)
-    if isinstance(words, str):
+    if not isinstance(words, dict):
         raise argparse.ArgumentTypeError(f"{text!r}; accepted: types of dimensions: q=channel")
     return words
 
 
-def _words(text: str) -> str | dict[str, str]:
-    """Parse ``um`` or ``t=s,y=um``."""
+def _words(text: str) -> str | tuple[str, ...] | dict[str, str]:
+    """Parse ``um``, ``um,um,um`` or ``t=s,y=um``."""
     if "=" not in text:
-        return text
+        return tuple(map(str.strip, text.split(","))) if "," in text else text
     pairs = [part.partition("=") for part in text.split(",")]
     words = {name.strip(): word.strip() for name, _, word in pairs}
     if len(words) < len(pairs) or not all({*words, *words.values()}):
@@ -116,12 +122,17 @@ BUILDING: _Table = {
     },
     "factor": {
         "type": _lengths,
-        "metavar": "2|z=1,y=2",
+        "metavar": "2|1,2,2|z=1,y=2",
         "help": "step from level to level (default: 2 in space, less along what is coarse already)",
     },
     "method": {
         "choices": tuple(METHODS),
         "help": "how to reduce (default: mean; mode for labels)",
+    },
+    "kind": {
+        "choices": get_args(Kind),
+        "help": "what the samples are (default: labels where their name, dtype or attributes say "
+        "so)",
     },
     "dims": {"type": names, "metavar": "y,x", "help": "what to coarsen (default: space)"},
     "boundary": {
@@ -142,7 +153,7 @@ BUILDING: _Table = {
     },
     "chunks": {
         "type": _lengths,
-        "metavar": "64|z=1,y=512",
+        "metavar": "64|1,64,64|z=1",
         "help": "shape of the stored chunks",
     },
 }
@@ -151,7 +162,7 @@ BUILDING: _Table = {
 AXES: _Table = {
     "spacing": {
         "type": _numbers,
-        "metavar": "0.5|z=2",
+        "metavar": "0.5|2,0.5,0.5|z=2",
         "help": "distance of samples in space",
     },
     "origin": {

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import xarray as xr
 
 from xpyramid.axes import AxisType
-from xpyramid.build import build, build_dataset
+from xpyramid.build import build, build_dataset, with_overrides
 from xpyramid.chunks import Chunks
-from xpyramid.io import Options, levels_of
-from xpyramid.overrides import Overrides
+from xpyramid.io import Options
+from xpyramid.kinds import Kind
+from xpyramid.options import check_options, explains_options
+from xpyramid.overrides import Overrides, PerDim
 from xpyramid.plan import Boundary, Factor
-from xpyramid.pyramid import Pyramid, Pyramids, Store
+from xpyramid.pyramid import Pyramid, Pyramids, Store, image_of_labels
 from xpyramid.reducers import Method
 
 
@@ -25,21 +28,23 @@ class ArrayAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
+    @explains_options(".pyramid.build()")
     def build(
         self,
         levels: int | None = None,
         *,
         factor: Factor | None = None,
         method: Method | None = None,
+        kind: Kind | None = None,
         dims: str | Sequence[str] | None = None,
         boundary: Boundary = "pad",
         skipna: bool | None = None,
         ignore: float | None = None,
         min_valid: float | None = None,
         chunks: Chunks | None = None,
-        spacing: float | Mapping[str, float] | None = None,
-        origin: float | Mapping[str, float] | None = None,
-        units: str | Mapping[str, str] | None = None,
+        spacing: PerDim | None = None,
+        origin: PerDim | None = None,
+        units: str | Mapping[str, str] | Sequence[str | None] | None = None,
         axis_types: Mapping[str, AxisType] | None = None,
     ) -> Pyramid:
         """Build the pyramid of this array, lazily: no data are read.
@@ -51,19 +56,27 @@ class ArrayAccessor:
         levels : int, optional
             Number of levels, the base included. Default: until every coarsened dimension fits into
             one chunk.
-        factor : int, {dim: int}, or a list of those, optional
-            Step from one level to the next; a list has one entry per step. Default: 2 along space
-            dimensions, and where their spacings differ, only along the finest ones until samples
-            are about as deep as wide. A dimension that is down to one sample is left at that,
-            unless a list says otherwise.
+        factor : int, {dim: int}, tuple of int, or a list of those, optional
+            Step from one level to the next: for all coarsened dimensions, for some, or a tuple
+            with one entry for each dimension of the array; a list has one entry per step. Default:
+            2 along space dimensions, and where their spacings differ, only along the finest ones
+            until samples are about as deep as wide. A dimension that is down to one sample is left
+            at that, unless a list says otherwise.
         method : str or callable, optional
             "mean", "mode", "median", "min", "max", "sum", "nearest", or a reduction of one's own: a
             NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
             called with the samples of one window. Windows at the ends of the array have fewer
-            samples than others, down to one. Default: "mode" for labels (bool, CF flags,
-            ``image-label`` attributes), else "mean".
+            samples than others, down to one. Default: "mode" for labels, else "mean".
+        kind : {"labels", "image"}, optional
+            What the samples are. Labels are never averaged, and viewers are told of them. Default:
+            labels are booleans, arrays with CF flags or ``image-label`` among their attributes,
+            integers with a name such as "segmentation", "mask" or "cell_ids", and what is reduced
+            by ``method="mode"``. Integers of 32 and 64 bits of which nothing is known are an image,
+            with a warning that ``method`` or ``kind`` silences.
         dims : str or sequence of str, optional
-            Dimensions to coarsen. Default: those that ``factor`` names, or the space dimensions.
+            Dimensions to coarsen. Default: those that ``factor`` names, or the space dimensions:
+            those with the name of one, a unit of length or angle, or a CF axis. Any other, such as
+            ``ensemble``, stays as it is unless it is named here or in ``factor``.
         boundary : {"pad", "trim", "exact"}
             A last, partial window is reduced over the samples that exist, is dropped, or is an
             error: the words of :meth:`xarray.DataArray.coarsen`.
@@ -78,11 +91,12 @@ class ArrayAccessor:
             Shape of the stored chunks; an integer is for the space dimensions. Default: the chunks
             that the array has on disk or in dask if they suit viewers, else 512 x 512 or
             64 x 64 x 64 in space and 1 elsewhere.
-        spacing, origin : float or {dim: float}, optional
+        spacing, origin : float, {dim: float} or sequence of float, optional
             Where the samples lie, ``origin + spacing * i``, in place of what the coordinate says,
-            or where there is none; a number is for the space dimensions. Level 0 then has this
+            or where there is none; a number is for the space dimensions, a sequence has an entry
+            for each dimension of the array (None leaves one out). Level 0 then has this
             coordinate. Default: those of the coordinates.
-        units : str or {dim: str}, optional
+        units : str, {dim: str} or sequence of str, optional
             Units of the coordinates, in any spelling; one that OME-NGFF has no word for is kept as
             an attribute. A single one is for the space dimensions. Default: their attributes.
         axis_types : {dim: {"time", "channel", "space"}}, optional
@@ -101,6 +115,8 @@ class ArrayAccessor:
             For levels, factors, dimensions or chunks that make no pyramid.
         xpyramid.errors.DtypeError
             For a dtype that the method cannot reduce.
+        xpyramid.errors.OptionError
+            For an option that there is not; the words of other tools are told ours.
 
         Examples
         --------
@@ -111,8 +127,8 @@ class ArrayAccessor:
         [(100, 300, 300), (50, 150, 150), (25, 75, 75), (13, 38, 38)]
         """
         return build(
-            self._array, levels, factor=factor, method=method, dims=dims, boundary=boundary,
-            skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
+            self._array, levels, factor=factor, method=method, kind=kind, dims=dims,
+            boundary=boundary, skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
             overrides=Overrides(spacing, origin, units, axis_types),
         )  # fmt: skip
 
@@ -123,8 +139,11 @@ class ArrayAccessor:
         **options: Any,
     ) -> Any:
         """Build and write in one call: the options of :meth:`build` and `Pyramid.to_ome_zarr`."""
-        build_options, write_options = _split(options, store)
-        return self.build(**build_options).to_ome_zarr(store, group, **write_options)
+        build_options, write_options = _split(options, self.build)
+        return build(
+            self._array, image=image_of_labels(store, write_options.get("labels_of")),
+            **with_overrides(build_options),
+        ).to_ome_zarr(store, group, **write_options)  # fmt: skip
 
 
 @xr.register_dataset_accessor("pyramid")
@@ -134,33 +153,35 @@ class DatasetAccessor:
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
+    @explains_options(".pyramid.build()")
     def build(
         self,
         levels: int | None = None,
         *,
         factor: Factor | None = None,
         method: Method | Mapping[str, Method] | None = None,
+        kind: Kind | Mapping[str, Kind] | None = None,
         dims: str | Sequence[str] | None = None,
         boundary: Boundary = "pad",
         skipna: bool | None = None,
         ignore: float | None = None,
         min_valid: float | None = None,
         chunks: Chunks | None = None,
-        spacing: float | Mapping[str, float] | None = None,
-        origin: float | Mapping[str, float] | None = None,
-        units: str | Mapping[str, str] | None = None,
+        spacing: PerDim | None = None,
+        origin: PerDim | None = None,
+        units: str | Mapping[str, str] | Sequence[str | None] | None = None,
         axis_types: Mapping[str, AxisType] | None = None,
     ) -> Pyramids:
         """Build the pyramid of every variable that has the dimensions to coarsen.
 
         Parameters are those of :meth:`ArrayAccessor.build`; without ``dims``, the dimensions are
-        the space dimensions of the variable that has most of them. ``method`` may also be a mapping
-        from variables to methods; those that it leaves out get the one that suits them.
+        the space dimensions of the variable that has most of them. ``method`` and ``kind`` may
+        also be mappings from variables; those that they leave out get what suits them.
 
         Raises
         ------
         xpyramid.errors.PlanError
-            If no variable has the dimensions, or ``method`` names one that has not.
+            If no variable has the dimensions, or ``method`` or ``kind`` names one that has not.
 
         Examples
         --------
@@ -170,8 +191,8 @@ class DatasetAccessor:
         (150, 100)
         """
         return build_dataset(
-            self._dataset, dims, levels=levels, factor=factor, method=method, boundary=boundary,
-            skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
+            self._dataset, dims, levels=levels, factor=factor, method=method, kind=kind,
+            boundary=boundary, skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
             overrides=Overrides(spacing, origin, units, axis_types),
         )  # fmt: skip
 
@@ -182,18 +203,20 @@ class DatasetAccessor:
         **options: Any,
     ) -> Any:
         """Build and write in one call: the options of :meth:`build` and `Pyramids.to_ome_zarr`."""
-        build_options, write_options = _split(options, store)
-        return self.build(**build_options).to_ome_zarr(store, group, **write_options)
+        build_options, write_options = _split(options, self.build)
+        return build_dataset(
+            self._dataset, image=image_of_labels(store, write_options.get("labels_of")),
+            **with_overrides(build_options),
+        ).to_ome_zarr(store, group, **write_options)  # fmt: skip
 
 
-def _split(options: dict[str, Any], store: Store) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(
+    options: dict[str, Any], build: Callable[..., Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return options of building, and those of writing."""
     writing = {option.name for option in fields(Options)}
-    write = {name: value for name, value in options.items() if name in writing}
-    build = {name: value for name, value in options.items() if name not in writing}
-    if write.get("labels_of") is not None:
-        if build.get("levels") is None:
-            build["levels"] = levels_of(store, write["labels_of"])
-        if build.get("method") is None:
-            build["method"] = "mode"
-    return build, write
+    building = [name for name in inspect.signature(build).parameters if name not in writing]
+    check_options(options, [*building, *writing], ".pyramid.to_ome_zarr()")
+    write_options = {name: value for name, value in options.items() if name in writing}
+    build_options = {name: value for name, value in options.items() if name not in writing}
+    return build_options, write_options

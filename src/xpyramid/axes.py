@@ -6,8 +6,9 @@ unit, and the affine grid (spacing and origin) that its coordinate lies on.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Hashable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,8 +31,12 @@ AXIS_TYPES: Mapping[str, AxisType] = {
 
 _BY_NAME = {
     "t": "t time times frame frames timepoint timepoints date datetime valid_time time_counter "
-    "ocean_time nt",
-    "c": "c ch channel channels band bands wavelength wavelengths color colors colour colours rgb",
+    "ocean_time nt step lead lead_time leadtime forecast_period reftime",
+    "c": "c ch channel channels band bands wavelength wavelengths color colors colour colours rgb "
+    "rgba ensemble ensembles ens member members realization realizations realisation number "
+    "component components spin polarization polarizations polarisation pol stokes sample samples "
+    "model models scenario scenarios stain stains round rounds cycle cycles gene genes marker "
+    "markers variable variables feature features class classes quantile percentile species phase",
     "z": "z depth height altitude alt elevation lev level nav_lev plev pressure bottom_top plane "
     "planes slice slices section sections nz k",
     "y": "y lat lats latitude nav_lat nlat rlat row rows northing northings south_north ny j",
@@ -68,6 +73,14 @@ _KNOWN_ATTRS = {
 }  # fmt: skip
 
 
+#: Names that say nothing: those that xarray and h5netcdf make up, and plain letters.
+_UNNAMED = re.compile(r"(phony_)?dim_\d+")
+_LETTER = re.compile(r"[^\W\d_]")
+
+#: Length of the colours of a photograph: RGB, or RGBA.
+_COLORS = (3, 4)
+
+
 @dataclass(frozen=True)
 class AxisSpec:
     """One axis of a pyramid.
@@ -90,6 +103,8 @@ class AxisSpec:
     uneven : (float, float) or None
         For a numeric coordinate that is not regular: its smallest and its largest step (``spacing``
         is then the mean step).
+    known : bool
+        Whether something says what the dimension is.
     """
 
     dim: str
@@ -99,10 +114,13 @@ class AxisSpec:
     spacing: float = 1.0
     origin: float = 0.0
     uneven: tuple[float, float] | None = None
+    known: bool = True
 
 
 def describe(
-    array: xr.DataArray, types: Mapping[str, AxisType] | None = None
+    array: xr.DataArray,
+    types: Mapping[str, AxisType] | None = None,
+    coarsened: Collection[Hashable] = (),
 ) -> tuple[AxisSpec, ...]:
     """Return the axis of each dimension of ``array``, in order.
 
@@ -113,6 +131,9 @@ def describe(
     array : xarray.DataArray
     types : mapping, optional
         From dimensions to the type that they are known to have.
+    coarsened : collection of str
+        Dimensions that the caller wants to coarsen, and which therefore are space unless something
+        says otherwise.
 
     Raises
     ------
@@ -129,8 +150,21 @@ def describe(
         )
     if bad := [d for d in dims if not isinstance(d, str)]:
         raise AxisError(f"dimension names must be strings, got {bad!r}; use .rename(...)")
-    names = _axis_names(array, types or {})
-    return tuple(_axis(array, str(dim), names[dim]) for dim in dims)
+    names, unknown = _axis_names(array, types or {}, coarsened)
+    return tuple(_axis(array, str(dim), names[dim], dim not in unknown) for dim in dims)
+
+
+def is_unnamed(dim: Hashable) -> bool:
+    """Whether a dimension has a name that a library made up."""
+    return _UNNAMED.fullmatch(str(dim)) is not None
+
+
+def has_trailing_colors(array: xr.DataArray) -> bool:
+    """Whether an array is a photograph as NumPy has it: an unnamed last axis of 3 or 4 colours."""
+    if array.ndim < 3 or not is_unnamed(array.dims[-1]):
+        return False
+    *_, height, width, colors = array.shape
+    return colors in _COLORS and min(height, width) > colors and array.dims[-1] not in array.coords
 
 
 def is_temporal(dtype: np.dtype[Any]) -> bool:
@@ -186,8 +220,13 @@ def straight_line(values: np.ndarray[Any, Any]) -> tuple[float, float, tuple[flo
     return spacing, origin, None
 
 
-def _axis_names(array: xr.DataArray, types: Mapping[str, AxisType]) -> dict[Hashable, str]:
-    """Give each dimension an axis name, each of t, c, z, y, x at most once."""
+def _axis_names(
+    array: xr.DataArray, types: Mapping[str, AxisType], coarsened: Collection[Hashable]
+) -> tuple[dict[Hashable, str], set[Hashable]]:
+    """Give each dimension an axis name, each of t, c, z, y, x at most once.
+
+    Also returns the dimensions of which nothing is known.
+    """
     guesses = {dim: _guess_name(array, dim) for dim in array.dims}
     for known_dim, axis_type in types.items():
         known = [name for name, of in AXIS_TYPES.items() if of == axis_type]
@@ -202,36 +241,70 @@ def _axis_names(array: xr.DataArray, types: Mapping[str, AxisType]) -> dict[Hash
         name = str(dim) if dim in exact else guesses[dim]
         if dim not in names and name is not None and name not in names.values():
             names[dim] = name
-    # What nothing is known of is taken for space, the last dimension being the fastest: x.
+    # The other space dimensions go by position, the last one being the fastest: x.
     free = [name for name in ("z", "y", "x") if name not in names.values()]
-    for dim in reversed(array.dims):
+    left = [dim for dim in array.dims if dim not in names]
+    space = [dim for dim in left if _is_space(array, dim, guesses[dim], types, coarsened)]
+    for dim in reversed(space):
+        names[dim] = free.pop() if free else str(dim)
+    # Any other is a channel, if there is none yet: viewers have no further kind of axis.
+    for dim in left:
         if dim not in names:
-            names[dim] = free.pop() if free else str(dim)
-    return names
+            names[dim] = str(dim) if "c" in names.values() else "c"
+    unknown = {dim for dim in left if guesses[dim] is None and dim not in types}
+    return names, unknown - set(space)
+
+
+def _is_space(
+    array: xr.DataArray,
+    dim: Hashable,
+    guess: str | None,
+    types: Mapping[str, AxisType],
+    coarsened: Collection[Hashable],
+) -> bool:
+    """Whether a dimension is space, so far as its name, its coordinate and the caller say."""
+    if guess is not None or dim in types:
+        return AXIS_TYPES.get(guess or "z") == "space"
+    name = str(dim)
+    if dim in coarsened or is_unnamed(dim) or _LETTER.fullmatch(name):
+        return True
+    attrs = array.coords[dim].attrs if dim in array.coords else {}
+    return units.is_length_or_angle(attrs.get("units", attrs.get("unit")))
 
 
 def _guess_name(array: xr.DataArray, dim: Hashable) -> str | None:
     """Guess t, c, z, y or x from the coordinate's CF attributes, its dtype, or the name."""
-    if dim in array.coords:
-        coordinate = array.coords[dim]
-        attrs = {str(key).lower(): str(value).lower() for key, value in coordinate.attrs.items()}
-        for attr, known in _KNOWN_ATTRS.items():
-            if (name := known.get(attrs.get(attr, ""))) is not None:
-                return name
-        if coordinate.dtype.kind == "M" or " since " in attrs.get("units", ""):
+    if dim == array.dims[-1] and has_trailing_colors(array):
+        return "c"
+    by_coordinate = _guess_by_coordinate(array.coords[dim]) if dim in array.coords else None
+    return by_coordinate or _KNOWN_NAMES.get(str(dim).lower())
+
+
+def _guess_by_coordinate(coordinate: xr.DataArray) -> str | None:
+    """Guess t, c, z, y or x from CF attributes, or the dtype."""
+    attrs = {str(key).lower(): str(value).lower() for key, value in coordinate.attrs.items()}
+    for attr, known in _KNOWN_ATTRS.items():
+        if (name := known.get(attrs.get(attr, ""))) is not None:
+            return name
+    if coordinate.dtype.kind == "M" or " since " in attrs.get("units", ""):
+        return "t"
+    if coordinate.dtype.kind in "UST":
+        return "c"
+    if coordinate.dtype.kind == "O" and coordinate.size:
+        if is_cftime(coordinate.values):
             return "t"
-        if coordinate.dtype.kind in "UST":
+        if isinstance(coordinate.values[0], str):
             return "c"
-        if coordinate.dtype.kind == "O" and coordinate.size:
-            if is_cftime(coordinate.values):
-                return "t"
-            if isinstance(coordinate.values[0], str):
-                return "c"
-    return _KNOWN_NAMES.get(str(dim).lower())
+    return None
 
 
-def _axis(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
+def _axis(array: xr.DataArray, dim: str, name: str, known: bool) -> AxisSpec:
     """Describe one dimension from its coordinate."""
+    return replace(_axis_along(array, dim, name), known=known)
+
+
+def _axis_along(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
+    """Return the axis on which the coordinate of a dimension lies."""
     axis_type = AXIS_TYPES.get(name, "other")
     if dim not in array.coords or not array.sizes[dim]:
         return AxisSpec(dim, name, axis_type)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from numbers import Number
 from typing import Any
@@ -14,18 +14,28 @@ import xarray as xr
 
 from xpyramid import axes as axes_module
 from xpyramid import coordinates
-from xpyramid.axes import AxisSpec
+from xpyramid.axes import AxisSpec, has_trailing_colors
+from xpyramid.beside import ImageGeometry, image_factors, place_beside
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
 from xpyramid.coarsen import as_dask, coarsen, given
 from xpyramid.errors import PlanError, check_kind
+from xpyramid.kinds import Kind, choose
 from xpyramid.levels import Levels
 from xpyramid.overrides import Overrides, apply
-from xpyramid.plan import Boundary, Factor, Plan, largest_window, make_plan
+from xpyramid.plan import (
+    Boundary,
+    Factor,
+    Plan,
+    factors_by_dim,
+    largest_window,
+    make_plan,
+    named_dims,
+)
 from xpyramid.pyramid import Pyramid, Pyramids
 from xpyramid.reducers import METHODS, Method, Reducer, make_reducer, method_name
 
-#: Attributes of label images: CF conventions, section 3.5, and OME-NGFF.
-LABEL_ATTRS = {"flag_values", "flag_meanings", "flag_masks", "image-label"}
+#: Names of the channels of a photograph.
+_COLOR_NAMES = ("red", "green", "blue", "alpha")
 
 
 def build(
@@ -34,6 +44,7 @@ def build(
     *,
     factor: Factor | None = None,
     method: Method | None = None,
+    kind: Kind | None = None,
     dims: str | Sequence[str] | None = None,
     boundary: Boundary = "pad",
     skipna: bool | None = None,
@@ -41,8 +52,13 @@ def build(
     min_valid: float | None = None,
     chunks: Chunks | None = None,
     overrides: Overrides = Overrides(),  # noqa: B008  frozen
+    image: ImageGeometry | None = None,
 ) -> Pyramid:
-    """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`."""
+    """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`.
+
+    With an ``image``, the array holds its labels: unless something else is said, they get its
+    factors, and they get its place where they have none.
+    """
     _check_lengths(array)
     accepted = f"{', '.join(sorted(METHODS))}, or a callable"
     check_kind("method", method, (str, Callable), accepted)
@@ -50,14 +66,24 @@ def build(
     check_kind("skipna", skipna, (bool, np.bool_), "True, False")
     for name, value in (("ignore", ignore), ("min_valid", min_valid)):
         check_kind(name, value, (Number, np.generic), "a number")
-    array, axes = apply(array, overrides)
+    factor = factors_by_dim(factor, tuple(map(str, array.dims)))
+    array, axes = apply(array, overrides, named_dims(factor, dims))
+    if isinstance(chunks, Sequence) and len(chunks) == array.ndim:
+        chunks = dict(zip(map(str, array.dims), chunks, strict=True))
+    if has_trailing_colors(array):
+        array, axes = _channel_first(array, axes)
     in_space = [axis.type == "space" for axis in axes]
     stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
     if chunks is not None:
         names = [axis.dim for axis in axes]
         stored = parse_chunks(chunks, names, array.shape, stored, in_space)
-    if method is None:
-        method = "mode" if _is_labels(array) else "mean"
+    if image is not None:
+        kind = kind or "labels"
+        if factor is None and dims is None and levels in (None, len(image.coordinates)):
+            factor = image_factors(axes, image)
+            levels = len(image.coordinates)
+    choice = choose(array, kind, method)
+    method = choice.method
     plan = make_plan(
         axes, array.shape, array.dtype, stored,
         levels=levels, factor=factor, dims=dims, boundary=boundary, method=method_name(method),
@@ -69,10 +95,22 @@ def build(
     told: dict[str, Any] = {"skipna": skipna, "ignore": ignore, "min_valid": min_valid}
     reducer = make_reducer(method, array.dtype, largest, **told)
     told = {key: value for key, value in told.items() if value is not None}
-    plan = replace(plan, options=told, given=(given(array),), whole=reducer.whole)
+    plan = replace(
+        plan, options=told, given=(given(array),), whole=reducer.whole, kind=choice.kind,
+        kind_reason=choice.reason,
+    )  # fmt: skip
     coords = [_coordinates(array, plan, k) for k in range(len(plan.levels))]
     makers = [partial(_level, array, plan, k, reducer, coords[k]) for k in range(len(coords))]
-    return Pyramid(Levels(makers, coords), plan, reducer)
+    made = Levels(makers, coords)
+    return Pyramid(*(place_beside(made, plan, image) if image else (made, plan)), reducer)
+
+
+def with_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of the accessor's ``build`` as `build` takes them."""
+    of_axes = {field.name for field in fields(Overrides)}
+    overrides = Overrides(**{name: options[name] for name in options if name in of_axes})
+    others = {name: value for name, value in options.items() if name not in of_axes}
+    return {**others, "overrides": overrides}
 
 
 def _check_lengths(array: xr.DataArray) -> None:
@@ -86,9 +124,10 @@ def _check_lengths(array: xr.DataArray) -> None:
 
 def build_dataset(
     dataset: xr.Dataset,
-    dims: str | Sequence[str] | None,
-    method: Method | Mapping[str, Method] | None,
-    overrides: Overrides,
+    dims: str | Sequence[str] | None = None,
+    method: Method | Mapping[str, Method] | None = None,
+    kind: Kind | Mapping[str, Kind] | None = None,
+    overrides: Overrides = Overrides(),  # noqa: B008  frozen
     **options: Any,
 ) -> Pyramids:
     """Build the pyramids of a Dataset; see `xpyramid.accessor.DatasetAccessor.build`."""
@@ -106,15 +145,15 @@ def build_dataset(
             f"no variable has all of the dimensions {wanted}; "
             f"the variables have {shapes}; say which to coarsen with dims="
         )
-    methods = method if isinstance(method, Mapping) else dict.fromkeys(arrays, method)
-    if unknown := [name for name in methods if name not in arrays]:
-        raise PlanError(f"method= names {unknown}; accepted: {', '.join(arrays)}")
+    methods = _by_variable("method", method, arrays)
+    kinds = _by_variable("kind", kind, arrays)
     return Pyramids(
         {
             name: build(
                 array,
                 dims=dims,
                 method=methods.get(name),
+                kind=kinds.get(name),
                 overrides=overrides.only(array.dims),
                 **options,
             )
@@ -122,6 +161,15 @@ def build_dataset(
         },
         attrs=dataset.attrs,
     )
+
+
+def _by_variable(option: str, value: Any, arrays: Mapping[str, xr.DataArray]) -> Mapping[str, Any]:
+    """Return an option for each variable, from a mapping or from what is for all of them."""
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(arrays, value)
+    if unknown := [name for name in value if name not in arrays]:
+        raise PlanError(f"{option}= names {unknown}; accepted: {', '.join(arrays)}")
+    return value
 
 
 def _wanted_dims(
@@ -143,9 +191,16 @@ def _axes(array: xr.DataArray, overrides: Overrides) -> tuple[AxisSpec, ...]:
     return axes_module.describe(array, overrides.only(array.dims).axis_types)
 
 
-def _is_labels(array: xr.DataArray) -> bool:
-    """Whether the values are labels: booleans, CF flags, or an OME label image."""
-    return array.dtype.kind == "b" or not LABEL_ATTRS.isdisjoint(array.attrs)
+def _channel_first(
+    array: xr.DataArray, axes: tuple[AxisSpec, ...]
+) -> tuple[xr.DataArray, tuple[AxisSpec, ...]]:
+    """Return a photograph with its colours, the last dimension, in the place OME-NGFF has them."""
+    *others, dim = array.dims
+    at = next((i for i, axis in enumerate(axes) if axis.type == "space"), 0)
+    order = (*others[:at], dim, *others[at:])
+    array = array.transpose(*order).assign_coords({dim: list(_COLOR_NAMES[: array.sizes[dim]])})
+    by_dim = {axis.dim: axis for axis in axes}
+    return array, tuple(by_dim[str(dim)] for dim in order)
 
 
 def _ignored(array: xr.DataArray) -> float | None:

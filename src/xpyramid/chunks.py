@@ -8,6 +8,8 @@ from itertools import accumulate, pairwise
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from xpyramid.errors import PlanError, literal
 
 Chunks = int | Mapping[str, int] | Sequence[int]
@@ -126,7 +128,7 @@ def _lengths(
             raise PlanError(f"{option}={dict(given)}: no dimension {unknown} in {tuple(dims)}")
         lengths = [given.get(d, b) for d, b in zip(dims, base, strict=True)]
     else:
-        lengths = [*given] if isinstance(given, Sequence) else [given] * len(dims)
+        lengths = [*given] if isinstance(given, Sequence | np.ndarray) else [given] * len(dims)
     if len(lengths) != len(dims) or not all(_is_length(c) for c in lengths):
         raise PlanError(
             f"{option}={literal(given)}: give one length of at least 1 (or -1 for all) for each of "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import PlanError, literal
+from xpyramid.options import explains_options
 from xpyramid.plan import (
     Boundary,
     check_boundary,
@@ -25,6 +26,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _LISTS = (tuple, list, np.ndarray, Sequence)
 
 
+@explains_options("downsample()")
 def downsample(
     array: Array,
     factor: int | Sequence[int] | Sequence[Sequence[int]],

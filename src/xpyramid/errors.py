@@ -23,6 +23,10 @@ class AxisError(PyramidError, ValueError):
     """Dimensions or coordinates that cannot be an axis of a pyramid or of an OME-Zarr image."""
 
 
+class OptionError(PyramidError, TypeError):
+    """An option that there is not; the message names the one that is meant."""
+
+
 class DtypeError(PyramidError, TypeError):
     """A dtype that a method cannot reduce."""
 
@@ -77,6 +81,10 @@ class MissingChunkError(PyramidError, ValueError):
 
 class MissingChunkWarning(UserWarning):
     """Chunks of the source are not there, and read as the array's fill value."""
+
+
+class KindWarning(UserWarning):
+    """Samples that may be labels are averaged, as nothing says what they are."""
 
 
 class ViewerWarning(UserWarning):

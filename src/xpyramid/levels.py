@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import overload
 
@@ -33,6 +33,15 @@ class Levels(Sequence[xr.DataArray]):
         makers = [partial(_same, level) for level in levels]
         return cls(makers, [level.coords.to_dataset() for level in levels])
 
+    def with_coordinates(self, coordinates: Sequence[Mapping[str, xr.Variable]]) -> Levels:
+        """Return the levels with coordinates in place of those of the same name, one set each."""
+        added = [
+            dataset.assign_coords(dict(new))
+            for dataset, new in zip(self.coordinates, coordinates, strict=True)
+        ]
+        makers = [partial(_assigned, self, k, coords) for k, coords in enumerate(coordinates)]
+        return Levels(makers, added)
+
     def __len__(self) -> int:
         return len(self._makers)
 
@@ -50,6 +59,10 @@ class Levels(Sequence[xr.DataArray]):
         if k not in self._made:
             self._made[k] = self._makers[k]()
         return self._made[k]
+
+
+def _assigned(levels: Levels, k: int, coordinates: Mapping[str, xr.Variable]) -> xr.DataArray:
+    return levels[k].assign_coords(dict(coordinates))
 
 
 def _same(level: xr.DataArray) -> xr.DataArray:

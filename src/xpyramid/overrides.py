@@ -7,7 +7,7 @@ both go by the coordinates, and so cannot contradict each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
 from typing import Any, Self, cast
@@ -20,6 +20,9 @@ from xpyramid import units as units_module
 from xpyramid.axes import AXIS_TYPES, AxisSpec, AxisType
 from xpyramid.errors import AxisError, literal
 
+#: A number for all space dimensions, for some dimensions, or for each in the order of the array.
+PerDim = float | Mapping[str, float] | Sequence[float | None]
+
 _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
 
 
@@ -29,16 +32,17 @@ class Overrides:
 
     Attributes
     ----------
-    spacing, origin : number, {dim: number} or None
-        A number is for all space dimensions.
-    units : str, {dim: str} or None
+    spacing, origin : number, {dim: number}, sequence of number, or None
+        A number is for all space dimensions; a sequence has one entry for each dimension, in the
+        order of the array, None for those that it leaves out.
+    units : str, {dim: str}, sequence of str, or None
         In any spelling; objects of pint and astropy do too. A single one is for all space
         dimensions.
     axis_types : {dim: type} or None
     """
 
-    spacing: float | Mapping[str, float] | None = None
-    origin: float | Mapping[str, float] | None = None
+    spacing: PerDim | None = None
+    origin: PerDim | None = None
     units: object = None
     axis_types: Mapping[str, AxisType] | None = None
 
@@ -72,13 +76,17 @@ class Overrides:
         )
 
 
-def apply(array: xr.DataArray, told: Overrides) -> tuple[xr.DataArray, tuple[AxisSpec, ...]]:
+def apply(
+    array: xr.DataArray, told: Overrides, coarsened: Collection[str] = ()
+) -> tuple[xr.DataArray, tuple[AxisSpec, ...]]:
     """Return an array with the coordinates that the caller asks for, and its axes.
 
     Parameters
     ----------
     array : xarray.DataArray
     told : Overrides
+    coarsened : collection of str
+        Dimensions that the caller wants to coarsen; see `xpyramid.axes.describe`.
 
     Returns
     -------
@@ -97,7 +105,7 @@ def apply(array: xr.DataArray, told: Overrides) -> tuple[xr.DataArray, tuple[Axi
     """
     told.check_dims(array.dims)
     types = _checked_types(told.axis_types)
-    axes = axes_module.describe(array, types)
+    axes = axes_module.describe(array, types, coarsened)
     _check_names(axes, types)
     spacing = _for_dims("spacing", told.spacing, axes, _spacing)
     origin = _for_dims("origin", told.origin, axes, _origin)
@@ -116,7 +124,7 @@ def apply(array: xr.DataArray, told: Overrides) -> tuple[xr.DataArray, tuple[Axi
     array = _with_coordinates(array, grids, units)
     return array, tuple(
         _as_given(axis, *grids[axis.dim]) if axis.dim in grids else axis
-        for axis in axes_module.describe(array, types)
+        for axis in axes_module.describe(array, types, coarsened)
     )
 
 
@@ -155,12 +163,30 @@ def _for_dims(
     """Return the checked value for each dimension that has one."""
     if given is None:
         return {}
+    if isinstance(given, np.ndarray) and given.ndim:
+        given = given.tolist()
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        given = _by_position(option, given, axes)
     if not isinstance(given, Mapping):
         given = {axis.dim: given for axis in axes if axis.type == "space"}
     return {
         dim: check(value, f"{option}={literal(value)} along {dim!r}")
         for dim, value in given.items()
     }
+
+
+def _by_position(
+    option: str, given: Sequence[object], axes: Sequence[AxisSpec]
+) -> dict[str, object]:
+    """Return the values of a sequence by dimension; None is for dimensions that it leaves out."""
+    dims = tuple(axis.dim for axis in axes)
+    if len(given) != len(dims):
+        raise AxisError(
+            f"{option}={literal(given)} has {len(given)} entries for the {len(dims)} dimensions "
+            f"{dims}; accepted: one for each, in this order (None for those it is not for), one "
+            "for all space dimensions, or a mapping"
+        )
+    return {dim: value for dim, value in zip(dims, given, strict=True) if value is not None}
 
 
 def _origin(value: object, what: str) -> float:

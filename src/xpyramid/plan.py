@@ -6,21 +6,23 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 from dask.utils import parse_bytes
+from numpy.typing import NDArray
 
 from xpyramid import units
 from xpyramid.axes import AxisSpec
 from xpyramid.chunks import Chunks, clip_shards, default_chunks, parse_chunks, parse_shards
 from xpyramid.cluster import workers as workers_now
 from xpyramid.errors import PlanError, literal
+from xpyramid.kinds import Kind
 from xpyramid.passes import Given, Limits, Shape, passes
 
 Boundary = Literal["pad", "trim", "exact"]
-StepFactor = int | Mapping[str, int]
-Factor = StepFactor | Sequence[StepFactor]
+StepFactor = int | Mapping[str, int] | tuple[int, ...]
+Factor = StepFactor | Sequence[StepFactor] | NDArray[np.integer]
 Factors = tuple[int, ...]
 #: Spacing and origin along each axis.
 Grid = tuple[tuple[float, float], ...]
@@ -100,6 +102,10 @@ class Plan:
         How the samples of level 0 are given; of a pyramid that is in a store, those of each level.
     whole : bool
         Whether each level takes a pass over the base of its own.
+    kind : {"image", "labels"}
+        What the samples are.
+    kind_reason : str
+        What says so; empty for images of which nothing says anything.
     """
 
     axes: tuple[AxisSpec, ...]
@@ -112,6 +118,8 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
     given: tuple[Given, ...] = field(default=(Given(),), compare=False, repr=False)
     whole: bool = False
+    kind: Kind = "image"
+    kind_reason: str = ""
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -308,7 +316,7 @@ def make_plan(
             )
         steps = listed
     else:
-        repeated = None if factor is None else one_step(factor, names, chosen)
+        repeated = None if factor is None else _coarser_step(factor, names, chosen)
         steps = _automatic_steps(axes, shape, chunks, chosen, repeated, levels, boundary)
 
     shapes, totals = [shape], [(1,) * len(shape)]
@@ -367,6 +375,48 @@ def _chosen_dims(
     return chosen
 
 
+def factors_by_dim(factor: Factor | None, dims: tuple[str, ...]) -> Factor | None:
+    """Return factors in which every tuple, which has one entry per dimension, is a mapping.
+
+    Parameters
+    ----------
+    factor : int, {dim: int}, tuple or array of int, or a list of those
+        A list has one entry per step.
+    dims : tuple of str
+        In the order of the array.
+
+    Raises
+    ------
+    PlanError
+        For a tuple of another length.
+
+    Examples
+    --------
+    >>> factors_by_dim((1, 2, 2), ("z", "y", "x"))
+    {'z': 1, 'y': 2, 'x': 2}
+    """
+    if isinstance(factor, np.ndarray):
+        factor = tuple(factor.tolist())
+    if isinstance(factor, list) or (isinstance(factor, tuple) and not all(map(is_int, factor))):
+        return [cast(StepFactor, factors_by_dim(step, dims)) for step in factor]
+    if not isinstance(factor, tuple):
+        return factor
+    if len(factor) != len(dims):
+        raise PlanError(
+            f"factor={literal(factor)} has {len(factor)} entries for the {len(dims)} dimensions "
+            f"{dims}; accepted: a tuple with one integer for each dimension, or a list with one "
+            f"entry for each step, as in factor={[*map(int, factor)]}"
+        )
+    return dict(zip(dims, map(int, factor), strict=True))
+
+
+def named_dims(factor: Factor | None, dims: str | Sequence[str] | None) -> set[str]:
+    """Return the dimensions that the caller wants to coarsen, so far as he names them."""
+    named = set() if dims is None else {dims} if isinstance(dims, str) else set(dims)
+    steps = factor if isinstance(factor, list) else [factor]
+    return named | {d for step in steps if isinstance(step, Mapping) for d in step if step[d] != 1}
+
+
 def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) -> Factors:
     """Return the factors of one step along each dimension."""
     if isinstance(factor, Mapping):
@@ -375,7 +425,8 @@ def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) ->
         wanted = dict.fromkeys(chosen, factor)
     else:
         raise PlanError(
-            f"factor={literal(factor)}; accepted: an integer, {{dim: integer}}, or a list of those"
+            f"factor={literal(factor)}; accepted: an integer, {{dim: integer}}, a tuple with one "
+            "integer for each dimension, or a list of those"
         )
     if unknown := [d for d in wanted if d not in names]:
         raise PlanError(f"factor={literal(factor)}: no dimension {unknown}; the array has {names}")
@@ -384,10 +435,6 @@ def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) ->
     for dim, f in wanted.items():
         if not (is_int(f) and f >= 1):
             raise PlanError(f"factor={literal(f)} along {dim!r}; accepted: integers of at least 1")
-    if all(f == 1 for f in wanted.values()):
-        raise PlanError(
-            f"factor={literal(factor)} makes no coarser level; accepted: 2 or more somewhere"
-        )
     return tuple(int(wanted.get(name, 1)) for name in names)
 
 
@@ -397,7 +444,17 @@ def _listed_steps(
     """Return the steps of a list of factors, None where there is no list."""
     if factor is None or isinstance(factor, str | Mapping) or not isinstance(factor, Sequence):
         return None
-    return [one_step(f, names, chosen) for f in factor]
+    return [_coarser_step(f, names, chosen) for f in factor]
+
+
+def _coarser_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) -> Factors:
+    """Return the factors of one step, of which one at least is more than 1."""
+    step = one_step(factor, names, chosen)
+    if all(f == 1 for f in step):
+        raise PlanError(
+            f"factor={literal(factor)} makes no coarser level; accepted: 2 or more somewhere"
+        )
+    return step
 
 
 def _automatic_steps(
@@ -414,7 +471,9 @@ def _automatic_steps(
     usual = default_chunks(shape, [axis.type == "space" for axis in axes])
     # A chunk of one sample says nothing about the size of an overview.
     enough = [usual[i] if c == 1 else c for i, c in enumerate(chunks)]
-    moving = [i for i, name in enumerate(names) if name in chosen]
+    moving = [
+        i for i, dim in enumerate(names) if dim in chosen and (not repeated or repeated[i] > 1)
+    ]
     sizes = _sample_sizes(axes, moving)
     steps: list[Factors] = []
     while levels is None or len(steps) < levels - 1:

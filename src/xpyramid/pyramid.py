@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from html import escape
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
 import xarray as xr
 
-from xpyramid import io
+from xpyramid import display, io
+from xpyramid.beside import ImageGeometry, place_beside
 from xpyramid.chunks import Chunks
+from xpyramid.errors import NotAPyramidError
+from xpyramid.kinds import Kind
 from xpyramid.levels import Levels
+from xpyramid.options import check_options, explains_options
 from xpyramid.plan import Plan
 from xpyramid.reducers import Reducer
 
@@ -73,6 +76,11 @@ class Pyramid:
         return self.plan.method
 
     @property
+    def kind(self) -> Kind:
+        """What the samples are: "labels" or "image"."""
+        return self.plan.kind
+
+    @property
     def dims(self) -> tuple[str, ...]:
         """Dimensions that are coarsened."""
         return self.plan.coarsened
@@ -105,6 +113,7 @@ class Pyramid:
         nodes = {str(k): level.to_dataset(name=name) for k, level in enumerate(self.levels)}
         return xr.DataTree.from_dict(nodes, name=name)
 
+    @explains_options("to_ome_zarr()")
     def to_ome_zarr(
         self,
         store: Store,
@@ -238,8 +247,10 @@ class Pyramid:
         >>> xpyramid.open_pyramid(store, "field")[2].shape
         (75, 50)
         """
-        plan = self.plan.rechunked(chunks)
-        image = io.Image(self.levels, plan, self._reducer, group, document=self._metadata)
+        levels, plan = self.levels, self.plan.rechunked(chunks)
+        if (of := image_of_labels(store, labels_of)) is not None:
+            levels, plan = place_beside(levels, plan, of)
+        image = io.Image(levels, plan, self._reducer, group, document=self._metadata)
         options = io.Options(
             version=version, mode=mode, resume=resume, layout=layout, omero=omero,
             labels_of=labels_of, conventions=conventions, irregular=irregular, shards=shards,
@@ -248,57 +259,20 @@ class Pyramid:
         )  # fmt: skip
         return io.write([image], store, options)
 
-    def table(self) -> list[tuple[str, str, str, str, str]]:
+    def table(self) -> list[display.Row]:
         """Return level, shape, chunks, size and scale of each level, as text."""
-        return [
-            (
-                str(k),
-                _times(level.shape),
-                _times(level.chunks),
-                _size(level.nbytes),
-                self._scale(k),
-            )
-            for k, level in enumerate(self.plan.levels)
-        ]
+        return display.table(self.plan)
 
-    def _scale(self, level: int) -> str:
-        scale = [f"{s:.6g}" for s in self.plan.scale(level)]
-        units = [axis.unit or "" for axis in self.plan.axes]
-        if len(set(units)) == 1:
-            return _times(scale) + (f" {units[0]}" if units[0] else "")
-        return _times([f"{s} {u}".strip() for s, u in zip(scale, units, strict=True)])
-
-    def _headline(self) -> str:
-        sizes = ", ".join(
-            f"{d}: {n}" for d, n in zip(self.plan.dims, self.levels[0].shape, strict=True)
-        )
-        over = f" of {self.method} over {', '.join(self.dims)}" if self.dims else ""
-        named = f" {self.name!r}" if self.name else ""
-        return (
-            f"<xpyramid.Pyramid{named} ({sizes}) {self.plan.dtype}: {len(self)} level"
-            f"{'s' if len(self) > 1 else ''}{over}, {_size(self.nbytes)}>"
-        )
-
-    def _heads(self) -> tuple[str, ...]:
-        return ("level", "shape", "chunks", "size", f"scale ({', '.join(self.plan.dims)})")
+    def _parts(self) -> tuple[str, list[display.Row], Plan, list[str]]:
+        is_new = self._reducer is not None
+        notes = list(display.notes(self.plan, self.levels.coordinates[0], is_new=is_new))
+        return display.headline(self.name, self.plan), self.table(), self.plan, notes
 
     def __repr__(self) -> str:
-        rows = [self._heads(), *self.table()]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        lines = [
-            "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
-        return "\n".join([self._headline(), *lines])
+        return display.as_text(*self._parts())
 
     def _repr_html_(self) -> str:
-        def row(cells: tuple[str, ...], tag: str) -> str:
-            inner = "".join(f"<{tag} style='text-align:left'>{escape(c)}</{tag}>" for c in cells)
-            return f"<tr>{inner}</tr>"
-
-        body = "".join(row(cells, "td") for cells in self.table())
-        head = row(self._heads(), "th")
-        return f"<div>{escape(self._headline())}</div><table>{head}{body}</table>"
+        return display.as_html(*self._parts())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -346,11 +320,14 @@ class Pyramids(Mapping[str, Pyramid]):
 
         All variables are computed together, so what they share is computed once.
         """
+        check_options(options, [one.name for one in fields(io.Options)], "to_ome_zarr()")
         prefix = f"{group}/" if group else ""
-        images = [
-            io.Image(p.levels, p.plan.rechunked(chunks), p._reducer, prefix + name, self.attrs)
-            for name, p in self.items()
-        ]
+        of, images = image_of_labels(store, options.get("labels_of")), []
+        for name, p in self.items():
+            levels, plan = p.levels, p.plan.rechunked(chunks)
+            if of is not None:
+                levels, plan = place_beside(levels, plan, of)
+            images.append(io.Image(levels, plan, p._reducer, prefix + name, self.attrs))
         return io.write(images, store, io.Options(**options))
 
     def __repr__(self) -> str:
@@ -361,24 +338,25 @@ class Pyramids(Mapping[str, Pyramid]):
         return "".join(p._repr_html_() for p in self.values())
 
 
-def _times(values: Any) -> str:
-    return " × ".join(str(v) for v in values)
+def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:
+    """Return the geometry of the image in a store that labels are of, None where there is none.
 
-
-def _size(nbytes: int) -> str:
-    """Return a byte count for people.
-
-    Examples
-    --------
-    >>> _size(999), _size(8675001)
-    ('999 B', '8.68 MB')
+    Raises
+    ------
+    NotAPyramidError
+        If there is no image at the path.
     """
-    value = float(nbytes)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:.4g} PB"
+    if path is None:
+        return None
+    path = io.check_image_path(path)
+    try:
+        opened = io.open_levels(store, path)
+    except NotAPyramidError as error:
+        raise NotAPyramidError(
+            f"labels_of={path!r} names a place where no OME-Zarr image is: {error}"
+        ) from error
+    coordinates = tuple(level.coords.to_dataset() for level in opened.levels)
+    return ImageGeometry(path, opened.plan, coordinates)
 
 
 def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | str = 0) -> Pyramid:

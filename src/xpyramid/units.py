@@ -35,6 +35,19 @@ _OTHER_TIMES = {
     "day": (Fraction(86400), ("d",)),
 }
 
+#: Angles, and lengths that NGFF has no word for, in lower case.
+_OTHER_SPACE = frozenset(
+    re.findall(
+        r"\S+",
+        "degree degrees deg ° degree_north degrees_north degree_n degrees_n degree_east "
+        "degrees_east degree_e degrees_e radian radians rad rads mrad milliradian arcsec "
+        "arcsecs arcsecond arcseconds arcmin arcmins arcminute arcminutes mas kpc kiloparsec "
+        "kiloparsecs mpc megaparsec megaparsecs gpc au astronomical_unit astronomical_units "
+        "ly lyr light_year light_years lightyear lightyears nmi nautical_mile nautical_miles "
+        "pixel pixels px voxel voxels",
+    )
+)
+
 #: A number and a unit: "1e-6 m", "10^-6 m", "1 micrometer" (how pint prints a quantity).
 _SCALED = re.compile(
     r"(?:10\^(?P<power>[-+]?\d+)|(?P<number>\d*\.?\d+(?:[eE][-+]?\d+)?))[ .*]*(?P<unit>[^\W\d].*)"
@@ -108,6 +121,20 @@ def to_ngff(unit: object, axis_type: str) -> str | None:
     if word is None or abs(int(number.partition("e")[2] or 0)) > _MOST_DIGITS:
         return None
     return _OF_SIZE[axis_type].get(Fraction(number) * _SIZES[word])
+
+
+def is_length_or_angle(unit: object) -> bool:
+    """Whether a unit says that something lies in space, be it one of OME-NGFF or not.
+
+    Examples
+    --------
+    >>> [is_length_or_angle(unit) for unit in ("um", "degrees_north", "kpc", "K", None)]
+    [True, True, True, False, False]
+    """
+    if unit is None:
+        return False
+    text = str(as_text(unit)).strip(" []()").lower()
+    return to_ngff(unit, "space") is not None or text in _OTHER_SPACE
 
 
 def as_text(unit: object) -> object:

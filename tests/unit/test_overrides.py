@@ -115,7 +115,7 @@ def test_types(dims: str, types: dict[str, Any], expected: str) -> None:
         ({"spacing": {"x": np.nan}}, "spacing=nan along 'x'; accepted: finite"),
         ({"spacing": "wide"}, "spacing='wide' along 'y'; accepted: finite"),
         ({"spacing": True}, "spacing=True along"),
-        ({"spacing": [1, 2]}, r"spacing=\[1, 2\] along"),
+        ({"spacing": [1, 2]}, r"spacing=\[1, 2\] has 2 entries for the 3 dimensions"),
         ({"spacing": {"z": 1}}, r"spacing={'z': 1}: no dimension \['z'\]; accepted: t, y, x"),
         ({"spacing": {"t": 1}}, "'t' holds datetimes .*drop_vars"),
         ({"origin": {"x": np.inf}}, "origin=inf along 'x'; accepted: finite"),

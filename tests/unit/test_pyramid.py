@@ -31,8 +31,8 @@ def test_the_public_surface_is_small() -> None:
     ]
     public = [name for name in dir(xpyramid.Pyramid) if not name.startswith("_")]
     assert public == [
-        "dims", "factors", "labels", "metadata", "method", "name", "nbytes", "table", "to_datatree",
-        "to_ome_zarr",
+        "dims", "factors", "kind", "labels", "metadata", "method", "name", "nbytes", "table",
+        "to_datatree", "to_ome_zarr",
     ]  # fmt: skip
 
 

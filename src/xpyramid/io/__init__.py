@@ -1,7 +1,7 @@
 """Zarr stores: where to write, writing, reading."""
 
 from xpyramid.io.checking.verify import Report, verify
-from xpyramid.io.form.labels import levels_of
+from xpyramid.io.form.labels import check_image_path
 from xpyramid.io.reading.read import Opened, open_levels
 from xpyramid.io.store.target import Store
 from xpyramid.io.writing.image import Image, Layout, Mode, Options
@@ -17,7 +17,7 @@ __all__ = [
     "Options",
     "Report",
     "Store",
-    "levels_of",
+    "check_image_path",
     "open_levels",
     "verify",
     "write",

@@ -21,7 +21,7 @@ _KEYS = ("colors", "properties", "source")
 
 
 def image_label(
-    attrs: Mapping[Any, Any], version: str, depth: int, document: Mapping[str, Any]
+    attrs: Mapping[Any, Any], version: str, depth: int | None, document: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the metadata of a label image.
 
@@ -31,8 +31,9 @@ def image_label(
         Of the array. Its ``image-label`` gives colours, properties and source; without properties,
         the CF attributes ``flag_values`` and ``flag_meanings`` name the labels.
     version : str
-    depth : int
-        How many groups the label image lies under the image that it is of.
+    depth : int or None
+        How many groups the label image lies under the image that it is of; None where it is of
+        none.
     document : mapping
         Metadata of the stored image that is copied, if it is one: colours and properties that are
         there hold unless others are given.
@@ -61,7 +62,8 @@ def image_label(
             found.setdefault("properties", properties)
     if "properties" in found:
         found |= _same_labels(found.get("colors", []), found["properties"])
-    found.setdefault("source", {"image": "../" * depth})
+    if depth is not None:
+        found.setdefault("source", {"image": "../" * depth})
     return {"version": version, **found}
 
 

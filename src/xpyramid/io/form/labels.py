@@ -11,7 +11,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import DtypeError, NotAPyramidError, PlanError, check_kind
-from xpyramid.io.store.target import Place, Store, check_name, resolve
+from xpyramid.io.store.target import Place, check_name
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,16 @@ class LabelsGroup:
         group.attrs.update(ngff.add_to_list(dict(group.attrs), self.version, self.path))
 
 
-def levels_of(store: Store, image: str) -> int:
-    """Return how many levels an image has, for labels that must have as many."""
-    check_kind("labels_of", image, str, "text, as in 'lab/field'")
-    place = resolve(store, read_only=True) / check_name(image.strip("/"))
-    return len(_image(place)[1].datasets)
+def check_image_path(path: object) -> str:
+    """Return the path of an image that labels are of.
+
+    Raises
+    ------
+    PlanError, InvalidNameError
+        If it is no path of an image.
+    """
+    check_kind("labels_of", path, str, "text, as in 'lab/field'")
+    return check_name(str(path).strip("/"))
 
 
 def prepare(

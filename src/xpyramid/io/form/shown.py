@@ -83,7 +83,7 @@ def prepare(
     stored: Mapping[str, Any] = {}
     if omero is None:
         stored = ngff.stored_channels(document, 1 if axis is None else base.shape[axis])
-        meant = bool(stored) or (axis is not None and plan.method != "mode")  # which is for labels
+        meant = bool(stored) or (axis is not None and plan.kind != "labels")
         omero = meant and real
     if omero is False:
         return None

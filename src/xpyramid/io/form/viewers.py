@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from xpyramid.errors import ViewerWarning
+from xpyramid.warn import warn
 
 #: Who refuses a dtype, and the nearest that is shown by all.
 _REFUSED = {
@@ -20,15 +20,13 @@ _REFUSED = {
 }
 
 
-def warn_of_dtypes(dtypes: Mapping[str, np.dtype[Any]], stacklevel: int) -> None:
+def warn_of_dtypes(dtypes: Mapping[str, np.dtype[Any]]) -> None:
     """Say once which arrays some viewer refuses, and what to do.
 
     Parameters
     ----------
     dtypes : mapping
         Of the arrays, by name.
-    stacklevel : int
-        As of :func:`warnings.warn`, seen from the caller.
     """
     found = {name: dtype.name for name, dtype in dtypes.items() if dtype.name in _REFUSED}
     if not found:
@@ -41,4 +39,4 @@ def warn_of_dtypes(dtypes: Mapping[str, np.dtype[Any]], stacklevel: int) -> None
             f"{who} cannot show dtype {dtype} ({', '.join(map(repr, names))}); for them, call "
             f".astype({instead!r}) before .pyramid"
         )
-    warnings.warn("; ".join(said), ViewerWarning, stacklevel=stacklevel + 1)
+    warn("; ".join(said), ViewerWarning)

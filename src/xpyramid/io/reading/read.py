@@ -305,5 +305,6 @@ def _plan(
             for array, f in zip(arrays, factors, strict=True)
         ),
         options={k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata},
+        kind="labels" if "image-label" in image.document else "image",
     )
     return ngff.as_stored(plan, image)

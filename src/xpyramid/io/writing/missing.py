@@ -16,6 +16,7 @@ from zarr.storage import LocalStore
 from xpyramid.errors import MissingChunkError, MissingChunkWarning, literal
 from xpyramid.io.store.inventory import Grid, Present, expected, sealed
 from xpyramid.io.store.target import Place, local_path
+from xpyramid.warn import warn
 
 #: Listing so many stored objects of a local disk takes half a second. Larger arrays are listed when
 #: all is written, so that this can begin at once.
@@ -52,9 +53,7 @@ def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
             raise MissingChunkError(
                 f"{message}; restore them, or, if they are meant to be empty, pass strict=False"
             )
-        warnings.warn(
-            f"{message}; strict=True makes this an error", MissingChunkWarning, stacklevel=4
-        )
+        warn(f"{message}; strict=True makes this an error", MissingChunkWarning)
 
 
 def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:

@@ -23,6 +23,7 @@ from xpyramid.io.writing.coordinates import prepare_coordinates
 from xpyramid.io.writing.draft import Sketch, draft
 from xpyramid.io.writing.guard import Spot, check_source
 from xpyramid.io.writing.image import Checked, Image, Layout, Mode, Options
+from xpyramid.kinds import AVERAGING, averaged
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 
@@ -46,7 +47,7 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = check_name(image.group or named)
     name = named or group.split("/")[-1]
-    _check_levels(image, name)
+    _check_levels(image, name, options)
     group, labels_group = _in_image(image, group, root, options)
     count = range(len(image.levels))
     paths = [f"{k}/{name}" if options.layout == "groups" else f"{k}" for k in count]
@@ -118,7 +119,18 @@ def _check_options(options: Options) -> None:
         )
 
 
-def _check_levels(image: Image, name: str) -> None:
+def _check_method(image: Image, options: Options) -> None:
+    """Refuse labels of which coarser levels are, or would be, averages."""
+    method, is_copy = image.plan.method, image.reducer is None
+    if method not in AVERAGING or len(image.levels) == 1 or image.plan.dtype.kind == "f":
+        return
+    if is_copy and "image-label" in image.document:
+        return  # somebody's labels, whatever they call how they were made
+    if image.plan.kind == "labels" or options.labels_of is not None:
+        raise PlanError(averaged(method))
+
+
+def _check_levels(image: Image, name: str, options: Options) -> None:
     """Refuse arrays whose levels OME-NGFF, or a Dataset, has no place for."""
     base, axes = image.levels[0], {axis.name for axis in image.plan.axes}
     if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
@@ -127,6 +139,7 @@ def _check_levels(image: Image, name: str) -> None:
             "and the levels of an OME-Zarr image have one dtype; call "
             f".astype('{image.reducer.dtype}') before .pyramid"
         )
+    _check_method(image, options)
     if name in base.coords or name in base.dims:
         raise AxisError(
             f"{name!r} is the name of the array and of a coordinate; rename one of them"
@@ -143,7 +156,7 @@ def _in_image(
     """Return where an image goes, and where it is listed if it holds the labels of another."""
     if options.labels_of is None:
         return group, None
-    of = check_name(options.labels_of.strip("/"))
+    of = labels.check_image_path(options.labels_of)
     dtype, count = image.levels[0].dtype, len(image.levels)
     listed = labels.prepare(root / of, group, dtype, count, options.version)
     return f"{of}/labels/{group}", listed
@@ -166,9 +179,13 @@ def _announcement(
     attributes = ngff.VERSIONS[options.version].attributes(described)
     if options.conventions:
         attributes |= ngff.geozarr(plan, paths, _crs(base))
+    label: dict[str, Any] = {}
     if labels_group is not None:
-        label = json_attributes(labels_group.metadata(base.attrs, image.document))
-        attributes = ngff.announce(attributes, "image-label", label)
+        label = labels_group.metadata(base.attrs, image.document)
+    elif plan.kind == "labels" and base.dtype.kind in "iu":
+        label = ngff.image_label(base.attrs, options.version, None, image.document)
+    if label:
+        attributes = ngff.announce(attributes, "image-label", json_attributes(label))
     return attributes
 
 

@@ -58,7 +58,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     stored = list(arrays(level.variable for image in images for level in image.read))
     most = math.inf if options.strict or not options.compute else MANY
     check_missing([a for a in stored if a.nchunks <= most], strict=options.strict)
-    warn_of_dtypes({image.name: image.plan.dtype for image in checked}, stacklevel=3)
+    warn_of_dtypes({image.name: image.plan.dtype for image in checked})
     limits = Limits(workers(), budget(options.memory))
     for image in checked:  # fails before anything is created
         list(jobs_of(image, [None] * len(image.levels), limits, None))

@@ -1,0 +1,204 @@
+"""Labels beside an image: the geometry that they take from it, and what contradicts it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import xarray as xr
+
+from xpyramid import units
+from xpyramid.axes import AxisSpec
+from xpyramid.errors import PlanError
+from xpyramid.kinds import AVERAGING
+from xpyramid.levels import Levels
+from xpyramid.plan import Plan
+
+#: Spacings and origins within this part of a sample are the same.
+_SAME = 0.01
+
+
+@dataclass(frozen=True)
+class ImageGeometry:
+    """A stored image, as far as its labels must fit it.
+
+    Attributes
+    ----------
+    path : str
+        Of the image, for messages.
+    plan : Plan
+    coordinates : tuple of xarray.Dataset
+        Of each level.
+    """
+
+    path: str
+    plan: Plan
+    coordinates: tuple[xr.Dataset, ...]
+
+
+def image_factors(axes: Sequence[AxisSpec], image: ImageGeometry) -> list[dict[str, int]] | None:
+    """Return the factors of each step of an image, for the dimensions of labels; None for none."""
+    shared = _shared(axes, image.plan.axes)
+    steps = [{axes[i].dim: step[j] for i, j in shared.items()} for step in image.plan.steps]
+    return steps if steps and all(max(step.values(), default=1) > 1 for step in steps) else None
+
+
+def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Levels, Plan]:
+    """Return labels with the spacing, origin, units and coordinates that they have from an image.
+
+    Where labels have a coordinate of their own, it must fit that of the image.
+
+    Parameters
+    ----------
+    levels, plan
+        Of the labels.
+    image : ImageGeometry
+
+    Raises
+    ------
+    PlanError
+        If shapes, factors or coordinates contradict those of the image.
+    """
+    if plan.method in AVERAGING or len(levels) != len(image.coordinates):
+        return levels, plan  # which the writer refuses, whatever the geometry
+    shared = _shared(plan.axes, image.plan.axes)
+    _check_dims(plan, image, shared)
+    own = {i for i in shared if _has_geometry(plan.axes[i], levels.coordinates[0])}
+    coarser = {i for i in own if _is_coarser(plan, image, i, shared[i])}
+    for i, j in shared.items():
+        if i not in coarser:
+            _check_samples(plan, image, i, j)
+    axes = list(plan.axes)
+    for i, j in shared.items():
+        theirs = image.plan.axes[j]
+        if i in own:
+            axes[i] = replace(axes[i], unit=axes[i].unit or theirs.unit)
+        elif axes[i].type != "channel":
+            axes[i] = replace(
+                axes[i], unit=theirs.unit, spacing=theirs.spacing, origin=theirs.origin,
+                uneven=theirs.uneven,
+            )  # fmt: skip
+    taken = {i: j for i, j in shared.items() if i not in own}
+    coordinates = [
+        {plan.axes[i].dim: _along(plan.axes[i].dim, coords[image.plan.axes[j].dim].variable)
+         for i, j in taken.items() if image.plan.axes[j].dim in coords.coords}
+        for coords in image.coordinates
+    ]  # fmt: skip
+    placed = levels.with_coordinates(coordinates)
+    return placed, replace(plan, axes=tuple(axes), stored=_grids(plan, image, taken, tuple(axes)))
+
+
+def _along(dim: str, coordinate: xr.Variable) -> xr.Variable:
+    """Return a coordinate along another dimension."""
+    return xr.Variable((dim,), coordinate.values, coordinate.attrs, coordinate.encoding)
+
+
+def _grids(
+    plan: Plan, image: ImageGeometry, taken: Mapping[int, int], axes: tuple[AxisSpec, ...]
+) -> tuple[tuple[tuple[float, float], ...], ...]:
+    """Return spacing and origin of each level, where the store says those of the image."""
+    if not image.plan.stored:
+        return plan.stored
+    derived = replace(plan, axes=axes)
+    return tuple(
+        tuple(
+            image.plan.stored[k][taken[i]] if i in taken else grid
+            for i, grid in enumerate(zip(derived.scale(k), derived.translation(k), strict=True))
+        )
+        for k in range(len(plan.levels))
+    )
+
+
+def _shared(axes: Sequence[AxisSpec], theirs: Sequence[AxisSpec]) -> dict[int, int]:
+    """Return the position in an image of each axis of labels that it has."""
+    at = {axis.name: j for j, axis in enumerate(theirs)}
+    return {i: at[axis.name] for i, axis in enumerate(axes) if axis.name in at}
+
+
+def _has_geometry(axis: AxisSpec, coordinates: xr.Dataset) -> bool:
+    """Whether labels say by themselves where they lie along an axis."""
+    bare = (axis.spacing, axis.origin, axis.unit) == (1.0, 0.0, None)
+    return axis.type != "channel" and (axis.dim in coordinates.coords or not bare)
+
+
+def _check_dims(plan: Plan, image: ImageGeometry, shared: Mapping[int, int]) -> None:
+    """Refuse labels that do not have the space dimensions of the image."""
+    ours = [axis.name for axis in plan.axes if axis.type == "space"]
+    theirs = [axis.name for axis in image.plan.axes if axis.type == "space"]
+    extra = [axis.dim for i, axis in enumerate(plan.axes) if i not in shared and axis.name != "c"]
+    if ours != theirs or extra:
+        raise PlanError(
+            f"labels with the dimensions {plan.dims}, and the image {image.path!r} has "
+            f"{image.plan.dims}; accepted: the same space dimensions; select, or add one with "
+            ".expand_dims(...)"
+        )
+
+
+def _is_coarser(plan: Plan, image: ImageGeometry, i: int, j: int) -> bool:
+    """Whether labels have samples of another size than the image, but the same extent.
+
+    Raises
+    ------
+    PlanError
+        If they lie elsewhere.
+    """
+    axis, theirs = plan.axes[i], image.plan.axes[j]
+    n, m = plan.levels[0].shape[i], image.plan.levels[0].shape[j]
+    ratio = _unit_ratio(axis, theirs)
+    if theirs.uneven is not None or axis.uneven is not None or ratio is None:
+        return False
+    spacing, origin = axis.spacing * ratio, axis.origin * ratio
+    same_size = math.isclose(spacing, theirs.spacing, rel_tol=_SAME) or m == n == 1
+    tolerance = abs(theirs.spacing) * (_SAME if same_size else 0.5)
+    tolerance = max(tolerance, 0.0 if same_size else abs(spacing) / 2)
+    ends = zip(_ends(spacing, origin, n), _ends(theirs.spacing, theirs.origin, m), strict=True)
+    if same_size and n != m:
+        return False  # said by their lengths
+    if any(abs(a - b) > tolerance * (1 if same_size else 1.001) for a, b in ends):
+        raise PlanError(
+            f"along {axis.dim!r}, the labels have {n} samples {_grid(axis)}, and the image "
+            f"{image.path!r} has {m} {_grid(theirs)}; accepted: the same place; pass spacing= and "
+            f"origin= to match it, or drop the coordinate with .drop_vars({axis.dim!r}) to take "
+            "that of the image"
+        )
+    return not same_size
+
+
+def _unit_ratio(axis: AxisSpec, theirs: AxisSpec) -> float | None:
+    """Return the size of an axis' unit in that of another one; 1 where one of them says none."""
+    if axis.unit is None or theirs.unit is None:
+        return 1.0
+    return units.size(axis.unit) / units.size(theirs.unit)
+
+
+def _ends(spacing: float, origin: float, length: int) -> tuple[float, float]:
+    return origin - spacing / 2, origin + spacing * (length - 0.5)
+
+
+def _grid(axis: AxisSpec) -> str:
+    return f"of {axis.spacing:.6g} from {axis.origin:.6g}" + (f" {axis.unit}" if axis.unit else "")
+
+
+def _check_samples(plan: Plan, image: ImageGeometry, i: int, j: int) -> None:
+    """Refuse labels of which a sample is not one of the image."""
+    dim, theirs = plan.axes[i].dim, image.plan
+    n, m = plan.levels[0].shape[i], theirs.levels[0].shape[j]
+    if plan.axes[i].type == "channel" and n == 1:
+        return
+    if n != m:
+        raise PlanError(
+            f"along {dim!r}, the labels have {n} samples, and the image {image.path!r} has {m}; "
+            "accepted: as many, or coordinates that say how large they are"
+        )
+    ours = [level.factors[i] for level in plan.levels]
+    factors = [level.factors[j] for level in theirs.levels]
+    if ours != factors:
+        steps = [
+            {plan.axes[a].dim: step[b] for a, b in _shared(plan.axes, theirs.axes).items()}
+            for step in theirs.steps
+        ]
+        raise PlanError(
+            f"along {dim!r}, the labels have the factors {ours}, and the image {image.path!r} has "
+            f"{factors}; accepted: the same; pass build(factor={steps})"
+        )

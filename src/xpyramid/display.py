@@ -1,0 +1,134 @@
+"""How a pyramid is shown: a headline, a table of the levels, and what was guessed or left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from typing import Any
+
+import xarray as xr
+
+from xpyramid.axes import AxisSpec, is_unnamed
+from xpyramid.plan import Plan
+
+Row = tuple[str, str, str, str, str]
+
+
+def headline(name: str | None, plan: Plan) -> str:
+    """Return one line that says what a pyramid is."""
+    sizes = ", ".join(f"{d}: {n}" for d, n in zip(plan.dims, plan.levels[0].shape, strict=True))
+    over = f" of {plan.method} over {', '.join(plan.coarsened)}" if plan.coarsened else ""
+    named = f" {name!r}" if name else ""
+    return (
+        f"<xpyramid.Pyramid{named} ({sizes}) {plan.dtype}: {len(plan.levels)} level"
+        f"{'s' if len(plan.levels) > 1 else ''}{over}, {in_bytes(plan.nbytes)}>"
+    )
+
+
+def table(plan: Plan) -> list[Row]:
+    """Return level, shape, chunks, size and scale of each level, as text."""
+    return [
+        (str(k), times(level.shape), times(level.chunks), in_bytes(level.nbytes), _scale(plan, k))
+        for k, level in enumerate(plan.levels)
+    ]
+
+
+def notes(plan: Plan, coordinates: xr.Dataset, *, is_new: bool) -> Iterator[str]:
+    """Yield a line for each thing that was guessed, or that a user may miss.
+
+    Parameters
+    ----------
+    plan : Plan
+    coordinates : xarray.Dataset
+        Of level 0.
+    is_new : bool
+        Whether the pyramid was built, and not opened: then it could be built otherwise.
+    """
+    if plan.kind == "labels":
+        yield "labels" + (f", as said by {plan.kind_reason}" if plan.kind_reason else "")
+    if is_new and (kept := [_why_kept(a) for a in plan.axes if a.dim not in plan.coarsened]):
+        yield "not coarsened: " + ", ".join(kept)
+    if is_new and len(plan.levels) == 1:
+        yield (
+            "one level: each dimension to coarsen fits into one chunk; pass levels=2 or smaller "
+            "chunks= for more"
+        )
+    for axis in plan.axes:
+        if axis.type == "channel" and is_unnamed(axis.dim):
+            yield f"{axis.dim}: colours, as the last axis had no name and a length of 3 or 4"
+    if left_out := list(_units_left_out(plan.axes, coordinates)):
+        yield "units that OME-NGFF has no word for, kept with the coordinates: " + ", ".join(
+            left_out
+        )
+
+
+def as_text(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) -> str:
+    """Return the whole of it for terminals."""
+    cells = [_columns(plan), *rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
+    aligned = [
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+    return "\n".join([head, *aligned, *lines])
+
+
+def as_html(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) -> str:
+    """Return the whole of it for notebooks."""
+
+    def row(cells: Row, tag: str) -> str:
+        inner = "".join(f"<{tag} style='text-align:left'>{escape(c)}</{tag}>" for c in cells)
+        return f"<tr>{inner}</tr>"
+
+    body = row(_columns(plan), "th") + "".join(row(cells, "td") for cells in rows)
+    below = "".join(f"<div>{escape(line)}</div>" for line in lines)
+    return f"<div>{escape(head)}</div><table>{body}</table>{below}"
+
+
+def times(values: Sequence[Any]) -> str:
+    """Return numbers as they are multiplied."""
+    return " × ".join(str(v) for v in values)
+
+
+def in_bytes(nbytes: int) -> str:
+    """Return a byte count for people.
+
+    Examples
+    --------
+    >>> in_bytes(999), in_bytes(8675001)
+    ('999 B', '8.68 MB')
+    """
+    value = float(nbytes)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:.4g} PB"
+
+
+def _columns(plan: Plan) -> Row:
+    return ("level", "shape", "chunks", "size", f"scale ({', '.join(plan.dims)})")
+
+
+def _scale(plan: Plan, level: int) -> str:
+    scale = [f"{s:.6g}" for s in plan.scale(level)]
+    units = [axis.unit or "" for axis in plan.axes]
+    if len(set(units)) == 1:
+        return times(scale) + (f" {units[0]}" if units[0] else "")
+    return times([f"{s} {u}".strip() for s, u in zip(scale, units, strict=True)])
+
+
+def _why_kept(axis: AxisSpec) -> str:
+    """Say why a dimension is as long at the top as at the base."""
+    if not axis.known:
+        return f"{axis.dim} (nothing says that it is space; name it in dims= to coarsen it)"
+    return f"{axis.dim} ({axis.type})" if axis.dim != axis.type else axis.dim
+
+
+def _units_left_out(axes: Sequence[AxisSpec], coordinates: xr.Dataset) -> Iterator[str]:
+    for axis in axes:
+        if axis.unit is None and axis.type in ("space", "time") and axis.dim in coordinates.coords:
+            attrs = coordinates.coords[axis.dim].attrs
+            unit = str(attrs.get("units", attrs.get("unit", "")))
+            if unit:
+                yield f"{unit[:60]} ({axis.dim})"
