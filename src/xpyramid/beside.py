@@ -80,10 +80,13 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
                 uneven=theirs.uneven,
             )  # fmt: skip
     taken = {i: j for i, j in shared.items() if i not in own}
+    bare = [i for i in own if plan.axes[i].unit is None and axes[i].unit is not None]
     coordinates = [
         {plan.axes[i].dim: _along(plan.axes[i].dim, coords[image.plan.axes[j].dim].variable)
          for i, j in taken.items() if image.plan.axes[j].dim in coords.coords}
-        for coords in image.coordinates
+        | {plan.axes[i].dim: _in_unit(ours[plan.axes[i].dim].variable, _unit(coords, image, shared[i]))
+           for i in bare}
+        for coords, ours in zip(image.coordinates, levels.coordinates, strict=True)
     ]  # fmt: skip
     placed = levels.with_coordinates(coordinates)
     return placed, replace(plan, axes=tuple(axes), stored=_grids(plan, image, taken, tuple(axes)))
@@ -92,6 +95,20 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
 def _along(dim: str, coordinate: xr.Variable) -> xr.Variable:
     """Return a coordinate along another dimension."""
     return xr.Variable((dim,), coordinate.values, coordinate.attrs, coordinate.encoding)
+
+
+def _unit(coordinates: xr.Dataset, image: ImageGeometry, j: int) -> str | None:
+    """Return the unit of an image along an axis, as its coordinate spells it."""
+    axis = image.plan.axes[j]
+    attrs = coordinates[axis.dim].attrs if axis.dim in coordinates.coords else {}
+    unit: str | None = attrs.get("units", axis.unit)
+    return unit
+
+
+def _in_unit(coordinate: xr.Variable, unit: str | None) -> xr.Variable:
+    """Return a coordinate with a unit."""
+    attrs = {**coordinate.attrs, "units": unit}
+    return xr.Variable(coordinate.dims, coordinate.values, attrs, coordinate.encoding)
 
 
 def _grids(

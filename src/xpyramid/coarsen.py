@@ -90,6 +90,8 @@ def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:
     if array.chunks is None:
         on_disk = array.encoding.get("preferred_chunks", {})
         wanted = dict(zip(array.dims, chunks, strict=True))
-        array = array.copy(deep=False).chunk({d: on_disk.get(d, c) for d, c in wanted.items()})
-    data: da.Array = array.data
+        variable = array.variable.to_base_variable()  # that of an index is not chunked
+        data: da.Array = variable.chunk({d: on_disk.get(d, c) for d, c in wanted.items()}).data
+        return data
+    data = array.data
     return data

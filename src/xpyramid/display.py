@@ -46,7 +46,9 @@ def notes(plan: Plan, coordinates: xr.Dataset, *, is_new: bool) -> Iterator[str]
     """
     if plan.kind == "labels":
         yield "labels" + (f", as said by {plan.kind_reason}" if plan.kind_reason else "")
-    if is_new and (kept := [_why_kept(a) for a in plan.axes if a.dim not in plan.coarsened]):
+    coarsened = [axis for axis in plan.axes if axis.dim in plan.coarsened]
+    kept = [_why_kept(axis, coarsened) for axis in plan.axes if axis not in coarsened]
+    if is_new and coarsened and kept:
         yield "not coarsened: " + ", ".join(kept)
     if is_new and len(plan.levels) == 1:
         yield (
@@ -118,10 +120,13 @@ def _scale(plan: Plan, level: int) -> str:
     return times([f"{s} {u}".strip() for s, u in zip(scale, units, strict=True)])
 
 
-def _why_kept(axis: AxisSpec) -> str:
+def _why_kept(axis: AxisSpec, coarsened: Sequence[AxisSpec]) -> str:
     """Say why a dimension is as long at the top as at the base."""
     if not axis.known:
         return f"{axis.dim} (nothing says that it is space; name it in dims= to coarsen it)"
+    if axis.type == "space":
+        finest = min((abs(other.spacing) for other in coarsened if other.unit == axis.unit), default=0)
+        return f"{axis.dim} (coarser already)" if abs(axis.spacing) > finest > 0 else axis.dim
     return f"{axis.dim} ({axis.type})" if axis.dim != axis.type else axis.dim
 
 

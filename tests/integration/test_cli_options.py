@@ -38,7 +38,7 @@ def ome(path: str) -> dict[str, Any]:
 def test_nothing_is_missing() -> None:
     """Each parameter of building and writing has its option; ``mode`` is --replace."""
     parameters = set(inspect.signature(build).parameters)
-    assert set(_options.BUILDING) == parameters - {"array", "overrides"}
+    assert set(_options.BUILDING) == parameters - {"array", "overrides", "image"}
     assert set(_options.AXES) == {field.name for field in fields(Overrides)}
     ours = {"mode", "compute", "compressor"}  # --replace; nothing to wait for; an object of zarr
     assert set(_options.WRITING) == {field.name for field in fields(Options)} - ours
@@ -65,7 +65,9 @@ def test_labels_of(capsys: pytest.CaptureFixture[str]) -> None:
     run("scan.npy", "out.zarr")
     np.save("cells.npy", (np.arange(2 * 20 * 24) // 7 % 3).astype("u1").reshape(2, 20, 24))
     assert main(["build", "cells.npy", "out.zarr", "--labels-of", "scan"]) == 0
-    assert capsys.readouterr().out.endswith("written to out.zarr/scan/labels/cells\n")
+    assert capsys.readouterr().out.endswith(
+        "written to out.zarr/scan/labels/cells: 2 levels of mode, labels\n"
+    )
     opened = xpyramid.open_pyramid("out.zarr/scan/labels/cells")
     assert (len(opened), opened.method) == (2, "mode")
     assert xpyramid.open_pyramid("out.zarr/scan").labels == ("cells",)

@@ -292,7 +292,7 @@ def test_durable_syncs_what_lists_the_image(
         fsync(handle)
 
     monkeypatch.setattr(os, "fsync", note)
-    labels = xr.DataArray(np.ones((4, 8), "u2"), dims=("y", "x"), name="cells")
+    labels = xr.DataArray(np.ones((4, 2), "u2"), dims=("y", "x"), name="cells")
     image = labels.pyramid.build(levels=3, chunks=2, factor=2, method="mode")
     with dask.config.set(scheduler="sync"):
         image.to_ome_zarr(tmp_path / "out.zarr", labels_of="field", durable=True)

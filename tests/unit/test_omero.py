@@ -151,7 +151,7 @@ def test_a_dataset_has_windows_of_its_own_variables(tmp_path: Path) -> None:
     dataset.pyramid.to_ome_zarr(tmp_path, levels=2, dims=("y", "x"))
     check(channels(tmp_path, "a"))
     assert channels(tmp_path, "b")[1]["window"]["max"] == 30000
-    assert "omero" not in zarr.open_group(tmp_path, path="plain", mode="r").attrs["ome"]
+    assert channels(tmp_path, "plain")[0]["window"]["max"] == 60000
 
 
 @pytest.mark.parametrize(
@@ -174,11 +174,11 @@ def test_windows_have_a_width(
 
 
 def test_when_omero_is_written(tmp_path: Path) -> None:
-    """By default where there is a channel axis, but not for labels."""
+    """By default for images, but not for labels."""
     for name, array, omero, wanted in [
         ("a", field(), None, True),
         ("b", field(), False, False),
-        ("c", field()[0].drop_vars("c"), None, False),
+        ("c", field()[0].drop_vars("c"), None, True),
         ("d", field().assign_attrs(flag_values=[1]), None, False),
     ]:
         array.pyramid.to_ome_zarr(tmp_path, name, levels=2, omero=omero)
@@ -198,17 +198,57 @@ def test_what_is_given(tmp_path: Path) -> None:
     ("omero", "message"),
     [
         ("yes", "omero='yes'; accepted"),
-        ({"colours": []}, r"omero= has \['colours'\]; accepted: colors, labels, windows"),
+        ({"colours": []}, r"omero= has \['colours'\]; accepted: labels, colors, windows"),
         ({"colors": ["FF0000"]}, "for 2 channels; one for each"),
         ({"labels": "ab"}, "for 2 channels; one for each"),
-        ({"colors": ["red", "blue"]}, "'red'; accepted: six digits"),
-        ({"windows": [(0, 1), (2, 2)]}, r"window \(2, 2\); accepted: \(start, end\)"),
+        ({"colors": ["infrared", "blue"]}, "'infrared'; accepted: six digits"),
+        ({"colors": {"RFP": "red"}}, r"names \['RFP'\]; accepted: the channels \['DAPI', 'GFP'\]"),
+        ({"windows": [(0, 1), (2, 2)]}, r"windows \(2, 2\); accepted: \(start, end\)"),
+        ({"contrast_limits": (5, 1)}, r"contrast_limits \(5, 1\); accepted: \(start, end\)"),
+        ({"percentiles": (1, 101)}, r"percentiles \(1, 101\); accepted: from 0 to 100"),
+        ({"windows": (0, 1), "contrast_limits": (0, 1)}, "which are the same; give one"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, omero: Any, message: str) -> None:
     with pytest.raises(errors.PlanError, match=message):
         field().pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, omero=omero)
     assert not list(tmp_path.iterdir())
+
+
+def test_by_the_labels_of_channels(tmp_path: Path) -> None:
+    omero = {
+        "colors": {"GFP": "lime"},
+        "contrast_limits": {"DAPI": (1, 9)},
+        "percentiles": (50, 90),
+    }
+    field().pyramid.to_ome_zarr(tmp_path, levels=2, omero=omero)
+    first, second = channels(tmp_path)
+    assert (first["color"], second["color"]) == ("56B4E9", "00FF00")
+    assert (first["window"]["start"], first["window"]["end"]) == (1, 9)
+    ranked = np.sort(field().values[1].ravel())
+    ends = [ranked[int(part * (ranked.size - 1))] for part in (0.5, 0.9)]
+    assert [second["window"]["start"], second["window"]["end"]] == ends
+
+
+def test_one_window_for_all(tmp_path: Path) -> None:
+    field().pyramid.to_ome_zarr(tmp_path, levels=2, omero={"contrast_limits": (3, 700)})
+    assert [(c["window"]["start"], c["window"]["end"]) for c in channels(tmp_path)] == [
+        (3, 700)
+    ] * 2
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", "f4"])
+def test_a_photograph_is_shown_with_one_window(tmp_path: Path, dtype: str) -> None:
+    values = np.stack([np.full((20, 30), 10 * (i + 1)) for i in range(4)])
+    values[:, 0] = [[1], [2], [3], [4]]
+    names = ["red", "green", "blue", "alpha"]
+    array = xr.DataArray(values.astype(dtype), {"c": names}, ("c", "y", "x"), name="field")
+    array.pyramid.to_ome_zarr(tmp_path, levels=2)
+    found = channels(tmp_path)
+    assert [one["color"] for one in found[:3]] == ["FF0000", "00FF00", "0000FF"]
+    assert [one["active"] for one in found] == [True, True, True, False]
+    (window,) = {(one["window"]["start"], one["window"]["end"]) for one in found}
+    assert window == pytest.approx((0, 255) if dtype == "u1" else (1, 40), rel=0.01)
 
 
 def test_values_that_have_no_order(tmp_path: Path) -> None:

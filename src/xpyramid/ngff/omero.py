@@ -25,9 +25,16 @@ _COLORS = ("56B4E9", "E69F00", "009E73", "F0E442", "CC79A7", "D55E00", "0072B2",
 #: How many channels are shown at first: viv draws no more.
 _ACTIVE = 6
 
-_KEYS = ("colors", "labels", "windows")
+_KEYS = ("labels", "colors", "windows", "contrast_limits", "percentiles")
 
 _COLOR = re.compile("[0-9A-Fa-f]{6}")
+
+#: Percentiles of the values between which a channel is shown at first.
+PERCENTILES = (0.1, 99.9)
+
+#: The channels of a photograph, and their colours; alpha is not shown.
+_RGB = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}
+_ALPHA = "alpha"
 
 
 @dataclass(frozen=True)
@@ -37,16 +44,24 @@ class Channels:
     Attributes
     ----------
     labels, colors : tuple of str
-    windows : tuple of (number, number), or None
+    windows : tuple of (number, number) or None
         Start and end of each; None takes them from the data.
+    percentiles : tuple of (number, number)
+        Which ones of the data.
     stored : mapping
         ``omero`` metadata of the image that is copied. What they say of the channels is kept.
     """
 
     labels: tuple[str, ...]
     colors: tuple[str, ...]
-    windows: tuple[Window, ...] | None = None
+    windows: tuple[Window | None, ...]
+    percentiles: tuple[Window, ...]
     stored: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_photograph(self) -> bool:
+        """Whether the channels are the colours of one picture, to be shown with one window."""
+        return _is_photograph(self.labels)
 
 
 def channels(names: Sequence[str], given: Mapping[str, Any]) -> Channels:
@@ -57,38 +72,98 @@ def channels(names: Sequence[str], given: Mapping[str, Any]) -> Channels:
     names : sequence of str
         Of the channels, unless labels are given.
     given : mapping
-        ``labels``, ``colors`` (six hexadecimal digits) and ``windows`` (start, end), one for each
-        channel; all optional.
+        ``labels``, ``colors`` (six hexadecimal digits, or names as in CSS), ``windows`` or
+        ``contrast_limits`` (start, end), and ``percentiles`` (low, high); all optional. Each has
+        one entry for each channel, or is a mapping from the labels of some; one pair of numbers is
+        for all.
 
     Raises
     ------
     PlanError
-        For other keys, a wrong number of entries, colours that are none, or windows without width.
+        For other keys, a wrong number of entries, labels that there are not, colours that are
+        none, or windows without width.
     """
     if unknown := [key for key in given if key not in _KEYS]:
         raise PlanError(f"omero= has {unknown}; accepted: {', '.join(_KEYS)}")
-    for key, values in given.items():
-        if isinstance(values, str) or len(values) != len(names):
-            raise PlanError(
-                f"omero={{{key!r}: {literal(values)}}} for {len(names)} channels; one for each"
-            )
-    colors = tuple(str(color).removeprefix("#") for color in given.get("colors", ()))
-    for color in colors:
-        if not _COLOR.fullmatch(color):
-            raise PlanError(
-                f"omero= has color {literal(color)}; accepted: six digits as in 'FF8800'"
-            )
-    windows = given.get("windows")
-    for window in windows or ():
-        if not (len(window) == 2 and window[0] < window[1]):
-            raise PlanError(
-                f"omero= has window {literal(window)}; accepted: (start, end), start < end"
-            )
+    if "windows" in given and "contrast_limits" in given:
+        raise PlanError("omero= has windows and contrast_limits, which are the same; give one")
+    named = [name if label is None else str(label) for name, label in
+             zip(names, _for_each("labels", given.get("labels"), names), strict=True)]  # fmt: skip
+    limits = "contrast_limits" if "contrast_limits" in given else "windows"
+    colors = map(_color, _for_each("colors", given.get("colors"), named))
+    windows = _for_each(limits, given.get(limits), named)
+    percentiles = _for_each("percentiles", given.get("percentiles"), named)
     return Channels(
-        tuple(str(label) for label in given.get("labels", names)),
-        colors or default_colors(len(names)),
-        None if windows is None else tuple((start, end) for start, end in windows),
+        tuple(named),
+        tuple(a or b for a, b in zip(colors, _usual_colors(named), strict=True)),
+        tuple(None if one is None else _pair(limits, one) for one in windows),
+        tuple(PERCENTILES if one is None else _percentiles(one) for one in percentiles),
     )
+
+
+def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[Any]:
+    """Return the value for each channel, None where none is given."""
+    if isinstance(values, Mapping):
+        if unknown := [label for label in values if label not in labels]:
+            raise PlanError(
+                f"omero={{{key!r}: ...}} names {unknown}; accepted: the channels {list(labels)}"
+            )
+        return [values.get(label) for label in labels]
+    if values is None:
+        return [None] * len(labels)
+    if key in ("windows", "contrast_limits", "percentiles") and _is_pair(values):
+        return [values] * len(labels)
+    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != len(labels):
+        raise PlanError(
+            f"omero={{{key!r}: {literal(values)}}} for {len(labels)} channels; one for each, or a "
+            "mapping from the labels of some"
+        )
+    return list(values)
+
+
+def _is_pair(values: Any) -> bool:
+    return hasattr(values, "__len__") and len(values) == 2 and all(map(is_number, values))
+
+
+def _pair(key: str, window: Any) -> Window:
+    if not _is_pair(window) or not window[0] < window[1]:
+        raise PlanError(f"omero= has {key} {literal(window)}; accepted: (start, end), start < end")
+    start, end = window
+    return start, end
+
+
+def _percentiles(given: Any) -> Window:
+    low, high = _pair("percentiles", given)
+    if not 0 <= low < high <= 100:
+        raise PlanError(f"omero= has percentiles {literal(given)}; accepted: from 0 to 100")
+    return low, high
+
+
+def _color(given: Any) -> str | None:
+    """Return the digits of a colour."""
+    if given is None or _COLOR.fullmatch(str(given).removeprefix("#")):
+        return None if given is None else str(given).removeprefix("#")
+    from PIL import ImageColor  # noqa: PLC0415  # only names of colours need it
+
+    try:
+        red, green, blue, *_ = ImageColor.getrgb(str(given))
+    except ValueError as error:
+        raise PlanError(
+            f"omero= has color {literal(given)}; accepted: six digits as in 'FF8800', or a name as "
+            "in CSS: 'magenta'"
+        ) from error
+    return f"{red:02X}{green:02X}{blue:02X}"
+
+
+def _is_photograph(labels: Sequence[str]) -> bool:
+    lowered = [label.lower() for label in labels]
+    return lowered in ([*_RGB], [*_RGB, _ALPHA], ["r", "g", "b"], ["r", "g", "b", "a"])
+
+
+def _usual_colors(labels: Sequence[str]) -> tuple[str, ...]:
+    if _is_photograph(labels):
+        return (*_RGB.values(), "FFFFFF")[: len(labels)]
+    return default_colors(len(labels))
 
 
 def default_colors(number: int) -> tuple[str, ...]:
@@ -119,9 +194,8 @@ def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window])
         What to show at first of each channel, unless windows are given.
     """
     found = []
-    starts = ranges if shown.windows is None else shown.windows
     for i, (low, high) in enumerate(extremes):
-        start, end = starts[i]
+        start, end = shown.windows[i] or ranges[i]
         if not start < end:  # most values are the same one
             start, end = (low, high) if low < high else (low, low + 1)
         window = {"min": min(low, start), "max": max(high, end), "start": start, "end": end}
@@ -129,7 +203,7 @@ def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window])
             {
                 "label": shown.labels[i],
                 "color": shown.colors[i],
-                "active": i < _ACTIVE,
+                "active": i < _ACTIVE and not (shown.is_photograph and i == len(_RGB)),
                 "coefficient": 1,
                 "family": "linear",
                 "inverted": False,

@@ -13,9 +13,6 @@ from xpyramid import engine, ngff
 from xpyramid.errors import DtypeError, PlanError, literal
 from xpyramid.plan import Plan
 
-#: The part of the values that is darker than the start of a window, or brighter than its end.
-TAIL = 0.001
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -41,8 +38,21 @@ class Shown:
                 ranges.append((0, 1))
             else:
                 extremes.append((one.low, one.high))
-                ranges.append((one.quantile(TAIL, self.dtype), one.quantile(1 - TAIL, self.dtype)))
+                low, high = (p / 100 for p in self.channels.percentiles[i])
+                ranges.append((one.quantile(low, self.dtype), one.quantile(high, self.dtype)))
+        if self.channels.is_photograph:
+            extremes, ranges = self._together(extremes, ranges)
         return ngff.omero(self.channels, extremes, ranges)
+
+    def _together(
+        self, extremes: list[ngff.Window], ranges: list[ngff.Window]
+    ) -> tuple[list[ngff.Window], list[ngff.Window]]:
+        """Return one window for the colours of a photograph, which else would be others."""
+        if self.dtype == np.uint8:
+            whole: list[ngff.Window] = [(0, 255)] * len(extremes)
+            return whole, whole
+        starts, ends = zip(*ranges, strict=True)
+        return extremes, [(min(starts), max(ends))] * len(ranges)
 
 
 def watch(jobs: Sequence[engine.Job], shown: Shown | None) -> list[engine.Job]:
@@ -59,7 +69,7 @@ def prepare(
     omero: bool | Mapping[str, Any] | None,
     document: Mapping[str, Any],
 ) -> Shown | None:
-    """Return what to show of an array, None where nothing was asked for.
+    """Return what to show of an array: of images, unless nothing was asked for.
 
     Parameters
     ----------
@@ -83,8 +93,9 @@ def prepare(
     stored: Mapping[str, Any] = {}
     if omero is None:
         stored = ngff.stored_channels(document, 1 if axis is None else base.shape[axis])
-        meant = bool(stored) or (axis is not None and plan.kind != "labels")
-        omero = meant and real
+        is_new = not document  # what is copied gets windows only where it has channels
+        omero = bool(stored) or (real and plan.kind != "labels" and (is_new or axis is not None))
+        omero = omero and real
     if omero is False:
         return None
     if not (omero is True or isinstance(omero, Mapping)):
