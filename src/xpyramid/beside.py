@@ -80,35 +80,44 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
                 uneven=theirs.uneven,
             )  # fmt: skip
     taken = {i: j for i, j in shared.items() if i not in own}
-    bare = [i for i in own if plan.axes[i].unit is None and axes[i].unit is not None]
+    bare = {i: shared[i] for i in own if plan.axes[i].unit is None and axes[i].unit is not None}
     coordinates = [
-        {plan.axes[i].dim: _along(plan.axes[i].dim, coords[image.plan.axes[j].dim].variable)
-         for i, j in taken.items() if image.plan.axes[j].dim in coords.coords}
-        | {plan.axes[i].dim: _in_unit(ours[plan.axes[i].dim].variable, _unit(coords, image, shared[i]))
-           for i in bare}
-        for coords, ours in zip(image.coordinates, levels.coordinates, strict=True)
-    ]  # fmt: skip
+        _along(plan, image, taken, theirs) | _with_units(plan, image, bare, ours, theirs)
+        for ours, theirs in zip(levels.coordinates, image.coordinates, strict=True)
+    ]
     placed = levels.with_coordinates(coordinates)
     return placed, replace(plan, axes=tuple(axes), stored=_grids(plan, image, taken, tuple(axes)))
 
 
-def _along(dim: str, coordinate: xr.Variable) -> xr.Variable:
-    """Return a coordinate along another dimension."""
-    return xr.Variable((dim,), coordinate.values, coordinate.attrs, coordinate.encoding)
+def _along(
+    plan: Plan, image: ImageGeometry, taken: Mapping[int, int], theirs: xr.Dataset
+) -> dict[str, xr.Variable]:
+    """Return the coordinates of a level of an image, along the dimensions of labels."""
+    found = {}
+    for i, j in taken.items():
+        dim = plan.axes[i].dim
+        if (there := image.plan.axes[j].dim) in theirs.coords:
+            old = theirs[there].variable
+            found[dim] = xr.Variable((dim,), old.values, old.attrs, old.encoding)
+    return found
 
 
-def _unit(coordinates: xr.Dataset, image: ImageGeometry, j: int) -> str | None:
-    """Return the unit of an image along an axis, as its coordinate spells it."""
-    axis = image.plan.axes[j]
-    attrs = coordinates[axis.dim].attrs if axis.dim in coordinates.coords else {}
-    unit: str | None = attrs.get("units", axis.unit)
-    return unit
-
-
-def _in_unit(coordinate: xr.Variable, unit: str | None) -> xr.Variable:
-    """Return a coordinate with a unit."""
-    attrs = {**coordinate.attrs, "units": unit}
-    return xr.Variable(coordinate.dims, coordinate.values, attrs, coordinate.encoding)
+def _with_units(
+    plan: Plan,
+    image: ImageGeometry,
+    bare: Mapping[int, int],
+    ours: xr.Dataset,
+    theirs: xr.Dataset,
+) -> dict[str, xr.Variable]:
+    """Return the coordinates of labels that have no unit with that of the image."""
+    found = {}
+    for i, j in bare.items():
+        dim, axis = plan.axes[i].dim, image.plan.axes[j]
+        attrs = theirs[axis.dim].attrs if axis.dim in theirs.coords else {}
+        old = ours[dim].variable
+        attrs = {**old.attrs, "units": attrs.get("units", axis.unit)}
+        found[dim] = xr.Variable((dim,), old.values, attrs, old.encoding)
+    return found
 
 
 def _grids(

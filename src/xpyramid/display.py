@@ -125,7 +125,9 @@ def _why_kept(axis: AxisSpec, coarsened: Sequence[AxisSpec]) -> str:
     if not axis.known:
         return f"{axis.dim} (nothing says that it is space; name it in dims= to coarsen it)"
     if axis.type == "space":
-        finest = min((abs(other.spacing) for other in coarsened if other.unit == axis.unit), default=0)
+        finest = min(
+            (abs(other.spacing) for other in coarsened if other.unit == axis.unit), default=0
+        )
         return f"{axis.dim} (coarser already)" if abs(axis.spacing) > finest > 0 else axis.dim
     return f"{axis.dim} ({axis.type})" if axis.dim != axis.type else axis.dim
 

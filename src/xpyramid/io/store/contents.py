@@ -16,7 +16,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from xpyramid.io.store.target import Place
+from xpyramid.io.store.target import Place, takes_nodes_only
 
 #: Names of the documents that make a Zarr node.
 DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
@@ -133,13 +133,13 @@ def read_documents(place: Place, keys: Sequence[str]) -> list[bytes | None]:
 
 async def _read(place: Place, keys: Sequence[str]) -> list[bytes | None]:
     gate, prototype = asyncio.Semaphore(32), default_buffer_prototype()
+    # Icechunk has no ranges that are longer than what there is.
+    most = None if takes_nodes_only(place.store) else RangeByteRequest(0, LARGEST_DOCUMENT + 1)
 
     async def get(key: str) -> bytes | None:
         async with gate:
             try:
-                found = await place.store.get(
-                    key, prototype, RangeByteRequest(0, LARGEST_DOCUMENT + 1)
-                )
+                found = await place.store.get(key, prototype, most)
             except OSError:
                 return None
             return None if found is None else found.to_bytes()

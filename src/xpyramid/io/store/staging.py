@@ -32,11 +32,21 @@ from xpyramid.errors import TargetBusyError
 from xpyramid.io.store.contents import children
 from xpyramid.io.store.files import write_file
 from xpyramid.io.store.record import parse_record
-from xpyramid.io.store.target import Place, Store, is_name, local_path, resolve
+from xpyramid.io.store.target import (
+    Place,
+    Store,
+    is_name,
+    local_path,
+    resolve,
+    takes_nodes_only,
+)
 from xpyramid.retry import retried
 
 #: Documents of a group itself.
 _OWN = {"zarr.json", ".zgroup", ".zattrs", ".zmetadata"}
+
+#: What is a document in a store, and not everything below a place.
+_DOCUMENTS = _OWN | {"build.json"}
 
 _YARD = ("build.json", "tasks", "image", "parent")
 
@@ -83,8 +93,16 @@ class Staging:
     @property
     def resumable(self) -> bool:
         """Whether the store outlives this process, and can be tidied up."""
+        return not isinstance(self.target.store, MemoryStore) and self.keeps_notes
+
+    @property
+    def keeps_notes(self) -> bool:
+        """Whether the store has room for what is there only while an image is unfinished.
+
+        Icechunk takes Zarr's own keys alone; there, nothing is seen before the user's commit.
+        """
         store = self.target.store
-        return not isinstance(store, MemoryStore) and store.supports_deletes
+        return store.supports_deletes and not takes_nodes_only(store)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -125,6 +143,8 @@ class Staging:
 
     def record(self) -> dict[str, Any] | None:
         """Return what was noted of an unfinished image, None where there is none."""
+        if not self.keeps_notes:
+            return None
         place = self.yard / "build.json"
         if isinstance(place.store, LocalStore):  # which would make its directory to look into it
             path = _path(place)
@@ -156,7 +176,7 @@ class Staging:
 
     def note(self, record: Mapping[str, Any]) -> None:
         """Note what is being made, where that is of use."""
-        if not self.target.store.supports_deletes:
+        if not self.keeps_notes:
             return
         whole = {**record, "inode": self._inode()}
         text = json.dumps(whole, indent=1, allow_nan=False).encode()
@@ -225,7 +245,7 @@ class Staging:
 
     def sweep(self) -> None:
         """Remove what is there only while the image is unfinished."""
-        for name in _YARD:
+        for name in _YARD if self.keeps_notes else ():
             remove(self.yard / name)
 
     def sync_above(self) -> None:
@@ -300,8 +320,10 @@ def remove(place: Place) -> None:
     if isinstance(store, LocalStore):
         _discard(_path(place))
         return
-    sync(store.delete(place.path))
-    sync(store.delete_dir(place.path))
+    if place.path.rpartition("/")[2] in _DOCUMENTS:
+        sync(store.delete(place.path))
+    else:
+        sync(store.delete_dir(place.path))
 
 
 def _discard(path: Path) -> None:

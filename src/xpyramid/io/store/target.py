@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import unicodedata
+from collections import UserDict
 from collections.abc import Iterator, MutableMapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,14 @@ from typing import Any, Literal
 import zarr
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.sync import sync
-from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore
+from zarr.storage import (
+    FsspecStore,
+    LocalStore,
+    MemoryStore,
+    ObjectStore,
+    StorePath,
+    WrapperStore,
+)
 
 from xpyramid.errors import (
     InvalidNameError,
@@ -23,7 +31,7 @@ from xpyramid.errors import (
     literal,
 )
 
-Store = str | os.PathLike[str] | ZarrStore | zarr.Group | MutableMapping[str, Any]
+Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, Any]
 Node = zarr.Group | zarr.Array[Any]
 
 #: Names of Zarr's own files, and those that are no names in a path.
@@ -86,6 +94,8 @@ class Place:
 
     def is_empty(self) -> bool:
         """Whether nothing at all is stored there, be it Zarr's or not."""
+        if takes_nodes_only(self.store):  # and lists below nodes alone
+            return self.node() is None
         return sync(self.store.is_empty(self.path))
 
 
@@ -98,6 +108,13 @@ def _spelled(store: ZarrStore) -> str:
         fs = getattr(store.fs, "sync_fs", store.fs)
         return str(fs.unstrip_protocol(store.path))
     return str(store)
+
+
+def takes_nodes_only(store: ZarrStore) -> bool:
+    """Whether a store takes the keys of Zarr's nodes alone, as Icechunk does."""
+    while isinstance(store, WrapperStore):
+        store = store._store
+    return type(store).__module__.partition(".")[0] == "icechunk"
 
 
 def local_path(place: Place) -> Path | None:
@@ -132,16 +149,16 @@ def resolve(store: Store, *, read_only: bool) -> Place:
     InvalidNameError
         For what is no path, and URLs of unknown kinds.
     """
-    if isinstance(store, zarr.Group):
+    if isinstance(store, zarr.Group | StorePath):
         return Place(store.store, store.path)
-    if isinstance(store, ZarrStore):
-        return Place(store, "")
-    if isinstance(store, MutableMapping):
-        return Place(MemoryStore(store, read_only=read_only), "")
+    if (opened := _as_zarr_store(store, read_only=read_only)) is not None:
+        return Place(opened, "")
     if not isinstance(store, str | bytes | os.PathLike) or not os.fspath(store):
+        kind = f"an object of {type(store).__module__}.{type(store).__qualname__}"
+        what = literal(store)[:60] if isinstance(store, str | int | None) else kind
         raise InvalidNameError(
-            f"{literal(store)[:60]} is no place; accepted: a path ('.' is this directory), a URL, "
-            "a Zarr store or group"
+            f"{what} is no place; accepted: a path ('.' is this directory), a URL, a Zarr store or "
+            "group, a mapper of fsspec, a store of obstore, or a dict"
         )
     location = os.fsdecode(store)
     if "://" in location and not location.startswith("file://"):
@@ -157,6 +174,24 @@ def resolve(store: Store, *, read_only: bool) -> Place:
     if read_only and not path.exists():
         raise NotAPyramidError(f"there is nothing at {location!r}")
     return Place(LocalStore(path, read_only=read_only), "")
+
+
+def _as_zarr_store(store: object, *, read_only: bool) -> ZarrStore | None:
+    """Return the Zarr store that an object is, or stands for; None where it is none."""
+    if isinstance(store, ZarrStore):
+        return store
+    if isinstance(store, dict | UserDict):
+        return MemoryStore(store, read_only=read_only)
+    package = type(store).__module__.partition(".")[0]
+    if package == "obstore":
+        return ObjectStore(store, read_only=read_only)  # type: ignore[type-var]  # any of them
+    if package == "fsspec" and hasattr(store, "fs") and hasattr(store, "root"):  # a mapper
+        protocol = store.fs.protocol
+        if {"file", "local"} & set([protocol] if isinstance(protocol, str) else protocol):
+            return LocalStore(str(store.root), read_only=read_only)
+        mapped: ZarrStore = FsspecStore.from_mapper(store, read_only=read_only)
+        return mapped
+    return None
 
 
 def _remote(url: str, *, read_only: bool) -> ZarrStore:

@@ -130,7 +130,9 @@ def announcement(
     if omero is not None:
         attributes = ngff.announce(attributes, "omero", omero)
     known = {key: documents.parse(written[key]) for key in sorted(written) if is_document(key)}
-    contents = Contents(image, list_keys(image), known, {})
+    levels = sorted({key.split("/")[0] for key in draft.documents})
+    keys = [f"{name}/{key}" for name in levels for key in list_keys(image / name)]
+    contents = Contents(image, keys, known, {})
     documents.consolidate(written, attributes=seal(contents, attributes))
     return {key: document for key, document in written.items() if "/" not in key}
 

@@ -1,0 +1,113 @@
+"""Whatever zarr takes as a store works, or is refused with its name before anything is done."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict, UserDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from zarr.storage import (
+    FsspecStore,
+    LocalStore,
+    LoggingStore,
+    MemoryStore,
+    ObjectStore,
+    StorePath,
+    WrapperStore,
+    ZipStore,
+)
+
+import xpyramid
+from xpyramid import errors
+
+VALUES = np.arange(40 * 50, dtype="u2").reshape(40, 50)
+
+
+def field() -> xr.DataArray:
+    return xr.DataArray(VALUES, dims=("y", "x"), name="field")
+
+
+def obstore() -> Any:
+    return pytest.importorskip("obstore").store
+
+
+STORES: dict[str, Callable[[Path], Any]] = {
+    "path": lambda path: path / "out.zarr",
+    "text": lambda path: str(path / "out.zarr"),
+    "file URL": lambda path: (path / "out.zarr").as_uri(),
+    "dict": lambda _: {},
+    "ordered dict": lambda _: OrderedDict(),
+    "user dict": lambda _: UserDict(),
+    "group": lambda path: zarr.open_group(path / "out.zarr"),
+    "path in a store": lambda _: StorePath(MemoryStore(), "lab"),
+    "memory": lambda _: MemoryStore(),
+    "directory": lambda path: LocalStore(path / "out.zarr"),
+    "wrapper": lambda path: WrapperStore(LocalStore(path / "out.zarr")),
+    "logging": lambda _: LoggingStore(MemoryStore(), log_level="CRITICAL"),
+    "mapper of files": lambda path: fsspec.get_mapper(f"file://{path}/out.zarr"),
+    "mapper of memory": lambda path: fsspec.get_mapper(f"memory://{path}"),
+    "URL": lambda path: f"memory://{path}/url",
+    "fsspec": lambda path: FsspecStore.from_url(f"memory://{path}/fsspec"),
+    "asynchronous fsspec": lambda path: FsspecStore(
+        AsyncFileSystemWrapper(fsspec.filesystem("memory"), asynchronous=True), path=f"{path}/async"
+    ),
+    "obstore on disk": lambda path: ObjectStore(obstore().LocalStore(path / "out", mkdir=True)),
+    "obstore in memory": lambda _: ObjectStore(obstore().MemoryStore()),
+    "bare obstore": lambda _: obstore().MemoryStore(),
+}
+
+
+@pytest.mark.parametrize("layout", ["groups", "arrays"])
+@pytest.mark.parametrize("kind", STORES)
+def test_every_kind_of_store(tmp_path: Path, kind: str, layout: str) -> None:
+    store = STORES[kind](tmp_path)
+    field().pyramid.to_ome_zarr(store, levels=2, chunks=16, layout=layout)
+    check(store, VALUES)
+    (field() + 1).pyramid.to_ome_zarr(store, levels=2, chunks=16, layout=layout, mode="w")
+    check(store, VALUES + 1)
+
+
+def check(store: Any, values: np.ndarray[Any, Any]) -> None:
+    opened = xpyramid.open_pyramid(store, "field")
+    np.testing.assert_array_equal(opened[0], values)
+    assert xpyramid.verify(store, "field", deep=True) == []
+
+
+@pytest.mark.parametrize("layout", ["groups", "arrays"])
+def test_icechunk(layout: str) -> None:
+    icechunk = pytest.importorskip("icechunk")
+    repository = icechunk.Repository.create(icechunk.in_memory_storage())
+    for added in (0, 1):
+        session = repository.writable_session("main")
+        array = field() + added
+        array.pyramid.to_ome_zarr(session.store, levels=2, chunks=16, layout=layout, mode="w")
+        session.commit("a pyramid")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            check(repository.readonly_session("main").store, VALUES + added)
+
+
+@pytest.mark.parametrize(
+    ("store", "name"),
+    [(3, "3 is no place"), (None, "None is no place"), ("", "'' is no place"),
+     (object(), "an object of builtins.object is no place"),
+     (iter([]), "an object of builtins.list_iterator")],
+)  # fmt: skip
+def test_what_is_no_store(store: Any, name: str) -> None:
+    with pytest.raises(errors.InvalidNameError, match=name):
+        field().pyramid.to_ome_zarr(store, levels=2)
+    with pytest.raises(errors.InvalidNameError, match=name):
+        xpyramid.open_pyramid(store)
+
+
+def test_archives_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(errors.NotWritableError, match="in an archive"):
+        field().pyramid.to_ome_zarr(ZipStore(tmp_path / "a.zip", mode="w"), levels=2)
