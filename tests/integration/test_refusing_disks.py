@@ -61,6 +61,7 @@ def refused(
 def test_what_is_left_is_said_and_can_be_gone_on_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    write(tmp_path)  # what is compiled is kept on a disk too, and may be refused
     directories = (tmp_path / str(i) for i in range(1000))
     for directory, error in refused(Disk(monkeypatch), write, directories):
         assert "No space left on device" in str(error)

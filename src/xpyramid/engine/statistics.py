@@ -136,7 +136,9 @@ def _float32(values: Array) -> Array:
 
 def _sparse(low: Number, high: Number, counts: Array) -> Distribution:
     keys = np.flatnonzero(counts)
-    return Distribution(low, high, keys.astype(np.uint16), counts[keys])
+    # Journals and messages carry them: no wider than need be.
+    narrow = np.min_scalar_type(int(counts.max(initial=0)))
+    return Distribution(low, high, keys.astype(np.uint16), counts[keys].astype(narrow))
 
 
 def _is_exact(dtype: np.dtype[Any]) -> bool:

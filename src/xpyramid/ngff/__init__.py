@@ -1,6 +1,14 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
 from xpyramid.ngff.checks import Header, check_image, images_of, paths_of
+from xpyramid.ngff.collection import GROUP as OME_GROUP
+from xpyramid.ngff.collection import (
+    collection,
+    list_series,
+    may_list_images,
+    says_collection,
+    series_of,
+)
 from xpyramid.ngff.documents import check_document, check_others
 from xpyramid.ngff.factors import place, recover
 from xpyramid.ngff.geometry import has_transforms, recorded_factors
@@ -14,6 +22,7 @@ from xpyramid.ngff.stored import as_stored, recover_axes
 from xpyramid.ngff.versions import VERSIONS, Version
 
 __all__ = [
+    "OME_GROUP",
     "VERSIONS",
     "Axis",
     "Channels",
@@ -31,11 +40,14 @@ __all__ = [
     "check_document",
     "check_image",
     "check_others",
+    "collection",
     "describe",
     "geozarr",
     "has_transforms",
     "image_label",
     "images_of",
+    "list_series",
+    "may_list_images",
     "omero",
     "parse",
     "paths_of",
@@ -43,6 +55,8 @@ __all__ = [
     "recorded_factors",
     "recover",
     "recover_axes",
+    "says_collection",
+    "series_of",
     "stored_channels",
     "version_of",
 ]

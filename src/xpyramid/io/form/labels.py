@@ -11,7 +11,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import DtypeError, NotAPyramidError, PlanError, check_kind
-from xpyramid.io.store.target import Place, check_name
+from xpyramid.io.store.target import Place, check_name, is_root
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def check_image_path(path: object) -> str:
         If it is no path of an image.
     """
     check_kind("labels_of", path, str, "text, as in 'lab/field'")
-    return check_name(str(path).strip("/"))
+    return "" if is_root(path) else check_name(str(path).strip("/"))
 
 
 def prepare(

@@ -16,7 +16,7 @@ import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -77,7 +77,7 @@ class Staging:
     def yard(self) -> Place:
         """What is there only while the image is unfinished."""
         parent, _, name = self.target.path.rpartition("/")
-        return Place(self.target.store, parent) / f".{name}.unfinished"
+        return replace(self.target, path=parent) / f".{name}.unfinished"
 
     @property
     def image(self) -> Place:
@@ -206,7 +206,9 @@ class Staging:
             return
         put(self.yard / "parent", documents)  # no torn file outside of the yard
         for key in documents:
-            _path(self.yard / "parent" / key).replace(_path(place / key))
+            path = _path(place / key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _path(self.yard / "parent" / key).replace(path)
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
@@ -289,7 +291,7 @@ def find_unfinished(store: Store, group: str | None) -> Staging | None:
     else:
         place = resolve(store, read_only=True) / (group or "").strip("/")
     staging = Staging(place)
-    return staging if place.path and staging.record() is not None else None
+    return staging if staging.record() is not None else None
 
 
 def unfinished_in(place: Place) -> list[str]:

@@ -43,13 +43,23 @@ _NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 
 @dataclass(frozen=True)
 class Place:
-    """A node's place: a Zarr store and a path in it ("" is the root)."""
+    """A node's place: a Zarr store and a path in it ("" is the root).
+
+    Attributes
+    ----------
+    store : zarr.abc.store.Store
+    path : str
+    outside : int
+        How many parts of the path are directories outside of what the user calls the store.
+    """
 
     store: ZarrStore
     path: str
+    outside: int = 0
 
     def __truediv__(self, path: str) -> Place:
-        return Place(self.store, "/".join(part for part in (self.path, path) if part))
+        below = "/".join(part for part in (self.path, path) if part)
+        return Place(self.store, below, self.outside)
 
     def __str__(self) -> str:
         """Return the place as users spell it: a path, or a URL."""
@@ -58,8 +68,18 @@ class Place:
     def parents(self) -> Iterator[Place]:
         """Yield the places above this one, from the root down."""
         parts = self.path.split("/") if self.path else []
-        for depth in range(len(parts)):
-            yield Place(self.store, "/".join(parts[:depth]))
+        for depth in range(self.outside, len(parts)):
+            yield Place(self.store, "/".join(parts[:depth]), self.outside)
+
+    def as_image(self) -> Place:
+        """Return the same place as one that an image can be made beside.
+
+        The root of a store on a local disk is a directory of its parent, which has room for that.
+        """
+        if self.path or not isinstance(self.store, LocalStore):
+            return self
+        root = Path(os.path.abspath(self.store.root))
+        return Place(LocalStore(root.parent), root.name, outside=1)
 
     def node(self) -> Node | None:
         """Return the group or array that is there, or None."""
@@ -199,6 +219,11 @@ def _remote(url: str, *, read_only: bool) -> ZarrStore:
         return FsspecStore.from_url(url, read_only=read_only)
     except (ValueError, ImportError) as error:  # no such protocol, or its package is not there
         raise InvalidNameError(f"{url[:200]!r} cannot be opened: {error}") from error
+
+
+def is_root(path: object) -> bool:
+    """Whether a path is that of the root of a store."""
+    return isinstance(path, str) and not path.strip("/")
 
 
 def check_name(name: str | None, *, nested: bool = True) -> str:

@@ -64,8 +64,10 @@ def _finished(image: Image, root: Place, options: Options, read: Sequence[Spot])
 
 def _is_left(image: Checked) -> bool:
     """Whether something of an image is to be done, but not from its beginning."""
-    target, labels = image.staging.target, image.labels_group
+    target, labels, collection = image.staging.target, image.labels_group, image.collection
     if image.staging.record() is not None or (labels is not None and not labels.is_listed()):
+        return True
+    if collection is not None and collection.missing():
         return True
     return any(target.seen_from(above) is None for above in target.parents())
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from xpyramid.chunks import Chunks
+from xpyramid.io.form.collection import ImageCollection
 from xpyramid.io.form.labels import LabelsGroup
 from xpyramid.io.form.shown import Shown
 from xpyramid.io.store.staging import Staging
@@ -96,6 +97,8 @@ class Checked:
         How viewers are to show it.
     labels_group : LabelsGroup or None
         Where it is listed, if it is a label image.
+    collection : ImageCollection or None
+        The root of the store, unless it is a label image or the root itself.
     """
 
     staging: Staging
@@ -108,6 +111,7 @@ class Checked:
     zarr_format: Literal[2, 3]
     shown: Shown | None = None
     labels_group: LabelsGroup | None = None
+    collection: ImageCollection | None = None
 
     @property
     def name(self) -> str:

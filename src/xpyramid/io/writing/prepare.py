@@ -14,9 +14,17 @@ from xpyramid._version import __version__
 from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError, check_kind
 from xpyramid.io.form import flat, labels, shown
 from xpyramid.io.form.attributes import json_attributes
+from xpyramid.io.form.collection import ImageCollection
 from xpyramid.io.form.encoding import note
 from xpyramid.io.store.staging import Staging, announced
-from xpyramid.io.store.target import Place, check_above, check_free, check_name, check_replaceable
+from xpyramid.io.store.target import (
+    Place,
+    check_above,
+    check_free,
+    check_name,
+    check_replaceable,
+    is_root,
+)
 from xpyramid.io.writing.checks import check_chunks, check_names, check_writable, group_attributes
 from xpyramid.io.writing.compression import compressor_of
 from xpyramid.io.writing.coordinates import prepare_coordinates
@@ -45,13 +53,13 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
     check_names(base)
     check_chunks(image.plan)
     named = None if base.name is None else check_name(str(base.name), nested=False)
-    group = check_name(image.group or named)
-    name = named or group.split("/")[-1]
+    group = "" if is_root(image.group) else check_name(image.group or named)
+    name = named or check_name(group.split("/")[-1] or None)
     _check_levels(image, name, options)
     group, labels_group = _in_image(image, group, root, options)
     count = range(len(image.levels))
     paths = [f"{k}/{name}" if options.layout == "groups" else f"{k}" for k in count]
-    staging = Staging(root / group)
+    staging = Staging((root / group).as_image())
     check_source(read, [staging.target])
     check_writable(staging.target)
     check_above(staging.target, spoken.zarr_format)
@@ -84,7 +92,15 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
             None if labels_group else shown.prepare(base, image.plan, options.omero, image.document)
         ),
         labels_group=labels_group,
+        collection=None if labels_group else _collection(staging.target, options),
     )
+
+
+def _collection(target: Place, options: Options) -> ImageCollection | None:
+    """Return where an image is listed with others, None for one that is the root itself."""
+    if target.outside or not target.path:
+        return None
+    return ImageCollection(Place(target.store, ""), target.path, options.version)
 
 
 def _check_options(options: Options) -> None:
@@ -156,10 +172,11 @@ def _in_image(
     """Return where an image goes, and where it is listed if it holds the labels of another."""
     if options.labels_of is None:
         return group, None
+    check_name(group or None)
     of = labels.check_image_path(options.labels_of)
     dtype, count = image.levels[0].dtype, len(image.levels)
     listed = labels.prepare(root / of, group, dtype, count, options.version)
-    return f"{of}/labels/{group}", listed
+    return f"{of}/labels/{group}".strip("/"), listed
 
 
 def _announcement(
@@ -170,7 +187,8 @@ def _announcement(
     options: Options,
 ) -> dict[str, Any]:
     """Return the attributes that make an image of a group, as far as they are known."""
-    base, plan, name = image.levels[0], image.plan, group.rpartition("/")[2]
+    base, plan = image.levels[0], image.plan
+    name = group.rpartition("/")[2] or str(base.name)
     about: dict[str, Any] = dict(LIBRARY)
     if options.layout == "arrays":
         about |= flat.remember(base, plan.axes, str(base.name or name))

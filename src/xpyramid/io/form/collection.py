@@ -1,0 +1,76 @@
+"""The root of a store that holds several images lists them, so that viewers find them there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import zarr
+
+from xpyramid import ngff
+from xpyramid.io.store.contents import children, peek
+from xpyramid.io.store.target import Place, is_name
+
+#: How many groups are looked into for images that nobody has listed yet, and how deep.
+_MOST, _DEEPEST = 1000, 3
+
+
+@dataclass(frozen=True)
+class ImageCollection:
+    """The root of a store, and an image that is to be listed there.
+
+    Attributes
+    ----------
+    root : Place
+    path : str
+        Of the image.
+    version : str
+    """
+
+    root: Place
+    path: str
+    version: str
+
+    def missing(self) -> list[str]:
+        """Return the images that are to be listed and are not; none where there is one alone."""
+        node = peek(self.root)
+        if node.kind != "group" or not ngff.may_list_images(node.attributes):
+            return []
+        listed = ngff.series_of(peek(self.root / ngff.OME_GROUP).attributes)
+        if listed is not None and ngff.says_collection(node.attributes):
+            return [path for path in (self.path,) if path not in listed]
+        found, holds_arrays = _look_around(self.root)
+        images = sorted({*found, self.path})
+        return [] if holds_arrays or len(images) == 1 else images
+
+    def add(self, place: Place) -> None:
+        """List what is missing, in the root or what stands for it."""
+        missing = self.missing()
+        if not missing:
+            return
+        root = zarr.open_group(place.store, path=place.path, mode="r+")
+        group = root.require_group(ngff.OME_GROUP)
+        attrs = dict(group.attrs)
+        series = list(dict.fromkeys([*(ngff.series_of(attrs) or []), *missing]))
+        group.attrs.update(ngff.list_series(attrs, self.version, series))
+        root.attrs.update(ngff.collection(dict(root.attrs), self.version))
+
+
+def _look_around(root: Place) -> tuple[list[str], bool]:
+    """Return the images in a store, and whether its root is a Dataset, with arrays of its own.
+
+    What is below the images, and what is too much or too deep, is not looked into.
+    """
+    images: list[str] = []
+    holds_arrays, looked, waiting = False, 0, [""]
+    while waiting and looked < _MOST:
+        here = waiting.pop(0)
+        for name in filter(is_name, children(root / here)):
+            path = f"{here}/{name}".lstrip("/")
+            node = peek(root / path)
+            looked += 1
+            holds_arrays = holds_arrays or (node.kind == "array" and not here)
+            if ngff.version_of(node.attributes) is not None:
+                images.append(path)
+            elif node.kind == "group" and path.count("/") + 1 < _DEEPEST:
+                waiting.append(path)
+    return images, holds_arrays

@@ -1,0 +1,58 @@
+"""A store of several images: how its root says so, which viewers look for.
+
+https://ngff.openmicroscopy.org/0.5/, section "bioformats2raw.layout":
+
+"If the special group "OME" exists ... the attributes of the "OME" group MAY contain ... "series":
+its value MUST be a list of string objects, each of which is a path to an image group."
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xpyramid.ngff.plain import is_map
+
+#: The group that lists the images.
+GROUP = "OME"
+
+_LAYOUT = "bioformats2raw.layout"
+
+#: What a root that is something else says of itself.
+_OTHERS = ("multiscales", "plate", "well", "labels", "scene")
+
+
+def may_list_images(attrs: Mapping[str, Any]) -> bool:
+    """Whether the root of a store is no image, plate or the like, and so can list images."""
+    ome = attrs.get("ome")
+    holder = ome if is_map(ome) else attrs
+    return not any(key in holder for key in _OTHERS)
+
+
+def says_collection(attrs: Mapping[str, Any]) -> bool:
+    """Whether the attributes of a root say that it holds images."""
+    ome = attrs.get("ome")
+    return _LAYOUT in (ome if is_map(ome) else attrs)
+
+
+def series_of(attrs: Mapping[str, Any]) -> list[str] | None:
+    """Return the images that the attributes of the group ``OME`` list, None where they do not."""
+    ome = attrs.get("ome")
+    series = (ome if is_map(ome) else attrs).get("series")
+    if not isinstance(series, list) or not all(isinstance(path, str) for path in series):
+        return None
+    return series
+
+
+def collection(attrs: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return the attributes of a root that holds images."""
+    if version == "0.4":
+        return {_LAYOUT: 3}
+    return {"ome": {"version": version, **attrs.get("ome", {}), _LAYOUT: 3}}
+
+
+def list_series(attrs: Mapping[str, Any], version: str, series: Sequence[str]) -> dict[str, Any]:
+    """Return the attributes of the group ``OME`` with a list of images."""
+    if version == "0.4":
+        return {"series": list(series)}
+    return {"ome": {"version": version, **attrs.get("ome", {}), "series": list(series)}}

@@ -1,0 +1,149 @@
+"""An image may be the root of its store, and a root that holds several images says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+
+import xpyramid
+from xpyramid import errors
+
+VALUES = np.arange(40 * 50, dtype="u2").reshape(40, 50)
+VERSIONS = ["0.4", "0.5", "0.6"]
+STORES: dict[str, Callable[[Path], Any]] = {
+    "path": lambda path: path / "deep" / "out.zarr",
+    "directory": lambda path: zarr.storage.LocalStore(path / "out.zarr"),
+    "memory": lambda _: {},
+}
+
+
+def field(name: str | None = "field") -> xr.DataArray:
+    return xr.DataArray(VALUES, dims=("y", "x"), name=name)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize("group", ["", "/"])
+def test_the_image_is_the_root(tmp_path: Path, kind: str, version: str, group: str) -> None:
+    store = STORES[kind](tmp_path)
+    field().pyramid.to_ome_zarr(store, group, levels=2, version=version)
+    opened = xpyramid.open_pyramid(store)
+    np.testing.assert_array_equal(opened[0], VALUES)
+    assert opened.name == "field"
+    assert xpyramid.verify(store, deep=True) == []
+    with pytest.raises(errors.TargetExistsError, match="already holds a group"):
+        field().pyramid.to_ome_zarr(store, group, levels=2, version=version)
+    cells = (field() % 3).rename("cells")
+    cells.pyramid.to_ome_zarr(store, labels_of=group, version=version)
+    assert xpyramid.open_pyramid(store).labels == ("cells",)
+    (field() + 1).pyramid.to_ome_zarr(store, group, levels=2, version=version, mode="w")
+    np.testing.assert_array_equal(xpyramid.open_pyramid(store)[0], VALUES + 1)
+
+
+def test_nothing_is_left_beside_the_root(tmp_path: Path) -> None:
+    field().pyramid.to_ome_zarr(tmp_path / "out.zarr", "", levels=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.zarr"]
+    assert not (tmp_path / "zarr.json").exists()
+
+
+def test_a_root_that_was_broken_off_can_be_resumed(tmp_path: Path) -> None:
+    def block(values: np.ndarray[Any, Any], block_info: Any = None) -> np.ndarray[Any, Any]:
+        if fail and block_info and block_info[0]["chunk-location"] == (2, 1):
+            raise RuntimeError("enough")
+        return values
+
+    store, fail = tmp_path / "out.zarr", True
+    array = field().chunk(16)
+    array = array.copy(data=array.data.map_blocks(block, dtype="u2"))
+    with pytest.raises(errors.ReadError, match="enough"):
+        array.pyramid.to_ome_zarr(store, "", levels=2, chunks=16)
+    with pytest.raises(errors.NotAPyramidError, match="unfinished"):
+        xpyramid.open_pyramid(store)
+    fail = False
+    array.pyramid.to_ome_zarr(store, "", levels=2, chunks=16, resume=True)
+    np.testing.assert_array_equal(xpyramid.open_pyramid(store)[0], VALUES)
+
+
+def test_a_root_needs_the_name_of_the_array() -> None:
+    with pytest.raises(errors.InvalidNameError, match="the array has no name"):
+        field(None).pyramid.to_ome_zarr({}, "", levels=2)
+
+
+# Several images
+
+
+def listed(store: Any) -> list[str] | None:
+    root = zarr.open_group(store, mode="r")
+    attrs = dict(root.attrs)
+    ome: Any = attrs.get("ome", attrs)
+    if "bioformats2raw.layout" not in ome:
+        assert "OME" not in root
+        return None
+    assert ome["bioformats2raw.layout"] == 3
+    inside: Any = dict(root["OME"].attrs)
+    series: list[str] = inside.get("ome", inside)["series"]
+    return series
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("kind", STORES)
+def test_a_root_lists_its_images(tmp_path: Path, kind: str, version: str) -> None:
+    store = STORES[kind](tmp_path)
+    options: Any = {"levels": 2, "version": version}
+    field("a").pyramid.to_ome_zarr(store, **options)
+    assert listed(store) is None  # one needs no list
+    field("b").pyramid.to_ome_zarr(store, "lab/b", **options)
+    assert listed(store) == ["a", "lab/b"]
+    field("a").pyramid.to_ome_zarr(store, mode="w", **options)
+    dataset = xr.Dataset({"c": field(), "d": field()})
+    dataset.pyramid.to_ome_zarr(store, "run", **options)
+    assert listed(store) == ["a", "lab/b", "run/c", "run/d"]
+    (field() % 3).rename("cells").pyramid.to_ome_zarr(store, labels_of="a", version=version)
+    assert listed(store) == ["a", "lab/b", "run/c", "run/d"]
+    assert xpyramid.verify(store) == []
+
+
+def test_variables_of_a_dataset_are_listed() -> None:
+    xr.Dataset({"c": field(), "d": field()}).pyramid.to_ome_zarr(store := {}, levels=2)
+    assert listed(store) == ["c", "d"]
+
+
+def test_images_of_others_are_listed_too() -> None:
+    store: dict[str, Any] = {}
+    group = zarr.create_group(store, path="theirs")
+    group.create_array("0", shape=(8, 8), dtype="u1", chunks=(8, 8), dimension_names=["y", "x"])
+    axes = [{"name": name, "type": "space"} for name in "yx"]
+    scale = [{"type": "scale", "scale": [1, 1]}]
+    image = {"axes": axes, "datasets": [{"path": "0", "coordinateTransformations": scale}]}
+    group.attrs["ome"] = {"version": "0.5", "multiscales": [image]}
+    zarr.open_group(store).attrs["mine"] = 1
+    field().pyramid.to_ome_zarr(store, levels=2)
+    assert listed(store) == ["field", "theirs"]
+    assert zarr.open_group(store).attrs["mine"] == 1
+
+
+def test_the_root_of_a_dataset_or_an_image_lists_none() -> None:
+    xr.Dataset({"base": field()}).to_zarr(store := {}, consolidated=False)
+    for name in "ab":
+        field(name).pyramid.to_ome_zarr(store, levels=2)
+    assert listed(store) is None
+    field().pyramid.to_ome_zarr(image := {}, "", levels=2)
+    for name in "ab":
+        field(name).pyramid.to_ome_zarr(image, levels=2)
+    assert "OME" not in zarr.open_group(image)
+
+
+def test_a_root_that_is_consolidated_stays_so(tmp_path: Path) -> None:
+    field("a").pyramid.to_ome_zarr(tmp_path, levels=2)
+    with pytest.warns(UserWarning, match="[Cc]onsolidated"):
+        zarr.consolidate_metadata(tmp_path)
+    field("b").pyramid.to_ome_zarr(tmp_path, levels=2)
+    assert listed(tmp_path) == ["a", "b"]
+    assert "OME" in zarr.open_consolidated(tmp_path)
+    assert xpyramid.verify(tmp_path) == []
