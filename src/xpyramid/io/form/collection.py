@@ -32,11 +32,12 @@ class ImageCollection:
 
     def missing(self) -> list[str]:
         """Return the images that are to be listed and are not; none where there is one alone."""
-        node = peek(self.root)
-        if node.kind != "group" or not ngff.may_list_images(node.attributes):
+        root, group = self.root.node(), (self.root / ngff.OME_GROUP).node()
+        attrs = dict(root.attrs) if isinstance(root, zarr.Group) else {}
+        if root is None or not ngff.may_list_images(attrs):
             return []
-        listed = ngff.series_of(peek(self.root / ngff.OME_GROUP).attributes)
-        if listed is not None and ngff.says_collection(node.attributes):
+        listed = ngff.series_of(dict(group.attrs)) if isinstance(group, zarr.Group) else None
+        if listed is not None and ngff.says_collection(attrs):
             return [path for path in (self.path,) if path not in listed]
         found, holds_arrays = _look_around(self.root)
         images = sorted({*found, self.path})
