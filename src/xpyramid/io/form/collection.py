@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import zarr
 
 from xpyramid import ngff
-from xpyramid.io.store.contents import children, peek
-from xpyramid.io.store.target import Place, is_name
+from xpyramid.io.store.contents import children
+from xpyramid.io.store.target import Node, Place, is_name
 
 #: How many groups are looked into for images that nobody has listed yet, and how deep.
 _MOST, _DEEPEST = 1000, 3
@@ -67,11 +67,23 @@ def _look_around(root: Place) -> tuple[list[str], bool]:
         here = waiting.pop(0)
         for name in filter(is_name, children(root / here)):
             path = f"{here}/{name}".lstrip("/")
-            node = peek(root / path)
+            node = _node(root / path)
             looked += 1
-            holds_arrays = holds_arrays or (node.kind == "array" and not here)
-            if ngff.version_of(node.attributes) is not None:
+            holds_arrays = holds_arrays or (isinstance(node, zarr.Array) and not here)
+            if not isinstance(node, zarr.Group):
+                continue
+            if ngff.version_of(dict(node.attrs)) is not None:
                 images.append(path)
-            elif node.kind == "group" and path.count("/") + 1 < _DEEPEST:
+            elif path.count("/") + 1 < _DEEPEST:
                 waiting.append(path)
     return images, holds_arrays
+
+
+def _node(place: Place) -> Node | None:
+    """Return what lies beside an image, None where it is damaged."""
+    try:
+        return place.node()
+    except OSError:
+        raise
+    except Exception:  # zarr trips over damaged documents in many ways
+        return None
