@@ -18,6 +18,7 @@ from xpyramid.axes import AxisSpec, has_trailing_colors
 from xpyramid.beside import ImageGeometry, image_factors, place_beside
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
 from xpyramid.coarsen import as_dask, coarsen, given
+from xpyramid.ducks import plain
 from xpyramid.errors import PlanError, check_kind
 from xpyramid.kinds import Kind, choose
 from xpyramid.levels import Levels
@@ -60,6 +61,7 @@ def build(
     factors, and they get its place where they have none.
     """
     _check_lengths(array)
+    array = plain(array)
     accepted = f"{', '.join(sorted(METHODS))}, or a callable"
     check_kind("method", method, (str, Callable), accepted)
     check_kind("dims", dims, Iterable, "a dimension, or several")

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from xpyramid.ducks import check_numpy
 from xpyramid.errors import PlanError, literal
+from xpyramid.masked import check_method, marked, masked_again
 from xpyramid.options import explains_options
 from xpyramid.plan import (
     Boundary,
@@ -46,7 +48,8 @@ def downsample(
     ----------
     array : ndarray
         Any rank from 1, any shape, memory order and byte order; bool, integers, floats, complex,
-        datetime64 or timedelta64. Never modified.
+        datetime64 or timedelta64. Never modified. Masked samples do not count; levels of a masked
+        array are masked where no sample counts.
     factor : int, sequence of int, or sequence of sequences of int
         For every axis; one for each axis; or one sequence for each level.
     method : str or callable
@@ -67,6 +70,8 @@ def downsample(
         For factors, a method or options that make no level.
     xpyramid.errors.DtypeError
         For a dtype that the method cannot reduce.
+    xpyramid.errors.UnsupportedArrayError
+        For arrays of pint, sparse or cupy.
 
     Examples
     --------
@@ -74,7 +79,28 @@ def downsample(
     >>> xpyramid.downsample(np.array([0, 0, 0, 0, 0, 0, 90]), 2, num_mips=2)
     [array([ 0,  0,  0, 90]), array([ 0, 30])]
     """
-    array = np.asarray(array)
+    check_numpy(array)
+    if isinstance(array, np.ma.MaskedArray):
+        check_method(method, skipna, ignore)
+        samples, ignore = marked(array)
+        made = _downsample(samples, factor, method, num_mips, skipna, ignore, min_valid, boundary)
+        return [masked_again(level, ignore, array.dtype) for level in made]
+    return _downsample(
+        np.asarray(array), factor, method, num_mips, skipna, ignore, min_valid, boundary
+    )
+
+
+def _downsample(
+    array: Array,
+    factor: int | Sequence[int] | Sequence[Sequence[int]],
+    method: Method,
+    num_mips: int,
+    skipna: bool | None,
+    ignore: float | None,
+    min_valid: float | None,
+    boundary: Boundary,
+) -> list[Array]:
+    """Downsample an array of NumPy."""
     dims = tuple(f"axis {i}" for i in range(array.ndim))
     check_boundary(boundary)
     if not dims:

@@ -27,6 +27,10 @@ class OptionError(PyramidError, TypeError):
     """An option that there is not; the message names the one that is meant."""
 
 
+class UnsupportedArrayError(PyramidError, TypeError):
+    """An array of a package that cannot be read without losing something."""
+
+
 class DtypeError(PyramidError, TypeError):
     """A dtype that a method cannot reduce."""
 
