@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
+
+from xpyramid.errors import PlanError
 
 #: What a client configures as scheduler.
 CLUSTER = "dask.distributed"
@@ -37,3 +40,28 @@ def client() -> Any:
     with suppress(ValueError):
         return distributed.get_client()
     return None
+
+
+def check_main_module() -> None:
+    """Refuse processes that would run the script again which starts them.
+
+    Raises
+    ------
+    PlanError
+        If dask is to start processes anew, and the script does not ask for ``__name__``.
+    """
+    if dask.config.get("scheduler", None) not in PROCESSES:
+        return
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    if script is None or dask.config.get("multiprocessing.context", "spawn") == "fork":
+        return
+    try:
+        text = Path(script).read_bytes()
+    except OSError:
+        return
+    if b"__name__" not in text:
+        raise PlanError(
+            f"scheduler={dask.config.get('scheduler')!r}: each worker process runs {script} again, "
+            "which would begin another build; put the calls of the script below "
+            "if __name__ == '__main__':, or choose scheduler='threads'"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import dask.array as da
 import numpy as np
@@ -119,8 +119,8 @@ def _plain_blocks(data: da.Array) -> da.Array:
 
 
 def _mapped(data: da.Array, function: Callable[[Any], Any]) -> da.Array:
-    meta = np.empty((0,) * data.ndim, data.dtype)
-    mapped: da.Array = data.map_blocks(function, dtype=data.dtype, meta=meta)
+    meta, blocks = np.empty((0,) * data.ndim, data.dtype), cast(Any, data)
+    mapped: da.Array = blocks.map_blocks(function, dtype=data.dtype, meta=meta)
     return mapped
 
 

@@ -339,3 +339,30 @@ def test_a_failing_task_is_heard(tmp_path: Path, request: pytest.FixtureRequest)
         pyramid.to_ome_zarr(tmp_path / "out.zarr")
     with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was broken off"):
         xpyramid.open_pyramid(tmp_path / "out.zarr", "field")
+
+
+SCRIPT = """
+import sys, dask, numpy as np, xarray as xr, xpyramid
+
+def build():
+    array = xr.DataArray(np.zeros((64, 64), "u2"), dims=("y", "x"), name="field").chunk(32)
+    with dask.config.set(scheduler="processes"):
+        array.pyramid.to_ome_zarr(sys.argv[1], levels=2)
+
+"""
+
+
+@pytest.mark.parametrize("guard", ["", 'if __name__ == "__main__":\n    '])
+def test_scripts_that_processes_would_run_again(tmp_path: Path, guard: str) -> None:
+    script, store = tmp_path / "script.py", tmp_path / "out.zarr"
+    script.write_text(f"{SCRIPT}{guard}build()\n")
+    command = [sys.executable, script, store]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    if guard:
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(xpyramid.open_pyramid(store / "field")) == 2
+    else:
+        assert "PlanError: scheduler='processes': each worker process runs" in done.stderr
+        assert "below if __name__ == '__main__':" in done.stderr
+        assert "resume" not in done.stderr
+        assert not store.exists()

@@ -13,7 +13,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from xpyramid import engine
-from xpyramid.cluster import in_process, workers
+from xpyramid.cluster import check_main_module, in_process, workers
 from xpyramid.errors import PlanError
 from xpyramid.io.form.shown import watch
 from xpyramid.io.form.viewers import warn_of_dtypes
@@ -43,6 +43,7 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
     Everything that can be refused is refused before anything is touched. All images are made
     together, and announced when they are complete.
     """
+    check_main_module()
     root = resolve(store, read_only=False)
     if isinstance(root.store, MemoryStore) and not in_process():
         raise PlanError(
