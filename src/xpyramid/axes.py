@@ -16,6 +16,7 @@ import numpy as np
 
 from xpyramid import units
 from xpyramid.errors import AxisError
+from xpyramid.ranges import range_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -215,7 +216,8 @@ def straight_line(values: np.ndarray[Any, Any]) -> tuple[float, float, tuple[flo
     noise = 2 * float(np.finfo(precision).eps) * float(np.abs(line).max())
     for digits in range(1, 17):
         short = float(f"{spacing:.{digits}g}")
-        if np.abs(line - (origin + short * steps)).max() <= noise:
+        last = abs(float(line[-1]) - (origin + short * (len(line) - 1)))
+        if last <= noise and np.abs(line - (origin + short * steps)).max() <= noise:
             return short, origin, None
     return spacing, origin, None
 
@@ -310,6 +312,8 @@ def _axis_along(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
         return AxisSpec(dim, name, axis_type)
     coordinate = array.coords[dim]
     unit = units.to_ngff(coordinate.attrs.get("units", coordinate.attrs.get("unit")), axis_type)
+    if (line := range_of(array, dim)) is not None:
+        return AxisSpec(dim, name, axis_type, unit, *line)
     values = coordinate.values
     if is_cftime(values):
         spacing, _, uneven = straight_line(since_first(values) / 1e6)

@@ -19,6 +19,7 @@ from xpyramid import axes as axes_module
 from xpyramid import units as units_module
 from xpyramid.axes import AXIS_TYPES, AxisSpec, AxisType
 from xpyramid.errors import AxisError, literal
+from xpyramid.ranges import LONGEST_MADE, range_coordinates, range_of
 
 #: A number for all space dimensions, for some dimensions, or for each in the order of the array.
 PerDim = float | Mapping[str, float] | Sequence[float | None]
@@ -142,19 +143,31 @@ def _with_coordinates(
     array: xr.DataArray, grids: Mapping[str, tuple[float, float]], units: Mapping[str, object]
 ) -> xr.DataArray:
     """Return the array with affine coordinates along some dimensions, and units on some."""
-    coords = {}
     for dim in {**grids, **units}:
         old = array.coords.get(dim)
         attrs = {} if old is None else dict(old.attrs)
         if dim in units:
             attrs.pop("unit", None)
             attrs["units"] = units[dim]
-        if dim in grids or old is None:
-            step, start = grids.get(dim, (1.0, 0.0))
-            coords[dim] = xr.Variable(dim, start + step * np.arange(array.sizes[dim]), attrs)
+        line = grids.get(dim, (1.0, 0.0) if old is None else range_of(array, dim))
+        if line is None:
+            kept = xr.Variable(dim, array.coords[dim].values, attrs, array.coords[dim].encoding)
+            array = array.assign_coords({dim: kept})
         else:
-            coords[dim] = xr.Variable(dim, old.values, attrs, old.encoding)
-    return array.assign_coords(coords) if coords else array
+            array = _on_a_line(array, dim, line, attrs)
+    return array
+
+
+def _on_a_line(
+    array: xr.DataArray, dim: str, line: tuple[float, float], attrs: Mapping[Any, Any]
+) -> xr.DataArray:
+    """Return an array with the coordinate of a dimension on a line, made only if it is short."""
+    step, start = line
+    length = array.sizes[dim]
+    if length > LONGEST_MADE:
+        coordinates = range_coordinates(dim, step, start, length, attrs)
+        return array.drop_vars(dim, errors="ignore").assign_coords(coordinates)
+    return array.assign_coords({dim: xr.Variable(dim, start + step * np.arange(length), attrs)})
 
 
 def _for_dims(
