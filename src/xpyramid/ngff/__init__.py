@@ -3,12 +3,13 @@
 from xpyramid.ngff.checks import Header, check_image, images_of, paths_of
 from xpyramid.ngff.documents import check_document, check_others
 from xpyramid.ngff.factors import place, recover
-from xpyramid.ngff.geometry import has_transforms, recorded_factors
+from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
 from xpyramid.ngff.omero import Channels, Window, channels, omero, stored_channels
 from xpyramid.ngff.parser import parse, version_of
+from xpyramid.ngff.plates import listed_paths
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.stored import as_stored, recover_axes
 from xpyramid.ngff.versions import VERSIONS, Version
@@ -36,10 +37,12 @@ __all__ = [
     "has_transforms",
     "image_label",
     "images_of",
+    "listed_paths",
     "omero",
     "parse",
     "paths_of",
     "place",
+    "ratio_of",
     "recorded_factors",
     "recover",
     "recover_axes",

@@ -8,17 +8,19 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xpyramid.ngff.checks import check_image, images_of
+from xpyramid.ngff.checks import check_image, check_version, images_of
 from xpyramid.ngff.parser import spoken
 from xpyramid.ngff.plain import is_map
-from xpyramid.ngff.problems import Problem
+from xpyramid.ngff.plates import check_plate, check_well
+from xpyramid.ngff.problems import Problem, recommended
 from xpyramid.ngff.transforms import check_listed
 from xpyramid.ngff.versions import VERSIONS
 
+#: Metadata whose form is checked here.
+_OWN = ("plate", "well", "series")
+
 #: Metadata that announce something else than an image, and the models that know their form.
 _OTHER = {
-    "plate": ("hcs", "HCSAttrs"),
-    "well": ("well", "WellAttrs"),
     "labels": ("labels", "LabelsAttrs"),
     "image-label": ("image_label_types", "Label"),  # of the value; the others are of all
     "scene": ("scene", "BaseSceneAttrs"),
@@ -47,7 +49,7 @@ def check_document(document: Any) -> list[Problem]:
             problems += found
             if image is not None:
                 problems += check_image(image, {}, attrs)
-    elif not _OTHER.keys() & _holder(attrs).keys():
+    elif not {*_OTHER, *_OWN} & _holder(attrs).keys():
         problems.append(Problem("metadata", "", "no OME-NGFF metadata; expected multiscales"))
     return problems + list(check_others(attrs))
 
@@ -55,13 +57,22 @@ def check_document(document: Any) -> list[Problem]:
 def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a plate, a well, a list of labels or a collection."""
     content = _holder(attrs)
-    for key in (key for key in _OTHER if key in content):
+    keys = [key for key in (*_OWN, *_OTHER) if key in content]
+    if keys and content is not attrs and "version" not in content and "multiscales" not in content:
+        yield Problem("metadata", "", f"no version beside {keys[0]}; expected ome.version")
+    for key in keys:
         inside = content[key] if is_map(content[key]) else content
-        declared = str(content.get("version", inside.get("version", "0.4")))
+        usual = "0.4" if content is attrs else "0.5"
+        declared = str(content.get("version", inside.get("version", usual)))[:200]
         version = spoken(declared) or ""
         if version not in VERSIONS:
             said = f"OME-NGFF version {declared!r}; expected {list(VERSIONS)}"
             yield Problem("metadata", "", said)
+            continue
+        if "multiscales" not in content:
+            yield from check_version(declared)
+        if key in _OWN:
+            yield from _check_own(key, content, version)
             continue
         for part in ("colors", "properties") if key == "image-label" else ():
             if inside.get(part) == []:
@@ -72,6 +83,32 @@ def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
             _validate(key, content, version)
         except (ValueError, TypeError, LookupError) as error:
             yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
+        else:
+            yield from _check_label(content, version) if key == "image-label" else ()
+
+
+def _check_own(key: str, content: Mapping[str, Any], version: str) -> Iterator[Problem]:
+    """Check what has a form of ours."""
+    value = content[key]
+    if key == "series":
+        paths = value if isinstance(value, list) else [None]
+        if "version" in content and not all(isinstance(path, str) for path in paths):
+            said = f"series is {reprlib.repr(value)}; expected a list of paths"
+            yield Problem("metadata", "", said)
+    elif not is_map(value):
+        yield Problem("metadata", "", f"{key} is {reprlib.repr(value)}; expected an object")
+    else:
+        yield from (check_plate if key == "plate" else check_well)(value, version)
+
+
+def _check_label(content: Mapping[str, Any], version: str) -> Iterator[Problem]:
+    """Yield what is recommended of a label image; ours knows no colours that it was not given."""
+    images = content.get("multiscales")
+    first = images[0] if isinstance(images, list) and images else {}
+    metadata = first.get("metadata") if is_map(first) else None
+    if not (is_map(metadata) and metadata.get("library") == "xpyramid"):
+        keys = ("colors", "version") if version == "0.4" else ("colors",)
+        yield from recommended("image-label", content["image-label"], keys)
 
 
 def _validate(key: str, content: Mapping[str, Any], version: str) -> None:

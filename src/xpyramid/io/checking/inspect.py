@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from xpyramid import ngff
+from xpyramid.io.checking.copies import is_same
 from xpyramid.io.checking.recompute import decode, fitting, recompute
 from xpyramid.io.checking.stored import Stored, check_foreign, check_objects, check_strays, open_all
 from xpyramid.io.store import inventory
@@ -48,6 +50,7 @@ def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
         if image is not None:
             images.append(image)
             problems += ngff.check_image(image, headers, attributes)
+    problems += ngff.check_others(attributes)
     problems += _check_stale(contents, ngff.paths_of(attributes))
     problems += _check_consolidated(contents)
     problems += _check_record(contents, attributes, arrays, images, notes)
@@ -101,6 +104,10 @@ def _check_documents(contents: Contents) -> Iterator[Problem]:
     for key, said in contents.damaged.items():
         if not key.startswith("labels/"):
             yield Problem("unreadable", key, said)
+    for key, document in contents.documents.items():
+        if not key.startswith("labels/") and not isinstance(document, dict):
+            said = f"{reprlib.repr(document)}; expected a JSON object"
+            yield Problem("unreadable", key, said)
     for path in contents.links:
         yield Problem("link", path, "a symbolic link, which is not followed", "warning")
     for path in contents.nodes():
@@ -137,13 +144,14 @@ def _check_consolidated(contents: Contents) -> Iterator[Problem]:
             continue
         copies = holder.get("metadata") if isinstance(holder, dict) else None
         if not isinstance(copies, dict) or set(holder) - fields:
-            said = f"consolidated metadata with the fields {str(list(holder))[:100]}"
+            found = list(holder) if isinstance(holder, dict) else holder
+            said = f"consolidated metadata with the fields {str(found)[:100]}"
             yield Problem("consolidated", key, f"{said}; expected {sorted(fields)}")
             continue
         for below, copy in copies.items():
             there = f"{lead}{below}/zarr.json" if name == "zarr.json" else f"{lead}{below}"
             truth = contents.documents.get(there, {} if there.endswith(".zattrs") else None)
-            if there not in contents.damaged and _plain(copy) != _plain(truth):
+            if there not in contents.damaged and not is_same(copy, truth, there):
                 said = "the consolidated copy of this document in"
                 yield Problem(
                     "consolidated", there, f"{said} {key!r} is another; consolidate again"
@@ -161,12 +169,6 @@ def _check_left_out(
             if (below if name == "zarr.json" else f"{below}/.zarray") not in copies:
                 said = f"is not in the consolidated metadata of {key!r}; consolidate again"
                 yield Problem("consolidated", path, said)
-
-
-def _plain(document: Any) -> Any:
-    if not isinstance(document, dict):
-        return document
-    return {k: v for k, v in document.items() if k != "consolidated_metadata"}
 
 
 def _check_record(

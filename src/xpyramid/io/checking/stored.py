@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 
 from xpyramid.io.store.contents import Contents
+from xpyramid.io.store.faults import fault_of
 from xpyramid.io.store.inventory import Grid, Present, agrees, expected, grid_of, open_array
 from xpyramid.ngff import Header, Problem
 
@@ -88,11 +89,16 @@ def open_all(
     for path in sorted(nodes):
         if not nodes[path] or path.split("/")[0] == "labels":
             continue
+        keys = [f"{path}/{name}" for name in ("zarr.json", ".zarray")]
+        key = keys[0] if keys[0] in {**contents.documents, **contents.damaged} else keys[1]
+        if key in contents.damaged:
+            continue  # said already
         try:
             found[path] = Stored.open(contents, path)
         except Exception as error:  # zarr raises what happens to go wrong first
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            problems.append(Problem("unreadable", path, f"zarr cannot open the array: {said}"))
+            said = fault_of(contents.documents[key], key.rpartition("/")[2])
+            usual = " ".join(f"zarr cannot open it: {type(error).__name__}: {error}".split())[:300]
+            problems.append(Problem("unreadable", key, said or usual))
     for path in announced:
         if not _is_inside(path):
             said = f"dataset path {path[:80]!r}; expected a path inside the image's group"

@@ -12,35 +12,14 @@ from zarr.errors import ZarrUserWarning
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
+from xpyramid.io.store.confined import check_path
+from xpyramid.io.store.contents import children, peek
+from xpyramid.io.store.faults import find_fault
 from xpyramid.io.store.staging import unfinished_in
 from xpyramid.io.store.target import Place
 
 #: So many names are listed, and so many groups looked into.
 _LISTED, _LOOKED_INTO = 10, 1000
-_LONGEST_PATH, _LONGEST_NAME = 1000, 255
-
-
-def check_path(path: object) -> str:
-    """Return a path that metadata name, if it stays inside the group that names it.
-
-    Raises
-    ------
-    NotAPyramidError
-        For paths that are absolute, lead upwards, or are no path of Zarr names.
-    """
-    parts = path.split("/") if isinstance(path, str) else [""]
-    if (
-        not isinstance(path, str)
-        or len(path) > _LONGEST_PATH
-        or {".", "..", ""} & set(parts)
-        or ":" in parts[0]  # a drive, or a URL
-        or any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
-        or "\\" in path
-        or not path.isprintable()
-    ):
-        shown = path[:80] if isinstance(path, str) else type(path).__name__
-        raise NotAPyramidError(f"dataset path {shown!r} is no path inside the image's group")
-    return path
 
 
 def labels_of(group: zarr.Group) -> tuple[str, ...]:
@@ -86,6 +65,23 @@ def _held(place: Place, group: zarr.Group) -> str:
             "call with resume=True goes on with it, with mode='w' begins anew"
         )
     return "this group has no multiscales metadata: it is no OME-Zarr image, or an unfinished one"
+
+
+def fault(place: Place) -> str | None:
+    """Return which document of an image cannot be read, and why; None if that is not known.
+
+    Looked at are the group, the arrays that it announces, and what lies beside them.
+    """
+    if said := find_fault(place):
+        return said
+    announced = _paths(ngff.paths_of(peek(place).attributes))[:_LOOKED_INTO]
+    for path in announced:
+        above, _, name = path.rpartition("/")
+        beside = children(place / above)[:_LOOKED_INTO] if above else ()
+        for other in (name, *(one for one in beside if one != name)):
+            if said := find_fault(place / above / other):
+                return said
+    return None
 
 
 def quiet() -> warnings.catch_warnings[None]:

@@ -1,0 +1,177 @@
+"""What OME-NGFF asks of a plate and of a well, and what it recommends.
+
+https://ngff.openmicroscopy.org/0.5/#plate-md, and the same section of 0.4 and 0.6, which differ in the
+names that a field of view may have.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from xpyramid.ngff.plain import is_map
+from xpyramid.ngff.problems import Problem, recommended
+
+_Json = Mapping[str, Any]
+
+_ALPHANUMERIC = re.compile("[A-Za-z0-9]+")
+
+#: Names of fields of view in 0.6: those of Zarr nodes that every store can hold.
+_NODE = re.compile(r"(?!\.+$)(?!__)[A-Za-z0-9_.-]+")
+
+
+def check_plate(plate: _Json, version: str) -> Iterator[Problem]:
+    """Yield what is wrong with the metadata of a plate.
+
+    Parameters
+    ----------
+    plate : mapping
+        What is under "plate".
+    version : {"0.4", "0.5", "0.6"}
+    """
+    rows, columns = [], []
+    for key, names in (("rows", rows), ("columns", columns)):
+        yield from _check_names(plate, key, names)
+    wells = list(_entries(plate, "wells"))
+    yield from _check_list(plate, "wells")
+    for where, well in wells:
+        yield from _check_place(well, where, rows, columns)
+    paths = [well.get("path") for _, well in wells]
+    yield from _check_twice("wells", "path", paths)
+    yield from _check_acquisitions(plate)
+    if "field_count" in plate and not _is_count(plate["field_count"], 1):
+        yield _wrong("", plate, "field_count", "an integer of at least 1")
+    yield from _check_text(plate, "", ("name", "version"))
+    yield from recommended("the plate", plate, ("name", *(["version"] if version == "0.4" else [])))
+
+
+def check_well(well: _Json, version: str) -> Iterator[Problem]:
+    """Yield what is wrong with the metadata of a well.
+
+    Parameters
+    ----------
+    well : mapping
+        What is under "well".
+    version : {"0.4", "0.5", "0.6"}
+    """
+    name, said = _ALPHANUMERIC, "letters and digits"
+    if version == "0.6":
+        name, said = _NODE, "letters, digits, '_', '.' and '-', not dots alone or '__' first"
+    yield from _check_list(well, "images", "well")
+    images = list(_entries(well, "images"))
+    for where, image in images:
+        if not _fits(name, image.get("path")):
+            yield _wrong(where, image, "path", said, "well")
+        if "acquisition" in image and not _is_count(image["acquisition"], None):
+            yield _wrong(where, image, "acquisition", "an integer", "well")
+    paths = [image.get("path") for _, image in images]
+    yield from _check_twice("images", "path", paths, "well")
+    if version == "0.4":
+        yield from recommended("the well", well, ("version",))
+
+
+def listed_paths(holder: object, key: str) -> list[Any]:
+    """Return the paths of the wells of a plate, or of the images of a well, whatever they are."""
+    return [one.get("path") for _, one in _entries(holder, key)] if is_map(holder) else []
+
+
+def _check_names(plate: _Json, key: str, names: list[str]) -> Iterator[Problem]:
+    """Check the names of rows or columns, which are put into a list."""
+    yield from _check_list(plate, key)
+    for where, one in _entries(plate, key):
+        name = one.get("name")
+        if _fits(_ALPHANUMERIC, name):
+            names.append(str(name))
+        else:
+            yield _wrong(where, one, "name", "letters and digits")
+    yield from _check_twice(key, "name", names)
+    alike = Counter(name.lower() for name in set(names))
+    if same := sorted(name for name in set(names) if alike[name.lower()] > 1):
+        said = f"{key} {same[:10]} of the plate differ by their case alone; some disks cannot"
+        yield Problem("recommended", "", f"{said} tell them apart", "warning")
+
+
+def _check_place(well: _Json, where: str, rows: list[str], columns: list[str]) -> Iterator[Problem]:
+    """Check that path and indices of a well lead to the same row and column."""
+    path, found = well.get("path"), []
+    for key, names in (("rowIndex", rows), ("columnIndex", columns)):
+        index = well.get(key)
+        if not _is_count(index, 0):
+            yield _wrong(where, well, key, "an integer of at least 0")
+        elif index >= len(names):  # type: ignore[operator]
+            yield _wrong(where, well, key, f"less than {len(names)}, the number of names")
+        else:
+            found.append(names[int(index)])  # type: ignore[arg-type]
+    parts = path.split("/") if isinstance(path, str) else []
+    if len(parts) != 2 or not all(_fits(_ALPHANUMERIC, part) for part in parts):
+        yield _wrong(where, well, "path", "the name of a row, '/', and that of a column")
+    elif len(found) == 2 and parts != found:
+        yield _wrong(where, well, "path", f"{'/'.join(found)!r}, as its indices say")
+
+
+def _check_acquisitions(plate: _Json) -> Iterator[Problem]:
+    if "acquisitions" not in plate:
+        return
+    if not isinstance(plate["acquisitions"], list):
+        yield _wrong("", plate, "acquisitions", "a list of objects")
+        return
+    entries = list(_entries(plate, "acquisitions"))
+    if len(entries) < len(plate["acquisitions"]):
+        yield _wrong("", plate, "acquisitions", "a list of objects")
+    for where, one in entries:
+        if not _is_count(one.get("id"), 0):
+            yield _wrong(where, one, "id", "an integer of at least 0")
+        for key, least in (("maximumfieldcount", 1), ("starttime", 0), ("endtime", 0)):
+            if key in one and not _is_count(one[key], least):
+                yield _wrong(where, one, key, f"an integer of at least {least}")
+        yield from _check_text(one, where, ("name", "description"))
+        yield from recommended(f"plate.{where}", one, ("name", "maximumfieldcount"))
+    yield from _check_twice("acquisitions", "id", [one.get("id") for _, one in entries])
+
+
+def _check_list(holder: _Json, key: str, of: str = "plate") -> Iterator[Problem]:
+    listed = holder.get(key)
+    if not isinstance(listed, list) or not listed or not all(map(is_map, listed)):
+        yield _wrong("", holder, key, "a list of one or more objects", of)
+
+
+def _check_twice(key: str, field: str, values: list[Any], of: str = "plate") -> Iterator[Problem]:
+    plain = [value for value in values if isinstance(value, str | int)]
+    if twice := [value for value, count in Counter(plain).items() if count > 1]:
+        said = f"{field} {reprlib.repr(twice)} in {of}.{key} more than once; expected once each"
+        yield Problem("metadata", "", said)
+
+
+def _check_text(holder: _Json, where: str, keys: tuple[str, ...]) -> Iterator[Problem]:
+    for key in keys:
+        if key in holder and not isinstance(holder[key], str):
+            yield _wrong(where, holder, key, "text")
+
+
+def _entries(holder: _Json, key: str) -> Iterator[tuple[str, _Json]]:
+    """Yield the objects of a list, and where they are."""
+    listed = holder.get(key)
+    for i, one in enumerate(listed if isinstance(listed, list) else ()):
+        if is_map(one):
+            yield f"{key}[{i}]", one
+
+
+def _wrong(where: str, holder: _Json, key: str, expected: str, of: str = "plate") -> Problem:
+    place = ".".join(part for part in (of, where, key) if part)
+    value = reprlib.repr(holder[key]) if key in holder else "is missing"
+    return Problem("metadata", "", f"{place} {value}; expected {expected}")
+
+
+def _fits(pattern: re.Pattern[str], value: object) -> bool:
+    return isinstance(value, str) and bool(pattern.fullmatch(value))
+
+
+def _is_count(value: object, least: int | None) -> bool:
+    """Whether a value is an integer of JSON, where 1.0 is one too, and not too small."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    whole = isinstance(value, int) or value.is_integer()
+    return whole and (least is None or value >= least)
