@@ -81,8 +81,8 @@ def find_images(location: str, group: str | None = None) -> list[str]:
     """Return the paths of the OME-Zarr images in a store, "" where ``group`` itself is one.
 
     Metadata are read, data are not. What is below an image (its levels, its labels) is not listed.
-    What a plate lists is listed too where nothing is there, and what cannot be read: opening it says
-    what is wrong with it.
+    What cannot be read is listed too, and what a plate lists where nothing is there: opening it
+    says what is wrong.
 
     Parameters
     ----------
@@ -134,8 +134,8 @@ def _images(root: Place) -> Iterator[str]:
             continue
         listed = listed_in(attributes)
         names = tree.names(path) if is_listed or kind == "group" else []
-        below = [(f"{path}/{name}".lstrip("/"), name in listed) for name in (*listed, *names)]
-        found = [(one, mark) for one, mark in below if one not in known]
+        below = {f"{path}/{name}".lstrip("/"): name in listed for name in (*listed, *names)}
+        found = [(one, mark) for one, mark in below.items() if one not in known]
         if path.count("/") < 16:
             known.update(one for one, _ in found)
             todo += [(one, mark) for one, mark in found if mark or tree.look(one)[0] != "nothing"]

@@ -32,7 +32,7 @@ def try_document(text: bytes) -> None:
         image = ngff.parse(attrs)
         shape = (64,) * len(image.axes)
         shapes = [tuple(n >> k for n in shape) for k in range(len(image.datasets))]
-        image = ngff.place(image, ngff.recover(image, shapes))
+        image = ngff.place(image, ngff.recover(image, shapes), shapes)
     except errors.NotAPyramidError:
         return
     for dataset in image.datasets:

@@ -8,6 +8,7 @@ manner that is known of them, and the rest from what the specifications allow.
 import pickle
 import shutil
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,10 @@ CASES: dict[str, tuple[Json, dict[str, tuple[int, ...]], int, Json, list[float],
 }  # fmt: skip
 
 
+#: What is said of documents that are read, but not as their specification has it.
+WARNED = {"0.4, translation first": "dataset '1' has a translation before its scale"}
+
+
 def check(p: xpyramid.Pyramid, units: Json, scale: list[float], shift: list[float]) -> None:
     """Compare values with a count, and coordinates with scale and translation of level 1."""
     assert [str(dim) for dim in p[0].dims] == list(units)
@@ -171,7 +176,8 @@ def check(p: xpyramid.Pyramid, units: Json, scale: list[float], shift: list[floa
 def test_documents(tmp_path: Path, name: str) -> None:
     attrs, shapes, zarr_format, units, scale, shift = CASES[name]
     write(tmp_path / "a.zarr", attrs, shapes, zarr_format)
-    p = xpyramid.open_pyramid(tmp_path / "a.zarr")
+    with pytest.warns(match=WARNED[name]) if name in WARNED else nullcontext():
+        p = xpyramid.open_pyramid(tmp_path / "a.zarr")
     check(p, units, scale, shift)
     halved = {
         dim: 2 if m < n else 1 for dim, m, n in zip(p[0].dims, p[1].shape, p[0].shape, strict=True)

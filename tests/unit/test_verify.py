@@ -334,6 +334,7 @@ def foreign(
         "version": "0.5",
         "multiscales": [
             {
+                "name": "image", "type": "mean", "metadata": {"method": "block mean"},
                 "axes": [{"name": "c", "type": "channel"},
                          {"name": "y", "type": "space", "unit": "micrometer"},
                          {"name": "x", "type": "space", "unit": "micrometer"}],
@@ -433,7 +434,7 @@ def test_right_omero(tmp_path: Path, omero: Any) -> None:
         ({"names": None}, "names", "no dimension_names"),
         ({"names": ("c", "x", "y")}, "names", r"\['c', 'x', 'y'\]; expected"),
         ({"chunk_key_encoding": {"name": "default", "separator": "."}}, "separator", "'.'"),
-        ({"shapes": ((3, 65, 64), (3, 32, 32), (3, 0, 16))}, "shape", "at least one sample"),
+        ({"shapes": ((3, 65, 64), (3, 32, 32), (3, 0, 16))}, "shape", "the length is 0"),
         ({"shapes": ((3, 65, 64), (3, 32, 32), (3, 33, 16))}, "order", "expected a smaller level"),
     ],
 )

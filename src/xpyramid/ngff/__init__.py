@@ -3,6 +3,7 @@
 from xpyramid.ngff.checks import Header, check_image, images_of, paths_of
 from xpyramid.ngff.documents import check_document, check_others
 from xpyramid.ngff.factors import place, recover
+from xpyramid.ngff.fit import check_label
 from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
@@ -31,6 +32,7 @@ __all__ = [
     "channels",
     "check_document",
     "check_image",
+    "check_label",
     "check_others",
     "describe",
     "geozarr",

@@ -42,6 +42,7 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
     >>> recover(Multiscale(axes, levels), [(65, 64), (32, 32)])
     ((1, 1), (2, 2))
     """
+    _unknown(image, shapes)
     ndim = len(image.axes)
     steps = [
         [(fine[i], coarse[i], _ratio(a, b, i)) for i in range(ndim)]
@@ -98,7 +99,13 @@ def place(image: Multiscale, factors: Sequence[Factors], shapes: Sequence[Shape]
         next((d.scale[i] / f[i] for d, f in _scaled(image, factors) if d.scale[i]), 1.0)
         for i in range(len(image.axes))
     ]
-    _warn_unknown(image, shapes)
+    for axis, paths in _unknown(image, shapes).items():
+        warnings.warn(
+            f"the scale along {axis[:80]!r} is 0, in {[path[:80] for path in paths[:10]]}: there "
+            "is one sample, and its spacing is not known; that of other levels is taken, else 1",
+            UserWarning,
+            stacklevel=2,
+        )
     datasets = []
     for dataset, f in zip(image.datasets, factors, strict=True):
         if dataset.scale:
@@ -116,27 +123,25 @@ def _scaled(image: Multiscale, factors: Sequence[Factors]) -> list[tuple[Dataset
     return [(dataset, f) for dataset, f in pairs if dataset.scale]
 
 
-def _warn_unknown(image: Multiscale, shapes: Sequence[Shape]) -> None:
-    """Warn of scales of 0 where an axis has one sample, and refuse them elsewhere."""
+def _unknown(image: Multiscale, shapes: Sequence[Shape]) -> dict[str, list[str]]:
+    """Return the axes along which scales are 0, and the datasets where they are.
+
+    Raises
+    ------
+    NotAPyramidError
+        If an axis has more than one sample there.
+    """
     found: dict[str, list[str]] = {}
     for dataset, shape in zip(image.datasets, shapes, strict=True):
-        for i, value in enumerate(dataset.scale):
-            if value:
-                continue
-            axis = image.axes[i].name
-            if shape[i] > 1:
+        for axis, value, n in zip(image.axes, dataset.scale, shape, strict=bool(dataset.scale)):
+            if value == 0 and n > 1:
                 raise NotAPyramidError(
-                    f"dataset {dataset.path[:80]!r} has the scale 0 along {axis[:80]!r}, where it "
-                    f"has {shape[i]} samples; accepted: positive numbers, and 0 for one sample"
+                    f"dataset {dataset.path[:80]!r} has the scale 0 along {axis.name[:80]!r}, "
+                    f"where it has {n} samples; accepted: positive numbers, and 0 for one sample"
                 )
-            found.setdefault(axis, []).append(dataset.path)
-    for axis, paths in found.items():
-        warnings.warn(
-            f"the scale along {axis[:80]!r} is 0, in {[path[:80] for path in paths[:10]]}: there "
-            "is one sample, and its spacing is not known; that of other levels is taken, else 1",
-            UserWarning,
-            stacklevel=2,
-        )
+            if value == 0:
+                found.setdefault(axis.name, []).append(dataset.path)
+    return found
 
 
 def _ratio(fine: Dataset, coarse: Dataset, i: int) -> float | None:

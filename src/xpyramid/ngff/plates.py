@@ -1,7 +1,7 @@
 """What OME-NGFF asks of a plate and of a well, and what it recommends.
 
-https://ngff.openmicroscopy.org/0.5/#plate-md, and the same section of 0.4 and 0.6, which differ in the
-names that a field of view may have.
+https://ngff.openmicroscopy.org/0.5/#plate-md, and the same section of 0.4 and 0.6, which differ in
+the names that a field of view may have.
 """
 
 from __future__ import annotations
@@ -101,9 +101,9 @@ def _check_place(well: _Json, where: str, rows: list[str], columns: list[str]) -
         index = well.get(key)
         if not _is_count(index, 0):
             yield _wrong(where, well, key, "an integer of at least 0")
-        elif index >= len(names):  # type: ignore[operator]
+        elif names and index >= len(names):  # type: ignore[operator]
             yield _wrong(where, well, key, f"less than {len(names)}, the number of names")
-        else:
+        elif names:
             found.append(names[int(index)])  # type: ignore[arg-type]
     parts = path.split("/") if isinstance(path, str) else []
     if len(parts) != 2 or not all(_fits(_ALPHANUMERIC, part) for part in parts):

@@ -20,6 +20,9 @@ from xpyramid.ngff import Problem
 #: How many problems of one kind an image may have; another one says how many more there are.
 MOST = 1000
 
+#: An image, and the shape of its level 0 if that can be opened.
+Base = tuple[ngff.Multiscale, tuple[int, ...] | None]
+
 _FIELDS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 
 
@@ -54,10 +57,17 @@ def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
     problems += _check_stale(contents, ngff.paths_of(attributes))
     problems += _check_consolidated(contents)
     problems += _check_record(contents, attributes, arrays, images, notes)
-    problems += _check_labels(contents, images, deep, notes)
+    base = _base(images, headers)
+    problems += _check_labels(contents, base, deep, notes)
     if deep:
         problems += _check_values(arrays, images, attributes, notes)
     return list(_bounded(problems))
+
+
+def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> Base | None:
+    """Return the first image and the shape of its level 0, None where there is none."""
+    header = headers.get(images[0].datasets[0].path) if images else None
+    return (images[0], header.shape if header else None) if images else None
 
 
 def is_unfinished(attributes: Mapping[str, Any]) -> bool:
@@ -210,9 +220,9 @@ def _check_record(
 
 
 def _check_labels(
-    contents: Contents, images: list[ngff.Multiscale], deep: bool, notes: list[str]
+    contents: Contents, base: Base | None, deep: bool, notes: list[str]
 ) -> Iterator[Problem]:
-    """Compare the list of labels with what is there, and inspect each."""
+    """Compare the list of labels with what is there, and inspect each, beside its image."""
     inside = contents.part("labels")
     if not inside.keys:
         return
@@ -239,10 +249,23 @@ def _check_labels(
         found = inspect(inside.part(name), deep, below)
         notes.extend(f"labels/{name}: {note}" for note in below)
         yield from (problem.below(f"labels/{name}") for problem in found)
-        levels = len(ngff.paths_of(attributes_of(inside.documents, name)))
-        if images and levels != len(images[0].datasets):
-            said = f"{levels} levels; expected {len(images[0].datasets)}, as the image has"
-            yield Problem("labels", f"labels/{name}", said, "warning")
+        if base is not None:
+            found = list(_check_against(inside.part(name), base))
+            yield from (problem.below(f"labels/{name}") for problem in found)
+
+
+def _check_against(label: Contents, base: Base) -> Iterator[Problem]:
+    """Compare a label image with the image that it is of."""
+    attributes = attributes_of(label.documents)
+    levels = len(ngff.paths_of(attributes))
+    if levels != len(base[0].datasets):
+        said = f"{levels} levels; expected {len(base[0].datasets)}, as the image has"
+        yield Problem("labels", "", said, "warning")
+    found = [image for image, _ in ngff.images_of(attributes) if image is not None]
+    arrays = open_all(label, [], []) if found else {}
+    own = _base(found, {path: stored.header for path, stored in arrays.items()})
+    if own is not None:
+        yield from ngff.check_label(*base, *own)
 
 
 def _check_values(

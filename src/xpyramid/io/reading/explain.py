@@ -103,16 +103,17 @@ def missing(place: Place) -> str:
 
 
 def _plate(place: Place, group: zarr.Group, plate: Mapping[str, Any]) -> str:
-    """List the wells of a plate, and look into the first for its fields of view."""
+    """List the wells of a plate, and look for the first that has fields of view."""
     wells = _paths(_field(plate.get("wells"), "path"))
     text = f"this is a plate, with the wells {_list(wells)}"
-    first = _child(group, wells[0]) if wells else None
-    if first is None:
-        return text
-    well = _ome(dict(first.attrs)).get("well")
-    images = _paths(_field(well.get("images"), "path")) if isinstance(well, Mapping) else []
-    fields = [f"{wells[0]}/{image}" for image in images]
-    return f"{text}; open a field of view of one{_open(place, fields)}" if fields else text
+    for well in wells[:_LOOKED_INTO]:
+        node = _child(group, well)
+        said = _ome(dict(node.attrs)).get("well") if node is not None else None
+        images = _paths(_field(said.get("images"), "path")) if isinstance(said, Mapping) else []
+        if images:
+            fields = [f"{well}/{image}" for image in images]
+            return f"{text}; open a field of view of one{_open(place, fields)}"
+    return text
 
 
 def _series(group: zarr.Group) -> list[str]:

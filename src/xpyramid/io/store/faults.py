@@ -112,6 +112,12 @@ def _fault_of_v3(document: _Json) -> str | None:
             return said
     if not isinstance(codecs, list) or not codecs:
         return f"codecs {_shown(document, 'codecs')}; expected a list of one or more"
+    if not _is_dtype(document["data_type"], 3):
+        return f"data_type {_shown(document, 'data_type')} is not known to zarr"
+    return _fault_of_codecs(codecs)
+
+
+def _fault_of_codecs(codecs: list[Any]) -> str | None:
     for codec in codecs:
         name = codec.get("name") if isinstance(codec, Mapping) else codec
         if not isinstance(name, str):
@@ -120,8 +126,6 @@ def _fault_of_v3(document: _Json) -> str | None:
             get_codec_class(name)
         except Exception:  # it has several ways to say that it does not know a name
             return f"codec {name[:80]!r} is not known to zarr; {_INSTALL}"
-    if not _is_dtype(document["data_type"], 3):
-        return f"data_type {_shown(document, 'data_type')} is not known to zarr"
     return None
 
 
