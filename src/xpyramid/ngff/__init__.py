@@ -1,7 +1,7 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
 from xpyramid.ngff.checks import Header, check_image, images_of, paths_of
-from xpyramid.ngff.documents import check_document, check_others
+from xpyramid.ngff.documents import check_document, check_others, has_others
 from xpyramid.ngff.factors import place, recover
 from xpyramid.ngff.fit import check_label
 from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
@@ -36,6 +36,7 @@ __all__ = [
     "check_others",
     "describe",
     "geozarr",
+    "has_others",
     "has_transforms",
     "image_label",
     "images_of",

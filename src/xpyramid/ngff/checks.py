@@ -229,7 +229,7 @@ def _check_header(
     elif header.names != names:
         where = "dimension_names" if header.zarr_format == 3 else "_ARRAY_DIMENSIONS"
         yield Problem("names", path, f"{where} {list(header.names)}; expected {list(names)}")
-    if header.separator != "/" and len(header.shape) > 1:
+    if header.separator != "/" and len(header.shape) > 1 and version != "0.1":
         yield Problem(
             "separator",
             path,

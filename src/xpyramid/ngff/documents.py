@@ -49,9 +49,14 @@ def check_document(document: Any) -> list[Problem]:
             problems += found
             if image is not None:
                 problems += check_image(image, {}, attrs)
-    elif not {*_OTHER, *_OWN} & _holder(attrs).keys():
+    elif not has_others(attrs):
         problems.append(Problem("metadata", "", "no OME-NGFF metadata; expected multiscales"))
     return problems + list(check_others(attrs))
+
+
+def has_others(attrs: Mapping[str, Any]) -> bool:
+    """Whether attributes announce something of OME-NGFF's that is no image."""
+    return bool({*_OTHER, *_OWN} & _holder(attrs).keys())
 
 
 def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
