@@ -24,6 +24,7 @@ from xpyramid.io.form import flat
 from xpyramid.io.form.encoding import decode
 from xpyramid.io.reading import explain
 from xpyramid.io.store.confined import check_path, resolve_confined
+from xpyramid.io.store.faults import find_fault
 from xpyramid.io.store.staging import find_unfinished
 from xpyramid.io.store.target import Place, Store
 from xpyramid.plan import METHOD_OPTIONS, Factors, Level, Plan
@@ -99,7 +100,7 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     if ngff.version_of(attrs) is None:
         raise NotAPyramidError(f"{place}: {explain.explain(place, node)}")
     image = ngff.parse(attrs, multiscale)
-    arrays = [_array(node, dataset.path, len(image.axes)) for dataset in image.datasets]
+    arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
     factors = _recorded(image, shapes) or ngff.recover(image, shapes)
     image = ngff.place(image, factors, shapes)
@@ -125,10 +126,12 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     )
 
 
-def _array(group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
+def _array(place: Place, group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
     """Return the array of a dataset, which must lie inside the image's group."""
     node = group.get(check_path(path))
     if not isinstance(node, zarr.Array):
+        if fault := find_fault(place / path):  # zarr takes some of them for nothing
+            raise NotAPyramidError(fault)
         raise NotAPyramidError(f"the metadata announce {path[:80]!r}, and there is no array there")
     if node.ndim != ndim:
         raise NotAPyramidError(
