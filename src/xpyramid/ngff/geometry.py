@@ -47,7 +47,8 @@ def _check_numbers(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
     for dataset, shape in zip(image.datasets, shapes, strict=True):
         zeros = [i for i, s in enumerate(dataset.scale) if s == 0]
         if shape and zeros and all(shape[i] <= 1 for i in zeros):
-            said = f"scale 0 along {[image.axes[i].name for i in zeros]}, with one sample there"
+            names = [image.axes[i].name for i in zeros]
+            said = f"scale 0 along {names}, with at most one sample there"
             yield Problem("scale", dataset.path, f"{said}; expected a positive number", "warning")
             zeros = []
         if zeros or not _is_transform(dataset):
