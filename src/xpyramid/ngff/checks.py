@@ -114,9 +114,8 @@ def _check_announcement(
             said = f"version {version!r}, with axes or transformations that it does not know"
             yield Problem("metadata", "", f"{said}; expected '0.4'")
     else:
-        keys = ("name", "type", "metadata")
-        said = (*keys, "version") if version == "0.4" else keys
-        yield from recommended("the image", entry, said)
+        keys = ["name", "type", "metadata", *(["version"] if version == "0.4" else [])]
+        yield from recommended("the image", entry, keys)
     if version in ("0.4", "0.5"):
         for dataset in entry["datasets"]:
             listed = dataset["coordinateTransformations"]

@@ -32,7 +32,7 @@ def check_plate(plate: _Json, version: str) -> Iterator[Problem]:
         What is under "plate".
     version : {"0.4", "0.5", "0.6"}
     """
-    rows, columns = [], []
+    rows, columns = list[str](), list[str]()
     for key, names in (("rows", rows), ("columns", columns)):
         yield from _check_names(plate, key, names)
     wells = list(_entries(plate, "wells"))

@@ -26,7 +26,7 @@ def is_same(copy: Any, truth: Any, key: str) -> bool:
     key : str
         Of the document in the store: its name says of what kind it is.
     """
-    return copy == truth or _meaning(copy, key) == _meaning(truth, key)
+    return bool(copy == truth) or bool(_meaning(copy, key) == _meaning(truth, key))
 
 
 def _meaning(document: Any, key: str) -> Any:
