@@ -3,7 +3,6 @@
 import json
 import warnings
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +12,16 @@ import pytest
 import tensorstore as ts
 import xarray as xr
 import zarr
-from images import CASES, VERSIONS, Stored, field, store
-from jsonschema import Draft202012Validator
+from images import CASES, VERSIONS, Stored, field, store, validator
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
 
 import xpyramid
-
-SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
 def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stored:
     return store(tmp_path_factory.mktemp("image") / "out.zarr", *request.param)
-
-
-@cache
-def validator(version: str, name: str) -> Draft202012Validator:
-    """Return a schema of the specification, with those that it refers to."""
-    registry: Registry[Any] = Registry()
-    found = {}
-    for file in (SCHEMAS / version).glob("*.schema"):
-        found[file.stem] = json.loads(file.read_text())
-        resource = Resource.from_contents(found[file.stem], default_specification=DRAFT202012)
-        registry = registry.with_resource(found[file.stem]["$id"], resource)
-    return Draft202012Validator(found[name], registry=registry)
 
 
 def test_official_schemas(stored: Stored) -> None:
