@@ -817,3 +817,24 @@ def test_labels_that_contradict_their_image(
     found = labelled(tmp_path, **label)
     assert [p for p in found if p.severity == severity and message in p.message], found
     assert (severity == "error") == any(p.severity == "error" for p in found)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_attributes_that_are_no_object(tmp_path: Path, zarr_format: Any) -> None:
+    path = foreign(tmp_path)
+    if zarr_format == 3:
+        edit(path / "1/zarr.json", lambda d: d.update(attributes=[1]))
+    else:
+        zarr.create_array(path / "9", shape=(4,), dtype="u1", zarr_format=2)
+        (path / "9/.zattrs").write_text("[1]")
+    wrong = {"1/zarr.json" if zarr_format == 3 else "9/.zattrs"}
+    assert {p.where for p in xpyramid.verify(path) if p.severity == "error"} == wrong
+
+
+def test_a_shape_with_a_0(tmp_path: Path) -> None:
+    """There are no objects of such an array, and so all are strays."""
+    path = foreign(tmp_path)
+    edit(path / "0/zarr.json", lambda d: d.update(shape=[0, 65, 64]))
+    found = xpyramid.verify(path, deep=True)
+    assert {"stray", "order"} <= kinds(found)
+    assert "expected none, for it is empty" in next(p.message for p in found if p.kind == "stray")

@@ -96,6 +96,9 @@ def check_group(documents: Mapping[str, Any], path: str = "") -> Iterator[Proble
         if node.get("zarr_format") != 3 or node.get("node_type") not in ("group", "array"):
             said = f"zarr_format {node.get('zarr_format')!r}, node_type {node.get('node_type')!r}"
             yield Problem("metadata", f"{lead}zarr.json", f"{said[:200]}; expected 3, 'group'")
+        elif not isinstance(node.get("attributes", {}), dict):
+            said = f"attributes {reprlib.repr(node['attributes'])}; expected a JSON object"
+            yield Problem("metadata", f"{lead}zarr.json", said)
         elif node["node_type"] == "group" and (unknown := set(node) - _FIELDS):
             said = f"unknown fields {sorted(unknown)}"
             yield Problem(

@@ -50,9 +50,12 @@ class Stored:
     def header(self) -> Header:
         """What the metadata say."""
         metadata = self.array.metadata
-        names: Any = self.array.attrs.get("_ARRAY_DIMENSIONS")
+        attributes: Any = metadata.attributes  # zarr takes what there is
+        names: Any = None
         if metadata.zarr_format == 3:
             names = metadata.dimension_names
+        elif isinstance(attributes, Mapping):
+            names = attributes.get("_ARRAY_DIMENSIONS")
         return Header(
             shape=self.array.shape,
             dtype=self.array.dtype,
@@ -166,5 +169,6 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
 def check_strays(stored: Stored) -> Iterator[Problem]:
     """Yield what lies below an array and is none of its objects."""
     for key in stored.strays:
-        said = f"is no {stored.noun} of the array; expected keys as {stored.grid.key(0)!r}"
+        wanted = f"keys as {stored.grid.key(0)!r}" if stored.grid.total else "none, for it is empty"
+        said = f"is no {stored.noun} of the array; expected {wanted}"
         yield Problem("stray", f"{stored.path}/{key}", said, "warning")
