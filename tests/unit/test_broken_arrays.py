@@ -102,12 +102,18 @@ def test_flat_arrays_of_others(tmp_path: Path, zarr_format: Any, text: str) -> N
     assert f"0/{file.name}" in where
 
 
+@pytest.mark.parametrize("scene", [False, True])
 def test_info_lists_all_that_it_can_read(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], scene: bool
 ) -> None:
     array = xpyramid.example_field((40, 30))
     images = {name: array.rename(name) for name in ("a", "b", "c")}
     xr.Dataset(images).pyramid.build(levels=2).to_ome_zarr(tmp_path / "out.zarr")
+    if scene:
+        ends = {"input": {"name": "c", "path": "c"}, "output": {"name": "world"}}
+        transforms = [{"type": "identity", **ends}]
+        said: Json = {"version": "0.6", "scene": {"coordinateTransformations": transforms}}
+        zarr.open_group(tmp_path / "out.zarr").attrs["ome"] = said
     for name, text in (("a/0/a", '{"zarr_format": 3, "node_type": "array"}'), ("b", "{")):
         (tmp_path / "out.zarr" / name / "zarr.json").write_text(text)
     assert _cli.main(["info", str(tmp_path / "out.zarr")]) == 2

@@ -160,6 +160,30 @@ def test_empty_lists_of_labels(part: str) -> None:
     assert f"{part} of image-label is empty; leave it out" in messages(document)
 
 
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ({"colors": [{"label-value": 1}]}, None),  # colours may be left out,
+        ({"colors": [{"label-value": 1}], "properties": [{"label-value": 2}]}, None),  # and differ
+        ({"colors": [{"label-value": 1.0, "rgba": [0, 255, 0, 0]}]}, None),
+        ({"colors": [{"label-value": 1, "rgba": [0, 0, 0]}]}, "four integers from 0 to 255"),
+        ({"colors": [{"label-value": 1, "rgba": [0, 0, 0, 256]}]}, "four integers from 0 to 255"),
+        ({"colors": [{"label-value": 1, "rgba": [0, 0, 0, 0.5]}]}, "four integers from 0 to 255"),
+        ({"colors": [{"label-value": "1"}]}, "colors[0].label-value '1'; expected an integer"),
+        ({"colors": [{"label-value": 1}, {"label-value": 1}]}, "expected each label-value once"),
+        ({"colors": [1]}, "image-label.colors [1]; expected a list of objects"),
+        ({"colors": [{"label-value": 1}], "properties": [{}]}, "properties[0].label-value None"),
+        ({"colors": [{"label-value": 1}], "source": {"image": 5}}, "image-label.source"),
+    ],
+)
+@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+def test_label_images(version: str, label: Json, message: str | None) -> None:
+    inside = {"image-label": label | ({"version": "0.4"} if version == "0.4" else {})}
+    document = inside if version == "0.4" else {"ome": {"version": version, **inside}}
+    found = [problem.message for problem in check_document(document)]
+    assert found == [] if message is None else any(message in one for one in found), found
+
+
 def test_plates_in_stores_are_looked_at(tmp_path: Path) -> None:
     plate = {"columns": [{"name": "1"}], "rows": [{"name": "A"}], "wells": [{"path": "A/1"}]}
     root = zarr.create_group(

@@ -838,3 +838,16 @@ def test_a_shape_with_a_0(tmp_path: Path) -> None:
     found = xpyramid.verify(path, deep=True)
     assert {"stray", "order"} <= kinds(found)
     assert "expected none, for it is empty" in next(p.message for p in found if p.kind == "stray")
+
+
+@pytest.mark.parametrize("version", ["0.2", "0.3"])
+def test_label_images_of_old_versions(tmp_path: Path, version: str) -> None:
+    group = zarr.open_group(tmp_path, mode="w", zarr_format=2)
+    encoding: Any = {"name": "v2", "separator": "/"}
+    group.create_array(
+        "0", shape=(1, 1, 1, 8, 8), dtype="u1", chunk_key_encoding=encoding, fill_value=0
+    )[:] = 1
+    image = {"version": version, "datasets": [{"path": "0"}], "axes": list("tczyx")}
+    group.attrs["multiscales"] = [image]
+    group.attrs["image-label"] = {"version": version, "colors": [{"label-value": 1}]}
+    assert xpyramid.verify(tmp_path) == []

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xpyramid.ngff.checks import check_image, check_version, images_of
-from xpyramid.ngff.parser import spoken
+from xpyramid.ngff.label_checks import check_image_label
+from xpyramid.ngff.parser import READABLE, spoken
 from xpyramid.ngff.plain import is_map
 from xpyramid.ngff.plates import check_plate, check_well
 from xpyramid.ngff.problems import Problem, recommended
@@ -17,12 +18,11 @@ from xpyramid.ngff.transforms import check_listed
 from xpyramid.ngff.versions import VERSIONS
 
 #: Metadata whose form is checked here.
-_OWN = ("plate", "well", "series")
+_OWN = ("plate", "well", "image-label", "series")
 
 #: Metadata that announce something else than an image, and the models that know their form.
 _OTHER = {
     "labels": ("labels", "LabelsAttrs"),
-    "image-label": ("image_label_types", "Label"),  # of the value; the others are of all
     "scene": ("scene", "BaseSceneAttrs"),
     "bioformats2raw.layout": ("bioformats2raw", "BioFormats2RawAttrs"),
 }
@@ -69,7 +69,9 @@ def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
         inside = content[key] if is_map(content[key]) else content
         usual = "0.4" if content is attrs else "0.5"
         declared = str(content.get("version", inside.get("version", usual)))[:200]
-        version = spoken(declared) or ""
+        known = spoken(declared) or ""
+        old = known in READABLE and known not in VERSIONS and key in ("labels", "image-label")
+        version = "0.4" if old else known  # labels have hardly changed
         if version not in VERSIONS:
             said = f"OME-NGFF version {declared!r}; expected {list(VERSIONS)}"
             yield Problem("metadata", "", said)
@@ -78,18 +80,15 @@ def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
             yield from check_version(declared)
         if key in _OWN:
             yield from _check_own(key, content, version)
+            if key == "image-label" and not old:
+                yield from _check_label(content, version)
             continue
-        for part in ("colors", "properties") if key == "image-label" else ():
-            if inside.get(part) == []:
-                yield Problem("metadata", "", f"{part} of image-label is empty; leave it out")
         if key == "scene":
             yield from check_listed(inside.get("coordinateTransformations"))
         try:
             _validate(key, content, version)
         except (ValueError, TypeError, LookupError) as error:
             yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
-        else:
-            yield from _check_label(content, version) if key == "image-label" else ()
 
 
 def _check_own(key: str, content: Mapping[str, Any], version: str) -> Iterator[Problem]:
@@ -102,6 +101,8 @@ def _check_own(key: str, content: Mapping[str, Any], version: str) -> Iterator[P
             yield Problem("metadata", "", said)
     elif not is_map(value):
         yield Problem("metadata", "", f"{key} is {reprlib.repr(value)}; expected an object")
+    elif key == "image-label":
+        yield from check_image_label(value)
     else:
         yield from (check_plate if key == "plate" else check_well)(value, version)
 
@@ -111,9 +112,10 @@ def _check_label(content: Mapping[str, Any], version: str) -> Iterator[Problem]:
     images = content.get("multiscales")
     first = images[0] if isinstance(images, list) and images else {}
     metadata = first.get("metadata") if is_map(first) else None
-    if not (is_map(metadata) and metadata.get("library") == "xpyramid"):
+    label = content["image-label"]
+    if is_map(label) and not (is_map(metadata) and metadata.get("library") == "xpyramid"):
         keys = ("colors", "version") if version == "0.4" else ("colors",)
-        yield from recommended("image-label", content["image-label"], keys)
+        yield from recommended("image-label", label, keys)
 
 
 def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
@@ -126,7 +128,7 @@ def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
             model = getattr(models, name)
         except (ImportError, AttributeError):
             continue
-        whole = content[key] if name == "Label" else {**content, key: _as(known, content[key])}
+        whole = {**content, key: _as(known, content[key])}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what may be left out
             model.model_validate(_as(known, whole))

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xpyramid.ngff.plain import is_map
+from xpyramid.ngff.plain import is_count, is_map
 from xpyramid.ngff.problems import Problem, recommended
 
 _Json = Mapping[str, Any]
@@ -42,7 +42,7 @@ def check_plate(plate: _Json, version: str) -> Iterator[Problem]:
     paths = [well.get("path") for _, well in wells]
     yield from _check_twice("wells", "path", paths)
     yield from _check_acquisitions(plate)
-    if "field_count" in plate and not _is_count(plate["field_count"], 1):
+    if "field_count" in plate and not is_count(plate["field_count"], 1):
         yield _wrong("", plate, "field_count", "an integer of at least 1")
     yield from _check_text(plate, "", ("name", "version"))
     yield from recommended("the plate", plate, ("name", *(["version"] if version == "0.4" else [])))
@@ -65,7 +65,7 @@ def check_well(well: _Json, version: str) -> Iterator[Problem]:
     for where, image in images:
         if not _fits(name, image.get("path")):
             yield _wrong(where, image, "path", said, "well")
-        if "acquisition" in image and not _is_count(image["acquisition"], None):
+        if "acquisition" in image and not is_count(image["acquisition"], None):
             yield _wrong(where, image, "acquisition", "an integer", "well")
     paths = [image.get("path") for _, image in images]
     yield from _check_twice("images", "path", paths, "well")
@@ -99,7 +99,7 @@ def _check_place(well: _Json, where: str, rows: list[str], columns: list[str]) -
     path, found = well.get("path"), []
     for key, names in (("rowIndex", rows), ("columnIndex", columns)):
         index = well.get(key)
-        if not _is_count(index, 0):
+        if not is_count(index, 0):
             yield _wrong(where, well, key, "an integer of at least 0")
         elif names and index >= len(names):  # type: ignore[operator]
             yield _wrong(where, well, key, f"less than {len(names)}, the number of names")
@@ -122,10 +122,10 @@ def _check_acquisitions(plate: _Json) -> Iterator[Problem]:
     if len(entries) < len(plate["acquisitions"]):
         yield _wrong("", plate, "acquisitions", "a list of objects")
     for where, one in entries:
-        if not _is_count(one.get("id"), 0):
+        if not is_count(one.get("id"), 0):
             yield _wrong(where, one, "id", "an integer of at least 0")
         for key, least in (("maximumfieldcount", 1), ("starttime", 0), ("endtime", 0)):
-            if key in one and not _is_count(one[key], least):
+            if key in one and not is_count(one[key], least):
                 yield _wrong(where, one, key, f"an integer of at least {least}")
         yield from _check_text(one, where, ("name", "description"))
         yield from recommended(f"plate.{where}", one, ("name", "maximumfieldcount"))
@@ -167,11 +167,3 @@ def _wrong(where: str, holder: _Json, key: str, expected: str, of: str = "plate"
 
 def _fits(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and bool(pattern.fullmatch(value))
-
-
-def _is_count(value: object, least: int | None) -> bool:
-    """Whether a value is an integer of JSON, where 1.0 is one too, and not too small."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    whole = isinstance(value, int) or value.is_integer()
-    return whole and (least is None or value >= least)
