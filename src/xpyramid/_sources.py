@@ -123,27 +123,29 @@ def _images(root: Place) -> Iterator[str]:
 
     Of what a plate lists and is not there, the path is yielded too, as is that of what is damaged.
     """
-    tree, todo, known = Tree(root), [("", False)], {""}
-    for _ in range(MAX_GROUPS):
-        if not todo:
-            return
+    tree, known, visited = Tree(root), {""}, 0
+    todo = [("", False)]  # paths, and whether a plate or a well lists them
+    while todo:
         path, is_listed = todo.pop()
         kind, attributes = tree.look(path)
+        if kind == "nothing" and not is_listed:
+            continue
+        visited += 1
+        if visited > MAX_GROUPS:
+            raise SourceError(
+                f"more than {MAX_GROUPS} groups; accepted: a part of the store, as in --group "
+                f"{path!r}"
+            )
         if kind == "damaged" or ngff.version_of(attributes) is not None:
             yield path
-            continue
-        listed = listed_in(attributes)
-        names = tree.names(path) if is_listed or kind == "group" else []
-        below = {f"{path}/{name}".lstrip("/"): name in listed for name in (*listed, *names)}
-        found = [(one, mark) for one, mark in below.items() if one not in known]
-        if path.count("/") < 16:
-            known.update(one for one, _ in found)
-            todo += [(one, mark) for one, mark in found if mark or tree.look(one)[0] != "nothing"]
-        if is_listed and kind != "group" and not names:
-            yield path
-    raise SourceError(
-        f"more than {MAX_GROUPS} groups; accepted: a part of the store, as in --group {path!r}"
-    )
+        elif path.count("/") < 16:
+            listed = listed_in(attributes)
+            names = tree.names(path) if kind != "array" else []
+            if is_listed and kind != "group" and not names:
+                yield path
+            members = {f"{path}/{name}".lstrip("/"): name in listed for name in (*listed, *names)}
+            todo += [(member, mark) for member, mark in members.items() if member not in known]
+            known.update(members)
 
 
 def _open_variable(

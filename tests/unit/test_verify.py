@@ -827,8 +827,8 @@ def test_attributes_that_are_no_object(tmp_path: Path, zarr_format: Any) -> None
     else:
         zarr.create_array(path / "9", shape=(4,), dtype="u1", zarr_format=2)
         (path / "9/.zattrs").write_text("[1]")
-    wrong = {"1/zarr.json" if zarr_format == 3 else "9/.zattrs"}
-    assert {p.where for p in xpyramid.verify(path) if p.severity == "error"} == wrong
+    wrong = "1/zarr.json" if zarr_format == 3 else "9/.zattrs"
+    assert wrong in {p.where for p in xpyramid.verify(path) if p.severity == "error"}
 
 
 def test_a_shape_with_a_0(tmp_path: Path) -> None:

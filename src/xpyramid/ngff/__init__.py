@@ -10,6 +10,7 @@ from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
 from xpyramid.ngff.omero import Channels, Window, channels, omero, stored_channels
 from xpyramid.ngff.parser import parse, version_of
+from xpyramid.ngff.plain import ome_metadata
 from xpyramid.ngff.plates import listed_paths
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.stored import as_stored, recover_axes
@@ -41,6 +42,7 @@ __all__ = [
     "image_label",
     "images_of",
     "listed_paths",
+    "ome_metadata",
     "omero",
     "parse",
     "paths_of",

@@ -11,7 +11,7 @@ from typing import Any
 from xpyramid.ngff.checks import check_image, check_version, images_of
 from xpyramid.ngff.label_checks import check_image_label
 from xpyramid.ngff.parser import READABLE, spoken
-from xpyramid.ngff.plain import is_map
+from xpyramid.ngff.plain import is_map, ome_metadata
 from xpyramid.ngff.plates import check_plate, check_well
 from xpyramid.ngff.problems import Problem, recommended
 from xpyramid.ngff.transforms import check_listed
@@ -44,7 +44,7 @@ def check_document(document: Any) -> list[Problem]:
             Problem("metadata", "", f"attributes {reprlib.repr(attrs)}; expected a JSON object")
         ]
     problems: list[Problem] = []
-    if "multiscales" in _holder(attrs):
+    if "multiscales" in ome_metadata(attrs):
         for image, found in images_of(attrs):
             problems += found
             if image is not None:
@@ -56,12 +56,12 @@ def check_document(document: Any) -> list[Problem]:
 
 def has_others(attrs: Mapping[str, Any]) -> bool:
     """Whether attributes announce something of OME-NGFF's that is no image."""
-    return bool({*_OTHER, *_OWN} & _holder(attrs).keys())
+    return bool({*_OTHER, *_OWN} & ome_metadata(attrs).keys())
 
 
 def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a plate, a well, a list of labels or a collection."""
-    content = _holder(attrs)
+    content = ome_metadata(attrs)
     keys = [key for key in (*_OWN, *_OTHER) if key in content]
     if keys and content is not attrs and "version" not in content and "multiscales" not in content:
         yield Problem("metadata", "", f"no version beside {keys[0]}; expected ome.version")
@@ -138,9 +138,3 @@ def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
 def _as(version: str, value: Any) -> Any:
     """Return a mapping that says its version as one of this version."""
     return {**value, "version": version} if is_map(value) and "version" in value else value
-
-
-def _holder(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the mapping that holds OME's metadata."""
-    ome = attrs.get("ome")
-    return ome if is_map(ome) else attrs

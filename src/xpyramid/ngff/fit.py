@@ -51,16 +51,16 @@ def check_label(
         Of the levels 0; None where they are not known.
     """
     names = [axis.name for axis in image.axes]
-    if other := [axis.name for axis in label.axes if axis.name not in names]:
-        said = f"axes {other} that the image does not have; expected some of {names}"
-        yield Problem("labels", "", said, "warning")
-    found, wanted = _lines(label, label_shape), _lines(image, shape)
+    if unknown := [axis.name for axis in label.axes if axis.name not in names]:
+        message = f"axes {unknown} that the image does not have; expected some of {names}"
+        yield Problem("labels", "", message, "warning")
+    label_lines, image_lines = _lines(label, label_shape), _lines(image, shape)
     kinds = {axis.name: axis.type for axis in image.axes}
     if missing := [n for n in names if kinds[n] == "space" and n not in _names(label)]:
-        said = f"no axes {missing}, which the image has; expected all its space axes"
-        yield Problem("labels", "", said, "warning")
-    for name in (name for name in wanted if name in found and kinds[name] != "channel"):
-        yield from _check_line(name, found[name], wanted[name], kinds[name])
+        message = f"no axes {missing}, which the image has; expected all its space axes"
+        yield Problem("labels", "", message, "warning")
+    for name in (name for name in image_lines if name in label_lines and kinds[name] != "channel"):
+        yield from _check_line(name, label_lines[name], image_lines[name], kinds[name])
 
 
 def _names(image: Multiscale) -> list[str]:
@@ -78,33 +78,37 @@ def _lines(image: Multiscale, shape: Shape | None) -> dict[str, _Line]:
 
 def _check_line(name: str, label: _Line, image: _Line, kind: str | None) -> Iterator[Problem]:
     """Compare a label image with its image along an axis."""
-    both = label.unit is not None and image.unit is not None
+    measured = label.unit is not None and image.unit is not None
     if (label.unit is None) != (image.unit is None):
-        said = f"unit {label.unit!r} along {name!r}; expected {image.unit!r}, as the image has"
-        yield Problem("labels", "", said, "warning")
-    size = _ratio(label.unit, image.unit, kind or "space") if both else 1.0
-    if size is None:
-        said = f"unit {label.unit!r} along {name!r}, and the image has {image.unit!r}"
-        yield Problem("labels", "", f"{said}; expected the same unit", "warning")
+        message = f"unit {label.unit!r} along {name!r}; expected {image.unit!r}, as the image has"
+        yield Problem("labels", "", message, "warning")
+    unit_size = _ratio(label.unit, image.unit, kind or "space") if measured else 1.0
+    if unit_size is None:
+        message = f"unit {label.unit!r} along {name!r}, and the image has {image.unit!r}"
+        yield Problem("labels", "", f"{message}; expected the same unit", "warning")
         return
-    there = _Line(label.length, label.scale * size, label.translation * size, image.unit)
-    coarser = max(there.scale, image.scale)
-    apart = [abs(a - b) for a, b in zip(there.ends(), image.ends(), strict=True)]
+    covered = _Line(
+        label.length, label.scale * unit_size, label.translation * unit_size, image.unit
+    )
+    coarser = max(covered.scale, image.scale)
+    apart = [abs(a - b) for a, b in zip(covered.ends(), image.ends(), strict=True)]
     if max(apart) > coarser * (1 + _ROUNDED):
-        severity: Severity = "error" if both else "warning"
-        said = f"the label image covers {there} along {name!r}, and the image {image}"
-        yield Problem("labels", "", f"{said}; expected the same", severity)
-    elif there.length == image.length and max(apart) > coarser * _ROUNDED:
-        said = f"scale {there.scale:.9g} and translation {there.translation:.9g} along {name!r}"
-        wanted = f"{image.scale:.9g} and {image.translation:.9g}, as the image has"
-        yield Problem("labels", "", f"{said}; expected {wanted}", "warning")
+        severity: Severity = "error" if measured else "warning"
+        message = f"the label image covers {covered} along {name!r}, and the image {image}"
+        yield Problem("labels", "", f"{message}; expected the same", severity)
+    elif covered.length == image.length and max(apart) > coarser * _ROUNDED:
+        message = (
+            f"scale {covered.scale:.9g} and translation {covered.translation:.9g} along {name!r}"
+        )
+        expected = f"{image.scale:.9g} and {image.translation:.9g}, as the image has"
+        yield Problem("labels", "", f"{message}; expected {expected}", "warning")
 
 
 def _ratio(unit: str | None, other: str | None, kind: str) -> float | None:
     """Return the size of one unit in another, None where they cannot be compared."""
     if unit == other:
         return 1.0
-    known = [units.to_ngff(one, kind) for one in (unit, other)]
-    if known[0] is None or known[1] is None:
+    word, other_word = units.to_ngff(unit, kind), units.to_ngff(other, kind)
+    if word is None or other_word is None:
         return None
-    return units.size(known[0]) / units.size(known[1])
+    return units.size(word) / units.size(other_word)

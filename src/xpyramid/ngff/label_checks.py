@@ -48,13 +48,13 @@ def _check_entries(key: str, entries: object) -> Iterator[Problem]:
         for i, value in enumerate(values):
             if not is_count(value, None):
                 yield _wrong(f"{key}[{i}].label-value", value, "an integer")
-        plain = [value for value in values if isinstance(value, int | float)]
-        if twice := [value for value, count in Counter(plain).items() if count > 1]:
+        numbers = [value for value in values if isinstance(value, int | float)]
+        if twice := [value for value, count in Counter(numbers).items() if count > 1]:
             yield _wrong(key, twice, "each label-value once")
 
 
 def _is_byte(value: object) -> bool:
-    return is_count(value, 0) and value <= 255  # type: ignore[operator]
+    return is_count(value, 0) and value <= 255
 
 
 def _wrong(where: str, value: object, expected: str) -> Problem:

@@ -57,14 +57,14 @@ def check_well(well: _Json, version: str) -> Iterator[Problem]:
         What is under "well".
     version : {"0.4", "0.5", "0.6"}
     """
-    name, said = _ALPHANUMERIC, "letters and digits"
+    pattern, accepted = _ALPHANUMERIC, "letters and digits"
     if version == "0.6":
-        name, said = _NODE, "letters, digits, '_', '.' and '-', not dots alone or '__' first"
+        pattern, accepted = _NODE, "letters, digits, '_', '.' and '-', not dots alone or '__' first"
     yield from _check_list(well, "images", "well")
     images = list(_entries(well, "images"))
     for where, image in images:
-        if not _fits(name, image.get("path")):
-            yield _wrong(where, image, "path", said, "well")
+        if not _fits(pattern, image.get("path")):
+            yield _wrong(where, image, "path", accepted, "well")
         if "acquisition" in image and not is_count(image["acquisition"], None):
             yield _wrong(where, image, "acquisition", "an integer", "well")
     paths = [image.get("path") for _, image in images]
@@ -73,43 +73,45 @@ def check_well(well: _Json, version: str) -> Iterator[Problem]:
         yield from recommended("the well", well, ("version",))
 
 
-def listed_paths(holder: object, key: str) -> list[Any]:
+def listed_paths(holder: Any, key: str) -> list[Any]:
     """Return the paths of the wells of a plate, or of the images of a well, whatever they are."""
-    return [one.get("path") for _, one in _entries(holder, key)] if is_map(holder) else []
+    return [entry.get("path") for _, entry in _entries(holder, key)] if is_map(holder) else []
 
 
 def _check_names(plate: _Json, key: str, names: list[str]) -> Iterator[Problem]:
     """Check the names of rows or columns, which are put into a list."""
     yield from _check_list(plate, key)
-    for where, one in _entries(plate, key):
-        name = one.get("name")
+    for where, entry in _entries(plate, key):
+        name = entry.get("name")
         if _fits(_ALPHANUMERIC, name):
             names.append(str(name))
         else:
-            yield _wrong(where, one, "name", "letters and digits")
+            yield _wrong(where, entry, "name", "letters and digits")
     yield from _check_twice(key, "name", names)
-    alike = Counter(name.lower() for name in set(names))
-    if same := sorted(name for name in set(names) if alike[name.lower()] > 1):
-        said = f"{key} {same[:10]} of the plate differ by their case alone; some disks cannot"
-        yield Problem("recommended", "", f"{said} tell them apart", "warning")
+    spellings = Counter(name.lower() for name in set(names))
+    if ambiguous := sorted(name for name in set(names) if spellings[name.lower()] > 1):
+        message = (
+            f"{key} {ambiguous[:10]} of the plate differ by their case alone; some disks cannot"
+        )
+        yield Problem("recommended", "", f"{message} tell them apart", "warning")
 
 
 def _check_place(well: _Json, where: str, rows: list[str], columns: list[str]) -> Iterator[Problem]:
     """Check that path and indices of a well lead to the same row and column."""
-    path, found = well.get("path"), []
+    path, indexed = well.get("path"), list[str]()
     for key, names in (("rowIndex", rows), ("columnIndex", columns)):
-        index = well.get(key)
-        if not is_count(index, 0):
+        index: object = well.get(key)
+        if is_count(index, 0) and index < len(names):
+            indexed.append(names[int(index)])
+        elif not is_count(index, 0):
             yield _wrong(where, well, key, "an integer of at least 0")
-        elif names and index >= len(names):  # type: ignore[operator]
+        elif names:  # else they are what is wrong
             yield _wrong(where, well, key, f"less than {len(names)}, the number of names")
-        elif names:
-            found.append(names[int(index)])  # type: ignore[arg-type]
     parts = path.split("/") if isinstance(path, str) else []
     if len(parts) != 2 or not all(_fits(_ALPHANUMERIC, part) for part in parts):
         yield _wrong(where, well, "path", "the name of a row, '/', and that of a column")
-    elif len(found) == 2 and parts != found:
-        yield _wrong(where, well, "path", f"{'/'.join(found)!r}, as its indices say")
+    elif len(indexed) == 2 and parts != indexed:
+        yield _wrong(where, well, "path", f"{'/'.join(indexed)!r}, as its indices say")
 
 
 def _check_acquisitions(plate: _Json) -> Iterator[Problem]:
@@ -118,18 +120,20 @@ def _check_acquisitions(plate: _Json) -> Iterator[Problem]:
     if not isinstance(plate["acquisitions"], list):
         yield _wrong("", plate, "acquisitions", "a list of objects")
         return
-    entries = list(_entries(plate, "acquisitions"))
-    if len(entries) < len(plate["acquisitions"]):
+    acquisitions = list(_entries(plate, "acquisitions"))
+    if len(acquisitions) < len(plate["acquisitions"]):
         yield _wrong("", plate, "acquisitions", "a list of objects")
-    for where, one in entries:
-        if not is_count(one.get("id"), 0):
-            yield _wrong(where, one, "id", "an integer of at least 0")
+    for where, acquisition in acquisitions:
+        if not is_count(acquisition.get("id"), 0):
+            yield _wrong(where, acquisition, "id", "an integer of at least 0")
         for key, least in (("maximumfieldcount", 1), ("starttime", 0), ("endtime", 0)):
-            if key in one and not is_count(one[key], least):
-                yield _wrong(where, one, key, f"an integer of at least {least}")
-        yield from _check_text(one, where, ("name", "description"))
-        yield from recommended(f"plate.{where}", one, ("name", "maximumfieldcount"))
-    yield from _check_twice("acquisitions", "id", [one.get("id") for _, one in entries])
+            if key in acquisition and not is_count(acquisition[key], least):
+                yield _wrong(where, acquisition, key, f"an integer of at least {least}")
+        yield from _check_text(acquisition, where, ("name", "description"))
+        yield from recommended(f"plate.{where}", acquisition, ("name", "maximumfieldcount"))
+    yield from _check_twice(
+        "acquisitions", "id", [acquisition.get("id") for _, acquisition in acquisitions]
+    )
 
 
 def _check_list(holder: _Json, key: str, of: str = "plate") -> Iterator[Problem]:
@@ -139,10 +143,10 @@ def _check_list(holder: _Json, key: str, of: str = "plate") -> Iterator[Problem]
 
 
 def _check_twice(key: str, field: str, values: list[Any], of: str = "plate") -> Iterator[Problem]:
-    plain = [value for value in values if isinstance(value, str | int)]
-    if twice := [value for value, count in Counter(plain).items() if count > 1]:
-        said = f"{field} {reprlib.repr(twice)} in {of}.{key} more than once; expected once each"
-        yield Problem("metadata", "", said)
+    comparable = [value for value in values if isinstance(value, str | int)]
+    if twice := [value for value, count in Counter(comparable).items() if count > 1]:
+        message = f"{field} {reprlib.repr(twice)} in {of}.{key} more than once; expected once each"
+        yield Problem("metadata", "", message)
 
 
 def _check_text(holder: _Json, where: str, keys: tuple[str, ...]) -> Iterator[Problem]:
@@ -154,9 +158,9 @@ def _check_text(holder: _Json, where: str, keys: tuple[str, ...]) -> Iterator[Pr
 def _entries(holder: _Json, key: str) -> Iterator[tuple[str, _Json]]:
     """Yield the objects of a list, and where they are."""
     listed = holder.get(key)
-    for i, one in enumerate(listed if isinstance(listed, list) else ()):
-        if is_map(one):
-            yield f"{key}[{i}]", one
+    for i, entry in enumerate(listed if isinstance(listed, list) else ()):
+        if is_map(entry):
+            yield f"{key}[{i}]", entry
 
 
 def _wrong(where: str, holder: _Json, key: str, expected: str, of: str = "plate") -> Problem:

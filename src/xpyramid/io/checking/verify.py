@@ -103,32 +103,33 @@ def _descend(
     ``listed`` are the paths below it that the plate above lists; "" is the place itself.
     """
     node = peek(place)
-    apart = node.kind == "nothing" and bool(listed)  # a row, or a well, without its document
-    if not apart and (node.kind in ("damaged", "nothing") or announces(node.attributes)):
+    is_bare = node.kind == "nothing" and bool(listed)  # a row, or a well, without its document
+    if not is_bare and (node.kind in ("damaged", "nothing") or announces(node.attributes)):
         report.images += 1
         notes: list[str] = []
         found = inspect(list_contents(place), deep, notes)
         report.extend(problem.below(path) for problem in found)
         report.notes.extend(f"{path}: {note}" if path else note for note in notes)
         return
-    if apart:
-        what, severity = ("well", "error") if "" in listed else ("row", "warning")
-        said = f"no document of this {what} of the plate; expected zarr.json, or .zgroup"
-        report.append(Problem("missing", path, said, severity))  # type: ignore[arg-type]
+    if is_bare:
+        is_well = "" in listed
+        message = f"no document of this {'well' if is_well else 'row'} of the plate; expected one"
+        report.append(Problem("missing", path, message, "error" if is_well else "warning"))
     wrong = (*check_group(node.documents), *ngff.check_others(node.attributes or {}))
     report.extend(problem.below(path) for problem in wrong)
     members = listed_in(node.attributes)
     report.extend(problem.below(path) for problem in _missing(place, members))
-    below = [*members, *(one for one in listed if one)]
+    below = [*members, *filter(None, listed)]
     for name in children(place) if depth < _DEEPEST else ():
-        inside = f"{path}/{name}".lstrip("/")
+        inner = f"{path}/{name}".lstrip("/")
         if begun := re.fullmatch(r"\.(.+)\.unfinished", name):
             # Beside an image it may be what is left of one that has come to its place.
             if peek(place / begun[1]).kind == "nothing" or begun[1] in unfinished_in(place):
                 report.append(unfinished(f"{path}/{begun[1]}".lstrip("/")))
         elif peek(place / name).kind in ("group", "damaged") or _has_nodes(place / name):
-            under = [one.partition("/")[2] for one in below if one.partition("/")[0] == name]
-            _descend(place / name, inside, report, deep, depth + 1, under)
+            parts = [member.partition("/") for member in below]
+            under = [rest for first, _, rest in parts if first == name]
+            _descend(place / name, inner, report, deep, depth + 1, under)
 
 
 def _missing(place: Place, listed: Paths) -> Iterator[Problem]:
@@ -136,8 +137,8 @@ def _missing(place: Place, listed: Paths) -> Iterator[Problem]:
     for path in listed:
         if peek(place / path).kind == "nothing" and not _has_nodes(place / path):
             what = "a well of the plate" if "/" in path else "a field of view of the well"
-            said = f"listed as {what}, and there is nothing; expected it, or not to be listed"
-            yield Problem("missing", path, said)
+            message = f"listed as {what}, and there is nothing; expected it, or not to be listed"
+            yield Problem("missing", path, message)
 
 
 def _is_unfinished_beside(store: Store) -> bool:

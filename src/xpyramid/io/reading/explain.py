@@ -25,14 +25,14 @@ _LISTED, _LOOKED_INTO = 10, 1000
 def labels_of(group: zarr.Group) -> tuple[str, ...]:
     """Return the names of an image's labels, as its ``labels`` group lists them."""
     node = _child(group, "labels")
-    listed = _ome(dict(node.attrs)).get("labels") if node is not None else None
+    listed = ngff.ome_metadata(dict(node.attrs)).get("labels") if node is not None else None
     return tuple(_paths(listed)) if isinstance(listed, list) else ()
 
 
 def explain(place: Place, group: zarr.Group) -> str:
     """Say why a group is no image, and how to open the images that it holds."""
     attrs = dict(group.attrs)
-    ome = _ome(attrs)
+    ome = ngff.ome_metadata(attrs)
     if isinstance(ome.get("plate"), Mapping):
         return _plate(place, group, ome["plate"])
     if isinstance(ome.get("well"), Mapping):
@@ -108,7 +108,7 @@ def _plate(place: Place, group: zarr.Group, plate: Mapping[str, Any]) -> str:
     text = f"this is a plate, with the wells {_list(wells)}"
     for well in wells[:_LOOKED_INTO]:
         node = _child(group, well)
-        said = _ome(dict(node.attrs)).get("well") if node is not None else None
+        said = ngff.ome_metadata(dict(node.attrs)).get("well") if node is not None else None
         images = _paths(_field(said.get("images"), "path")) if isinstance(said, Mapping) else []
         if images:
             fields = [f"{well}/{image}" for image in images]
@@ -119,7 +119,7 @@ def _plate(place: Place, group: zarr.Group, plate: Mapping[str, Any]) -> str:
 def _series(group: zarr.Group) -> list[str]:
     """Return the images of a bioformats2raw container: those it lists, else those there are."""
     node = _child(group, "OME")
-    listed = _ome(dict(node.attrs)).get("series") if node is not None else None
+    listed = ngff.ome_metadata(dict(node.attrs)).get("series") if node is not None else None
     if isinstance(listed, list):
         return _paths(listed)
     names = (name for name, _ in islice(group.groups(), _LOOKED_INTO))
@@ -129,12 +129,6 @@ def _series(group: zarr.Group) -> list[str]:
 def _child(group: zarr.Group, path: str) -> zarr.Group | None:
     node = group.get(path)
     return node if isinstance(node, zarr.Group) else None
-
-
-def _ome(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what OME says: under "ome" since 0.5, among the other attributes before."""
-    ome = attrs.get("ome")
-    return ome if isinstance(ome, Mapping) else attrs
 
 
 def _field(items: object, name: str) -> list[Any]:

@@ -48,8 +48,8 @@ def find_fault(place: Place) -> str | None:
             document = parse_document(raw[name])
         except ValueError as error:
             return f"{place / name}: {error}"
-        if said := fault_of(document, name):
-            return f"{place / name}: {said}"
+        if fault := fault_of(document, name):
+            return f"{place / name}: {fault}"
     return None
 
 
@@ -82,13 +82,13 @@ def _fault_of_array(document: _Json, zarr_format: int) -> str | None:
         return f"no {', '.join(missing)}; expected {', '.join(_NEEDED[zarr_format])}"
     if not _are_lengths(document["shape"], 0):
         return f"shape {_shown(document, 'shape')}; expected {_LENGTHS}"
-    said = (_fault_of_v2 if zarr_format == 2 else _fault_of_v3)(document)
-    return said or _fault_for_zarr(document, zarr_format)
+    fault = (_fault_of_v2 if zarr_format == 2 else _fault_of_v3)(document)
+    return fault or _fault_for_zarr(document, zarr_format)
 
 
 def _fault_of_v2(document: _Json) -> str | None:
-    if said := _fault_of_chunks(document["chunks"], document["shape"], "chunks"):
-        return said
+    if fault := _fault_of_chunks(document["chunks"], document["shape"], "chunks"):
+        return fault
     if not _is_dtype({"name": _tuples(document["dtype"]), "object_codec_id": None}, 2):
         return f"dtype {_shown(document, 'dtype')} is not known to zarr"
     filters = document["filters"] or []
@@ -108,8 +108,8 @@ def _fault_of_v3(document: _Json) -> str | None:
         return f"chunk_grid {_shown(document, 'chunk_grid')}; expected a name and a configuration"
     if grid.get("name") == "regular":
         chunks = configuration.get("chunk_shape")
-        if said := _fault_of_chunks(chunks, document["shape"], "chunk_shape"):
-            return said
+        if fault := _fault_of_chunks(chunks, document["shape"], "chunk_shape"):
+            return fault
     if not isinstance(codecs, list) or not codecs:
         return f"codecs {_shown(document, 'codecs')}; expected a list of one or more"
     if not _is_dtype(document["data_type"], 3):
@@ -153,8 +153,8 @@ def _tuples(value: object) -> object:
 
 def _fault_of_chunks(chunks: object, shape: list[int], key: str) -> str | None:
     if not _are_lengths(chunks, 1) or len(chunks) != len(shape):  # type: ignore[arg-type]
-        said = f"{key} {reprlib.repr(chunks)} of the shape {shape}"
-        return f"{said[:200]}; expected as many integers of at least 1"
+        value = f"{key} {reprlib.repr(chunks)} of the shape {shape}"
+        return f"{value[:200]}; expected as many integers of at least 1"
     return None
 
 
@@ -166,8 +166,8 @@ def _fault_for_zarr(document: _Json, zarr_format: int) -> str | None:
             warnings.simplefilter("ignore")  # of data types without a specification
             read(dict(document))
     except Exception as error:  # zarr raises what happens to go wrong first
-        said = " ".join(str(error).split())[:200]
-        return f"zarr cannot read it: {type(error).__name__}: {said}"
+        message = " ".join(str(error).split())[:200]
+        return f"zarr cannot read it: {type(error).__name__}: {message}"
     return None
 
 

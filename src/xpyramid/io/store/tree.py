@@ -51,9 +51,7 @@ class Tree:
 
 def listed_in(attributes: Mapping[str, Any]) -> list[str]:
     """Return the paths that a plate or a well lists, those that stay inside its group."""
-    ome = attributes.get("ome")
-    content = ome if isinstance(ome, Mapping) else attributes
-    paths = []
+    content, paths = ngff.ome_metadata(attributes), []
     for key, lists in (("plate", "wells"), ("well", "images")):
         for path in ngff.listed_paths(content.get(key), lists):
             try:
