@@ -1,6 +1,6 @@
 """The command line: ``xpyramid``, or ``python -m xpyramid``.
 
-Exit codes: 0; 2 for bad input, which leaves nothing behind; 1 for a build that broke off, problems
+Exit codes: 0; 2 for bad input, which leaves nothing behind, or images that ``info`` cannot read; 1 for a build that broke off, problems
 that ``verify`` found, or output that nobody reads; 130 for Ctrl-C. An error is one line on stderr.
 """
 

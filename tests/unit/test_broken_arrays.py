@@ -102,6 +102,31 @@ def test_flat_arrays_of_others(tmp_path: Path, zarr_format: Any, text: str) -> N
     assert f"0/{file.name}" in where
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda copies: copies["0/field"].pop("data_type"), "'0/field': no data_type; expected"),
+        (put("0/field", 5), "'0/field': 5; expected a JSON object"),
+        (lambda copies: copies["1/field"].update(shape="x"), "'1/field': shape 'x'; expected"),
+        (lambda copies: copies["0/x"].update(codecs=[{"name": "nonsense"}]), "'nonsense' is not"),
+        (None, "consolidated metadata 0.1; expected a mapping of documents"),
+    ],
+)
+def test_copies_that_are_broken(tmp_path: Path, change: Any, message: str) -> None:
+    """Zarr goes by the copies in the image's group."""
+    file = spoil(tmp_path / "out.zarr/field", "0.5", "", lambda _: None)
+    document = json.loads(file.read_text())
+    if change is None:
+        document["consolidated_metadata"] = 0.1
+    else:
+        change(document["consolidated_metadata"]["metadata"])
+    file.write_text(json.dumps(document))
+    with pytest.raises(errors.NotAPyramidError, match=message) as refused:
+        xpyramid.open_pyramid(tmp_path / "out.zarr/field")
+    assert str(refused.value).startswith(f"{file}: ")
+    assert "consolidated" in {p.kind for p in xpyramid.verify(tmp_path / "out.zarr/field")}
+
+
 @pytest.mark.parametrize("scene", [False, True])
 def test_info_lists_all_that_it_can_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], scene: bool

@@ -91,6 +91,8 @@ def typed_errors(place: Place) -> Iterator[None]:
 def _open(place: Place, multiscale: int | str) -> Opened:
     node = place.node()
     if node is None:
+        if fault := find_fault(place):  # zarr takes it for nothing
+            raise NotAPyramidError(fault)
         raise NotAPyramidError(f"{place}: {explain.missing(place)}")
     if not isinstance(node, zarr.Group):
         raise NotAPyramidError(

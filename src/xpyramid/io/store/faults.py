@@ -36,7 +36,7 @@ def find_fault(place: Place) -> str | None:
     place : Place
         Of an array or a group.
     """
-    names = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+    names = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
     try:
         raw = dict(zip(names, read_documents(place, names), strict=True))
     except (OSError, PyramidError):
@@ -60,20 +60,42 @@ def fault_of(document: object, name: str) -> str | None:
     ----------
     document : object
         Parsed JSON.
-    name : {"zarr.json", ".zarray", ".zgroup", ".zattrs"}
+    name : {"zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"}
     """
     if not isinstance(document, Mapping):
         return f"{reprlib.repr(document)}; expected a JSON object"
+    if name == "zarr.json":
+        return _fault_of_node(document)
     if name == ".zarray":
         return _fault_of_array(document, 2)
-    if name != "zarr.json":
-        return None
+    return _fault_of_copies(document) if name == ".zmetadata" else None
+
+
+def _fault_of_node(document: _Json) -> str | None:
     kind = document.get("node_type")
     if kind not in ("array", "group"):
         return f"node_type {_shown(document, 'node_type')}; expected 'array' or 'group'"
     if not isinstance(document.get("attributes", {}), Mapping):
         return f"attributes {_shown(document, 'attributes')}; expected a JSON object"
-    return _fault_of_array(document, 3) if kind == "array" else None
+    if kind == "array":
+        return _fault_of_array(document, 3)
+    copies = document.get("consolidated_metadata")
+    return None if copies is None else _fault_of_copies(copies)
+
+
+def _fault_of_copies(holder: object) -> str | None:
+    """Return the first fault of the documents that consolidated metadata are copies of."""
+    copies = holder.get("metadata") if isinstance(holder, Mapping) else None
+    if not isinstance(copies, Mapping):
+        return f"consolidated metadata {reprlib.repr(holder)}; expected a mapping of documents"
+    for path, copy in copies.items():
+        name = path.rpartition("/")[2]
+        document: object = copy
+        if isinstance(copy, Mapping):  # copies of copies say nothing new
+            document = {key: copy[key] for key in copy if key != "consolidated_metadata"}
+        if fault := fault_of(document, name if name.startswith(".z") else "zarr.json"):
+            return f"in the consolidated metadata, {path[:200]!r}: {fault}"
+    return None
 
 
 def _fault_of_array(document: _Json, zarr_format: int) -> str | None:
