@@ -1,7 +1,8 @@
 """The command line: ``xpyramid``, or ``python -m xpyramid``.
 
-Exit codes: 0; 2 for bad input, which leaves nothing behind, or images that ``info`` cannot read; 1 for a build that broke off, problems
-that ``verify`` found, or output that nobody reads; 130 for Ctrl-C. An error is one line on stderr.
+Exit codes: 0; 2 for bad input, which leaves nothing behind, and for images that ``info`` cannot
+read; 1 for a build that broke off, problems that ``verify`` found, or output that nobody reads; 130
+for Ctrl-C. An error is one line on stderr.
 """
 
 from __future__ import annotations
