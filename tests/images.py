@@ -1,13 +1,20 @@
 """Images of every kind, version and layout, for those who read them."""
 
+import json
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 import zarr
+from jsonschema import Draft202012Validator
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
 
 import xpyramid
+
+SCHEMAS = Path(__file__).parent / "schemas"
 
 VERSIONS = ("0.4", "0.5", "0.6")
 LAYOUTS = ("groups", "arrays")
@@ -85,3 +92,15 @@ CASES = [
     for layout in LAYOUTS
     if (kind, version) != ("sharded", "0.4")
 ]
+
+
+@cache
+def validator(version: str, name: str) -> Draft202012Validator:
+    """Return a schema of the specification, with those that it refers to."""
+    registry: Registry[Any] = Registry()
+    found = {}
+    for file in (SCHEMAS / version).glob("*.schema"):
+        found[file.stem] = json.loads(file.read_text())
+        resource = Resource.from_contents(found[file.stem], default_specification=DRAFT202012)
+        registry = registry.with_resource(found[file.stem]["$id"], resource)
+    return Draft202012Validator(found[name], registry=registry)

@@ -1,7 +1,8 @@
 """The command line: ``xpyramid``, or ``python -m xpyramid``.
 
-Exit codes: 0; 2 for bad input, which leaves nothing behind; 1 for a build that broke off, problems
-that ``verify`` found, or output that nobody reads; 130 for Ctrl-C. An error is one line on stderr.
+Exit codes: 0; 2 for bad input, which leaves nothing behind, and for images that ``info`` cannot
+read; 1 for a build that broke off, problems that ``verify`` found, or output that nobody reads; 130
+for Ctrl-C. An error is one line on stderr.
 """
 
 from __future__ import annotations
@@ -213,19 +214,30 @@ def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> Non
         ) from error
 
 
-def _info(arguments: argparse.Namespace) -> None:
-    """Run ``xpyramid info``."""
+def _info(arguments: argparse.Namespace) -> int:
+    """Run ``xpyramid info``; return the exit code."""
     location, group = arguments.path, arguments.group
     above = f"{group.strip('/')}/" if group else ""
     images: list[str] = []
     with suppress(NotAPyramidError):  # where none is found, opening says why
         images = [(above + path).strip("/") for path in _sources.find_images(location, group)]
-    for i, path in enumerate(images or [group]):
-        if len(images) > 1:
-            print(f"{'' if i == 0 else chr(10)}{location.rstrip('/')}/{path}")
+    if len(images) < 2:
+        with _sources.reading(location):
+            print(open_pyramid(location, (images or [group])[0] or None))
+        return 0
+    return max(_print_image(location, path, first=i == 0) for i, path in enumerate(images))
+
+
+def _print_image(location: str, path: str, *, first: bool) -> int:
+    """Print the table of one image of several, or what is wrong with it; return the exit code."""
+    try:
         with _sources.reading(location):
             pyramid = open_pyramid(location, path or None)
-        print(pyramid)
+    except PyramidError as error:
+        sys.stdout.flush()
+        return _fail(error, 2)
+    print(f"{'' if first else chr(10)}{location.rstrip('/')}/{path}\n{pyramid}", flush=True)
+    return 0
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:

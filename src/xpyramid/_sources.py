@@ -16,9 +16,9 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import PyramidError, SourceError
-from xpyramid.io.reading.explain import quiet
 from xpyramid.io.store.confined import resolve_confined
 from xpyramid.io.store.target import Place, resolve
+from xpyramid.io.store.tree import Tree, listed_in
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,6 +81,8 @@ def find_images(location: str, group: str | None = None) -> list[str]:
     """Return the paths of the OME-Zarr images in a store, "" where ``group`` itself is one.
 
     Metadata are read, data are not. What is below an image (its levels, its labels) is not listed.
+    What cannot be read is listed too, and what a plate lists where nothing is there: opening it
+    says what is wrong.
 
     Parameters
     ----------
@@ -98,9 +100,7 @@ def find_images(location: str, group: str | None = None) -> list[str]:
     """
     with reading(location):
         place = resolve_confined(location) / (group or "").strip("/")
-        node = place.node()
-        with quiet():
-            return sorted(_images(node)) if isinstance(node, zarr.Group) else []
+        return sorted(_images(place)) if isinstance(place.node(), zarr.Group) else []
 
 
 @contextmanager
@@ -118,20 +118,34 @@ def reading(source: str) -> Iterator[None]:
         raise SourceError(f"cannot read {source!r}: {type(error).__name__}: {error}") from error
 
 
-def _images(root: zarr.Group) -> Iterator[str]:
-    """Yield the paths of the images in a group; links may make it look endless."""
-    todo = [("", root)]
-    for _ in range(MAX_GROUPS):
-        if not todo:
-            return
-        path, group = todo.pop()
-        if ngff.version_of(dict(group.attrs)) is not None:
+def _images(root: Place) -> Iterator[str]:
+    """Yield the paths of the images in a group; links may make it look endless.
+
+    Of what a plate lists and is not there, the path is yielded too, as is that of what is damaged.
+    """
+    tree, known, visited = Tree(root), {""}, 0
+    todo = [("", False)]  # paths, and whether a plate or a well lists them
+    while todo:
+        path, is_listed = todo.pop()
+        kind, attributes = tree.look(path)
+        if kind == "nothing" and not is_listed:
+            continue
+        visited += 1
+        if visited > MAX_GROUPS:
+            raise SourceError(
+                f"more than {MAX_GROUPS} groups; accepted: a part of the store, as in --group "
+                f"{path!r}"
+            )
+        if kind == "damaged" or ngff.version_of(attributes) is not None:
             yield path
         elif path.count("/") < 16:
-            todo += [(f"{path}/{name}".lstrip("/"), child) for name, child in group.groups()]
-    raise SourceError(
-        f"more than {MAX_GROUPS} groups; accepted: a part of the store, as in --group {path!r}"
-    )
+            listed = listed_in(attributes)
+            names = tree.names(path) if kind != "array" else []
+            if is_listed and kind != "group" and not names:
+                yield path
+            members = {f"{path}/{name}".lstrip("/"): name in listed for name in (*listed, *names)}
+            todo += [(member, mark) for member, mark in members.items() if member not in known]
+            known.update(members)
 
 
 def _open_variable(

@@ -315,17 +315,21 @@ def _axis_along(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
     if (line := range_of(array, dim)) is not None:
         return AxisSpec(dim, name, axis_type, unit, *line)
     values = coordinate.values
-    if is_cftime(values):
-        spacing, _, uneven = straight_line(since_first(values) / 1e6)
-        return AxisSpec(dim, name, axis_type, "second", spacing, 0.0, uneven)
-    if is_temporal(values.dtype):
-        if np.isnat(values).any():
-            return AxisSpec(dim, name, axis_type)
-        elapsed = (values - values[0]) / np.timedelta64(1, "s")
-        spacing, _, uneven = straight_line(elapsed)
-        origin = 0.0 if values.dtype.kind == "M" else float(values[0] / np.timedelta64(1, "s"))
-        return AxisSpec(dim, name, axis_type, "second", spacing, origin, uneven)
+    if is_temporal(values.dtype) or is_cftime(values):
+        return _axis_in_time(values, AxisSpec(dim, name, axis_type))
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         return AxisSpec(dim, name, axis_type)
     spacing, origin, uneven = straight_line(values)
     return AxisSpec(dim, name, axis_type, unit, spacing, origin, uneven)
+
+
+def _axis_in_time(values: np.ndarray[Any, Any], axis: AxisSpec) -> AxisSpec:
+    """Return an axis with the grid of datetimes, durations, or dates of a calendar, in seconds."""
+    if is_cftime(values):
+        spacing, _, uneven = straight_line(since_first(values) / 1e6)
+        return replace(axis, unit="second", spacing=spacing, uneven=uneven)
+    if np.isnat(values).any():
+        return axis
+    spacing, _, uneven = straight_line((values - values[0]) / np.timedelta64(1, "s"))
+    origin = 0.0 if values.dtype.kind == "M" else float(values[0] / np.timedelta64(1, "s"))
+    return replace(axis, unit="second", spacing=spacing, origin=origin, uneven=uneven)

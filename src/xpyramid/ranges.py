@@ -1,7 +1,7 @@
 """Regular coordinates that are never made: xarray's `RangeIndex`.
 
-A coordinate of a hundred million samples takes seconds and gigabytes to make, and says no more than
-two numbers do. Long ones are ranges; short ones are plain arrays, which `.sel` takes exact values of.
+A coordinate of a hundred million samples takes seconds and gigabytes to make, and says no more
+than two numbers do. Long ones are ranges; short ones are arrays, in which `.sel` finds values.
 """
 
 from __future__ import annotations

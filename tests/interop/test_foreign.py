@@ -6,8 +6,10 @@ manner that is known of them, and the rest from what the specifications allow.
 """
 
 import pickle
+import re
 import shutil
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,10 @@ CASES: dict[str, tuple[Json, dict[str, tuple[int, ...]], int, Json, list[float],
 }  # fmt: skip
 
 
+#: What is said of documents that are read, but not as their specification has it.
+WARNED = {"0.4, translation first": "dataset '1' has a translation before its scale"}
+
+
 def check(p: xpyramid.Pyramid, units: Json, scale: list[float], shift: list[float]) -> None:
     """Compare values with a count, and coordinates with scale and translation of level 1."""
     assert [str(dim) for dim in p[0].dims] == list(units)
@@ -171,7 +177,8 @@ def check(p: xpyramid.Pyramid, units: Json, scale: list[float], shift: list[floa
 def test_documents(tmp_path: Path, name: str) -> None:
     attrs, shapes, zarr_format, units, scale, shift = CASES[name]
     write(tmp_path / "a.zarr", attrs, shapes, zarr_format)
-    p = xpyramid.open_pyramid(tmp_path / "a.zarr")
+    with pytest.warns(match=WARNED[name]) if name in WARNED else nullcontext():
+        p = xpyramid.open_pyramid(tmp_path / "a.zarr")
     check(p, units, scale, shift)
     halved = {
         dim: 2 if m < n else 1 for dim, m, n in zip(p[0].dims, p[1].shape, p[0].shape, strict=True)
@@ -333,3 +340,140 @@ def test_archives(tmp_path: Path) -> None:
     for one, other in zip(got, want, strict=True):
         xr.testing.assert_identical(one.compute(), other.compute())
         xr.testing.assert_identical(pickle.loads(pickle.dumps(one)).compute(), other.compute())
+
+
+def image_of(version: str, levels: list[Json], axes: str, **more: Any) -> Json:
+    """Return the attributes of an image of 0.4, 0.5 or 0.6."""
+    listed = space(axes)
+    if version == "0.4":
+        return old(version, *levels, axes=listed, **more)
+    if version == "0.5":
+        return new(version, *levels, axes=listed, **more)
+    for level in levels:
+        (transform,) = level["coordinateTransformations"]
+        transform |= {"input": {"path": level["path"]}, "output": {"name": "physical"}}
+    return new(version, *levels, coordinateSystems=[{"name": "physical", "axes": listed}], **more)
+
+
+#: Scales of two levels along z, the lengths there, and the scales that are read.
+UNKNOWN: dict[str, tuple[list[float], list[int], list[float]]] = {
+    "in all levels": ([0, 0], [1, 1], [1, 1]),
+    "negative zero": ([-0.0, -0.0], [1, 1], [1, 1]),
+    "in the coarser level": ([3, 0], [2, 1], [3, 6]),
+    "in the coarser level of one sample": ([3, 0], [1, 1], [3, 3]),
+    "in the finer level": ([0, 3], [1, 1], [3, 3]),
+    "where nothing is": ([0, 0], [0, 0], [1, 1]),
+}
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_scale_of_0_where_there_is_one_sample(tmp_path: Path, version: str, name: str) -> None:
+    """There its spacing has no meaning, and the image is one like others."""
+    scales, lengths, wanted = UNKNOWN[name]
+    levels = [scaled(str(k), [scales[k], 0.5 * 2**k, 0.5 * 2**k]) for k in range(2)]
+    shapes = {str(k): (lengths[k], 8 >> k, 8 >> k) for k in range(2)}
+    attrs = image_of(version, levels, "zyx", name="a", type="mean", metadata={"method": "mean"})
+    write(tmp_path, attrs, shapes, 2 if version == "0.4" else 3)
+    with pytest.warns(match="the scale along 'z' is 0, in .*: there is one sample") as told:
+        p = xpyramid.open_pyramid(tmp_path)
+    assert len(told) == 1
+    assert [p.plan.scale(k)[0] for k in range(2)] == wanted
+    assert [float(level.y[1]) for level in p] == [0.5, 1.0]
+    found = [problem for problem in xpyramid.verify(tmp_path) if problem.kind == "scale"]
+    assert {problem.severity for problem in found} == {"warning"}
+    assert all(problem.message.startswith("scale 0 along ['z'], with at most") for problem in found)
+
+
+@pytest.mark.parametrize("above", [[0, 2, 2], [2, 0, 2]])
+def test_a_scale_of_0_of_the_image_as_a_whole(tmp_path: Path, above: list[float]) -> None:
+    levels = [scaled(str(k), [1, 2**k, 2**k], [1, 0, 0]) for k in range(2)]
+    transform = [{"type": "scale", "scale": above}]
+    write(tmp_path, image_of("0.4", levels, "zyx", coordinateTransformations=transform),
+          {"0": (1, 8, 8), "1": (1, 4, 4)})  # fmt: skip
+    if above[0]:
+        with pytest.raises(errors.NotAPyramidError, match="scale 0 along 'y', where it has 8"):
+            xpyramid.open_pyramid(tmp_path)
+        assert any(p.severity == "error" and p.kind == "scale" for p in xpyramid.verify(tmp_path))
+        return
+    with pytest.warns(match="the scale along 'z' is 0"):
+        p = xpyramid.open_pyramid(tmp_path)
+    assert (p.plan.scale(1), p.plan.translation(1)) == ((1, 4, 4), (1, 0, 0))
+    found = [problem for problem in xpyramid.verify(tmp_path) if problem.kind == "scale"]
+    assert {problem.severity for problem in found} == {"warning"}
+
+
+SUFFIXED = ["0.5-dev-spatialdata", "0.5.dev3", "0.5+local", "0.5.1", "0.5rc1", "0.5_x", "0.5-dev"]
+
+
+@pytest.mark.parametrize("version", SUFFIXED)
+def test_versions_with_a_suffix(tmp_path: Path, version: str) -> None:
+    levels = [scaled("0", [0.5, 0.5]), scaled("1", [1, 1], [0.25, 0.25])]
+    leading = {"type": "identity", "input": {"name": "yx"}, "output": {"name": "global"}}
+    attrs = image_of("0.5", levels, "yx", coordinateTransformations=[leading], name="a",
+                     type="mean", metadata={"method": "mean"})  # fmt: skip
+    attrs["ome"]["version"] = version
+    write(tmp_path, attrs, FLAT, 3, dimension_names=("y", "x"))
+    with pytest.warns(match=f"version {re.escape(repr(version))} is none that .* read as 0.5"):
+        p = xpyramid.open_pyramid(tmp_path)
+    check(p, YX, [1, 1], [0.25, 0.25])
+    found = xpyramid.verify(tmp_path)
+    assert [(p.kind, p.severity) for p in found if p.kind == "metadata"] == [
+        ("metadata", "warning")
+    ]
+    assert not [p for p in found if p.severity == "error"]
+
+
+def test_transformations_to_other_systems_are_not_applied(tmp_path: Path) -> None:
+    levels = [scaled("0", [0.5, 0.5]), scaled("1", [1, 1])]
+    leading = {"type": "scale", "scale": [7, 7], "output": {"name": "global"}}
+    write(tmp_path, image_of("0.4", levels, "yx", coordinateTransformations=[leading]), FLAT)
+    with pytest.warns(match="lead to other coordinate systems; they are not applied"):
+        p = xpyramid.open_pyramid(tmp_path)
+    assert p.plan.scale(0) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    "version", ["7", "0.55", "0.7", "0.50", "v0.5", "0.5-", "", "0.5 5", "1.0.5"]
+)
+def test_versions_that_are_not_known(tmp_path: Path, version: str) -> None:
+    attrs = image_of("0.5", [scaled("0", [1, 1])], "yx")
+    attrs["ome"]["version"] = version
+    write(tmp_path, attrs, {"0": (4, 4)}, 3)
+    with pytest.raises(errors.NotAPyramidError, match=r"OME-NGFF version .* accepted: 0\.1, 0\.2"):
+        xpyramid.open_pyramid(tmp_path)
+
+
+def test_0_3_with_transformations_in_one_level_only(tmp_path: Path) -> None:
+    """The version knows none, and numbers of one level alone would lead the others astray."""
+    write(tmp_path, old("0.3", scaled("0", [5, 5]), {"path": "1"}, axes=["y", "x"]), FLAT)
+    with pytest.warns(match="only 1 of 2 datasets have coordinateTransformations"):
+        p = xpyramid.open_pyramid(tmp_path)
+    assert p.plan.scale(1) == (2, 2)
+    (problem, *_) = xpyramid.verify(tmp_path)
+    assert "with axes or transformations that it does not know" in problem.message
+
+
+NEUTRAL: dict[str, tuple[list[Json], str]] = {
+    "a scale of ones": (
+        [{"type": "scale", "scale": [1, 1]}, {"type": "scale", "scale": [2, 2]}],
+        "dataset '1' has 2 scales; those that change nothing are left out",
+    ),
+    "a translation of zeros": (
+        [{"type": "scale", "scale": [2, 2]}, {"type": "translation", "translation": [0, 0]},
+         {"type": "translation", "translation": [0, 0]}],
+        "dataset '1' has 2 translations; those that change nothing are left out",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_transformations_that_change_nothing(tmp_path: Path, name: str) -> None:
+    transforms, message = NEUTRAL[name]
+    level = {"path": "1", "coordinateTransformations": transforms}
+    write(tmp_path, image_of("0.4", [scaled("0", [1, 1]), level], "yx"), FLAT)
+    with pytest.warns(match=message):
+        p = xpyramid.open_pyramid(tmp_path)
+    assert p.plan.scale(1) == (2, 2)
+    found = [problem for problem in xpyramid.verify(tmp_path) if problem.kind == "transformation"]
+    assert [(problem.where, problem.severity) for problem in found] == [("1", "error")]

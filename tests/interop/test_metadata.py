@@ -3,7 +3,6 @@
 import json
 import warnings
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +12,16 @@ import pytest
 import tensorstore as ts
 import xarray as xr
 import zarr
-from images import CASES, VERSIONS, Stored, field, store
-from jsonschema import Draft202012Validator
+from images import CASES, VERSIONS, Stored, field, store, validator
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
-from referencing import Registry, Resource
-from referencing.jsonschema import DRAFT202012
 
 import xpyramid
-
-SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 
 @pytest.fixture(scope="module", params=CASES, ids="-".join)
 def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stored:
     return store(tmp_path_factory.mktemp("image") / "out.zarr", *request.param)
-
-
-@cache
-def validator(version: str, name: str) -> Draft202012Validator:
-    """Return a schema of the specification, with those that it refers to."""
-    registry: Registry[Any] = Registry()
-    found = {}
-    for file in (SCHEMAS / version).glob("*.schema"):
-        found[file.stem] = json.loads(file.read_text())
-        resource = Resource.from_contents(found[file.stem], default_specification=DRAFT202012)
-        registry = registry.with_resource(found[file.stem]["$id"], resource)
-    return Draft202012Validator(found[name], registry=registry)
 
 
 def test_official_schemas(stored: Stored) -> None:
@@ -97,8 +79,15 @@ def test_ome_zarr_io(stored: Stored) -> None:
     report = pytest.importorskip("ome_zarr_io.report")
     if stored.version != "0.5":
         pytest.skip("not known to it")
-    found = report.validate(str(stored.path), strict=True)
-    assert found.is_valid, str(found)
+    check_ome_zarr_io(report.validate(str(stored.path), strict=True), stored)
+
+
+def check_ome_zarr_io(report: Any, stored: Stored) -> None:
+    """It wants a channel axis where there is ``omero``, which the specification does not ask for."""
+    omero, axes = "omero" in stored.ome, stored.ome["multiscales"][0]["axes"]
+    alone = omero and not any(axis["name"] == "c" for axis in axes)
+    messages = [issue.message for issue in report.errors]
+    assert messages == ["omero channels are present but there is no 'c' axis"] * alone, str(report)
 
 
 def test_ome_zarr_reader(stored: Stored) -> None:
@@ -109,7 +98,7 @@ def test_ome_zarr_reader(stored: Stored) -> None:
     node = nodes[stored.pyramid.name]  # labels bring their image along
     for level, got in zip(stored.pyramid, node.data, strict=True):
         np.testing.assert_array_equal(got.compute(), level.values)
-    if "omero" in stored.ome and "channel_names" in node.metadata:
+    if "c" in stored.pyramid.plan.dims and "channel_names" in node.metadata:
         assert node.metadata["channel_names"] == ["DAPI", "GFP", "RFP"]
 
 

@@ -93,10 +93,21 @@ LIES: dict[str, tuple[Change, str]] = {
     **{
         f"scale {k}": (scale(value), "not valid")
         for k, value in enumerate((
-            [0, 1], [-2, -2], [math.nan, 1], [math.inf, 1], ["2", "2"], [True, True], [2],
+            [-2, -2], [math.nan, 1], [math.inf, 1], ["2", "2"], [True, True], [2],
             [2, 2, 2], [], "22", None, 7, {"y": 2}, [[2], [2]], [10**400, 2], [2, None], deep(900),
         ))
     },
+    "scale 0 of several samples": (scale([0, 2]), "scale 0 along 'y', where it has 4 samples"),
+    "two scales": (
+        transform({"type": "scale", "scale": [2, 2]}, {"type": "scale", "scale": [2, 2]}),
+        "2 scales, .2, 2. and .2, 2.; accepted: one",
+    ),
+    "two translations": (
+        transform({"type": "scale", "scale": [2, 2]},
+                  {"type": "translation", "translation": [1, 0]},
+                  {"type": "translation", "translation": [0, 1]}),
+        "2 translations, .* accepted: one",
+    ),
     "scales that overflow together": (
         transform({"type": "scale", "scale": [1e300, 1]}, {"type": "scale", "scale": [1e300, 1]}),
         "not valid",

@@ -129,6 +129,8 @@ def test_one_transformation_for_each_level() -> None:
     document = image()
     transforms = document["ome"]["multiscales"][0]["datasets"][0]["coordinateTransformations"]
     transforms.append(transforms[0])
+    assert "2 scales, [2, 2] and [2, 2]; accepted: one" in messages(document)[0]
+    transforms[1] = {**transforms[0], "scale": [1, 1]}
     assert messages(document) == ["2 coordinateTransformations; expected one"]
 
 
@@ -148,13 +150,38 @@ def test_plates(version: str, inner: bool) -> None:
     plate |= {"version": version} if inner else {}
     assert messages(document) == []
     wells[0]["rowIndex"] = "none"
-    assert "plate is not valid" in messages(document)[0]
+    said = ["plate.wells[0].rowIndex 'none'; expected an integer of at least 0"]
+    assert messages(document) == said
 
 
 @pytest.mark.parametrize("part", ["colors", "properties"])
 def test_empty_lists_of_labels(part: str) -> None:
     document = {"ome": {"version": "0.5", "image-label": {part: []}}}
     assert f"{part} of image-label is empty; leave it out" in messages(document)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ({"colors": [{"label-value": 1}]}, None),  # colours may be left out,
+        ({"colors": [{"label-value": 1}], "properties": [{"label-value": 2}]}, None),  # and differ
+        ({"colors": [{"label-value": 1.0, "rgba": [0, 255, 0, 0]}]}, None),
+        ({"colors": [{"label-value": 1, "rgba": [0, 0, 0]}]}, "four integers from 0 to 255"),
+        ({"colors": [{"label-value": 1, "rgba": [0, 0, 0, 256]}]}, "four integers from 0 to 255"),
+        ({"colors": [{"label-value": 1, "rgba": [0, 0, 0, 0.5]}]}, "four integers from 0 to 255"),
+        ({"colors": [{"label-value": "1"}]}, "colors[0].label-value '1'; expected an integer"),
+        ({"colors": [{"label-value": 1}, {"label-value": 1}]}, "expected each label-value once"),
+        ({"colors": [1]}, "image-label.colors [1]; expected a list of objects"),
+        ({"colors": [{"label-value": 1}], "properties": [{}]}, "properties[0].label-value None"),
+        ({"colors": [{"label-value": 1}], "source": {"image": 5}}, "image-label.source"),
+    ],
+)
+@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+def test_label_images(version: str, label: Json, message: str | None) -> None:
+    inside = {"image-label": label | ({"version": "0.4"} if version == "0.4" else {})}
+    document = inside if version == "0.4" else {"ome": {"version": version, **inside}}
+    found = [problem.message for problem in check_document(document)]
+    assert found == [] if message is None else any(message in one for one in found), found
 
 
 def test_plates_in_stores_are_looked_at(tmp_path: Path) -> None:
@@ -166,4 +193,4 @@ def test_plates_in_stores_are_looked_at(tmp_path: Path) -> None:
     xpyramid.example_field((20, 20)).pyramid.to_ome_zarr(tmp_path / "a.zarr", "A/1", levels=2)
     (problem, *_) = xpyramid.verify(tmp_path / "a.zarr")
     assert (problem.where, problem.severity) == ("", "error")
-    assert problem.message.startswith("plate is not valid")
+    assert problem.message.startswith("plate.wells[0].rowIndex is missing; expected an integer")

@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from hypothesis import given
+from hypothesis import strategies as st
 
 import xpyramid
 from xpyramid import errors, ngff
+from xpyramid.io.checking.copies import is_same
 from xpyramid.io.store import inventory
 from xpyramid.io.store.inventory import Grid
 
@@ -334,6 +338,7 @@ def foreign(
         "version": "0.5",
         "multiscales": [
             {
+                "name": "image", "type": "mean", "metadata": {"method": "block mean"},
                 "axes": [{"name": "c", "type": "channel"},
                          {"name": "y", "type": "space", "unit": "micrometer"},
                          {"name": "x", "type": "space", "unit": "micrometer"}],
@@ -433,7 +438,7 @@ def test_right_omero(tmp_path: Path, omero: Any) -> None:
         ({"names": None}, "names", "no dimension_names"),
         ({"names": ("c", "x", "y")}, "names", r"\['c', 'x', 'y'\]; expected"),
         ({"chunk_key_encoding": {"name": "default", "separator": "."}}, "separator", "'.'"),
-        ({"shapes": ((3, 65, 64), (3, 32, 32), (3, 0, 16))}, "shape", "at least one sample"),
+        ({"shapes": ((3, 65, 64), (3, 32, 32), (3, 0, 16))}, "shape", "the length is 0"),
         ({"shapes": ((3, 65, 64), (3, 32, 32), (3, 33, 16))}, "order", "expected a smaller level"),
     ],
 )
@@ -584,3 +589,265 @@ def test_a_plate_and_others_as_documents() -> None:
     assert kinds(ngff.check_document(label)) == {"metadata"}
     assert ngff.check_document([]) != []
     assert ngff.check_document({"zarr_format": 3}) != []
+
+
+# What is right, however it is spelled
+
+
+@pytest.mark.parametrize("version", ["0.1", "0.2", "0.3"])
+@pytest.mark.parametrize("deep", [False, True])
+def test_sound_pyramids_of_old_versions(tmp_path: Path, version: str, deep: bool) -> None:
+    group = zarr.open_group(tmp_path, mode="w", zarr_format=2)
+    encoding: Any = {"name": "v2", "separator": "." if version == "0.1" else "/"}
+    for k in range(3):
+        shape = (1, 1, 1, 40 >> k, 30 >> k)
+        level = group.create_array(
+            str(k), shape=shape, chunks=(1, 1, 1, 16, 16), dtype="u1", chunk_key_encoding=encoding
+        )
+        level[:] = 1
+    image: dict[str, Any] = {"version": version, "datasets": [{"path": str(k)} for k in range(3)]}
+    image |= {"axes": list("tczyx")} if version == "0.3" else {}
+    group.attrs["multiscales"] = [image]
+    assert xpyramid.verify(tmp_path, deep=deep) == []
+    image["datasets"].reverse()
+    group.attrs["multiscales"] = [image]
+    assert [(p.kind, p.where) for p in xpyramid.verify(tmp_path)] == [
+        ("order", "1"),
+        ("order", "0"),
+    ]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+@pytest.mark.parametrize("shape", [(0, 4, 6), (3, 0, 6), (3, 4, 0)])
+def test_dimensions_of_length_0(version: str, shape: tuple[int, ...]) -> None:
+    target = zarr.storage.MemoryStore()
+    empty = xr.DataArray(np.zeros(shape, "u2"), dims=("t", "y", "x"), name="a")
+    empty.pyramid.build(levels=2, chunks=2).to_ome_zarr(target, version=version)
+    assert xpyramid.verify(target, deep=True) == []
+
+
+#: Documents of arrays and groups, and others that mean the same: what writers leave out or spell.
+ARRAY = {
+    "zarr_format": 3, "node_type": "array", "shape": [4, 4], "data_type": "float32",
+    "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [2, 2]}},
+    "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+    "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+    "fill_value": 0.0, "attributes": {}, "dimension_names": [None, None],
+    "storage_transformers": [],
+}  # fmt: skip
+SAME: list[dict[str, Any]] = [
+    {"fill_value": 0},
+    {"chunk_key_encoding": {"name": "default"}},
+    {"codecs": [ARRAY["codecs"][0], {"name": "crc32c", "configuration": {}}]},  # type: ignore[index]
+]
+
+
+@st.composite
+def spellings(draw: st.DrawFn) -> dict[str, Any]:
+    """Return a document that means what the other does."""
+    document: dict[str, Any] = dict(ARRAY)
+    for change in draw(st.lists(st.sampled_from(SAME))):
+        document |= change
+    for key in draw(st.sets(st.sampled_from(["attributes", "storage_transformers"]))):
+        del document[key]
+    return dict(draw(st.permutations(list(document.items()))))
+
+
+@given(spellings())
+def test_copies_that_mean_the_same(copy: dict[str, Any]) -> None:
+    assert is_same(copy, ARRAY, "0/zarr.json")
+    for key, value in {
+        "shape": [4, 5], "attributes": {"a": 1}, "fill_value": 1, "dimension_names": ["y", "x"],
+        "codecs": [{"name": "bytes", "configuration": {"endian": "big"}}], "data_type": "int32",
+    }.items():  # fmt: skip
+        assert not is_same(copy | {key: value}, ARRAY, "0/zarr.json")
+
+
+def test_copies_of_other_documents() -> None:
+    old = {"zarr_format": 2, "shape": [4], "chunks": [2], "dtype": "<f4", "compressor": None,
+           "fill_value": 0, "order": "C", "filters": None}  # fmt: skip
+    assert is_same(old | {"dimension_separator": ".", "fill_value": 0.0}, old, "0/.zarray")
+    assert not is_same(old | {"dimension_separator": "/"}, old, "0/.zarray")
+    assert not is_same(old | {"fill_value": "NaN"}, old, "0/.zarray")
+    group = {"zarr_format": 3, "node_type": "group"}
+    assert is_same(group | {"attributes": {}}, group, "0/zarr.json")
+    assert not is_same(group | {"attributes": {"a": 1}}, group, "0/zarr.json")
+    assert is_same({"a": 1}, {"a": 1.0}, "0/.zattrs")
+    for key in ("zarr.json", ".zarray", ".zattrs"):
+        assert not is_same({"a": 1}, None, key)
+        assert not is_same([], {"zarr_format": 3, "node_type": "array"}, key)
+
+
+def test_consolidated_metadata_that_spell_out_defaults(tmp_path: Path) -> None:
+    path = foreign(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # v3 has no specification of them
+        zarr.consolidate_metadata(path)
+    assert xpyramid.verify(path) == []
+    edit(path / "1/zarr.json", lambda d: [d.pop("attributes"), d.pop("storage_transformers")] and d)
+    edit(path / "zarr.json", lambda d: d["consolidated_metadata"]["metadata"]["2"].update(
+        fill_value=0.0, storage_transformers=[]))  # fmt: skip
+    assert xpyramid.verify(path) == []
+    edit(path / "1/zarr.json", lambda d: d.update(fill_value=1))
+    assert [(p.kind, p.where) for p in xpyramid.verify(path)] == [("consolidated", "1/zarr.json")]
+
+
+@pytest.mark.parametrize("value", [0.1, 5, "x", [], [1], True])
+def test_consolidated_metadata_that_are_none(tmp_path: Path, value: Any) -> None:
+    path = foreign(tmp_path)
+    edit(path / "zarr.json", lambda d: d.update(consolidated_metadata=value))
+    (found,) = xpyramid.verify(path)
+    assert (found.kind, found.where) == ("consolidated", "zarr.json")
+
+
+# What the specification asks
+
+
+@pytest.mark.parametrize(
+    "transforms",
+    [
+        [{"type": "scale", "scale": [1, 1, 1]}, {"type": "scale", "scale": [1, 1, 1]}],
+        [{"type": "scale", "scale": [1, 2, 2]}, {"type": "scale", "scale": [1, 2, 2]}],
+        [{"type": "translation", "translation": [0, 0, 0]}, {"type": "scale", "scale": [1, 1, 1]}],
+        [{"type": "identity"}],
+        [{"type": "scale", "scale": [1, 1, 1]}, {"type": "translation", "translation": [0, 1, 0]},
+         {"type": "translation", "translation": [0, 1, 0]}],
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("above", [False, True])
+def test_transformations_that_are_not_one_scale_and_one_translation(
+    tmp_path: Path, transforms: Any, above: bool
+) -> None:
+    found = changed(
+        foreign(tmp_path),
+        lambda _, m: (m if above else m["datasets"][0]).update(
+            coordinateTransformations=transforms
+        ),
+    )
+    assert any(p.severity == "error" and p.kind in ("transformation", "metadata") for p in found), (
+        found
+    )
+
+
+def test_what_an_image_should_say(tmp_path: Path) -> None:
+    def strip(_: Any, multiscale: Any) -> None:
+        for key in ("name", "type", "metadata"):
+            del multiscale[key]
+
+    (found,) = changed(foreign(tmp_path), strip)
+    assert (found.kind, found.severity) == ("recommended", "warning")
+    assert found.message == "the image has no name, type, metadata; OME-NGFF recommends them"
+
+
+def test_numbers_that_are_too_small_or_too_large(tmp_path: Path) -> None:
+    path = foreign(tmp_path)
+    for scale in (1e-320, 1e-308, 1e308, 5e-324):
+        for level in (0, 1, 2):
+            found = changed(path, lambda _, m, at=level, s=scale: transform(m, at, 0, [1, s, 0.5]))
+            assert any(p.severity == "error" for p in found)
+            assert xpyramid.verify(path, deep=True)
+
+
+# Labels and their image
+
+
+def labelled(
+    path: Path, *, units: str | None = "micrometer", shape: tuple[int, ...] = (65, 64),
+    scale: tuple[float, ...] = (0.5, 0.5), shift: tuple[float, ...] = (0, 0), axes: str = "yx",
+) -> list[ngff.Problem]:  # fmt: skip
+    """Write a label image of one level into an image of three channels, and verify both."""
+    foreign(path)
+    group = zarr.open_group(path / "labels/cells", mode="w")
+    group.create_array("0", shape=shape, dtype="u1", chunks=shape, dimension_names=list(axes))[
+        :
+    ] = 1
+    said = {"unit": units} if units else {}
+    group.attrs["ome"] = {
+        "version": "0.5",
+        "image-label": {"colors": [{"label-value": 1, "rgba": [0, 0, 0, 9]}]},
+        "multiscales": [{
+            "name": "cells", "type": "mode", "metadata": {"method": "mode"},
+            "axes": [{"name": name, "type": "space", **said} for name in axes],
+            "datasets": [{"path": "0", "coordinateTransformations": [
+                {"type": "scale", "scale": list(scale)},
+                {"type": "translation", "translation": list(shift)},
+            ]}],
+        }],
+    }  # fmt: skip
+    labels = zarr.open_group(path / "labels", mode="a")
+    labels.attrs["ome"] = {"version": "0.5", "labels": ["cells"]}
+    found = xpyramid.verify(path)
+    assert {p.where for p in found} <= {"labels/cells"}
+    return [p for p in found if "levels; expected" not in p.message]
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        {},
+        {"shape": (33, 32), "scale": (1, 1), "shift": (0.25, 0.25)},  # half the resolution
+        {"shape": (32, 32), "scale": (1, 1)},  # and trimmed, without the half-pixel shift
+        {"shape": (130, 128), "scale": (0.25, 0.25), "shift": (-0.125, -0.125)},
+        {"units": "nanometer", "scale": (500, 500)},
+    ],
+)
+def test_labels_that_cover_their_image(tmp_path: Path, label: dict[str, Any]) -> None:
+    assert labelled(tmp_path, **label) == []
+
+
+@pytest.mark.parametrize(
+    ("label", "severity", "message"),
+    [
+        ({"scale": (1, 1)}, "error", "covers -0.5 to 64.5 micrometer along 'y', and the image"),
+        ({"scale": (1, 1), "units": None}, "warning", "unit None along 'y'; expected 'micrometer'"),
+        ({"scale": (1, 1), "units": None}, "warning", "covers -0.5 to 64.5 micrometer along 'y'"),
+        ({"shift": (0, 7)}, "error", "covers 6.75 to 38.75 micrometer along 'x', and the image"),
+        ({"shape": (65, 32)}, "error", "covers -0.25 to 15.75 micrometer along 'x'"),
+        ({"shift": (0, 0.25)}, "warning", "scale 0.5 and translation 0.25 along 'x'; expected 0.5"),
+        ({"scale": (0.5, 0.505)}, "warning", "scale 0.505 and translation 0 along 'x'"),
+        ({"units": "nanometer"}, "error", "covers -0.00025 to 0.03225 micrometer along 'y'"),
+        ({"units": "parsec of its own"}, "warning", "'parsec of its own' along 'y', and the image"),
+        ({"axes": "zx", "shape": (1, 64)}, "warning", "axes ['z'] that the image does not have"),
+        ({"axes": "zx", "shape": (1, 64)}, "warning", "no axes ['y'], which the image has"),
+    ],
+)
+def test_labels_that_contradict_their_image(
+    tmp_path: Path, label: dict[str, Any], severity: str, message: str
+) -> None:
+    found = labelled(tmp_path, **label)
+    assert [p for p in found if p.severity == severity and message in p.message], found
+    assert (severity == "error") == any(p.severity == "error" for p in found)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_attributes_that_are_no_object(tmp_path: Path, zarr_format: Any) -> None:
+    path = foreign(tmp_path)
+    if zarr_format == 3:
+        edit(path / "1/zarr.json", lambda d: d.update(attributes=[1]))
+    else:
+        zarr.create_array(path / "9", shape=(4,), dtype="u1", zarr_format=2)
+        (path / "9/.zattrs").write_text("[1]")
+    wrong = "1/zarr.json" if zarr_format == 3 else "9/.zattrs"
+    assert wrong in {p.where for p in xpyramid.verify(path) if p.severity == "error"}
+
+
+def test_a_shape_with_a_0(tmp_path: Path) -> None:
+    """There are no objects of such an array, and so all are strays."""
+    path = foreign(tmp_path)
+    edit(path / "0/zarr.json", lambda d: d.update(shape=[0, 65, 64]))
+    found = xpyramid.verify(path, deep=True)
+    assert {"stray", "order"} <= kinds(found)
+    assert "expected none, for it is empty" in next(p.message for p in found if p.kind == "stray")
+
+
+@pytest.mark.parametrize("version", ["0.2", "0.3"])
+def test_label_images_of_old_versions(tmp_path: Path, version: str) -> None:
+    group = zarr.open_group(tmp_path, mode="w", zarr_format=2)
+    encoding: Any = {"name": "v2", "separator": "/"}
+    group.create_array(
+        "0", shape=(1, 1, 1, 8, 8), dtype="u1", chunk_key_encoding=encoding, fill_value=0
+    )[:] = 1
+    image = {"version": version, "datasets": [{"path": "0"}], "axes": list("tczyx")}
+    group.attrs["multiscales"] = [image]
+    group.attrs["image-label"] = {"version": version, "colors": [{"label-value": 1}]}
+    assert xpyramid.verify(tmp_path) == []

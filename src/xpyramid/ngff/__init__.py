@@ -9,14 +9,17 @@ from xpyramid.ngff.collection import (
     says_collection,
     series_of,
 )
-from xpyramid.ngff.documents import check_document, check_others
+from xpyramid.ngff.documents import check_document, check_others, has_others
 from xpyramid.ngff.factors import place, recover
-from xpyramid.ngff.geometry import has_transforms, recorded_factors
+from xpyramid.ngff.fit import check_label
+from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
 from xpyramid.ngff.omero import Channels, Window, channels, omero, stored_channels
 from xpyramid.ngff.parser import parse, version_of
+from xpyramid.ngff.plain import ome_metadata
+from xpyramid.ngff.plates import listed_paths
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.stored import as_stored, recover_axes
 from xpyramid.ngff.versions import VERSIONS, Version
@@ -39,19 +42,24 @@ __all__ = [
     "channels",
     "check_document",
     "check_image",
+    "check_label",
     "check_others",
     "collection",
     "describe",
     "geozarr",
+    "has_others",
     "has_transforms",
     "image_label",
     "images_of",
     "list_series",
+    "listed_paths",
     "may_list_images",
+    "ome_metadata",
     "omero",
     "parse",
     "paths_of",
     "place",
+    "ratio_of",
     "recorded_factors",
     "recover",
     "recover_axes",

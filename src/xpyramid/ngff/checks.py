@@ -17,9 +17,9 @@ from xpyramid.errors import PyramidError
 from xpyramid.ngff.geometry import check_geometry
 from xpyramid.ngff.model import Multiscale
 from xpyramid.ngff.omero import ends
-from xpyramid.ngff.parser import parse, spoken, version_of
+from xpyramid.ngff.parser import is_published, parse, spoken, version_of
 from xpyramid.ngff.plain import is_map
-from xpyramid.ngff.problems import Problem
+from xpyramid.ngff.problems import Problem, recommended
 from xpyramid.ngff.transforms import check_transforms
 
 #: No array can be halved more often; the models take a millisecond for each level.
@@ -86,10 +86,52 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
         ) as error:
             yield None, [Problem("metadata", "", " ".join(str(error).split()))]
         else:
-            found = list(_check_axes(image))
-            if spoken(str(image.version)) == "0.6" and "dev" not in str(version_of(attrs)):
+            found = [*_check_announcement(entry, holder, str(image.version), inner=inner)]
+            found += check_version(version_of(attrs) or "")
+            found += _check_axes(image)
+            if image.version == "0.6" and "dev" not in str(version_of(attrs)):
                 found += check_transforms(entry)
             yield image, found
+
+
+def check_version(declared: str) -> Iterator[Problem]:
+    """Yield a warning for a version that was not published, but begins as one that was."""
+    known = spoken(declared)
+    if known is not None and not is_published(declared):
+        yield Problem("metadata", "", f"version {declared!r}; expected {known!r}", "warning")
+
+
+def _check_announcement(
+    entry: Mapping[str, Any], holder: Mapping[str, Any], version: str, *, inner: bool
+) -> Iterator[Problem]:
+    """Yield what is wrong with an entry of ``multiscales`` that makes an image."""
+    if inner and "version" not in holder and "version" not in entry:
+        yield Problem("metadata", "", "no version beside multiscales; expected ome.version")
+    placed = any(is_map(d) and "coordinateTransformations" in d for d in entry["datasets"])
+    if version in ("0.1", "0.2", "0.3"):
+        axes = entry.get("axes")
+        if placed or (isinstance(axes, list) and any(map(is_map, axes))):
+            said = f"version {version!r}, with axes or transformations that it does not know"
+            yield Problem("metadata", "", f"{said}; expected '0.4'")
+    else:
+        keys = ["name", "type", "metadata", *(["version"] if version == "0.4" else [])]
+        yield from recommended("the image", entry, keys)
+    if version in ("0.4", "0.5"):
+        for dataset in entry["datasets"]:
+            listed = dataset["coordinateTransformations"]
+            yield from _check_kinds(listed, dataset["path"])
+        above = entry.get("coordinateTransformations")
+        leading = isinstance(above, list) and any(is_map(t) and "output" in t for t in above)
+        if above and not leading:
+            yield from _check_kinds(above, "")
+
+
+def _check_kinds(transforms: Sequence[Any], path: str) -> Iterator[Problem]:
+    """Check that there is one scale, and at most one translation after it."""
+    kinds = [t.get("type") if is_map(t) else None for t in transforms]
+    if kinds not in (["scale"], ["scale", "translation"]):
+        said = f"coordinateTransformations {_short(kinds)}; expected one scale, then at most one"
+        yield Problem("transformation", path, f"{said} translation")
 
 
 def paths_of(attrs: Mapping[str, Any]) -> list[str]:
@@ -120,7 +162,7 @@ def check_image(
     attrs : mapping
         Attributes of the image's group.
     """
-    version = version_of(attrs) or ""
+    version = spoken(version_of(attrs) or "") or ""
     names = tuple(axis.name for axis in image.axes)
     found = [(d.path, headers[d.path]) for d in image.datasets if d.path in headers]
     for path, header in found:
@@ -150,7 +192,9 @@ def _check_axes(image: Multiscale) -> Iterator[Problem]:
             yield Problem(
                 "axes", "", f"axis types {types}; expected at most one time, then channel, space"
             )
-        if not 2 <= types.count("space") <= 3:
+        if not 2 <= types.count("space") <= 3 and not (
+            image.version == "0.6" and types.count("array") >= 2
+        ):
             yield Problem("axes", "", f"axis types {types}; expected 2 or 3 of them to be space")
     for axis in image.axes:
         if axis.unit is None or axis.type not in ("space", "time"):
@@ -171,8 +215,6 @@ def _check_header(
         yield Problem(
             "rank", path, f"shape {header.shape}; expected {len(names)} dimensions: {names}"
         )
-    elif not all(header.shape):
-        yield Problem("shape", path, f"shape {header.shape}; expected at least one sample")
     wanted = 2 if version in ("0.1", "0.2", "0.3", "0.4") else 3
     if header.zarr_format != wanted:
         yield Problem(
@@ -186,7 +228,7 @@ def _check_header(
     elif header.names != names:
         where = "dimension_names" if header.zarr_format == 3 else "_ARRAY_DIMENSIONS"
         yield Problem("names", path, f"{where} {list(header.names)}; expected {list(names)}")
-    if header.separator != "/" and len(header.shape) > 1:
+    if header.separator != "/" and len(header.shape) > 1 and version != "0.1":
         yield Problem(
             "separator",
             path,

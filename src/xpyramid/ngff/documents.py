@@ -8,19 +8,21 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xpyramid.ngff.checks import check_image, images_of
-from xpyramid.ngff.parser import spoken
-from xpyramid.ngff.plain import is_map
-from xpyramid.ngff.problems import Problem
+from xpyramid.ngff.checks import check_image, check_version, images_of
+from xpyramid.ngff.label_checks import check_image_label
+from xpyramid.ngff.parser import READABLE, spoken
+from xpyramid.ngff.plain import is_map, ome_metadata
+from xpyramid.ngff.plates import check_plate, check_well
+from xpyramid.ngff.problems import Problem, recommended
 from xpyramid.ngff.transforms import check_listed
 from xpyramid.ngff.versions import VERSIONS
 
+#: Metadata whose form is checked here.
+_OWN = ("plate", "well", "image-label", "series")
+
 #: Metadata that announce something else than an image, and the models that know their form.
 _OTHER = {
-    "plate": ("hcs", "HCSAttrs"),
-    "well": ("well", "WellAttrs"),
     "labels": ("labels", "LabelsAttrs"),
-    "image-label": ("image_label_types", "Label"),  # of the value; the others are of all
     "scene": ("scene", "BaseSceneAttrs"),
     "bioformats2raw.layout": ("bioformats2raw", "BioFormats2RawAttrs"),
 }
@@ -42,36 +44,78 @@ def check_document(document: Any) -> list[Problem]:
             Problem("metadata", "", f"attributes {reprlib.repr(attrs)}; expected a JSON object")
         ]
     problems: list[Problem] = []
-    if "multiscales" in _holder(attrs):
+    if "multiscales" in ome_metadata(attrs):
         for image, found in images_of(attrs):
             problems += found
             if image is not None:
                 problems += check_image(image, {}, attrs)
-    elif not _OTHER.keys() & _holder(attrs).keys():
+    elif not has_others(attrs):
         problems.append(Problem("metadata", "", "no OME-NGFF metadata; expected multiscales"))
     return problems + list(check_others(attrs))
 
 
+def has_others(attrs: Mapping[str, Any]) -> bool:
+    """Whether attributes announce something of OME-NGFF's that is no image."""
+    return bool({*_OTHER, *_OWN} & ome_metadata(attrs).keys())
+
+
 def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
     """Yield what is wrong with a plate, a well, a list of labels or a collection."""
-    content = _holder(attrs)
-    for key in (key for key in _OTHER if key in content):
+    content = ome_metadata(attrs)
+    keys = [key for key in (*_OWN, *_OTHER) if key in content]
+    if keys and content is not attrs and "version" not in content and "multiscales" not in content:
+        yield Problem("metadata", "", f"no version beside {keys[0]}; expected ome.version")
+    for key in keys:
         inside = content[key] if is_map(content[key]) else content
-        declared = str(content.get("version", inside.get("version", "0.4")))
-        version = spoken(declared) or ""
+        usual = "0.4" if content is attrs else "0.5"
+        declared = str(content.get("version", inside.get("version", usual)))[:200]
+        known = spoken(declared) or ""
+        old = known in READABLE and known not in VERSIONS and key in ("labels", "image-label")
+        version = "0.4" if old else known  # labels have hardly changed
         if version not in VERSIONS:
             said = f"OME-NGFF version {declared!r}; expected {list(VERSIONS)}"
             yield Problem("metadata", "", said)
             continue
-        for part in ("colors", "properties") if key == "image-label" else ():
-            if inside.get(part) == []:
-                yield Problem("metadata", "", f"{part} of image-label is empty; leave it out")
+        if "multiscales" not in content:
+            yield from check_version(declared)
+        if key in _OWN:
+            yield from _check_own(key, content, version)
+            if key == "image-label" and not old:
+                yield from _check_label(content, version)
+            continue
         if key == "scene":
             yield from check_listed(inside.get("coordinateTransformations"))
         try:
             _validate(key, content, version)
         except (ValueError, TypeError, LookupError) as error:
             yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
+
+
+def _check_own(key: str, content: Mapping[str, Any], version: str) -> Iterator[Problem]:
+    """Check what has a form of ours."""
+    value = content[key]
+    if key == "series":
+        paths = value if isinstance(value, list) else [None]
+        if "version" in content and not all(isinstance(path, str) for path in paths):
+            said = f"series is {reprlib.repr(value)}; expected a list of paths"
+            yield Problem("metadata", "", said)
+    elif not is_map(value):
+        yield Problem("metadata", "", f"{key} is {reprlib.repr(value)}; expected an object")
+    elif key == "image-label":
+        yield from check_image_label(value)
+    else:
+        yield from (check_plate if key == "plate" else check_well)(value, version)
+
+
+def _check_label(content: Mapping[str, Any], version: str) -> Iterator[Problem]:
+    """Yield what is recommended of a label image; ours knows no colours that it was not given."""
+    images = content.get("multiscales")
+    first = images[0] if isinstance(images, list) and images else {}
+    metadata = first.get("metadata") if is_map(first) else None
+    label = content["image-label"]
+    if is_map(label) and not (is_map(metadata) and metadata.get("library") == "xpyramid"):
+        keys = ("colors", "version") if version == "0.4" else ("colors",)
+        yield from recommended("image-label", label, keys)
 
 
 def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
@@ -84,7 +128,7 @@ def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
             model = getattr(models, name)
         except (ImportError, AttributeError):
             continue
-        whole = content[key] if name == "Label" else {**content, key: _as(known, content[key])}
+        whole = {**content, key: _as(known, content[key])}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what may be left out
             model.model_validate(_as(known, whole))
@@ -94,9 +138,3 @@ def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
 def _as(version: str, value: Any) -> Any:
     """Return a mapping that says its version as one of this version."""
     return {**value, "version": version} if is_map(value) and "version" in value else value
-
-
-def _holder(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the mapping that holds OME's metadata."""
-    ome = attrs.get("ome")
-    return ome if is_map(ome) else attrs

@@ -42,6 +42,7 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
     >>> recover(Multiscale(axes, levels), [(65, 64), (32, 32)])
     ((1, 1), (2, 2))
     """
+    _unknown(image, shapes)
     ndim = len(image.axes)
     steps = [
         [(fine[i], coarse[i], _ratio(a, b, i)) for i in range(ndim)]
@@ -74,23 +75,80 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
     return tuple(factors)
 
 
-def place(image: Multiscale, factors: Sequence[Factors]) -> Multiscale:
+def place(image: Multiscale, factors: Sequence[Factors], shapes: Sequence[Shape]) -> Multiscale:
     """Return the image with a scale and a translation for each level.
 
-    Versions 0.1 to 0.3 do not have any: there, coordinates count the samples of level 0.
+    Versions 0.1 to 0.3 do not have any: there, coordinates count the samples of level 0. Some
+    writers give the scale 0 to an axis with one sample, whose spacing says nothing: it is what
+    other levels make of it, else 1.
+
+    Parameters
+    ----------
+    image : Multiscale
+    factors : sequence of tuple of int
+        Of the levels.
+    shapes : sequence of tuple of int
+        Of the levels.
+
+    Raises
+    ------
+    NotAPyramidError
+        If an axis has the scale 0 and more than one sample.
     """
-    datasets = tuple(
-        d
-        if d.scale
-        else Dataset(d.path, tuple(map(float, f)), tuple(centre(n, sampled=False) for n in f))
-        for d, f in zip(image.datasets, factors, strict=True)
-    )
-    return replace(image, datasets=datasets)
+    spacing = [
+        next((d.scale[i] / f[i] for d, f in _scaled(image, factors) if d.scale[i]), 1.0)
+        for i in range(len(image.axes))
+    ]
+    for axis, paths in _unknown(image, shapes).items():
+        warnings.warn(
+            f"the scale along {axis[:80]!r} is 0, in {[path[:80] for path in paths[:10]]}: there "
+            "is one sample, and its spacing is not known; that of other levels is taken, else 1",
+            UserWarning,
+            stacklevel=2,
+        )
+    datasets = []
+    for dataset, f in zip(image.datasets, factors, strict=True):
+        if dataset.scale:
+            pairs = enumerate(dataset.scale)
+            scale = tuple(s or spacing[i] * f[i] for i, s in pairs)
+            datasets.append(Dataset(dataset.path, scale, dataset.translation))
+        else:
+            shifts = tuple(centre(n, sampled=False) for n in f)
+            datasets.append(Dataset(dataset.path, tuple(map(float, f)), shifts))
+    return replace(image, datasets=tuple(datasets))
+
+
+def _scaled(image: Multiscale, factors: Sequence[Factors]) -> list[tuple[Dataset, Factors]]:
+    pairs = zip(image.datasets, factors, strict=True)
+    return [(dataset, f) for dataset, f in pairs if dataset.scale]
+
+
+def _unknown(image: Multiscale, shapes: Sequence[Shape]) -> dict[str, list[str]]:
+    """Return the axes along which scales are 0, and the datasets where they are.
+
+    Raises
+    ------
+    NotAPyramidError
+        If an axis has more than one sample there.
+    """
+    found: dict[str, list[str]] = {}
+    for dataset, shape in zip(image.datasets, shapes, strict=True):
+        for axis, value, n in zip(image.axes, dataset.scale, shape, strict=bool(dataset.scale)):
+            if value == 0 and n > 1:
+                raise NotAPyramidError(
+                    f"dataset {dataset.path[:80]!r} has the scale 0 along {axis.name[:80]!r}, "
+                    f"where it has {n} samples; accepted: positive numbers, and 0 for one sample"
+                )
+            if value == 0:
+                found.setdefault(axis.name, []).append(dataset.path)
+    return found
 
 
 def _ratio(fine: Dataset, coarse: Dataset, i: int) -> float | None:
     """Return the ratio of two scales, None where the metadata do not say, or say nonsense."""
     if not fine.scale or not coarse.scale:
+        return None
+    if not fine.scale[i] or not coarse.scale[i]:
         return None
     ratio = coarse.scale[i] / fine.scale[i]
     return ratio if math.isfinite(ratio) and ratio < 2**53 else None

@@ -28,15 +28,9 @@ def check_geometry(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
     shapes : sequence of tuple of int or None
         Of the arrays; None where there is none of the right rank.
     """
-    broken = [d for d in image.datasets if not _is_transform(d)]
-    for dataset in broken:
-        yield Problem(
-            "scale",
-            dataset.path,
-            f"scale {list(dataset.scale)}, translation {list(dataset.translation)}; expected "
-            "positive, finite scales and finite translations",
-        )
-    if broken:
+    broken = list(_check_numbers(image, shapes))
+    yield from broken
+    if any(problem.severity == "error" for problem in broken):
         return
     disorder = list(_check_order(image, shapes))
     yield from disorder
@@ -48,21 +42,48 @@ def check_geometry(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
     yield from _check_recorded(image)
 
 
+def _check_numbers(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
+    """Scales must be positive; an axis with one sample may have 0, for its spacing says nothing."""
+    for dataset, shape in zip(image.datasets, shapes, strict=True):
+        zeros = [i for i, s in enumerate(dataset.scale) if s == 0]
+        if shape and zeros and all(shape[i] <= 1 for i in zeros):
+            names = [image.axes[i].name for i in zeros]
+            said = f"scale 0 along {names}, with at most one sample there"
+            yield Problem("scale", dataset.path, f"{said}; expected a positive number", "warning")
+            zeros = []
+        if zeros or not _is_transform(dataset):
+            yield Problem(
+                "scale",
+                dataset.path,
+                f"scale {list(dataset.scale)}, translation {list(dataset.translation)}; expected "
+                "positive, finite scales and finite translations",
+            )
+
+
 def has_transforms(image: Multiscale) -> bool:
-    """Whether all scales are positive and finite, and all translations finite."""
-    return all(map(_is_transform, image.datasets))
+    """Whether there are scales, not negative and finite, and translations that are finite."""
+    return all(dataset.scale and _is_transform(dataset) for dataset in image.datasets)
 
 
 def _is_transform(dataset: Dataset) -> bool:
-    positive = all(math.isfinite(s) and s > 0 for s in dataset.scale)
-    return positive and all(map(math.isfinite, dataset.translation))
+    sound = all(math.isfinite(s) and s >= 0 for s in dataset.scale)
+    return sound and all(map(math.isfinite, dataset.translation))
+
+
+def ratio_of(coarse: Dataset, fine: Dataset, axis: int) -> float | None:
+    """Return how many times as large a scale is; None where one is not known, or too small."""
+    if not coarse.scale or not fine.scale or not coarse.scale[axis] or not fine.scale[axis]:
+        return None
+    ratio = coarse.scale[axis] / fine.scale[axis]
+    return ratio if 2**-60 < ratio < 2**60 else None
 
 
 def _check_order(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
     """Each level must be coarser and smaller than the one before."""
     for k, (fine, coarse) in enumerate(pairwise(image.datasets), start=1):
-        pairs = list(zip(fine.scale, coarse.scale, strict=True))
-        if any(b < a * (1 - _ROUNDED) for a, b in pairs) or all(b <= a for a, b in pairs):
+        pairs = [(a, b) for a, b in zip(fine.scale, coarse.scale, strict=False) if a and b]
+        finer = any(b < a * (1 - _ROUNDED) for a, b in pairs)
+        if finer or (pairs and all(b <= a for a, b in pairs) and not _are_unknown(fine, coarse)):
             yield Problem(
                 "order",
                 coarse.path,
@@ -79,26 +100,42 @@ def _check_order(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
             )
 
 
+def _are_unknown(*datasets: Dataset) -> bool:
+    """Whether there are scales that are not known: along such an axis a level may be coarser."""
+    return any(0 in dataset.scale for dataset in datasets)
+
+
 def _check_level(image: Multiscale, shapes: Shapes, k: int) -> Iterator[Problem]:
     first, dataset = image.datasets[0], image.datasets[k]
     base, shape = shapes[0], shapes[k]
     for i, axis in enumerate(image.axes):
-        lengths = (base[i], shape[i]) if base and shape else None
-        said = _check_axis(first.scale[i], dataset.scale[i], lengths)
+        said = _check_axis(first, dataset, i, (base[i], shape[i])) if base and shape else None
         if said is not None:
             kind, text = said
             yield Problem(kind, dataset.path, f"along {axis.name!r}, {text}")
 
 
 def _check_axis(
-    base: float, scale: float, lengths: tuple[int, int] | None
+    first: Dataset, dataset: Dataset, i: int, lengths: tuple[int, int]
 ) -> tuple[str, str] | None:
     """Compare scale and length of a level with those of level 0; return kind and sentence."""
-    ratio = scale / base
-    factor = max(1, round(ratio))
-    if lengths is None or not all(lengths):
+    if bool(lengths[0]) != bool(lengths[1]):
+        return "shape", f"the length is {lengths[1]}, and that of level 0 {lengths[0]}"
+    if not (first.scale and dataset.scale and first.scale[i] and dataset.scale[i] and lengths[0]):
         return None
+    base, scale = first.scale[i], dataset.scale[i]
+    ratio = ratio_of(dataset, first, i)
+    if ratio is None:
+        said = f"the scale is {scale:.9g}, and that of level 0 {base:.9g}"
+        return "scale", f"{said}; expected a whole multiple"
+    return _check_ratio(base, scale, ratio, lengths)
+
+
+def _check_ratio(
+    base: float, scale: float, ratio: float, lengths: tuple[int, int]
+) -> tuple[str, str] | None:
     n, m = lengths
+    factor = max(1, round(ratio))
     said = f"the scale {scale:.9g} is {ratio:.9g} times that of level 0"
     if abs(ratio - factor) > _EXACT * factor and n % m and abs(ratio - n / m) < 1e-4 * ratio:
         whole = 2 ** round(math.log2(n / m))
@@ -128,8 +165,11 @@ def _check_shifts(image: Multiscale) -> Iterator[Problem]:
     first, found = image.datasets[0], dict[str, str]()
     for dataset in image.datasets[1:]:
         for i, axis in enumerate(image.axes):
+            factor = ratio_of(dataset, first, i)
+            if factor is None:
+                continue
             step, origin = first.scale[i], first.translation[i]
-            factor, shift = dataset.scale[i] / step, (dataset.translation[i] - origin) / step
+            shift = (dataset.translation[i] - origin) / step
             centred, noise = (factor - 1) / 2, 1e-3 * factor + 1e-9 * abs(origin) / step
             conventions = {0.0} if own and sampled else {centred} if own else {0.0, centred}
             if not any(abs(shift - wanted) <= noise for wanted in conventions):
@@ -180,9 +220,12 @@ def _check_recorded(image: Multiscale) -> Iterator[Problem]:
     if image.metadata.get("library") != "xpyramid":
         return
     recorded = recorded_factors(image)
-    first = image.datasets[0].scale
+    first = image.datasets[0]
+    ratios = {
+        d.path: [ratio_of(d, first, i) for i in range(len(image.axes))] for d in image.datasets
+    }
     factors: Mapping[str, object] = {
-        d.path: [round(s / b) for s, b in zip(d.scale, first, strict=True)] for d in image.datasets
+        path: [None if r is None else round(r) for r in row] for path, row in ratios.items()
     }
     if recorded is None or [list(f) for f in recorded] != list(factors.values()):
         yield Problem(

@@ -31,7 +31,8 @@ class Axis:
 class Dataset:
     """One level: where it is, and ``physical = scale * index + translation``.
 
-    Both are empty where the metadata do not say (0.1 to 0.3); see `xpyramid.ngff.place`.
+    Both are empty where the metadata do not say (0.1 to 0.3), and a scale is 0 where it is not
+    known; see `xpyramid.ngff.place`.
     """
 
     path: str

@@ -1,10 +1,12 @@
 """From the attributes of a group to a :class:`Multiscale`, for every version and for any writer.
 
 Documents come from strangers. What is merely untidy is read: missing types, versions in the wrong
-place, transformations in any order, names that no specification knows. What would make a number
-wrong is refused: lengths that differ, scales that are no positive numbers, transformations that are
-more than a scale and a translation. Nothing here recurses, and nothing is taken for a number, a
-text or a list before it was seen to be one.
+place, suffixes of versions, names that no specification knows. What would make a number wrong is
+refused: lengths that differ, scales that are negative, transformations that are more than a scale
+and a translation, two scales of which nothing says how they go together. A scale of 0 is kept: it
+is how some writers say that an axis with one sample has no spacing, and only who knows the shapes
+can tell. Nothing here recurses, and nothing is taken for a number, a text or a list before it was
+seen to be one.
 """
 
 from __future__ import annotations
@@ -12,18 +14,26 @@ from __future__ import annotations
 import math
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from xpyramid.axes import AXIS_TYPES
 from xpyramid.errors import NotAPyramidError
 from xpyramid.ngff.model import Axis, Dataset, Multiscale
+from xpyramid.ngff.plain import is_map
 
 #: A hundred levels halve more samples than there are atoms.
 MAX_LEVELS = 100
 
 READABLE = ("0.1", "0.2", "0.3", "0.4", "0.5", "0.6")
-_DRAFT = re.compile(r"(0\.[1-6])(?:[.-]?(?:dev|rc|a|b)[.-]?\d*)?")
+
+#: A version, and what writers put behind it: "0.5-dev-spatialdata", "0.4.1", "0.5+fork", "0.5rc1".
+_VERSION = re.compile(
+    r"(0\.[1-6])(?:[-.+_][0-9A-Za-z][0-9A-Za-z.+_-]*|(?:dev|rc|alpha|beta|a|b|pre|post)[.-]?\d*)?"
+)
+
+#: The drafts of 0.6 that the specification itself gave a name.
+_DRAFT = re.compile(r"0\.6(?:[.-]?(?:dev|rc|a|b)[.-]?\d*)?")
 _LONGEST_NAME = 200
 
 _Json = Mapping[str, Any]
@@ -58,15 +68,26 @@ def version_of(attrs: Mapping[str, Any]) -> str | None:
 
 
 def spoken(version: str) -> str | None:
-    """Return the version that a declared one is, or is a draft of; None for unknown ones.
+    """Return the version that a declared one is, or begins with; None for unknown ones.
 
     Examples
     --------
-    >>> spoken("0.6rc0"), spoken("0.5"), spoken("7")
-    ('0.6', '0.5', None)
+    >>> spoken("0.6rc0"), spoken("0.5-dev-spatialdata"), spoken("0.55"), spoken("7")
+    ('0.6', '0.5', None, None)
     """
-    known = _DRAFT.fullmatch(version)
+    known = _VERSION.fullmatch(version)
     return known[1] if known else None
+
+
+def is_published(version: str) -> bool:
+    """Whether a version is one of the specification's, or a draft that it gave a name.
+
+    Examples
+    --------
+    >>> is_published("0.5"), is_published("0.6rc0"), is_published("0.5-dev-spatialdata")
+    (True, True, False)
+    """
+    return version in READABLE or bool(_DRAFT.fullmatch(version))
 
 
 def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
@@ -90,6 +111,8 @@ def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
     known = spoken(version)
     if known is None:
         raise NotAPyramidError(f"OME-NGFF version {version!r}; accepted: {', '.join(READABLE)}")
+    if not is_published(version):
+        _warn(f"OME-NGFF version {version!r} is none that was published; it is read as {known}")
     document = _document(attrs)
     try:
         if _announced(attrs) is None:
@@ -136,10 +159,9 @@ def _parse(document: _Json, image: _Json, version: str) -> Multiscale:
     if not 1 <= len(datasets) <= MAX_LEVELS:
         raise _InvalidError(f"{len(datasets)} datasets; accepted: 1 to {MAX_LEVELS}")
     axes = _axes(image, version)
-    # In 0.6 these lead from the image's own coordinate system to others.
-    group = () if version == "0.6" else image.get("coordinateTransformations") or ()
-    above = _compose(group, len(axes), "the image") if group else None
-    found = tuple(_dataset(dataset, len(axes), above, version) for dataset in datasets)
+    above = None if version == "0.6" else _above(image, len(axes))
+    placed = _are_placed(datasets, version)
+    found = tuple(_dataset(dataset, len(axes), above, placed=placed) for dataset in datasets)
     paths = [dataset.path for dataset in found]
     if twice := {path for path in paths if paths.count(path) > 1}:
         raise _InvalidError(f"dataset paths {sorted(map(_shown, twice))} are there twice")
@@ -206,56 +228,127 @@ def _system(image: _Json) -> _Json:
     return (named or systems)[0]
 
 
+def _above(image: _Json, ndim: int) -> tuple[_Vector, _Vector] | None:
+    """Return scale and translation of the image as a whole, None where there are none.
+
+    What has an output leads from the image's own coordinate system to another, as in 0.6: there may
+    be several, and none of them is applied.
+    """
+    group = image.get("coordinateTransformations") or ()
+    if not isinstance(group, list) or not any(is_map(t) and "output" in t for t in group):
+        return _compose(group, ndim, "the image") if group else None
+    if any(not is_map(t) or t.get("type") != "identity" for t in group):
+        _warn(
+            "the coordinateTransformations of the image lead to other coordinate systems; they are "
+            "not applied"
+        )
+    return None
+
+
+def _are_placed(datasets: Sequence[Any], version: str) -> bool:
+    """Whether the datasets say where they are, which 0.1 to 0.3 have no words for."""
+    if version not in ("0.1", "0.2", "0.3"):
+        return True
+    told = [is_map(d) and d.get("coordinateTransformations") is not None for d in datasets]
+    if any(told) and not all(told):
+        _warn(
+            f"only {sum(told)} of {len(told)} datasets have coordinateTransformations, which "
+            f"OME-NGFF {version} does not know; they are left out"
+        )
+    return all(told)
+
+
 def _dataset(
-    dataset: object, ndim: int, above: tuple[_Vector, _Vector] | None, version: str
+    dataset: object, ndim: int, above: tuple[_Vector, _Vector] | None, *, placed: bool
 ) -> Dataset:
     if not isinstance(dataset, Mapping) or not isinstance(dataset.get("path"), str):
         raise _InvalidError(f"{_shown(dataset)} is no dataset with a path")
     path = dataset["path"]
-    transforms = dataset.get("coordinateTransformations")
-    if transforms is None and version in ("0.1", "0.2", "0.3"):
-        return Dataset(path, (), ())  # these versions do not know any
+    if not placed:
+        return Dataset(path, (), ())
     where = f"dataset {_shown(path)}"
-    scale, shift = _compose(transforms, ndim, where)
+    lost = False
+    scale, shift = _compose(dataset.get("coordinateTransformations"), ndim, where)
     if above is not None:
-        scale = tuple(g * s for g, s in zip(above[0], scale, strict=True))
-        shift = tuple(g * t + u for g, t, u in zip(above[0], shift, above[1], strict=True))
-    if not all(math.isfinite(v) for v in scale + shift) or not all(scale):
+        pairs = list(zip(above[0], scale, strict=True))
+        lost = any(g and s and g * s == 0 for g, s in pairs)  # too small for a number
+        scale = tuple(g * s for g, s in pairs)
+        shift = tuple((g or 1.0) * t + u for g, t, u in zip(above[0], shift, above[1], strict=True))
+    if lost or not all(math.isfinite(v) for v in scale + shift):
         raise _InvalidError(f"{where}: scale {scale} and translation {shift} together")
     return Dataset(path, scale, shift)
 
 
 def _compose(transforms: object, ndim: int, where: str) -> tuple[_Vector, _Vector]:
-    """Return scale and translation of transformations that are applied one after the other."""
+    """Return scale and translation of transformations that are applied one after the other.
+
+    A scale of 0 stands for one that is not known, and does not count.
+    """
     if not isinstance(transforms, list) or not transforms:
         raise _InvalidError(f"{where} has no coordinateTransformations")
-    scale, shift, sized = (1.0,) * ndim, (0.0,) * ndim, False
+    _check_list(transforms, where)
+    scale, shift, sized = (1.0,) * ndim, (0.0,) * ndim, where == "the image"
+    unknown = [False] * ndim
+    for kind, transform in _flat(transforms, where):
+        sized |= kind in ("scale", "identity")
+        if kind == "scale":
+            factor = _vector(transform, kind, ndim, where)
+            if not all(v >= 0 for v in factor):
+                raise _InvalidError(f"{where}: scale {list(factor)}; accepted: positive numbers")
+            unknown = [u or f == 0 for u, f in zip(unknown, factor, strict=True)]
+            scale = tuple((f or 1.0) * s for f, s in zip(factor, scale, strict=True))
+            shift = tuple((f or 1.0) * t for f, t in zip(factor, shift, strict=True))
+        elif kind == "translation":
+            moved = _vector(transform, kind, ndim, where)
+            shift = tuple(t + m for t, m in zip(shift, moved, strict=True))
+    if not sized:
+        raise _InvalidError(f"{where} has no scale")
+    if not all(scale):
+        raise _InvalidError(f"{where}: the scales together are {scale}")
+    return tuple(0.0 if u else s for u, s in zip(unknown, scale, strict=True)), shift
+
+
+def _flat(transforms: Sequence[Any], where: str) -> Iterator[tuple[str, _Json]]:
+    """Yield the kind of each transformation and itself, those in sequences one by one."""
     todo = list(reversed(transforms))
     while todo:
         transform = todo.pop()
         kind = transform.get("type") if isinstance(transform, Mapping) else None
         if kind == "sequence" and isinstance(transform.get("transformations"), list):
             todo.extend(reversed(transform["transformations"]))
-        elif kind == "identity":
-            sized = True
-        elif kind == "scale":
-            factor = _vector(transform, kind, ndim, where)
-            if not all(v > 0 for v in factor):
-                raise _InvalidError(f"{where}: scale {list(factor)}; accepted: positive numbers")
-            scale = tuple(f * s for f, s in zip(factor, scale, strict=True))
-            shift = tuple(f * t for f, t in zip(factor, shift, strict=True))
-            sized = True
-        elif kind == "translation":
-            moved = _vector(transform, kind, ndim, where)
-            shift = tuple(t + m for t, m in zip(shift, moved, strict=True))
+        elif isinstance(kind, str) and kind in ("scale", "translation", "identity"):
+            yield kind, transform
         else:
             raise _InvalidError(
                 f"{where}: transformation {_shown(kind)}; accepted: scale, translation, identity, "
                 "sequence"
             )
-    if not sized and where != "the image":
-        raise _InvalidError(f"{where} has no scale")
-    return scale, shift
+
+
+def _check_list(transforms: Sequence[Any], where: str) -> None:
+    """Refuse, or warn of, what the specification forbids since no two readers agree on it.
+
+    A list has one scale, and one translation after it. Of two, some readers take the product, some
+    the first and some the last. What is in a sequence is applied in its order, says 0.6.
+    """
+    kinds = [t.get("type") if is_map(t) else None for t in transforms]
+    for kind, neutral in (("scale", 1), ("translation", 0)):
+        values = [t.get(kind) for t, k in zip(transforms, kinds, strict=True) if k == kind]
+        values += [t["type"] for t, k in zip(transforms, kinds, strict=True) if k == "sequence"]
+        telling = [v for v in values if not isinstance(v, list) or any(x != neutral for x in v)]
+        if len(telling) > 1:
+            raise _InvalidError(
+                f"{where}: {len(values)} {kind}s, {_shown(telling[0])} and {_shown(telling[1])}; "
+                "accepted: one, for nothing says how two go together"
+            )
+        if len(values) > 1:
+            _warn(f"{where} has {len(values)} {kind}s; those that change nothing are left out")
+        first = kinds.index(kind) if kind in kinds else len(kinds)
+        if kind == "translation" and telling and "scale" in kinds[first:]:
+            _warn(
+                f"{where} has a translation before its scale: it is scaled too, as the order of "
+                "the list says, and some readers do not do that"
+            )
 
 
 def _vector(transform: _Json, kind: str, ndim: int, where: str) -> _Vector:
@@ -282,15 +375,17 @@ def _channels(omero: object) -> tuple[str, ...]:
         return ()
     channels = omero.get("channels", []) if isinstance(omero, Mapping) else None
     if not isinstance(channels, list) or not all(isinstance(c, Mapping) for c in channels):
-        warnings.warn(
-            "the omero metadata are no list of channels; ignored", UserWarning, stacklevel=2
-        )
+        _warn("the omero metadata are no list of channels; ignored")
         return ()
     labels = [channel.get("label") for channel in channels]
     named = [str(x)[:_LONGEST_NAME] if isinstance(x, str | int | float) else "" for x in labels]
     if not any(named):
         return ()
     return tuple(label or str(i) for i, label in enumerate(named))
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, UserWarning, stacklevel=3)
 
 
 def _text(value: object) -> str | None:

@@ -17,3 +17,17 @@ def is_number(value: object) -> TypeGuard[Number]:
 def is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether a value is a JSON object."""
     return isinstance(value, Mapping)
+
+
+def ome_metadata(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what holds OME's metadata: "ome" since 0.5, all attributes before."""
+    ome = attributes.get("ome")
+    return ome if is_map(ome) else attributes
+
+
+def is_count(value: object, least: int | None) -> TypeGuard[Number]:
+    """Whether a value is an integer of JSON, where 1.0 is one too, and not too small."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    whole = isinstance(value, int) or value.is_integer()
+    return whole and (least is None or value >= least)

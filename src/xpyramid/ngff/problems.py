@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -35,3 +36,10 @@ class Problem:
     def below(self, path: str) -> Problem:
         """Return the problem as seen from above ``path``."""
         return replace(self, where="/".join(part for part in (path, self.where) if part))
+
+
+def recommended(what: str, holder: Mapping[str, object], keys: Sequence[str]) -> Iterator[Problem]:
+    """Yield a warning that names what the specification says should be there, and is not."""
+    if missing := [key for key in keys if key not in holder]:
+        said = f"{what} has no {', '.join(missing)}; OME-NGFF recommends"
+        yield Problem("recommended", "", f"{said} {'them' if missing[1:] else 'it'}", "warning")

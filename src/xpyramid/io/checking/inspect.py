@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from xpyramid import ngff
+from xpyramid.io.checking.copies import is_same
 from xpyramid.io.checking.recompute import decode, fitting, recompute
 from xpyramid.io.checking.stored import Stored, check_foreign, check_objects, check_strays, open_all
 from xpyramid.io.store import inventory
@@ -17,6 +19,9 @@ from xpyramid.ngff import Problem
 
 #: How many problems of one kind an image may have; another one says how many more there are.
 MOST = 1000
+
+#: An image, and the shape of its level 0 if that can be opened.
+Base = tuple[ngff.Multiscale, tuple[int, ...] | None]
 
 _FIELDS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 
@@ -48,13 +53,21 @@ def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
         if image is not None:
             images.append(image)
             problems += ngff.check_image(image, headers, attributes)
+    problems += ngff.check_others(attributes)
     problems += _check_stale(contents, ngff.paths_of(attributes))
     problems += _check_consolidated(contents)
     problems += _check_record(contents, attributes, arrays, images, notes)
-    problems += _check_labels(contents, images, deep, notes)
+    base = _base(images, headers)
+    problems += _check_labels(contents, base, deep, notes)
     if deep:
         problems += _check_values(arrays, images, attributes, notes)
     return list(_bounded(problems))
+
+
+def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> Base | None:
+    """Return the first image and the shape of its level 0, None where there is none."""
+    header = headers.get(images[0].datasets[0].path) if images else None
+    return (images[0], header.shape if header else None) if images else None
 
 
 def is_unfinished(attributes: Mapping[str, Any]) -> bool:
@@ -83,6 +96,9 @@ def check_group(documents: Mapping[str, Any], path: str = "") -> Iterator[Proble
         if node.get("zarr_format") != 3 or node.get("node_type") not in ("group", "array"):
             said = f"zarr_format {node.get('zarr_format')!r}, node_type {node.get('node_type')!r}"
             yield Problem("metadata", f"{lead}zarr.json", f"{said[:200]}; expected 3, 'group'")
+        elif not isinstance(node.get("attributes", {}), dict):
+            said = f"attributes {reprlib.repr(node['attributes'])}; expected a JSON object"
+            yield Problem("metadata", f"{lead}zarr.json", said)
         elif node["node_type"] == "group" and (unknown := set(node) - _FIELDS):
             said = f"unknown fields {sorted(unknown)}"
             yield Problem(
@@ -100,6 +116,10 @@ def _check_documents(contents: Contents) -> Iterator[Problem]:
         yield Problem("missing", "", said)
     for key, said in contents.damaged.items():
         if not key.startswith("labels/"):
+            yield Problem("unreadable", key, said)
+    for key, document in contents.documents.items():
+        if not key.startswith("labels/") and not isinstance(document, dict):
+            said = f"{reprlib.repr(document)}; expected a JSON object"
             yield Problem("unreadable", key, said)
     for path in contents.links:
         yield Problem("link", path, "a symbolic link, which is not followed", "warning")
@@ -137,13 +157,14 @@ def _check_consolidated(contents: Contents) -> Iterator[Problem]:
             continue
         copies = holder.get("metadata") if isinstance(holder, dict) else None
         if not isinstance(copies, dict) or set(holder) - fields:
-            said = f"consolidated metadata with the fields {str(list(holder))[:100]}"
+            found = list(holder) if isinstance(holder, dict) else holder
+            said = f"consolidated metadata with the fields {str(found)[:100]}"
             yield Problem("consolidated", key, f"{said}; expected {sorted(fields)}")
             continue
         for below, copy in copies.items():
             there = f"{lead}{below}/zarr.json" if name == "zarr.json" else f"{lead}{below}"
             truth = contents.documents.get(there, {} if there.endswith(".zattrs") else None)
-            if there not in contents.damaged and _plain(copy) != _plain(truth):
+            if there not in contents.damaged and not is_same(copy, truth, there):
                 said = "the consolidated copy of this document in"
                 yield Problem(
                     "consolidated", there, f"{said} {key!r} is another; consolidate again"
@@ -161,12 +182,6 @@ def _check_left_out(
             if (below if name == "zarr.json" else f"{below}/.zarray") not in copies:
                 said = f"is not in the consolidated metadata of {key!r}; consolidate again"
                 yield Problem("consolidated", path, said)
-
-
-def _plain(document: Any) -> Any:
-    if not isinstance(document, dict):
-        return document
-    return {k: v for k, v in document.items() if k != "consolidated_metadata"}
 
 
 def _check_record(
@@ -208,9 +223,9 @@ def _check_record(
 
 
 def _check_labels(
-    contents: Contents, images: list[ngff.Multiscale], deep: bool, notes: list[str]
+    contents: Contents, base: Base | None, deep: bool, notes: list[str]
 ) -> Iterator[Problem]:
-    """Compare the list of labels with what is there, and inspect each."""
+    """Compare the list of labels with what is there, and inspect each, beside its image."""
     inside = contents.part("labels")
     if not inside.keys:
         return
@@ -237,10 +252,23 @@ def _check_labels(
         found = inspect(inside.part(name), deep, below)
         notes.extend(f"labels/{name}: {note}" for note in below)
         yield from (problem.below(f"labels/{name}") for problem in found)
-        levels = len(ngff.paths_of(attributes_of(inside.documents, name)))
-        if images and levels != len(images[0].datasets):
-            said = f"{levels} levels; expected {len(images[0].datasets)}, as the image has"
-            yield Problem("labels", f"labels/{name}", said, "warning")
+        if base is not None:
+            found = list(_check_against(inside.part(name), base))
+            yield from (problem.below(f"labels/{name}") for problem in found)
+
+
+def _check_against(label: Contents, base: Base) -> Iterator[Problem]:
+    """Compare a label image with the image that it is of."""
+    attributes = attributes_of(label.documents)
+    levels = len(ngff.paths_of(attributes))
+    if levels != len(base[0].datasets):
+        said = f"{levels} levels; expected {len(base[0].datasets)}, as the image has"
+        yield Problem("labels", "", said, "warning")
+    found = [image for image, _ in ngff.images_of(attributes) if image is not None]
+    arrays = open_all(label, [], []) if found else {}
+    own = _base(found, {path: stored.header for path, stored in arrays.items()})
+    if own is not None:
+        yield from ngff.check_label(*base, *own)
 
 
 def _check_values(

@@ -239,10 +239,11 @@ def fitting(image: ngff.Multiscale, levels: Sequence[Stored], damaged: Damaged) 
     """
     found: dict[str, list[str]] = {}
     if not ngff.has_transforms(image):
-        return  # said already
+        return  # there are none, or it has been said already
     for k, (fine, coarse) in enumerate(pairwise(levels), start=1):
-        pairs = zip(image.datasets[k].scale, image.datasets[k - 1].scale, strict=True)
-        step = tuple(max(1, round(a / b)) for a, b in pairs)
+        above, here = image.datasets[k - 1], image.datasets[k]
+        ratios = [ngff.ratio_of(here, above, i) for i in range(len(image.axes))]
+        step = tuple(1 if ratio is None else max(1, round(ratio)) for ratio in ratios)
         if max(step) == 1 or _is_elsewhere((fine, coarse), ((1,) * len(step), step)):
             continue
         parts = list(_parts(fine, coarse, step, damaged))

@@ -10,6 +10,7 @@ import numpy as np
 import zarr
 
 from xpyramid.io.store.contents import Contents
+from xpyramid.io.store.faults import fault_of
 from xpyramid.io.store.inventory import Grid, Present, agrees, expected, grid_of, open_array
 from xpyramid.ngff import Header, Problem
 
@@ -49,9 +50,12 @@ class Stored:
     def header(self) -> Header:
         """What the metadata say."""
         metadata = self.array.metadata
-        names: Any = self.array.attrs.get("_ARRAY_DIMENSIONS")
+        attributes: Any = metadata.attributes  # zarr takes what there is
+        names: Any = None
         if metadata.zarr_format == 3:
             names = metadata.dimension_names
+        elif isinstance(attributes, Mapping):
+            names = attributes.get("_ARRAY_DIMENSIONS")
         return Header(
             shape=self.array.shape,
             dtype=self.array.dtype,
@@ -88,11 +92,16 @@ def open_all(
     for path in sorted(nodes):
         if not nodes[path] or path.split("/")[0] == "labels":
             continue
+        keys = [f"{path}/{name}" for name in ("zarr.json", ".zarray")]
+        key = keys[0] if keys[0] in {**contents.documents, **contents.damaged} else keys[1]
+        if key in contents.damaged:
+            continue  # said already
         try:
             found[path] = Stored.open(contents, path)
         except Exception as error:  # zarr raises what happens to go wrong first
-            said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            problems.append(Problem("unreadable", path, f"zarr cannot open the array: {said}"))
+            said = fault_of(contents.documents[key], key.rpartition("/")[2])
+            usual = " ".join(f"zarr cannot open it: {type(error).__name__}: {error}".split())[:300]
+            problems.append(Problem("unreadable", key, said or usual))
     for path in announced:
         if not _is_inside(path):
             said = f"dataset path {path[:80]!r}; expected a path inside the image's group"
@@ -160,5 +169,6 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
 def check_strays(stored: Stored) -> Iterator[Problem]:
     """Yield what lies below an array and is none of its objects."""
     for key in stored.strays:
-        said = f"is no {stored.noun} of the array; expected keys as {stored.grid.key(0)!r}"
+        wanted = f"keys as {stored.grid.key(0)!r}" if stored.grid.total else "none, for it is empty"
+        said = f"is no {stored.noun} of the array; expected {wanted}"
         yield Problem("stray", f"{stored.path}/{key}", said, "warning")

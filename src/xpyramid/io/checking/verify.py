@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from xpyramid import ngff
@@ -12,6 +13,7 @@ from xpyramid.io.checking.inspect import announces, check_group, inspect, unfini
 from xpyramid.io.store.contents import children, list_contents, peek
 from xpyramid.io.store.staging import unfinished_in
 from xpyramid.io.store.target import Place, Store, resolve
+from xpyramid.io.store.tree import listed_in
 from xpyramid.ngff import Problem
 
 #: How deep below what is given images are looked for: a plate has rows, columns and fields.
@@ -19,6 +21,9 @@ _DEEPEST = 5
 
 #: How many entries of a directory that is no node are looked at.
 _MOST_PEEKS = 32
+
+
+Paths = Sequence[str]
 
 
 class Report(list[Problem]):
@@ -84,32 +89,56 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
         what = "an array" if kind == "array" else "no Zarr group"
         raise NotAPyramidError(f"{place}: there is {what}; accepted: an OME-Zarr image, or a store")
     _descend(place, "", report, deep)
-    if not report.images and not report:
+    if not report.images and not report and not ngff.has_others(peek(place).attributes):
         said = "no multiscales metadata here or below; expected an OME-Zarr image"
         report.append(Problem("metadata", "", said))
     return report
 
 
-def _descend(place: Place, path: str, report: Report, deep: bool, depth: int = 0) -> None:
-    """Inspect an image, or the images below a group."""
+def _descend(
+    place: Place, path: str, report: Report, deep: bool, depth: int = 0, listed: Paths = ()
+) -> None:
+    """Inspect an image, or the images below a group.
+
+    ``listed`` are the paths below it that the plate above lists; "" is the place itself.
+    """
     node = peek(place)
-    if node.kind in ("damaged", "nothing") or announces(node.attributes):
+    is_bare = node.kind == "nothing" and bool(listed)  # a row, or a well, without its document
+    if not is_bare and (node.kind in ("damaged", "nothing") or announces(node.attributes)):
         report.images += 1
         notes: list[str] = []
         found = inspect(list_contents(place), deep, notes)
         report.extend(problem.below(path) for problem in found)
         report.notes.extend(f"{path}: {note}" if path else note for note in notes)
         return
+    if is_bare:
+        is_well = "" in listed
+        message = f"no document of this {'well' if is_well else 'row'} of the plate; expected one"
+        report.append(Problem("missing", path, message, "error" if is_well else "warning"))
     wrong = (*check_group(node.documents), *ngff.check_others(node.attributes or {}))
     report.extend(problem.below(path) for problem in wrong)
+    members = listed_in(node.attributes)
+    report.extend(problem.below(path) for problem in _missing(place, members))
+    below = [*members, *filter(None, listed)]
     for name in children(place) if depth < _DEEPEST else ():
-        below = f"{path}/{name}".lstrip("/")
+        inner = f"{path}/{name}".lstrip("/")
         if begun := re.fullmatch(r"\.(.+)\.unfinished", name):
             # Beside an image it may be what is left of one that has come to its place.
             if peek(place / begun[1]).kind == "nothing" or begun[1] in unfinished_in(place):
                 report.append(unfinished(f"{path}/{begun[1]}".lstrip("/")))
         elif peek(place / name).kind in ("group", "damaged") or _has_nodes(place / name):
-            _descend(place / name, below, report, deep, depth + 1)
+            parts = [member.partition("/") for member in below]
+            under = [rest for first, _, rest in parts if first == name]
+            _descend(place / name, inner, report, deep, depth + 1, under)
+
+
+def _missing(place: Place, listed: Paths) -> Iterator[Problem]:
+    """Yield the wells of a plate, or the fields of view of a well, that are not there."""
+    for path in listed:
+        if peek(place / path).kind == "nothing" and not _has_nodes(place / path):
+            what = "a well of the plate" if "/" in path else "a field of view of the well"
+            message = f"listed as {what}, and there is nothing; expected it, or not to be listed"
+            yield Problem("missing", path, message)
 
 
 def _is_unfinished_beside(store: Store) -> bool:

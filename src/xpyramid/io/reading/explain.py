@@ -12,48 +12,27 @@ from zarr.errors import ZarrUserWarning
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
+from xpyramid.io.store.confined import check_path
+from xpyramid.io.store.contents import children, peek
+from xpyramid.io.store.faults import find_fault
 from xpyramid.io.store.staging import unfinished_in
 from xpyramid.io.store.target import Place
 
 #: So many names are listed, and so many groups looked into.
 _LISTED, _LOOKED_INTO = 10, 1000
-_LONGEST_PATH, _LONGEST_NAME = 1000, 255
-
-
-def check_path(path: object) -> str:
-    """Return a path that metadata name, if it stays inside the group that names it.
-
-    Raises
-    ------
-    NotAPyramidError
-        For paths that are absolute, lead upwards, or are no path of Zarr names.
-    """
-    parts = path.split("/") if isinstance(path, str) else [""]
-    if (
-        not isinstance(path, str)
-        or len(path) > _LONGEST_PATH
-        or {".", "..", ""} & set(parts)
-        or ":" in parts[0]  # a drive, or a URL
-        or any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
-        or "\\" in path
-        or not path.isprintable()
-    ):
-        shown = path[:80] if isinstance(path, str) else type(path).__name__
-        raise NotAPyramidError(f"dataset path {shown!r} is no path inside the image's group")
-    return path
 
 
 def labels_of(group: zarr.Group) -> tuple[str, ...]:
     """Return the names of an image's labels, as its ``labels`` group lists them."""
     node = _child(group, "labels")
-    listed = _ome(dict(node.attrs)).get("labels") if node is not None else None
+    listed = ngff.ome_metadata(dict(node.attrs)).get("labels") if node is not None else None
     return tuple(_paths(listed)) if isinstance(listed, list) else ()
 
 
 def explain(place: Place, group: zarr.Group) -> str:
     """Say why a group is no image, and how to open the images that it holds."""
     attrs = dict(group.attrs)
-    ome = _ome(attrs)
+    ome = ngff.ome_metadata(attrs)
     if isinstance(ome.get("plate"), Mapping):
         return _plate(place, group, ome["plate"])
     if isinstance(ome.get("well"), Mapping):
@@ -88,6 +67,23 @@ def _held(place: Place, group: zarr.Group) -> str:
     return "this group has no multiscales metadata: it is no OME-Zarr image, or an unfinished one"
 
 
+def fault(place: Place) -> str | None:
+    """Return which document of an image cannot be read, and why; None if that is not known.
+
+    Looked at are the group, the arrays that it announces, and what lies beside them.
+    """
+    if said := find_fault(place):
+        return said
+    announced = _paths(ngff.paths_of(peek(place).attributes))[:_LOOKED_INTO]
+    for path in announced:
+        above, _, name = path.rpartition("/")
+        beside = children(place / above)[:_LOOKED_INTO] if above else ()
+        for other in (name, *(one for one in beside if one != name)):
+            if said := find_fault(place / above / other):
+                return said
+    return None
+
+
 def quiet() -> warnings.catch_warnings[None]:
     """Have zarr not warn of files that are no nodes, such as those of unfinished builds."""
     return warnings.catch_warnings(action="ignore", category=ZarrUserWarning)
@@ -107,22 +103,23 @@ def missing(place: Place) -> str:
 
 
 def _plate(place: Place, group: zarr.Group, plate: Mapping[str, Any]) -> str:
-    """List the wells of a plate, and look into the first for its fields of view."""
+    """List the wells of a plate, and look for the first that has fields of view."""
     wells = _paths(_field(plate.get("wells"), "path"))
     text = f"this is a plate, with the wells {_list(wells)}"
-    first = _child(group, wells[0]) if wells else None
-    if first is None:
-        return text
-    well = _ome(dict(first.attrs)).get("well")
-    images = _paths(_field(well.get("images"), "path")) if isinstance(well, Mapping) else []
-    fields = [f"{wells[0]}/{image}" for image in images]
-    return f"{text}; open a field of view of one{_open(place, fields)}" if fields else text
+    for well in wells[:_LOOKED_INTO]:
+        node = _child(group, well)
+        said = ngff.ome_metadata(dict(node.attrs)).get("well") if node is not None else None
+        images = _paths(_field(said.get("images"), "path")) if isinstance(said, Mapping) else []
+        if images:
+            fields = [f"{well}/{image}" for image in images]
+            return f"{text}; open a field of view of one{_open(place, fields)}"
+    return text
 
 
 def _series(group: zarr.Group) -> list[str]:
     """Return the images of a bioformats2raw container: those it lists, else those there are."""
     node = _child(group, "OME")
-    listed = _ome(dict(node.attrs)).get("series") if node is not None else None
+    listed = ngff.ome_metadata(dict(node.attrs)).get("series") if node is not None else None
     if isinstance(listed, list):
         return _paths(listed)
     names = (name for name, _ in islice(group.groups(), _LOOKED_INTO))
@@ -132,12 +129,6 @@ def _series(group: zarr.Group) -> list[str]:
 def _child(group: zarr.Group, path: str) -> zarr.Group | None:
     node = group.get(path)
     return node if isinstance(node, zarr.Group) else None
-
-
-def _ome(attrs: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what OME says: under "ome" since 0.5, among the other attributes before."""
-    ome = attrs.get("ome")
-    return ome if isinstance(ome, Mapping) else attrs
 
 
 def _field(items: object, name: str) -> list[Any]:

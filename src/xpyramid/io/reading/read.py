@@ -14,6 +14,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.errors import ZarrUserWarning
 
 from xpyramid import axes as axes_module
 from xpyramid import ngff, units
@@ -22,7 +23,8 @@ from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.io.form import flat
 from xpyramid.io.form.encoding import decode
 from xpyramid.io.reading import explain
-from xpyramid.io.store.confined import resolve_confined
+from xpyramid.io.store.confined import check_path, resolve_confined
+from xpyramid.io.store.faults import find_fault
 from xpyramid.io.store.staging import find_unfinished
 from xpyramid.io.store.target import Place, Store
 from xpyramid.plan import METHOD_OPTIONS, Factors, Level, Plan
@@ -75,9 +77,11 @@ def typed_errors(place: Place) -> Iterator[None]:
         if str(error).startswith(str(place)):
             raise
         raise NotAPyramidError(f"{place}: {error}") from error
-    except (PyramidError, OSError, MemoryError):
+    except (PyramidError, OSError, MemoryError, Warning):
         raise
     except Exception as error:
+        if fault := explain.fault(place):
+            raise NotAPyramidError(fault) from error
         said = " ".join(str(error).split())[:300]
         raise NotAPyramidError(
             f"{place}: cannot be read as an image: {type(error).__name__}: {said}"
@@ -87,6 +91,8 @@ def typed_errors(place: Place) -> Iterator[None]:
 def _open(place: Place, multiscale: int | str) -> Opened:
     node = place.node()
     if node is None:
+        if fault := find_fault(place):  # zarr takes it for nothing
+            raise NotAPyramidError(fault)
         raise NotAPyramidError(f"{place}: {explain.missing(place)}")
     if not isinstance(node, zarr.Group):
         raise NotAPyramidError(
@@ -96,10 +102,10 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     if ngff.version_of(attrs) is None:
         raise NotAPyramidError(f"{place}: {explain.explain(place, node)}")
     image = ngff.parse(attrs, multiscale)
-    arrays = [_array(node, dataset.path, len(image.axes)) for dataset in image.datasets]
+    arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
     factors = _recorded(image, shapes) or ngff.recover(image, shapes)
-    image = ngff.place(image, factors)
+    image = ngff.place(image, factors, shapes)
     dims = _own_dims(image)
     name = image.name or node.basename or "image"
     if _is_flat(image, shapes):
@@ -122,10 +128,12 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     )
 
 
-def _array(group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
+def _array(place: Place, group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
     """Return the array of a dataset, which must lie inside the image's group."""
-    node = group.get(explain.check_path(path))
+    node = group.get(check_path(path))
     if not isinstance(node, zarr.Array):
+        if fault := find_fault(place / path):  # zarr takes some of them for nothing
+            raise NotAPyramidError(fault)
         raise NotAPyramidError(f"the metadata announce {path[:80]!r}, and there is no array there")
     if node.ndim != ndim:
         raise NotAPyramidError(
@@ -171,10 +179,16 @@ def _open_own(place: Place, path: str, image: ngff.Multiscale, dims: Sequence[st
     """Open a level that we wrote: a Dataset that holds the array and all its coordinates."""
     node, _, name = path.rpartition("/")
     level = place / node
-    raw = xr.open_zarr(
-        level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,
-        drop_variables=_too_long(level, name),
-    )  # fmt: skip
+    with explain.quiet():
+        left_out = _too_long(level, name)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ZarrUserWarning)
+        raw = xr.open_zarr(
+            level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,
+            drop_variables=left_out,
+        )  # fmt: skip
+    if told and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
+        raise NotAPyramidError(fault)
     dataset = decode(raw, name, image.metadata)
     for axis, dim in zip(image.axes, dims, strict=True):
         if axis.name != dim:

@@ -27,6 +27,8 @@ MAX_METADATA = 2**27
 #: The largest member of an archive that is unpacked; codecs do not take more in one piece either.
 MAX_MEMBER = 2**31
 
+_LONGEST_PATH, _LONGEST_NAME = 1000, 255
+
 _METADATA = {"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
 _ARCHIVES = {".zip", ".ozx"}
 
@@ -52,6 +54,29 @@ def resolve_confined(store: Store) -> Place:
     if type(place.store) is LocalStore:
         return Place(ConfinedStore(place.store.root, read_only=True), place.path)
     return place
+
+
+def check_path(path: object) -> str:
+    """Return a path that metadata name, if it stays inside the group that names it.
+
+    Raises
+    ------
+    NotAPyramidError
+        For paths that are absolute, lead upwards, or are no path of Zarr names.
+    """
+    parts = path.split("/") if isinstance(path, str) else [""]
+    if (
+        not isinstance(path, str)
+        or len(path) > _LONGEST_PATH
+        or {".", "..", ""} & set(parts)
+        or ":" in parts[0]  # a drive, or a URL
+        or any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
+        or "\\" in path
+        or not path.isprintable()
+    ):
+        shown = path[:80] if isinstance(path, str) else type(path).__name__
+        raise NotAPyramidError(f"dataset path {shown!r} is no path inside the image's group")
+    return path
 
 
 class ConfinedStore(LocalStore):
