@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
+import xarray as xr
+
 from xpyramid import _demo, _options, _sources, _verify
 from xpyramid._version import __version__
 from xpyramid.build import build
@@ -21,6 +23,7 @@ from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.io import levels_of
 from xpyramid.overrides import Overrides
 from xpyramid.pyramid import Pyramid, open_pyramid
+from xpyramid.sources import NO_SPACING, describe_source, open_source
 
 _EXAMPLES = """\
 examples:
@@ -145,11 +148,17 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     add(
         "source",
         metavar="SRC",
-        help="a Zarr array, a Zarr or xarray group, a .npy file, a TIFF, or a picture (PNG, JPEG, "
-        "...); a Zarr array that does not name its dimensions, and .npy, are t,c,z,y,x by rank",
+        help="an OME-Zarr image or a level of one, a Zarr array or group, a TIFF (OME-TIFF, "
+        "ImageJ, GeoTIFF), netCDF, HDF5, GRIB, .npy, a picture (PNG, JPEG, ...), or CZI, ND2, LIF; "
+        "what does not name its dimensions is t,c,z,y,x by rank",
     )
     add("target", metavar="DST", help="Zarr store to write to; other images in it are left alone")
-    add("--variable", metavar="NAME", help="which variable of a group (default: the only one)")
+    add(
+        "--variable",
+        metavar="NAME",
+        help="which variable of a group or file, series of a TIFF, or scene of a microscope's file "
+        "(default: the only one; of series and scenes the first)",
+    )
     add(
         "--source-dims",
         type=_options.names,
@@ -165,12 +174,13 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
 def _build(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid build``."""
     group: str | None = arguments.group
-    array = _sources.open_source(
+    array = open_source(
         arguments.source,
         variable=arguments.variable,
         dims=arguments.source_dims,
         name=group.rpartition("/")[2] if group else None,
     )
+    print(_found(array, arguments), flush=True)
     above = ""
     if arguments.labels_of is not None:
         above = f"{arguments.labels_of.strip('/')}/labels/"
@@ -189,6 +199,13 @@ def _build(arguments: argparse.Namespace) -> None:
         **_options.given(arguments, _options.WRITING),
     )
     print(f"written to {target}")
+
+
+def _found(array: xr.DataArray, arguments: argparse.Namespace) -> str:
+    """Say what SRC knows of itself, and how to say what it does not."""
+    found = describe_source(array)
+    hint = "; give it with --spacing" if NO_SPACING in found and arguments.spacing is None else ""
+    return f"{arguments.source}: {found}{hint}"
 
 
 def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:

@@ -121,7 +121,7 @@ def test_npy_has_dimensions_by_rank(run, shape, dims, factor):
 
 def test_npy_is_mapped_not_read():
     np.save("scan.npy", noise(300, 200))
-    graph = _sources.open_source("scan.npy").data.dask
+    graph = xpyramid.open_source("scan.npy").data.dask
     assert any(isinstance(part, np.memmap) for part in graph.values())
 
 
@@ -153,8 +153,8 @@ def test_zarr_is_not_read_before_it_is_written():
     for chunk in [Path("raw.zarr/c/0/0"), Path("em.zarr/mask/c/0/0")]:
         chunk.write_bytes(b"damage")
     for array in (
-        _sources.open_source("raw.zarr"),
-        _sources.open_source("em.zarr", variable="mask"),
+        xpyramid.open_source("raw.zarr"),
+        xpyramid.open_source("em.zarr", variable="mask"),
     ):
         assert len(array.pyramid.build(3)) == 3
         with pytest.raises(Exception, match=r"(?i)invalid|error|magic|frame|unknown"):
@@ -509,7 +509,7 @@ def cut(path):
 def test_errors_of_opening_keep_their_cause():
     Path("text.tif").write_text("a picture says more")
     with pytest.raises(SourceError) as caught:
-        _sources.open_source("text.tif")
+        xpyramid.open_source("text.tif")
     assert isinstance(caught.value.__cause__, tifffile.TiffFileError)
 
 

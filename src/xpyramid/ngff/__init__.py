@@ -7,7 +7,14 @@ from xpyramid.ngff.geometry import has_transforms, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
-from xpyramid.ngff.omero import Channels, Window, channels, omero, stored_channels
+from xpyramid.ngff.omero import (
+    Channels,
+    Window,
+    channels,
+    channels_of_attrs,
+    omero,
+    stored_channels,
+)
 from xpyramid.ngff.parser import parse, version_of
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.stored import as_stored, recover_axes
@@ -28,6 +35,7 @@ __all__ = [
     "announce",
     "as_stored",
     "channels",
+    "channels_of_attrs",
     "check_document",
     "check_image",
     "check_others",

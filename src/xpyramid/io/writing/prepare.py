@@ -65,7 +65,7 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
         coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
         dtype=image.plan.dtype,
         dims=list(names.values()),
-        attributes=json_attributes(base.attrs),
+        attributes=json_attributes(shown.attributes_beside(base.attrs)),
         announcement=_announcement(image, paths, group, labels_group, options),
         zarr_format=spoken.zarr_format,
         compressor=compressor_of(options.compressor, spoken.zarr_format),
