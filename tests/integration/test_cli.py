@@ -16,7 +16,6 @@ import zarr
 from PIL import Image
 
 import xpyramid
-from xpyramid import _sources
 from xpyramid._cli import main
 from xpyramid.errors import NotAPyramidError, SourceError
 from xpyramid.pyramid import Pyramid
@@ -116,7 +115,8 @@ def test_npy_has_dimensions_by_rank(run, shape, dims, factor):
     printed = run("build", "scan.npy", "out.zarr", "--levels", 2)
     pyramid = xpyramid.open_pyramid("out.zarr", "scan")
     check_levels(pyramid, source, dims, [factor])
-    assert printed == f"{pyramid!r}\nwritten to out.zarr/scan\n"
+    found = "scan.npy: NumPy; no spacing found; give it with --spacing\n"
+    assert printed == f"{found}{pyramid!r}\nwritten to out.zarr/scan\n"
 
 
 def test_npy_is_mapped_not_read():
@@ -415,7 +415,7 @@ def test_images_are_added_to_a_store(run):
         (["build", "em.zarr", "out.zarr"], "choose one: cells (y, x), mask (y, x)"),
         (["build", "em.zarr", "out.zarr", "--variable", "no"], "no variable 'no'; it has cells"),
         (["build", "em.zarr", "out.zarr", "--variable", "y"], "no variable 'y'"),
-        (["build", "em.zarr", "out.zarr", "--source-dims", "y,x"], "is a group"),
+        (["build", "em.zarr", "out.zarr", "--source-dims", "y,x"], "choose one: cells (y, x)"),
         (["build", "em.zarr/cells", "out.zarr", "--variable", "cells"], "is one array"),
         (["build", "plain.zarr", "out.zarr"], "choose from plain.zarr/one"),
         (["build", "tree.zarr", "out.zarr"], "no variables; choose from tree.zarr/branch"),

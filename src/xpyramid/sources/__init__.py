@@ -12,7 +12,7 @@ from xpyramid._sources import reading
 from xpyramid.errors import SourceError, check_kind
 from xpyramid.sources.bioio_formats import PLUGINS, open_with_bioio
 from xpyramid.sources.datasets import is_dataset, open_variable
-from xpyramid.sources.dims import name_dims
+from xpyramid.sources.dims import may_repeat, name_dims
 from xpyramid.sources.found import NO_SPACING, describe_source
 from xpyramid.sources.pictures import open_npy, open_picture
 from xpyramid.sources.stores import is_store, open_store
@@ -77,12 +77,12 @@ def open_source(
     check_kind("path", path, (str, os.PathLike), "a path or URL, as text or pathlib.Path")
     check_kind("variable", variable, str, "text")
     source = os.fspath(path)
-    with reading(source):
+    with may_repeat(), reading(source):
         if is_store(source):
             array = open_store(source, variable)
         else:
             array = _open_file(Path(source).expanduser(), variable, dims)
-    array = name_dims(array, dims, source)
+        array = name_dims(array, dims, source)
     named = array if array.name is not None else array.rename(name or _stem(source))
     named.encoding = {**array.encoding, "source": source}
     return named

@@ -57,13 +57,10 @@ def open_variable(path: Path, variable: str | None, *, is_named: bool) -> xr.Dat
     """
     kind, engine = _engine(path)
     group, _, name = (variable or "").strip("/").rpartition("/")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Duplicate dimension names", UserWarning)
-        found = _variables(path, engine, group, everywhere=variable is None)
-    wanted = name or None
+    found = _variables(path, engine, group, everywhere=variable is None)
     if not found:
         raise SourceError(f"{str(path)!r} has no variables")
-    array = choose_variable(found, f"{group}/{name}" if group else wanted, str(path))
+    array = choose_variable(found, f"{group}/{name}" if group else name or None, str(path))
     array.encoding["format"] = kind
     return array if is_named else _without_phony_dims(array, str(path))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import xarray as xr
 
@@ -29,6 +31,14 @@ def by_rank(ndim: int) -> tuple[str, ...]:
     if ndim > len(BY_RANK):
         raise SourceError(f"the array has {ndim} dimensions; accepted: up to {len(BY_RANK)}")
     return BY_RANK[len(BY_RANK) - ndim :]
+
+
+@contextmanager
+def may_repeat() -> Iterator[None]:
+    """Have xarray not warn of dimensions of the same name, which `name_dims` renames or refuses."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Duplicate dimension names", UserWarning)
+        yield
 
 
 def name_dims(array: xr.DataArray, dims: Sequence[str] | None, source: str) -> xr.DataArray:
@@ -75,9 +85,8 @@ def _rename_duplicates(array: xr.DataArray, dims: Sequence[str]) -> xr.DataArray
         if not any(dim in counts for dim in coordinate.dims)
     }
     for old, new in zip(array.dims, dims, strict=True):
-        coordinate = array.coords.get(old)
-        if coordinate is not None and coordinate.dims == (old,):
-            kept[new] = _with_dims(coordinate.variable, [new])
+        if old in array.coords:
+            kept[new] = _with_dims(array.coords[old].variable, [new])
     dataset = xr.Dataset({"array": _with_dims(array.variable, dims)}, kept)
     return dataset["array"].rename(array.name)
 

@@ -34,7 +34,7 @@ def describe_source(array: xr.DataArray) -> str:
     >>> describe_source(image)
     'no spacing found'
     >>> describe_source(image.assign_coords(y=("y", [0, 0.5], {"units": "um"}), x=[0, 0.5]))
-    'spacing y 0.5 micrometer, x 0.5'
+    'spacing y 0.5 micrometer, x 0.5 (no unit)'
     """
     axes = [axis for axis in axes_module.describe(array) if axis.type != "channel"]
     known = [axis for axis in axes if axis.dim in array.coords]
@@ -57,7 +57,7 @@ def _spacings(array: xr.DataArray, axes: Sequence[AxisSpec]) -> str:
     """Return the spacings, each run of the same unit with one mention of it."""
     runs = groupby(axes, key=lambda axis: _unit(array, axis))
     said = [
-        f"{', '.join(f'{axis.dim} {axis.spacing:.9g}' for axis in run)} {unit}".strip()
+        f"{', '.join(f'{axis.dim} {axis.spacing:.9g}' for axis in run)} {unit or '(no unit)'}"
         for unit, run in runs
     ]
     return ", ".join(said)

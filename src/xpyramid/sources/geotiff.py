@@ -29,6 +29,8 @@ def open_geotiff(path: Path) -> xr.DataArray:
     for name, nothing in (("scale_factor", 1), ("add_offset", 0)):
         if attrs.get(name) == nothing:
             del attrs[name]
+    if attrs.get("_FillValue") != attrs.get("_FillValue"):  # NaN, which is missing anyway
+        del attrs["_FillValue"]
     names = attrs.get("long_name")
     if isinstance(names, tuple | list):
         del attrs["long_name"]

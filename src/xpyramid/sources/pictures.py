@@ -16,6 +16,11 @@ from xpyramid.sources.metadata import FileMetadata, attach, photograph_channels
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+_ACCEPTED = (
+    "accepted: OME-Zarr, Zarr, TIFF (OME-TIFF, ImageJ, GeoTIFF), netCDF, HDF5, GRIB, .npy, "
+    "pictures (PNG, JPEG, ...), CZI, ND2, LIF; in Python, any DataArray has .pyramid"
+)
+
 _BANDS = {"R": "red", "G": "green", "B": "blue", "L": "grey", "A": "alpha"}
 
 
@@ -33,7 +38,7 @@ def as_blocks(data: np.ndarray[Any, Any]) -> da.Array:
 
 def open_picture(path: Path) -> xr.DataArray:
     """Read a picture, colours first."""
-    from PIL import Image  # noqa: PLC0415  # comes with scikit-image
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415  # come with scikit-image
 
     # The limit protects servers from pictures that strangers send. This one was asked for by name,
     # and pictures that need a pyramid are large.
@@ -44,6 +49,10 @@ def open_picture(path: Path) -> xr.DataArray:
             if frames > 1 and picture.format != "MPO":  # a JPEG with a preview beside the picture
                 raise SourceError(f"{str(path)!r} holds {frames} pictures; accepted: 1, or a TIFF")
             return _picture_array(picture)
+    except UnidentifiedImageError as error:
+        if path.suffix.lower() in Image.registered_extensions():
+            raise
+        raise SourceError(f"{str(path)!r} is in no format that is known; {_ACCEPTED}") from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

@@ -146,21 +146,35 @@ def _open_variable(
     place: Place, group: zarr.Group, source: str, variable: str | None
 ) -> xr.DataArray:
     """Open a variable of a group, with its coordinates and its own name."""
-    found = dict(_open_dataset(place, group, source).data_vars)
+    # Of an array with two dimensions of one name and several lengths, xarray makes no Dataset.
+    bare = {name: node for name, node in group.arrays() if len(set(_dims(node))) < len(_dims(node))}
+    dataset = _open_dataset(place, group, source, list(bare))
+    found = {str(name): array for name, array in dataset.data_vars.items()}
+    found |= {name: _open_array(node).rename(name) for name, node in bare.items()}
     if not found:
         raise SourceError(f"the group {source!r} has no variables{_members(group, source)}")
-    array = choose_variable({str(name): v for name, v in found.items()}, variable, source)
+    array = choose_variable(found, variable, source)
     array.encoding["format"] = "Zarr"
     return array
 
 
-def _open_dataset(place: Place, group: zarr.Group, source: str) -> xr.Dataset:
+def _dims(node: zarr.Array[Any]) -> tuple[str, ...]:
+    """Return the dimensions that an array names; none if some have no name."""
+    named: Any = node.attrs.get("_ARRAY_DIMENSIONS")
+    if node.metadata.zarr_format == 3:
+        named = node.metadata.dimension_names
+    are_names = isinstance(named, list | tuple) and all(isinstance(dim, str) for dim in named)
+    return tuple(named) if are_names else ()
+
+
+def _open_dataset(place: Place, group: zarr.Group, source: str, left_out: list[str]) -> xr.Dataset:
     """Open a group as xarray does, or say which of its arrays could be opened instead."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # the metadata are not consolidated
-            warnings.filterwarnings("ignore", "Duplicate dimension names", UserWarning)
-            dataset: xr.Dataset = xr.open_zarr(place.store, group=place.path, chunks=None)
+            dataset: xr.Dataset = xr.open_zarr(
+                place.store, group=place.path, chunks=None, drop_variables=left_out
+            )
     except Exception as error:
         raise SourceError(
             f"xarray cannot open the group {source!r}: {error}{_members(group, source)}"
@@ -176,15 +190,8 @@ def _members(group: zarr.Group, source: str) -> str:
 
 def _open_array(node: zarr.Array[Any]) -> xr.DataArray:
     """Wrap a Zarr array of any format."""
-    attrs = dict(node.attrs)
-    named = attrs.pop("_ARRAY_DIMENSIONS", None)
-    if node.metadata.zarr_format == 3:
-        named = node.metadata.dimension_names
-    if not isinstance(named, list | tuple) or not all(isinstance(dim, str) for dim in named):
-        named = None  # some dimensions may be named null
-    own = by_rank(node.ndim) if named is None else tuple(named)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Duplicate dimension names", UserWarning)
-        array = xr.DataArray(da.from_zarr(node), dims=own, attrs=attrs).rename(None)
+    attrs = {key: value for key, value in node.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    own = _dims(node) or by_rank(node.ndim)
+    array = xr.DataArray(da.from_zarr(node), dims=own, attrs=attrs).rename(None)
     array.encoding["format"] = "Zarr"
     return array

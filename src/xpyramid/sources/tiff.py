@@ -10,7 +10,7 @@ import logging
 import math
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -123,7 +123,7 @@ def _open_series(series: TiffPageSeries, path: Path, index: int) -> xr.DataArray
     wanted = tuple(dim for dim in BY_RANK if dim in dims)
     if series.dataoffset is not None:  # all of it lies in one piece
         return xr.DataArray(as_blocks(series.asarray(out="memmap")), dims=dims).transpose(*wanted)
-    files = CachingFileManager(_OpenSeries, str(path.absolute()), index)
+    files = CachingFileManager(_OpenSeries, str(path.absolute()), index, mode="r")
     samples = _Samples(files, tuple(dims.index(dim) for dim in wanted))
     array = xr.DataArray(xr.Variable(wanted, indexing.LazilyIndexedArray(samples)))
     chunks = dict(zip(dims, samples.chunks, strict=True))
@@ -172,10 +172,10 @@ def _tiff_dims(axes: str) -> tuple[str, ...]:
 class _OpenSeries:
     """A series of an open file, as an array of Zarr whose chunks are the tiles or strips."""
 
-    def __init__(self, path: str, index: int) -> None:
+    def __init__(self, path: str, index: int, mode: Literal["r"]) -> None:
         import tifffile  # noqa: PLC0415
 
-        self._tiff = tifffile.TiffFile(path)
+        self._tiff = tifffile.TiffFile(path, mode=mode)
         self._store = self._tiff.series[index].aszarr(level=0)
         self.array: zarr.Array[Any] = zarr.open_array(self._store, mode="r")
 

@@ -14,7 +14,7 @@ from xpyramid._version import __version__
 from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError, check_kind
 from xpyramid.io.form import flat, labels, shown
 from xpyramid.io.form.attributes import json_attributes
-from xpyramid.io.form.encoding import note
+from xpyramid.io.form.encoding import encode_fill_value, note
 from xpyramid.io.store.staging import Staging, announced
 from xpyramid.io.store.target import Place, check_above, check_free, check_name, check_replaceable
 from xpyramid.io.writing.checks import check_chunks, check_names, check_writable, group_attributes
@@ -65,7 +65,7 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
         coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
         dtype=image.plan.dtype,
         dims=list(names.values()),
-        attributes=json_attributes(shown.attributes_beside(base.attrs)),
+        attributes=_attributes(base, spoken.zarr_format),
         announcement=_announcement(image, paths, group, labels_group, options),
         zarr_format=spoken.zarr_format,
         compressor=compressor_of(options.compressor, spoken.zarr_format),
@@ -84,6 +84,12 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
         ),
         labels_group=labels_group,
     )
+
+
+def _attributes(base: xr.DataArray, zarr_format: int) -> dict[str, Any]:
+    """Return the attributes of the level arrays."""
+    beside = shown.attributes_beside(base.attrs)
+    return json_attributes(encode_fill_value(beside, base.dtype, zarr_format))
 
 
 def _check_options(options: Options) -> None:
