@@ -20,7 +20,9 @@ from xpyramid.sources.tiff import open_tiff
 
 __all__ = ["NO_SPACING", "describe_source", "open_source"]
 
-_TIFF_SUFFIXES = {".tif", ".tiff", ".lsm", ".svs"}
+_TIFF_SUFFIXES = {
+    ".tif", ".tiff", ".btf", ".tf2", ".tf8", ".lsm", ".ndpi", ".qptiff", ".scn", ".stk", ".svs",
+}  # fmt: skip
 
 
 def open_source(

@@ -12,7 +12,7 @@ import xarray as xr
 
 from xpyramid.errors import SourceError
 from xpyramid.sources.dims import by_rank, name_dims
-from xpyramid.sources.packages import missing
+from xpyramid.sources.packages import is_installed, missing
 
 #: What a file begins with, what it is, and which of xarray's engines read it, the best first.
 _SIGNATURES = {
@@ -20,6 +20,9 @@ _SIGNATURES = {
     b"CDF": ("netCDF", ("netcdf4", "scipy")),
     b"GRIB": ("GRIB", ("cfgrib",)),
 }
+
+#: What an engine stands on, where that is installed separately or has another name.
+_BENEATH = {"h5netcdf": "h5py", "netcdf4": "netCDF4"}
 
 _SUFFIXES = {
     ".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".hdf", ".he5", ".grib", ".grib2", ".grb",
@@ -109,7 +112,7 @@ def _engine(path: Path) -> tuple[str, str | None]:
         kind = _NAMES[path.suffix.lower()]
     installed = xr.backends.list_engines()
     for engine in engines:
-        if engine in installed:
+        if engine in installed and is_installed(_BENEATH.get(engine, engine)):
             return kind, engine
     extra = "grib" if kind == "GRIB" else "netcdf"
     raise missing(str(path), f"a {kind} file", engines[0], f"xpyramid[{extra}]")

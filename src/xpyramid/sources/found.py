@@ -11,12 +11,13 @@ import xarray as xr
 from xpyramid import axes as axes_module
 from xpyramid import ngff
 from xpyramid.axes import AxisSpec
+from xpyramid.errors import literal
 
 #: What is said where no dimension of space has a coordinate.
 NO_SPACING = "no spacing found"
 
-#: How many names of channels are listed.
-_LISTED = 8
+#: How many names of channels are listed, and how much of each.
+_LISTED, _LONGEST = 8, 60
 
 
 def describe_source(array: xr.DataArray) -> str:
@@ -50,7 +51,7 @@ def describe_source(array: xr.DataArray) -> str:
     if lost:
         is_all = all(axis.dim in lost for axis in axes if axis.type == "space")
         parts.append(NO_SPACING if is_all else f"{NO_SPACING} along {', '.join(lost)}")
-    return "; ".join(part for part in parts if part)
+    return "".join(c if c.isprintable() else "?" for c in "; ".join(filter(None, parts)))
 
 
 def _spacings(array: xr.DataArray, axes: Sequence[AxisSpec]) -> str:
@@ -70,10 +71,10 @@ def _unit(array: xr.DataArray, axis: AxisSpec) -> str:
 def _channels(array: xr.DataArray) -> str:
     """Return the names of the channels, and what else is known of them."""
     shown = ngff.stored_channels(array.attrs, None).get("channels", [])
-    names = [str(one["label"]) for one in shown if one.get("label")]
+    names = [str(one["label"])[:_LONGEST] for one in shown if one.get("label")]
     dims = [axis.dim for axis in axes_module.describe(array) if axis.type == "channel"]
     if dims and dims[0] in array.coords:
-        names = [str(value) for value in array.coords[dims[0]].values]
+        names = [str(value)[:_LONGEST] for value in array.coords[dims[0]].values]
     if not names and not shown:
         return ""
     listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
@@ -91,5 +92,5 @@ def _georeference(array: xr.DataArray) -> list[str]:
     system = next((str(attrs[name]) for name in names if attrs.get(name)), "")
     found = [f"reference system {system}"] if system else []
     if "_FillValue" in array.attrs:
-        found.append(f"missing value {array.attrs['_FillValue']:.9g}")
+        found.append(f"missing value {literal(array.attrs['_FillValue'])[:_LONGEST]}")
     return found

@@ -12,7 +12,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid._sources import find_images
-from xpyramid.errors import PyramidError, SourceError
+from xpyramid.errors import SourceError
 from xpyramid.io.store.confined import resolve_confined
 from xpyramid.io.store.target import Place, is_name, resolve
 from xpyramid.pyramid import Pyramid, open_pyramid
@@ -76,7 +76,13 @@ def _open_level(source: str) -> xr.DataArray | None:
     for above, path in _above(source):
         try:
             node = resolve(above, read_only=True).node()
-        except (PyramidError, OSError, ValueError):
+        except Exception as error:
+            warnings.warn(
+                f"{above!r} cannot be read, and may be an image of which {source!r} is a level; "
+                f"coordinates are left out: {type(error).__name__}: {error}",
+                UserWarning,
+                stacklevel=4,
+            )
             return None
         attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
         if ngff.version_of(attrs) is None:
@@ -104,13 +110,16 @@ def _open_announced(image: str, attrs: dict[str, Any], position: int) -> xr.Data
 
 def _above(source: str) -> list[tuple[str, str]]:
     """Return the places above a source, from the nearest on, and its path in each."""
+    if "::" in source:  # URLs in URLs, of fsspec
+        return []
     remote, _, path = source.rpartition("://")
     start = f"{remote}://" if remote else ""
     parts = (
         path.rstrip("/").split("/") if remote else list(Path(path).expanduser().absolute().parts)
     )
+    most = len(parts) - (2 if remote.startswith("http") else 1)  # the host is no image
     found = []
-    for depth in range(1, min(_HIGHEST, len(parts) - 1) + 1):
+    for depth in range(1, min(_HIGHEST, most) + 1):
         head, tail = parts[:-depth], parts[-depth:]
         above = start + "/".join(head) if remote else str(Path(*head))
         found.append((above, "/".join(tail)))
