@@ -50,22 +50,6 @@ def test_it_is_written_once(tmp_path: Path, version: str) -> None:
     assert omero["rdefs"] == {"defaultZ": 3}
 
 
-@pytest.mark.parametrize(
-    ("window", "wanted"),
-    [
-        ({"start": 3, "end": 90}, {"min": 0, "max": 90, "start": 3, "end": 90}),
-        ({"start": 9, "end": 9}, {"min": 0, "max": 63, "start": 0, "end": 63}),
-        ({"start": 3}, {"min": 0, "max": 63, "start": 0, "end": 63}),
-        ({"start": 3, "end": "far"}, {"min": 0, "max": 63, "start": 0, "end": 63}),
-    ],
-)
-def test_a_window_without_extremes_has_those_of_the_data(
-    tmp_path: Path, window: Any, wanted: Any
-) -> None:
-    array = CELLS.assign_attrs(omero={"channels": [{**BLUE, "window": window}, GREEN]})
-    assert written(array, tmp_path)["channels"][0]["window"] == wanted
-
-
 def test_channels_are_told_by_their_names(tmp_path: Path) -> None:
     assert shown(written(CELLS[::-1], tmp_path / "a")) == [("GFP", "00FF00"), ("DAPI", "0000FF")]
     assert shown(written(CELLS[1:], tmp_path / "b")) == [("GFP", "00FF00")]

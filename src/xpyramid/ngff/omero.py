@@ -207,11 +207,6 @@ def _kept(channel: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     window = _plain(channel.get("window"))
     if len(ends(window)) == 4:
         kept["window"] = window
-    elif len(shown := [window[k] for k in ("start", "end") if is_number(window.get(k))]) == 2:
-        start, end = shown
-        if start < end:
-            low, high = min(new["window"]["min"], start), max(new["window"]["max"], end)
-            kept["window"] = {"min": low, "max": high, "start": start, "end": end}
     if not kept.get("label"):
         kept.pop("label", None)
     return kept

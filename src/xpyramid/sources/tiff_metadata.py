@@ -137,7 +137,7 @@ def _imagej_channels(said: Mapping[str, Any], series: TiffPageSeries, count: int
                 channel["color"] = "".join(f"{int(part):02X}" for part in np.asarray(lut)[:, -1])
     for channel, (start, end) in zip(channels, _imagej_ranges(said, count), strict=False):
         if start < end:
-            channel["window"] = {"start": start, "end": end}  # the rest is in the data
+            channel["window"] = {"min": start, "start": start, "end": end, "max": end}
     return channels if any(channels) else []
 
 
