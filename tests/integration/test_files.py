@@ -521,17 +521,6 @@ def test_missing_bioio(
     assert f"needs bioio and {plugin}; pip install bioio {plugin}\n" in said
 
 
-def test_bioio_itself() -> None:
-    """With a plugin for files that can be made here."""
-    pytest.importorskip("bioio_ome_tiff")
-    data = noise(2, 2, 3, 32, 40)
-    tifffile.imwrite("scan.ome.tif", data, ome=True, metadata={**OME, "PhysicalSizeY": 0.25})
-    array = bioio_formats.open_with_bioio(Path("scan.ome.tif"), None)
-    np.testing.assert_array_equal(array, data)
-    assert array.c.values.tolist() == ["DAPI", "GFP"]
-    assert array.z.values.tolist() == [0, 2, 4]
-
-
 # The rest
 
 

@@ -142,7 +142,7 @@ def test_image_with_broken_metadata_above_an_array() -> None:
 
 def test_variable_of_an_image() -> None:
     foreign("scan.zarr", "0.5")
-    with pytest.raises(SourceError, match=r"by its path, as in scan\.zarr/1"):
+    with pytest.raises(SourceError, match=r"by its path, as in scan\.zarr/s1"):
         xpyramid.open_source("scan.zarr", variable="s0")
 
 

@@ -59,9 +59,10 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
         level = None if image is None else _take(open_pyramid(image), 0)
     if level is not None:
         if variable is not None:
+            deepest = (ngff.paths_of(dict(node.attrs)) or ["1"])[-1]
             raise SourceError(
                 f"{source!r} is an OME-Zarr image; accepted with variable=: a Zarr group that is "
-                f"none. A level is opened by its path, as in {source.rstrip('/')}/1"
+                f"none. A level is opened by its path, as in {source.rstrip('/')}/{deepest}"
             )
         return level
     if isinstance(node, zarr.Group):

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: Strips are read together, so many bytes at a time.
 _BAND_BYTES = 16 * 2**20
 
+#: So many bytes of a plane that the 64 of a chunk can be held.
+_SMALL_PLANE = 2**19
+
 
 def open_tiff(path: Path, variable: str | None) -> xr.DataArray:
     """Open a series of a TIFF file: the first, or the one with a name or a number.
@@ -137,8 +140,8 @@ def chunk_encoding(
     """Return how an array says in which chunks it is read.
 
     Tiles are chunks that viewers like, and a pyramid keeps them. Strips are read several at a time.
-    They are kept for stacks only, which could not be read in chunks of several planes without
-    holding as many; for single planes the pyramid is to choose chunks by itself (None).
+    They are kept for stacks of large planes only, of which it takes too much memory to hold as many
+    as a chunk is deep; else the pyramid is to choose chunks by itself (None).
     """
     if not is_tiled:
         row = math.prod(n for dim, n in chunks.items() if dim != "y") * dtype.itemsize
@@ -147,8 +150,9 @@ def chunk_encoding(
         together = 1 << (fitting.bit_length() - 1)  # powers of two have edges in common with chunks
         chunks = {**chunks, "y": min(sizes["y"], strip * together)}
     encoding: dict[str, Any] = {"preferred_chunks": chunks}
-    is_stack = sizes.get("z", 1) > 1
-    if chunks.get("c", 1) > 1 or not (is_tiled or is_stack):
+    plane = math.prod(n for dim, n in sizes.items() if dim in "yx") * dtype.itemsize
+    is_large = sizes.get("z", 1) > 1 and plane > _SMALL_PLANE
+    if chunks.get("c", 1) > 1 or not (is_tiled or is_large):
         encoding["chunks"] = None
     return encoding
 
