@@ -17,10 +17,8 @@ import xarray as xr
 
 from xpyramid import units
 
-#: What is said of a channel, in the words of OME-NGFF: "label", "color", "window", "active".
+#: What is said of a channel, in the words of OME-NGFF: "label", "color", "window".
 Channel = dict[str, Any]
-
-_COLORS = {"red": "FF0000", "green": "00FF00", "blue": "0000FF", "alpha": "FFFFFF"}
 
 
 @dataclass(frozen=True)
@@ -104,25 +102,3 @@ def spacing_of(value: object) -> float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) and number > 0 else None
-
-
-def photograph_channels(names: Sequence[str], dtype: np.dtype[Any]) -> list[Channel]:
-    """Return how the colours of a photograph are shown so that it looks as it is.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Such as red, green, blue; what is no colour of light gets none.
-    dtype : numpy.dtype
-    """
-    channels: list[Channel] = [{"label": name} for name in names]
-    if not set(names) <= set(_COLORS):
-        return channels
-    for channel, name in zip(channels, names, strict=True):
-        channel["color"] = _COLORS[name]
-        if name == "alpha":
-            channel["active"] = False
-        if dtype.kind == "u":
-            end = int(np.iinfo(dtype).max)
-            channel["window"] = {"min": 0, "start": 0, "end": end, "max": end}
-    return channels

@@ -11,7 +11,7 @@ import xarray as xr
 
 from xpyramid.errors import SourceError
 from xpyramid.sources.dims import by_rank
-from xpyramid.sources.metadata import FileMetadata, attach, photograph_channels
+from xpyramid.sources.metadata import FileMetadata, attach
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -66,6 +66,6 @@ def _picture_array(picture: Image) -> xr.DataArray:
     data = np.asarray(picture)
     if data.ndim == 2:
         return attach(xr.DataArray(data, dims=("y", "x")), kind)
-    names = [_BANDS.get(band, band) for band in picture.getbands()]
+    names = [{"label": _BANDS.get(band, band)} for band in picture.getbands()]
     array = xr.DataArray(np.moveaxis(data, -1, 0), dims=("c", "y", "x"))
-    return attach(array, FileMetadata(kind.format, {}, photograph_channels(names, data.dtype)))
+    return attach(array, FileMetadata(kind.format, {}, names))

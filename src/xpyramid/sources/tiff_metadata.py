@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from xpyramid.errors import SourceError
-from xpyramid.sources.metadata import Channel, FileMetadata, Grid, photograph_channels, spacing_of
+from xpyramid.sources.metadata import Channel, FileMetadata, Grid, spacing_of
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -49,9 +49,8 @@ def read_metadata(tiff: TiffFile, index: int) -> FileMetadata:
         found = FileMetadata("TIFF")
     samples = series.shape[series.axes.index("S")] if "S" in series.axes else 1
     if samples in (3, 4) and series.keyframe.photometric == _RGB:
-        names = ["red", "green", "blue", "alpha"][:samples]
-        channels = photograph_channels(names, series.dtype)
-        return FileMetadata(found.format, found.grids, channels)
+        colors = [{"label": name} for name in ("red", "green", "blue", "alpha")]
+        return FileMetadata(found.format, found.grids, colors[:samples])
     return found
 
 
