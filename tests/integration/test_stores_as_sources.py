@@ -100,6 +100,7 @@ def test_levels_of_ours(layout: Any, version: str) -> None:
     deep = "/field" if layout == "groups" else ""
     for path, level in {"": 0, "/field": 0, "/field/1": 1, f"/field/2{deep}": 2}.items():
         opened = xpyramid.open_source(f"in.zarr{path}")
+        opened.attrs.pop("omero", None)  # which is metadata of the image in the store
         xr.testing.assert_identical(opened.compute(), stored[level].compute())
 
 
@@ -153,6 +154,16 @@ def test_name_of_an_image_that_is_no_name() -> None:
     ome["multiscales"][0]["name"] = "/lab/brain"
     group.attrs["ome"] = ome
     assert xpyramid.open_source("scan.zarr").name == "scan"
+
+
+def test_parents_that_cannot_be_read() -> None:
+    """Whether an array is a level of an image is then not known, which is said."""
+    group = zarr.open_group("scan.zarr", mode="w")
+    group.create_array("raw", data=DATA)
+    Path("scan.zarr/zarr.json").write_text("{")
+    with pytest.warns(UserWarning, match=r"scan\.zarr' cannot be read, and may be an image"):
+        opened = xpyramid.open_source("scan.zarr/raw")
+    np.testing.assert_array_equal(opened, DATA)
 
 
 # Dimensions that all have the same name

@@ -80,7 +80,7 @@ def _channels(array: xr.DataArray) -> str:
     listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
     words = {"color": "colours", "window": "windows"}
     extras = [word for key, word in words.items() if any(key in one for one in shown)]
-    what = f"channels {listed}" if names else f"{len(shown)} channels"
+    what = f"channels {listed}" if names else f"{len(shown)} channel{'s' if len(shown) > 1 else ''}"
     return f"{what} with {' and '.join(extras)}" if extras else what
 
 
