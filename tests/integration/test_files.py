@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import tomllib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -265,7 +267,9 @@ def test_compression_that_needs_a_package(fail: Run) -> None:
 # GeoTIFF
 
 
-def save_geotiff(bands: int, **options: Any) -> np.ndarray[Any, Any]:
+def save_geotiff(
+    bands: int, descriptions: tuple[str, ...] | None = ("blue", "green", "nir"), **options: Any
+) -> np.ndarray[Any, Any]:
     data = noise(bands, 40, 50, dtype="f4" if bands == 1 else "u1")
     profile = {"driver": "GTiff", "width": 50, "height": 40, "count": bands, "crs": "EPSG:32633"}
     where = from_origin(500000, 4800000, 10, 10)
@@ -273,8 +277,8 @@ def save_geotiff(bands: int, **options: Any) -> np.ndarray[Any, Any]:
         "dem.tif", "w", dtype=data.dtype, transform=where, nodata=7, **profile, **options
     ) as file:
         file.write(data)
-        if bands > 1:
-            file.descriptions = ("blue", "green", "nir")
+        if bands > 1 and descriptions:
+            file.descriptions = descriptions
     return data
 
 
@@ -309,6 +313,11 @@ def test_geotiff_of_several_bands(run: Run) -> None:
     assert pyramid.plan.levels[0].chunks == (1, 16, 16)
     np.testing.assert_array_equal(pyramid[0], data)
     assert [one["label"] for one in omero("out.zarr/dem")] == ["blue", "green", "nir"]
+
+
+def test_bands_of_an_orthophoto_are_colours() -> None:
+    save_geotiff(3, photometric="rgb", descriptions=None)
+    assert xpyramid.open_source("dem.tif").band.values.tolist() == ["red", "green", "blue"]
 
 
 def test_geotiff_is_read_when_asked_for() -> None:
@@ -441,7 +450,7 @@ def test_bare_hdf5(run: Run, monkeypatch: pytest.MonkeyPatch, without: str) -> N
 def test_missing_engines(
     fail: Run, monkeypatch: pytest.MonkeyPatch, start: bytes, package: str, extra: str
 ) -> None:
-    monkeypatch.setattr(xr.backends, "list_engines", dict)
+    monkeypatch.setattr(datasets, "is_installed", lambda _: False)
     Path("unnamed.dat").write_bytes(start)  # known by how it begins
     said = fail("unnamed.dat", "out.zarr")
     assert f"which needs {package}; pip install 'xpyramid[{extra}]'" in said
@@ -452,6 +461,16 @@ def test_damaged_netcdf(fail: Run) -> None:
     assert "cannot read 'cut.nc'" in fail("cut.nc", "out.zarr")
     Path("text.nc").write_text("no numbers")
     assert "cannot read 'text.nc'" in fail("text.nc", "out.zarr")
+
+
+def test_every_extra_that_messages_name_exists() -> None:
+    root = Path(xpyramid.__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    code = "".join(path.read_text() for path in (root / "src/xpyramid/sources").glob("*.py"))
+    named = {*re.findall(r"xpyramid\[(\w+)\]", code), "netcdf", "grib"}
+    assert {"tiff", "geotiff", "netcdf", "grib"} <= named <= set(extras)
 
 
 # Formats of microscopes

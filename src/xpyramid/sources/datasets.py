@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import xarray as xr
+from xarray.backends import (
+    BackendEntrypoint,
+    H5netcdfBackendEntrypoint,
+    NetCDF4BackendEntrypoint,
+    ScipyBackendEntrypoint,
+)
 
 from xpyramid.errors import SourceError
 from xpyramid.sources.dims import by_rank, name_dims
@@ -21,8 +28,13 @@ _SIGNATURES = {
     b"GRIB": ("GRIB", ("cfgrib",)),
 }
 
-#: What an engine stands on, where that is installed separately or has another name.
-_BENEATH = {"h5netcdf": "h5py", "netcdf4": "netCDF4"}
+#: The packages that an engine needs.
+_PACKAGES = {
+    "h5netcdf": ("h5netcdf", "h5py"),
+    "netcdf4": ("netCDF4",),
+    "scipy": ("scipy",),
+    "cfgrib": ("cfgrib",),
+}
 
 _SUFFIXES = {
     ".nc", ".nc4", ".cdf", ".netcdf", ".h5", ".hdf5", ".hdf", ".he5", ".grib", ".grib2", ".grb",
@@ -110,23 +122,38 @@ def _engine(path: Path) -> tuple[str, str | None]:
     kind, engines = signature
     if kind == "netCDF or HDF5" and path.suffix.lower() in _NAMES:
         kind = _NAMES[path.suffix.lower()]
-    installed = xr.backends.list_engines()
     for engine in engines:
-        if engine in installed and is_installed(_BENEATH.get(engine, engine)):
+        if all(map(is_installed, _PACKAGES[engine])):
             return kind, engine
     extra = "grib" if kind == "GRIB" else "netcdf"
     raise missing(str(path), f"a {kind} file", engines[0], f"xpyramid[{extra}]")
+
+
+def _backend(engine: str) -> type[BackendEntrypoint]:
+    """Return what reads files for xarray. By a name, it would import whatever else is installed.
+
+    That takes long, and not all of it goes together: eccodes and rasterio crash in one process.
+    """
+    if engine == "cfgrib":
+        plugin = importlib.import_module("cfgrib.xarray_plugin")
+        return cast(type[BackendEntrypoint], plugin.CfGribBackend)
+    return {
+        "h5netcdf": H5netcdfBackendEntrypoint,
+        "netcdf4": NetCDF4BackendEntrypoint,
+        "scipy": ScipyBackendEntrypoint,
+    }[engine]
 
 
 def _variables(
     path: Path, engine: str | None, group: str, *, everywhere: bool
 ) -> dict[str, xr.DataArray]:
     """Return the variables of a group by their paths; of all groups if the first has no image."""
-    options: dict[str, Any] = {
-        "cache": False, "chunks": None, "decode_coords": "all", "engine": engine
-    }  # fmt: skip
+    options: dict[str, Any] = {"cache": False, "chunks": None, "decode_coords": "all"}
+    options["engine"] = None if engine is None else _backend(engine)
     if engine == "h5netcdf":
         options["phony_dims"] = "access"
+    if engine == "cfgrib":
+        options["indexpath"] = ""  # else it writes an index beside the file
     if group:
         options["group"] = group
     dataset = xr.open_dataset(path, **options)

@@ -9,8 +9,14 @@ import xarray as xr
 from xpyramid.errors import SourceError
 
 
-def open_geotiff(path: Path) -> xr.DataArray:
+def open_geotiff(path: Path, *, is_photograph: bool) -> xr.DataArray:
     """Open a GeoTIFF, whose bands are ``band``, lazily.
+
+    Parameters
+    ----------
+    path : Path
+    is_photograph : bool
+        Whether its first bands are red, green and blue.
 
     Raises
     ------
@@ -39,5 +45,7 @@ def open_geotiff(path: Path) -> xr.DataArray:
     if array.sizes["band"] == 1:
         return array.squeeze("band", drop=True)
     if isinstance(names, tuple | list) and len({*filter(None, names)}) == array.sizes["band"]:
-        array = array.assign_coords(band=list(names))
+        return array.assign_coords(band=list(names))
+    if is_photograph and array.sizes["band"] in (3, 4):
+        return array.assign_coords(band=["red", "green", "blue", "alpha"][: array.sizes["band"]])
     return array

@@ -50,7 +50,8 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
     place = resolve_confined(source) if is_archive else resolve(source, read_only=True)
     node = place.node()
     if node is None:
-        raise SourceError(f"there is no Zarr array or group at {source!r}")
+        more = "; files of other formats are read by path, not by URL" if "://" in source else ""
+        raise SourceError(f"there is no Zarr array or group at {source!r}{more}")
     level = _open_level(source)
     if level is None and isinstance(node, zarr.Group):
         image = source if ngff.version_of(dict(node.attrs)) is not None else None

@@ -24,7 +24,7 @@ from xpyramid.sources.geotiff import open_geotiff
 from xpyramid.sources.metadata import attach
 from xpyramid.sources.packages import is_installed
 from xpyramid.sources.pictures import as_blocks
-from xpyramid.sources.tiff_metadata import check_description, read_metadata
+from xpyramid.sources.tiff_metadata import RGB, check_description, read_metadata
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -60,7 +60,7 @@ def open_tiff(path: Path, variable: str | None) -> xr.DataArray:
         index = 0 if is_geotiff and variable is None else _choose(tiff, variable, str(path))
         series = tiff.series[index]
         if is_geotiff and index == 0 and is_installed("rioxarray"):
-            array = open_geotiff(path)
+            array = open_geotiff(path, is_photograph=series.keyframe.photometric == RGB)
             blocks = array.encoding.get("preferred_chunks", {})
             array.encoding |= chunk_encoding(
                 array.sizes, dict(blocks), array.dtype, series.keyframe.is_tiled

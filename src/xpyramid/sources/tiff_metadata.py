@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 #: ImageJ's words for samples that were not measured.
 _UNCALIBRATED = {"", "pixel", "pixels"}
 
-_RGB, _NO_UNIT = 2, 1  # values of the tags PhotometricInterpretation and ResolutionUnit
+RGB = 2  #: Value of the tag PhotometricInterpretation.
+_NO_UNIT = 1  # of ResolutionUnit
 
 
 def check_description(tiff: TiffFile, path: str) -> None:
@@ -48,7 +49,7 @@ def read_metadata(tiff: TiffFile, index: int) -> FileMetadata:
     else:
         found = FileMetadata("TIFF")
     samples = series.shape[series.axes.index("S")] if "S" in series.axes else 1
-    if samples in (3, 4) and series.keyframe.photometric == _RGB:
+    if samples in (3, 4) and series.keyframe.photometric == RGB:
         colors = [{"label": name} for name in ("red", "green", "blue", "alpha")]
         return FileMetadata(found.format, found.grids, colors[:samples])
     return found
