@@ -176,6 +176,24 @@ def test_xml_with_a_document_type_is_refused(fail: Run) -> None:
     assert "document type" in fail("bomb.ome.tif", "out.zarr")
 
 
+def test_planes_in_a_file_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    tifffile.imwrite("whole.ome.tif", noise(4, 20, 30), ome=True, metadata={"axes": "ZYX"})
+    with tifffile.TiffFile("whole.ome.tif") as file:
+        xml = str(file.ome_metadata)
+    other = '<UUID FileName="b.ome.tif">urn:uuid:00000000-0000-0000-0000-000000000001</UUID>'
+    here = '<TiffData IFD="0" PlaneCount="4"/>'
+    assert here in xml
+    there = f'<TiffData FirstZ="4" IFD="0" PlaneCount="4">{other}</TiffData>'
+    xml = xml.replace('SizeZ="4"', 'SizeZ="8"').replace(here, here + there)
+    data, options = noise(4, 20, 30), {"photometric": "minisblack", "metadata": None}
+    tifffile.imwrite("a.ome.tif", data, description=xml.encode(), **options)
+    with pytest.warns(UserWarning, match=r"failed to read 'b\.ome\.tif'.*zeroed"):
+        array = xpyramid.open_source("a.ome.tif")
+    np.testing.assert_array_equal(array[:4], data)
+    assert not array[4:].any()
+    assert capsys.readouterr().err == ""
+
+
 # ImageJ
 
 

@@ -1,4 +1,4 @@
-"""GRIB files, through cfgrib; in processes of their own, for eccodes and rasterio crash together."""
+"""GRIB files, through cfgrib; in processes of their own: eccodes and rasterio crash together."""
 
 import importlib.util
 import subprocess

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -50,9 +52,7 @@ def open_tiff(path: Path, variable: str | None) -> xr.DataArray:
     """
     import tifffile  # noqa: PLC0415  # takes a while to import; reading Zarr needs none of it
 
-    # It logs what it also raises; without a handler that goes to stderr.
-    logging.getLogger("tifffile").addHandler(logging.NullHandler())
-    with tifffile.TiffFile(path) as tiff:
+    with _log_as_warnings(str(path)), tifffile.TiffFile(path) as tiff:
         check_description(tiff, str(path))
         if not tiff.series:
             raise SourceError(f"{str(path)!r} holds no picture")
@@ -76,6 +76,33 @@ def open_tiff(path: Path, variable: str | None) -> xr.DataArray:
         _check_compression(series, str(path))
         array = _open_series(series, path, index)
         return attach(array, read_metadata(tiff, index))
+
+
+class _Listed(logging.Handler):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message."""
+        self.messages.append(record.getMessage())
+
+
+@contextmanager
+def _log_as_warnings(path: str) -> Iterator[None]:
+    """Warn of what tifffile logs, such as planes that are missing; not of what it also raises."""
+    logger, listed = logging.getLogger("tifffile"), _Listed()
+    if not logger.handlers:  # for later: without any, what is logged goes to stderr
+        logger.addHandler(logging.NullHandler())
+    logger.addHandler(listed)
+    try:
+        yield
+    finally:
+        logger.removeHandler(listed)
+    for message in dict.fromkeys(listed.messages):
+        _warn(f"{path!r}: {' '.join(message.split())}")
 
 
 def _choose(tiff: TiffFile, variable: str | None, path: str) -> int:
