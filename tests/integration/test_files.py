@@ -231,6 +231,7 @@ def test_imagej(run: Run, unit: str) -> None:
         ({"unit": "pixel", "spacing": 1.0}, "ImageJ TIFF; no spacing found"),
         ({"spacing": 3.0}, "ImageJ TIFF; spacing z 3 (no unit); no spacing found along y, x"),
         ({"unit": "nm"}, "ImageJ TIFF; spacing y 1, x 1 nanometer; no spacing found along z"),
+        ({"min": 5.0, "max": 90.0}, "ImageJ TIFF; 1 channel with windows; no spacing found"),
     ],
 )
 def test_imagej_that_says_little(about: dict[str, Any], said: str) -> None:
