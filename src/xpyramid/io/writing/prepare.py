@@ -86,12 +86,6 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
     )
 
 
-def _attributes(base: xr.DataArray, zarr_format: int) -> dict[str, Any]:
-    """Return the attributes of the level arrays."""
-    beside = shown.attributes_beside(base.attrs)
-    return json_attributes(encode_fill_value(beside, base.dtype, zarr_format))
-
-
 def _check_options(options: Options) -> None:
     """Refuse options that are none, or do not go together."""
     version, conventions = options.version, options.conventions
@@ -176,6 +170,12 @@ def _announcement(
         label = json_attributes(labels_group.metadata(base.attrs, image.document))
         attributes = ngff.announce(attributes, "image-label", label)
     return attributes
+
+
+def _attributes(base: xr.DataArray, zarr_format: int) -> dict[str, Any]:
+    """Return the attributes of the level arrays."""
+    beside = shown.attributes_beside(base.attrs)
+    return json_attributes(encode_fill_value(beside, base.dtype, zarr_format))
 
 
 def _crs(base: xr.DataArray) -> dict[Any, Any]:
