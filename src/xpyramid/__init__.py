@@ -7,6 +7,7 @@ from xpyramid.downsample import downsample
 from xpyramid.example import example_field
 from xpyramid.io import verify
 from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid
+from xpyramid.sources import open_source
 
 __all__ = [
     "Pyramid",
@@ -16,6 +17,7 @@ __all__ = [
     "errors",
     "example_field",
     "open_pyramid",
+    "open_source",
     "verify",
 ]
 

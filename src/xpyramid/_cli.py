@@ -16,13 +16,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
-from xpyramid import _demo, _options, _sources, _verify
+import xarray as xr
+
+from xpyramid import _demo, _options, _verify, io
 from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.options import suggest
 from xpyramid.overrides import Overrides
 from xpyramid.pyramid import Pyramid, image_of_labels, open_pyramid
+from xpyramid.sources import NO_SPACING, describe_source, open_source, reading
 
 _EXAMPLES = """\
 examples:
@@ -150,11 +153,17 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     add(
         "source",
         metavar="SRC",
-        help="a Zarr array, a Zarr or xarray group, a .npy file, a TIFF, or a picture (PNG, JPEG, "
-        "...); a Zarr array that does not name its dimensions, and .npy, are t,c,z,y,x by rank",
+        help="an OME-Zarr image or a level of one, a Zarr array or group, a TIFF (OME-TIFF, "
+        "ImageJ, GeoTIFF), netCDF, HDF5, GRIB, .npy, a picture (PNG, JPEG, ...), or CZI, ND2, LIF; "
+        "what does not name its dimensions is t,c,z,y,x by rank",
     )
     add("target", metavar="DST", help="Zarr store to write to; other images in it are left alone")
-    add("--variable", metavar="NAME", help="which variable of a group (default: the only one)")
+    add(
+        "--variable",
+        metavar="NAME",
+        help="which variable of a group or file, series of a TIFF, or scene of a microscope's file "
+        "(default: the only one; of series and scenes the first)",
+    )
     add(
         "--source-dims",
         type=_options.names,
@@ -170,12 +179,13 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
 def _build(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid build``."""
     group: str | None = arguments.group
-    array = _sources.open_source(
+    array = open_source(
         arguments.source,
         variable=arguments.variable,
         dims=arguments.source_dims,
         name=group.rpartition("/")[2] if group else None,
     )
+    print(_found(array, arguments), flush=True)
     above = f"{arguments.labels_of.strip('/')}/labels/" if arguments.labels_of else ""
     pyramid = build(
         array,
@@ -195,6 +205,13 @@ def _build(arguments: argparse.Namespace) -> None:
     )
     what = f"{len(pyramid)} level{'s' if len(pyramid) > 1 else ''} of {pyramid.method}"
     print(f"written to {target}: {what}{', labels' if pyramid.kind == 'labels' else ''}")
+
+
+def _found(array: xr.DataArray, arguments: argparse.Namespace) -> str:
+    """Say what SRC knows of itself, and how to say what it does not."""
+    found = describe_source(array)
+    hint = "; give it with --spacing" if NO_SPACING in found and arguments.spacing is None else ""
+    return f"{arguments.source}: {found}{hint}"
 
 
 def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:
@@ -219,10 +236,11 @@ def _info(arguments: argparse.Namespace) -> int:
     location, group = arguments.path, arguments.group
     above = f"{group.strip('/')}/" if group else ""
     images: list[str] = []
-    with suppress(NotAPyramidError):  # where none is found, opening says why
-        images = [(above + path).strip("/") for path in _sources.find_images(location, group)]
+    # Where none is found, opening says why.
+    with suppress(NotAPyramidError), reading(location):
+        images = [(above + path).strip("/") for path in io.find_images(location, group)]
     if len(images) < 2:
-        with _sources.reading(location):
+        with reading(location):
             print(open_pyramid(location, (images or [group])[0] or None))
         return 0
     return max(_print_image(location, path, first=i == 0) for i, path in enumerate(images))
@@ -231,7 +249,7 @@ def _info(arguments: argparse.Namespace) -> int:
 def _print_image(location: str, path: str, *, first: bool) -> int:
     """Print the table of one image of several, or what is wrong with it; return the exit code."""
     try:
-        with _sources.reading(location):
+        with reading(location):
             pyramid = open_pyramid(location, path or None)
     except PyramidError as error:
         sys.stdout.flush()

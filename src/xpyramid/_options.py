@@ -227,6 +227,7 @@ _PHRASES = {
     "pass strict=False": "leave out --strict",
     "axis_types: ": "--axis-types: ",
     "pass zarr.storage": "in Python pass zarr.storage",
+    "open_source(dims=...)": "--source-dims",
 }
 
 #: ``name=``, or ``name=value``, or a call with that; not what only looks like it, as in a path.

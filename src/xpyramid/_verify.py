@@ -10,10 +10,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xpyramid import io, ngff
-from xpyramid._sources import reading
 from xpyramid.errors import SourceError
 from xpyramid.io.store.contents import parse_document
 from xpyramid.ngff import Problem
+from xpyramid.sources import reading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

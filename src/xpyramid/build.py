@@ -232,8 +232,11 @@ def _existing_chunks(array: xr.DataArray) -> tuple[int, ...] | None:
     """Return the chunk shape that the array has on disk, or else in dask.
 
     What is on disk counts as long as the dask chunks are made of whole stored ones; a user who
-    chunked differently meant it.
+    chunked differently meant it. ``encoding["chunks"]`` is None where what is read together (the
+    strips of a TIFF) makes no chunks.
     """
+    if array.encoding.get("chunks", ()) is None:
+        return None
     preferred = array.encoding.get("preferred_chunks", {})
     stored = [_largest(preferred[dim]) for dim in array.dims if dim in preferred]
     if array.chunks is None:

@@ -166,9 +166,9 @@ class Pyramid:
         omero : bool or mapping, optional
             How viewers are to show channels: names, colours, and windows from the extremes and
             the 0.1 and 99.9 percentiles of the data, found while writing. Default: of a pyramid
-            that is in a store, what is there; else if there is a channel axis. A mapping may have
-            "labels", "colors" (such as "FF8800") and "windows" (start, end), each with one entry
-            for each channel.
+            that is in a store, what is there; else what ``attrs["omero"]`` of the array says; else
+            if there is a channel axis. A mapping may have "labels", "colors" (such as "FF8800") and
+            "windows" (start, end), each with one entry for each channel.
         labels_of : str, optional
             Path of the image that these are labels of; they are written to
             ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many

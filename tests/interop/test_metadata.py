@@ -83,7 +83,7 @@ def test_ome_zarr_io(stored: Stored) -> None:
 
 
 def check_ome_zarr_io(report: Any, stored: Stored) -> None:
-    """It wants a channel axis where there is ``omero``, which the specification does not ask for."""
+    """It wants a channel axis where there is ``omero``; the specification does not ask for one."""
     omero, axes = "omero" in stored.ome, stored.ome["multiscales"][0]["axes"]
     alone = omero and not any(axis["name"] == "c" for axis in axes)
     messages = [issue.message for issue in report.errors]

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xpyramid
-from xpyramid import _cli, _sources, errors, ngff
+from xpyramid import _cli, errors, ngff
+from xpyramid.io.reading import find
 
 Json = dict[str, Any]
 Change = Callable[[Json, Json], None]
@@ -281,7 +282,7 @@ def test_links_in_circles_and_pipes(tmp_path: Path) -> None:
 def test_links_that_make_a_store_endless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_sources, "MAX_GROUPS", 100)
+    monkeypatch.setattr(find, "MAX_GROUPS", 100)
     zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
     for name in "ab":
         (tmp_path / "a.zarr" / name).symlink_to(".")

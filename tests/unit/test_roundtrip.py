@@ -169,3 +169,19 @@ def test_copies_of_what_others_wrote_lie_where_theirs_do(tmp_path: Path, transla
     xpyramid.open_pyramid(tmp_path / "b.zarr/theirs").to_ome_zarr(tmp_path / "c.zarr")
     again = json.loads((tmp_path / "c.zarr/theirs/zarr.json").read_text())
     assert again["attributes"] == found["attributes"]
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+@pytest.mark.parametrize("layout", ["groups", "arrays"])
+@pytest.mark.parametrize("dtype", ["f4", ">f8", "u1"])
+def test_value_of_missing_data(tmp_path: Path, version: str, layout: Any, dtype: str) -> None:
+    """In Zarr v3 xarray opens no array of floats whose ``_FillValue`` is a number in JSON."""
+    value = 7 if dtype == "u1" else -9999.5
+    field = xr.DataArray(np.ones((4, 6), dtype), dims=("y", "x"), name="field")
+    field.attrs["_FillValue"] = value
+    field.pyramid.to_ome_zarr(tmp_path, levels=2, method="nearest", version=version, layout=layout)
+    opened = xpyramid.open_pyramid(tmp_path / "field")
+    assert [level.attrs["_FillValue"] for level in opened] == [value, value]
+    if layout == "groups" and version != "0.4":
+        with xr.open_dataset(tmp_path / "field/1", engine="zarr") as plain:
+            assert plain.field.encoding["_FillValue"] == value

@@ -2,6 +2,7 @@
 
 from xpyramid.io.checking.verify import Report, verify
 from xpyramid.io.form.labels import check_image_path
+from xpyramid.io.reading.find import find_images
 from xpyramid.io.reading.read import Opened, open_levels
 from xpyramid.io.store.target import Store
 from xpyramid.io.writing.image import Image, Layout, Mode, Options
@@ -18,6 +19,7 @@ __all__ = [
     "Report",
     "Store",
     "check_image_path",
+    "find_images",
     "open_levels",
     "verify",
     "write",

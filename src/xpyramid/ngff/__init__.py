@@ -16,7 +16,14 @@ from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
-from xpyramid.ngff.omero import Channels, Window, channels, omero, stored_channels
+from xpyramid.ngff.omero import (
+    Channels,
+    Window,
+    channels,
+    channels_of_attrs,
+    omero,
+    stored_channels,
+)
 from xpyramid.ngff.parser import parse, version_of
 from xpyramid.ngff.plain import ome_metadata
 from xpyramid.ngff.plates import listed_paths
@@ -40,6 +47,7 @@ __all__ = [
     "announce",
     "as_stored",
     "channels",
+    "channels_of_attrs",
     "check_document",
     "check_image",
     "check_label",

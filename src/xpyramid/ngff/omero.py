@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import colorsys
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -218,22 +219,53 @@ def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window])
     }
 
 
-def stored_channels(document: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+def stored_channels(document: Mapping[Any, Any], number: int | None) -> Mapping[str, Any]:
     """Return the ``omero`` metadata of a stored image, if they are of its channels; else nothing.
 
     Parameters
     ----------
     document : mapping
-        That holds ``multiscales``.
-    number : int
-        Of channels that there are.
+        That holds ``multiscales``, or the attributes of an array.
+    number : int or None
+        Of channels that there are; None is any number.
     """
     omero = document.get("omero")
     channels = omero.get("channels") if isinstance(omero, Mapping) else None
     if not isinstance(omero, Mapping) or not isinstance(channels, list):
         return {}
-    fit = len(channels) == number and all(isinstance(one, Mapping) for one in channels)
+    fit = number in (None, len(channels)) and all(isinstance(one, Mapping) for one in channels)
     return omero if fit else {}
+
+
+def channels_of_attrs(attrs: Mapping[Any, Any], names: Sequence[str]) -> Mapping[str, Any]:
+    """Return what ``attrs["omero"]`` of an array says of the channels that it has.
+
+    Channels are told by their labels, so that those of a selection, or in another order, keep what
+    is theirs; where labels say nothing, by their position.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Of the array.
+    names : sequence of str
+        Of its channels.
+    """
+    omero = stored_channels(attrs, None)
+    if not omero:
+        return {}
+    channels = omero["channels"]
+    labels = [str(channel.get("label")) for channel in channels]
+    if len(set(labels)) == len(labels) and set(names) <= set(labels):
+        return {**omero, "channels": [channels[labels.index(name)] for name in names]}
+    if len(channels) == len(names):
+        return omero
+    warnings.warn(
+        f"attrs['omero'] has the channels {', '.join(labels)[:200]}, and the array "
+        f"{', '.join(names)[:200]}; their colours and windows are left out",
+        UserWarning,
+        stacklevel=2,
+    )
+    return {}
 
 
 def _kept(channel: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

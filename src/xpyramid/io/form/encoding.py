@@ -6,13 +6,16 @@ factor), whether or not the one that was written had been decoded; and Zarr v3 h
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from xarray.backends.zarr import FillValueCoder
 
 from xpyramid.ngff import Multiscale
 
@@ -53,6 +56,29 @@ def decode(stored: xr.Dataset, name: str, metadata: Mapping[str, Any]) -> xr.Dat
     dataset = xr.decode_cf(stored.drop_vars([name, *left]))
     dataset = dataset.assign_coords({n: stored[n].variable for n in left})
     return dataset.assign({name: _as_noted(stored[name].variable, metadata.get("dtype"))})
+
+
+def encode_fill_value(
+    attrs: Mapping[Any, Any], dtype: np.dtype[Any], zarr_format: int
+) -> dict[Any, Any]:
+    """Return the attributes of an array with the value of missing data as xarray stores it.
+
+    In Zarr v3 xarray opens no array of floats whose ``_FillValue`` is a number as JSON has it.
+    """
+    encoded = dict(attrs)
+    if zarr_format == 3 and dtype.kind in "fc" and "_FillValue" in encoded:
+        value = np.asarray(encoded["_FillValue"], dtype.newbyteorder("="))
+        encoded["_FillValue"] = FillValueCoder.encode(value.item(), dtype)
+    return encoded
+
+
+def decode_fill_value(attrs: Mapping[str, Any], dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Return attributes as they were before `encode_fill_value`; what it did not make stays."""
+    decoded = dict(attrs)
+    if dtype.kind in "fc" and isinstance(decoded.get("_FillValue"), str | list):
+        with suppress(ValueError, TypeError, struct.error):
+            decoded["_FillValue"] = FillValueCoder.decode(decoded["_FillValue"], dtype)
+    return decoded
 
 
 def _is_changed(variable: xr.Variable) -> bool:

@@ -16,6 +16,7 @@ import zarr
 from xpyramid import ngff
 from xpyramid.axes import AxisSpec
 from xpyramid.io.form.attributes import json_attributes
+from xpyramid.io.form.encoding import decode_fill_value
 
 
 def remember(base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
             line = sign * (dataset.translation[i] + dataset.scale[i] * np.arange(array.shape[i]))
             coords[dim] = _coordinate(dim, kept, line, factor)
     attrs = {key: v for key, v in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    attrs = decode_fill_value(attrs, array.dtype)
     decoded = xr.decode_cf(xr.Dataset(coords=coords))
     return xr.DataArray(
         da.from_zarr(array), decoded.coords, dims, name=metadata["variable"], attrs=attrs

@@ -90,9 +90,12 @@ def prepare(
     """
     axis = next((i for i, a in enumerate(plan.axes) if a.type == "channel"), None)
     real = base.dtype.kind in "biuf"
+    names = _names(base, None if axis is None else plan.axes[axis].dim)
     stored: Mapping[str, Any] = {}
     if omero is None:
-        stored = ngff.stored_channels(document, 1 if axis is None else base.shape[axis])
+        stored = ngff.stored_channels(document, len(names)) or ngff.channels_of_attrs(
+            base.attrs, names
+        )
         is_new = not document  # what is copied gets windows only where it has channels
         omero = bool(stored) or (real and plan.kind != "labels" and (is_new or axis is not None))
         omero = omero and real
@@ -102,11 +105,22 @@ def prepare(
         raise PlanError(f"omero={literal(omero)}; accepted: None, True, False, or a mapping")
     if not real:
         raise DtypeError(f"omero={literal(omero)} for dtype {base.dtype}; accepted: real numbers")
-    if axis is None:
-        names = ["" if base.name is None else str(base.name)]
-    else:
-        dim = plan.axes[axis].dim
-        known = base.coords[dim].values if dim in base.coords else range(base.sizes[dim])
-        names = [str(name) for name in known]
     given = {} if omero is True else omero
     return Shown(replace(ngff.channels(names, given), stored=stored), axis, base.dtype)
+
+
+def attributes_beside(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the attributes of an array without what becomes the ``omero`` metadata."""
+    is_shown = bool(ngff.stored_channels(attrs, None))
+    return {key: value for key, value in attrs.items() if key != "omero" or not is_shown}
+
+
+def _names(base: xr.DataArray, dim: str | None) -> list[str]:
+    """Return the names of the channels; of the array, where it is one channel."""
+    if dim is not None:
+        known = base.coords[dim].values if dim in base.coords else range(base.sizes[dim])
+        return [str(name) for name in known]
+    described = ngff.stored_channels(base.attrs, None).get("channels", ())
+    labels = [str(channel.get("label")) for channel in described]
+    selected = [str(v.values) for v in base.coords.values() if v.ndim == 0]  # as by .sel(c="GFP")
+    return [next((name for name in selected if name in labels), str(base.name or ""))]

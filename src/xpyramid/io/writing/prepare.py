@@ -15,7 +15,7 @@ from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError,
 from xpyramid.io.form import flat, labels, shown
 from xpyramid.io.form.attributes import json_attributes
 from xpyramid.io.form.collection import ImageCollection
-from xpyramid.io.form.encoding import note
+from xpyramid.io.form.encoding import encode_fill_value, note
 from xpyramid.io.store.staging import Staging, announced
 from xpyramid.io.store.target import (
     Place,
@@ -74,7 +74,7 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
         coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
         dtype=image.plan.dtype,
         dims=list(names.values()),
-        attributes=json_attributes(base.attrs),
+        attributes=_attributes(base, spoken.zarr_format),
         announcement=_announcement(image, paths, group, labels_group, options),
         zarr_format=spoken.zarr_format,
         compressor=compressor_of(options.compressor, spoken.zarr_format),
@@ -205,6 +205,12 @@ def _announcement(
     if label:
         attributes = ngff.announce(attributes, "image-label", json_attributes(label))
     return attributes
+
+
+def _attributes(base: xr.DataArray, zarr_format: int) -> dict[str, Any]:
+    """Return the attributes of the level arrays."""
+    beside = shown.attributes_beside(base.attrs)
+    return json_attributes(encode_fill_value(beside, base.dtype, zarr_format))
 
 
 def _crs(base: xr.DataArray) -> dict[Any, Any]:

@@ -1,0 +1,96 @@
+"""What was found in a file, in a line for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import xarray as xr
+
+from xpyramid import axes as axes_module
+from xpyramid import ngff
+from xpyramid.axes import AxisSpec
+from xpyramid.errors import literal
+
+#: What is said where no dimension of space has a coordinate.
+NO_SPACING = "no spacing found"
+
+#: How many names of channels are listed, and how much of each.
+_LISTED, _LONGEST = 8, 60
+
+
+def describe_source(array: xr.DataArray) -> str:
+    """Say what an array knows of itself beside its samples.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        As :func:`xpyramid.open_source` returns it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> image = xr.DataArray(np.zeros((2, 2)), dims=("y", "x"))
+    >>> describe_source(image)
+    'no spacing found'
+    >>> describe_source(image.assign_coords(y=("y", [0, 0.5], {"units": "um"}), x=[0, 0.5]))
+    'spacing y 0.5 micrometer, x 0.5 (no unit)'
+    """
+    axes = [axis for axis in axes_module.describe(array) if axis.type != "channel"]
+    known = [axis for axis in axes if axis.dim in array.coords]
+    parts = [str(array.encoding.get("format", ""))]
+    if spaced := [axis for axis in known if axis.uneven is None and array.sizes[axis.dim] > 1]:
+        parts.append(f"spacing {_spacings(array, spaced)}")
+    if shifted := [a for a in known if a.type == "space" and a.origin]:
+        parts.append(f"origin {', '.join(f'{a.dim} {a.origin:.9g}' for a in shifted)}")
+    if uneven := [axis.dim for axis in known if axis.uneven is not None]:
+        parts.append(f"uneven steps along {', '.join(uneven)}")
+    parts += [_channels(array), *_georeference(array)]
+    lost = [axis.dim for axis in axes if axis.type == "space" and axis not in known]
+    if lost:
+        is_all = all(axis.dim in lost for axis in axes if axis.type == "space")
+        parts.append(NO_SPACING if is_all else f"{NO_SPACING} along {', '.join(lost)}")
+    return "".join(c if c.isprintable() else "?" for c in "; ".join(filter(None, parts)))
+
+
+def _spacings(array: xr.DataArray, axes: Sequence[AxisSpec]) -> str:
+    """Return the spacings, each run of the same unit with one mention of it."""
+    runs = groupby(axes, key=lambda axis: _unit(array, axis))
+    said = [
+        f"{', '.join(f'{axis.dim} {axis.spacing:.9g}' for axis in run)} {unit or '(no unit)'}"
+        for unit, run in runs
+    ]
+    return ", ".join(said)
+
+
+def _unit(array: xr.DataArray, axis: AxisSpec) -> str:
+    return axis.unit or str(array.coords[axis.dim].attrs.get("units", ""))
+
+
+def _channels(array: xr.DataArray) -> str:
+    """Return the names of the channels, and what else is known of them."""
+    shown = ngff.stored_channels(array.attrs, None).get("channels", [])
+    names = [str(one["label"])[:_LONGEST] for one in shown if one.get("label")]
+    dims = [axis.dim for axis in axes_module.describe(array) if axis.type == "channel"]
+    if dims and dims[0] in array.coords:
+        names = [str(value)[:_LONGEST] for value in array.coords[dims[0]].values]
+    if not names and not shown:
+        return ""
+    listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
+    words = {"color": "colours", "window": "windows"}
+    extras = [word for key, word in words.items() if any(key in one for one in shown)]
+    what = f"channels {listed}" if names else f"{len(shown)} channel{'s' if len(shown) > 1 else ''}"
+    return f"{what} with {' and '.join(extras)}" if extras else what
+
+
+def _georeference(array: xr.DataArray) -> list[str]:
+    """Return the reference system, and the value of missing data."""
+    mapping = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping", "spatial_ref"))
+    attrs: Mapping[Any, Any] = array.coords[mapping].attrs if mapping in array.coords else {}
+    names = ("projected_crs_name", "geographic_crs_name", "grid_mapping_name")
+    system = next((str(attrs[name]) for name in names if attrs.get(name)), "")
+    found = [f"reference system {system}"] if system else []
+    if "_FillValue" in array.attrs:
+        found.append(f"missing value {literal(array.attrs['_FillValue'])[:_LONGEST]}")
+    return found

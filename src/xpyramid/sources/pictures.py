@@ -1,0 +1,71 @@
+"""Pictures that Pillow reads, and ``.npy`` files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from xpyramid.errors import SourceError
+from xpyramid.sources.dims import by_rank
+from xpyramid.sources.metadata import FileMetadata, attach
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_ACCEPTED = (
+    "accepted: OME-Zarr, Zarr, TIFF (OME-TIFF, ImageJ, GeoTIFF), netCDF, HDF5, GRIB, .npy, "
+    "pictures (PNG, JPEG, ...), CZI, ND2, LIF; in Python, any DataArray has .pyramid"
+)
+
+_BANDS = {"R": "red", "G": "green", "B": "blue", "L": "grey", "A": "alpha"}
+
+
+def open_npy(path: Path) -> xr.DataArray:
+    """Map a ``.npy`` file into memory."""
+    data = np.load(path, mmap_mode="r")
+    return attach(xr.DataArray(as_blocks(data), dims=by_rank(data.ndim)), FileMetadata("NumPy"))
+
+
+def as_blocks(data: np.ndarray[Any, Any]) -> da.Array:
+    """Wrap memory-mapped data; xarray by itself would have dask read all of it for a name."""
+    array: da.Array = da.from_array(data, chunks="auto")
+    return array
+
+
+def open_picture(path: Path) -> xr.DataArray:
+    """Read a picture, colours first."""
+    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415  # come with scikit-image
+
+    # The limit protects servers from pictures that strangers send. This one was asked for by name,
+    # and pictures that need a pyramid are large.
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        with Image.open(path) as picture:
+            frames = getattr(picture, "n_frames", 1)
+            if frames > 1 and picture.format != "MPO":  # a JPEG with a preview beside the picture
+                raise SourceError(f"{str(path)!r} holds {frames} pictures; accepted: 1, or a TIFF")
+            return _picture_array(picture)
+    except UnidentifiedImageError as error:
+        if path.suffix.lower() in Image.registered_extensions():
+            raise
+        raise SourceError(f"{str(path)!r} is in no format that is known; {_ACCEPTED}") from error
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+def _picture_array(picture: Image) -> xr.DataArray:
+    kind = FileMetadata(str(picture.format))
+    if picture.mode in {"P", "PA"}:
+        picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
+    elif picture.mode in {"CMYK", "YCbCr", "LAB", "HSV"}:
+        picture = picture.convert("RGB")
+    data = np.asarray(picture)
+    if data.ndim == 2:
+        return attach(xr.DataArray(data, dims=("y", "x")), kind)
+    names = [{"label": _BANDS.get(band, band)} for band in picture.getbands()]
+    array = xr.DataArray(np.moveaxis(data, -1, 0), dims=("c", "y", "x"))
+    return attach(array, FileMetadata(kind.format, {}, names))

@@ -1,0 +1,207 @@
+"""Zarr stores: OME-Zarr images and their levels, groups that xarray opens, bare arrays."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import xarray as xr
+import zarr
+
+from xpyramid import io, ngff
+from xpyramid.errors import SourceError
+from xpyramid.io.store.confined import resolve_confined
+from xpyramid.io.store.target import Place, is_name, resolve
+from xpyramid.pyramid import Pyramid, open_pyramid
+from xpyramid.sources.datasets import choose_variable
+from xpyramid.sources.dims import by_rank
+
+#: How many directories above an array its image may be: ``image/0``, ``image/0/image``.
+_HIGHEST = 4
+
+_ARCHIVES = {".zip", ".ozx"}
+
+
+def is_store(source: str) -> bool:
+    """Whether a source is a URL, a directory, or an archive."""
+    path = Path(source).expanduser()
+    return "://" in source or path.is_dir() or path.suffix.lower() in _ARCHIVES
+
+
+def open_store(source: str, variable: str | None) -> xr.DataArray:
+    """Open level 0 of an image, a level of it, a variable of a group, or an array.
+
+    Parameters
+    ----------
+    source : str
+        Path or URL.
+    variable : str, optional
+        Of a group.
+
+    Raises
+    ------
+    SourceError
+        For what is not there, or several things of which none was chosen.
+    """
+    is_archive = Path(source).suffix.lower() in _ARCHIVES and not Path(source).is_dir()
+    place = resolve_confined(source) if is_archive else resolve(source, read_only=True)
+    node = place.node()
+    if node is None:
+        more = "; files of other formats are read by path, not by URL" if "://" in source else ""
+        raise SourceError(f"there is no Zarr array or group at {source!r}{more}")
+    level = _open_level(source)
+    if level is None and isinstance(node, zarr.Group):
+        image = source if ngff.version_of(dict(node.attrs)) is not None else None
+        if image is None and variable is None:
+            image = _only_image(source, node)
+        level = None if image is None else _take(open_pyramid(image), 0)
+    if level is not None:
+        if variable is not None:
+            deepest = (ngff.paths_of(dict(node.attrs)) or ["1"])[-1]
+            raise SourceError(
+                f"{source!r} is an OME-Zarr image; accepted with variable=: a Zarr group that is "
+                f"none. A level is opened by its path, as in {source.rstrip('/')}/{deepest}"
+            )
+        return level
+    if isinstance(node, zarr.Group):
+        return _open_variable(place, node, source, variable)
+    if variable is not None:
+        raise SourceError(f"{source!r} is one array; accepted with variable=: a Zarr group")
+    return _open_array(node)
+
+
+def _open_level(source: str) -> xr.DataArray | None:
+    """Open the level of an OME-Zarr image that a path names; None where it names none."""
+    for above, path in _above(source):
+        try:
+            node = resolve(above, read_only=True).node()
+        except Exception as error:
+            warnings.warn(
+                f"{above!r} cannot be read, and may be an image of which {source!r} is a level; "
+                f"coordinates are left out: {type(error).__name__}: {error}",
+                UserWarning,
+                stacklevel=4,
+            )
+            return None
+        attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
+        if ngff.version_of(attrs) is None:
+            continue
+        # Levels of ours are groups, which hold the array.
+        announced = [
+            known == path or known.startswith(f"{path}/") for known in ngff.paths_of(attrs)
+        ]
+        if sum(announced) != 1:
+            return None
+        return _open_announced(above, attrs, announced.index(True))
+    return None
+
+
+def _open_announced(image: str, attrs: dict[str, Any], position: int) -> xr.DataArray:
+    """Open a dataset by its position among all that the images of a group announce."""
+    wanted = ngff.paths_of(attrs)[position]
+    which = 0
+    while True:
+        paths = [dataset.path for dataset in ngff.parse(attrs, which).datasets]
+        if wanted in paths:
+            return _take(open_pyramid(image, multiscale=which), paths.index(wanted))
+        which += 1
+
+
+def _above(source: str) -> list[tuple[str, str]]:
+    """Return the places above a source, from the nearest on, and its path in each."""
+    if "::" in source:  # URLs in URLs, of fsspec
+        return []
+    remote, _, path = source.rpartition("://")
+    start = f"{remote}://" if remote else ""
+    parts = (
+        path.rstrip("/").split("/") if remote else list(Path(path).expanduser().absolute().parts)
+    )
+    most = len(parts) - (2 if remote.startswith("http") else 1)  # the host is no image
+    found = []
+    for depth in range(1, min(_HIGHEST, most) + 1):
+        head, tail = parts[:-depth], parts[-depth:]
+        above = start + "/".join(head) if remote else str(Path(*head))
+        found.append((above, "/".join(tail)))
+    return found
+
+
+def _only_image(source: str, group: zarr.Group) -> str | None:
+    """Return the only image in a group; None where there is none, or xarray has arrays to open."""
+    if any(isinstance(node, zarr.Array) for _, node in group.members()):
+        return None
+    images = io.find_images(source)
+    base = source.rstrip("/")
+    if len(images) > 1:
+        listed = ", ".join(f"{base}/{path}" for path in images[:20])
+        more = f" and {len(images) - 20} more" if len(images) > 20 else ""
+        raise SourceError(f"{source!r} holds several images, choose one: {listed}{more}")
+    return f"{base}/{images[0]}" if images else None
+
+
+def _take(pyramid: Pyramid, level: int) -> xr.DataArray:
+    """Return a level, with what the image says of its channels or labels."""
+    array = pyramid[level].copy(deep=False)
+    said = {
+        key: pyramid.metadata[key] for key in ("omero", "image-label") if key in pyramid.metadata
+    }
+    array.attrs = {**array.attrs, **said}
+    array.encoding["format"] = f"OME-Zarr, level {level} of {len(pyramid)}"
+    # Names of others may hold slashes, or nothing.
+    return array if array.name and is_name(str(array.name)) else array.rename(None)
+
+
+def _open_variable(
+    place: Place, group: zarr.Group, source: str, variable: str | None
+) -> xr.DataArray:
+    """Open a variable of a group, with its coordinates and its own name."""
+    # Of an array with two dimensions of one name and several lengths, xarray makes no Dataset.
+    bare = {name: node for name, node in group.arrays() if len(set(_dims(node))) < len(_dims(node))}
+    dataset = _open_dataset(place, group, source, list(bare))
+    found = {str(name): array for name, array in dataset.data_vars.items()}
+    found |= {name: _open_array(node).rename(name) for name, node in bare.items()}
+    if not found:
+        raise SourceError(f"the group {source!r} has no variables{_members(group, source)}")
+    array = choose_variable(found, variable, source)
+    array.encoding["format"] = "Zarr"
+    return array
+
+
+def _dims(node: zarr.Array[Any]) -> tuple[str, ...]:
+    """Return the dimensions that an array names; none if some have no name."""
+    named: Any = node.attrs.get("_ARRAY_DIMENSIONS")
+    if node.metadata.zarr_format == 3:
+        named = node.metadata.dimension_names
+    are_names = isinstance(named, list | tuple) and all(isinstance(dim, str) for dim in named)
+    return tuple(named) if are_names else ()
+
+
+def _open_dataset(place: Place, group: zarr.Group, source: str, left_out: list[str]) -> xr.Dataset:
+    """Open a group as xarray does, or say which of its arrays could be opened instead."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the metadata are not consolidated
+            dataset: xr.Dataset = xr.open_zarr(
+                place.store, group=place.path, chunks=None, drop_variables=left_out
+            )
+    except Exception as error:
+        raise SourceError(
+            f"xarray cannot open the group {source!r}: {error}{_members(group, source)}"
+        ) from error
+    return dataset
+
+
+def _members(group: zarr.Group, source: str) -> str:
+    names = sorted(name for name, _ in group.members())
+    base = source.rstrip("/")
+    return "; choose from " + ", ".join(f"{base}/{name}" for name in names) if names else ""
+
+
+def _open_array(node: zarr.Array[Any]) -> xr.DataArray:
+    """Wrap a Zarr array of any format."""
+    attrs = {key: value for key, value in node.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    own = _dims(node) or by_rank(node.ndim)
+    array = xr.DataArray(da.from_zarr(node), dims=own, attrs=attrs).rename(None)
+    array.encoding["format"] = "Zarr"
+    return array
