@@ -6,7 +6,7 @@ from xpyramid._version import __version__
 from xpyramid.downsample import downsample
 from xpyramid.example import example_field
 from xpyramid.io import verify
-from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid
+from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid, open_pyramids
 from xpyramid.sources import open_source
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "errors",
     "example_field",
     "open_pyramid",
+    "open_pyramids",
     "open_source",
     "verify",
 ]

@@ -18,6 +18,7 @@ from xpyramid.levels import Levels
 from xpyramid.options import check_options, explains_options
 from xpyramid.plan import Plan
 from xpyramid.reducers import Reducer
+from xpyramid.warn import warn
 
 Store = io.Store
 
@@ -327,7 +328,9 @@ class Pyramids(Mapping[str, Pyramid]):
             levels, plan = p.levels, p.plan.rechunked(chunks)
             if of is not None:
                 levels, plan = place_beside(levels, plan, of)
-            images.append(io.Image(levels, plan, p._reducer, prefix + name, self.attrs))
+            images.append(
+                io.Image(levels, plan, p._reducer, prefix + name, self.attrs, p._metadata)
+            )
         return io.write(images, store, io.Options(**options))
 
     def __repr__(self) -> str:
@@ -359,6 +362,53 @@ def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:
     return ImageGeometry(path, opened.plan, coordinates)
 
 
+def open_pyramids(store: Store, group: str | None = None) -> Pyramids:
+    """Open all OME-Zarr images of a store, lazily.
+
+    Parameters
+    ----------
+    store : str, path, URL, zarr store or zarr.Group
+        As for :func:`open_pyramid`.
+    group : str, optional
+        Where in the store to look; default: everywhere. A plate is a group of images too.
+
+    Returns
+    -------
+    Pyramids
+        A mapping from the path of each image, below ``group``, to its pyramid; an image that is
+        the group itself has its own name. What cannot be read is left out, with a warning.
+
+    Raises
+    ------
+    xpyramid.errors.NotAPyramidError
+        If there is no image, or none that can be read.
+
+    Examples
+    --------
+    >>> import xpyramid, zarr
+    >>> store = zarr.storage.MemoryStore()
+    >>> fields = xpyramid.example_field((300, 200)).to_dataset(name="a")
+    >>> fields.assign(b=fields.a).pyramid.to_ome_zarr(store, levels=2)
+    >>> list(xpyramid.open_pyramids(store))
+    ['a', 'b']
+    """
+    opened: dict[str, Pyramid] = {}
+    failures: list[NotAPyramidError] = []
+    prefix = f"{group.strip('/')}/" if group else ""
+    for path in io.find_images(store, group) or [""]:
+        try:
+            pyramid = open_pyramid(store, f"{prefix}{path}".strip("/") or None)
+        except NotAPyramidError as error:
+            failures.append(error)
+        else:
+            opened[path or pyramid.name or "image"] = pyramid
+    if not opened:
+        raise failures[0]
+    for failure in failures:
+        warn(f"an image is left out: {failure}")
+    return Pyramids(opened)
+
+
 def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | str = 0) -> Pyramid:
     """Open a stored OME-Zarr image of any version from 0.1 to 0.6, lazily.
 
@@ -367,7 +417,7 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
     store : str, path, URL, zarr store or zarr.Group
         A directory, or a ``.zip`` or ``.ozx`` file.
     group : str, optional
-        Path of the image in the store; default: the store is the image.
+        Path of the image in the store; default: the store is the image, or holds it alone.
     multiscale : int or str, optional
         Position or name of the image, where the metadata of one group announce several.
 

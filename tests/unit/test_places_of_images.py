@@ -147,3 +147,72 @@ def test_a_root_that_is_consolidated_stays_so(tmp_path: Path) -> None:
     assert listed(tmp_path) == ["a", "b"]
     assert "OME" in zarr.open_consolidated(tmp_path)
     assert xpyramid.verify(tmp_path) == []
+
+
+# Opening a root, or a part of an image
+
+
+def test_a_root_with_one_image_opens_it(tmp_path: Path) -> None:
+    field().pyramid.to_ome_zarr(tmp_path / "out.zarr", "lab/field", levels=2)
+    opened = xpyramid.open_pyramid(tmp_path / "out.zarr")
+    assert opened.name == "field"
+    xr.testing.assert_identical(opened[1], xpyramid.open_pyramid(tmp_path / "out.zarr/lab")[1])
+
+
+def test_a_root_with_several_images_names_them(tmp_path: Path) -> None:
+    for group in ("a", "lab/b"):
+        field().pyramid.to_ome_zarr(tmp_path, group, levels=2)
+    with pytest.raises(errors.NotAPyramidError, match=r"images \['a', 'lab/b'\]; pass group='a'"):
+        xpyramid.open_pyramid(tmp_path)
+    opened = xpyramid.open_pyramids(tmp_path)
+    assert list(opened) == ["a", "lab/b"]
+    assert list(xpyramid.open_pyramids(tmp_path, "lab")) == ["b"]
+    opened.to_ome_zarr(copy := {})
+    xr.testing.assert_identical(xpyramid.open_pyramids(copy)["lab/b"][1], opened["lab/b"][1])
+
+
+def test_all_images_of_a_store_that_is_one(tmp_path: Path) -> None:
+    field().pyramid.to_ome_zarr(tmp_path / "out.zarr", "", levels=2)
+    assert list(xpyramid.open_pyramids(tmp_path / "out.zarr")) == ["field"]
+
+
+def test_images_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    for name in "ab":
+        field(name).pyramid.to_ome_zarr(tmp_path, levels=2)
+    (tmp_path / "a/0/a/zarr.json").write_text("{}")
+    with pytest.warns(UserWarning, match="an image is left out: .*a/0/a") as seen:
+        assert list(xpyramid.open_pyramids(tmp_path)) == ["b"]
+    assert seen[0].filename == __file__
+    (tmp_path / "b/0/b/zarr.json").unlink()
+    with pytest.raises(errors.NotAPyramidError, match="a/0/a"):
+        xpyramid.open_pyramids(tmp_path)
+
+
+def test_a_store_without_images(tmp_path: Path) -> None:
+    zarr.open_group(tmp_path / "out.zarr").create_array("a", shape=3, dtype="u1")
+    for opens in (xpyramid.open_pyramid, xpyramid.open_pyramids):
+        with pytest.raises(errors.NotAPyramidError, match="no multiscales metadata"):
+            opens(tmp_path / "out.zarr")
+
+
+@pytest.mark.parametrize("part", ["field/0", "field/0/field", "field/1"])
+@pytest.mark.parametrize("layout", ["groups", "arrays"])
+def test_a_part_of_an_image_says_where_the_image_is(tmp_path: Path, part: str, layout: str) -> None:
+    field().pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, layout=layout)
+    if layout == "arrays" and part.count("/") == 2:
+        part = "field/0"
+    message = f"the image it is a part of is {tmp_path / 'out.zarr/field'}$"
+    with pytest.raises(errors.NotAPyramidError, match=message):
+        xpyramid.open_pyramid(tmp_path / "out.zarr" / part)
+    with pytest.raises(errors.NotAPyramidError, match=message):
+        xpyramid.open_pyramid(tmp_path / "out.zarr", part)
+
+
+def test_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    field().pyramid.to_ome_zarr("~/out.zarr", levels=2)
+    field("root").pyramid.to_ome_zarr("~/root.zarr", "", levels=2)
+    assert (tmp_path / "out.zarr/field/0").is_dir()
+    assert xpyramid.open_pyramid("~/out.zarr/field").name == "field"
+    assert xpyramid.open_pyramid("~/root.zarr").name == "root"
+    assert xpyramid.verify("~/out.zarr") == []

@@ -27,6 +27,7 @@ def test_the_public_surface_is_small() -> None:
         "errors",
         "example_field",
         "open_pyramid",
+        "open_pyramids",
         "open_source",
         "verify",
     ]

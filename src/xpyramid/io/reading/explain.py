@@ -12,6 +12,7 @@ from zarr.errors import ZarrUserWarning
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
+from xpyramid.io.reading.find import images_below
 from xpyramid.io.store.confined import check_path
 from xpyramid.io.store.contents import children, peek
 from xpyramid.io.store.faults import find_fault
@@ -46,18 +47,12 @@ def explain(place: Place, group: zarr.Group) -> str:
     if isinstance(ome.get("labels"), list):
         images = _paths(ome["labels"])
         return f"this group lists the labels {_list(images)}{_open(place, images)}"
-    return _held(place, group)
+    return _held(place)
 
 
-def _held(place: Place, group: zarr.Group) -> str:
+def _held(place: Place) -> str:
     """Say which images a group holds, finished or not."""
-    with quiet():
-        images = [
-            name
-            for name, child in islice(group.groups(), _LOOKED_INTO)
-            if ngff.version_of(dict(child.attrs)) is not None
-        ]
-    if images:
+    if images := sorted(islice(images_below(place), _LOOKED_INTO)):
         return f"this group is no image itself, but holds {_list(images)}{_open(place, images)}"
     if unfinished := unfinished_in(place):
         return (

@@ -8,12 +8,16 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import SourceError
-from xpyramid.io.store.confined import resolve_confined
-from xpyramid.io.store.target import Place, Store
+from xpyramid.io.store.confined import ConfinedStore, resolve_confined
+from xpyramid.io.store.contents import peek
+from xpyramid.io.store.target import Place, Store, local_path
 from xpyramid.io.store.tree import Tree, listed_in
 
 #: Groups that are looked into for images: a plate of 1536 wells with 9 images each has 15 360.
 MAX_GROUPS = 50_000
+
+#: How far above a place its image is looked for: ``image/0/field`` lies two below ``image``.
+_HIGHEST = 3
 
 
 def find_images(store: Store, group: str | None = None) -> list[str]:
@@ -37,10 +41,31 @@ def find_images(store: Store, group: str | None = None) -> list[str]:
         If there are too many groups.
     """
     place = resolve_confined(store) / (group or "").strip("/")
-    return sorted(_images(place)) if isinstance(place.node(), zarr.Group) else []
+    return sorted(images_below(place)) if isinstance(place.node(), zarr.Group) else []
 
 
-def _images(root: Place) -> Iterator[str]:
+def image_above(place: Place) -> Place | None:
+    """Return the image that a place is a part of, such as a level of it; None where it is none."""
+    for above in _above(place):
+        attributes = peek(above).attributes
+        if ngff.version_of(attributes) is not None:
+            below = str(place).removeprefix(f"{above}/")
+            levels = {path.split("/")[0] for path in ngff.paths_of(attributes)}
+            return above if below.split("/")[0] in levels else None
+    return None
+
+
+def _above(place: Place) -> Iterator[Place]:
+    """Yield the nearest places above one, also those above the directory of a store."""
+    inside = list(reversed(list(place.parents())))
+    yield from inside[:_HIGHEST]
+    root = local_path(Place(place.store, ""))
+    if root is not None:
+        for directory in [*root.absolute().parents][: _HIGHEST - len(inside)]:
+            yield Place(ConfinedStore(directory), "")
+
+
+def images_below(root: Place) -> Iterator[str]:
     """Yield the paths of the images in a group; links may make it look endless.
 
     Of what a plate lists and is not there, the path is yielded too, as is that of what is damaged.

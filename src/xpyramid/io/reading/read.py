@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import dask.array as da
@@ -23,6 +23,7 @@ from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.io.form import flat
 from xpyramid.io.form.encoding import decode
 from xpyramid.io.reading import explain
+from xpyramid.io.reading.find import image_above, images_below
 from xpyramid.io.store.confined import check_path, resolve_confined
 from xpyramid.io.store.faults import find_fault
 from xpyramid.io.store.staging import find_unfinished
@@ -49,6 +50,7 @@ class Opened:
 def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> Opened:
     """Open a stored image; see :func:`xpyramid.open_pyramid`."""
     check_kind("group", group, str, "text, as in 'lab/field'")
+    place = None
     try:
         place = resolve_confined(store)
         if group:
@@ -57,11 +59,24 @@ def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> O
             return _open(place, multiscale)
     except NotAPyramidError as error:
         if (unfinished := find_unfinished(store, group)) is None:
+            _say_where(place, error)
             raise
         raise NotAPyramidError(
             f"{unfinished.target} is unfinished: its build was broken off; the same call with "
             "resume=True goes on with it, with mode='w' begins anew"
         ) from error
+
+
+def _say_where(place: Place | None, error: NotAPyramidError) -> None:
+    """Add to an error of opening a part of an image where the image is.
+
+    Raises
+    ------
+    NotAPyramidError
+    """
+    image = None if place is None else image_above(place)
+    if image is not None:
+        raise NotAPyramidError(f"{error}; the image it is a part of is {image}") from error
 
 
 @contextmanager
@@ -100,6 +115,9 @@ def _open(place: Place, multiscale: int | str) -> Opened:
         )
     attrs = dict(node.attrs)
     if ngff.version_of(attrs) is None:
+        images = list(islice(images_below(place), 2)) if ngff.may_list_images(attrs) else []
+        if len(images) == 1 and images[0]:
+            return _open(place / images[0], multiscale)
         raise NotAPyramidError(f"{place}: {explain.explain(place, node)}")
     image = ngff.parse(attrs, multiscale)
     arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
