@@ -114,6 +114,7 @@ class Pyramid:
         mode: io.Mode = "w-",
         resume: bool = False,
         layout: io.Layout = "groups",
+        names: io.Names | None = None,
         omero: bool | Mapping[str, Any] | None = None,
         labels_of: str | None = None,
         conventions: Sequence[str] = (),
@@ -154,6 +155,11 @@ class Pyramid:
             xarray opens; or each an array, ``<group>/<k>``, for tools that look for that. Arrays
             have no place for coordinates beside them: evenly spaced ones, datetimes and texts of
             the dimensions come back with `open_pyramid`, other coordinates are not written.
+        names : {"ome", "source"}, optional
+            How the dimensions are called in the store: t, c, z, y and x, which viewers know, or as
+            in xarray, which is what plain xarray selects by (``.sel(lat=...)``) and some viewers
+            do not draw. `open_pyramid` gives back xarray's names either way. Default: "source"
+            with ``conventions=["geozarr"]``, else "ome".
         omero : bool or mapping, optional
             How viewers are to show channels: names, colours, and windows from the extremes and
             the 0.1 and 99.9 percentiles of the data, found while writing. Default: of a pyramid
@@ -241,10 +247,10 @@ class Pyramid:
         plan = self.plan.rechunked(chunks)
         image = io.Image(self.levels, plan, self._reducer, group, document=self._metadata)
         options = io.Options(
-            version=version, mode=mode, resume=resume, layout=layout, omero=omero,
-            labels_of=labels_of, conventions=conventions, irregular=irregular, shards=shards,
-            compressor=compressor, memory=memory, progress=progress, compute=compute,
-            durable=durable, strict=strict,
+            version=version, mode=mode, resume=resume, layout=layout, names=names,
+            omero=omero, labels_of=labels_of, conventions=conventions, irregular=irregular,
+            shards=shards, compressor=compressor, memory=memory, progress=progress,
+            compute=compute, durable=durable, strict=strict,
         )  # fmt: skip
         return io.write([image], store, options)
 

@@ -2,6 +2,7 @@
 
 from xpyramid.io.checking.verify import Report, verify
 from xpyramid.io.form.labels import levels_of
+from xpyramid.io.form.names import Names
 from xpyramid.io.reading.read import Opened, open_levels
 from xpyramid.io.store.target import Store
 from xpyramid.io.writing.image import Image, Layout, Mode, Options
@@ -13,6 +14,7 @@ __all__ = [
     "Irregular",
     "Layout",
     "Mode",
+    "Names",
     "Opened",
     "Options",
     "Report",

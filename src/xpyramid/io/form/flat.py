@@ -15,7 +15,9 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.axes import AxisSpec
+from xpyramid.io.form.attributes import coordinate as holder
 from xpyramid.io.form.attributes import json_attributes
+from xpyramid.io.form.encoding import ARRAY_NOTE, attributes_back, restore_attributes
 
 
 def remember(base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def remember(base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str) -> dict[
         if axis.dim not in base.coords or (axis.uneven and axis.type != "space"):
             continue
         coordinate = base.coords[axis.dim]
-        attrs = json_attributes(coordinate.attrs)
+        attrs = json_attributes(coordinate.attrs, holder(axis.dim))
         kind = coordinate.dtype.kind
         if kind in "iuf":
             kept[axis.dim] = {"dtype": str(coordinate.dtype), "attrs": attrs}
@@ -54,11 +56,21 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
             factor = metadata["factors"][level][i]
             line = sign * (dataset.translation[i] + dataset.scale[i] * np.arange(array.shape[i]))
             coords[dim] = _coordinate(dim, kept, line, factor)
-    attrs = {key: v for key, v in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
-    decoded = xr.decode_cf(xr.Dataset(coords=coords))
-    return xr.DataArray(
-        da.from_zarr(array), decoded.coords, dims, name=metadata["variable"], attrs=attrs
-    )
+    listed = metadata.get("undecoded")
+    left = [
+        dim
+        for axis, dim in zip(image.axes, dims, strict=True)
+        if dim in coords and isinstance(listed, list) and axis.name in listed
+    ]
+    stored = xr.Dataset(coords=coords)
+    decoded = xr.decode_cf(stored.drop_vars(left)).assign_coords({d: stored[d] for d in left})
+    for axis, dim in zip(image.axes, dims, strict=True):
+        if dim in decoded.variables:
+            restore_attributes(decoded.variables[dim], axis.name, metadata)
+    name, attrs = metadata["variable"], attributes_back(array)
+    opened = xr.DataArray(da.from_zarr(array), decoded.coords, dims, name=name, attrs=attrs)
+    restore_attributes(opened, ARRAY_NOTE, metadata)
+    return opened
 
 
 def _coordinate(

@@ -21,6 +21,7 @@ from xpyramid.coarsen import given
 from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.io.form import flat
 from xpyramid.io.form.encoding import decode
+from xpyramid.io.form.names import names_back, own_name, with_names
 from xpyramid.io.reading import explain
 from xpyramid.io.store.confined import resolve_confined
 from xpyramid.io.store.staging import find_unfinished
@@ -176,12 +177,16 @@ def _open_own(place: Place, path: str, image: ngff.Multiscale, dims: Sequence[st
         drop_variables=_too_long(level, name),
     )  # fmt: skip
     dataset = decode(raw, name, image.metadata)
+    names, old_dims = names_back(image.metadata, dataset.coords), {}
     for axis, dim in zip(image.axes, dims, strict=True):
-        if axis.name != dim:
-            rename = dataset.swap_dims if dim in dataset.coords else dataset.rename_dims
-            dataset = rename({axis.name: dim})
-    level_array: xr.DataArray = dataset[name]
-    return level_array
+        old_dims[axis.name] = dim
+        if axis.name in dataset.coords:  # which its index is, but in stores of older versions
+            names[axis.name] = dim
+    coords = with_names(dataset.coords.variables, old_dims, names)
+    (variable,) = with_names({name: dataset.variables[name]}, old_dims, {}).values()
+    own, free = own_name(image.metadata, name), "_".join(["array", *coords])
+    level_array: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
+    return level_array.rename(own)
 
 
 def _too_long(level: Place, name: str) -> list[str]:

@@ -8,12 +8,16 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from xarray.indexes import PandasMultiIndex
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
+from xpyramid.axes import is_cftime
 from xpyramid.errors import (
     AttributeValueError,
     AxisError,
@@ -181,6 +185,11 @@ def check_names(array: xr.DataArray) -> None:
         if not str(dim) or not is_text(str(dim)):
             raise AxisError(f"dimension {dim!r} has no proper name; call .rename({{{dim!r}: 'x'}})")
     for name in array.coords:
+        if not isinstance(name, str):
+            raise AxisError(
+                f"coordinate {name!r} has a name that is not text; call "
+                f".rename({{{name!r}: {str(name)!r}}})"
+            )
         try:
             check_name(str(name), nested=False)
         except InvalidNameError as error:
@@ -189,6 +198,53 @@ def check_names(array: xr.DataArray) -> None:
                 "without slashes or control characters, and not a Zarr file name; rename it, or "
                 "drop it with .drop_vars(...)"
             ) from error
+
+
+def check_coordinates(array: xr.DataArray) -> None:
+    """Refuse coordinates of kinds that Zarr has no form for, and name them.
+
+    Raises
+    ------
+    AxisError
+        For several columns in one (a MultiIndex), times with a zone, categories, intervals, and
+        other objects that are no text or dates.
+    """
+    for index in array.xindexes.values():
+        if isinstance(index, PandasMultiIndex):
+            raise AxisError(
+                f"coordinate {index.dim!r} is a MultiIndex of {list(map(str, index.index.names))}, "
+                "which a store has no form for; accepted: one value for each sample; call "
+                f".reset_index({index.dim!r}), which keeps its columns, before .pyramid"
+            )
+    for name, coordinate in array.coords.items():
+        _check_kind(str(name), coordinate)
+
+
+def _check_kind(name: str, coordinate: xr.DataArray) -> None:
+    """Refuse a coordinate that a store has no form for."""
+    dtype = coordinate.dtype
+    ways_out = f"or drop it with .drop_vars({name!r})"
+    if not isinstance(dtype, np.dtype):  # of pandas, which has them in one dimension
+        dim, zone = coordinate.dims[0], getattr(dtype, "tz", None)
+        zoned = isinstance(zone, tzinfo)
+        kind = f"times with the zone {zone}" if zoned else f"dtype {dtype}"
+        accepted = "times without a zone" if zoned else "numbers, booleans, text, dates"
+        plain = f"array[{name!r}]" + (
+            ".to_index().tz_convert(None)" if zoned else ".astype(str).data"
+        )
+        raise AxisError(
+            f"coordinate {name!r} has {kind}, which a store has no form for; accepted: {accepted}; "
+            f"call .assign_coords({{{name!r}: ({dim!r}, {plain})}}) before .pyramid, {ways_out}"
+        )
+    if dtype.kind != "O" or is_cftime(values := coordinate.values):
+        return
+    kinds = {type(value).__name__ for value in values.flat if not isinstance(value, str)}
+    if kinds:
+        raise AxisError(
+            f"coordinate {name!r} has dtype object, with values of type {', '.join(sorted(kinds))};"
+            " accepted: numbers, booleans, text, dates; call "
+            f".assign_coords({{{name!r}: array[{name!r}].astype(str)}}), {ways_out}"
+        )
 
 
 def group_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:

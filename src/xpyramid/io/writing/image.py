@@ -10,6 +10,7 @@ import xarray as xr
 
 from xpyramid.chunks import Chunks
 from xpyramid.io.form.labels import LabelsGroup
+from xpyramid.io.form.names import Names
 from xpyramid.io.form.shown import Shown
 from xpyramid.io.store.staging import Staging
 from xpyramid.io.writing.draft import Draft
@@ -69,6 +70,7 @@ class Options:
     durable: bool = False
     strict: bool = False
     layout: Layout = "groups"
+    names: Names | None = None
     omero: bool | Mapping[str, Any] | None = None
     labels_of: str | None = None
     conventions: Sequence[str] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 import numpy as np
@@ -11,13 +11,21 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid._version import __version__
-from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError, check_kind
+from xpyramid.coordinates import level_attributes
+from xpyramid.errors import DtypeError, PlanError, TargetExistsError, check_kind
 from xpyramid.io.form import flat, labels, shown
-from xpyramid.io.form.attributes import json_attributes
-from xpyramid.io.form.encoding import note
+from xpyramid.io.form.attributes import DATASET, json_attributes
+from xpyramid.io.form.encoding import array_attributes, note
+from xpyramid.io.form.names import Names, StoredNames, choose_names
 from xpyramid.io.store.staging import Staging, announced
 from xpyramid.io.store.target import Place, check_above, check_free, check_name, check_replaceable
-from xpyramid.io.writing.checks import check_chunks, check_names, check_writable, group_attributes
+from xpyramid.io.writing.checks import (
+    check_chunks,
+    check_coordinates,
+    check_names,
+    check_writable,
+    group_attributes,
+)
 from xpyramid.io.writing.compression import compressor_of
 from xpyramid.io.writing.coordinates import prepare_coordinates
 from xpyramid.io.writing.draft import Sketch, draft
@@ -42,31 +50,34 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
     _check_options(options)
     spoken, base = ngff.VERSIONS[options.version], image.levels[0]
     check_names(base)
+    if options.layout == "groups":
+        check_coordinates(base)
     check_chunks(image.plan)
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = check_name(image.group or named)
-    name = named or group.split("/")[-1]
-    _check_levels(image, name)
+    _check_levels(image)
+    names = _stored_names(image, named or group.split("/")[-1], options)
     group, labels_group = _in_image(image, group, root, options)
     count = range(len(image.levels))
-    paths = [f"{k}/{name}" if options.layout == "groups" else f"{k}" for k in count]
+    paths = [f"{k}/{names.array}" if options.layout == "groups" else f"{k}" for k in count]
     staging = Staging(root / group)
     check_source(read, [staging.target])
     check_writable(staging.target)
     check_above(staging.target, spoken.zarr_format)
     check_target(staging, paths, options)
     objects = image.plan.objects(options.shards)
-    names = {axis.dim: axis.name for axis in image.plan.axes}
-    attrs = json_attributes(group_attributes(image.attrs))
+    attrs = json_attributes(group_attributes(image.attrs), DATASET)
     sketch = Sketch(
         paths=paths,
         levels=image.plan.levels,
         objects=objects,
         coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
         dtype=image.plan.dtype,
-        dims=list(names.values()),
-        attributes=json_attributes(base.attrs),
-        announcement=_announcement(image, paths, group, labels_group, options),
+        dims=list(names.dims.values()),
+        attributes=[
+            array_attributes(base, attrs, names, spoken.zarr_format) for attrs in _attributes(image)
+        ],
+        announcement=_announcement(image, paths, group, names, labels_group, options),
         zarr_format=spoken.zarr_format,
         compressor=compressor_of(options.compressor, spoken.zarr_format),
     )
@@ -89,7 +100,7 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
 def _check_options(options: Options) -> None:
     """Refuse options that are none, or do not go together."""
     version, conventions = options.version, options.conventions
-    for name in ("version", "mode", "layout", "irregular", "labels_of"):
+    for name in ("version", "mode", "layout", "names", "irregular", "labels_of"):
         check_kind(name, getattr(options, name), str, "text")
     for name in ("resume", "compute", "durable", "strict", "progress"):
         check_kind(name, getattr(options, name), (bool, np.bool_), "True, False")
@@ -100,6 +111,11 @@ def _check_options(options: Options) -> None:
         raise PlanError(f"mode={options.mode!r}; accepted: 'w-' (new), 'w' (replace)")
     if options.layout not in get_args(Layout):
         raise PlanError(f"layout={options.layout!r}; accepted: 'groups', 'arrays'")
+    if options.names not in (None, *get_args(Names)):
+        raise PlanError(
+            f"names={options.names!r}; accepted: 'ome' (t, c, z, y, x), 'source' (the dimensions' "
+            "own)"
+        )
     if (
         conventions is None
         or isinstance(conventions, str)
@@ -118,23 +134,31 @@ def _check_options(options: Options) -> None:
         )
 
 
-def _check_levels(image: Image, name: str) -> None:
-    """Refuse arrays whose levels OME-NGFF, or a Dataset, has no place for."""
-    base, axes = image.levels[0], {axis.name for axis in image.plan.axes}
+def _check_levels(image: Image) -> None:
+    """Refuse arrays whose levels OME-NGFF has no place for."""
+    base = image.levels[0]
     if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
         raise DtypeError(
             f"method={image.plan.method!r} turns dtype {base.dtype} into {image.reducer.dtype}, "
             "and the levels of an OME-Zarr image have one dtype; call "
             f".astype('{image.reducer.dtype}') before .pyramid"
         )
-    if name in base.coords or name in base.dims:
-        raise AxisError(
-            f"{name!r} is the name of the array and of a coordinate; rename one of them"
-        )
-    if taken := axes & {str(coord) for coord in base.coords if coord not in base.dims}:
-        raise AxisError(
-            f"coordinate {sorted(taken)} has the name of an OME-NGFF axis of this array; rename it"
-        )
+
+
+def _stored_names(image: Image, name: str, options: Options) -> StoredNames:
+    """Return the names in the level groups: those that maps are read by are the source's."""
+    names = options.names or ("source" if options.conventions else "ome")
+    coords = [str(coord) for coord in image.levels.coordinates[0].coords]
+    return choose_names(name, image.plan.axes, coords, names)
+
+
+def _attributes(image: Image) -> Iterator[Mapping[Any, Any]]:
+    """Yield the attributes of each level."""
+    if image.reducer is None:  # each level has its own
+        yield from (level.attrs for level in image.levels)
+        return
+    base, count = image.levels[0], range(len(image.levels))
+    yield from (level_attributes(base.attrs, base, image.plan, k) for k in count)
 
 
 def _in_image(
@@ -153,6 +177,7 @@ def _announcement(
     image: Image,
     paths: Sequence[str],
     group: str,
+    names: StoredNames,
     labels_group: labels.LabelsGroup | None,
     options: Options,
 ) -> dict[str, Any]:
@@ -161,13 +186,13 @@ def _announcement(
     about: dict[str, Any] = dict(LIBRARY)
     if options.layout == "arrays":
         about |= flat.remember(base, plan.axes, str(base.name or name))
-    described = ngff.describe(plan, paths, name, options.irregular, about)
-    described = note(described, image.levels.coordinates[0], base.dtype)
+    described = ngff.describe(plan, paths, name, options.irregular, about, names.dims)
+    described = note(described, base, image.levels.coordinates[0], names)
     attributes = ngff.VERSIONS[options.version].attributes(described)
     if options.conventions:
-        attributes |= ngff.geozarr(plan, paths, _crs(base))
+        attributes |= ngff.geozarr(plan, paths, _crs(base), names.dims)
     if labels_group is not None:
-        label = json_attributes(labels_group.metadata(base.attrs, image.document))
+        label = json_attributes(labels_group.metadata(base.attrs, image.document), finite=True)
         attributes = ngff.announce(attributes, "image-label", label)
     return attributes
 
