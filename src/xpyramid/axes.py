@@ -237,6 +237,8 @@ def _axis(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
         return AxisSpec(dim, name, axis_type)
     coordinate = array.coords[dim]
     unit = units.to_ngff(coordinate.attrs.get("units", coordinate.attrs.get("unit")), axis_type)
+    if not isinstance(coordinate.dtype, np.dtype):  # of pandas: categories, times with a zone
+        return AxisSpec(dim, name, axis_type)
     values = coordinate.values
     if is_cftime(values):
         spacing, _, uneven = straight_line(since_first(values) / 1e6)

@@ -21,7 +21,7 @@ _LONGITUDES = {"lon", "lons", "longitude", "nav_lon", "rlon"}
 _EAST = re.compile(r"degrees?_?e(ast)?")
 
 #: Attributes that name the bounds of cells: CF conventions, sections 7.1 and 7.4.
-_BOUNDS = ("bounds", "climatology")
+BOUNDS = ("bounds", "climatology")
 
 #: What a variable names others by, which xarray moves from attributes to ``encoding`` when it
 #: decodes: CF conventions, sections 3.4, 4.3.3, 5, 5.6, and 7.
@@ -52,9 +52,10 @@ def check_coarsenable(array: xr.DataArray, dims: Sequence[str]) -> None:
             continue
         coordinate = array.coords[dim]
         ways_out = f"drop it with .drop_vars({dim!r}), or choose other dims="
-        if is_cftime(coordinate.values):
+        of_numpy = isinstance(coordinate.dtype, np.dtype)
+        if of_numpy and is_cftime(coordinate.values):
             continue
-        if coordinate.values.dtype.kind not in "iufmM":  # that of pandas may be another
+        if not of_numpy or coordinate.dtype.kind not in "iufmM":
             raise AxisError(
                 f"the coordinate of {dim!r} has dtype {coordinate.dtype} and cannot be coarsened; "
                 f"accepted: numbers and datetimes; {ways_out}"
@@ -278,10 +279,10 @@ def split(
             attrs = level_attributes(coordinate.attrs, array, plan, k)
             kept[name] = coordinate if attrs == coordinate.attrs else _with(coordinate, attrs)
             continue
-        attrs = {key: v for key, v in coordinate.attrs.items() if key not in _BOUNDS}
+        attrs = {key: v for key, v in coordinate.attrs.items() if key not in BOUNDS}
         lost += [
             f"{text!r} of coordinate {name!r}"
-            for key in _BOUNDS
+            for key in BOUNDS
             if (text := coordinate.attrs.get(key, coordinate.encoding.get(key)))
         ]
         if name in coordinate.dims and coordinate.ndim == 1:
@@ -306,7 +307,7 @@ def level_coordinate(array: xr.DataArray, plan: Plan, k: int, dim: str) -> xr.Da
         old.values, plan.axes[i], level.factors[i], level.shape[i], plan.sampled,
         angular_period(old),
     )  # fmt: skip
-    attrs = {key: value for key, value in old.attrs.items() if key not in _BOUNDS}
+    attrs = {key: value for key, value in old.attrs.items() if key not in BOUNDS}
     kept = {key: old.encoding[key] for key in _KEPT_ENCODING if key in old.encoding}
     coordinate = xr.DataArray(values, dims=dim, attrs=attrs)
     coordinate.encoding = kept
@@ -317,7 +318,7 @@ def _with(coordinate: xr.DataArray, attrs: Mapping[Any, Any]) -> xr.DataArray:
     """Return a coordinate with other attributes."""
     changed = coordinate.copy(deep=False)
     changed.attrs = dict(attrs)
-    changed.encoding = {k: v for k, v in coordinate.encoding.items() if k not in _BOUNDS}
+    changed.encoding = {k: v for k, v in coordinate.encoding.items() if k not in BOUNDS}
     return changed
 
 

@@ -8,7 +8,7 @@ other readers look for among the attributes. Zarr v3 has no byte order, and JSON
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ import xarray as xr
 import zarr
 from xarray.backends.zarr import FillValueCoder
 
-from xpyramid.coordinates import REFERENCES
+from xpyramid.coordinates import BOUNDS, REFERENCES
 from xpyramid.errors import AttributeValueError
 from xpyramid.io.form.attributes import ARRAY, Holder, json_attributes, nonfinite, restore
 from xpyramid.io.form.names import StoredNames
@@ -53,7 +53,23 @@ def stored_attributes(
     if listed := found.pop("coordinates", ""):  # readers want all of them, or none
         there = [names.coords[word] for word in listed.split() if word in names.coords]
         attributes |= {"coordinates": " ".join(there)} if there else {}
-    return attributes | {key: names.in_text(text) for key, text in found.items()}
+    attributes |= {key: names.in_text(text) for key, text in found.items()}
+    for key in dangling({**variable.encoding, **variable.attrs}, names):
+        attributes.pop(key, None)
+    return attributes
+
+
+def dangling(attrs: Mapping[Any, Any], names: StoredNames) -> dict[str, str]:
+    """Return references to what is not stored, of which xarray would warn when it opens a level."""
+    found = {}
+    for key in set(REFERENCES) - {"coordinates", "ancillary_variables"}:
+        text = attrs.get(key)
+        words = text.split() if isinstance(text, str) else []
+        if key == "grid_mapping":
+            words = [word.rstrip(":") for word in words]
+        if any(not word.endswith(":") and word not in names.coords for word in words):
+            found[key] = str(text)
+    return found
 
 
 def array_attributes(
@@ -128,10 +144,12 @@ def note(
     variables: dict[str, Any] = {**of_name, ARRAY_NOTE: base.variable}
     lost = {name: nonfinite(_beside_fill(v)) for name, v in variables.items()}
     moved = {name: references(v) for name, v in variables.items()}
+    absent = {name: dangling(v.attrs, names) for name, v in variables.items()}
     found = {
         "undecoded": sorted(name for name, v in of_name.items() if _is_changed(v)),
         "nonfinite": {name: paths for name, paths in lost.items() if paths},
         "encoding": {name: texts for name, texts in moved.items() if texts},
+        "absent": {name: texts for name, texts in absent.items() if texts},
         "renamed": names.renamed,
     }
     notes: dict[str, Any] = {key: value for key, value in found.items() if value}
@@ -142,7 +160,9 @@ def note(
     return replace(image, metadata={**image.metadata, **notes})
 
 
-def decode(stored: xr.Dataset, name: str, metadata: Mapping[str, Any]) -> xr.Dataset:
+def decode(
+    stored: xr.Dataset, name: str, metadata: Mapping[str, Any], larger: Collection[str]
+) -> xr.Dataset:
     """Return a level as it was written, under the names that it is stored with.
 
     Parameters
@@ -153,6 +173,8 @@ def decode(stored: xr.Dataset, name: str, metadata: Mapping[str, Any]) -> xr.Dat
         Of its array, which is stored as it is; coordinates are stored as xarray encodes them.
     metadata : mapping
         Of the image, with its notes.
+    larger : collection of str
+        Dimensions along which the cells are larger than those of level 0.
     """
     listed = metadata.get("undecoded")
     undecoded = listed if isinstance(listed, list) else []
@@ -161,22 +183,32 @@ def decode(stored: xr.Dataset, name: str, metadata: Mapping[str, Any]) -> xr.Dat
     dataset = dataset.assign_coords({n: stored[n].variable for n in left})
     dataset = dataset.assign({name: _as_noted(stored[name].variable, metadata.get("dtype"))})
     for key, variable in dataset.variables.items():
-        restore_attributes(variable, ARRAY_NOTE if key == name else str(key), metadata)
+        note_of = ARRAY_NOTE if key == name else str(key)
+        restore_attributes(variable, note_of, metadata, larger)
     return dataset.set_coords([key for key in dataset.data_vars if key != name])
 
 
 def restore_attributes(
-    variable: xr.Variable | xr.DataArray, name: str, metadata: Mapping[str, Any]
+    variable: xr.Variable | xr.DataArray,
+    name: str,
+    metadata: Mapping[str, Any],
+    larger: Collection[str],
 ) -> None:
-    """Put attributes back to what they were before they were written, by the notes on them."""
+    """Put attributes back to what they were before they were written, by the notes on them.
+
+    The bounds of cells are those of level 0, and of no larger ones.
+    """
     variable.attrs = restore(variable.attrs, _noted(metadata, "nonfinite").get(name))
     if variable.dtype.kind in "fc":  # no text can be missing from numbers
         variable.attrs = restore(variable.attrs, [["_FillValue"]])
-    moved = _noted(metadata, "encoding").get(name)
-    for key, text in moved.items() if isinstance(moved, Mapping) else ():
-        if key in REFERENCES and isinstance(text, str):
-            variable.attrs.pop(key, None)
-            variable.encoding[key] = text
+    is_larger = name != ARRAY_NOTE and not {*larger}.isdisjoint(map(str, variable.dims))
+    known = {key for key in REFERENCES if not (is_larger and key in BOUNDS)}
+    for note_of, holder in (("encoding", variable.encoding), ("absent", variable.attrs)):
+        texts = _noted(metadata, note_of).get(name)
+        for key, text in texts.items() if isinstance(texts, Mapping) else ():
+            if key in known and isinstance(text, str):
+                variable.attrs.pop(key, None)
+                holder[key] = text
 
 
 def _noted(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:

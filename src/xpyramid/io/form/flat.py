@@ -64,12 +64,13 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
     ]
     stored = xr.Dataset(coords=coords)
     decoded = xr.decode_cf(stored.drop_vars(left)).assign_coords({d: stored[d] for d in left})
+    larger = [dim for dim, f in zip(dims, metadata["factors"][level], strict=True) if f > 1]
     for axis, dim in zip(image.axes, dims, strict=True):
         if dim in decoded.variables:
-            restore_attributes(decoded.variables[dim], axis.name, metadata)
+            restore_attributes(decoded.variables[dim], axis.name, metadata, larger)
     name, attrs = metadata["variable"], attributes_back(array)
     opened = xr.DataArray(da.from_zarr(array), decoded.coords, dims, name=name, attrs=attrs)
-    restore_attributes(opened, ARRAY_NOTE, metadata)
+    restore_attributes(opened, ARRAY_NOTE, metadata, larger)
     return opened
 
 

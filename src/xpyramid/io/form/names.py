@@ -48,7 +48,8 @@ class StoredNames:
 
     def in_text(self, text: str) -> str:
         """Return a list of coordinates, as CF has it, with their stored names."""
-        return " ".join(self.coords.get(word, word) for word in text.split())
+        words = ((word.rstrip(":"), ":" * word.endswith(":")) for word in text.split())
+        return " ".join(self.coords.get(word, word) + colon for word, colon in words)
 
 
 def choose_names(
@@ -68,8 +69,7 @@ def choose_names(
     """
     dims = {axis.dim: axis.name if names == "ome" else axis.dim for axis in axes}
     taken = {*dims.values()}
-    # xarray lists coordinates with spaces between them.
-    others = {name: "_".join(name.split()) or "_" for name in coords if name not in dims}
+    others = {name: _listable(name) for name in coords if name not in dims}
     stored = {name: name for name in others if others[name] == name and name not in taken}
     taken |= stored.keys()
     for name, wish in others.items():
@@ -77,7 +77,17 @@ def choose_names(
             stored[name] = _free(wish, taken)
             taken.add(stored[name])
     indexes = {name: dims[name] for name in coords if name in dims}
-    return StoredNames(_free(array, taken), dims, indexes | stored)
+    return StoredNames(_free(_printable(array), taken), dims, indexes | stored)
+
+
+def _printable(name: str) -> str:
+    """Return a name that can be a path in metadata, which is to be read by people."""
+    return "".join(character if character.isprintable() else "_" for character in name)
+
+
+def _listable(name: str) -> str:
+    """Return a name as xarray can list those of coordinates: with spaces between them."""
+    return "_".join(_printable(name).split()) or "_"
 
 
 def _free(name: str, taken: Collection[str]) -> str:
@@ -98,6 +108,9 @@ def with_names(
     for name, variable in variables.items():
         copied = variable.to_base_variable().copy(deep=False)
         copied.dims = tuple(dims.get(str(dim), str(dim)) for dim in variable.dims)
+        if chunks := variable.encoding.get("preferred_chunks"):
+            on_disk = {dims.get(str(dim), dim): n for dim, n in chunks.items()}
+            copied.encoding = {**variable.encoding, "preferred_chunks": on_disk}
         renamed[names.get(str(name), str(name))] = copied
     return renamed
 

@@ -109,8 +109,8 @@ def _open(place: Place, multiscale: int | str) -> Opened:
         levels = tuple(
             _open_other(array, dataset, image, name)
             if dims is None
-            else _open_own(place, dataset.path, image, dims)
-            for array, dataset in zip(arrays, image.datasets, strict=True)
+            else _open_own(place, dataset.path, image, dims, total)
+            for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
         )
     own = dims is not None or _is_flat(image, shapes)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
@@ -168,7 +168,9 @@ def _is_flat(image: ngff.Multiscale, shapes: Sequence[tuple[int, ...]]) -> bool:
     return said == ["xpyramid", "arrays"] and max(map(max, shapes), default=0) <= MAX_COORDINATE
 
 
-def _open_own(place: Place, path: str, image: ngff.Multiscale, dims: Sequence[str]) -> xr.DataArray:
+def _open_own(
+    place: Place, path: str, image: ngff.Multiscale, dims: Sequence[str], factors: Factors
+) -> xr.DataArray:
     """Open a level that we wrote: a Dataset that holds the array and all its coordinates."""
     node, _, name = path.rpartition("/")
     level = place / node
@@ -176,7 +178,8 @@ def _open_own(place: Place, path: str, image: ngff.Multiscale, dims: Sequence[st
         level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,
         drop_variables=_too_long(level, name),
     )  # fmt: skip
-    dataset = decode(raw, name, image.metadata)
+    larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
+    dataset = decode(raw, name, image.metadata, larger)
     names, old_dims = names_back(image.metadata, dataset.coords), {}
     for axis, dim in zip(image.axes, dims, strict=True):
         old_dims[axis.name] = dim

@@ -27,12 +27,16 @@ from xpyramid.errors import (
     PyramidError,
     TargetExistsError,
 )
+from xpyramid.io.form.names import StoredNames
 from xpyramid.io.store.staging import Staging
 from xpyramid.io.store.target import Place, Store, check_name, is_text, local_path
 from xpyramid.plan import Plan
 
 #: Bytes of a chunk that codecs and viewers can still count: they use signed 32-bit integers.
 CHUNK_BYTES = 2**31 - 1
+
+#: Characters that the name of an axis may have.
+MOST_CHARACTERS = 200
 
 #: No sensible data get smaller than this part by compression.
 _COMPRESSION = 1000
@@ -200,6 +204,22 @@ def check_names(array: xr.DataArray) -> None:
             ) from error
 
 
+def check_axis_names(names: StoredNames) -> None:
+    """Refuse names of dimensions that cannot be those of axes.
+
+    Raises
+    ------
+    AxisError
+        For slashes, characters that cannot be printed, and more than 200 of them.
+    """
+    for dim, name in names.dims.items():
+        if "/" in name or not name.isprintable() or len(name) > MOST_CHARACTERS:
+            raise AxisError(
+                f"names='source' and the dimension {dim[:60]!r}; accepted: up to {MOST_CHARACTERS} "
+                "characters that can be printed, and no slash; pass names='ome', or rename it"
+            )
+
+
 def check_coordinates(array: xr.DataArray) -> None:
     """Refuse coordinates of kinds that Zarr has no form for, and name them.
 
@@ -230,7 +250,7 @@ def _check_kind(name: str, coordinate: xr.DataArray) -> None:
         kind = f"times with the zone {zone}" if zoned else f"dtype {dtype}"
         accepted = "times without a zone" if zoned else "numbers, booleans, text, dates"
         plain = f"array[{name!r}]" + (
-            ".to_index().tz_convert(None)" if zoned else ".astype(str).data"
+            ".to_index().tz_convert(None)" if zoned else ".to_numpy().astype(str)"
         )
         raise AxisError(
             f"coordinate {name!r} has {kind}, which a store has no form for; accepted: {accepted}; "

@@ -12,7 +12,7 @@ import zarr
 from xpyramid import ngff
 from xpyramid._version import __version__
 from xpyramid.coordinates import level_attributes
-from xpyramid.errors import DtypeError, PlanError, TargetExistsError, check_kind
+from xpyramid.errors import DtypeError, PlanError, TargetExistsError, check_kind, warn
 from xpyramid.io.form import flat, labels, shown
 from xpyramid.io.form.attributes import DATASET, json_attributes
 from xpyramid.io.form.encoding import array_attributes, note
@@ -20,6 +20,7 @@ from xpyramid.io.form.names import Names, StoredNames, choose_names
 from xpyramid.io.store.staging import Staging, announced
 from xpyramid.io.store.target import Place, check_above, check_free, check_name, check_replaceable
 from xpyramid.io.writing.checks import (
+    check_axis_names,
     check_chunks,
     check_coordinates,
     check_names,
@@ -149,7 +150,9 @@ def _stored_names(image: Image, name: str, options: Options) -> StoredNames:
     """Return the names in the level groups: those that maps are read by are the source's."""
     names = options.names or ("source" if options.conventions else "ome")
     coords = [str(coord) for coord in image.levels.coordinates[0].coords]
-    return choose_names(name, image.plan.axes, coords, names)
+    stored = choose_names(name, image.plan.axes, coords, names)
+    check_axis_names(stored)
+    return stored
 
 
 def _attributes(image: Image) -> Iterator[Mapping[Any, Any]]:
@@ -189,8 +192,9 @@ def _announcement(
     described = ngff.describe(plan, paths, name, options.irregular, about, names.dims)
     described = note(described, base, image.levels.coordinates[0], names)
     attributes = ngff.VERSIONS[options.version].attributes(described)
+    crs = _crs(base)
     if options.conventions:
-        attributes |= ngff.geozarr(plan, paths, _crs(base), names.dims)
+        attributes |= ngff.geozarr(plan, paths, crs, names.dims)
     if labels_group is not None:
         label = json_attributes(labels_group.metadata(base.attrs, image.document), finite=True)
         attributes = ngff.announce(attributes, "image-label", label)
@@ -199,7 +203,15 @@ def _announcement(
 
 def _crs(base: xr.DataArray) -> dict[Any, Any]:
     """Return the attributes of the coordinate that holds the grid mapping."""
-    name = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping", "spatial_ref"))
+    given = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping"))
+    words = [word.rstrip(":") for word in given.split()] if isinstance(given, str) else []
+    name = next((word for word in words if word in base.coords), "spatial_ref")
+    if words and not set(words) <= set(base.coords):
+        warn(
+            f"the grid mapping {given!r} is no coordinate of the array, so its levels are without "
+            "a reference system; build from the Dataset that has it, or open that with "
+            "decode_coords='all'"
+        )
     return base.coords[name].attrs if name in base.coords else {}
 
 
