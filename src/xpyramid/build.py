@@ -231,10 +231,13 @@ def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.Data
     method: Method = "nearest" if plan.sampled else "mean"
     if period is not None and not plan.sampled:
         method = partial(coordinates.mean_angle, period=period)
+    fill = None if plan.sampled or numbers.dtype.kind in "mM" else _ignored(numbers)
+    if period is not None and fill is not None:
+        numbers, fill = numbers.where(numbers != fill), None
     data = coarsen(
         as_dask(numbers, tuple(plan.levels[0].chunks[i] for i in at)),
         [tuple(step[i] for i in at) for step in plan.steps[:k]],
-        make_reducer(method, numbers.dtype, window),
+        make_reducer(method, numbers.dtype, window, ignore=fill),
         tuple(level.shape[i] for i in at),
         tuple(level.chunks[i] for i in at),
     )

@@ -193,6 +193,18 @@ def test_angles_that_begin_anew(case: str, dtype: str) -> None:
     assert level.angle.shape == (2, 2)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
+def test_missing_numbers_of_a_coordinate_do_not_count(dtype: str) -> None:
+    numbers = np.array([[-99, 4, 2, 4, -99, -99, 1, 1]] * 7, dtype)
+    array = field(
+        lat=(("y", "x"), numbers, {"_FillValue": -99}),
+        lon=(("y", "x"), numbers, {"_FillValue": -99}),
+    )
+    level = level_1(array)
+    np.testing.assert_array_equal(level.lat[0], [4, 3, -99, 1])
+    np.testing.assert_array_equal(level.lon[0], [4, 3, np.nan, 1])
+
+
 @pytest.mark.parametrize("name", ["lon", "longitude", "nav_lon"])
 def test_longitudes_by_their_names(name: str) -> None:
     array = field(**{name: (("y", "x"), np.tile([179.0, -179.0], (7, 4)))})
