@@ -233,12 +233,11 @@ def _guess_name(array: xr.DataArray, dim: Hashable) -> str | None:
 def _axis(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
     """Describe one dimension from its coordinate."""
     axis_type = AXIS_TYPES.get(name, "other")
-    if dim not in array.coords or not array.sizes[dim]:
+    coordinate = array.coords.get(dim)
+    # Those of pandas are categories, times with a zone, ...
+    if coordinate is None or not array.sizes[dim] or not isinstance(coordinate.dtype, np.dtype):
         return AxisSpec(dim, name, axis_type)
-    coordinate = array.coords[dim]
     unit = units.to_ngff(coordinate.attrs.get("units", coordinate.attrs.get("unit")), axis_type)
-    if not isinstance(coordinate.dtype, np.dtype):  # of pandas: categories, times with a zone
-        return AxisSpec(dim, name, axis_type)
     values = coordinate.values
     if is_cftime(values):
         spacing, _, uneven = straight_line(since_first(values) / 1e6)

@@ -232,13 +232,15 @@ def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.Data
     if period is not None and not plan.sampled:
         method = partial(coordinates.mean_angle, period=period)
     fill = None if plan.sampled or numbers.dtype.kind in "mM" else _ignored(numbers)
-    if period is not None and fill is not None:
-        numbers, fill = numbers.where(numbers != fill), None
+    is_masked = period is not None and fill is not None
+    if is_masked:
+        numbers = numbers.where(numbers != fill)
     data = coarsen(
         as_dask(numbers, tuple(plan.levels[0].chunks[i] for i in at)),
         [tuple(step[i] for i in at) for step in plan.steps[:k]],
-        make_reducer(method, numbers.dtype, window, ignore=fill),
+        make_reducer(method, numbers.dtype, window, ignore=None if is_masked else fill),
         tuple(level.shape[i] for i in at),
         tuple(level.chunks[i] for i in at),
     )
-    return xr.DataArray(data, dims=coordinate.dims, attrs=coordinate.attrs)
+    coarse = xr.DataArray(data, dims=coordinate.dims, attrs=coordinate.attrs)
+    return coarse.fillna(fill) if is_masked else coarse

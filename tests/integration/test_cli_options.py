@@ -80,6 +80,23 @@ def test_conventions() -> None:
     assert "zarr_conventions" in zarr.open_group("out.zarr/scan", mode="r").attrs
 
 
+def test_names(capsys: pytest.CaptureFixture[str]) -> None:
+    def axes(group: str) -> list[str]:
+        return [axis["name"] for axis in ome(f"out.zarr/{group}")["multiscales"][0]["axes"]]
+
+    array = xr.DataArray(np.ones((8, 8), "u1"), dims=("lat", "lon"), name="map")
+    array.to_dataset().to_zarr("map.zarr", consolidated=False)
+    run("map.zarr", "out.zarr")
+    run("map.zarr", "out.zarr", "--group", "own", "--names", "source")
+    run("map.zarr", "out.zarr", "--group", "geo", "--conventions", "geozarr")
+    run("map.zarr", "out.zarr", "--group", "both", "--conventions", "geozarr", "--names", "ome")
+    found = [axes(group) for group in ("map", "own", "geo", "both")]
+    assert found == [["y", "x"], ["lat", "lon"], ["lat", "lon"], ["y", "x"]]
+    with pytest.raises(SystemExit):
+        main(["build", "map.zarr", "new.zarr", "--names", "mine"])
+    assert "invalid choice: 'mine'" in capsys.readouterr().err
+
+
 def test_irregular(capsys: pytest.CaptureFixture[str]) -> None:
     coords = {"y": [0.0, 1, 2, 4, 9, 10], "x": np.arange(6.0)}
     array = xr.DataArray(np.ones((6, 6), "u1"), coords, ("y", "x"), name="map")

@@ -202,7 +202,7 @@ def test_missing_numbers_of_a_coordinate_do_not_count(dtype: str) -> None:
     )
     level = level_1(array)
     np.testing.assert_array_equal(level.lat[0], [4, 3, -99, 1])
-    np.testing.assert_array_equal(level.lon[0], [4, 3, np.nan, 1])
+    np.testing.assert_array_equal(level.lon[0], [4, 3, -99, 1])
 
 
 @pytest.mark.parametrize("name", ["lon", "longitude", "nav_lon"])
@@ -231,3 +231,51 @@ def test_times_in_two_dimensions(unit: str) -> None:
     array.pyramid.to_ome_zarr(store := {}, levels=2)
     back = xpyramid.open_pyramid(store, "field")[1]
     xr.testing.assert_identical(back.load(), array.pyramid.build(levels=2)[1].load())
+
+
+def ocean() -> xr.DataArray:
+    """Return an array whose depths are uneven, and not coarsened."""
+    coords = {
+        "depth": ("depth", [0.5, 1.5, 2.6, 5.0, 1062.4], {"units": "m", "positive": "down"}),
+        "lat": np.arange(8.0),
+        "lon": np.arange(8.0),
+    }
+    return xr.DataArray(np.ones((5, 8, 8), "f4"), coords, ("depth", "lat", "lon"), "salt")
+
+
+@pytest.mark.parametrize("layout", ["groups", "arrays"])
+@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+def test_uneven_coordinates_that_all_levels_have_are_counted(layout: str, version: str) -> None:
+    array = ocean()
+    pyramid = array.pyramid.build(levels=2, dims=["lat", "lon"])
+    with pytest.warns(
+        UserWarning, match=r"'depth' is irregular: steps from 1 to 1057.4; .*scale 1"
+    ):
+        pyramid.to_ome_zarr(store := {}, layout=layout, version=version)
+    opened = xpyramid.open_pyramid(store, "salt")
+    for level, back in zip(pyramid, opened, strict=True):
+        xr.testing.assert_identical(back.load(), level.load())
+    assert xpyramid.verify(store, deep=True) == []
+    datasets = opened.metadata["multiscales"][0]["datasets"]
+    for k, dataset in enumerate(datasets):
+        transforms = dataset["coordinateTransformations"]
+        if version == "0.6":
+            transforms = transforms[0]["transformations"]
+        scale, shift = transforms
+        assert scale["scale"] == [1, 2**k, 2**k]
+        assert shift["translation"][0] == 0
+    with pytest.warns(UserWarning, match="'depth' is irregular") as warned:
+        opened.to_ome_zarr(again := {}, layout=layout, version=version)
+    assert warned[0].filename == __file__
+    assert xpyramid.verify(again, deep=True) == []
+
+
+def test_what_is_coarsened_must_be_even() -> None:
+    pyramid = ocean().pyramid.build(levels=2, factor=2)
+    with pytest.raises(errors.AxisError, match=r"'depth' is irregular.*irregular='approximate'"):
+        pyramid.to_ome_zarr({})
+    pyramid = ocean().pyramid.build(levels=2, dims=["lat", "lon"])
+    pyramid.to_ome_zarr(store := {}, irregular="approximate")  # the mean spacing, without a warning
+    image = xpyramid.open_pyramid(store, "salt").metadata["multiscales"][0]
+    scale = image["datasets"][0]["coordinateTransformations"][0]["scale"][0]
+    assert scale == pytest.approx(1061.9 / 4)

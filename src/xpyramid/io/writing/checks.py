@@ -26,6 +26,8 @@ from xpyramid.errors import (
     PlanError,
     PyramidError,
     TargetExistsError,
+    literal,
+    warn,
 )
 from xpyramid.io.form.names import StoredNames
 from xpyramid.io.store.staging import Staging
@@ -265,6 +267,22 @@ def _check_kind(name: str, coordinate: xr.DataArray) -> None:
             " accepted: numbers, booleans, text, dates; call "
             f".assign_coords({{{name!r}: array[{name!r}].astype(str)}}), {ways_out}"
         )
+
+
+def warn_of_packing(array: xr.DataArray) -> None:
+    """Say that numbers which were packed where they come from are stored as they are decoded."""
+    encoding, dtype = array.encoding, array.encoding.get("dtype")
+    scaling = {key: encoding[key] for key in ("scale_factor", "add_offset") if key in encoding}
+    from_integers = dtype is not None and np.dtype(dtype).kind in "iu" and array.dtype.kind == "f"
+    if not scaling and not from_integers:
+        return
+    was = [str(np.dtype(dtype))] if from_integers else []
+    was += [f"{key}={literal(value)}" for key, value in scaling.items()]
+    warn(
+        f"{array.name!r} is packed in its file ({', '.join(was)}), and stored unpacked, as "
+        f"{array.dtype}; to store it packed, open the file with mask_and_scale=False: its "
+        "attributes are kept, so that readers unpack every level, and missing data are ignored"
+    )
 
 
 def group_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -26,6 +26,7 @@ from xpyramid.io.writing.checks import (
     check_names,
     check_writable,
     group_attributes,
+    warn_of_packing,
 )
 from xpyramid.io.writing.compression import compressor_of
 from xpyramid.io.writing.coordinates import prepare_coordinates
@@ -57,6 +58,7 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = check_name(image.group or named)
     _check_levels(image)
+    warn_of_packing(base)
     names = _stored_names(image, named or group.split("/")[-1], options)
     group, labels_group = _in_image(image, group, root, options)
     count = range(len(image.levels))
@@ -188,7 +190,7 @@ def _announcement(
     base, plan, name = image.levels[0], image.plan, group.rpartition("/")[2]
     about: dict[str, Any] = dict(LIBRARY)
     if options.layout == "arrays":
-        about |= flat.remember(base, plan.axes, str(base.name or name))
+        about |= flat.remember(base, plan.axes, str(base.name or name), plan.coarsened)
     described = ngff.describe(plan, paths, name, options.irregular, about, names.dims)
     described = note(described, base, image.levels.coordinates[0], names)
     attributes = ngff.VERSIONS[options.version].attributes(described)
