@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.axes import AxisSpec, is_cftime, is_temporal, since_first
-from xpyramid.errors import AxisError, warn
+from xpyramid.errors import AxisError
 from xpyramid.plan import Plan
+from xpyramid.warn import warn
 
 Array = np.ndarray[Any, np.dtype[Any]]
 

@@ -6,8 +6,6 @@ Each error derives from :class:`PyramidError` and from the builtin that fits, so
 
 from __future__ import annotations
 
-import sys
-import warnings
 from typing import Any
 
 import numpy as np
@@ -83,18 +81,6 @@ class MissingChunkWarning(UserWarning):
 
 class ViewerWarning(UserWarning):
     """Something that is stored as it should be, and that a common viewer cannot show."""
-
-
-def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn at the line that called the library, however deep inside it something is noticed."""
-    level, frame = 1, sys._getframe(0)
-    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
-
-
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def check_kind(name: str, value: object, kinds: Any, accepted: str) -> None:

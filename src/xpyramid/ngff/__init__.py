@@ -7,6 +7,7 @@ from xpyramid.ngff.geometry import has_transforms, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
+from xpyramid.ngff.multiples import in_known_units, in_own_units
 from xpyramid.ngff.omero import Channels, Window, channels, omero, stored_channels
 from xpyramid.ngff.parser import parse, version_of
 from xpyramid.ngff.problems import Problem
@@ -36,6 +37,8 @@ __all__ = [
     "has_transforms",
     "image_label",
     "images_of",
+    "in_known_units",
+    "in_own_units",
     "omero",
     "parse",
     "paths_of",

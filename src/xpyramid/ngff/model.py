@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 
 from xpyramid.axes import AxisSpec
-from xpyramid.errors import AxisError, warn
+from xpyramid.errors import AxisError
 from xpyramid.plan import Plan
+from xpyramid.warn import warn
 
 Irregular = Literal["error", "approximate"]
 

@@ -43,8 +43,9 @@ def recover_axes(image: Multiscale, base: xr.DataArray) -> tuple[AxisSpec, ...]:
     first, signs = image.datasets[0], _signs(image, base.dims)
     found = axes_module.describe(base)
     noted = image.metadata.get("axes")  # where axes are called as dimensions are
-    is_noted = isinstance(noted, list) and len(noted) == base.ndim
-    names = noted if is_noted else [axis.name for axis in image.axes]
+    names: Sequence[object] = [axis.name for axis in image.axes]
+    if isinstance(noted, list) and len(noted) == base.ndim:
+        names = noted
     recovered = (
         _recover(*each)
         for each in zip(found, image.axes, signs, first.scale, first.translation, strict=True)

@@ -118,7 +118,7 @@ def attributes_back(array: zarr.Array[Any]) -> dict[str, Any]:
 
     What is noted of them is not undone.
     """
-    attrs = {key: v for key, v in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    attrs: dict[str, Any] = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
     if array.metadata.zarr_format == 2 and array.fill_value is not None:
         attrs["_FillValue"] = array.fill_value
     elif array.metadata.zarr_format == 3 and isinstance(attrs.get("_FillValue"), str | list):

@@ -100,7 +100,7 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     arrays = [_array(node, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
     factors = _recorded(image, shapes) or ngff.recover(image, shapes)
-    image = ngff.place(image, factors)
+    image = ngff.in_own_units(ngff.place(image, factors), factors)
     dims = _own_dims(image)
     name = image.name or node.basename or "image"
     if _is_flat(image, shapes):
@@ -180,7 +180,7 @@ def _open_own(
     )  # fmt: skip
     larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
     dataset = decode(raw, name, image.metadata, larger)
-    names, old_dims = names_back(image.metadata, dataset.coords), {}
+    names, old_dims = names_back(image.metadata, map(str, dataset.coords)), {}
     for axis, dim in zip(image.axes, dims, strict=True):
         old_dims[axis.name] = dim
         if axis.name in dataset.coords:  # which its index is, but in stores of older versions

@@ -27,12 +27,12 @@ from xpyramid.errors import (
     PyramidError,
     TargetExistsError,
     literal,
-    warn,
 )
 from xpyramid.io.form.names import StoredNames
 from xpyramid.io.store.staging import Staging
 from xpyramid.io.store.target import Place, Store, check_name, is_text, local_path
 from xpyramid.plan import Plan
+from xpyramid.warn import warn
 
 #: Bytes of a chunk that codecs and viewers can still count: they use signed 32-bit integers.
 CHUNK_BYTES = 2**31 - 1
@@ -244,7 +244,7 @@ def check_coordinates(array: xr.DataArray) -> None:
 
 def _check_kind(name: str, coordinate: xr.DataArray) -> None:
     """Refuse a coordinate that a store has no form for."""
-    dtype = coordinate.dtype
+    dtype: Any = coordinate.dtype
     ways_out = f"or drop it with .drop_vars({name!r})"
     if not isinstance(dtype, np.dtype):  # of pandas, which has them in one dimension
         dim, zone = coordinate.dims[0], getattr(dtype, "tz", None)

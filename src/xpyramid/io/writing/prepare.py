@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
 import zarr
 
-from xpyramid import ngff
+from xpyramid import ngff, units
 from xpyramid._version import __version__
 from xpyramid.coordinates import level_attributes
-from xpyramid.errors import DtypeError, PlanError, TargetExistsError, check_kind, warn
+from xpyramid.errors import DtypeError, PlanError, TargetExistsError, check_kind
 from xpyramid.io.form import flat, labels, shown
 from xpyramid.io.form.attributes import DATASET, json_attributes
 from xpyramid.io.form.encoding import array_attributes, note
@@ -33,6 +34,8 @@ from xpyramid.io.writing.coordinates import prepare_coordinates
 from xpyramid.io.writing.draft import Sketch, draft
 from xpyramid.io.writing.guard import Spot, check_source
 from xpyramid.io.writing.image import Checked, Image, Layout, Mode, Options
+from xpyramid.plan import Plan
+from xpyramid.warn import warn
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 
@@ -192,6 +195,7 @@ def _announcement(
     if options.layout == "arrays":
         about |= flat.remember(base, plan.axes, str(base.name or name), plan.coarsened)
     described = ngff.describe(plan, paths, name, options.irregular, about, names.dims)
+    described = ngff.in_known_units(described, plan, _multiples(base, plan))
     described = note(described, base, image.levels.coordinates[0], names)
     attributes = ngff.VERSIONS[options.version].attributes(described)
     crs = _crs(base)
@@ -201,6 +205,17 @@ def _announcement(
         label = json_attributes(labels_group.metadata(base.attrs, image.document), finite=True)
         attributes = ngff.announce(attributes, "image-label", label)
     return attributes
+
+
+def _multiples(base: xr.DataArray, plan: Plan) -> dict[str, tuple[str, Fraction]]:
+    """Return the units of dimensions that are exact multiples of those that NGFF has words for."""
+    found = {}
+    for axis in plan.axes:
+        attrs = base.coords[axis.dim].attrs if axis.dim in base.coords else {}
+        multiple = units.exact(attrs.get("units", attrs.get("unit")), axis.type)
+        if multiple is not None and axis.unit is None and axis.spacing:
+            found[axis.dim] = multiple
+    return found
 
 
 def _crs(base: xr.DataArray) -> dict[Any, Any]:
