@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from xpyramid.io import Layout, Names
+from xpyramid.io import Dtype, Layout, Names
 from xpyramid.ngff import VERSIONS, Irregular
 from xpyramid.plan import Boundary
 from xpyramid.reducers import METHODS
@@ -179,6 +179,10 @@ WRITING: _Table = {
         "choices": get_args(Names),
         "help": "dimension names that viewers know (t, c, z, y, x), or those of SRC (default: ome; "
         "source with --conventions geozarr)",
+    },
+    "dtype": {
+        "choices": get_args(Dtype),
+        "help": "packed as integers as in SRC, where it is (default: unpacked)",
     },
     "omero": {
         "type": _omero,

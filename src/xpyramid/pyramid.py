@@ -115,6 +115,7 @@ class Pyramid:
         resume: bool = False,
         layout: io.Layout = "groups",
         names: io.Names | None = None,
+        dtype: io.Dtype | None = None,
         omero: bool | Mapping[str, Any] | None = None,
         labels_of: str | None = None,
         conventions: Sequence[str] = (),
@@ -160,6 +161,12 @@ class Pyramid:
             in xarray, which is what plain xarray selects by (``.sel(lat=...)``) and some viewers
             do not draw. `open_pyramid` gives back xarray's names either way. Default: "source"
             with ``conventions=["geozarr"]``, else "ome".
+        dtype : {"source"}, optional
+            Whether numbers that were packed as integers in the file that they come from (xarray
+            has ``dtype``, ``scale_factor``, ``add_offset`` and ``_FillValue`` in their
+            ``encoding``) are stored packed again, as integers with these attributes, by which
+            xarray and others unpack each level. Level 0 is then the file's, bit for bit, and the
+            levels are made from the integers. Default: the dtype of the array, and a warning.
         omero : bool or mapping, optional
             How viewers are to show channels: names, colours, and windows from the extremes and
             the 0.1 and 99.9 percentiles of the data, found while writing. Default: of a pyramid
@@ -248,8 +255,8 @@ class Pyramid:
         image = io.Image(self.levels, plan, self._reducer, group, document=self._metadata)
         options = io.Options(
             version=version, mode=mode, resume=resume, layout=layout, names=names,
-            omero=omero, labels_of=labels_of, conventions=conventions, irregular=irregular,
-            shards=shards, compressor=compressor, memory=memory, progress=progress,
+            dtype=dtype, omero=omero, labels_of=labels_of, conventions=conventions,
+            irregular=irregular, shards=shards, compressor=compressor, memory=memory, progress=progress,
             compute=compute, durable=durable, strict=strict,
         )  # fmt: skip
         return io.write([image], store, options)

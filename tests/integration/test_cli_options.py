@@ -96,6 +96,15 @@ def test_names(capsys: pytest.CaptureFixture[str]) -> None:
     assert "invalid choice: 'mine'" in capsys.readouterr().err
 
 
+def test_dtype() -> None:
+    array = xr.DataArray(np.ones((8, 8), "f4"), dims=("y", "x"), name="map")
+    packing = {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1}
+    array.to_dataset().to_zarr("map.zarr", consolidated=False, encoding={"map": packing})
+    run("map.zarr", "out.zarr", "--dtype", "source")
+    assert zarr.open_array("out.zarr/map/1/map", mode="r").dtype == "i2"
+    assert (xr.open_zarr("out.zarr/map/1")["map"] == 1).all()
+
+
 def test_irregular(capsys: pytest.CaptureFixture[str]) -> None:
     coords = {"y": [0.0, 1, 2, 4, 9, 10], "x": np.arange(6.0)}
     array = xr.DataArray(np.ones((6, 6), "u1"), coords, ("y", "x"), name="map")

@@ -152,23 +152,3 @@ def test_messages_say_whose_attribute_it_is() -> None:
     labels = field("u1", **{"image-label": label}).rename("cells")
     with pytest.raises(errors.PyramidError):
         labels.pyramid.to_ome_zarr(store, levels=2, labels_of="field")
-
-
-def test_packed_numbers_are_stored_unpacked_with_a_word(tmp_path: Path) -> None:
-    packing = {"dtype": "i2", "scale_factor": 0.5, "add_offset": 10.0, "_FillValue": -99}
-    array = field().where(field() > 2)
-    array.to_dataset().to_netcdf(tmp_path / "source.nc", encoding={"field": packing})
-    decoded = xr.open_dataset(tmp_path / "source.nc").field
-    message = r"'field' is packed in its file \(int16, scale_factor=0.5, add_offset=10.0\)"
-    with pytest.warns(UserWarning, match=message) as warned:
-        decoded.pyramid.to_ome_zarr({}, levels=2)
-    assert warned[0].filename == __file__
-    packed = xr.open_dataset(tmp_path / "source.nc", mask_and_scale=False).field
-    packed.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2)  # as the message says
-    levels = decoded.pyramid.build(levels=2)
-    for k, level in enumerate(levels):
-        plain = xr.open_zarr(tmp_path / f"out.zarr/field/{k}", mask_and_scale=False)
-        assert plain.field.dtype == "i2"
-        unpacked = xr.open_zarr(tmp_path / f"out.zarr/field/{k}").field
-        np.testing.assert_allclose(unpacked, level, atol=0.25)
-    np.testing.assert_array_equal(xpyramid.open_pyramid(tmp_path / "out.zarr/field")[0], packed)

@@ -280,8 +280,7 @@ def warn_of_packing(array: xr.DataArray) -> None:
     was += [f"{key}={literal(value)}" for key, value in scaling.items()]
     warn(
         f"{array.name!r} is packed in its file ({', '.join(was)}), and stored unpacked, as "
-        f"{array.dtype}; to store it packed, open the file with mask_and_scale=False: its "
-        "attributes are kept, so that readers unpack every level, and missing data are ignored"
+        f"{array.dtype}; to store it packed, as readers unpack it, pass dtype='source'"
     )
 
 

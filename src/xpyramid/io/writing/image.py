@@ -21,6 +21,7 @@ from xpyramid.reducers import Reducer
 
 Mode = Literal["w-", "w"]
 Layout = Literal["groups", "arrays"]
+Dtype = Literal["source"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Options:
     strict: bool = False
     layout: Layout = "groups"
     names: Names | None = None
+    dtype: Dtype | None = None
     omero: bool | Mapping[str, Any] | None = None
     labels_of: str | None = None
     conventions: Sequence[str] = ()

@@ -33,7 +33,7 @@ from xpyramid.io.writing.compression import compressor_of
 from xpyramid.io.writing.coordinates import prepare_coordinates
 from xpyramid.io.writing.draft import Sketch, draft
 from xpyramid.io.writing.guard import Spot, check_source
-from xpyramid.io.writing.image import Checked, Image, Layout, Mode, Options
+from xpyramid.io.writing.image import Checked, Dtype, Image, Layout, Mode, Options
 from xpyramid.plan import Plan
 from xpyramid.warn import warn
 
@@ -106,7 +106,7 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
 def _check_options(options: Options) -> None:
     """Refuse options that are none, or do not go together."""
     version, conventions = options.version, options.conventions
-    for name in ("version", "mode", "layout", "names", "irregular", "labels_of"):
+    for name in ("version", "mode", "layout", "names", "dtype", "irregular", "labels_of"):
         check_kind(name, getattr(options, name), str, "text")
     for name in ("resume", "compute", "durable", "strict", "progress"):
         check_kind(name, getattr(options, name), (bool, np.bool_), "True, False")
@@ -117,6 +117,11 @@ def _check_options(options: Options) -> None:
         raise PlanError(f"mode={options.mode!r}; accepted: 'w-' (new), 'w' (replace)")
     if options.layout not in get_args(Layout):
         raise PlanError(f"layout={options.layout!r}; accepted: 'groups', 'arrays'")
+    if options.dtype not in (None, *get_args(Dtype)):
+        raise PlanError(
+            f"dtype={options.dtype!r}; accepted: 'source' (packed, as in the file); for another, "
+            f"call .astype({options.dtype!r}) before .pyramid"
+        )
     if options.names not in (None, *get_args(Names)):
         raise PlanError(
             f"names={options.names!r}; accepted: 'ome' (t, c, z, y, x), 'source' (the dimensions' "
