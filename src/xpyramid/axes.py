@@ -233,13 +233,13 @@ def _guess_name(array: xr.DataArray, dim: Hashable) -> str | None:
 def _axis(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
     """Describe one dimension from its coordinate."""
     axis_type = AXIS_TYPES.get(name, "other")
-    coordinate = array.coords.get(dim)
-    # Those of pandas are categories, times with a zone, ...
-    if coordinate is None or not array.sizes[dim] or not isinstance(coordinate.dtype, np.dtype):
+    if dim not in array.coords or not array.sizes[dim]:
         return AxisSpec(dim, name, axis_type)
+    coordinate = array.coords[dim]
     unit = units.to_ngff(coordinate.attrs.get("units", coordinate.attrs.get("unit")), axis_type)
-    values = coordinate.values
-    if is_cftime(values):
+    of_numpy = isinstance(coordinate.dtype, np.dtype)  # pandas has categories, times with a zone
+    values = coordinate.values if of_numpy else np.empty(0, object)
+    if of_numpy and is_cftime(values):
         spacing, _, uneven = straight_line(since_first(values) / 1e6)
         return AxisSpec(dim, name, axis_type, "second", spacing, 0.0, uneven)
     if is_temporal(values.dtype):

@@ -256,8 +256,8 @@ class Pyramid:
         options = io.Options(
             version=version, mode=mode, resume=resume, layout=layout, names=names,
             dtype=dtype, omero=omero, labels_of=labels_of, conventions=conventions,
-            irregular=irregular, shards=shards, compressor=compressor, memory=memory, progress=progress,
-            compute=compute, durable=durable, strict=strict,
+            irregular=irregular, shards=shards, compressor=compressor, memory=memory,
+            progress=progress, compute=compute, durable=durable, strict=strict,
         )  # fmt: skip
         return io.write([image], store, options)
 

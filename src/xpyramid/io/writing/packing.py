@@ -59,7 +59,7 @@ class Packing:
         if missing.any() and self.fill is None:
             raise DtypeError(
                 f"dtype='source' packs to {self.dtype}, and the numbers hold NaN, for which the "
-                "encoding has no '_FillValue'; set array.encoding['_FillValue'], or leave out dtype="
+                "encoding has no '_FillValue'; set array.encoding['_FillValue'], or pass no dtype="
             )
         info, there = np.iinfo(self.dtype), numbers[~missing]
         if there.size and not (info.min <= there.min() and there.max() <= info.max):
