@@ -183,8 +183,9 @@ class Pyramid:
             ``spatial`` and, where there is a CF grid mapping (rioxarray's ``spatial_ref``),
             ``proj``, which geospatial tools read.
         irregular : {"error", "approximate"}
-            What to do about space coordinates that are not evenly spaced, which OME-NGFF cannot
-            say: refuse, or write the mean spacing (the coordinate arrays hold the truth).
+            What to do about space coordinates that are coarsened and not evenly spaced, which
+            OME-NGFF cannot say: refuse, or write the mean spacing (the coordinate arrays hold the
+            truth). Samples along others that are uneven are counted, with a warning.
         chunks : int, {dim: int} or sequence of int, optional
             Shape of the stored chunks, as in :meth:`xpyramid.accessor.ArrayAccessor.build`, where
             it also says how many levels there are. Default: those that the pyramid has.

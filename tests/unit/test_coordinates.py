@@ -279,3 +279,11 @@ def test_what_is_coarsened_must_be_even() -> None:
     image = xpyramid.open_pyramid(store, "salt").metadata["multiscales"][0]
     scale = image["datasets"][0]["coordinateTransformations"][0]["scale"][0]
     assert scale == pytest.approx(1061.9 / 4)
+
+
+@pytest.mark.skipif(np.dtype("g") == np.dtype("f8"), reason="long doubles are doubles here")
+def test_what_xarray_cannot_store_is_named_alone() -> None:
+    array = field(good=("y", np.arange(7)), wide=("y", np.arange(7, dtype="g")))
+    with pytest.raises(errors.AxisError, match=r"^coordinate 'wide' of dtype float\d+ cannot be"):
+        array.pyramid.to_ome_zarr(store := {}, levels=2, dims=["x"])
+    assert store == {}
