@@ -45,19 +45,25 @@ def windows(
 def mean(base: Array, factors: tuple[int, ...], boundary: str = "pad", **options: Any) -> Array:
     """Return the mean of each window, rounded once to the dtype of the base.
 
-    A window without samples that count is NaN, or ``ignore`` where the dtype has no NaN.
+    A window without samples that count is ``ignore``, or NaN where there is none.
     """
     out = np.empty(shape(base.shape, factors, boundary), base.dtype)
     for cell, samples in windows(base, factors, boundary, **options):
-        if base.dtype.kind == "f":
+        if not samples:
+            out[cell] = empty(options)
+        elif base.dtype.kind == "f":
             out[cell] = rounded(mean_of_floats(samples), base.dtype)
-        elif not samples:
-            out[cell] = options["ignore"]
         elif base.dtype.kind == "b":
             out[cell] = 2 * sum(samples) > len(samples)  # a tie is False
         else:
             out[cell] = round(Fraction(sum(samples), len(samples)))  # half to even
     return out
+
+
+def empty(options: dict[str, Any]) -> float:
+    """Return what a window without samples that count is."""
+    ignore = options.get("ignore")
+    return math.nan if ignore is None else ignore
 
 
 NAT = -(2**63)
@@ -77,7 +83,7 @@ def reduce(
 ) -> Array:
     """Return the reduction of each window by any method; floats are not added up here.
 
-    A window without samples that count is NaN or NaT, or ``ignore`` where the dtype has neither.
+    A window without samples that count is ``ignore``; where there is none, NaN or NaT.
     """
     if method == "nearest":
         return nearest(base, factors, boundary)
@@ -94,7 +100,7 @@ def reduce(
         if any(map(math.isnan, samples)):
             out[cell] = math.nan
         elif not samples:
-            out[cell] = math.nan if is_float else options["ignore"]
+            out[cell] = empty(options)
         else:
             out[cell] = modulo(function(samples), dtype) if is_sum else function(samples)
     return out
@@ -196,6 +202,8 @@ def float_errors(
     largest = Fraction(float(np.finfo(base.dtype).max))
     for cell, samples in windows(base, factors, **options):
         exact = sum_of_floats(samples) if method == "sum" else mean_of_floats(samples)
+        if not samples:
+            exact = float(base.dtype.type(empty(options)))
         value: Any = float(got[cell])
         if isinstance(exact, Fraction):
             unit = ulp(min(abs(exact), largest), base.dtype)

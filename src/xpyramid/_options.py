@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from xpyramid.io import Layout
+from xpyramid.io import Dtype, Layout, Names
 from xpyramid.kinds import Kind
 from xpyramid.ngff import VERSIONS, Irregular
 from xpyramid.plan import Boundary
@@ -185,6 +185,15 @@ WRITING: _Table = {
         "choices": get_args(Layout),
         "default": "groups",
         "help": "each level a group, with coordinates; or an array (default: groups)",
+    },
+    "names": {
+        "choices": get_args(Names),
+        "help": "dimension names that viewers know (t, c, z, y, x), or those of SRC (default: ome; "
+        "source with --conventions geozarr)",
+    },
+    "dtype": {
+        "choices": get_args(Dtype),
+        "help": "packed as integers as in SRC, where it is (default: unpacked)",
     },
     "omero": {
         "type": _omero,

@@ -83,8 +83,8 @@ class ArrayAccessor:
         skipna : bool, optional
             Whether NaN samples do not count. Default: they do not; a window with none left is NaN.
         ignore : number, optional
-            A background value that does not count; a window with nothing else is that value (NaN
-            for floats). Default: ``_FillValue`` or ``missing_value`` of the attributes.
+            A background value that does not count; a window with nothing else is that value.
+            Default: ``_FillValue`` or ``missing_value`` of the attributes.
         min_valid : float, optional
             The least fraction of samples that count, from 0 to 1, for a cell to be valid.
         chunks : int, {dim: int} or sequence of int, optional

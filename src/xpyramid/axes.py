@@ -314,8 +314,9 @@ def _axis_along(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
     unit = units.to_ngff(coordinate.attrs.get("units", coordinate.attrs.get("unit")), axis_type)
     if (line := range_of(array, dim)) is not None:
         return AxisSpec(dim, name, axis_type, unit, *line)
-    values = coordinate.values
-    if is_temporal(values.dtype) or is_cftime(values):
+    of_numpy = isinstance(coordinate.dtype, np.dtype)  # pandas has categories, times with a zone
+    values = coordinate.values if of_numpy else np.empty(0, object)
+    if is_temporal(values.dtype) or (of_numpy and is_cftime(values)):
         return _axis_in_time(values, AxisSpec(dim, name, axis_type))
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         return AxisSpec(dim, name, axis_type)

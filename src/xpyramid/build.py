@@ -137,7 +137,7 @@ def build_dataset(
     overrides.check_dims(tuple(dataset.dims))
     wanted = _wanted_dims(dataset, dims, overrides)
     arrays = {
-        str(name): array
+        str(name): coordinates.with_grid_mapping(dataset, array)
         for name, array in dataset.data_vars.items()
         if set(wanted) <= set(array.dims)
     }
@@ -254,16 +254,12 @@ def _largest(chunk: int | Sequence[int]) -> int:
 
 def _coordinates(array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
     """Return the coordinates of level ``k``."""
-    level = plan.levels[k]
     if k == 0:
         return array.coords.to_dataset()
-    factors = dict(zip(plan.dims, level.factors, strict=True))
-    coords, as_data = coordinates.split(array, factors)
-    for axis, f, n in zip(plan.axes, level.factors, level.shape, strict=True):
-        if f > 1 and axis.dim in array.coords:
-            old = array.coords[axis.dim]
-            new = coordinates.coarsen_dimension(old.values, axis, f, n, plan.sampled)
-            coords[axis.dim] = xr.DataArray(new, dims=axis.dim, attrs=old.attrs)
+    coords, as_data = coordinates.split(array, plan, k)
+    for dim, f in zip(plan.dims, plan.levels[k].factors, strict=True):
+        if f > 1 and dim in array.coords and array.coords[dim].ndim == 1:
+            coords[dim] = coordinates.level_coordinate(array, plan, k, dim)
     for name, coordinate in as_data.items():
         coords[name] = _coarsen_coordinate(coordinate, plan, k)
     return xr.Dataset(coords=coords)
@@ -277,23 +273,34 @@ def _level(
         return array
     level, base = plan.levels[k], as_dask(array, plan.levels[0].chunks)
     data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
-    return xr.DataArray(
-        data, coords=coords.coords, dims=array.dims, name=array.name, attrs=array.attrs
-    )
+    attrs = coordinates.level_attributes(array.attrs, array, plan, k)
+    made = xr.DataArray(data, coords=coords.coords, dims=array.dims, name=array.name, attrs=attrs)
+    made.encoding = {
+        key: array.encoding[key] for key in coordinates.REFERENCES if key in array.encoding
+    }
+    return made
 
 
 def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.DataArray:
     """Return the mean of a coordinate that runs along coarsened dimensions, lazily."""
     level = plan.levels[k]
     at = [plan.dims.index(str(dim)) for dim in coordinate.dims]
-    numbers = coordinate if coordinate.dtype.kind == "f" else coordinate.astype("float64")
+    numbers = coordinate.astype("float64") if coordinate.dtype.kind in "iu" else coordinate
+    window = math.prod(level.factors[i] for i in at)
+    period = coordinates.angular_period(coordinate)
+    method: Method = "nearest" if plan.sampled else "mean"
+    if period is not None and not plan.sampled:
+        method = partial(coordinates.mean_angle, period=period)
+    fill = None if plan.sampled or numbers.dtype.kind in "mM" else _ignored(numbers)
+    is_masked = period is not None and fill is not None
+    if is_masked:
+        numbers = numbers.where(numbers != fill)
     data = coarsen(
         as_dask(numbers, tuple(plan.levels[0].chunks[i] for i in at)),
         [tuple(step[i] for i in at) for step in plan.steps[:k]],
-        make_reducer(
-            "nearest" if plan.sampled else "mean", numbers.dtype, math.prod(level.factors)
-        ),
+        make_reducer(method, numbers.dtype, window, ignore=None if is_masked else fill),
         tuple(level.shape[i] for i in at),
         tuple(level.chunks[i] for i in at),
     )
-    return xr.DataArray(data, dims=coordinate.dims, attrs=coordinate.attrs)
+    coarse = xr.DataArray(data, dims=coordinate.dims, attrs=coordinate.attrs)
+    return coarse.fillna(fill) if is_masked else coarse

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -29,8 +28,8 @@ def plain(array: xr.DataArray) -> xr.DataArray:
     UnsupportedArrayError
         For arrays of any other package.
     """
-    if "pint_xarray" in sys.modules:
-        array = array.pint.dequantify()
+    if any(type(index).__name__ == "PintIndex" for index in array.xindexes.values()):
+        array = array.pint.dequantify()  # of pint-xarray, which made the index
     array = _without_units(array)
     data = _data(array)
     if isinstance(data, np.ndarray) or _is_in_a_file(data):

@@ -124,6 +124,8 @@ class Pyramid:
         mode: io.Mode = "w-",
         resume: bool = False,
         layout: io.Layout = "groups",
+        names: io.Names | None = None,
+        dtype: io.Dtype | None = None,
         omero: bool | Mapping[str, Any] | None = None,
         labels_of: str | None = None,
         conventions: Sequence[str] = (),
@@ -164,6 +166,17 @@ class Pyramid:
             xarray opens; or each an array, ``<group>/<k>``, for tools that look for that. Arrays
             have no place for coordinates beside them: evenly spaced ones, datetimes and texts of
             the dimensions come back with `open_pyramid`, other coordinates are not written.
+        names : {"ome", "source"}, optional
+            How the dimensions are called in the store: t, c, z, y and x, which viewers know, or as
+            in xarray, which is what plain xarray selects by (``.sel(lat=...)``) and some viewers
+            do not draw. `open_pyramid` gives back xarray's names either way. Default: "source"
+            with ``conventions=["geozarr"]``, else "ome".
+        dtype : {"source"}, optional
+            Whether numbers that were packed as integers in the file that they come from (xarray
+            has ``dtype``, ``scale_factor``, ``add_offset`` and ``_FillValue`` in their
+            ``encoding``) are stored packed again, as integers with these attributes, by which
+            xarray and others unpack each level. Level 0 is then the file's, bit for bit, and the
+            levels are made from the integers. Default: the dtype of the array, and a warning.
         omero : bool or mapping, optional
             How viewers are to show channels: names, colours, and windows from the extremes and
             the 0.1 and 99.9 percentiles of the data, found while writing. Default: of a pyramid
@@ -180,8 +193,9 @@ class Pyramid:
             ``spatial`` and, where there is a CF grid mapping (rioxarray's ``spatial_ref``),
             ``proj``, which geospatial tools read.
         irregular : {"error", "approximate"}
-            What to do about space coordinates that are not evenly spaced, which OME-NGFF cannot
-            say: refuse, or write the mean spacing (the coordinate arrays hold the truth).
+            What to do about space coordinates that are coarsened and not evenly spaced, which
+            OME-NGFF cannot say: refuse, or write the mean spacing (the coordinate arrays hold the
+            truth). Samples along others that are uneven are counted, with a warning.
         chunks : int, {dim: int} or sequence of int, optional
             Shape of the stored chunks, as in :meth:`xpyramid.accessor.ArrayAccessor.build`, where
             it also says how many levels there are. Default: those that the pyramid has.
@@ -253,10 +267,10 @@ class Pyramid:
             levels, plan = place_beside(levels, plan, of)
         image = io.Image(levels, plan, self._reducer, group, document=self._metadata)
         options = io.Options(
-            version=version, mode=mode, resume=resume, layout=layout, omero=omero,
-            labels_of=labels_of, conventions=conventions, irregular=irregular, shards=shards,
-            compressor=compressor, memory=memory, progress=progress, compute=compute,
-            durable=durable, strict=strict,
+            version=version, mode=mode, resume=resume, layout=layout, names=names,
+            dtype=dtype, omero=omero, labels_of=labels_of, conventions=conventions,
+            irregular=irregular, shards=shards, compressor=compressor, memory=memory,
+            progress=progress, compute=compute, durable=durable, strict=strict,
         )  # fmt: skip
         return io.write([image], store, options)
 

@@ -35,18 +35,25 @@ _OTHER_TIMES = {
     "day": (Fraction(86400), ("d",)),
 }
 
-#: Angles, and lengths that NGFF has no word for, in lower case.
-_OTHER_SPACE = frozenset(
+#: Angles, and samples counted, which lie in space though NGFF has no word for them; in lower case.
+_ANGLES = frozenset(
     re.findall(
         r"\S+",
         "degree degrees deg ° degree_north degrees_north degree_n degrees_n degree_east "
-        "degrees_east degree_e degrees_e radian radians rad rads mrad milliradian arcsec "
-        "arcsecs arcsecond arcseconds arcmin arcmins arcminute arcminutes mas kpc kiloparsec "
-        "kiloparsecs mpc megaparsec megaparsecs gpc au astronomical_unit astronomical_units "
-        "ly lyr light_year light_years lightyear lightyears nmi nautical_mile nautical_miles "
-        "pixel pixels px voxel voxels",
+        "degrees_east degree_e degrees_e radian radians rad rads mrad milliradian arcsec arcsecs "
+        "arcsecond arcseconds arcmin arcmins arcminute arcminutes mas pixel pixels px voxel voxels",
     )
 )
+
+#: Lengths that NGFF has no word for, in metres: exact by definition.
+_IN_METERS = (
+    (Fraction(149597870700), ("AU", "au", "ua", "astronomical_unit", "astronomical unit")),
+    (Fraction(9460730472580800), ("ly", "lyr", "light_year", "light-year", "light year")),
+    (Fraction(1852), ("nmi", "nautical_mile", "nautical mile", "international_nautical_mile")),
+)
+
+#: Letters of a symbol, whose case counts; of words, it does not.
+_SYMBOL = 3
 
 #: A number and a unit: "1e-6 m", "10^-6 m", "1 micrometer" (how pint prints a quantity).
 _SCALED = re.compile(
@@ -131,10 +138,54 @@ def is_length_or_angle(unit: object) -> bool:
     >>> [is_length_or_angle(unit) for unit in ("um", "degrees_north", "kpc", "K", None)]
     [True, True, True, False, False]
     """
-    if unit is None:
-        return False
-    text = str(as_text(unit)).strip(" []()").lower()
-    return to_ngff(unit, "space") is not None or text in _OTHER_SPACE
+    unit = as_text(unit)
+    if to_ngff(unit, "space") is not None or exact(unit, "space") is not None:
+        return True
+    return str(unit).strip(" []()").lower() in _ANGLES
+
+
+def exact(unit: object, axis_type: str) -> tuple[str, Fraction] | None:
+    """Return the NGFF word for what a unit is a multiple of, and the multiple, if that is exact.
+
+    Parameters
+    ----------
+    unit : object
+        One for which `to_ngff` has no word.
+    axis_type : str
+        ``"space"`` or ``"time"``.
+
+    Examples
+    --------
+    >>> exact("kpc", "space"), exact("nautical_mile", "space"), exact("degrees", "space")
+    (('parsec', Fraction(1000, 1)), ('meter', Fraction(1852, 1)), None)
+    """
+    if axis_type not in _SPELLINGS or unit is None or to_ngff(unit, axis_type) is not None:
+        return None
+    text = unicodedata.normalize("NFKC", str(unit)[:_MOST_CHARACTERS]).strip(" []()")
+    number, scaled = Fraction(1), _SCALED.fullmatch(text)
+    if scaled is not None:
+        digits = (scaled["number"] or f"1e{scaled['power']}").lower()
+        if abs(int(digits.partition("e")[2] or 0)) > _MOST_DIGITS:
+            return None
+        number, text = Fraction(digits), scaled["unit"]
+    word = _spelled(text, axis_type)
+    known = (word, Fraction(1)) if word is not None else _multiples(axis_type).get(text)
+    if known is None and len(text) > _SYMBOL:
+        known = _multiples(axis_type).get(text.lower().removesuffix("s"))
+    return None if known is None or not number else (known[0], known[1] * number)
+
+
+def _multiples(axis_type: str) -> dict[str, tuple[str, Fraction]]:
+    """Return the units that are an exact multiple of one of NGFF's, by their spellings."""
+    if axis_type == "time":
+        return dict.fromkeys(("week", "wk"), ("day", Fraction(7)))
+    parsecs = {
+        spelled: ("parsec", Fraction(10) ** power)
+        for prefix, (letter, power) in _PREFIXES.items()
+        if prefix
+        for spelled in (f"{letter}pc", f"{prefix}parsec")
+    }
+    return parsecs | {spelled: ("meter", size) for size, also in _IN_METERS for spelled in also}
 
 
 def as_text(unit: object) -> object:

@@ -82,11 +82,36 @@ def test_conventions() -> None:
     assert "zarr_conventions" in zarr.open_group("out.zarr/scan", mode="r").attrs
 
 
+def test_names(capsys: pytest.CaptureFixture[str]) -> None:
+    def axes(group: str) -> list[str]:
+        return [axis["name"] for axis in ome(f"out.zarr/{group}")["multiscales"][0]["axes"]]
+
+    array = xr.DataArray(np.ones((8, 8), "u1"), dims=("lat", "lon"), name="map")
+    array.to_dataset().to_zarr("map.zarr", consolidated=False)
+    run("map.zarr", "out.zarr")
+    run("map.zarr", "out.zarr", "--group", "own", "--names", "source")
+    run("map.zarr", "out.zarr", "--group", "geo", "--conventions", "geozarr")
+    run("map.zarr", "out.zarr", "--group", "both", "--conventions", "geozarr", "--names", "ome")
+    found = [axes(group) for group in ("map", "own", "geo", "both")]
+    assert found == [["y", "x"], ["lat", "lon"], ["lat", "lon"], ["y", "x"]]
+    assert main(["build", "map.zarr", "new.zarr", "--names", "mine"]) == 2
+    assert "invalid choice: 'mine'" in capsys.readouterr().err
+
+
+def test_dtype() -> None:
+    array = xr.DataArray(np.ones((8, 8), "f4"), dims=("y", "x"), name="map")
+    packing = {"dtype": "i2", "scale_factor": 0.5, "_FillValue": -1}
+    array.to_dataset().to_zarr("map.zarr", consolidated=False, encoding={"map": packing})
+    run("map.zarr", "out.zarr", "--dtype", "source")
+    assert zarr.open_array("out.zarr/map/1/map", mode="r").dtype == "i2"
+    assert (xr.open_zarr("out.zarr/map/1")["map"] == 1).all()
+
+
 def test_irregular(capsys: pytest.CaptureFixture[str]) -> None:
     coords = {"y": [0.0, 1, 2, 4, 9, 10], "x": np.arange(6.0)}
     array = xr.DataArray(np.ones((6, 6), "u1"), coords, ("y", "x"), name="map")
     array.to_dataset().to_zarr("map.zarr", consolidated=False)
-    assert main(["build", "map.zarr", "out.zarr"]) == 2
+    assert main(["build", "map.zarr", "out.zarr", "--levels", "2", "--factor", "2"]) == 2
     assert "irregular" in capsys.readouterr().err
     run("map.zarr", "out.zarr", "--irregular", "approximate")
     assert ome("out.zarr/map")["multiscales"][0]["metadata"]["irregular"] == ["y"]

@@ -175,11 +175,14 @@ def test_missing_samples_weigh_nothing_at_the_next_level() -> None:
 
 def test_nothing_left_is_what_was_ignored() -> None:
     recipe = Recipe(("x",), ((2,), (2,)), "pad")
-    for dtype, value in [("?", True), ("?", False), ("i2", -5), (">i2", -5), ("u8", 2**64 - 1)]:
+    for dtype, value in [
+        ("?", True), ("?", False), ("i2", -5), (">i2", -5), ("u8", 2**64 - 1), ("f2", 3),
+        (">f4", -9999.9), ("f8", 1e300), ("f8", np.nan),
+    ]:  # fmt: skip
         for level in levels(np.full(5, value, dtype), recipe, ignore=value):
-            assert (level == value).all()
-    for level in levels(np.full(5, 3.0), recipe, ignore=3):
-        assert np.isnan(level).all()
+            np.testing.assert_array_equal(level, np.full(level.shape, value, dtype), strict=True)
+    for level in levels(np.array([3, np.nan, np.nan, 3.0]), recipe, ignore=3):
+        assert (level == 3).all()
 
 
 @pytest.mark.parametrize("dtype", ["f2", ">f2", "f4", "f8"])

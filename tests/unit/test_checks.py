@@ -70,11 +70,11 @@ def test_labels_of_an_image_is_no_place_for_an_image(tmp_path: Path) -> None:
 LOOP: list[Any] = []
 LOOP.append(LOOP)
 BAD = {
-    "nan": np.float32("nan"), "inf": -np.inf, "set": {1}, "bytes": b"x", "complex": 1j,
+    "set": {1}, "bytes": b"x", "complex": 1j,
     "time": np.datetime64("2020-01-01", "ns"), "times": np.array(["2020"], "M8[ns]"),
     "object": object(), "long double": np.longdouble(1), "large": 2**70, "loop": LOOP,
     "bytes array": np.array([b"x"]), "half a character": "\ud800", "key": {1: 2},
-    "half a key": {"\udfff": 1}, "nested": [{"a": [float("nan")]}],
+    "half a key": {"\udfff": 1}, "nested": [{"a": [b"x"]}],
 }  # fmt: skip
 
 

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+import xpyramid
 from xpyramid import errors
 
 
@@ -88,3 +89,201 @@ def test_coordinates_that_cannot_be_coarsened(values: object, message: str) -> N
 
 def test_they_do_not_matter_on_other_dimensions() -> None:
     assert level_1(field(x=list("abcdefgh")), dims="y").shape == (4, 8)
+
+
+KINDS = {
+    "zone": (pd.date_range("2000", periods=3, tz="Europe/Paris"), "times with the zone Europe"),
+    "categories": (pd.Categorical(["a", "b", "a"]), "dtype category"),
+    "intervals": (pd.interval_range(0, 3), "dtype interval"),
+    "periods": (pd.period_range("2000", periods=3, freq="M"), "dtype period"),
+    "nullable": (pd.array([1, None, 3]), "dtype Int64"),
+    "objects": (
+        np.array([1, "a", None], object),
+        "dtype object, with values of type NoneType, int",
+    ),
+}
+
+
+@pytest.mark.parametrize("is_index", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_that_a_store_has_no_form_for(kind: str, is_index: bool) -> None:
+    """The message names the one that is meant, and the call to make, which works."""
+    values, said = KINDS[kind]
+    name = "c" if is_index else "of_c"
+    coords = {name: ("c", values), "station": ("c", [1, 2, 3])}
+    array = xr.DataArray(np.zeros((3, 8, 8), "f4"), dims=("c", "y", "x"), name="a", coords=coords)
+    pyramid = array.pyramid.build(levels=2)
+    with pytest.raises(errors.AxisError, match=f"^coordinate '{name}' has {said}") as raised:
+        pyramid.to_ome_zarr(store := {})
+    assert store == {}
+    assert "station" not in str(raised.value)
+    call, brackets = "", 0
+    for character in str(raised.value).partition("call ")[2]:
+        brackets += {"(": 1, ")": -1}.get(character, 0)
+        call += character
+        if character == ")" and not brackets:
+            break
+    eval(f"array{call}").pyramid.to_ome_zarr(store, levels=2)  # what the message says
+    assert xpyramid.open_pyramid(store, "a")[1].shape == (3, 4, 4)
+
+
+def test_several_columns_in_one_coordinate() -> None:
+    columns = pd.MultiIndex.from_product([[1], [1, 2, 3]], names=["p", "q"])
+    array = xr.DataArray(np.zeros((3, 8, 8), "f4"), dims=("c", "y", "x"), name="a")
+    array = array.assign_coords(xr.Coordinates.from_pandas_multiindex(columns, "c"))
+    with pytest.raises(errors.AxisError, match=r"^coordinate 'c' is a MultiIndex of \['p', 'q'\]"):
+        array.pyramid.to_ome_zarr({}, levels=2)
+    array.reset_index("c").pyramid.to_ome_zarr(store := {}, levels=2)
+    assert xpyramid.open_pyramid(store, "a")[1].q.values.tolist() == [1, 2, 3]
+
+
+def test_times_with_a_zone_along_a_coarsened_dimension() -> None:
+    zoned = field(y=("y", pd.date_range("2000", periods=7, tz="Europe/Paris")))
+    with pytest.raises(errors.AxisError, match=r"'y' has dtype datetime64\[.*, Europe/Paris\]"):
+        zoned.pyramid.build(levels=2, dims=["y", "x"])
+
+
+def test_warnings_point_to_the_caller() -> None:
+    array = field(label=("x", list("abcdefgh")))
+
+    def every_way() -> None:
+        array.pyramid.build(levels=3)
+        array.pyramid.to_ome_zarr({}, levels=3)
+        array.to_dataset().pyramid.build(levels=3)
+
+    with pytest.warns(UserWarning, match="without it") as warned:
+        every_way()
+    assert [warning.filename for warning in warned] == [__file__] * 3
+
+
+def degrees(values: object, **attrs: str) -> xr.DataArray:
+    return xr.DataArray(values, dims=("y", "x"), attrs=attrs)
+
+
+ANGLES = {
+    "across 180": ([179, -179], 180, {"units": "degrees_east"}),
+    "across 180, uneven": ([178, 179, -179, -175], -179.25, {"standard_name": "longitude"}),
+    "across 0": ([359.0, 3.0], 1, {"units": "degree_E"}),
+    "across 0, down": ([2.0, 356.0], 359, {"units": "degrees_east"}),
+    "NaN": ([np.nan, 179, -179, -179], -179.6667, {"units": "degrees_east"}),
+    "nothing": ([np.nan, np.nan], np.nan, {"units": "degrees_east"}),
+    "plain": ([10.0, 11.0, 13.0, 14.0], 12, {"units": "degrees_east"}),
+    "wind": ([350.0, 20.0], 5, {"standard_name": "wind_from_direction", "units": "degree"}),
+    "radians": ([3.1, -3.1], np.pi, {"standard_name": "longitude", "units": "radians"}),
+    "no angle": ([179, -179], 0, {"units": "m"}),
+    "latitude": ([80.0, -80.0], 0, {"units": "degrees_north"}),
+}
+
+
+@pytest.mark.parametrize("case", ANGLES)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_angles_that_begin_anew(case: str, dtype: str) -> None:
+    values, mean, attrs = ANGLES[case]
+    window = np.asarray(values, dtype)
+    array = xr.DataArray(np.zeros((2, 2 * len(window)), "f4"), dims=("y", "x"), name="a")
+    angle = degrees(np.tile(window, (2, 2)), **attrs)
+    array = array.assign_coords(angle=angle, of_x=("x", angle.values[0], attrs))
+    level = array.pyramid.build(factor=[{"x": len(window)}])[1]
+    turn = 2 * np.pi if case == "radians" else 360
+    for name in ("angle", "of_x"):
+        away = (level[name].values - mean + turn / 2) % turn - turn / 2
+        np.testing.assert_allclose(away, away * 0 if case != "nothing" else np.nan, atol=1e-4)
+        assert level[name].dtype == dtype
+        assert level[name].attrs == attrs
+    assert level.angle.shape == (2, 2)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
+def test_missing_numbers_of_a_coordinate_do_not_count(dtype: str) -> None:
+    numbers = np.array([[-99, 4, 2, 4, -99, -99, 1, 1]] * 7, dtype)
+    array = field(
+        lat=(("y", "x"), numbers, {"_FillValue": -99}),
+        lon=(("y", "x"), numbers, {"_FillValue": -99}),
+    )
+    level = level_1(array)
+    np.testing.assert_array_equal(level.lat[0], [4, 3, -99, 1])
+    np.testing.assert_array_equal(level.lon[0], [4, 3, -99, 1])
+
+
+@pytest.mark.parametrize("name", ["lon", "longitude", "nav_lon"])
+def test_longitudes_by_their_names(name: str) -> None:
+    array = field(**{name: (("y", "x"), np.tile([179.0, -179.0], (7, 4)))})
+    np.testing.assert_allclose(abs(level_1(array)[name]), 180)
+
+
+def test_an_uneven_longitude_that_begins_anew() -> None:
+    lon = xr.DataArray([176, 177, 178, 179, -180, -179, -177, -176], dims="lon")
+    array = xr.DataArray(np.zeros((4, 8)), {"lon": lon}, ("lat", "lon"), "a")
+    np.testing.assert_allclose(level_1(array).lon, [176.5, 178.5, -179.5, -176.5])
+    three = array.pyramid.build(factor=[{"lon": 3}])[1].lon
+    np.testing.assert_allclose(three, [177, -180, -176.5])
+
+
+@pytest.mark.parametrize("unit", ["ns", "s"])
+def test_times_in_two_dimensions(unit: str) -> None:
+    start = np.datetime64("2000-01-01", unit)
+    times = start + np.arange(56).reshape(7, 8) * np.timedelta64(2, "h")
+    array = field(scanned=(("y", "x"), times), took=(("y", "x"), times - start))
+    level = level_1(array)
+    mean = (times[:2, :2] - start).astype("i8").mean().astype(f"m8[{unit}]")
+    assert level.scanned.values[0, 0] == start + mean
+    assert level.took.values[0, 0] == mean
+    array.pyramid.to_ome_zarr(store := {}, levels=2)
+    back = xpyramid.open_pyramid(store, "field")[1]
+    xr.testing.assert_identical(back.load(), array.pyramid.build(levels=2)[1].load())
+
+
+def ocean() -> xr.DataArray:
+    """Return an array whose depths are uneven, and not coarsened."""
+    coords = {
+        "depth": ("depth", [0.5, 1.5, 2.6, 5.0, 1062.4], {"units": "m", "positive": "down"}),
+        "lat": np.arange(8.0),
+        "lon": np.arange(8.0),
+    }
+    return xr.DataArray(np.ones((5, 8, 8), "f4"), coords, ("depth", "lat", "lon"), "salt")
+
+
+@pytest.mark.parametrize("layout", ["groups", "arrays"])
+@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+def test_uneven_coordinates_that_all_levels_have_are_counted(layout: str, version: str) -> None:
+    array = ocean()
+    pyramid = array.pyramid.build(levels=2, dims=["lat", "lon"])
+    with pytest.warns(
+        UserWarning, match=r"'depth' is irregular: steps from 1 to 1057.4; .*scale 1"
+    ):
+        pyramid.to_ome_zarr(store := {}, layout=layout, version=version)
+    opened = xpyramid.open_pyramid(store, "salt")
+    for level, back in zip(pyramid, opened, strict=True):
+        xr.testing.assert_identical(back.load(), level.load())
+    assert xpyramid.verify(store, deep=True) == []
+    datasets = opened.metadata["multiscales"][0]["datasets"]
+    for k, dataset in enumerate(datasets):
+        transforms = dataset["coordinateTransformations"]
+        if version == "0.6":
+            transforms = transforms[0]["transformations"]
+        scale, shift = transforms
+        assert scale["scale"] == [1, 2**k, 2**k]
+        assert shift["translation"][0] == 0
+    with pytest.warns(UserWarning, match="'depth' is irregular") as warned:
+        opened.to_ome_zarr(again := {}, layout=layout, version=version)
+    assert warned[0].filename == __file__
+    assert xpyramid.verify(again, deep=True) == []
+
+
+def test_what_is_coarsened_must_be_even() -> None:
+    pyramid = ocean().pyramid.build(levels=2, factor=2)
+    with pytest.raises(errors.AxisError, match=r"'depth' is irregular.*irregular='approximate'"):
+        pyramid.to_ome_zarr({})
+    pyramid = ocean().pyramid.build(levels=2, dims=["lat", "lon"])
+    pyramid.to_ome_zarr(store := {}, irregular="approximate")  # the mean spacing, without a warning
+    image = xpyramid.open_pyramid(store, "salt").metadata["multiscales"][0]
+    scale = image["datasets"][0]["coordinateTransformations"][0]["scale"][0]
+    assert scale == pytest.approx(1061.9 / 4)
+
+
+@pytest.mark.skipif(np.dtype("g") == np.dtype("f8"), reason="long doubles are doubles here")
+def test_what_xarray_cannot_store_is_named_alone() -> None:
+    array = field(good=("y", np.arange(7)), wide=("y", np.arange(7, dtype="g")))
+    with pytest.raises(errors.AxisError, match=r"^coordinate 'wide' of dtype float\d+ cannot be"):
+        array.pyramid.to_ome_zarr(store := {}, levels=2, dims=["x"])
+    assert store == {}

@@ -10,6 +10,7 @@ import zarr
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
+from xpyramid.io.form.names import StoredNames
 from xpyramid.io.writing import coordinates, documents
 from xpyramid.io.writing.compression import ZarrFormat
 
@@ -70,16 +71,22 @@ LEVELS: dict[str, tuple[dict[str, Any], dict[str, Any], bool | None]] = {
 }  # fmt: skip
 
 
+def prepared(level: xr.Dataset) -> xr.Dataset:
+    """Return the coordinates of a level, under their own names."""
+    dims = {str(dim): str(dim) for dim in level.dims}
+    coords = {str(name): str(name) for name in level.coords}
+    return coordinates.prepare_coordinates(
+        level, StoredNames("field", dims, coords), {"about": "levels"}
+    )
+
+
 @pytest.mark.parametrize("zarr_format", FORMATS)
 @pytest.mark.parametrize("case", LEVELS)
 def test_coordinates_are_stored_as_xarray_does_it(
     case: str, zarr_format: ZarrFormat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     *levels, is_made = LEVELS[case]
-    fine, coarse = (
-        coordinates.prepare_coordinates(xr.Dataset(coords=level), {}, {"about": "levels"})
-        for level in levels
-    )
+    fine, coarse = (prepared(xr.Dataset(coords=level)) for level in levels)
     by_xarray, calls = coordinates._by_xarray, list[xr.Dataset]()
 
     def count(dataset: xr.Dataset, zarr_format: ZarrFormat) -> documents.Documents:

@@ -31,7 +31,7 @@ BAD_NUMBERS: dict[str, Callable[[], Any]] = {
     "origin={'q': 0.5}:": lambda: ARRAY.pyramid.build(origin={"q": HALF}),
     "shards=3:": lambda: ARRAY.pyramid.to_ome_zarr({}, shards=np.int64(3)),
     "memory=0.5;": lambda: ARRAY.pyramid.to_ome_zarr({}, memory=HALF),
-    "window (0.5, 0);": lambda: ARRAY.pyramid.to_ome_zarr({}, omero={"windows": [(HALF, ZERO)]}),
+    "windows (0.5, 0);": lambda: ARRAY.pyramid.to_ome_zarr({}, omero={"windows": [(HALF, ZERO)]}),
     "ignore=-5 is no value": lambda: ARRAY.pyramid.build(ignore=np.int16(-5)),
     "min_valid=1.5;": lambda: ARRAY.pyramid.build(ignore=0, min_valid=np.float32(1.5)),
     "num_mips=0;": lambda: xpyramid.downsample(ARRAY.values, 2, num_mips=ZERO),

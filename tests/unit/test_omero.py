@@ -158,10 +158,11 @@ def test_a_dataset_has_windows_of_its_own_variables(tmp_path: Path) -> None:
     ("plane", "window"),
     [
         (np.full((9, 9), 7, "u1"), {"min": 7, "max": 8, "start": 7, "end": 8}),
+        (np.full((9, 9), 255, "u1"), {"min": 254, "max": 255, "start": 254, "end": 255}),
         (np.full((9, 9), np.nan, "f4"), {"min": 0, "max": 1, "start": 0, "end": 1}),
         (np.eye(2000, 3, dtype="u2"), {"min": 0, "max": 1, "start": 0, "end": 1}),
     ],
-    ids=["constant", "nan", "one bright pixel"],
+    ids=["constant", "constant at the end", "nan", "one bright pixel"],
 )  # fmt: skip
 def test_windows_have_a_width(
     tmp_path: Path, plane: np.ndarray[Any, Any], window: dict[str, float]

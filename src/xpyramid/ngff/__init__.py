@@ -16,6 +16,7 @@ from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
 from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
+from xpyramid.ngff.multiples import in_known_units, in_own_units
 from xpyramid.ngff.omero import (
     Channels,
     Window,
@@ -59,6 +60,8 @@ __all__ = [
     "has_transforms",
     "image_label",
     "images_of",
+    "in_known_units",
+    "in_own_units",
     "list_series",
     "listed_paths",
     "may_list_images",

@@ -29,7 +29,13 @@ _CONVENTIONS = {
 _CODE = re.compile(r'(?:ID|AUTHORITY)\["EPSG",\s*"?(\d+)"?\]\s*\]\s*$')
 
 
-def geozarr(plan: Plan, paths: Sequence[str], crs: Mapping[Any, Any]) -> dict[str, Any]:
+#: What the convention calls the methods.
+_RESAMPLING = {"mean": "average"}
+
+
+def geozarr(
+    plan: Plan, paths: Sequence[str], crs: Mapping[Any, Any], names: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the attributes of an image's group.
 
     Parameters
@@ -39,6 +45,8 @@ def geozarr(plan: Plan, paths: Sequence[str], crs: Mapping[Any, Any]) -> dict[st
         Of the level arrays.
     crs : mapping
         Attributes of the CF grid mapping; empty where there is none.
+    names : mapping of str to str
+        From each dimension to its name in the store.
 
     Raises
     ------
@@ -63,11 +71,15 @@ def geozarr(plan: Plan, paths: Sequence[str], crs: Mapping[Any, Any]) -> dict[st
         entry["spatial:transform"] = [across[0], 0.0, across[1], 0.0, down[0], down[1]]
         layout.append(entry)
     projection = _projection(crs)
-    names = ["multiscales", "spatial", *(["proj"] if projection else [])]
+    conventions = ["multiscales", "spatial", *(["proj"] if projection else [])]
     return {
-        "zarr_conventions": [_convention(name) for name in names],
-        "multiscales": {"layout": layout, "resampling_method": plan.method},
-        "spatial:dimensions": ["y", "x"],
+        "zarr_conventions": [_convention(name) for name in conventions],
+        "multiscales": {
+            "layout": layout,
+            "resampling_method": _RESAMPLING.get(plan.method, plan.method),
+        },
+        "spatial:dimensions": [names[axes[name][1].dim] for name in ("y", "x")],
+        "spatial:bbox": _bounds(layout[0]),
         "spatial:registration": "pixel",
         **projection,
     }
@@ -79,6 +91,14 @@ def _corner(found: tuple[int, AxisSpec], level: Level, sampled: bool) -> tuple[f
     factor = level.factors[i]
     middle = axis.origin + axis.spacing * centre(factor, sampled)
     return axis.spacing * factor, middle - axis.spacing * factor / 2
+
+
+def _bounds(entry: Mapping[str, Any]) -> list[float]:
+    """Return [x minimum, y minimum, x maximum, y maximum] of what the cells of a level cover."""
+    (height, width), transform = entry["spatial:shape"], entry["spatial:transform"]
+    across = sorted((transform[2], transform[2] + width * transform[0]))
+    down = sorted((transform[5], transform[5] + height * transform[4]))
+    return [across[0], down[0], across[1], down[1]]
 
 
 def _projection(crs: Mapping[Any, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 from xpyramid.axes import AxisSpec
 from xpyramid.errors import AxisError
 from xpyramid.plan import Plan
+from xpyramid.warn import warn
 
 Irregular = Literal["error", "approximate"]
 
@@ -59,7 +60,12 @@ class Multiscale:
 
 
 def describe(
-    plan: Plan, paths: Sequence[str], name: str, irregular: Irregular, library: Mapping[str, str]
+    plan: Plan,
+    paths: Sequence[str],
+    name: str,
+    irregular: Irregular,
+    library: Mapping[str, Any],
+    names: Mapping[str, str],
 ) -> Multiscale:
     """Describe a pyramid in NGFF's terms.
 
@@ -77,14 +83,17 @@ def describe(
         What to do with space coordinates that are not evenly spaced.
     library : mapping
         Name and version of the writer.
+    names : mapping of str to str
+        From each dimension to the name of its axis.
 
     Raises
     ------
     AxisError
         For dimensions that NGFF has no place for.
     """
-    _check_axes(plan.axes, irregular)
-    axes = tuple(_evenly(axis) for axis in plan.axes)
+    _check_axes(plan, irregular)
+    measured = plan.coarsened if irregular == "error" else plan.dims
+    axes = tuple(_evenly(axis, measured) for axis in plan.axes)
     even = replace(plan, axes=axes, stored=plan.stored if axes == plan.axes else ())
     signs = [-1.0 if axis.spacing < 0 else 1.0 for axis in axes]
     datasets = tuple(
@@ -103,8 +112,10 @@ def describe(
         metadata["reversed"] = reversed_dims
     if uneven := [axis.dim for axis in plan.axes if axis.uneven]:
         metadata["irregular"] = uneven
+    if any(names[axis.dim] != axis.name for axis in axes):
+        metadata["axes"] = [axis.name for axis in axes]
     return Multiscale(
-        axes=tuple(Axis(axis.name, axis.type, axis.unit) for axis in axes),
+        axes=tuple(Axis(names[axis.dim], axis.type, axis.unit) for axis in axes),
         datasets=datasets,
         name=name,
         type=plan.method,
@@ -123,15 +134,26 @@ def _number(value: Any) -> Any:
     return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain
 
 
-def _evenly(axis: AxisSpec) -> AxisSpec:
-    """Return what NGFF can say of an axis: uneven times and channels are counted, not measured."""
-    if axis.type == "space" or axis.uneven is None:
-        return axis if axis.spacing else AxisSpec(axis.dim, axis.name, axis.type)
-    return AxisSpec(axis.dim, axis.name, axis.type)
+def _evenly(axis: AxisSpec, measured: Sequence[str]) -> AxisSpec:
+    """Return what NGFF can say of an axis.
+
+    Uneven times and channels are counted; of those in space, the mean spacing of some is measured.
+    """
+    counted = AxisSpec(axis.dim, axis.name, axis.type)
+    if axis.uneven is None or (axis.type == "space" and axis.dim in measured):
+        return axis if axis.spacing else counted
+    if axis.type == "space":
+        warn(
+            f"the coordinate of {axis.dim!r} is irregular: steps from {axis.uneven[0]:.6g} to "
+            f"{axis.uneven[1]:.6g}; OME-NGFF knows evenly spaced samples only, so viewers will "
+            "count them (scale 1, no unit); the coordinate itself is stored as it is"
+        )
+    return counted
 
 
-def _check_axes(axes: tuple[AxisSpec, ...], irregular: Irregular) -> None:
+def _check_axes(plan: Plan, irregular: Irregular) -> None:
     """Refuse what the axes sections of NGFF 0.4 and 0.5 forbid, or what viewers would mistake."""
+    axes, coarsened = plan.axes, plan.coarsened
     dims = tuple(axis.dim for axis in axes)
     types = [axis.type for axis in axes]
     if irregular not in ("error", "approximate"):
@@ -154,7 +176,8 @@ def _check_axes(axes: tuple[AxisSpec, ...], irregular: Irregular) -> None:
             f".transpose({', '.join(map(repr, wanted))}) before .pyramid"
         )
     for axis in axes:
-        if axis.type == "space" and axis.uneven is not None and irregular == "error":
+        is_uneven = axis.uneven is not None and axis.type == "space" and axis.dim in coarsened
+        if axis.uneven is not None and is_uneven and irregular == "error":
             raise AxisError(
                 f"the coordinate of {axis.dim!r} is irregular: steps from {axis.uneven[0]:.6g} to "
                 f"{axis.uneven[1]:.6g}, and OME-NGFF knows evenly spaced samples only; pass "

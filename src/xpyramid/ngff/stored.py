@@ -42,10 +42,15 @@ def recover_axes(image: Multiscale, base: xr.DataArray) -> tuple[AxisSpec, ...]:
         )
     first, signs = image.datasets[0], _signs(image, base.dims)
     found = axes_module.describe(base)
-    return tuple(
+    noted = image.metadata.get("axes")  # where axes are called as dimensions are
+    names: Sequence[object] = [axis.name for axis in image.axes]
+    if isinstance(noted, list) and len(noted) == base.ndim:
+        names = noted
+    recovered = (
         _recover(*each)
         for each in zip(found, image.axes, signs, first.scale, first.translation, strict=True)
     )
+    return tuple(replace(axis, name=str(name)) for axis, name in zip(recovered, names, strict=True))
 
 
 def as_stored(plan: Plan, image: Multiscale) -> Plan:

@@ -138,11 +138,11 @@ class _MinValid:
         return values
 
     def _empty(self) -> Any:
-        if self.inner.dtype.kind in "fc":
-            return complex(np.nan, np.nan) if self.inner.dtype.kind == "c" else np.nan
+        if self.request.skips:
+            return self.request.ignored(self.inner.dtype)
         if self.inner.dtype.kind in "mM":
             return np.array("NaT", self.inner.dtype)
-        return self.request.ignore
+        return complex(np.nan, np.nan) if self.inner.dtype.kind == "c" else np.nan
 
 
 def with_min_valid(inner: Reducer, request: Request, min_valid: float) -> Reducer:

@@ -15,7 +15,10 @@ from xpyramid.reducers.windows import at_least_float32, extreme_windows
 
 @dataclass(frozen=True)
 class _Extreme:
-    """Cells without a sample that counts hold what does not count: NaN, or the ignored value."""
+    """Cells without a sample that counts hold what does not count.
+
+    That is the ignored value, if there is one, though there may be NaN beside it.
+    """
 
     largest: bool
     request: Request
@@ -29,8 +32,8 @@ class _Extreme:
 
     def finalise(self, state: State, window: Window) -> Array:  # noqa: ARG002
         values = state[0]
-        if self.request.skips and values.dtype.kind == "f":
-            values = np.where(values == self.request.ignored(values.dtype), np.nan, values)
+        if self.request.skips and self.request.skips_na and values.dtype.kind == "f":
+            values = np.where(np.isnan(values), self.request.ignored(values.dtype), values)
         return values.astype(self.request.dtype)
 
 

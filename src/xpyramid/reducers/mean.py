@@ -47,7 +47,7 @@ def mean(request: Request) -> Reducer:
 
     Integers are exact, rounded half to even; bool is a majority vote in which a tie is False.
     Floats are summed in float64. With ``skipna`` (floats) or ``ignore``, the state also holds the
-    number of samples that count, and a cell with none is NaN (floats) or ``ignore`` (integers).
+    number of samples that count, and a cell with none is ``ignore``, or NaN where there is none.
     """
     dtype = request.dtype
     if dtype.kind not in "biuf":
@@ -355,7 +355,10 @@ class _Floats:
                 large, limit = state[1] / count, np.finfo(np.float64).max * _SCALE
                 large = np.where(np.isfinite(large), np.clip(large, -limit, limit), large)
                 mean = np.where(np.isfinite(state[0]), mean, large / _SCALE)
-            return np.asarray(mean.astype(self.request.dtype))
+            out = np.asarray(mean.astype(self.request.dtype))
+        if self.request.skips:
+            out[count == 0] = self.request.ignored()
+        return out
 
 
 def _where_not_finite(total: Array, scaled: Array) -> Array:

@@ -34,7 +34,7 @@ class _Sum:
     def finalise(self, state: State, window: Window) -> Array:  # noqa: ARG002
         values = state[0]
         if self.counted:
-            empty = np.nan if self.dtype.kind == "f" else self.request.ignored(self.dtype)
+            empty = self.request.ignored(self.dtype) if self.request.skips else np.nan
             values = np.where(state[1] > 0, values, empty)
         with np.errstate(over="ignore"):  # a sum beyond float16 or float32 is infinite
             return values.astype(self.dtype)
@@ -45,8 +45,8 @@ def total(request: Request) -> Reducer:
     """Return the record of the sum.
 
     The result of integers and bool is int64, or uint64 for unsigned ones, modulo 2**64, as in
-    NumPy; floats keep their dtype. A cell without a sample that counts is NaN, or the ignored
-    value.
+    NumPy; floats keep their dtype. A cell without a sample that counts is the ignored value, or NaN
+    where there is none.
     """
     kind = request.dtype.kind
     if kind not in "biuf":

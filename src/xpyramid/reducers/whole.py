@@ -68,10 +68,10 @@ class _Median:
         ordered = np.sort(np.where(missing, windows.dtype.type(last), windows), axis=1)
         valid = windows.shape[1] - missing.sum(1)
         middle = np.take_along_axis(ordered, np.maximum(valid - 1, 0)[:, None] // 2, axis=1)[:, 0]
+        if request.skips:
+            middle = np.where(valid > 0, middle, windows.dtype.type(request.ignore))
         if is_float and not request.skips_na:
             middle = np.where(np.isnan(windows).any(1), np.nan, middle)
-        if not is_float and request.skips:
-            middle = np.where(valid > 0, middle, windows.dtype.type(request.ignore))
         return middle
 
     def _highest(self) -> Any:

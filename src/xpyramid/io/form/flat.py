@@ -5,7 +5,7 @@ What the transformations cannot say of the coordinates is kept in the metadata, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import dask.array as da
@@ -15,24 +15,34 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.axes import AxisSpec
+from xpyramid.io.form.attributes import coordinate as holder
 from xpyramid.io.form.attributes import json_attributes
-from xpyramid.io.form.encoding import decode_fill_value
+from xpyramid.io.form.encoding import ARRAY_NOTE, attributes_back, restore_attributes
+
+#: Uneven coordinates up to so many numbers are written into the metadata.
+_MOST_VALUES = 10_000
 
 
-def remember(base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str) -> dict[str, Any]:
+def remember(
+    base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str, coarsened: Collection[str]
+) -> dict[str, Any]:
     """Return metadata from which the coordinates of the dimensions can be made again.
 
-    Evenly spaced numbers and datetimes are made from the transformations, text is kept as it is;
-    all else is not kept.
+    Evenly spaced numbers and datetimes are made from the transformations, text is kept as it is,
+    and so are uneven numbers that all levels have; all else is not kept.
     """
     kept: dict[str, Any] = {}
     for axis in axes:
         if axis.dim not in base.coords or (axis.uneven and axis.type != "space"):
             continue
         coordinate = base.coords[axis.dim]
-        attrs = json_attributes(coordinate.attrs)
+        attrs = json_attributes(coordinate.attrs, holder(axis.dim))
         kind = coordinate.dtype.kind
-        if kind in "iuf":
+        if axis.uneven and axis.dim not in coarsened:
+            if len(coordinate) <= _MOST_VALUES:
+                values = coordinate.values.tolist()
+                kept[axis.dim] = {"dtype": str(coordinate.dtype), "values": values, "attrs": attrs}
+        elif kind in "iuf":
             kept[axis.dim] = {"dtype": str(coordinate.dtype), "attrs": attrs}
         elif kind == "M":
             start = np.datetime_as_string(coordinate.values[:1].astype("M8[ns]"))[0]
@@ -55,12 +65,22 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
             factor = metadata["factors"][level][i]
             line = sign * (dataset.translation[i] + dataset.scale[i] * np.arange(array.shape[i]))
             coords[dim] = _coordinate(dim, kept, line, factor)
-    attrs = {key: v for key, v in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
-    attrs = decode_fill_value(attrs, array.dtype)
-    decoded = xr.decode_cf(xr.Dataset(coords=coords))
-    return xr.DataArray(
-        da.from_zarr(array), decoded.coords, dims, name=metadata["variable"], attrs=attrs
-    )
+    listed = metadata.get("undecoded")
+    left = [
+        dim
+        for axis, dim in zip(image.axes, dims, strict=True)
+        if dim in coords and isinstance(listed, list) and axis.name in listed
+    ]
+    stored = xr.Dataset(coords=coords)
+    decoded = xr.decode_cf(stored.drop_vars(left)).assign_coords({d: stored[d] for d in left})
+    larger = [dim for dim, f in zip(dims, metadata["factors"][level], strict=True) if f > 1]
+    for axis, dim in zip(image.axes, dims, strict=True):
+        if dim in decoded.variables:
+            restore_attributes(decoded.variables[dim], axis.name, metadata, larger)
+    name, attrs = metadata["variable"], attributes_back(array)
+    opened = xr.DataArray(da.from_zarr(array), decoded.coords, dims, name=name, attrs=attrs)
+    restore_attributes(opened, ARRAY_NOTE, metadata, larger)
+    return opened
 
 
 def _coordinate(
@@ -68,7 +88,8 @@ def _coordinate(
 ) -> xr.DataArray:
     """Return a coordinate as it is encoded."""
     if "values" in kept:
-        return xr.DataArray(kept["values"], dims=dim, attrs=kept["attrs"])
+        values = np.asarray(kept["values"], kept.get("dtype"))
+        return xr.DataArray(values, dims=dim, attrs=kept["attrs"])
     dtype = np.dtype(kept["dtype"])
     if dtype.kind in "iu":  # the mean of integers is none
         dtype = dtype if factor == 1 else np.dtype(np.float64)

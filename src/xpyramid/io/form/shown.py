@@ -39,7 +39,10 @@ class Shown:
             else:
                 extremes.append((one.low, one.high))
                 low, high = (p / 100 for p in self.channels.percentiles[i])
-                ranges.append((one.quantile(low, self.dtype), one.quantile(high, self.dtype)))
+                ends = one.quantile(low, self.dtype), one.quantile(high, self.dtype)
+                if one.low == one.high == _highest(self.dtype):  # there is nothing above
+                    ends = ends[0] - 1, ends[1]
+                ranges.append(ends)
         if self.channels.is_photograph:
             extremes, ranges = self._together(extremes, ranges)
         return ngff.omero(self.channels, extremes, ranges)
@@ -53,6 +56,11 @@ class Shown:
             return whole, whole
         starts, ends = zip(*ranges, strict=True)
         return extremes, [(min(starts), max(ends))] * len(ranges)
+
+
+def _highest(dtype: np.dtype[Any]) -> int | None:
+    """Return the largest value of an integer dtype."""
+    return int(np.iinfo(dtype).max) if dtype.kind in "iu" else None
 
 
 def watch(jobs: Sequence[engine.Job], shown: Shown | None) -> list[engine.Job]:

@@ -22,6 +22,7 @@ from xpyramid.coarsen import given
 from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.io.form import flat
 from xpyramid.io.form.encoding import decode
+from xpyramid.io.form.names import names_back, own_name, with_names
 from xpyramid.io.reading import explain
 from xpyramid.io.reading.find import image_above, images_below
 from xpyramid.io.store.confined import check_path, resolve_confined
@@ -123,7 +124,7 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
     factors = _recorded(image, shapes) or ngff.recover(image, shapes)
-    image = ngff.place(image, factors, shapes)
+    image = ngff.in_own_units(ngff.place(image, factors, shapes), factors)
     dims = _own_dims(image)
     name = image.name or node.basename or "image"
     if _is_flat(image, shapes):
@@ -132,8 +133,8 @@ def _open(place: Place, multiscale: int | str) -> Opened:
         levels = tuple(
             _open_other(array, dataset, image, name)
             if dims is None
-            else _open_own(place, dataset.path, image, dims)
-            for array, dataset in zip(arrays, image.datasets, strict=True)
+            else _open_own(place, dataset.path, image, dims, total)
+            for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
         )
     own = dims is not None or _is_flat(image, shapes)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
@@ -193,7 +194,9 @@ def _is_flat(image: ngff.Multiscale, shapes: Sequence[tuple[int, ...]]) -> bool:
     return said == ["xpyramid", "arrays"] and max(map(max, shapes), default=0) <= MAX_COORDINATE
 
 
-def _open_own(place: Place, path: str, image: ngff.Multiscale, dims: Sequence[str]) -> xr.DataArray:
+def _open_own(
+    place: Place, path: str, image: ngff.Multiscale, dims: Sequence[str], factors: Factors
+) -> xr.DataArray:
     """Open a level that we wrote: a Dataset that holds the array and all its coordinates."""
     node, _, name = path.rpartition("/")
     level = place / node
@@ -207,13 +210,18 @@ def _open_own(place: Place, path: str, image: ngff.Multiscale, dims: Sequence[st
         )  # fmt: skip
     if told and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
-    dataset = decode(raw, name, image.metadata)
+    larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
+    dataset = decode(raw, name, image.metadata, larger)
+    names, old_dims = names_back(image.metadata, map(str, dataset.coords)), {}
     for axis, dim in zip(image.axes, dims, strict=True):
-        if axis.name != dim:
-            rename = dataset.swap_dims if dim in dataset.coords else dataset.rename_dims
-            dataset = rename({axis.name: dim})
-    level_array: xr.DataArray = dataset[name]
-    return level_array
+        old_dims[axis.name] = dim
+        if axis.name in dataset.coords:  # which its index is, but in stores of older versions
+            names[axis.name] = dim
+    coords = with_names(dataset.coords.variables, old_dims, names)
+    (variable,) = with_names({name: dataset.variables[name]}, old_dims, {}).values()
+    own, free = own_name(image.metadata, name), "_".join(["array", *coords])
+    level_array: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
+    return level_array.rename(own)
 
 
 def _too_long(level: Place, name: str) -> list[str]:

@@ -8,12 +8,16 @@ import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from xarray.indexes import PandasMultiIndex
 from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
+from xpyramid.axes import is_cftime
 from xpyramid.errors import (
     AttributeValueError,
     AxisError,
@@ -22,13 +26,19 @@ from xpyramid.errors import (
     PlanError,
     PyramidError,
     TargetExistsError,
+    literal,
 )
+from xpyramid.io.form.names import StoredNames
 from xpyramid.io.store.staging import Staging
 from xpyramid.io.store.target import Place, Store, check_name, is_text, local_path
 from xpyramid.plan import Plan
+from xpyramid.warn import warn
 
 #: Bytes of a chunk that codecs and viewers can still count: they use signed 32-bit integers.
 CHUNK_BYTES = 2**31 - 1
+
+#: Characters that the name of an axis may have.
+MOST_CHARACTERS = 200
 
 #: No sensible data get smaller than this part by compression.
 _COMPRESSION = 1000
@@ -181,6 +191,11 @@ def check_names(array: xr.DataArray) -> None:
         if not str(dim) or not is_text(str(dim)):
             raise AxisError(f"dimension {dim!r} has no proper name; call .rename({{{dim!r}: 'x'}})")
     for name in array.coords:
+        if not isinstance(name, str):
+            raise AxisError(
+                f"coordinate {name!r} has a name that is not text; call "
+                f".rename({{{name!r}: {str(name)!r}}})"
+            )
         try:
             check_name(str(name), nested=False)
         except InvalidNameError as error:
@@ -189,6 +204,84 @@ def check_names(array: xr.DataArray) -> None:
                 "without slashes or control characters, and not a Zarr file name; rename it, or "
                 "drop it with .drop_vars(...)"
             ) from error
+
+
+def check_axis_names(names: StoredNames) -> None:
+    """Refuse names of dimensions that cannot be those of axes.
+
+    Raises
+    ------
+    AxisError
+        For slashes, characters that cannot be printed, and more than 200 of them.
+    """
+    for dim, name in names.dims.items():
+        if "/" in name or not name.isprintable() or len(name) > MOST_CHARACTERS:
+            raise AxisError(
+                f"names='source' and the dimension {dim[:60]!r}; accepted: up to {MOST_CHARACTERS} "
+                "characters that can be printed, and no slash; pass names='ome', or rename it"
+            )
+
+
+def check_coordinates(array: xr.DataArray) -> None:
+    """Refuse coordinates of kinds that Zarr has no form for, and name them.
+
+    Raises
+    ------
+    AxisError
+        For several columns in one (a MultiIndex), times with a zone, categories, intervals, and
+        other objects that are no text or dates.
+    """
+    for index in array.xindexes.values():
+        if isinstance(index, PandasMultiIndex):
+            raise AxisError(
+                f"coordinate {index.dim!r} is a MultiIndex of {list(map(str, index.index.names))}, "
+                "which a store has no form for; accepted: one value for each sample; call "
+                f".reset_index({index.dim!r}), which keeps its columns, before .pyramid"
+            )
+    for name, coordinate in array.coords.items():
+        _check_kind(str(name), coordinate)
+
+
+def _check_kind(name: str, coordinate: xr.DataArray) -> None:
+    """Refuse a coordinate that a store has no form for."""
+    dtype: Any = coordinate.dtype
+    ways_out = f"or drop it with .drop_vars({name!r})"
+    if not isinstance(dtype, np.dtype):  # of pandas, which has them in one dimension
+        dim, zone = coordinate.dims[0], getattr(dtype, "tz", None)
+        zoned = isinstance(zone, tzinfo)
+        kind = f"times with the zone {zone}" if zoned else f"dtype {dtype}"
+        accepted = "times without a zone" if zoned else "numbers, booleans, text, dates"
+        plain = f"array[{name!r}]" + (
+            ".to_index().tz_convert(None)" if zoned else ".to_numpy().astype(str)"
+        )
+        raise AxisError(
+            f"coordinate {name!r} has {kind}, which a store has no form for; accepted: {accepted}; "
+            f"call .assign_coords({{{name!r}: ({dim!r}, {plain})}}) before .pyramid, {ways_out}"
+        )
+    if dtype.kind != "O" or is_cftime(values := coordinate.values):
+        return
+    kinds = {type(value).__name__ for value in values.flat if not isinstance(value, str)}
+    if kinds:
+        raise AxisError(
+            f"coordinate {name!r} has dtype object, with values of type {', '.join(sorted(kinds))};"
+            " accepted: numbers, booleans, text, dates; call "
+            f".assign_coords({{{name!r}: array[{name!r}].astype(str)}}), {ways_out}"
+        )
+
+
+def warn_of_packing(array: xr.DataArray) -> None:
+    """Say that numbers which were packed where they come from are stored as they are decoded."""
+    encoding, dtype = array.encoding, array.encoding.get("dtype")
+    scaling = {key: encoding[key] for key in ("scale_factor", "add_offset") if key in encoding}
+    from_integers = dtype is not None and np.dtype(dtype).kind in "iu" and array.dtype.kind == "f"
+    if not scaling and not from_integers:
+        return
+    was = [str(np.dtype(dtype))] if from_integers else []
+    was += [f"{key}={literal(value)}" for key, value in scaling.items()]
+    warn(
+        f"{array.name!r} is packed in its file ({', '.join(was)}), and stored unpacked, as "
+        f"{array.dtype}; to store it packed, as readers unpack it, pass dtype='source'"
+    )
 
 
 def group_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -15,7 +15,9 @@ from zarr.errors import UnstableSpecificationWarning
 from zarr.storage import MemoryStore
 
 from xpyramid.errors import AxisError
-from xpyramid.io.form.attributes import json_attributes
+from xpyramid.io.form.attributes import coordinate
+from xpyramid.io.form.encoding import stored_attributes
+from xpyramid.io.form.names import StoredNames, with_names
 from xpyramid.io.store.objects import only_chunk
 from xpyramid.io.store.target import Place
 from xpyramid.io.writing.compression import ZarrFormat, compressor_of, with_checksums
@@ -32,15 +34,14 @@ _CODING = {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsign
 
 
 def prepare_coordinates(
-    coordinates: xr.Dataset, names: Mapping[str, str], attrs: Mapping[str, Any]
+    coordinates: xr.Dataset, names: StoredNames, attrs: Mapping[str, Any]
 ) -> xr.Dataset:
-    """Return what is stored beside a level: its coordinates, along dimensions that viewers know.
+    """Return what is stored beside a level: its coordinates, under their stored names.
 
     Parameters
     ----------
     coordinates : xarray.Dataset
-    names : mapping
-        From a dimension to the name that viewers know.
+    names : StoredNames
     attrs : mapping
         Of the level's group.
 
@@ -49,7 +50,7 @@ def prepare_coordinates(
     AttributeValueError
         For attributes that JSON cannot hold.
     """
-    dataset = _with_viewer_names(coordinates, names).copy().assign_attrs(attrs)
+    dataset = coordinates.copy().assign_attrs(attrs)
     for name, variable in dataset.variables.items():
         if variable.chunks is None:
             continue
@@ -58,15 +59,18 @@ def prepare_coordinates(
         else:  # xarray stores even chunks only
             even = {dim: max(sizes) for dim, sizes in variable.chunksizes.items()}
             dataset[name] = variable.chunk(even)
-    for variable in dataset.variables.values():
-        variable.attrs = json_attributes(variable.attrs)
+    for name, variable in dataset.variables.items():
+        attributes = stored_attributes(variable, names, coordinate(name))
+        if "_FillValue" in variable.attrs:  # xarray has a way to store it
+            attributes["_FillValue"] = variable.attrs["_FillValue"]
         kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
         if variable.dtype.kind == "M" and not _come_back(variable, kept):
             kept = {}  # xarray then counts from a date of its own choice
         if variable.dtype.kind in "fc" and "_FillValue" not in variable.attrs:
             kept["_FillValue"] = None  # xarray would write NaN, as an attribute
-        variable.encoding = kept
-    return dataset
+        variable.attrs, variable.encoding = attributes, kept
+    stored = with_names(dataset.variables, names.dims, names.coords)
+    return xr.Dataset(coords=xr.Coordinates(stored, indexes={}), attrs=dataset.attrs)
 
 
 def _come_back(times: xr.Variable, encoding: Mapping[str, Any]) -> bool:
@@ -84,15 +88,6 @@ def _come_back(times: xr.Variable, encoding: Mapping[str, Any]) -> bool:
 def lazy_part(dataset: xr.Dataset) -> xr.Dataset:
     """Return the coordinates of which only the documents are made, and not the values."""
     return dataset.drop_vars([name for name, v in dataset.variables.items() if v.chunks is None])
-
-
-def _with_viewer_names(dataset: xr.Dataset, names: Mapping[str, str]) -> xr.Dataset:
-    """Rename dimensions; their coordinates keep their own names, as coordinates along them."""
-    for dim, name in names.items():
-        if dim != name and dim in dataset.dims:
-            rename = dataset.swap_dims if dim in dataset.coords else dataset.rename_dims
-            dataset = rename({dim: name})
-    return dataset
 
 
 def draft_coordinates(levels: Sequence[xr.Dataset], zarr_format: ZarrFormat) -> Iterator[Documents]:
@@ -184,8 +179,14 @@ def _by_xarray(dataset: xr.Dataset, zarr_format: ZarrFormat) -> Documents:
                 encoding={name: {**v.encoding, **codecs} for name, v in dataset.variables.items()},
             )
     except (TypeError, ValueError, NotImplementedError) as error:
+        several = [name for name in dataset.variables if len(dataset.variables) > 1]
+        for name in several:  # to name the one that is meant
+            _by_xarray(xr.Dataset({name: dataset.variables[name]}), zarr_format)
+        what = f"coordinates {list(dataset.variables)}"
+        if not several:
+            (name,) = dataset.variables
+            what = f"coordinate {name!r} of dtype {dataset.variables[name].dtype}"
         raise AxisError(
-            f"the coordinates {list(dataset.variables)} cannot be stored: {error}; drop the one "
-            "that is meant with .drop_vars(...) or .reset_index(...)"
+            f"{what} cannot be stored: {error}; change it, or drop it with .drop_vars(...)"
         ) from error
     return made

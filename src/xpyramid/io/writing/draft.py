@@ -63,9 +63,9 @@ class Sketch:
         Of each level, see `prepare_coordinates`; not used for levels that are arrays alone.
     dtype : numpy.dtype
     dims : sequence of str
-        As viewers know them.
-    attributes : mapping
-        Of the level arrays.
+        As they are stored.
+    attributes : sequence of mapping
+        Of each level array.
     announcement : mapping
         Attributes of the image's group.
     zarr_format : {2, 3}
@@ -79,7 +79,7 @@ class Sketch:
     coordinates: Sequence[xr.Dataset]
     dtype: np.dtype[Any]
     dims: Sequence[str]
-    attributes: Mapping[str, Any]
+    attributes: Sequence[Mapping[str, Any]]
     announcement: Mapping[str, Any]
     zarr_format: ZarrFormat
     compressor: Any
@@ -149,13 +149,15 @@ def write_lazy(draft: Draft, image: Place) -> None:
 def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
     """Make the empty array of a level in its group."""
     level, stored = sketch.levels[k], sketch.objects[k]
-    attributes = dict(sketch.attributes)
+    attributes = dict(sketch.attributes[k])
     form: dict[str, Any] = {"dimension_names": list(sketch.dims)}
     if sketch.zarr_format == 2:
         # xarray takes a fill value for missing data; without one, empty chunks must be stored.
         attributes["_ARRAY_DIMENSIONS"] = list(sketch.dims)
+        # That is the only place for one that JSON has no number for.
+        nonfinite = attributes.get("_FillValue") in ("NaN", "Infinity", "-Infinity")
         form = {
-            "fill_value": None,
+            "fill_value": float(attributes.pop("_FillValue")) if nonfinite else None,
             "config": STORE_EMPTY,
             "chunk_key_encoding": {"name": "v2", "separator": "/"},
         }

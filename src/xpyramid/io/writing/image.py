@@ -11,6 +11,7 @@ import xarray as xr
 from xpyramid.chunks import Chunks
 from xpyramid.io.form.collection import ImageCollection
 from xpyramid.io.form.labels import LabelsGroup
+from xpyramid.io.form.names import Names
 from xpyramid.io.form.shown import Shown
 from xpyramid.io.store.staging import Staging
 from xpyramid.io.writing.draft import Draft
@@ -21,6 +22,7 @@ from xpyramid.reducers import Reducer
 
 Mode = Literal["w-", "w"]
 Layout = Literal["groups", "arrays"]
+Dtype = Literal["source"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Options:
     durable: bool = False
     strict: bool = False
     layout: Layout = "groups"
+    names: Names | None = None
+    dtype: Dtype | None = None
     omero: bool | Mapping[str, Any] | None = None
     labels_of: str | None = None
     conventions: Sequence[str] = ()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
 import zarr
 
-from xpyramid import ngff
+from xpyramid import ngff, units
 from xpyramid._version import __version__
-from xpyramid.errors import AxisError, DtypeError, PlanError, TargetExistsError, check_kind
+from xpyramid.coordinates import level_attributes
+from xpyramid.errors import DtypeError, PlanError, TargetExistsError, check_kind
 from xpyramid.io.form import flat, labels, shown
-from xpyramid.io.form.attributes import json_attributes
+from xpyramid.io.form.attributes import DATASET, json_attributes
 from xpyramid.io.form.collection import ImageCollection
-from xpyramid.io.form.encoding import encode_fill_value, note
+from xpyramid.io.form.encoding import array_attributes, note
+from xpyramid.io.form.names import Names, StoredNames, choose_names
 from xpyramid.io.store.staging import Staging, announced
 from xpyramid.io.store.target import (
     Place,
@@ -25,13 +28,23 @@ from xpyramid.io.store.target import (
     check_replaceable,
     is_root,
 )
-from xpyramid.io.writing.checks import check_chunks, check_names, check_writable, group_attributes
+from xpyramid.io.writing.checks import (
+    check_axis_names,
+    check_chunks,
+    check_coordinates,
+    check_names,
+    check_writable,
+    group_attributes,
+    warn_of_packing,
+)
 from xpyramid.io.writing.compression import compressor_of
 from xpyramid.io.writing.coordinates import prepare_coordinates
 from xpyramid.io.writing.draft import Sketch, draft
 from xpyramid.io.writing.guard import Spot, check_source
-from xpyramid.io.writing.image import Checked, Image, Layout, Mode, Options
+from xpyramid.io.writing.image import Checked, Dtype, Image, Layout, Mode, Options
 from xpyramid.kinds import AVERAGING, averaged
+from xpyramid.plan import Plan
+from xpyramid.warn import warn
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 
@@ -51,31 +64,36 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
     _check_options(options)
     spoken, base = ngff.VERSIONS[options.version], image.levels[0]
     check_names(base)
+    if options.layout == "groups":
+        check_coordinates(base)
     check_chunks(image.plan)
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = "" if is_root(image.group) else check_name(image.group or named)
     name = named or check_name(group.split("/")[-1] or None)
-    _check_levels(image, name, options)
+    _check_levels(image, options)
+    warn_of_packing(base)
+    names = _stored_names(image, name, options)
     group, labels_group = _in_image(image, group, root, options)
     count = range(len(image.levels))
-    paths = [f"{k}/{name}" if options.layout == "groups" else f"{k}" for k in count]
+    paths = [f"{k}/{names.array}" if options.layout == "groups" else f"{k}" for k in count]
     staging = Staging((root / group).as_image())
     check_source(read, [staging.target])
     check_writable(staging.target)
     check_above(staging.target, spoken.zarr_format)
     check_target(staging, paths, options)
     objects = image.plan.objects(options.shards)
-    names = {axis.dim: axis.name for axis in image.plan.axes}
-    attrs = json_attributes(group_attributes(image.attrs))
+    attrs = json_attributes(group_attributes(image.attrs), DATASET)
     sketch = Sketch(
         paths=paths,
         levels=image.plan.levels,
         objects=objects,
         coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
         dtype=image.plan.dtype,
-        dims=list(names.values()),
-        attributes=_attributes(base, spoken.zarr_format),
-        announcement=_announcement(image, paths, group, labels_group, options),
+        dims=list(names.dims.values()),
+        attributes=[
+            array_attributes(base, attrs, names, spoken.zarr_format) for attrs in _attributes(image)
+        ],
+        announcement=_announcement(image, paths, group, names, labels_group, options),
         zarr_format=spoken.zarr_format,
         compressor=compressor_of(options.compressor, spoken.zarr_format),
     )
@@ -106,7 +124,7 @@ def _collection(target: Place, options: Options) -> ImageCollection | None:
 def _check_options(options: Options) -> None:
     """Refuse options that are none, or do not go together."""
     version, conventions = options.version, options.conventions
-    for name in ("version", "mode", "layout", "irregular", "labels_of"):
+    for name in ("version", "mode", "layout", "names", "dtype", "irregular", "labels_of"):
         check_kind(name, getattr(options, name), str, "text")
     for name in ("resume", "compute", "durable", "strict", "progress"):
         check_kind(name, getattr(options, name), (bool, np.bool_), "True, False")
@@ -117,6 +135,16 @@ def _check_options(options: Options) -> None:
         raise PlanError(f"mode={options.mode!r}; accepted: 'w-' (new), 'w' (replace)")
     if options.layout not in get_args(Layout):
         raise PlanError(f"layout={options.layout!r}; accepted: 'groups', 'arrays'")
+    if options.dtype not in (None, *get_args(Dtype)):
+        raise PlanError(
+            f"dtype={options.dtype!r}; accepted: 'source' (packed, as in the file); for another, "
+            f"call .astype({options.dtype!r}) before .pyramid"
+        )
+    if options.names not in (None, *get_args(Names)):
+        raise PlanError(
+            f"names={options.names!r}; accepted: 'ome' (t, c, z, y, x), 'source' (the dimensions' "
+            "own)"
+        )
     if (
         conventions is None
         or isinstance(conventions, str)
@@ -146,9 +174,9 @@ def _check_method(image: Image, options: Options) -> None:
         raise PlanError(averaged(method))
 
 
-def _check_levels(image: Image, name: str, options: Options) -> None:
-    """Refuse arrays whose levels OME-NGFF, or a Dataset, has no place for."""
-    base, axes = image.levels[0], {axis.name for axis in image.plan.axes}
+def _check_levels(image: Image, options: Options) -> None:
+    """Refuse arrays whose levels OME-NGFF has no place for."""
+    base = image.levels[0]
     if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
         raise DtypeError(
             f"method={image.plan.method!r} turns dtype {base.dtype} into {image.reducer.dtype}, "
@@ -156,14 +184,25 @@ def _check_levels(image: Image, name: str, options: Options) -> None:
             f".astype('{image.reducer.dtype}') before .pyramid"
         )
     _check_method(image, options)
-    if name in base.coords or name in base.dims:
-        raise AxisError(
-            f"{name!r} is the name of the array and of a coordinate; rename one of them"
-        )
-    if taken := axes & {str(coord) for coord in base.coords if coord not in base.dims}:
-        raise AxisError(
-            f"coordinate {sorted(taken)} has the name of an OME-NGFF axis of this array; rename it"
-        )
+
+
+def _stored_names(image: Image, name: str, options: Options) -> StoredNames:
+    """Return the names in the level groups: those that maps are read by are the source's."""
+    names = options.names or ("source" if options.conventions else "ome")
+    coords = [str(coord) for coord in image.levels.coordinates[0].coords]
+    stored = choose_names(name, image.plan.axes, coords, names)
+    check_axis_names(stored)
+    return stored
+
+
+def _attributes(image: Image) -> Iterator[Mapping[Any, Any]]:
+    """Yield the attributes of the array of each level."""
+    if image.reducer is None:  # each level has its own
+        yield from (shown.attributes_beside(level.attrs) for level in image.levels)
+        return
+    base, count = image.levels[0], range(len(image.levels))
+    beside = shown.attributes_beside(base.attrs)
+    yield from (level_attributes(beside, base, image.plan, k) for k in count)
 
 
 def _in_image(
@@ -183,6 +222,7 @@ def _announcement(
     image: Image,
     paths: Sequence[str],
     group: str,
+    names: StoredNames,
     labels_group: labels.LabelsGroup | None,
     options: Options,
 ) -> dict[str, Any]:
@@ -191,31 +231,47 @@ def _announcement(
     name = group.rpartition("/")[2] or str(base.name)
     about: dict[str, Any] = dict(LIBRARY)
     if options.layout == "arrays":
-        about |= flat.remember(base, plan.axes, str(base.name or name))
-    described = ngff.describe(plan, paths, name, options.irregular, about)
-    described = note(described, image.levels.coordinates[0], base.dtype)
+        about |= flat.remember(base, plan.axes, str(base.name or name), plan.coarsened)
+    described = ngff.describe(plan, paths, name, options.irregular, about, names.dims)
+    described = ngff.in_known_units(described, plan, _multiples(base, plan))
+    described = note(described, base, image.levels.coordinates[0], names)
     attributes = ngff.VERSIONS[options.version].attributes(described)
+    crs = _crs(base)
     if options.conventions:
-        attributes |= ngff.geozarr(plan, paths, _crs(base))
+        attributes |= ngff.geozarr(plan, paths, crs, names.dims)
     label: dict[str, Any] = {}
     if labels_group is not None:
         label = labels_group.metadata(base.attrs, image.document)
     elif plan.kind == "labels" and base.dtype.kind in "iu":
         label = ngff.image_label(base.attrs, options.version, None, image.document)
     if label:
-        attributes = ngff.announce(attributes, "image-label", json_attributes(label))
+        label = json_attributes(label, finite=True)
+        attributes = ngff.announce(attributes, "image-label", label)
     return attributes
 
 
-def _attributes(base: xr.DataArray, zarr_format: int) -> dict[str, Any]:
-    """Return the attributes of the level arrays."""
-    beside = shown.attributes_beside(base.attrs)
-    return json_attributes(encode_fill_value(beside, base.dtype, zarr_format))
+def _multiples(base: xr.DataArray, plan: Plan) -> dict[str, tuple[str, Fraction]]:
+    """Return the units of dimensions that are exact multiples of those that NGFF has words for."""
+    found = {}
+    for axis in plan.axes:
+        attrs = base.coords[axis.dim].attrs if axis.dim in base.coords else {}
+        multiple = units.exact(attrs.get("units", attrs.get("unit")), axis.type)
+        if multiple is not None and axis.unit is None and axis.spacing:
+            found[axis.dim] = multiple
+    return found
 
 
 def _crs(base: xr.DataArray) -> dict[Any, Any]:
     """Return the attributes of the coordinate that holds the grid mapping."""
-    name = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping", "spatial_ref"))
+    given = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping"))
+    words = [word.rstrip(":") for word in given.split()] if isinstance(given, str) else []
+    name = next((word for word in words if word in base.coords), "spatial_ref")
+    if words and not set(words) <= set(base.coords):
+        warn(
+            f"the grid mapping {given!r} is no coordinate of the array, so its levels are without "
+            "a reference system; build from the Dataset that has it, or open that with "
+            "decode_coords='all'"
+        )
     return base.coords[name].attrs if name in base.coords else {}
 
 

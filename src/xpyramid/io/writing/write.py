@@ -29,6 +29,7 @@ from xpyramid.io.writing.guard import arrays, sources
 from xpyramid.io.writing.image import Checked, Image, Options
 from xpyramid.io.writing.jobs import jobs_of
 from xpyramid.io.writing.missing import MANY, check_missing
+from xpyramid.io.writing.packing import pack
 from xpyramid.io.writing.prepare import check_target
 from xpyramid.io.writing.resume import check_documents, check_input, check_same, record_of
 from xpyramid.io.writing.sinks import open_sink
@@ -51,6 +52,8 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
             "accepted: a store on disk, or dask.config.set(scheduler='threads')"
         )
     read = sources(thing for image in images for thing in (*image.read, *image.levels.coordinates))
+    if options.dtype == "source":
+        images = [pack(image) for image in images]
     with reached(root):
         checked, done = prepare_all(images, root, options, read)
     places = [image.staging.target for image in checked]

@@ -1,0 +1,123 @@
+"""Units that OME-NGFF has no word for, and that are an exact multiple of one that it has.
+
+The metadata are in the unit that it has: a spacing of 2 kpc is one of 2000 parsec. The coordinates,
+and all that is opened again, stay in the unit of the source; the metadata note how to get there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+from xpyramid.ngff.model import Multiscale
+from xpyramid.ngff.plain import is_number
+from xpyramid.plan import Factors, Plan, centre
+
+#: Where the multiples are noted.
+_KEY = "multiples"
+
+_FRACTION = re.compile(r"\d{1,100}(/\d{1,100})?")
+
+
+def in_known_units(
+    image: Multiscale, plan: Plan, multiples: Mapping[str, tuple[str, Fraction]]
+) -> Multiscale:
+    """Return the metadata of an image in units that NGFF has words for.
+
+    Parameters
+    ----------
+    image : Multiscale
+        In the units of the source.
+    plan : Plan
+    multiples : mapping
+        From dimensions to the unit that NGFF has, and how many of it make one of the source's.
+    """
+    chosen = {axis.dim: multiples.get(axis.dim) for axis in plan.axes if axis.uneven is None}
+    noted: dict[str, Any] = {}
+    for i, axis in enumerate(plan.axes):
+        multiple = chosen.get(axis.dim)
+        if multiple is None:
+            continue
+        unit, number = multiple
+        numbers = {"spacing": plan.scale(0)[i], "origin": plan.translation(0)[i]}
+        noted[axis.dim] = {"number": str(number), **numbers}
+        axes = [replace(one, unit=unit if j == i else one.unit) for j, one in enumerate(image.axes)]
+        image = replace(_with_numbers(image, i, _times(image, i, number)), axes=tuple(axes))
+    return replace(image, metadata={**image.metadata, _KEY: noted}) if noted else image
+
+
+def in_own_units(image: Multiscale, factors: Sequence[Factors]) -> Multiscale:
+    """Return the metadata of an image in the units of its source, if they were others.
+
+    Parameters
+    ----------
+    image : Multiscale
+        As it is stored.
+    factors : sequence of tuple of int
+        Of the levels.
+    """
+    noted, dims = image.metadata.get(_KEY), image.metadata.get("dims")
+    if not isinstance(noted, Mapping) or not isinstance(dims, list):
+        return image
+    for i, dim in enumerate(dims[: len(image.axes)]):
+        note = noted.get(dim) if isinstance(dim, str) else None
+        number = _number(note)
+        if not isinstance(note, Mapping) or number is None:
+            continue
+        found = []
+        for k, (scale, shift) in enumerate(_grid(image, i)):
+            own = _noted_grid(note, factors[k][i], image.metadata.get("method") == "nearest")
+            pairs = zip((scale, shift), own, strict=True)
+            found.append([_back(said, expected, number) for said, expected in pairs])
+        axes = [replace(one, unit=None if j == i else one.unit) for j, one in enumerate(image.axes)]
+        image = replace(_with_numbers(image, i, found), axes=tuple(axes))
+    return image
+
+
+def _number(note: object) -> Fraction | None:
+    """Return how many of the stored units make one of the source's; strangers write anything."""
+    text = note.get("number") if isinstance(note, Mapping) else None
+    if not isinstance(text, str) or not _FRACTION.fullmatch(text):
+        return None
+    _, _, below = text.partition("/")
+    return None if below and not int(below) else Fraction(text) or None
+
+
+def _noted_grid(note: Mapping[str, Any], factor: int, sampled: bool) -> tuple[float, float]:
+    """Return spacing and origin of a level, as they were before they were converted."""
+    spacing, origin = note.get("spacing"), note.get("origin")
+    if not (is_number(spacing) and is_number(origin)):
+        return 0.0, 0.0
+    return spacing * factor, origin + spacing * centre(factor, sampled)
+
+
+def _back(said: float, expected: float, number: Fraction) -> float:
+    """Return the number that was converted: to divide may miss its last digit."""
+    for candidate in (expected, -expected + 0.0):
+        if float(Fraction(candidate) * number) == said:
+            return candidate
+    return float(Fraction(said) / number)
+
+
+def _grid(image: Multiscale, i: int) -> list[tuple[float, float]]:
+    return [(dataset.scale[i], dataset.translation[i]) for dataset in image.datasets]
+
+
+def _times(image: Multiscale, i: int, number: Fraction) -> list[list[float]]:
+    return [[float(Fraction(value) * number) for value in pair] for pair in _grid(image, i)]
+
+
+def _with_numbers(image: Multiscale, i: int, grid: Sequence[Sequence[float]]) -> Multiscale:
+    """Return an image with other scales and translations along an axis."""
+    datasets = [
+        replace(
+            dataset,
+            scale=(*dataset.scale[:i], scale, *dataset.scale[i + 1 :]),
+            translation=(*dataset.translation[:i], shift, *dataset.translation[i + 1 :]),
+        )
+        for dataset, (scale, shift) in zip(image.datasets, grid, strict=True)
+    ]
+    return replace(image, datasets=tuple(datasets))
