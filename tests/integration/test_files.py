@@ -382,7 +382,9 @@ def test_netcdf(run: Run, engine: Any) -> None:
         pytest.importorskip("h5py")
     dataset = climate()
     dataset.to_netcdf("era5.nc", engine=engine, encoding={"t2m": PACKED})
-    assert run("era5.nc") == (
+    with pytest.warns(UserWarning, match="'t2m' is packed in its file .*dtype='source'"):
+        said = run("era5.nc")
+    assert said == (
         "era5.nc: netCDF; spacing time 3600 second, latitude -0.25 degrees_north, "
         "longitude 0.25 degrees_east; origin latitude 50"
     )
@@ -394,6 +396,10 @@ def test_netcdf(run: Run, engine: Any) -> None:
     with xr.open_dataset("out.zarr/t2m/0", engine="zarr") as plain:
         np.testing.assert_array_equal(plain.t2m, base)
         assert plain.latitude.values[0] == 50
+    run("era5.nc", "--dtype", "source", "--group", "packed/t2m")
+    with xr.open_dataset("out.zarr/packed/t2m/0", engine="zarr") as plain:
+        assert plain.t2m.encoding["dtype"] == "int16"
+        np.testing.assert_array_equal(plain.t2m, base)
 
 
 def test_old_netcdf_needs_no_further_package(run: Run) -> None:
