@@ -14,6 +14,7 @@ from xpyramid.errors import PlanError
 from xpyramid.kinds import AVERAGING
 from xpyramid.levels import Levels
 from xpyramid.plan import Plan
+from xpyramid.ranges import range_coordinates, range_of
 
 #: Spacings and origins within this part of a sample are the same.
 _SAME = 0.01
@@ -82,7 +83,9 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
     taken = {i: j for i, j in shared.items() if i not in own}
     bare = {i: shared[i] for i in own if plan.axes[i].unit is None and axes[i].unit is not None}
     coordinates = [
-        _along(plan, image, taken, theirs) | _with_units(plan, image, bare, ours, theirs)
+        _along(plan, image, taken, theirs).assign_coords(
+            _with_units(plan, image, bare, ours, theirs)
+        )
         for ours, theirs in zip(levels.coordinates, image.coordinates, strict=True)
     ]
     placed = levels.with_coordinates(coordinates)
@@ -91,14 +94,18 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
 
 def _along(
     plan: Plan, image: ImageGeometry, taken: Mapping[int, int], theirs: xr.Dataset
-) -> dict[str, xr.Variable]:
+) -> xr.Dataset:
     """Return the coordinates of a level of an image, along the dimensions of labels."""
-    found = {}
+    found = xr.Dataset()
     for i, j in taken.items():
-        dim = plan.axes[i].dim
-        if (there := image.plan.axes[j].dim) in theirs.coords:
+        dim, there = plan.axes[i].dim, image.plan.axes[j].dim
+        if (line := range_of(theirs, there)) is not None:
+            length, attrs = theirs.sizes[there], theirs[there].attrs
+            found = found.assign_coords(range_coordinates(dim, *line, length, attrs))
+        elif there in theirs.coords:
             old = theirs[there].variable
-            found[dim] = xr.Variable((dim,), old.values, old.attrs, old.encoding)
+            along = xr.Variable((dim,), old.values, old.attrs, old.encoding)
+            found = found.assign_coords({dim: along})
     return found
 
 

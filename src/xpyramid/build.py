@@ -33,6 +33,7 @@ from xpyramid.plan import (
     named_dims,
 )
 from xpyramid.pyramid import Pyramid, Pyramids
+from xpyramid.ranges import range_of
 from xpyramid.reducers import METHODS, Method, Reducer, make_reducer, method_name
 
 #: Names of the channels of a photograph.
@@ -258,11 +259,16 @@ def _coordinates(array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
         return array.coords.to_dataset()
     coords, as_data = coordinates.split(array, plan, k)
     for dim, f in zip(plan.dims, plan.levels[k].factors, strict=True):
-        if f > 1 and dim in array.coords and array.coords[dim].ndim == 1:
+        if range_of(array, dim) is not None:
+            coords.pop(dim, None)
+        elif f > 1 and dim in array.coords and array.coords[dim].ndim == 1:
             coords[dim] = coordinates.level_coordinate(array, plan, k, dim)
     for name, coordinate in as_data.items():
         coords[name] = _coarsen_coordinate(coordinate, plan, k)
-    return xr.Dataset(coords=coords)
+    made = xr.Dataset(coords=coords)
+    for ranges in coordinates.level_ranges(array, plan, k):
+        made = made.assign_coords(ranges)
+    return made
 
 
 def _level(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,8 @@ import xarray as xr
 
 from xpyramid.axes import AxisSpec, is_cftime, is_temporal, since_first
 from xpyramid.errors import AxisError
-from xpyramid.plan import Plan
+from xpyramid.plan import Plan, centre
+from xpyramid.ranges import range_coordinates, range_of
 from xpyramid.warn import warn
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -50,6 +51,8 @@ def check_coarsenable(array: xr.DataArray, dims: Sequence[str]) -> None:
     """
     for dim in dims:
         if dim not in array.coords:
+            continue
+        if range_of(array, dim) is not None:
             continue
         coordinate = array.coords[dim]
         ways_out = f"drop it with .drop_vars({dim!r}), or choose other dims="
@@ -299,6 +302,16 @@ def split(
     if lost and k == len(plan.levels) - 1:
         warn(f"the bounds {', '.join(lost)} are of the cells of level 0; coarser levels have none")
     return kept, as_data
+
+
+def level_ranges(array: xr.DataArray, plan: Plan, k: int) -> Iterator[xr.Coordinates]:
+    """Yield the coordinates of level ``k`` that are ranges, as they are at level 0."""
+    level = plan.levels[k]
+    for dim, f, n in zip(plan.dims, level.factors, level.shape, strict=True):
+        if (line := range_of(array, dim)) is not None:
+            step, start = line
+            middle = start + step * centre(f, plan.sampled)
+            yield range_coordinates(dim, step * f, middle, n, array.coords[dim].attrs)
 
 
 def level_coordinate(array: xr.DataArray, plan: Plan, k: int, dim: str) -> xr.DataArray:

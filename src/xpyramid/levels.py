@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import overload
 
@@ -33,10 +33,10 @@ class Levels(Sequence[xr.DataArray]):
         makers = [partial(_same, level) for level in levels]
         return cls(makers, [level.coords.to_dataset() for level in levels])
 
-    def with_coordinates(self, coordinates: Sequence[Mapping[str, xr.Variable]]) -> Levels:
+    def with_coordinates(self, coordinates: Sequence[xr.Dataset]) -> Levels:
         """Return the levels with coordinates in place of those of the same name, one set each."""
         added = [
-            dataset.assign_coords(dict(new))
+            dataset.drop_vars(new.coords, errors="ignore").assign_coords(new.coords)
             for dataset, new in zip(self.coordinates, coordinates, strict=True)
         ]
         makers = [partial(_assigned, self, k, coords) for k, coords in enumerate(coordinates)]
@@ -61,8 +61,9 @@ class Levels(Sequence[xr.DataArray]):
         return self._made[k]
 
 
-def _assigned(levels: Levels, k: int, coordinates: Mapping[str, xr.Variable]) -> xr.DataArray:
-    return levels[k].assign_coords(dict(coordinates))
+def _assigned(levels: Levels, k: int, coordinates: xr.Dataset) -> xr.DataArray:
+    level = levels[k].drop_vars(coordinates.coords, errors="ignore")
+    return level.assign_coords(coordinates.coords)
 
 
 def _same(level: xr.DataArray) -> xr.DataArray:

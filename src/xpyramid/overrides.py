@@ -144,12 +144,12 @@ def _with_coordinates(
 ) -> xr.DataArray:
     """Return the array with affine coordinates along some dimensions, and units on some."""
     for dim in {**grids, **units}:
-        old = array.coords.get(dim)
-        attrs = {} if old is None else dict(old.attrs)
+        is_there = dim in array.coords  # xarray makes what is not there
+        attrs = dict(array.coords[dim].attrs) if is_there else {}
         if dim in units:
             attrs.pop("unit", None)
             attrs["units"] = units[dim]
-        line = grids.get(dim, (1.0, 0.0) if old is None else range_of(array, dim))
+        line = grids.get(dim, range_of(array, dim) if is_there else (1.0, 0.0))
         if line is None:
             kept = xr.Variable(dim, array.coords[dim].values, attrs, array.coords[dim].encoding)
             array = array.assign_coords({dim: kept})

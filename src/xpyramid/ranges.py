@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import dask.array as da
+import numpy as np
 import xarray as xr
 from xarray.indexes import RangeIndex
 
-#: Coordinates longer than that are not made.
-LONGEST_MADE = 2**20
+from xpyramid.warn import warn
+
+#: Regular coordinates longer than that are not made; of what a store holds, not read.
+LONGEST_MADE, LONGEST_READ = 2**20, 2**24
 
 
 def range_of(array: xr.DataArray | xr.Dataset, dim: Hashable) -> tuple[float, float] | None:
@@ -38,3 +42,17 @@ def range_coordinates(
     coordinates = xr.Coordinates.from_xindex(index)
     coordinates[dim].attrs.update(attrs)
     return coordinates
+
+
+def lazy_range(coordinate: xr.Variable, step: float, start: float) -> xr.Variable:
+    """Return a long range as a variable that dask makes, piece by piece."""
+    positions = da.arange(coordinate.size, chunks=LONGEST_MADE, dtype=np.float64)
+    return xr.Variable(coordinate.dims, start + step * positions, coordinate.attrs)
+
+
+def warn_too_long(dim: str, length: int) -> None:
+    """Warn that a dimension goes without a coordinate, which cannot be a range."""
+    warn(
+        f"{dim[:80]!r} has {length} samples, and no coordinate: those that are not evenly spaced "
+        f"numbers are for up to {LONGEST_READ}"
+    )

@@ -22,6 +22,7 @@ from xpyramid.errors import AttributeValueError
 from xpyramid.io.form.attributes import ARRAY, Holder, json_attributes, nonfinite, restore
 from xpyramid.io.form.names import StoredNames
 from xpyramid.ngff import Multiscale
+from xpyramid.ranges import range_of
 
 #: In notes by the names of coordinates, the name of the array itself.
 ARRAY_NOTE = ""
@@ -151,6 +152,7 @@ def note(
         "encoding": {name: texts for name, texts in moved.items() if texts},
         "absent": {name: texts for name, texts in absent.items() if texts},
         "renamed": names.renamed,
+        "ranges": [str(dim) for dim in base.dims if range_of(coordinates, dim) is not None],
     }
     notes: dict[str, Any] = {key: value for key, value in found.items() if value}
     if base.name is not None and names.array != str(base.name):

@@ -18,6 +18,7 @@ from xpyramid.axes import AxisSpec
 from xpyramid.io.form.attributes import coordinate as holder
 from xpyramid.io.form.attributes import json_attributes
 from xpyramid.io.form.encoding import ARRAY_NOTE, attributes_back, restore_attributes
+from xpyramid.ranges import LONGEST_READ, range_coordinates, warn_too_long
 
 #: Uneven coordinates up to so many numbers are written into the metadata.
 _MOST_VALUES = 10_000
@@ -57,14 +58,20 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
     """Open a level that we wrote in this layout."""
     metadata, dataset = image.metadata, image.datasets[level]
     dims = [str(dim) for dim in metadata["dims"]]
-    coords = {}
+    coords, ranges = {}, []
     for i, dim in enumerate(dims):
         kept = metadata["coordinates"].get(dim)
-        if kept is not None:
-            sign = -1 if dim in metadata.get("reversed", ()) else 1
+        if kept is None:
+            continue
+        sign, length = -1 if dim in metadata.get("reversed", ()) else 1, array.shape[i]
+        step, start = sign * dataset.scale[i], sign * dataset.translation[i]
+        if _is_range(kept, length, dim in metadata.get("ranges", ())):
+            ranges.append(range_coordinates(dim, step, start, length, kept["attrs"]))
+        elif length > LONGEST_READ:
+            warn_too_long(dim, length)
+        else:
             factor = metadata["factors"][level][i]
-            line = sign * (dataset.translation[i] + dataset.scale[i] * np.arange(array.shape[i]))
-            coords[dim] = _coordinate(dim, kept, line, factor)
+            coords[dim] = _coordinate(dim, kept, start + step * np.arange(length), factor)
     listed = metadata.get("undecoded")
     left = [
         dim
@@ -73,6 +80,8 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
     ]
     stored = xr.Dataset(coords=coords)
     decoded = xr.decode_cf(stored.drop_vars(left)).assign_coords({d: stored[d] for d in left})
+    for coordinates in ranges:
+        decoded = decoded.assign_coords(coordinates)
     larger = [dim for dim, f in zip(dims, metadata["factors"][level], strict=True) if f > 1]
     for axis, dim in zip(image.axes, dims, strict=True):
         if dim in decoded.variables:
@@ -81,6 +90,12 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
     opened = xr.DataArray(da.from_zarr(array), decoded.coords, dims, name=name, attrs=attrs)
     restore_attributes(opened, ARRAY_NOTE, metadata, larger)
     return opened
+
+
+def _is_range(kept: Mapping[str, Any], length: int, was: bool) -> bool:
+    """Whether a coordinate was a range, or is numbers of which there are too many to be made."""
+    is_line = "values" not in kept and " since " not in str(kept["attrs"].get("units", ""))
+    return is_line and (was or length > LONGEST_READ)
 
 
 def _coordinate(

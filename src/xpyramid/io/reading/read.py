@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
@@ -21,7 +21,7 @@ from xpyramid import ngff, units
 from xpyramid.coarsen import given
 from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.io.form import flat
-from xpyramid.io.form.encoding import decode
+from xpyramid.io.form.encoding import attributes_back, decode, restore_attributes
 from xpyramid.io.form.names import names_back, own_name, with_names
 from xpyramid.io.reading import explain
 from xpyramid.io.reading.find import image_above, images_below
@@ -30,9 +30,7 @@ from xpyramid.io.store.faults import find_fault
 from xpyramid.io.store.staging import find_unfinished
 from xpyramid.io.store.target import Place, Store
 from xpyramid.plan import METHOD_OPTIONS, Factors, Level, Plan
-
-#: Coordinates are arrays; longer dimensions go without one.
-MAX_COORDINATE = 2**24
+from xpyramid.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
 
 #: More chunks than that are joined to larger blocks, for dask lists them all.
 MAX_BLOCKS = 2**18
@@ -127,16 +125,16 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     image = ngff.in_own_units(ngff.place(image, factors, shapes), factors)
     dims = _own_dims(image)
     name = image.name or node.basename or "image"
-    if _is_flat(image, shapes):
+    if _is_flat(image):
         levels = tuple(flat.open_level(array, image, k) for k, array in enumerate(arrays))
     else:
         levels = tuple(
             _open_other(array, dataset, image, name)
             if dims is None
-            else _open_own(place, dataset.path, image, dims, total)
+            else _open_own(place, dataset, image, dims, total)
             for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
         )
-    own = dims is not None or _is_flat(image, shapes)
+    own = dims is not None or _is_flat(image)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
     plan = _plan(axes, levels[0].dtype, arrays, image, factors)
     return Opened(
@@ -188,20 +186,26 @@ def _own_dims(image: ngff.Multiscale) -> tuple[str, ...] | None:
     return tuple(dims) if nested and named else None
 
 
-def _is_flat(image: ngff.Multiscale, shapes: Sequence[tuple[int, ...]]) -> bool:
+def _is_flat(image: ngff.Multiscale) -> bool:
     """Whether an image is one of ours whose levels are arrays."""
     said = [image.metadata.get(key) for key in ("library", "layout")]
-    return said == ["xpyramid", "arrays"] and max(map(max, shapes), default=0) <= MAX_COORDINATE
+    return said == ["xpyramid", "arrays"]
 
 
 def _open_own(
-    place: Place, path: str, image: ngff.Multiscale, dims: Sequence[str], factors: Factors
+    place: Place,
+    dataset: ngff.Dataset,
+    image: ngff.Multiscale,
+    dims: Sequence[str],
+    factors: Factors,
 ) -> xr.DataArray:
     """Open a level that we wrote: a Dataset that holds the array and all its coordinates."""
-    node, _, name = path.rpartition("/")
+    node, _, name = dataset.path.rpartition("/")
     level = place / node
     with explain.quiet():
-        left_out = _too_long(level, name)
+        arrays = _coordinate_arrays(level, name)
+    ranges = _ranges(arrays, dataset, image, dims)
+    left_out = [*ranges, *_too_long(arrays, ranges)]
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", ZarrUserWarning)
         raw = xr.open_zarr(
@@ -211,31 +215,64 @@ def _open_own(
     if told and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
     larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
-    dataset = decode(raw, name, image.metadata, larger)
-    names, old_dims = names_back(image.metadata, map(str, dataset.coords)), {}
+    opened = decode(raw, name, image.metadata, larger)
+    names, old_dims = names_back(image.metadata, map(str, opened.coords)), {}
     for axis, dim in zip(image.axes, dims, strict=True):
         old_dims[axis.name] = dim
-        if axis.name in dataset.coords:  # which its index is, but in stores of older versions
+        if axis.name in opened.coords:  # which its index is, but in stores of older versions
             names[axis.name] = dim
-    coords = with_names(dataset.coords.variables, old_dims, names)
-    (variable,) = with_names({name: dataset.variables[name]}, old_dims, {}).values()
+    coords = with_names(opened.coords.variables, old_dims, names)
+    (variable,) = with_names({name: opened.variables[name]}, old_dims, {}).values()
     own, free = own_name(image.metadata, name), "_".join(["array", *coords])
     level_array: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
+    for stored, coordinates in ranges.items():
+        restore_attributes(coordinates[old_dims[stored]], stored, image.metadata, larger)
+        level_array = level_array.assign_coords(coordinates)
     return level_array.rename(own)
 
 
-def _too_long(level: Place, name: str) -> list[str]:
-    """Return the coordinates of a level that are not to be read, for xarray reads them at once."""
+def _coordinate_arrays(level: Place, name: str) -> dict[str, zarr.Array[Any]]:
+    """Return the arrays of a level beside that of its samples."""
     node = level.node()
     arrays = dict(node.arrays()) if isinstance(node, zarr.Group) else {}
     for path, array in arrays.items():
         _check_codecs(array, path)
+    return {path: array for path, array in arrays.items() if path != name}
+
+
+def _ranges(
+    arrays: Mapping[str, zarr.Array[Any]],
+    dataset: ngff.Dataset,
+    image: ngff.Multiscale,
+    dims: Sequence[str],
+) -> dict[str, xr.Coordinates]:
+    """Return the coordinates that are ranges, by their stored names: those are not read."""
+    noted, uneven, backwards = (
+        found if isinstance(found := image.metadata.get(key), list) else []
+        for key in ("ranges", "irregular", "reversed")
+    )
+    found = {}
+    for i, (axis, dim) in enumerate(zip(image.axes, dims, strict=True)):
+        array = arrays.get(axis.name)
+        if array is None or array.ndim != 1 or dim in uneven or array.dtype.kind not in "iuf":
+            continue
+        attrs = attributes_back(array)
+        is_time = " since " in str(attrs.get("units", ""))
+        if dim in noted or (array.size > LONGEST_READ and not is_time):
+            sign = -1.0 if dim in backwards else 1.0
+            step, start = sign * dataset.scale[i], sign * dataset.translation[i] + 0.0
+            found[axis.name] = range_coordinates(dim, step, start, array.size, attrs)
+    return found
+
+
+def _too_long(arrays: Mapping[str, zarr.Array[Any]], ranges: Collection[str]) -> list[str]:
+    """Return other coordinates that are not to be read, for xarray reads them at once."""
     found = [
-        path for path, array in arrays.items() if path != name and array.shape
-        and max(array.shape) > MAX_COORDINATE and array.ndim == 1
+        path for path, array in arrays.items()
+        if path not in ranges and array.ndim == 1 and array.size > LONGEST_READ
     ]  # fmt: skip
     for path in found:
-        _warn_long(path, arrays[path].size)
+        warn_too_long(path, arrays[path].size)
     return found
 
 
@@ -243,24 +280,25 @@ def _open_other(
     array: zarr.Array[Any], dataset: ngff.Dataset, image: ngff.Multiscale, name: str
 ) -> xr.DataArray:
     """Open a level that others wrote, with coordinates computed from its transformation."""
-    coords = {}
+    coords, ranges = {}, []
     for i, (axis, n) in enumerate(zip(image.axes, array.shape, strict=True)):
         if axis.type == "channel":
             if len(image.channels) == n:
                 coords[axis.name] = xr.DataArray(list(image.channels), dims=axis.name)
-        elif n > MAX_COORDINATE:
-            _warn_long(axis.name, n)
+        elif n > LONGEST_MADE:
+            step, start = dataset.scale[i], dataset.translation[i]
+            attrs = {"units": axis.unit} if axis.unit else {}
+            ranges.append(range_coordinates(axis.name, step, start, n, attrs))
         else:
             line = dataset.translation[i] + dataset.scale[i] * np.arange(n)
             attrs = {"units": axis.unit} if axis.unit else {}
             coords[axis.name] = xr.DataArray(line, dims=axis.name, attrs=attrs)
     dims = [axis.name for axis in image.axes]
-    return xr.DataArray(
-        da.from_zarr(array, chunks=_blocks(array.shape, array.chunks)),
-        coords=coords,
-        dims=dims,
-        name=name,
-    )
+    data = da.from_zarr(array, chunks=_blocks(array.shape, array.chunks))
+    opened = xr.DataArray(data, coords, dims, name)
+    for coordinates in ranges:
+        opened = opened.assign_coords(coordinates)
+    return opened
 
 
 def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
@@ -271,14 +309,6 @@ def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
         if math.prod(counts) <= MAX_BLOCKS:
             return tuple(blocks)
         blocks[counts.index(max(counts))] *= 2
-
-
-def _warn_long(name: str, n: int) -> None:
-    warnings.warn(
-        f"{name[:80]!r} has {n} samples, and no coordinate: those are for up to {MAX_COORDINATE}",
-        UserWarning,
-        stacklevel=2,
-    )
 
 
 def _axes(image: ngff.Multiscale, base: xr.DataArray) -> tuple[axes_module.AxisSpec, ...]:

@@ -22,6 +22,7 @@ from xpyramid.io.store.objects import only_chunk
 from xpyramid.io.store.target import Place
 from xpyramid.io.writing.compression import ZarrFormat, compressor_of, with_checksums
 from xpyramid.io.writing.documents import Documents, array_of, as_buffer, as_document, parse
+from xpyramid.ranges import lazy_range, range_of
 
 #: Coordinates up to so many bytes are computed at once, where they are lazy.
 _SMALL = 2**20
@@ -50,7 +51,7 @@ def prepare_coordinates(
     AttributeValueError
         For attributes that JSON cannot hold.
     """
-    dataset = coordinates.copy().assign_attrs(attrs)
+    dataset = _with_ranges_as_dask(coordinates.copy()).assign_attrs(attrs)
     for name, variable in dataset.variables.items():
         if variable.chunks is None:
             continue
@@ -71,6 +72,17 @@ def prepare_coordinates(
         variable.attrs, variable.encoding = attributes, kept
     stored = with_names(dataset.variables, names.dims, names.coords)
     return xr.Dataset(coords=xr.Coordinates(stored, indexes={}), attrs=dataset.attrs)
+
+
+def _with_ranges_as_dask(dataset: xr.Dataset) -> xr.Dataset:
+    """Return coordinates of which long ranges, which xarray would make, are left to dask."""
+    for dim in list(dataset.dims):
+        if dim not in dataset.coords or dataset[dim].nbytes <= _SMALL:
+            continue
+        if (line := range_of(dataset, dim)) is not None:
+            lazy = xr.Coordinates({dim: lazy_range(dataset[dim].variable, *line)}, indexes={})
+            dataset = dataset.drop_vars([dim]).assign_coords(lazy)
+    return dataset
 
 
 def _come_back(times: xr.Variable, encoding: Mapping[str, Any]) -> bool:
