@@ -395,7 +395,7 @@ def test_netcdf(run: Run, engine: Any) -> None:
     np.testing.assert_allclose(base, dataset.t2m, atol=0.005 + 1e-9)
     with xr.open_dataset("out.zarr/t2m/0", engine="zarr") as plain:
         np.testing.assert_array_equal(plain.t2m, base)
-        assert plain.latitude.values[0] == 50
+        assert plain.y.values[0] == 50
     run("era5.nc", "--dtype", "source", "--group", "packed/t2m")
     with xr.open_dataset("out.zarr/packed/t2m/0", engine="zarr") as plain:
         assert plain.t2m.encoding["dtype"] == "int16"
