@@ -79,6 +79,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_killed_at_any_request_it_is_absent_or_whole(usual: set[str], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     seen = Counter[str]()
@@ -107,6 +108,7 @@ OTHERS = {
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_killed_while_it_replaces_the_old_the_new_or_none_is_there(
     usual: set[str], tmp_path: Path
 ) -> None:
@@ -131,6 +133,7 @@ def test_killed_while_it_replaces_the_old_the_new_or_none_is_there(
 
 
 @pytest.mark.once
+@pytest.mark.slow
 def test_killed_while_it_is_gone_on_with(usual: set[str], tmp_path: Path) -> None:
     half = tmp_path / "half"
     broken_off(lambda: write(half))

@@ -182,6 +182,7 @@ BLOCK = r"workers die, .* level 0 of 'field', block \(1, 0\): y=16:32, x=0:16; "
 
 
 @pytest.mark.once
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "what"), [(1, None), (1000, BLOCK)])
 def test_workers_that_die(times: int, what: str | None, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")

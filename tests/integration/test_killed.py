@@ -32,7 +32,7 @@ import xpyramid
 from xpyramid import errors
 
 staging = sys.modules["xpyramid.io.store.staging"]
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 def copy_tree(before: Path, directory: Path) -> None:

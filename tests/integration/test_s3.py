@@ -22,7 +22,7 @@ from xpyramid import errors
 s3fs = pytest.importorskip("s3fs")
 pytest.importorskip("moto", reason="moto plays S3: pip install 'xpyramid[test-s3]'")
 pytest.importorskip("flask_cors", reason="moto's server needs it: pip install 'xpyramid[test-s3]'")
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 #: Ends when the tests do, whatever becomes of them: then its input is closed.
 SERVER = """

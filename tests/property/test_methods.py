@@ -20,6 +20,8 @@ from strategies import Recipe
 import xpyramid
 from xpyramid.errors import DtypeError
 
+pytestmark = pytest.mark.slow
+
 Case = tuple[Array, Recipe]
 
 NAMES = ["mean", "mode", "median", "min", "max", "sum", "nearest"]

@@ -12,6 +12,8 @@ from filelock import FileLock, Timeout
 
 from xpyramid.kernels._jit import _one_at_a_time
 
+pytestmark = pytest.mark.slow
+
 #: Adds up ones of a dtype. With a delay, it gives others time to come between the two files that
 #: numba writes for each dtype, and waits until all have come.
 PROGRAM = """
@@ -76,6 +78,7 @@ def test_a_cache_that_cannot_be_used_is_no_obstacle(tmp_path: Path, kind: str) -
 def test_code_that_no_process_finds_again_is_not_kept(tmp_path: Path) -> None:
     program = """
 import numba, numpy, xpyramid
+
 first = numba.njit(lambda window: window[0])
 print(xpyramid.downsample(numpy.arange(4.0), 2, first)[0].tolist())
 """
