@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from xpyramid import units
 from xpyramid.axes import AxisSpec, is_unnamed
 from xpyramid.plan import Plan
 
@@ -58,10 +59,8 @@ def notes(plan: Plan, coordinates: xr.Dataset, *, is_new: bool) -> Iterator[str]
     for axis in plan.axes:
         if axis.type == "channel" and is_unnamed(axis.dim):
             yield f"{axis.dim}: colours, as the last axis had no name and a length of 3 or 4"
-    if left_out := list(_units_left_out(plan.axes, coordinates)):
-        yield "units that OME-NGFF has no word for, kept with the coordinates: " + ", ".join(
-            left_out
-        )
+    if unknown := list(_unknown_units(plan.axes, coordinates)):
+        yield "units that OME-NGFF has no word for: " + ", ".join(unknown)
 
 
 def as_text(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) -> str:
@@ -114,10 +113,10 @@ def _columns(plan: Plan) -> Row:
 
 def _scale(plan: Plan, level: int) -> str:
     scale = [f"{s:.6g}" for s in plan.scale(level)]
-    units = [axis.unit or "" for axis in plan.axes]
-    if len(set(units)) == 1:
-        return times(scale) + (f" {units[0]}" if units[0] else "")
-    return times([f"{s} {u}".strip() for s, u in zip(scale, units, strict=True)])
+    words = [axis.unit or "" for axis in plan.axes]
+    if len(set(words)) == 1:
+        return times(scale) + (f" {words[0]}" if words[0] else "")
+    return times([f"{s} {word}".strip() for s, word in zip(scale, words, strict=True)])
 
 
 def _why_kept(axis: AxisSpec, coarsened: Sequence[AxisSpec]) -> str:
@@ -132,10 +131,18 @@ def _why_kept(axis: AxisSpec, coarsened: Sequence[AxisSpec]) -> str:
     return f"{axis.dim} ({axis.type})" if axis.dim != axis.type else axis.dim
 
 
-def _units_left_out(axes: Sequence[AxisSpec], coordinates: xr.Dataset) -> Iterator[str]:
+def _unknown_units(axes: Sequence[AxisSpec], coordinates: xr.Dataset) -> Iterator[str]:
+    """Yield units that the metadata say in another unit, or leave to the coordinates."""
     for axis in axes:
-        if axis.unit is None and axis.type in ("space", "time") and axis.dim in coordinates.coords:
-            attrs = coordinates.coords[axis.dim].attrs
-            unit = str(attrs.get("units", attrs.get("unit", "")))
-            if unit:
-                yield f"{unit[:60]} ({axis.dim})"
+        if axis.unit is not None or axis.type not in ("space", "time"):
+            continue
+        attrs = coordinates.coords[axis.dim].attrs if axis.dim in coordinates.coords else {}
+        unit = attrs.get("units", attrs.get("unit"))
+        if not unit:
+            continue
+        shown = f"{str(unit)[:60]} ({axis.dim})"
+        if (multiple := units.exact(unit, axis.type)) is not None:
+            word, number = multiple
+            yield f"{shown}, written as {float(number):.6g} {word}"
+        else:
+            yield f"{shown}, kept with the coordinate alone"

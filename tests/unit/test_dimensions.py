@@ -159,8 +159,12 @@ def test_why_there_is_one_level() -> None:
 
 def test_units_without_a_word_are_shown() -> None:
     p = field("y", "x").pyramid.build(2, spacing=2, units="furlong")
-    assert "kept with the coordinates: furlong (y), furlong (x)" in repr(p)
-    assert "furlong" in p._repr_html_()
+    kept = "kept with the coordinate alone"
+    said = f"units that OME-NGFF has no word for: furlong (y), {kept}, furlong (x), {kept}"
+    assert said in repr(p)
+    assert said in p._repr_html_()
+    p = field("y", "x").pyramid.build(2, spacing=2, units={"y": "kpc"})
+    assert "no word for: kpc (y), written as 1000 parsec" in repr(p)
 
 
 # Photographs
