@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from numbers import Number
@@ -63,23 +63,10 @@ def build(
     """
     _check_lengths(array)
     array = plain(array)
-    accepted = f"{', '.join(sorted(METHODS))}, or a callable"
-    check_kind("method", method, (str, Callable), accepted)
-    check_kind("dims", dims, Iterable, "a dimension, or several")
-    check_kind("skipna", skipna, (bool, np.bool_), "True, False")
-    for name, value in (("ignore", ignore), ("min_valid", min_valid)):
-        check_kind(name, value, (Number, np.generic), "a number")
+    _check_options(method, dims, skipna, ignore, min_valid)
     factor = factors_by_dim(factor, tuple(map(str, array.dims)))
-    array, axes = apply(array, overrides, named_dims(factor, dims))
-    if isinstance(chunks, Sequence) and len(chunks) == array.ndim:
-        chunks = dict(zip(map(str, array.dims), chunks, strict=True))
-    if has_trailing_colors(array):
-        array, axes = _channel_first(array, axes)
-    in_space = [axis.type == "space" for axis in axes]
-    stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
-    if chunks is not None:
-        names = [axis.dim for axis in axes]
-        stored = parse_chunks(chunks, names, array.shape, stored, in_space)
+    named = named_dims(factor, dims)
+    array, axes, stored = _with_axes(array, overrides, named, chunks)
     if image is not None:
         kind = kind or "labels"
         if factor is None and dims is None and levels in (None, len(image.coordinates)):
@@ -102,10 +89,44 @@ def build(
         plan, options=told, given=(given(array),), whole=reducer.whole, kind=choice.kind,
         kind_reason=choice.reason,
     )  # fmt: skip
+    made = _lazy_levels(array, plan, reducer)
+    return Pyramid(*(place_beside(made, plan, image) if image else (made, plan)), reducer)
+
+
+def _check_options(
+    method: object, dims: object, skipna: object, ignore: object, min_valid: object
+) -> None:
+    """Refuse options that are not of their kind."""
+    accepted = f"{', '.join(sorted(METHODS))}, or a callable"
+    check_kind("method", method, (str, Callable), accepted)
+    check_kind("dims", dims, Iterable, "a dimension, or several")
+    check_kind("skipna", skipna, (bool, np.bool_), "True, False")
+    for name, value in (("ignore", ignore), ("min_valid", min_valid)):
+        check_kind(name, value, (Number, np.generic), "a number")
+
+
+def _with_axes(
+    array: xr.DataArray, overrides: Overrides, coarsened: Collection[str], chunks: Chunks | None
+) -> tuple[xr.DataArray, tuple[AxisSpec, ...], tuple[int, ...]]:
+    """Return an array as it is taken, with its axes and the chunks to store it in."""
+    array, axes = apply(array, overrides, coarsened)
+    if isinstance(chunks, Sequence) and len(chunks) == array.ndim:
+        chunks = dict(zip(map(str, array.dims), chunks, strict=True))
+    if has_trailing_colors(array):
+        array, axes = _channel_first(array, axes)
+    in_space = [axis.type == "space" for axis in axes]
+    stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
+    if chunks is not None:
+        dims = [axis.dim for axis in axes]
+        stored = parse_chunks(chunks, dims, array.shape, stored, in_space)
+    return array, axes, stored
+
+
+def _lazy_levels(array: xr.DataArray, plan: Plan, reducer: Reducer) -> Levels:
+    """Return the levels, which are made when they are asked for; their coordinates are now."""
     coords = [_coordinates(array, plan, k) for k in range(len(plan.levels))]
     makers = [partial(_level, array, plan, k, reducer, coords[k]) for k in range(len(coords))]
-    made = Levels(makers, coords)
-    return Pyramid(*(place_beside(made, plan, image) if image else (made, plan)), reducer)
+    return Levels(makers, coords)
 
 
 def with_overrides(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -113,9 +113,9 @@ def _plate(place: Place, group: zarr.Group, plate: Mapping[str, Any]) -> str:
 
 def _series(group: zarr.Group) -> list[str]:
     """Return the images of a bioformats2raw container: those it lists, else those there are."""
-    node = _child(group, "OME")
-    listed = ngff.ome_metadata(dict(node.attrs)).get("series") if node is not None else None
-    if isinstance(listed, list):
+    node = _child(group, ngff.OME_GROUP)
+    listed = ngff.series_of(dict(node.attrs)) if node is not None else None
+    if listed is not None:
         return _paths(listed)
     names = (name for name, _ in islice(group.groups(), _LOOKED_INTO))
     return sorted((name for name in names if name.isdecimal()), key=int)
