@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -53,10 +52,15 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are exceptions, so that they print as all others do."""
 
     def error(self, message: str) -> NoReturn:
-        known = [name[2:].replace("-", "_") for name in self._option_string_actions]
-        tried = re.findall(r"--([\w-]+)", message) if "unrecognized" in message else []
+        raise _UsageError(f"{message}; see {self.prog} --help")
+
+    def refuse(self, arguments: Sequence[str]) -> NoReturn:
+        """Refuse arguments that there are not, and name those that are meant."""
+        options = self._option_string_actions
+        known = ["mode", *(n[2:].replace("-", "_") for n in options if n.startswith("--"))]
+        tried = [text[2:].partition("=")[0] for text in arguments if text.startswith("--")]
         hints = [hint for name in tried if (hint := suggest(name.replace("-", "_"), known))]
-        raise _UsageError("; ".join([message, *hints, f"see {self.prog} --help"]))
+        self.error("; ".join([f"unrecognized arguments: {' '.join(arguments)}", *hints]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +77,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        arguments, unknown = _parser().parse_known_args(argv)
+        if unknown:
+            arguments.parser.refuse(unknown)
         with _warnings_as_lines():
             code = arguments.run(arguments) or 0
         sys.stdout.flush()
@@ -129,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument(
         "--group", metavar="PATH", help="an image, or a group of images, in the store"
     )
-    info.set_defaults(run=_info)
+    info.set_defaults(run=_info, parser=info)
 
     _verify.add_arguments(
         commands.add_parser("verify", help="look for what is wrong with stored pyramids")
@@ -142,7 +148,7 @@ def _parser() -> argparse.ArgumentParser:
         help="directory to write to (default: xpyramid-demo, or the first free xpyramid-demo-2, "
         "-3, ... beside it)",
     )
-    demo.set_defaults(run=_run_demo)
+    demo.set_defaults(run=_run_demo, parser=demo)
     return parser
 
 
@@ -173,7 +179,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     add("--group", metavar="PATH", help="path of the image in DST (default: the array's name)")
     _options.add_to(parser)
     add("--replace", action="store_true", help="replace the image that is there")
-    parser.set_defaults(run=_build)
+    parser.set_defaults(run=_build, parser=parser)
 
 
 def _build(arguments: argparse.Namespace) -> None:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--group", metavar="PATH", help="an image, or a group of images, in the store")
     add("--deep", action="store_true", help="decode everything, and compute the levels again")
     add("--json", action="store_true", help='print {"valid": true or false, ...}')
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, parser=parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -34,17 +34,23 @@ _BY_NAME = {
     "t": "t time times frame frames timepoint timepoints date datetime valid_time time_counter "
     "ocean_time nt step lead lead_time leadtime forecast_period reftime",
     "c": "c ch channel channels band bands wavelength wavelengths color colors colour colours rgb "
-    "rgba ensemble ensembles ens member members realization realizations realisation number "
-    "component components spin polarization polarizations polarisation pol stokes sample samples "
-    "model models scenario scenarios stain stains round rounds cycle cycles gene genes marker "
-    "markers variable variables feature features class classes quantile percentile species phase",
-    "z": "z depth height altitude alt elevation lev level nav_lev plev pressure bottom_top plane "
-    "planes slice slices section sections nz k",
+    "rgba stain stains marker markers component components",
+    "z": "z depth height altitude alt elevation lev level levels nav_lev plev pressure "
+    "pressure_level pressure_levels isobaricinhpa hybrid model_level bottom_top plane planes slice "
+    "slices section sections nz k",
     "y": "y lat lats latitude nav_lat nlat rlat row rows northing northings south_north ny j",
-    "x": "x lon lons longitude nav_lon nlon rlon col cols column columns easting eastings "
+    "x": "x lon lons longitude nav_lon nlon rlon col cols column columns width easting eastings "
     "west_east nx i",
 }
+#: What is no space, and is stored as the channel axis for want of another kind.
+_LIKE_CHANNELS = (
+    "ensemble ensembles ens member members realization realizations realisation number spin "
+    "polarization polarizations polarisation pol stokes sample samples model models scenario "
+    "scenarios round rounds cycle cycles gene genes variable variables feature features class "
+    "classes quantile percentile species phase"
+)
 _KNOWN_NAMES = {alias: name for name, aliases in _BY_NAME.items() for alias in aliases.split()}
+_KNOWN_NAMES |= dict.fromkeys(_LIKE_CHANNELS.split(), "c")
 
 #: What attributes of a coordinate say of it, in lower case: CF conventions, sections 4 and 5, and
 #: the axis types of the netCDF-Java library.
@@ -78,8 +84,12 @@ _KNOWN_ATTRS = {
 _UNNAMED = re.compile(r"(phony_)?dim_\d+")
 _LETTER = re.compile(r"[^\W\d_]")
 
-#: Length of the colours of a photograph: RGB, or RGBA.
+#: Names of the channels of a photograph.
+COLORS = ("red", "green", "blue", "alpha")
+
+#: Length of the colours of a photograph: RGB, or RGBA. Names that say no less.
 _COLORS = (3, 4)
+_COLOR_NAMES = frozenset(("rgb", "rgba", "color", "colors", "colour", "colours"))
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,17 @@ def describe(
     return tuple(_axis(array, str(dim), names[dim], dim not in unknown) for dim in dims)
 
 
+def is_channel_name(dim: str) -> bool:
+    """Whether a name is one of channels, rather than of something that is stored like them."""
+    return dim.lower() in _BY_NAME["c"].split() or is_unnamed(dim)
+
+
+def names_colors(array: xr.DataArray, dim: str) -> bool:
+    """Whether a dimension holds the colours of a picture, as its name and its length say."""
+    is_named = dim.lower() in _COLOR_NAMES and array.sizes[dim] in _COLORS
+    return is_named and dim not in array.coords
+
+
 def is_unnamed(dim: Hashable) -> bool:
     """Whether a dimension has a name that a library made up."""
     return _UNNAMED.fullmatch(str(dim)) is not None
@@ -207,13 +228,13 @@ def straight_line(values: np.ndarray[Any, Any]) -> tuple[float, float, tuple[flo
         return 1.0, origin, None
     steps = np.arange(len(line))
     spacing = (float(line[-1]) - origin) / (len(line) - 1)
-    if not np.abs(line - (origin + spacing * steps)).max() <= REGULAR_TOLERANCE * abs(spacing) or (
-        spacing == 0
-    ):
-        jumps = np.diff(line)
-        return spacing, origin, (float(jumps.min()), float(jumps.max()))
     precision = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
     noise = 2 * float(np.finfo(precision).eps) * float(np.abs(line).max())
+    # What the dtype of the coordinate rounds off is not uneven, as long as samples are told apart.
+    tolerance = max(REGULAR_TOLERANCE * abs(spacing), min(noise, abs(spacing) / 8))
+    if not np.abs(line - (origin + spacing * steps)).max() <= tolerance or spacing == 0:
+        jumps = np.diff(line)
+        return spacing, origin, (float(jumps.min()), float(jumps.max()))
     for digits in range(1, 17):
         short = float(f"{spacing:.{digits}g}")
         last = abs(float(line[-1]) - (origin + short * (len(line) - 1)))
@@ -230,6 +251,8 @@ def _axis_names(
     Also returns the dimensions of which nothing is known.
     """
     guesses = {dim: _guess_name(array, dim) for dim in array.dims}
+    if has_trailing_colors(array) and array.dims[-1] in coarsened:
+        guesses[array.dims[-1]] = None  # no colours, for those are not coarsened
     for known_dim, axis_type in types.items():
         known = [name for name, of in AXIS_TYPES.items() if of == axis_type]
         if len(known) == 1:
@@ -279,7 +302,10 @@ def _guess_name(array: xr.DataArray, dim: Hashable) -> str | None:
     if dim == array.dims[-1] and has_trailing_colors(array):
         return "c"
     by_coordinate = _guess_by_coordinate(array.coords[dim]) if dim in array.coords else None
-    return by_coordinate or _KNOWN_NAMES.get(str(dim).lower())
+    name = str(dim).lower()
+    if name == "height" and "width" in map(str.lower, map(str, array.dims)):
+        return by_coordinate or "y"  # of a picture
+    return by_coordinate or _KNOWN_NAMES.get(name)
 
 
 def _guess_by_coordinate(coordinate: xr.DataArray) -> str | None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import xarray as xr
 
 from xpyramid import units
@@ -13,7 +14,7 @@ from xpyramid.axes import AxisSpec
 from xpyramid.errors import PlanError
 from xpyramid.kinds import AVERAGING
 from xpyramid.levels import Levels
-from xpyramid.plan import Plan
+from xpyramid.plan import Boundary, Plan
 from xpyramid.ranges import range_coordinates, range_of
 
 #: Spacings and origins within this part of a sample are the same.
@@ -45,6 +46,16 @@ def image_factors(axes: Sequence[AxisSpec], image: ImageGeometry) -> list[dict[s
     return steps if steps and all(max(step.values(), default=1) > 1 for step in steps) else None
 
 
+def image_boundary(image: ImageGeometry) -> Boundary:
+    """Return what an image does with last, partial windows, so far as its lengths say it."""
+    base, *coarser = image.plan.levels
+    floored = [
+        tuple(n // f for n, f in zip(base.shape, level.factors, strict=True)) for level in coarser
+    ]
+    is_trimmed = floored == [level.shape for level in coarser]
+    return "trim" if is_trimmed and image.plan.boundary != "exact" else image.plan.boundary
+
+
 def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Levels, Plan]:
     """Return labels with the spacing, origin, units and coordinates that they have from an image.
 
@@ -66,6 +77,8 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
     shared = _shared(plan.axes, image.plan.axes)
     _check_dims(plan, image, shared)
     own = {i for i in shared if _has_geometry(plan.axes[i], levels.coordinates[0])}
+    for i in own:
+        _check_values(plan, image, (i, shared[i]), levels.coordinates[0])
     coarser = {i for i in own if _is_coarser(plan, image, i, shared[i])}
     for i, j in shared.items():
         if i not in coarser:
@@ -80,7 +93,10 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
                 axes[i], unit=theirs.unit, spacing=theirs.spacing, origin=theirs.origin,
                 uneven=theirs.uneven,
             )  # fmt: skip
-    taken = {i: j for i, j in shared.items() if i not in own}
+    taken = {
+        i: j for i, j in shared.items()
+        if i not in own and plan.axes[i].dim not in levels.coordinates[0].coords
+    }  # fmt: skip
     bare = {i: shared[i] for i in own if plan.axes[i].unit is None and axes[i].unit is not None}
     coordinates = [
         _along(plan, image, taken, theirs).assign_coords(
@@ -198,6 +214,42 @@ def _is_coarser(plan: Plan, image: ImageGeometry, i: int, j: int) -> bool:
     return not same_size
 
 
+def _check_values(
+    plan: Plan, image: ImageGeometry, pair: tuple[int, int], ours: xr.Dataset
+) -> None:
+    """Refuse coordinates that are no straight lines, or have no common unit, and are not equal."""
+    axis, theirs = plan.axes[pair[0]], image.plan.axes[pair[1]]
+    above = image.coordinates[0]
+    if axis.dim not in ours.coords or theirs.dim not in above.coords:
+        return
+    mine, other = ours[axis.dim], above[theirs.dim]
+    said = _raw_unit(mine), _raw_unit(other)
+    if None not in said and said[0] != said[1] and None in (axis.unit, theirs.unit):
+        raise PlanError(
+            f"along {axis.dim!r}, the labels are in {said[0]!r}, and the image {image.path!r} in "
+            f"{said[1]!r}; accepted: the same unit"
+        )
+    is_line = axis.uneven is None and theirs.uneven is None and mine.dtype.kind in "iuf"
+    if is_line or mine.size != other.size:
+        return
+    if mine.dtype.kind in "iuf" and other.dtype.kind in "iuf":
+        same = bool(np.allclose(mine.values, other.values, rtol=1e-6))
+    else:
+        same = bool(np.array_equal(mine.values, other.values))
+    if not same:
+        raise PlanError(
+            f"along {axis.dim!r}, the labels begin at {mine.values[0]} and end at "
+            f"{mine.values[-1]}, and the image {image.path!r} goes from {other.values[0]} to "
+            f"{other.values[-1]}; accepted: the same values; drop those of the labels with "
+            f".drop_vars({axis.dim!r}) to take those of the image"
+        )
+
+
+def _raw_unit(coordinate: xr.DataArray) -> str | None:
+    unit = coordinate.attrs.get("units", coordinate.attrs.get("unit"))
+    return None if unit is None else str(unit)
+
+
 def _unit_ratio(axis: AxisSpec, theirs: AxisSpec) -> float | None:
     """Return the size of an axis' unit in that of another one; 1 where one of them says none."""
     if axis.unit is None or theirs.unit is None:
@@ -226,6 +278,13 @@ def _check_samples(plan: Plan, image: ImageGeometry, i: int, j: int) -> None:
         )
     ours = [level.factors[i] for level in plan.levels]
     factors = [level.factors[j] for level in theirs.levels]
+    lengths = [(a.shape[i], b.shape[j]) for a, b in zip(plan.levels, theirs.levels, strict=True)]
+    if ours == factors and any(a != b for a, b in lengths):
+        raise PlanError(
+            f"along {dim!r}, the levels of the labels have the lengths {[a for a, _ in lengths]}, "
+            f"and those of the image {image.path!r} {[b for _, b in lengths]}; accepted: the same; "
+            f"pass build(boundary={image_boundary(image)!r})"
+        )
     if ours != factors:
         steps = [
             {plan.axes[a].dim: step[b] for a, b in _shared(plan.axes, theirs.axes).items()}

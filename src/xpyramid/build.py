@@ -14,8 +14,8 @@ import xarray as xr
 
 from xpyramid import axes as axes_module
 from xpyramid import coordinates
-from xpyramid.axes import AxisSpec, has_trailing_colors
-from xpyramid.beside import ImageGeometry, image_factors, place_beside
+from xpyramid.axes import COLORS, AxisSpec, has_trailing_colors, names_colors
+from xpyramid.beside import ImageGeometry, image_boundary, image_factors, place_beside
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
 from xpyramid.coarsen import as_dask, coarsen, given
 from xpyramid.ducks import plain
@@ -35,9 +35,6 @@ from xpyramid.plan import (
 from xpyramid.pyramid import Pyramid, Pyramids
 from xpyramid.ranges import range_of
 from xpyramid.reducers import METHODS, Method, Reducer, make_reducer, method_name
-
-#: Names of the channels of a photograph.
-_COLOR_NAMES = ("red", "green", "blue", "alpha")
 
 
 def build(
@@ -72,6 +69,7 @@ def build(
         if factor is None and dims is None and levels in (None, len(image.coordinates)):
             factor = image_factors(axes, image)
             levels = len(image.coordinates)
+        boundary = image_boundary(image) if boundary == "pad" else boundary
     choice = choose(array, kind, method)
     method = choice.method
     plan = make_plan(
@@ -112,8 +110,10 @@ def _with_axes(
     array, axes = apply(array, overrides, coarsened)
     if isinstance(chunks, Sequence) and len(chunks) == array.ndim:
         chunks = dict(zip(map(str, array.dims), chunks, strict=True))
-    if has_trailing_colors(array):
+    if has_trailing_colors(array) and axes[-1].type == "channel":
         array, axes = _channel_first(array, axes)
+    for dim in (str(dim) for dim in array.dims if names_colors(array, str(dim))):
+        array = array.assign_coords({dim: list(COLORS[: array.sizes[dim]])})
     in_space = [axis.type == "space" for axis in axes]
     stored = stored_chunks(array.shape, in_space, array.dtype.itemsize, _existing_chunks(array))
     if chunks is not None:
@@ -163,6 +163,9 @@ def build_dataset(
         for name, array in dataset.data_vars.items()
         if set(wanted) <= set(array.dims)
     }
+    texts = [str(name) for name in dataset.data_vars]
+    if twice := sorted({text for text in texts if texts.count(text) > 1}):
+        raise PlanError(f"several variables are called {twice} as text; rename all but one")
     if not arrays:
         shapes = {str(name): array.dims for name, array in dataset.data_vars.items()}
         raise PlanError(
@@ -222,7 +225,7 @@ def _channel_first(
     *others, dim = array.dims
     at = next((i for i, axis in enumerate(axes) if axis.type == "space"), 0)
     order = (*others[:at], dim, *others[at:])
-    array = array.transpose(*order).assign_coords({dim: list(_COLOR_NAMES[: array.sizes[dim]])})
+    array = array.transpose(*order).assign_coords({dim: list(COLORS[: array.sizes[dim]])})
     by_dim = {axis.dim: axis for axis in axes}
     return array, tuple(by_dim[str(dim)] for dim in order)
 
@@ -233,14 +236,21 @@ def _ignored(array: xr.DataArray) -> float | None:
     Attributes have one when xarray opened the file with ``mask_and_scale=False``; else missing data
     are NaN already. NaN itself is the business of ``skipna``.
     """
+    found: list[float] = []
     for name in ("_FillValue", "missing_value"):
-        value = np.asarray(array.attrs.get(name, np.nan))
-        if array.dtype.kind not in "iuf" or value.ndim or value.dtype.kind not in "iuf":
-            continue
-        number = value.item()
-        if math.isfinite(number) and _fits(number, array.dtype):
-            return float(number) if array.dtype.kind == "f" else int(number)
-    return None
+        for value in np.atleast_1d(np.asarray(array.attrs.get(name, np.nan))).flat:
+            if array.dtype.kind not in "iuf" or np.asarray(value).dtype.kind not in "iuf":
+                continue
+            number = value.item()
+            if math.isfinite(number) and _fits(number, array.dtype):
+                found.append(float(number) if array.dtype.kind == "f" else int(number))
+    if len(set(found)) > 1:
+        raise PlanError(
+            f"the attributes '_FillValue' and 'missing_value' name {sorted(set(found))}, and one "
+            "value can be left out of the levels; say which with ignore=, or make the others NaN "
+            "with .where(...)"
+        )
+    return found[0] if found else None
 
 
 def _fits(number: float, dtype: np.dtype[Any]) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
 
 from xpyramid.ducks import check_numpy
-from xpyramid.errors import PlanError, literal
+from xpyramid.errors import PlanError, check_kind, literal
 from xpyramid.masked import check_method, marked, masked_again
 from xpyramid.options import explains_options
 from xpyramid.plan import (
@@ -80,6 +81,8 @@ def downsample(
     [array([ 0,  0,  0, 90]), array([ 0, 30])]
     """
     check_numpy(array)
+    for name, value in (("ignore", ignore), ("min_valid", min_valid)):
+        check_kind(name, value, (Number, np.generic), "a number")
     if isinstance(array, np.ma.MaskedArray):
         check_method(method, skipna, ignore)
         samples, ignore = marked(array)

@@ -32,16 +32,16 @@ _LABEL_WORDS = frozenset(
     re.findall(
         r"\S+",
         "annotation annotations annot id ids instance instances label labelimage labelled "
-        "labels labelmap labeled landcover mask masks roi rois seg segmentation segmentations "
-        "segmented segs supervoxel supervoxels",
+        "labels labelmap labeled landcover mask masks roi rois seg segment segmentation "
+        "segmentations segmented segments segs supervoxel supervoxels",
     )
 )
 _QUANTITY_WORDS = frozenset(
     re.findall(
         r"\S+",
-        "area confidence count counts density distance entropy error fraction image images "
-        "img intensities intensity loss mean prob probabilities probability raw score scores "
-        "std volume weight weights",
+        "area confidence count counts density distance entropy error fraction intensities "
+        "intensity loss mean prob probabilities probability score scores std volume weight "
+        "weights",
     )
 )
 
@@ -128,6 +128,8 @@ def label_reason(array: xr.DataArray) -> str:
     """
     if array.dtype.kind == "b":
         return "dtype bool"
+    if array.encoding.get("kind") == "labels" and array.dtype.kind in "iu":
+        return "the image that it comes from"
     if found := sorted(LABEL_ATTRS & array.attrs.keys()):
         return f"its attribute {found[0]!r}"
     if array.dtype.kind in "iu" and _names_labels(array.name):
@@ -136,14 +138,22 @@ def label_reason(array: xr.DataArray) -> str:
 
 
 def _names_labels(name: object) -> bool:
-    words = set(map(str.lower, re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", str(name or ""))))
+    words = _words(name)
     return bool(words & _LABEL_WORDS) and not words & _QUANTITY_WORDS
+
+
+def _words(name: object) -> set[str]:
+    """Return the words of a name, in lower case: those of ``cellIDs`` are cell and ids."""
+    text = re.sub("IDs?(?![a-z])", lambda found: "_" + found[0].lower(), str(name or ""))
+    text = re.sub("(?i)land[ _-]?cover", "landcover", text)
+    return set(map(str.lower, re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)))
 
 
 def _warn_if_unknown(array: xr.DataArray) -> None:
     """Ask what an array is that may well be labels, and is about to be averaged."""
     named = "" if array.name is None else f" {str(array.name)[:60]!r}"
-    if array.dtype.kind in "iu" and array.dtype.itemsize >= 4:
+    may_be_labels = array.dtype.itemsize >= 4 or bool(_words(array.name) & _LABEL_WORDS)
+    if array.dtype.kind in "iu" and may_be_labels:
         if not _QUANTITY_ATTRS & array.attrs.keys():
             warn(
                 f"the array{named} of dtype {array.dtype} is taken for an image, and averaged; if "

@@ -68,10 +68,10 @@ def check_options(given: Collection[str], accepted: Collection[str], call: str) 
 def suggest(name: str, accepted: Collection[str]) -> str:
     """Return which option is meant by another name; empty where none is like it."""
     ours = _OURS.get(name.lower(), "")
-    if ours.partition("=")[0] in accepted:
+    if ours and ours.partition("=")[0] in accepted:
         return f"for {name!r}, write {ours if '=' in ours else ours + '='}"
     near = difflib.get_close_matches(name.lower(), accepted, 1, 0.7)
-    return f"for {name!r}, did you mean {near[0]}=?" if near else ""
+    return f"for {name!r}, the nearest is {near[0]}=" if near else ""
 
 
 def explains_options(call: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -396,7 +396,7 @@ def factors_by_dim(factor: Factor | None, dims: tuple[str, ...]) -> Factor | Non
     {'z': 1, 'y': 2, 'x': 2}
     """
     if isinstance(factor, np.ndarray):
-        factor = tuple(factor.tolist())
+        factor = tuple(factor.tolist()) if factor.ndim else factor.item()
     if isinstance(factor, list) or (isinstance(factor, tuple) and not all(map(is_int, factor))):
         return [cast(StepFactor, factors_by_dim(step, dims)) for step in factor]
     if not isinstance(factor, tuple):

@@ -565,8 +565,9 @@ def test_info_of_one_image(run):
 
 def test_info_lists_all_images_of_a_store(run):
     field = xpyramid.example_field((60, 50))
-    for group in ("left", "deep/down/right", "left/labels/cells"):  # labels belong to their image
+    for group in ("left", "deep/down/right"):
         field.pyramid.to_ome_zarr("out.zarr", group, levels=2)
+    (field % 3).pyramid.to_ome_zarr("out.zarr", "cells", labels_of="left")  # belong to their image
     table = repr(field.pyramid.build(2))
     right = f"out.zarr/deep/down/right\n{table}\n"
     assert run("info", "out.zarr/") == f"{right}\nout.zarr/left\n{table}\n"
@@ -634,3 +635,41 @@ def test_arguments_default_to_those_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["xpyramid", "--version"])
     assert main() == 0
     assert capsys.readouterr().out == f"xpyramid {xpyramid.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("--level", "2"), "for 'level', the nearest is --levels"),
+        (("--scale-factors", "2"), "for 'scale_factors', write --factor"),
+        (("--voxel-size=2"), "for 'voxel_size', write --spacing"),
+        (("--overwrite",), "for 'overwrite', write --replace"),
+    ],
+)
+def test_words_of_other_tools(fail, words, hint):
+    np.save("scan.npy", noise(8, 8))
+    words = [words] if isinstance(words, str) else words
+    said = fail("build", "scan.npy", "out.zarr", *words)
+    assert said.startswith("xpyramid: unrecognized arguments: --")
+    assert hint in said
+    assert said.rstrip().endswith("see xpyramid build --help")
+
+
+def test_colours_in_a_numpy_file(run):
+    colours = noise(40, 50, 3)
+    np.save("photo.npy", colours)
+    printed = run("build", "photo.npy", "out.zarr")
+    assert "channels red, green, blue" in printed
+    stored = xpyramid.open_pyramid("out.zarr/photo")
+    assert stored[0].dims == ("c", "y", "x")
+    np.testing.assert_array_equal(stored[0].transpose("y", "x", "c"), colours)
+
+
+def test_pictures_are_turned_as_the_camera_says(run):
+    picture = Image.fromarray(noise(20, 30, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    picture.save("photo.png", exif=exif)
+    run("build", "photo.png", "out.zarr")
+    turned = np.moveaxis(np.asarray(picture.transpose(Image.Transpose.ROTATE_270)), -1, 0)
+    np.testing.assert_array_equal(xpyramid.open_pyramid("out.zarr/photo")[0], turned)

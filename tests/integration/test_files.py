@@ -586,3 +586,15 @@ def test_public_function_takes_paths_and_names() -> None:
 def test_packages_are_looked_for_and_not_imported() -> None:
     assert packages.is_installed("numpy")
     assert not packages.is_installed("no_such_package")
+
+
+@pytest.mark.parametrize(
+    ("photometric", "message"),
+    [("palette", "holds indices of a palette"), ("miniswhite", "has 0 for white")],
+)
+def test_samples_that_are_no_brightness(photometric: str, message: str) -> None:
+    values = np.arange(32 * 32, dtype="u1").reshape(32, 32)
+    colours = {"colormap": np.zeros((3, 256), "u2")} if photometric == "palette" else {}
+    tifffile.imwrite("a.tif", values, photometric=photometric, **colours)
+    with pytest.warns(UserWarning, match=message):
+        xpyramid.open_source("a.tif")

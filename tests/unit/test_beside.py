@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -150,3 +151,60 @@ def test_other_methods_make_labels(method: Any) -> None:
     image(store := {})
     cells().pyramid.to_ome_zarr(store, labels_of="img", method=method)
     assert set(np.unique(opened(store)[1][2])) <= {10, 20}
+
+
+@pytest.mark.parametrize("boundary", ["pad", "trim"])
+def test_levels_of_labels_are_as_long_as_those_of_their_image(boundary: Any) -> None:
+    array = xr.DataArray(np.zeros((33, 33), "u1"), dims=("y", "x"), name="img")
+    array = array.assign_coords(y=np.arange(33) * 0.5)
+    array.pyramid.to_ome_zarr(store := {}, levels=3, boundary=boundary)
+    cells((33, 33), ("y", "x")).pyramid.to_ome_zarr(store, labels_of="img")
+    ours, theirs = opened(store)
+    assert [a.shape for a in ours] == [b.shape for b in theirs]
+    assert theirs.plan.boundary == boundary
+    other = "trim" if boundary == "pad" else "pad"
+    p = cells((33, 33), ("y", "x")).pyramid.build(3, boundary=other, method="mode")
+    with pytest.raises(errors.PlanError, match=f"accepted: the same; .*boundary='{boundary}'"):
+        p.to_ome_zarr(store, "more", labels_of="img")
+
+
+@pytest.mark.parametrize(
+    ("dim", "theirs", "ours", "message"),
+    [
+        ("t", pd.date_range("2020", periods=4), pd.date_range("2021", periods=4), "begin at 2021"),
+        ("z", [0, 1, 5, 9.0], [100, 200, 300, 400.0], "begin at 100"),
+        ("z", [0, 1, 2, 3.0], [0, 1, 5, 9.0], "begin at 0"),
+        ("c", list("abcd"), list("dcba"), None),
+    ],
+)
+def test_coordinates_that_are_no_lines(dim: str, theirs: Any, ours: Any, message: Any) -> None:
+    values = np.zeros((4, 16, 16), "u1")
+    image = xr.DataArray(values, {dim: theirs}, (dim, "y", "x"), "img")
+    image.pyramid.to_ome_zarr(store := {}, levels=2, dims=["y", "x"], irregular="approximate")
+    labels = xr.DataArray(values, {dim: ours}, (dim, "y", "x"), "cells")
+    if message is None:  # channels of labels have names of their own
+        labels.pyramid.to_ome_zarr(store, labels_of="img")
+        assert opened(store)[1][1].c.values.tolist() == ours
+        return
+    with pytest.raises(errors.PlanError, match=f"along '{dim}', the labels {message}.*drop_vars"):
+        labels.pyramid.to_ome_zarr(store, labels_of="img")
+
+
+def test_lengths_are_no_angles() -> None:
+    def grid(name: str, unit: str) -> xr.DataArray:
+        along = xr.DataArray(np.arange(16.0), dims="y", attrs={"units": unit})
+        return xr.DataArray(np.zeros((16, 16), "u1"), {"y": along}, ("y", "x"), name)
+
+    grid("img", "degrees_north").pyramid.to_ome_zarr(store := {}, levels=2)
+    with pytest.raises(errors.PlanError, match=r"the labels are in 'm', and the image .*north"):
+        grid("cells", "m").pyramid.to_ome_zarr(store, labels_of="img")
+
+
+def test_labels_stay_seen_when_their_image_is_replaced(tmp_path: Any) -> None:
+    for store in ({}, tmp_path):
+        image(store)
+        cells().pyramid.to_ome_zarr(store, labels_of="img")
+        image_again = xpyramid.open_pyramid(store, "img")[0].load()
+        image_again.pyramid.to_ome_zarr(store, "img", levels=3, factor=(1, 2, 2), mode="w")
+        assert xpyramid.open_pyramid(store, "img").labels == ("cells",)
+        check_fits(store)

@@ -287,3 +287,20 @@ def test_what_xarray_cannot_store_is_named_alone() -> None:
     with pytest.raises(errors.AxisError, match=r"^coordinate 'wide' of dtype float\d+ cannot be"):
         array.pyramid.to_ome_zarr(store := {}, levels=2, dims=["x"])
     assert store == {}
+
+
+@pytest.mark.parametrize("layout", ["groups"])
+def test_bytes_of_length_1_are_not_joined(layout: str) -> None:
+    array = xr.DataArray(np.zeros((4, 8, 8), "u1"), dims=("c", "y", "x"), name="field")
+    array = array.assign_coords(q=("c", np.array([b"a", b"b", b"c", b"d"])))
+    array.pyramid.to_ome_zarr(store := {}, levels=2, layout=layout)
+    assert xpyramid.open_pyramid(store, "field")[0].q.values.tolist() == [b"a", b"b", b"c", b"d"]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_what_a_dtype_rounds_off_is_not_uneven(dtype: str) -> None:
+    lon = np.linspace(-179.99, 180, 36000).astype(dtype)
+    array = xr.DataArray(np.zeros((2, 36000), "u1"), {"lon": lon}, ("lat", "lon"), "field")
+    axis = array.pyramid.build(2).plan.axes[1]
+    assert axis.uneven is None
+    assert axis.spacing == pytest.approx(0.01, rel=1e-5)

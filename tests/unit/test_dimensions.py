@@ -120,7 +120,7 @@ def test_spacing_origin_units_and_chunks_as_sequences() -> None:
 @pytest.mark.parametrize(
     ("word", "ours"),
     [("scale_factors", "factor="), ("voxel_size", "spacing="), ("resolution", "spacing="),
-     ("facter", "did you mean factor="), ("n_levels", "levels=")],
+     ("facter", "the nearest is factor="), ("n_levels", "levels=")],
 )  # fmt: skip
 def test_words_of_other_tools(word: str, ours: str) -> None:
     for call in (field("y", "x").pyramid.build, field("y", "x").pyramid.to_ome_zarr):
@@ -141,7 +141,7 @@ def test_words_of_other_writers() -> None:
     for writes in (p.to_ome_zarr, pyramids.to_ome_zarr, field("y", "x").pyramid.to_ome_zarr):
         with pytest.raises(errors.OptionError, match="for 'overwrite', write mode='w'"):
             writes({}, overwrite=True)  # type: ignore[call-arg]
-        with pytest.raises(errors.OptionError, match="for 'compresor', did you mean compressor="):
+        with pytest.raises(errors.OptionError, match="for 'compresor', the nearest is compressor="):
             writes({}, compresor=None)  # type: ignore[call-arg]
     assert isinstance(errors.OptionError(""), TypeError)
 
@@ -210,6 +210,28 @@ def test_options_of_a_photograph_are_in_the_order_of_the_array() -> None:
 )
 def test_what_is_no_photograph(array: xr.DataArray) -> None:
     assert all(axis.type == "space" for axis in array.pyramid.build(2).plan.axes)
+
+
+@pytest.mark.parametrize("dim", ["rgb", "color"])
+def test_a_dimension_named_after_colours(dim: str) -> None:
+    array = xr.DataArray(np.zeros((3, 40, 60), "u1"), dims=(dim, "height", "width"), name="photo")
+    p = array.pyramid.build(2)
+    assert [axis.name for axis in p.plan.axes] == ["c", "y", "x"]
+    p.to_ome_zarr(store := {})
+    found = xpyramid.open_pyramid(store, "photo").metadata["omero"]["channels"]
+    assert [channel["color"] for channel in found] == ["FF0000", "00FF00", "0000FF"]
+
+
+def test_colours_that_come_last_and_have_a_name() -> None:
+    array = xr.DataArray(np.zeros((40, 60, 3), "u1"), dims=("y", "x", "c"), name="photo")
+    with pytest.raises(errors.AxisError, match=r"transpose\('c', 'y', 'x'\).*omero={'labels'"):
+        array.pyramid.to_ome_zarr({}, levels=2)
+
+
+def test_levels_of_pressure_are_z() -> None:
+    dims = ("time", "number", "pressure_level", "latitude", "longitude")
+    axes = field(*dims).pyramid.build(2).plan.axes
+    assert [axis.name for axis in axes] == ["t", "c", "z", "y", "x"]
 
 
 # Smaller ones

@@ -23,7 +23,8 @@ def ids(name: str | None = None, dtype: str = "uint64", **attrs: Any) -> xr.Data
 @pytest.mark.parametrize(
     "name",
     ["segmentation", "seg", "labels", "mask", "annotation", "cell_ids", "nucleiMask", "Labels_v2",
-     "instance-segmentation", "ROI", "label 3"],
+     "instance-segmentation", "ROI", "label 3",
+     "label_image", "seg_img", "labels_raw", "cellIDs", "segments", "land_cover"],
 )  # fmt: skip
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u4", "u8", ">i8"])
 def test_names_of_labels(name: str, dtype: str) -> None:
@@ -37,7 +38,21 @@ def test_names_of_labels(name: str, dtype: str) -> None:
 
 @pytest.mark.parametrize("name", ["raw", "slabels", "idle", "mask_intensity", "seg_probability"])
 def test_names_of_images(name: str) -> None:
-    assert ids(name, "u2").pyramid.build(levels=2).kind == "image"
+    assert ids(name, "u2").pyramid.build(levels=2, method="mean").kind == "image"
+
+
+@pytest.mark.parametrize("name", ["mask_intensity", "seg_probability"])
+def test_names_that_say_both_are_asked_for(name: str) -> None:
+    with pytest.warns(errors.KindWarning, match=name):
+        assert ids(name, "u2").pyramid.build(levels=2).kind == "image"
+
+
+@pytest.mark.parametrize("layout", ["groups", "arrays"])
+def test_labels_that_were_opened_stay_labels(layout: Any) -> None:
+    ids("nuclei", "u2").pyramid.to_ome_zarr(store := {}, levels=2, kind="labels", layout=layout)
+    opened = xpyramid.open_pyramid(store, "nuclei")
+    p = opened[0].pyramid.build(levels=2)
+    assert (p.kind, p.method) == ("labels", "mode")
 
 
 @pytest.mark.parametrize("dtype", ["i4", "u4", "i8", "u8", ">u8"])

@@ -252,6 +252,43 @@ def test_a_photograph_is_shown_with_one_window(tmp_path: Path, dtype: str) -> No
     assert window == pytest.approx((0, 255) if dtype == "u1" else (1, 40), rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("array", "options"),
+    [
+        (field().assign_attrs(_FillValue=60000), {}),
+        (field(), {"ignore": 60000}),
+        (field("f4").assign_attrs(_FillValue=60000.0), {}),
+    ],
+)
+def test_missing_values_are_not_in_the_window(
+    tmp_path: Path, array: xr.DataArray, options: Any
+) -> None:
+    array.pyramid.to_ome_zarr(tmp_path, levels=2, **options)
+    for channel, plane in zip(channels(tmp_path), field().values, strict=True):
+        there = plane[plane != 60000]
+        assert channel["window"]["max"] == there.max()
+        assert channel["window"]["end"] <= there.max()
+
+
+def test_the_smallest_floats_are_0(tmp_path: Path) -> None:
+    array = xr.DataArray(np.eye(60, dtype="f4"), dims=("y", "x"), name="field")
+    array.pyramid.to_ome_zarr(tmp_path, levels=2)
+    assert channels(tmp_path)[0]["window"]["start"] == 0
+
+
+@pytest.mark.parametrize("name", ["ensemble", "number", "foo"])
+def test_of_several_of_one_thing_the_first_is_shown(tmp_path: Path, name: str) -> None:
+    array = xr.DataArray(np.zeros((3, 8, 8), "f4"), {name: [1, 2, 3]}, (name, "y", "x"), "field")
+    array.pyramid.to_ome_zarr(tmp_path, levels=2)
+    shown = [(channel["active"], channel["color"]) for channel in channels(tmp_path)]
+    assert shown == [(True, "FFFFFF"), (False, "FFFFFF"), (False, "FFFFFF")]
+
+
+def test_green_is_that_of_napari(tmp_path: Path) -> None:
+    field().pyramid.to_ome_zarr(tmp_path, levels=2, omero={"colors": ["Green", "orange"]})
+    assert [channel["color"] for channel in channels(tmp_path)] == ["00FF00", "FFA500"]
+
+
 def test_values_that_have_no_order(tmp_path: Path) -> None:
     array = field("c8")
     with pytest.raises(errors.DtypeError, match="accepted: real numbers"):

@@ -133,3 +133,18 @@ def test_missing_numbers_without_a_fill_value() -> None:
     del array.encoding["_FillValue"]
     with pytest.raises(errors.DtypeError, match="hold NaN, for which the encoding has no"):
         array.pyramid.to_ome_zarr({}, levels=2, dtype="source")
+
+
+def test_numbers_that_would_be_missing() -> None:
+    array = xr.DataArray([[1.0, 7.0], [2.0, 3.0]], dims=("y", "x"), name="field")
+    array.encoding = {"dtype": "int16", "scale_factor": 1.0, "_FillValue": 7}
+    with pytest.raises(xpyramid.errors.PyramidError, match="packs some numbers to 7"):
+        array.pyramid.to_ome_zarr({}, dtype="source")
+
+
+@pytest.mark.parametrize(("dtype", "number"), [("int64", 2.0**63), ("uint64", 2.0**64)])
+def test_numbers_just_beyond_64_bits(dtype: str, number: float) -> None:
+    array = xr.DataArray([[number] * 2] * 2, dims=("y", "x"), name="field")
+    array.encoding = {"dtype": dtype, "scale_factor": 1.0}
+    with pytest.raises(xpyramid.errors.PyramidError, match="and the numbers reach"):
+        array.pyramid.to_ome_zarr({}, dtype="source")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -147,6 +148,44 @@ def test_a_root_that_is_consolidated_stays_so(tmp_path: Path) -> None:
     assert listed(tmp_path) == ["a", "b"]
     assert "OME" in zarr.open_consolidated(tmp_path)
     assert xpyramid.verify(tmp_path) == []
+
+
+def names_in_xml(store: Path) -> list[str]:
+    """Return the images that napari's plugin finds in the OME-XML."""
+    root = ElementTree.parse(store / "OME/METADATA.ome.xml").getroot()
+    return [image.attrib["ID"].removeprefix("Image:") for image in root]
+
+
+def test_the_ome_xml_names_the_images_too(tmp_path: Path) -> None:
+    for group in ("a", "lab/b", "c"):
+        array = field().astype("f4").expand_dims(t=2)
+        array.pyramid.to_ome_zarr(tmp_path, group, levels=2)
+    assert names_in_xml(tmp_path) == ["a", "lab/b", "c"]
+    root = ElementTree.parse(tmp_path / "OME/METADATA.ome.xml").getroot()
+    (pixels,) = root[1]
+    assert pixels.attrib == {
+        "ID": "Pixels:lab/b", "DimensionOrder": "XYZCT", "Type": "float",
+        "SizeX": "50", "SizeY": "40", "SizeZ": "1", "SizeC": "1", "SizeT": "2",
+    }  # fmt: skip
+    assert xpyramid.verify(tmp_path, deep=True) == []
+
+
+@pytest.mark.parametrize("document", [b"nonsense", b"<!DOCTYPE x><OME/>", b"<OME/>"])
+def test_an_ome_xml_of_others(tmp_path: Path, document: bytes) -> None:
+    field("a").pyramid.to_ome_zarr(tmp_path, levels=2)
+    (tmp_path / "OME").mkdir()
+    (tmp_path / "OME/METADATA.ome.xml").write_bytes(document)
+    field("b").pyramid.to_ome_zarr(tmp_path, levels=2)
+    assert names_in_xml(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", STORES)
+def test_a_root_that_holds_images_makes_no_way_for_one(tmp_path: Path, kind: str) -> None:
+    store = STORES[kind](tmp_path)
+    field("a").pyramid.to_ome_zarr(store, levels=2)
+    with pytest.raises(errors.TargetExistsError, match=r"holds \['a'\], which an image in its"):
+        field("b").pyramid.to_ome_zarr(store, "", levels=2, mode="w")
+    assert list(xpyramid.open_pyramids(store)) == ["a"]
 
 
 # Opening a root, or a part of an image

@@ -2,6 +2,7 @@ import dataclasses
 import pickle
 import subprocess
 import sys
+from typing import Any
 
 import dask
 import dask.array as da
@@ -183,3 +184,48 @@ def test_unknown_chunk_sizes() -> None:
         array.to_dataset().pyramid.build()
     array.data.compute_chunk_sizes()
     assert array.pyramid.build(levels=2)[1].shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    "attrs",
+    [
+        {"_FillValue": np.uint8(255)},
+        {"_FillValue": np.array([255], "u1")},
+        {"missing_value": [255]},
+        {"_FillValue": 255, "missing_value": 255},
+    ],
+)
+def test_missing_values_in_every_form(attrs: Any) -> None:
+    array = xr.DataArray(np.array([[0, 255], [255, 0]], "u1"), dims=("y", "x"), attrs=attrs)
+    assert array.pyramid.build(levels=2)[1].values.item() == 0
+
+
+def test_two_missing_values() -> None:
+    attrs = {"_FillValue": 254, "missing_value": 255}
+    array = xr.DataArray(np.zeros((4, 4), "u1"), dims=("y", "x"), attrs=attrs)
+    with pytest.raises(errors.PlanError, match=r"name \[254, 255\].*say which with ignore="):
+        array.pyramid.build(levels=2)
+    assert array.pyramid.build(levels=2, ignore=255).plan.options == {"ignore": 255}
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (
+            lambda block: block.astype("i8") + 300,
+            "a dask block of dtype int64 in",
+        ),
+        (lambda block: block[:3], r"a dask block of shape \(3, 16\), announced as \(16, 16\)"),
+    ],
+)
+def test_blocks_that_are_not_what_they_are_announced_as(made: Any, message: str) -> None:
+    data = da.zeros((64, 64), chunks=16, dtype="u1").map_blocks(made, dtype="u1")
+    array = xr.DataArray(data, dims=("y", "x"), name="field")
+    with pytest.raises(errors.ReadError, match=message):
+        array.pyramid.to_ome_zarr({}, levels=2)
+
+
+def test_variables_of_the_same_name_as_text() -> None:
+    dataset = xr.Dataset({1: (("y", "x"), np.zeros((4, 4))), "1": (("y", "x"), np.ones((4, 4)))})
+    with pytest.raises(errors.PlanError, match=r"several variables are called \['1'\]"):
+        dataset.pyramid.build()

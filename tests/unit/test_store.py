@@ -121,8 +121,11 @@ def test_existing_targets(tmp_path: Path) -> None:
     p.to_ome_zarr(out)
     exists = errors.TargetExistsError
     refused(field(), exists, "already holds a group", tmp_path)
-    refused(field(), exists, "is an array, and cannot hold", tmp_path, group="field/0/field/deeper")
-    refused(field(), exists, "already holds an array", tmp_path, group="field/0/field")
+    refused(field(), exists, "cannot hold", tmp_path, group="field/0/field/deeper")
+    refused(field(), exists, "field/0 is a level of an image", tmp_path, group="field/0/field")
+    refused(field(), exists, "field/0 is a level of an image", tmp_path, group="field/0/other")
+    name = errors.InvalidNameError
+    refused(field(), name, "is for groups of label images", tmp_path, group="field/labels/x")
     refused(field(), exists, "Zarr format 3 and .* needs 2", tmp_path, group="b", version="0.4")
     (out / "notes").mkdir()
     (out / "notes/today.txt").write_text("keep")

@@ -79,6 +79,7 @@ def check(store: Any, values: np.ndarray[Any, Any]) -> None:
     opened = xpyramid.open_pyramid(store, "field")
     np.testing.assert_array_equal(opened[0], values)
     assert xpyramid.verify(store, "field", deep=True) == []
+    assert list(xpyramid.open_pyramids(store)) == ["field"]
 
 
 @pytest.mark.parametrize("layout", ["groups", "arrays"])
@@ -88,7 +89,8 @@ def test_icechunk(layout: str) -> None:
     for added in (0, 1):
         session = repository.writable_session("main")
         array = field() + added
-        array.pyramid.to_ome_zarr(session.store, levels=2, chunks=16, layout=layout, mode="w")
+        store = session.store if added else session  # either does
+        array.pyramid.to_ome_zarr(store, levels=2, chunks=16, layout=layout, mode="w")
         session.commit("a pyramid")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

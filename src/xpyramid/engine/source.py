@@ -123,12 +123,33 @@ class Blocks:
     ----------
     edges : tuple of tuple of int
         Where the blocks begin and end along each dimension.
+    dtype : numpy.dtype
+        Of their samples.
     """
 
     edges: tuple[Lengths, ...]
+    dtype: np.dtype[Any]
 
     def of(self, blocks: Sequence[Array]) -> _Filled:
-        """Return something to read from."""
+        """Return something to read from.
+
+        Raises
+        ------
+        ReadError
+            If a block is not what the array has announced.
+        """
+        shapes = product(*([b - a for a, b in pairwise(edges)] for edges in self.edges))
+        for block, shape in zip(blocks, shapes, strict=True):
+            if block.dtype.newbyteorder("=") != self.dtype.newbyteorder("="):
+                raise ReadError(
+                    f"a dask block of dtype {block.dtype} in an array of dtype {self.dtype}; pass "
+                    "the right dtype= where the array is made, as in map_blocks(..., dtype=...)"
+                )
+            if block.shape != shape:
+                raise ReadError(
+                    f"a dask block of shape {block.shape}, announced as {shape}; pass the right "
+                    "chunks= where the array is made, as in map_blocks(..., chunks=...)"
+                )
         return _Filled(self.edges, blocks)
 
 
@@ -252,7 +273,8 @@ class DaskSource(Source):
     def blocks(self, region: Region) -> Blocks:
         """Return how those blocks make up the region."""
         pairs = zip(self.edges, self._blocks(region), strict=True)
-        return Blocks(tuple(tuple(edges[i] for i in (*r, r.stop)) for edges, r in pairs))
+        edges = tuple(tuple(edges[i] for i in (*r, r.stop)) for edges, r in pairs)
+        return Blocks(edges, self.array.dtype)
 
 
 def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, Any]:

@@ -21,6 +21,9 @@ Number = int | float
 
 _KEYS = 1 << 16
 
+#: The smallest normal float32: what lies below it is 0, of which keys know no more.
+_TINY = float(np.finfo(np.float32).tiny)
+
 
 @dataclass(frozen=True)
 class Distribution:
@@ -57,7 +60,9 @@ class Distribution:
         lower, upper = _edges(int(self.keys[at]), dtype)
         part = (rank - (int(upto[at]) - int(self.counts[at]))) / int(self.counts[at])
         value: Number = min(max(lower + part * (upper - lower), self.low), self.high)
-        return round(value) if dtype.kind in "iu" else float(value)
+        if dtype.kind in "iu":
+            return round(value)
+        return float(value) if abs(value) >= _TINY else 0.0
 
 
 Statistics = dict[int, Distribution]
@@ -71,9 +76,12 @@ class Observer:
     ----------
     channel : int or None
         The dimension of the channels, None where there is one channel.
+    ignore : number or None
+        A value that does not count.
     """
 
     channel: int | None
+    ignore: Number | None = None
 
     def __call__(self, region: Region, block: Array) -> Statistics:
         """Return the statistics of each channel in a block."""
@@ -83,6 +91,8 @@ class Observer:
             start = region[self.channel].start
             planes = np.moveaxis(block, self.channel, 0)
             pieces = {start + i: plane for i, plane in enumerate(planes)}
+        if self.ignore is not None:
+            pieces = {channel: piece[piece != self.ignore] for channel, piece in pieces.items()}
         found = {channel: _distribution(piece) for channel, piece in pieces.items()}
         return {channel: one for channel, one in found.items() if one is not None}
 

@@ -106,13 +106,17 @@ def _are_unknown(*datasets: Dataset) -> bool:
 
 
 def _check_level(image: Multiscale, shapes: Shapes, k: int) -> Iterator[Problem]:
+    own = image.metadata.get("library") == "xpyramid"
     first, dataset = image.datasets[0], image.datasets[k]
     base, shape = shapes[0], shapes[k]
     for i, axis in enumerate(image.axes):
         said = _check_axis(first, dataset, i, (base[i], shape[i])) if base and shape else None
         if said is not None:
             kind, text = said
-            yield Problem(kind, dataset.path, f"along {axis.name!r}, {text}")
+            # Others resize, by no whole factor: then the ratio of the lengths is right.
+            resized = "the ratio of the lengths" in text and not own
+            severity: Severity = "warning" if resized else "error"
+            yield Problem(kind, dataset.path, f"along {axis.name!r}, {text}", severity)
 
 
 def _check_axis(

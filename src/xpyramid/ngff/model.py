@@ -171,9 +171,12 @@ def _check_axes(plan: Plan, irregular: Irregular) -> None:
         )
     right = sorted(axes, key=lambda axis: (_ORDER[axis.type], "zyx".find(axis.name)))
     if (wanted := tuple(axis.dim for axis in right)) != dims:
+        is_picture = axes[-1].type == "channel"
+        colors = "; of a photograph, pass omero={'labels': ['red', 'green', 'blue']} too"
         raise AxisError(
             f"OME-NGFF orders dimensions time, channel, z, y, x, not {dims}; call "
             f".transpose({', '.join(map(repr, wanted))}) before .pyramid"
+            f"{colors if is_picture else ''}"
         )
     for axis in axes:
         is_uneven = axis.uneven is not None and axis.type == "space" and axis.dim in coarsened

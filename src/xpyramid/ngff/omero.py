@@ -33,6 +33,9 @@ _COLOR = re.compile("[0-9A-Fa-f]{6}")
 #: Percentiles of the values between which a channel is shown at first.
 PERCENTILES = (0.1, 99.9)
 
+#: Names that mean another colour in microscopy, and in napari, than in CSS.
+_PURE = {"green": "00FF00", "gray": "FFFFFF", "grey": "FFFFFF"}
+
 #: The channels of a photograph, and their colours; alpha is not shown.
 _RGB = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}
 _ALPHA = "alpha"
@@ -49,6 +52,8 @@ class Channels:
         Start and end of each; None takes them from the data.
     percentiles : tuple of (number, number)
         Which ones of the data.
+    active : int
+        How many are shown at first.
     stored : mapping
         ``omero`` metadata of the image that is copied. What they say of the channels is kept.
     """
@@ -57,6 +62,7 @@ class Channels:
     colors: tuple[str, ...]
     windows: tuple[Window | None, ...]
     percentiles: tuple[Window, ...]
+    active: int = _ACTIVE
     stored: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -65,7 +71,9 @@ class Channels:
         return _is_photograph(self.labels)
 
 
-def channels(names: Sequence[str], given: Mapping[str, Any]) -> Channels:
+def channels(
+    names: Sequence[str], given: Mapping[str, Any], *, are_alike: bool = False
+) -> Channels:
     """Return what is shown of some channels.
 
     Parameters
@@ -77,6 +85,9 @@ def channels(names: Sequence[str], given: Mapping[str, Any]) -> Channels:
         ``contrast_limits`` (start, end), and ``percentiles`` (low, high); all optional. Each has
         one entry for each channel, or is a mapping from the labels of some; one pair of numbers is
         for all.
+    are_alike : bool
+        Whether they are several of one thing, such as the members of an ensemble: shown in white,
+        the first one at first.
 
     Raises
     ------
@@ -93,12 +104,15 @@ def channels(names: Sequence[str], given: Mapping[str, Any]) -> Channels:
     limits = "contrast_limits" if "contrast_limits" in given else "windows"
     colors = map(_color, _for_each("colors", given.get("colors"), named))
     windows = _for_each(limits, given.get(limits), named)
+    if "percentiles" in given and None not in windows:
+        raise PlanError(f"omero= has percentiles, and {limits} of all channels; give one of them")
     percentiles = _for_each("percentiles", given.get("percentiles"), named)
     return Channels(
         tuple(named),
-        tuple(a or b for a, b in zip(colors, _usual_colors(named), strict=True)),
+        tuple(a or b for a, b in zip(colors, _usual_colors(named, are_alike), strict=True)),
         tuple(None if one is None else _pair(limits, one) for one in windows),
         tuple(PERCENTILES if one is None else _percentiles(one) for one in percentiles),
+        1 if are_alike else len(_RGB) if _is_photograph(named) else _ACTIVE,
     )
 
 
@@ -144,6 +158,8 @@ def _color(given: Any) -> str | None:
     """Return the digits of a colour."""
     if given is None or _COLOR.fullmatch(str(given).removeprefix("#")):
         return None if given is None else str(given).removeprefix("#")
+    if (pure := _PURE.get(str(given).lower())) is not None:
+        return pure
     from PIL import ImageColor  # noqa: PLC0415  # only names of colours need it
 
     try:
@@ -161,7 +177,9 @@ def _is_photograph(labels: Sequence[str]) -> bool:
     return lowered in ([*_RGB], [*_RGB, _ALPHA], ["r", "g", "b"], ["r", "g", "b", "a"])
 
 
-def _usual_colors(labels: Sequence[str]) -> tuple[str, ...]:
+def _usual_colors(labels: Sequence[str], are_alike: bool) -> tuple[str, ...]:
+    if are_alike:
+        return ("FFFFFF",) * len(labels)
     if _is_photograph(labels):
         return (*_RGB.values(), "FFFFFF")[: len(labels)]
     return default_colors(len(labels))
@@ -204,7 +222,7 @@ def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window])
             {
                 "label": shown.labels[i],
                 "color": shown.colors[i],
-                "active": i < _ACTIVE and not (shown.is_photograph and i == len(_RGB)),
+                "active": i < shown.active,
                 "coefficient": 1,
                 "family": "linear",
                 "inverted": False,

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xpyramid import axes as axes_module
 from xpyramid import ngff
-from xpyramid.axes import AxisSpec
+from xpyramid.axes import AxisSpec, is_channel_name
 from xpyramid.errors import literal
 
 #: What is said where no dimension of space has a coordinate.
@@ -73,6 +73,8 @@ def _channels(array: xr.DataArray) -> str:
     shown = ngff.stored_channels(array.attrs, None).get("channels", [])
     names = [str(one["label"])[:_LONGEST] for one in shown if one.get("label")]
     dims = [axis.dim for axis in axes_module.describe(array) if axis.type == "channel"]
+    if dims and not shown and not is_channel_name(dims[0]) and array[dims[0]].dtype.kind in "iuf":
+        return f"{dims[0]} as {array.sizes[dims[0]]} channels"
     if dims and dims[0] in array.coords:
         names = [str(value)[:_LONGEST] for value in array.coords[dims[0]].values]
     if not names and not shown:

@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xpyramid.axes import COLORS, has_trailing_colors
 from xpyramid.errors import SourceError
 from xpyramid.sources.dims import by_rank
 from xpyramid.sources.metadata import FileMetadata, attach
@@ -27,7 +28,22 @@ _BANDS = {"R": "red", "G": "green", "B": "blue", "L": "grey", "A": "alpha"}
 def open_npy(path: Path) -> xr.DataArray:
     """Map a ``.npy`` file into memory."""
     data = np.load(path, mmap_mode="r")
-    return attach(xr.DataArray(as_blocks(data), dims=by_rank(data.ndim)), FileMetadata("NumPy"))
+    array = xr.DataArray(as_blocks(data))
+    if has_trailing_colors(array):
+        return _channel_first(array, FileMetadata("NumPy", {}, _colors(data.shape[-1])))
+    return attach(xr.DataArray(array.data, dims=by_rank(data.ndim)), FileMetadata("NumPy"))
+
+
+def _colors(number: int) -> list[dict[str, str]]:
+    return [{"label": name} for name in COLORS[:number]]
+
+
+def _channel_first(array: xr.DataArray, found: FileMetadata) -> xr.DataArray:
+    """Return a photograph, or a stack of them, whose colours come last, with the colours first."""
+    others = by_rank(array.ndim - 1) if array.ndim < 5 else ("t", "z", "y", "x")
+    named = xr.DataArray(array.data, dims=(*others, "c"))
+    order = ("t", "c", "z", "y", "x")
+    return attach(named.transpose(*[dim for dim in order if dim in named.dims]), found)
 
 
 def as_blocks(data: np.ndarray[Any, Any]) -> da.Array:
@@ -38,7 +54,11 @@ def as_blocks(data: np.ndarray[Any, Any]) -> da.Array:
 
 def open_picture(path: Path) -> xr.DataArray:
     """Read a picture, colours first."""
-    from PIL import Image, UnidentifiedImageError  # noqa: PLC0415  # come with scikit-image
+    from PIL import (  # noqa: PLC0415  # come with scikit-image
+        Image,
+        ImageOps,
+        UnidentifiedImageError,
+    )
 
     # The limit protects servers from pictures that strangers send. This one was asked for by name,
     # and pictures that need a pyramid are large.
@@ -48,7 +68,7 @@ def open_picture(path: Path) -> xr.DataArray:
             frames = getattr(picture, "n_frames", 1)
             if frames > 1 and picture.format != "MPO":  # a JPEG with a preview beside the picture
                 raise SourceError(f"{str(path)!r} holds {frames} pictures; accepted: 1, or a TIFF")
-            return _picture_array(picture)
+            return _picture_array(picture, ImageOps.exif_transpose(picture))
     except UnidentifiedImageError as error:
         if path.suffix.lower() in Image.registered_extensions():
             raise
@@ -57,8 +77,9 @@ def open_picture(path: Path) -> xr.DataArray:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _picture_array(picture: Image) -> xr.DataArray:
-    kind = FileMetadata(str(picture.format))
+def _picture_array(opened: Image, picture: Image) -> xr.DataArray:
+    """Return a picture, turned as the camera says, in the format that was opened."""
+    kind = FileMetadata(str(opened.format))
     if picture.mode in {"P", "PA"}:
         picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     elif picture.mode in {"CMYK", "YCbCr", "LAB", "HSV"}:

@@ -74,8 +74,21 @@ def open_tiff(path: Path, variable: str | None) -> xr.DataArray:
             )
             _warn(f"{str(path)!r} is a GeoTIFF, and its georeference is left out{why}")
         _check_compression(series, str(path))
+        _warn_of_colors(series, str(path))
         array = _open_series(series, path, index)
         return attach(array, read_metadata(tiff, index))
+
+
+def _warn_of_colors(series: Any, source: str) -> None:
+    """Warn of samples that are no brightness: indices of a palette, or 0 for white."""
+    kind = getattr(series.keyframe.photometric, "name", "")
+    if kind == "PALETTE":
+        _warn(
+            f"{source!r} holds indices of a palette, and its colours are left out; they are labels "
+            "for kind='labels'; for a picture, convert it to RGB first"
+        )
+    elif kind == "MINISWHITE":
+        _warn(f"{source!r} has 0 for white, and is stored as it is: it shows inverted")
 
 
 class _Listed(logging.Handler):

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import zarr
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
 
 from xpyramid import ngff
+from xpyramid.errors import NotAPyramidError
 from xpyramid.io.store.contents import children
-from xpyramid.io.store.target import Node, Place, is_name
+from xpyramid.io.store.target import Node, Place, is_name, takes_nodes_only
+from xpyramid.ngff import ome_xml
 
 #: How many groups are looked into for images that nobody has listed yet, and how deep.
 _MOST, _DEEPEST = 1000, 3
@@ -50,10 +54,40 @@ class ImageCollection:
             return
         root = zarr.open_group(place.store, path=place.path, mode="r+")
         group = root.require_group(ngff.OME_GROUP)
+        self._add_to_xml(place, missing)
         attrs = dict(group.attrs)
         series = list(dict.fromkeys([*(ngff.series_of(attrs) or []), *missing]))
         group.attrs.update(ngff.list_series(attrs, self.version, series))
         root.attrs.update(ngff.collection(dict(root.attrs), self.version))
+
+    def _add_to_xml(self, place: Place, paths: list[str]) -> None:
+        """Name images in the OME-XML too, which some viewers go by."""
+        if takes_nodes_only(self.root.store):
+            return
+        at = (place / ngff.OME_GROUP / ome_xml.DOCUMENT).path
+        prototype = default_buffer_prototype()
+        stored = sync(place.store.get(at, prototype))
+        document = None if stored is None else stored.to_bytes()
+        known = ome_xml.listed_images(document)
+        new = [pixels for path in paths if path not in known and (pixels := self._pixels(path))]
+        if new:
+            added = prototype.buffer.from_bytes(ome_xml.add_images(document, new))
+            sync(place.store.set(at, added))
+
+    def _pixels(self, path: str) -> ome_xml.Pixels | None:
+        """Return what OME-XML says of an image, None where it cannot be read."""
+        group = _node(self.root / path)
+        if not isinstance(group, zarr.Group):
+            return None
+        try:
+            image = ngff.parse(dict(group.attrs))
+        except NotAPyramidError:
+            return None
+        array = group.get(image.datasets[0].path)
+        if not isinstance(array, zarr.Array) or array.ndim != len(image.axes):
+            return None
+        names = [axis.name for axis in image.axes]
+        return ome_xml.Pixels(path, dict(zip(names, array.shape, strict=True)), array.dtype)
 
 
 def _look_around(root: Place) -> tuple[list[str], bool]:

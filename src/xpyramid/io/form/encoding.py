@@ -105,6 +105,10 @@ def _encoded_fill(given: Any, dtype: np.dtype[Any]) -> Any:
     """Return a ``_FillValue`` as xarray stores it in Zarr v3."""
     value = np.asarray(given)
     try:
+        with np.errstate(invalid="ignore"):
+            cast = value.astype(dtype)
+        if dtype.kind in "iu" and (value != cast).any():
+            raise ValueError(given)  # which would be stored as another number
         return FillValueCoder.encode(value.item() if value.size == 1 else given, dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise AttributeValueError(
@@ -181,7 +185,7 @@ def decode(
     listed = metadata.get("undecoded")
     undecoded = listed if isinstance(listed, list) else []
     left = [n for n in stored.variables if n != name and n in undecoded]
-    dataset = xr.decode_cf(stored.drop_vars([name, *left]))
+    dataset = xr.decode_cf(stored.drop_vars([name, *left]), concat_characters=False)
     dataset = dataset.assign_coords({n: stored[n].variable for n in left})
     dataset = dataset.assign({name: _as_noted(stored[name].variable, metadata.get("dtype"))})
     for key, variable in dataset.variables.items():

@@ -79,7 +79,9 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
         if dim in coords and isinstance(listed, list) and axis.name in listed
     ]
     stored = xr.Dataset(coords=coords)
-    decoded = xr.decode_cf(stored.drop_vars(left)).assign_coords({d: stored[d] for d in left})
+    decoded = xr.decode_cf(stored.drop_vars(left), concat_characters=False).assign_coords(
+        {d: stored[d] for d in left}
+    )
     for coordinates in ranges:
         decoded = decoded.assign_coords(coordinates)
     larger = [dim for dim, f in zip(dims, metadata["factors"][level], strict=True) if f > 1]

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xpyramid import engine, ngff
+from xpyramid.axes import is_channel_name
 from xpyramid.errors import DtypeError, PlanError, literal
 from xpyramid.plan import Plan
 
@@ -21,11 +22,12 @@ class Shown:
     channels: ngff.Channels
     axis: int | None
     dtype: np.dtype[Any]
+    ignore: int | float | None = None
 
     @property
     def observer(self) -> engine.Observer:
         """What looks at the base."""
-        return engine.Observer(self.axis)
+        return engine.Observer(self.axis, self.ignore)
 
     def metadata(self, seen: engine.Statistics) -> dict[str, Any]:
         """Return the ``omero`` metadata."""
@@ -98,7 +100,8 @@ def prepare(
     """
     axis = next((i for i, a in enumerate(plan.axes) if a.type == "channel"), None)
     real = base.dtype.kind in "biuf"
-    names = _names(base, None if axis is None else plan.axes[axis].dim)
+    dim = None if axis is None else plan.axes[axis].dim
+    names = _names(base, dim)
     stored: Mapping[str, Any] = {}
     if omero is None:
         stored = ngff.stored_channels(document, len(names)) or ngff.channels_of_attrs(
@@ -114,13 +117,22 @@ def prepare(
     if not real:
         raise DtypeError(f"omero={literal(omero)} for dtype {base.dtype}; accepted: real numbers")
     given = {} if omero is True else omero
-    return Shown(replace(ngff.channels(names, given), stored=stored), axis, base.dtype)
+    channels = ngff.channels(names, given, are_alike=_are_alike(base, dim))
+    ignore = plan.options.get("ignore")
+    return Shown(replace(channels, stored=stored), axis, base.dtype, ignore)
 
 
 def attributes_beside(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return the attributes of an array without what becomes the ``omero`` metadata."""
     is_shown = bool(ngff.stored_channels(attrs, None))
     return {key: value for key, value in attrs.items() if key != "omero" or not is_shown}
+
+
+def _are_alike(base: xr.DataArray, dim: str | None) -> bool:
+    """Whether channels are runs of one thing (members, levels), of which viewers show the first."""
+    if dim is None or is_channel_name(dim):
+        return False
+    return dim not in base.coords or base.coords[dim].dtype.kind in "iufmM"
 
 
 def _names(base: xr.DataArray, dim: str | None) -> list[str]:

@@ -134,6 +134,9 @@ def _open(place: Place, multiscale: int | str) -> Opened:
             else _open_own(place, dataset, image, dims, total)
             for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
         )
+    if "image-label" in image.document:  # what is built from them must not average them
+        for level in levels:
+            level.encoding["kind"] = "labels"
     own = dims is not None or _is_flat(image)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
     plan = _plan(axes, levels[0].dtype, arrays, image, factors)

@@ -220,8 +220,8 @@ def peek(place: Place) -> Node:
 
 
 def children(place: Place) -> list[str]:
-    """Return the names of what lies directly below a place."""
-    return sorted(sync(_children(place)))
+    """Return the names of what lies directly below a place, its own documents left out."""
+    return sorted(name for name in sync(_children(place)) if name not in DOCUMENTS)
 
 
 async def _children(place: Place) -> list[str]:

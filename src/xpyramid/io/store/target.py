@@ -6,7 +6,7 @@ import errno
 import os
 import unicodedata
 from collections import UserDict
-from collections.abc import Iterator, MutableMapping, Sequence, Set
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +23,7 @@ from zarr.storage import (
     WrapperStore,
 )
 
+from xpyramid import ngff
 from xpyramid.errors import (
     InvalidNameError,
     NotAPyramidError,
@@ -134,7 +135,7 @@ def takes_nodes_only(store: ZarrStore) -> bool:
     """Whether a store takes the keys of Zarr's nodes alone, as Icechunk does."""
     while isinstance(store, WrapperStore):
         store = store._store
-    return type(store).__module__.partition(".")[0] == "icechunk"
+    return _package(store) == "icechunk"
 
 
 def local_path(place: Place) -> Path | None:
@@ -198,20 +199,25 @@ def resolve(store: Store, *, read_only: bool) -> Place:
 
 def _as_zarr_store(store: object, *, read_only: bool) -> ZarrStore | None:
     """Return the Zarr store that an object is, or stands for; None where it is none."""
-    if isinstance(store, ZarrStore):
-        return store
+    one = getattr(store, "store", None) if _package(store) == "icechunk" else None  # a session
+    for opened in (store, one):
+        if isinstance(opened, ZarrStore):
+            return opened
     if isinstance(store, dict | UserDict):
         return MemoryStore(store, read_only=read_only)
-    package = type(store).__module__.partition(".")[0]
-    if package == "obstore":
+    if _package(store) == "obstore":
         return ObjectStore(store, read_only=read_only)  # type: ignore[type-var]  # any of them
-    if package == "fsspec" and hasattr(store, "fs") and hasattr(store, "root"):  # a mapper
+    if _package(store) == "fsspec" and hasattr(store, "fs") and hasattr(store, "root"):  # a mapper
         protocol = store.fs.protocol
         if {"file", "local"} & set([protocol] if isinstance(protocol, str) else protocol):
             return LocalStore(str(store.root), read_only=read_only)
         mapped: ZarrStore = FsspecStore.from_mapper(store, read_only=read_only)
         return mapped
     return None
+
+
+def _package(thing: object) -> str:
+    return type(thing).__module__.partition(".")[0]
 
 
 def _remote(url: str, *, read_only: bool) -> ZarrStore:
@@ -253,34 +259,50 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
     return name
 
 
-def check_above(place: Place, zarr_format: Literal[2, 3]) -> None:
+def check_above(place: Place, zarr_format: Literal[2, 3], *, is_label: bool = False) -> None:
     """Refuse a place under which, or in whose store, nothing can be put.
+
+    Parameters
+    ----------
+    place : Place
+    zarr_format : {2, 3}
+    is_label : bool
+        Whether it is a label image, which lies in the ``labels`` of an image.
 
     Raises
     ------
     TargetExistsError
-        If an array lies on the way there, or the store is of the other Zarr format.
+        If an array or a level of an image lies on the way there, or the store is of the other Zarr
+        format.
     InvalidNameError
-        If it is the place for label images of an image.
+        If it is, or lies in, the place for label images of an image.
     """
     for above in place.parents():
         node = above.sound_node()
         if isinstance(node, zarr.Array):
             raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")
-        if (
-            node is not None
-            and f"{above.path}/labels".strip("/") == place.path
-            and ({"ome", "multiscales"} & set(node.attrs))
-        ):
-            raise InvalidNameError(
-                f"'labels' in {above}, which is an image, is for groups of label images; choose "
-                "another group="
-            )
+        if node is not None and ngff.version_of(dict(node.attrs)) is not None:
+            _check_inside(place, above, dict(node.attrs), is_label=is_label)
         if node is not None and node.metadata.zarr_format != zarr_format:
             raise TargetExistsError(
                 f"{above} is in Zarr format {node.metadata.zarr_format} and this OME-NGFF version "
                 f"needs {zarr_format}; write to another store, or choose the other version="
             )
+
+
+def _check_inside(place: Place, image: Place, attrs: Mapping[str, Any], *, is_label: bool) -> None:
+    """Refuse a place in an image that is one of its levels, or the place for its labels."""
+    first = place.path[len(image.path) :].strip("/").split("/")[0]
+    if first == "labels" and not is_label:
+        raise InvalidNameError(
+            f"'labels' in {image}, which is an image, is for groups of label images; choose "
+            f"another group=, or pass labels_of={image.path!r}"
+        )
+    if first in {path.split("/")[0] for path in ngff.paths_of(attrs)}:
+        raise TargetExistsError(
+            f"{image / first} is a level of an image, and cannot hold {place.path!r}; choose "
+            "another group="
+        )
 
 
 def check_free(place: Place) -> None:

@@ -62,7 +62,13 @@ class Packing:
                 "encoding has no '_FillValue'; set array.encoding['_FillValue'], or pass no dtype="
             )
         info, there = np.iinfo(self.dtype), numbers[~missing]
-        if there.size and not (info.min <= there.min() and there.max() <= info.max):
+        if self.fill is not None and (there == self.fill).any():
+            raise DtypeError(
+                f"dtype='source' packs some numbers to {self.fill}, which the encoding has for "
+                "missing ones ('_FillValue'); change the encoding, or leave dtype= out"
+            )
+        # The largest integers of 64 bits are no float64.
+        if there.size and not (info.min <= there.min() and there.max() < float(info.max) + 1):
             raise DtypeError(
                 f"dtype='source' packs to {self.dtype} ({info.min} to {info.max}) with "
                 f"scale_factor={self.scale} and add_offset={self.offset}, and the numbers reach "

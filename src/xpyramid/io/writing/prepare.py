@@ -19,6 +19,7 @@ from xpyramid.io.form.attributes import DATASET, json_attributes
 from xpyramid.io.form.collection import ImageCollection
 from xpyramid.io.form.encoding import array_attributes, note
 from xpyramid.io.form.names import Names, StoredNames, choose_names
+from xpyramid.io.store.contents import children
 from xpyramid.io.store.staging import Staging, announced
 from xpyramid.io.store.target import (
     Place,
@@ -26,6 +27,7 @@ from xpyramid.io.store.target import (
     check_free,
     check_name,
     check_replaceable,
+    is_name,
     is_root,
 )
 from xpyramid.io.writing.checks import (
@@ -79,7 +81,8 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
     staging = Staging((root / group).as_image())
     check_source(read, [staging.target])
     check_writable(staging.target)
-    check_above(staging.target, spoken.zarr_format)
+    is_label = labels_group is not None
+    check_above(staging.target, spoken.zarr_format, is_label=is_label)
     check_target(staging, paths, options)
     objects = image.plan.objects(options.shards)
     attrs = json_attributes(group_attributes(image.attrs), DATASET)
@@ -290,5 +293,19 @@ def check_target(staging: Staging, paths: Sequence[str], options: Options) -> No
         check_free(target)
         return
     node = target.sound_node()
+    if not target.path or target.outside:
+        _check_root(target, node)
     old = announced(node) if isinstance(node, zarr.Group) else set()
     check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
+
+
+def _check_root(target: Place, node: zarr.Group | zarr.Array[Any] | None) -> None:
+    """Refuse to make an image of a root that holds others, which nobody would find any more."""
+    if isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs)) is None:
+        names = [name for name in children(target) if is_name(name)]
+        if not names:
+            return
+        raise TargetExistsError(
+            f"{target} holds {[name[:60] for name in names[:10]]}, which an image in its place "
+            "would hide; choose another store, or a group= in this one"
+        )

@@ -136,6 +136,9 @@ def _finish(seen: Sequence[engine.Statistics], begun: _Begun) -> None:
         documents = announcement(image.draft, staging.image, omero)
         staging.publish(documents, durable=begun.durable)
     for image in (*begun.images, *begun.done):
+        target = image.staging.target
+        if isinstance((target / "labels").node(), zarr.Group):  # of the image that was replaced
+            _change(image.staging, target, consolidate)
         if image.labels_group is not None:
             _change(image.staging, image.labels_group.place, image.labels_group.add)
         if image.collection is not None and image.collection.missing():
