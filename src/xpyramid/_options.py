@@ -198,7 +198,9 @@ WRITING: _Table = {
     "omero": {
         "type": _omero,
         "metavar": "yes|no|JSON",
-        "help": "colours and windows of channels (default: yes if there is a channel axis)",
+        "help": "how viewers show channels (default: yes for images, no for labels); JSON has "
+        "labels, colors (names as in CSS, or FF8800), windows or contrast_limits, percentiles: "
+        "one for each channel, or a mapping by label",
     },
     "labels_of": {
         "metavar": "PATH",
@@ -237,6 +239,7 @@ _PHRASES = {
     "axis_types: ": "--axis-types: ",
     "pass zarr.storage": "in Python pass zarr.storage",
     "open_source(dims=...)": "--source-dims",
+    "open one by its path": "give the path of one as SRC",
 }
 
 #: ``name=``, or ``name=value``, or a call with that; not what only looks like it, as in a path.
