@@ -68,10 +68,10 @@ def build(
     factor = factors_by_dim(factor, tuple(map(str, array.dims)))
     named = named_dims(factor, dims)
     array, axes, stored = _with_axes(array, overrides, named, chunks)
-    if image is not None:
-        if factor is None and dims is None and levels in (None, len(image.coordinates)):
-            factor = image_factors(axes, image)
-            levels = len(image.coordinates)
+    is_free = factor is None and dims is None
+    if image is not None and is_free and levels in (None, len(image.coordinates)):
+        factor = image_factors(axes, image)
+        levels = len(image.coordinates)
     choice = choose(array, kind, method, labels_of=image.path if image else None)
     method = choice.method
     plan = make_plan(

@@ -123,5 +123,5 @@ def test_labels_of_is_what_says_that_samples_are_labels(tmp_path: Path) -> None:
     geometry = image_of_labels(store, "field")
     assert build(ids("a"), image=geometry).plan.kind_reason == "labels_of='field'"
     assert build(ids("a"), image=geometry, kind="labels").plan.kind_reason == "kind='labels'"
-    with pytest.raises(errors.PlanError, match="pass method='mode'$"):
+    with pytest.raises(errors.PlanError, match=r"pass method='mode'$"):
         build(ids("a"), image=geometry, method="mean")
