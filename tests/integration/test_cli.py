@@ -483,6 +483,7 @@ def test_the_table_names_options_of_the_command_line(run):
         ),
         (["build", "a.npy", "out.zarr", "--boundary", "wrap"], "argument --boundary"),
         (["build", "a.npy", "out.zarr", "--method", "guess"], "argument --method"),
+        (["build", "a.npy", "out.zarr", "--method", "average"], "did you mean 'mean'?"),
         (["build", "a.npy", "out.zarr", "--version", "0.3"], "argument --version"),
         (["build", "a.npy", "out.zarr", "--group", "../up"], "'..'"),
         (["build", "a.npy", "taken.zarr"], "already holds a group"),

@@ -49,6 +49,7 @@ __all__ = [
     "place",
     "reduce_block",
     "reduce_levels",
+    "suggest_method",
 ]
 
 Method = str | Callable[..., Any]
@@ -121,13 +122,19 @@ def make_reducer(
     else:
         raise PlanError(
             f"method={method!r}; accepted: {', '.join(sorted(METHODS))}, or a callable"
-            f"{_suggestion(method)}"
+            f"{suggest_method(method)}"
         )
     return reducer if min_valid is None else adapt.with_min_valid(reducer, request, min_valid)
 
 
-def _suggestion(method: str) -> str:
-    """Return which method is meant by another word; empty where none is like it."""
+def suggest_method(method: str) -> str:
+    """Return which method is meant by another word, as the end of a message.
+
+    Examples
+    --------
+    >>> suggest_method("average"), suggest_method("fourier")
+    ("; did you mean 'mean'?", '')
+    """
     word = re.sub(r"[\W_]", "", method.lower())
     near = difflib.get_close_matches(word, METHODS, 1, 0.7)
     meant = _OUR_WORDS.get(word, near[0] if near else None)
