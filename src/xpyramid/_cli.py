@@ -199,7 +199,7 @@ def _build(arguments: argparse.Namespace) -> None:
         image=image_of_labels(arguments.target, arguments.labels_of),
         **_options.given(arguments, _options.BUILDING),
     )
-    print(pyramid, flush=True)
+    print(_options.spoken(repr(pyramid)), flush=True)
     target = f"{arguments.target.rstrip('/')}/{above}{group or pyramid.name}"
     _write(
         pyramid,
@@ -209,14 +209,16 @@ def _build(arguments: argparse.Namespace) -> None:
         mode="w" if arguments.replace else "w-",
         **_options.given(arguments, _options.WRITING),
     )
-    what = f"{len(pyramid)} level{'s' if len(pyramid) > 1 else ''} of {pyramid.method}"
+    what = f"{len(pyramid)} levels of {pyramid.method}" if len(pyramid) > 1 else "1 level"
     print(f"written to {target}: {what}{', labels' if pyramid.kind == 'labels' else ''}")
 
 
 def _found(array: xr.DataArray, arguments: argparse.Namespace) -> str:
     """Say what SRC knows of itself, and how to say what it does not."""
-    found = describe_source(array)
-    hint = "; give it with --spacing" if NO_SPACING in found and arguments.spacing is None else ""
+    spacing = arguments.spacing
+    is_for_all = arguments.labels_of is not None or isinstance(spacing, float | tuple)
+    found = describe_source(array, array.dims if is_for_all else spacing or ())
+    hint = "; give it with --spacing" if NO_SPACING in found else ""
     return f"{arguments.source}: {found}{hint}"
 
 

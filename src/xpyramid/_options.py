@@ -12,7 +12,7 @@ from xpyramid.io import Dtype, Layout, Names
 from xpyramid.kinds import Kind
 from xpyramid.ngff import VERSIONS, Irregular
 from xpyramid.plan import Boundary
-from xpyramid.reducers import METHODS
+from xpyramid.reducers import METHODS, suggest_method
 
 _Table = Mapping[str, Mapping[str, Any]]
 
@@ -49,6 +49,14 @@ def _lengths(text: str) -> int | tuple[int, ...] | dict[str, int]:
             "some dimensions: z=1,y=2,x=2"
         )
     return lengths
+
+
+def _method(text: str) -> str:
+    """Take the name of a method, or say which one is meant."""
+    if text not in METHODS:
+        accepted = ", ".join(sorted(METHODS))
+        raise argparse.ArgumentTypeError(f"{text!r}; accepted: {accepted}{suggest_method(text)}")
+    return text
 
 
 def _number(text: str) -> float:
@@ -126,6 +134,7 @@ BUILDING: _Table = {
         "help": "step from level to level (default: 2 in space, less along what is coarse already)",
     },
     "method": {
+        "type": _method,
         "choices": tuple(METHODS),
         "help": "how to reduce (default: mean; mode for labels)",
     },
@@ -198,7 +207,9 @@ WRITING: _Table = {
     "omero": {
         "type": _omero,
         "metavar": "yes|no|JSON",
-        "help": "colours and windows of channels (default: yes if there is a channel axis)",
+        "help": "how viewers show channels (default: yes for images, no for labels); JSON may have "
+        "labels, colors (names as in CSS, or FF8800), windows or contrast_limits, percentiles: "
+        "one for each channel, or a mapping by label",
     },
     "labels_of": {
         "metavar": "PATH",
@@ -237,6 +248,7 @@ _PHRASES = {
     "axis_types: ": "--axis-types: ",
     "pass zarr.storage": "in Python pass zarr.storage",
     "open_source(dims=...)": "--source-dims",
+    "open one by its path": "give the path of one as SRC",
 }
 
 #: ``name=``, or ``name=value``, or a call with that; not what only looks like it, as in a path.

@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         with reading(path):
             report = io.verify(path, arguments.group, arguments.deep)
         problems, notes = report, report.notes
-        what = f"{report.images} image{'' if report.images == 1 else 's'}"
+        what = _counted(report.images, "image")
+        what += f" and {_counted(report.labels, 'label image')}" if report.labels else ""
     if arguments.json:
         print(_as_json(problems, notes))
         return 0
@@ -57,6 +58,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not problems:
         print(f"nothing wrong with {what}")
     return 1 if problems else 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _document(path: str) -> list[Problem]:

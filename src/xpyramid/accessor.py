@@ -176,7 +176,8 @@ class DatasetAccessor:
 
         Parameters are those of :meth:`ArrayAccessor.build`; without ``dims``, the dimensions are
         the space dimensions of the variable that has most of them. ``method`` and ``kind`` may
-        also be mappings from variables; those that they leave out get what suits them.
+        also be mappings from variables; those that they leave out get what suits them. The repr
+        ends with the variables that have no pyramid.
 
         Raises
         ------

@@ -18,6 +18,7 @@ from xpyramid.axes import COLORS, AxisSpec, has_trailing_colors, names_colors
 from xpyramid.beside import ImageGeometry, image_boundary, image_factors, place_beside
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
 from xpyramid.coarsen import as_dask, coarsen, given
+from xpyramid.display import listed
 from xpyramid.ducks import plain
 from xpyramid.errors import PlanError, check_kind
 from xpyramid.kinds import Kind, choose
@@ -65,12 +66,11 @@ def build(
     named = named_dims(factor, dims)
     array, axes, stored = _with_axes(array, overrides, named, chunks)
     if image is not None:
-        kind = kind or "labels"
         if factor is None and dims is None and levels in (None, len(image.coordinates)):
             factor = image_factors(axes, image)
             levels = len(image.coordinates)
         boundary = image_boundary(image) if boundary == "pad" else boundary
-    choice = choose(array, kind, method)
+    choice = choose(array, kind, method, labels_of=image.path if image else None)
     method = choice.method
     plan = make_plan(
         axes, array.shape, array.dtype, stored,
@@ -187,7 +187,22 @@ def build_dataset(
             for name, array in arrays.items()
         },
         attrs=dataset.attrs,
+        note=_left_out(dataset, wanted, arrays),
     )
+
+
+def _left_out(
+    dataset: xr.Dataset, wanted: Sequence[Hashable], arrays: Mapping[str, xr.DataArray]
+) -> str:
+    """Say which variables make no pyramid; a grid mapping comes along, as a coordinate."""
+    kept = {*arrays, *(str(name) for array in arrays.values() for name in array.coords)}
+    others = [
+        f"{name} ({', '.join(map(str, array.dims))})"
+        for name, array in dataset.data_vars.items()
+        if str(name) not in kept
+    ]
+    dims = f"dimension{'s' if len(wanted) > 1 else ''} {', '.join(map(str, wanted))}"
+    return f"left out, without the {dims}: {listed(others)}" if others else ""
 
 
 def _by_variable(option: str, value: Any, arrays: Mapping[str, xr.DataArray]) -> Mapping[str, Any]:

@@ -14,6 +14,9 @@ from xpyramid.plan import Plan
 
 Row = tuple[str, str, str, str, str]
 
+#: How many names are listed, and how much of each.
+_LISTED, _LONGEST = 20, 60
+
 
 def headline(name: str | None, plan: Plan) -> str:
     """Return one line that says what a pyramid is."""
@@ -34,7 +37,9 @@ def table(plan: Plan) -> list[Row]:
     ]
 
 
-def notes(plan: Plan, coordinates: xr.Dataset, *, is_new: bool) -> Iterator[str]:
+def notes(
+    plan: Plan, coordinates: xr.Dataset, *, is_new: bool, labels: Sequence[str] = ()
+) -> Iterator[str]:
     """Yield a line for each thing that was guessed, or that a user may miss.
 
     Parameters
@@ -44,7 +49,11 @@ def notes(plan: Plan, coordinates: xr.Dataset, *, is_new: bool) -> Iterator[str]
         Of level 0.
     is_new : bool
         Whether the pyramid was built, and not opened: then it could be built otherwise.
+    labels : sequence of str
+        Names of the label images that belong to a stored image.
     """
+    if labels:
+        yield f"label images: {listed(labels)}"
     if plan.kind == "labels":
         yield "labels" + (f", as said by {plan.kind_reason}" if plan.kind_reason else "")
     coarsened = [axis for axis in plan.axes if axis.dim in plan.coarsened]
@@ -91,6 +100,19 @@ def times(values: Sequence[Any]) -> str:
     return " × ".join(str(v) for v in values)
 
 
+def listed(names: Sequence[str]) -> str:
+    """Return names for people: not too many, none too long, nothing that a terminal obeys.
+
+    Examples
+    --------
+    >>> listed(["cells", "nuclei"])
+    'cells, nuclei'
+    """
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    text = ", ".join(name[:_LONGEST] for name in names[:_LISTED])
+    return "".join(c if c.isprintable() else "?" for c in text) + more
+
+
 def in_bytes(nbytes: int) -> str:
     """Return a byte count for people.
 
@@ -113,9 +135,10 @@ def _columns(plan: Plan) -> Row:
 
 def _scale(plan: Plan, level: int) -> str:
     scale = [f"{s:.6g}" for s in plan.scale(level)]
+    shared = {axis.unit for axis in plan.axes if axis.unit or axis.type != "channel"}
+    if len(shared) < 2:  # channels have none, and need none
+        return " ".join([times(scale), *filter(None, shared)])
     words = [axis.unit or "" for axis in plan.axes]
-    if len(set(words)) == 1:
-        return times(scale) + (f" {words[0]}" if words[0] else "")
     return times([f"{s} {word}".strip() for s, word in zip(scale, words, strict=True)])
 
 
@@ -124,9 +147,8 @@ def _why_kept(axis: AxisSpec, coarsened: Sequence[AxisSpec]) -> str:
     if not axis.known:
         return f"{axis.dim} (nothing says that it is space; name it in dims= to coarsen it)"
     if axis.type == "space":
-        finest = min(
-            (abs(other.spacing) for other in coarsened if other.unit == axis.unit), default=0
-        )
+        comparable = [other for other in coarsened if axis.unit and other.unit == axis.unit]
+        finest = min((abs(other.spacing) for other in comparable), default=0)
         return f"{axis.dim} (coarser already)" if abs(axis.spacing) > finest > 0 else axis.dim
     return f"{axis.dim} ({axis.type})" if axis.dim != axis.type else axis.dim
 

@@ -67,7 +67,9 @@ class Choice:
     reason: str = ""
 
 
-def choose(array: xr.DataArray, kind: Kind | None, method: Method | None) -> Choice:
+def choose(
+    array: xr.DataArray, kind: Kind | None, method: Method | None, labels_of: str | None = None
+) -> Choice:
     """Return what an array is, and the method that suits it, from what the caller says of both.
 
     Parameters
@@ -76,6 +78,9 @@ def choose(array: xr.DataArray, kind: Kind | None, method: Method | None) -> Cho
         Its name, dtype and attributes are looked at, its samples are not.
     kind, method
         As in :meth:`xpyramid.accessor.ArrayAccessor.build`.
+    labels_of : str, optional
+        Path of the image that these are labels of: then they are labels, unless ``kind`` says
+        something else.
 
     Raises
     ------
@@ -85,12 +90,13 @@ def choose(array: xr.DataArray, kind: Kind | None, method: Method | None) -> Cho
     if kind is not None and kind not in get_args(Kind):
         raise PlanError(f"kind={literal(kind)}; accepted: 'labels', 'image'")
     reason = label_reason(array)
-    if kind is None:
+    if kind is None and labels_of is None:
         return _choose_by_method(array, method, reason)
-    if kind == "labels" and method in AVERAGING:
-        raise PlanError(averaged(str(method)) + ", or kind='image'")
-    usual = "mode" if kind == "labels" else "mean"
-    return Choice(kind, usual if method is None else method, f"kind={kind!r}")
+    said = f"labels_of={labels_of!r}" if kind is None else f"kind={kind!r}"
+    if (kind or "labels") == "labels" and method in AVERAGING:
+        raise PlanError(averaged(str(method)) + (", or kind='image'" if kind else ""))
+    usual = "mean" if kind == "image" else "mode"
+    return Choice(kind or "labels", usual if method is None else method, said)
 
 
 def _choose_by_method(array: xr.DataArray, method: Method | None, reason: str) -> Choice:

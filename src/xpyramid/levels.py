@@ -8,6 +8,8 @@ from typing import overload
 
 import xarray as xr
 
+from xpyramid.errors import literal
+
 
 class Levels(Sequence[xr.DataArray]):
     """Arrays that are made at first use: the graph of a large one takes seconds to make.
@@ -55,10 +57,31 @@ class Levels(Sequence[xr.DataArray]):
         """Return a level, or a tuple of them."""
         if isinstance(index, slice):
             return tuple(self[k] for k in range(len(self))[index])
-        k = range(len(self))[index]
+        k = self._position(index)
         if k not in self._made:
             self._made[k] = self._makers[k]()
         return self._made[k]
+
+    def _position(self, level: int) -> int:
+        """Return which level is meant; negative ones count from the coarsest.
+
+        Raises
+        ------
+        IndexError
+            If there is no such level.
+        TypeError
+            If it is no integer.
+        """
+        there = range(len(self))
+        held = f"the levels 0 to {there[-1]}" if len(there) > 1 else "level 0 alone"
+        try:
+            return there[level]
+        except IndexError:
+            raise IndexError(f"level {level}; this pyramid has {held}") from None
+        except TypeError:
+            raise TypeError(
+                f"level {literal(level)[:80]}; accepted: integers (this pyramid has {held}), slices"
+            ) from None
 
 
 def _assigned(levels: Levels, k: int, coordinates: xr.Dataset) -> xr.DataArray:

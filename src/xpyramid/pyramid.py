@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from html import escape
 from types import MappingProxyType
 from typing import Any
 
@@ -179,10 +180,12 @@ class Pyramid:
             levels are made from the integers. Default: the dtype of the array, and a warning.
         omero : bool or mapping, optional
             How viewers are to show channels: names, colours, and windows from the extremes and
-            the 0.1 and 99.9 percentiles of the data, found while writing. Default: of a pyramid
-            that is in a store, what is there; else what ``attrs["omero"]`` of the array says; else
-            if there is a channel axis. A mapping may have "labels", "colors" (such as "FF8800") and
-            "windows" (start, end), each with one entry for each channel.
+            the 0.1 and 99.9 percentiles of the data, found while writing. Default: written for all
+            images, and not for labels; what the store of an opened pyramid says, or else
+            ``attrs["omero"]`` of the array, is kept. A mapping may have "labels", "colors" (names
+            as in CSS, or six digits: "FF8800"), "windows" or "contrast_limits" (start, end), and
+            "percentiles" (low, high): each with one entry for each channel, or a mapping from the
+            labels of some; one pair of numbers is for all channels.
         labels_of : str, optional
             Path of the image that these are labels of; they are written to
             ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
@@ -280,8 +283,10 @@ class Pyramid:
 
     def _parts(self) -> tuple[str, list[display.Row], Plan, list[str]]:
         is_new = self._reducer is not None
-        notes = list(display.notes(self.plan, self.levels.coordinates[0], is_new=is_new))
-        return display.headline(self.name, self.plan), self.table(), self.plan, notes
+        notes = display.notes(
+            self.plan, self.levels.coordinates[0], is_new=is_new, labels=self.labels
+        )
+        return display.headline(self.name, self.plan), self.table(), self.plan, list(notes)
 
     def __repr__(self) -> str:
         return display.as_text(*self._parts())
@@ -299,10 +304,13 @@ class Pyramids(Mapping[str, Pyramid]):
     members : mapping of str to Pyramid
     attrs : mapping
         Of the Dataset; kept on every level's group.
+    note : str
+        Says which variables of the Dataset were left out, and why; empty where none was.
     """
 
     members: Mapping[str, Pyramid]
     attrs: Mapping[Any, Any] = field(default_factory=dict)
+    note: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
@@ -348,11 +356,13 @@ class Pyramids(Mapping[str, Pyramid]):
         return io.write(images, store, io.Options(**options))
 
     def __repr__(self) -> str:
-        lines = [f"<xpyramid.Pyramids: {', '.join(self)}>", *(repr(p) for p in self.values())]
-        return "\n\n".join(lines)
+        tables = [repr(p) for p in self.values()]
+        parts = [f"<xpyramid.Pyramids: {', '.join(self)}>", *tables, self.note]
+        return "\n\n".join(filter(None, parts))
 
     def _repr_html_(self) -> str:
-        return "".join(p._repr_html_() for p in self.values())
+        tables = "".join(p._repr_html_() for p in self.values())
+        return f"{tables}<div>{escape(self.note)}</div>" if self.note else tables
 
 
 def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:

@@ -385,11 +385,48 @@ def test_images_are_added_to_a_store(run):
     np.save("a.npy", noise(60, 50))
     np.save("b.npy", noise(30, 20))
     run("build", "a.npy", "out.zarr/")
-    assert run("build", "b.npy", "out.zarr/").endswith("written to out.zarr/b: 1 level of mean\n")
+    assert run("build", "b.npy", "out.zarr/").endswith("written to out.zarr/b: 1 level\n")
     for name in "ab":
         np.testing.assert_array_equal(
             xpyramid.open_pyramid("out.zarr", name)[0], np.load(f"{name}.npy")
         )
+
+
+@pytest.mark.parametrize(
+    ("spacing", "said"),
+    [
+        ([], "; no spacing found; give it with --spacing"),
+        (["--spacing", "0.5"], ""),
+        (["--spacing", "2,0.5,0.5", "--units", "um"], ""),
+        (["--spacing", "z=2"], "; no spacing found along y, x; give it with --spacing"),
+    ],
+)
+def test_spacing_is_missed_where_nobody_says_it(run, spacing, said):
+    np.save("scan.npy", noise(8, 60, 50))
+    assert (
+        run("build", "scan.npy", "out.zarr", *spacing).splitlines()[0] == f"scan.npy: NumPy{said}"
+    )
+
+
+def test_labels_have_the_spacing_and_the_kind_that_labels_of_says(run):
+    np.save("scan.npy", noise(60, 50))
+    run("build", "scan.npy", "out.zarr", "--spacing", 0.5)
+    lines = run("build", "scan.npy", "out.zarr", "--labels-of", "scan", "--group", "a").splitlines()
+    assert lines[0] == "scan.npy: NumPy"
+    assert "labels, as said by --labels-of scan" in lines
+    assert lines[-1] == "written to out.zarr/scan/labels/a: 1 level, labels"
+
+
+def test_the_table_names_options_of_the_command_line(run):
+    np.save("scan.npy", noise(2, 3, 60, 50))
+    build = ("build", "scan.npy", "out.zarr", "--source-dims", "t,foo,y,x")
+    lines = run(*build, "--levels", 2).splitlines()
+    said = "t (time), foo (nothing says that it is space; name it in --dims to coarsen it)"
+    assert f"not coarsened: {said}" in lines
+    lines = run(*build, "--replace").splitlines()
+    one = "one level: each dimension to coarsen fits into one chunk; pass --levels 2 or smaller"
+    assert f"{one} --chunks for more" in lines
+    assert lines[-1] == "written to out.zarr/scan: 1 level"
 
 
 # Errors
@@ -446,6 +483,7 @@ def test_images_are_added_to_a_store(run):
         ),
         (["build", "a.npy", "out.zarr", "--boundary", "wrap"], "argument --boundary"),
         (["build", "a.npy", "out.zarr", "--method", "guess"], "argument --method"),
+        (["build", "a.npy", "out.zarr", "--method", "average"], "did you mean 'mean'?"),
         (["build", "a.npy", "out.zarr", "--version", "0.3"], "argument --version"),
         (["build", "a.npy", "out.zarr", "--group", "../up"], "'..'"),
         (["build", "a.npy", "taken.zarr"], "already holds a group"),
@@ -570,8 +608,18 @@ def test_info_lists_all_images_of_a_store(run):
     (field % 3).pyramid.to_ome_zarr("out.zarr", "cells", labels_of="left")  # belong to their image
     table = repr(field.pyramid.build(2))
     right = f"out.zarr/deep/down/right\n{table}\n"
-    assert run("info", "out.zarr/") == f"{right}\nout.zarr/left\n{table}\n"
+    assert run("info", "out.zarr/") == f"{right}\nout.zarr/left\n{table}\nlabel images: cells\n"
     assert run("info", "out.zarr", "--group", "deep") == f"{table}\n"
+
+
+def test_info_names_label_images(run):
+    field = xpyramid.example_field((60, 50))
+    field.pyramid.to_ome_zarr("out.zarr", levels=2)
+    for name in ("nuclei", "cells"):
+        (field % 3).rename(name).pyramid.to_ome_zarr("out.zarr", labels_of="field")
+    assert run("info", "out.zarr").splitlines()[-1] == "label images: nuclei, cells"
+    assert repr(xpyramid.open_pyramid("out.zarr")).endswith("\nlabel images: nuclei, cells")
+    assert "<div>label images: nuclei" in xpyramid.open_pyramid("out.zarr")._repr_html_()
 
 
 def test_info_needs_neither_numba_nor_the_data():
@@ -620,7 +668,7 @@ def test_as_a_module():
         [*command, "build", "a.npy", "out.zarr"], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith("written to out.zarr/a: 1 level of mean\n")
+    assert done.stdout.endswith("written to out.zarr/a: 1 level\n")
     # What readers log would be a second line, outside of pytest.
     make_inputs("pageless.tif")
     done = subprocess.run(

@@ -253,7 +253,7 @@ def test_resolution_for_printing_is_no_spacing(run: Run) -> None:
     tifffile.imwrite("photo.tif", noise(20, 30, dtype="u1"), resolution=(72, 72), resolutionunit=2)
     wanted = "photo.tif: TIFF; no spacing found"
     assert run("photo.tif") == f"{wanted}; give it with --spacing"
-    assert run("photo.tif", "--spacing", "0.5", "--group", "again") == wanted
+    assert run("photo.tif", "--spacing", "0.5", "--group", "again") == "photo.tif: TIFF"
     assert xpyramid.open_pyramid("out.zarr/again").plan.scale(0) == (0.5, 0.5)
 
 

@@ -13,7 +13,7 @@ import zarr
 
 import xpyramid
 from xpyramid._cli import main
-from xpyramid.errors import SourceError
+from xpyramid.errors import NotAPyramidError, SourceError
 from xpyramid.sources import describe_source
 
 DATA = np.random.default_rng(5).integers(0, 999, (2, 16, 24)).astype("u2")
@@ -120,8 +120,27 @@ def test_several_images(capsys: pytest.CaptureFixture[str]) -> None:
     zarr.open_group("plate.zarr", mode="a")
     assert main(["build", "plate.zarr", "out.zarr"]) == 2
     said = capsys.readouterr().err
-    assert "holds several images, choose one: plate.zarr/left, plate.zarr/right" in said
+    images = "plate.zarr/left, plate.zarr/right"
+    assert f"several images; give the path of one as SRC: {images}\n" in said
+    with pytest.raises(SourceError, match=f"several images; open one by its path: {images}"):
+        xpyramid.open_source("plate.zarr")
     assert main(["build", "plate.zarr/right", "out.zarr"]) == 0
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_the_group_that_lists_images_is_not_offered_as_one(version: str) -> None:
+    array = xr.DataArray(DATA, dims=("c", "y", "x"))
+    for name in ("left", "right"):
+        array.rename(name).pyramid.to_ome_zarr("lab.zarr", levels=2, version=version)
+    assert Path("lab.zarr/OME").is_dir()
+    with pytest.raises(SourceError, match=r"; choose from lab.zarr/left, lab.zarr/right$"):
+        xpyramid.open_source("lab.zarr", variable="left")
+    with pytest.raises(NotAPyramidError, match=r"lab.zarr holds \['left', 'right'\]$"):
+        xpyramid.open_pyramid("lab.zarr", "middle")
+    zarr.create_array("other.zarr/OME", data=DATA)  # an array of that name holds something
+    zarr.open_group("other.zarr", mode="a")
+    with pytest.raises(NotAPyramidError, match=r"other.zarr holds \['OME'\]$"):
+        xpyramid.open_pyramid("other.zarr", "middle")
 
 
 def test_labels_stay_labels() -> None:

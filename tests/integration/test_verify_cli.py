@@ -44,6 +44,17 @@ def test_nothing_wrong(capsys: pytest.CaptureFixture[str], arguments: list[str])
     assert answer(capsys, *arguments) == {"valid": True, "problems": [], "notes": []}
 
 
+def test_label_images_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = xpyramid.example_field((20, 30), dtype="uint8") % 3
+    for name, said in {"cells": "1 label image", "nuclei": "2 label images"}.items():
+        labels.rename(name).pyramid.to_ome_zarr("out.zarr", labels_of="field")
+        assert run(capsys, "out.zarr") == (0, f"nothing wrong with 1 image and {said}\n")
+    labels.rename("other").pyramid.to_ome_zarr("out.zarr", levels=2)
+    assert run(capsys, "out.zarr")[1] == "nothing wrong with 2 images and 2 label images\n"
+    inside = run(capsys, "out.zarr/field/labels/cells")
+    assert inside == (0, "nothing wrong with 1 image\n")
+
+
 def test_problems(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     (out / "field/0/field/c/1/1").unlink()
     said = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ import zarr
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.build import build
+from xpyramid.pyramid import image_of_labels
 
 IDS = np.array([[10, 10, 20, 20], [10, 20, 20, 30]] * 4, "uint64")
 
@@ -128,3 +131,25 @@ def test_images_are_no_labels_for_viewers() -> None:
     ids("cells").pyramid.to_ome_zarr(store := {}, levels=2, method="mode", kind="image")
     assert "image-label" not in zarr.open_group(store, path="cells", mode="r").attrs["ome"]
     assert xpyramid.open_pyramid(store, "cells").kind == "image"
+
+
+def test_labels_of_is_what_says_that_samples_are_labels(tmp_path: Path) -> None:
+    xpyramid.example_field((8, 4)).pyramid.to_ome_zarr(store := tmp_path / "lab.zarr", levels=2)
+    geometry = image_of_labels(store, "field")
+    assert build(ids("a"), image=geometry).plan.kind_reason == "labels_of='field'"
+    assert build(ids("a"), image=geometry, kind="labels").plan.kind_reason == "kind='labels'"
+    with pytest.raises(errors.PlanError, match=r"pass method='mode'$"):
+        build(ids("a"), image=geometry, method="mean")
+
+
+@pytest.mark.parametrize("layout", ["groups", "arrays"])
+def test_labels_stay_labels_where_they_are_stored(layout: str) -> None:
+    array = xr.DataArray(np.arange(16, dtype="u1").reshape(4, 4), dims=("y", "x"), name="img")
+    array.pyramid.build(levels=2, kind="labels", method="nearest").to_ome_zarr(
+        store := {}, layout=layout
+    )
+    opened = xpyramid.open_pyramid(store, "img")
+    assert opened.kind == "labels"
+    opened.to_ome_zarr(again := {}, layout=layout)
+    assert "omero" not in xpyramid.open_pyramid(again, "img").metadata
+    assert opened[0].pyramid.build(levels=2).plan.method == "mode"

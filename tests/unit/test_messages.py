@@ -84,3 +84,8 @@ def test_groups_of_the_wrong_kind(value: Any) -> None:
     for read in (xpyramid.open_pyramid, xpyramid.verify):
         with pytest.raises(errors.PlanError, match=r"group=.*; accepted: text"):
             read({}, value)
+
+
+def test_a_version_that_is_a_number() -> None:
+    with pytest.raises(errors.PlanError, match=r"version=0\.5; accepted: '0\.4', '0\.5', '0\.6'"):
+        ARRAY.pyramid.to_ome_zarr({}, version=0.5)

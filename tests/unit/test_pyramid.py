@@ -101,6 +101,27 @@ def test_repr_of_one_level_and_of_mixed_units() -> None:
     )
     array = array.assign_coords(x=xr.DataArray(np.arange(4), dims="x", attrs={"units": "nm"}))
     assert array.pyramid.build().table()[0][-1] == "1 × 1 nanometer"
+    channels = array.assign_coords(y=("y", range(4), {"units": "um"})).expand_dims(c=2)
+    assert channels.pyramid.build().table()[0][-1] == "1 × 1 micrometer × 1 nanometer"
+
+
+def test_a_unit_of_all_but_channels_is_said_once() -> None:
+    array = xr.DataArray(np.zeros((2, 3, 4, 4), "u1"), dims=("c", "z", "y", "x"))
+    scale = array.pyramid.build(spacing=(None, 2, 0.25, 0.25), units="um").table()[0][-1]
+    assert scale == "1 × 2 × 0.25 × 0.25 micrometer"
+    assert array.pyramid.build().table()[0][-1] == "1 × 1 × 1 × 1"
+    scale = array.pyramid.build(units={"y": "um", "x": "um"}).table()[0][-1]
+    assert scale == "1 × 1 × 1 micrometer × 1 micrometer"
+
+
+@pytest.mark.parametrize(("units", "said"), [("hPa", ""), (None, ""), ("um", " (coarser already)")])
+def test_samples_are_coarser_than_others_in_the_same_unit(units: str | None, said: str) -> None:
+    array = xr.DataArray(np.zeros((3, 8, 8), "u1"), dims=("z", "y", "x"))
+    p = array.pyramid.build(
+        levels=2, dims=("y", "x"), spacing=(267, 1, 1), units=(units, "um", "um")
+    )
+    assert repr(p).splitlines()[-1 if units != "hPa" else -2] == f"not coarsened: z{said}"
+    assert "coarser" not in repr(array.pyramid.build(levels=2, spacing=(267, 1, 1)))
 
 
 def test_datatree() -> None:
@@ -129,8 +150,34 @@ def test_dataset() -> None:
     assert ps.to_datatree()["b/1/b"].shape == (2, 4, 4)
     assert "two" not in repr(ps)
     assert repr(ps).startswith("<xpyramid.Pyramids: a, b>")
+    note = "left out, without the dimensions y, x: offset (x), version ()"
+    assert repr(ps).endswith(f"\n\n{note}")
+    assert ps._repr_html_().endswith(f"<div>{note}</div>")
+    assert repr(ds.pyramid.build(dims="x")).endswith("without the dimension x: version ()")
+    assert "left out" not in repr(ds[["a", "b"]].pyramid.build())
     with pytest.raises(errors.PlanError, match=r"no variable has all of the dimensions \('w',\)"):
         ds.pyramid.build(dims="w")
+
+
+def test_a_grid_mapping_is_not_left_out() -> None:
+    ds = xr.Dataset({"a": (("y", "x"), np.ones((8, 8), "u1")), "crs": ((), 0)})
+    ds["a"].attrs["grid_mapping"] = "crs"
+    assert "left out" not in repr(ds.pyramid.build(levels=2))
+
+
+def test_levels_that_there_are_not() -> None:
+    p = small()
+    for level in (3, 9, -4, np.int64(9)):
+        with pytest.raises(IndexError, match=f"level {level}; this pyramid has the levels 0 to 2"):
+            p[level]
+    for wrong in ("2", 1.0, None):
+        with pytest.raises(
+            TypeError, match=rf"level {wrong!r}; accepted: integers .*levels 0 to 2"
+        ):
+            p[wrong]  # type: ignore[index]
+    one = xr.DataArray(np.zeros((4, 4), "u1"), dims=("y", "x")).pyramid.build()
+    with pytest.raises(IndexError, match="level 1; this pyramid has level 0 alone"):
+        one[1]
 
 
 def test_method_of_each_variable() -> None:
@@ -159,6 +206,32 @@ def test_unknown_methods(method: object) -> None:
     array = xr.DataArray(np.zeros((4, 4)), dims=("y", "x"))
     with pytest.raises(errors.PlanError, match=r"accepted: max, mean, .*, or a callable"):
         array.pyramid.build(levels=2, method=method)
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [
+        ("average", "mean"),
+        ("AVG", "mean"),
+        ("Mean", "mean"),
+        ("means", "mean"),
+        ("majority", "mode"),
+        ("most_common", "mode"),
+        ("nearest-neighbour", "nearest"),
+        ("nearest neighbor", "nearest"),
+        ("subsample", "nearest"),
+        ("stride", "nearest"),
+        ("minimum", "min"),
+        ("maximum", "max"),
+        ("medain", "median"),
+    ],
+)
+def test_methods_by_other_words(word: str, ours: str) -> None:
+    array = xr.DataArray(np.zeros((4, 4)), dims=("y", "x"))
+    with pytest.raises(errors.PlanError, match=f"accepted: max, .*; did you mean '{ours}'\\?$"):
+        array.pyramid.build(levels=2, method=word)
+    with pytest.raises(errors.PlanError, match=f"did you mean '{ours}'"):
+        xpyramid.downsample(array.values, 2, word)
 
 
 @pytest.mark.parametrize("dtype", ["U3", "O", "V4"])

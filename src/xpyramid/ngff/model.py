@@ -108,6 +108,8 @@ def describe(
         **{key: _number(value) for key, value in plan.options.items()},
         **library,
     }
+    if plan.kind == "labels":
+        metadata["kind"] = "labels"
     if reversed_dims := [a.dim for a, sign in zip(axes, signs, strict=True) if sign < 0]:
         metadata["reversed"] = reversed_dims
     if uneven := [axis.dim for axis in plan.axes if axis.uneven]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
@@ -47,12 +49,26 @@ __all__ = [
     "place",
     "reduce_block",
     "reduce_levels",
+    "suggest_method",
 ]
 
 Method = str | Callable[..., Any]
 
 #: Bytes of samples that are reduced at a time, so that what is carried stays in a cache.
 _SLAB = 2**24
+
+#: From our methods to what they are called elsewhere, in small letters and digits alone.
+_OTHER_WORDS = {
+    "mean": "average avg averaging box area linear bilinear gaussian",
+    "mode": "majority mostcommon mostfrequent modal countless vote",
+    "nearest": "nearestneighbour nearestneighbor neighbour neighbor subsample subsampling stride "
+    "striding decimate decimation first",
+    "min": "minimum minimal lowest smallest",
+    "max": "maximum maximal highest largest",
+    "sum": "total add",
+    "median": "medianlower middle",
+}
+_OUR_WORDS = {theirs: ours for ours, words in _OTHER_WORDS.items() for theirs in words.split()}
 
 # A method makes itself known when its module is imported: a new one is a new file here, no more.
 for _module in pkgutil.iter_modules(__path__):
@@ -104,8 +120,25 @@ def make_reducer(
         direct = adapter is None or method == "nearest"
         reducer = make(request) if direct or adapter is None else adapter(make, request)
     else:
-        raise PlanError(f"method={method!r}; accepted: {', '.join(sorted(METHODS))}, or a callable")
+        raise PlanError(
+            f"method={method!r}; accepted: {', '.join(sorted(METHODS))}, or a callable"
+            f"{suggest_method(method)}"
+        )
     return reducer if min_valid is None else adapt.with_min_valid(reducer, request, min_valid)
+
+
+def suggest_method(method: str) -> str:
+    """Return which method is meant by another word, as the end of a message.
+
+    Examples
+    --------
+    >>> suggest_method("average"), suggest_method("fourier")
+    ("; did you mean 'mean'?", '')
+    """
+    word = re.sub(r"[\W_]", "", method.lower())
+    near = difflib.get_close_matches(word, METHODS, 1, 0.7)
+    meant = _OUR_WORDS.get(word, near[0] if near else None)
+    return f"; did you mean {meant!r}?" if meant in METHODS else ""
 
 
 def copier(dtype: np.dtype[Any]) -> Reducer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -20,13 +20,15 @@ NO_SPACING = "no spacing found"
 _LISTED, _LONGEST = 8, 60
 
 
-def describe_source(array: xr.DataArray) -> str:
+def describe_source(array: xr.DataArray, placed: Collection[Hashable] = ()) -> str:
     """Say what an array knows of itself beside its samples.
 
     Parameters
     ----------
     array : xarray.DataArray
         As :func:`xpyramid.open_source` returns it.
+    placed : collection of str
+        Dimensions whose spacing comes from elsewhere: where they have none, that is not said.
 
     Examples
     --------
@@ -47,10 +49,11 @@ def describe_source(array: xr.DataArray) -> str:
     if uneven := [axis.dim for axis in known if axis.uneven is not None]:
         parts.append(f"uneven steps along {', '.join(uneven)}")
     parts += [_channels(array), *_georeference(array)]
-    lost = [axis.dim for axis in axes if axis.type == "space" and axis not in known]
+    in_space = [axis.dim for axis in axes if axis.type == "space"]
+    there = {*placed, *(axis.dim for axis in known)}
+    lost = [dim for dim in in_space if dim not in there]
     if lost:
-        is_all = all(axis.dim in lost for axis in axes if axis.type == "space")
-        parts.append(NO_SPACING if is_all else f"{NO_SPACING} along {', '.join(lost)}")
+        parts.append(NO_SPACING if lost == in_space else f"{NO_SPACING} along {', '.join(lost)}")
     return "".join(c if c.isprintable() else "?" for c in "; ".join(filter(None, parts)))
 
 

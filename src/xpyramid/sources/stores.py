@@ -136,7 +136,7 @@ def _only_image(source: str, group: zarr.Group) -> str | None:
     if len(images) > 1:
         listed = ", ".join(f"{base}/{path}" for path in images[:20])
         more = f" and {len(images) - 20} more" if len(images) > 20 else ""
-        raise SourceError(f"{source!r} holds several images, choose one: {listed}{more}")
+        raise SourceError(f"{source!r} holds several images; open one by its path: {listed}{more}")
     return f"{base}/{images[0]}" if images else None
 
 
@@ -193,7 +193,11 @@ def _open_dataset(place: Place, group: zarr.Group, source: str, left_out: list[s
 
 
 def _members(group: zarr.Group, source: str) -> str:
-    names = sorted(name for name, _ in group.members())
+    names = sorted(
+        name
+        for name, node in group.members()
+        if name != ngff.OME_GROUP or isinstance(node, zarr.Array)  # else it lists images
+    )
     base = source.rstrip("/")
     return "; choose from " + ", ".join(f"{base}/{name}" for name in names) if names else ""
 

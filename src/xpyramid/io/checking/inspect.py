@@ -240,7 +240,7 @@ def _check_labels(
         if "/" not in key:
             yield Problem("unreadable", f"labels/{key}", said)
     yield from (problem.below("labels") for problem in check_group(inside.documents))
-    there = {p for p in inside.nodes() if p and announces(attributes_of(inside.documents, p))}
+    there = label_images(inside)
     for name in sorted(set(listed) - there):
         said = "listed among the labels, and there is no image; expected one, or not to be listed"
         yield Problem("labels", f"labels/{name[:100]}", said)
@@ -255,6 +255,11 @@ def _check_labels(
         if base is not None:
             found = list(_check_against(inside.part(name), base))
             yield from (problem.below(f"labels/{name}") for problem in found)
+
+
+def label_images(inside: Contents) -> set[str]:
+    """Return the paths of the label images in what lies in the group ``labels`` of an image."""
+    return {p for p in inside.nodes() if p and announces(attributes_of(inside.documents, p))}
 
 
 def _check_against(label: Contents, base: Base) -> Iterator[Problem]:

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, check_kind
-from xpyramid.io.checking.inspect import announces, check_group, inspect, unfinished
+from xpyramid.io.checking.inspect import (
+    announces,
+    check_group,
+    inspect,
+    label_images,
+    unfinished,
+)
 from xpyramid.io.store.contents import children, list_contents, peek
 from xpyramid.io.store.staging import unfinished_in
 from xpyramid.io.store.target import Place, Store, resolve
@@ -31,14 +37,14 @@ class Report(list[Problem]):
 
     Attributes
     ----------
-    images : int
-        How many images were looked at.
+    images, labels : int
+        How many images were looked at, and how many label images that belong to them.
     notes : list of str
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.images = 0
+        self.images = self.labels = 0
         self.notes: list[str] = []
 
 
@@ -107,7 +113,9 @@ def _descend(
     if not is_bare and (node.kind in ("damaged", "nothing") or announces(node.attributes)):
         report.images += 1
         notes: list[str] = []
-        found = inspect(list_contents(place), deep, notes)
+        contents = list_contents(place)
+        report.labels += len(label_images(contents.part("labels")))
+        found = inspect(contents, deep, notes)
         report.extend(problem.below(path) for problem in found)
         report.notes.extend(f"{path}: {note}" if path else note for note in notes)
         return

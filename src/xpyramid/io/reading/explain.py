@@ -90,7 +90,12 @@ def missing(place: Place) -> str:
         node = above.node()
         if isinstance(node, zarr.Group):
             with quiet():
-                names = sorted(islice((name for name, _ in node.members()), _LOOKED_INTO))
+                members = islice(node.members(), _LOOKED_INTO)
+                names = sorted(
+                    name
+                    for name, member in members
+                    if name != ngff.OME_GROUP or isinstance(member, zarr.Array)
+                )
             labels = labels_of(node)
             also = f", and has the labels {_list(labels)}" if labels else ""
             return f"there is nothing; {above} holds {_list(names)}{also}"

@@ -134,7 +134,7 @@ def _open(place: Place, multiscale: int | str) -> Opened:
             else _open_own(place, dataset, image, dims, total)
             for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
         )
-    if "image-label" in image.document:  # what is built from them must not average them
+    if _holds_labels(image):  # what is built from them must not average them
         for level in levels:
             level.encoding["kind"] = "labels"
     own = dims is not None or _is_flat(image)
@@ -349,6 +349,10 @@ def _recorded(image: ngff.Multiscale, shapes: Sequence[tuple[int, ...]]) -> list
     return [tuple(row) for row in found] if nested and set(found[0]) == {1} else None
 
 
+def _holds_labels(image: ngff.Multiscale) -> bool:
+    return "image-label" in image.document or image.metadata.get("kind") == "labels"
+
+
 def _plan(
     axes: tuple[axes_module.AxisSpec, ...],
     dtype: np.dtype[Any],
@@ -378,6 +382,6 @@ def _plan(
             for array, f in zip(arrays, factors, strict=True)
         ),
         options={k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata},
-        kind="labels" if "image-label" in image.document else "image",
+        kind="labels" if _holds_labels(image) else "image",
     )
     return ngff.as_stored(plan, image)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import xarray as xr
 
 from xpyramid.chunks import Chunks
+from xpyramid.errors import check_kind
 from xpyramid.io.form.collection import ImageCollection
 from xpyramid.io.form.labels import LabelsGroup
 from xpyramid.io.form.names import Names
@@ -16,7 +17,7 @@ from xpyramid.io.form.shown import Shown
 from xpyramid.io.store.staging import Staging
 from xpyramid.io.writing.draft import Draft
 from xpyramid.levels import Levels
-from xpyramid.ngff import Irregular
+from xpyramid.ngff import VERSIONS, Irregular
 from xpyramid.plan import Plan
 from xpyramid.reducers import Reducer
 
@@ -77,6 +78,11 @@ class Options:
     omero: bool | Mapping[str, Any] | None = None
     labels_of: str | None = None
     conventions: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a version that is a number."""
+        versions = ", ".join(map(repr, VERSIONS))
+        check_kind("version", self.version, str, f"{versions}, as text")
 
 
 @dataclass(frozen=True)

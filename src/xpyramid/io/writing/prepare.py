@@ -127,7 +127,7 @@ def _collection(target: Place, options: Options) -> ImageCollection | None:
 def _check_options(options: Options) -> None:
     """Refuse options that are none, or do not go together."""
     version, conventions = options.version, options.conventions
-    for name in ("version", "mode", "layout", "names", "dtype", "irregular", "labels_of"):
+    for name in ("mode", "layout", "names", "dtype", "irregular", "labels_of"):
         check_kind(name, getattr(options, name), str, "text")
     for name in ("resume", "compute", "durable", "strict", "progress"):
         check_kind(name, getattr(options, name), (bool, np.bool_), "True, False")
