@@ -16,7 +16,7 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
 def _levels_up() -> int:
     """Return the ``stacklevel`` of `warnings.warn` that leads from `warn` out of the package."""
     level, frame = 1, sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
+    while frame.f_globals.get("__name__", "").partition(".")[0] == _PACKAGE:
         if frame.f_back is None:
             break
         level, frame = level + 1, frame.f_back

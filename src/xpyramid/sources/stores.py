@@ -149,7 +149,7 @@ def _take(pyramid: Pyramid, level: int) -> xr.DataArray:
     array.attrs = {**array.attrs, **said}
     array.encoding["format"] = f"OME-Zarr, level {level} of {len(pyramid)}"
     # Names of others may hold slashes, or nothing.
-    return array if array.name and is_name(str(array.name)) else array.rename(None)
+    return array if is_name(str(array.name)) else array.rename(None)
 
 
 def _open_variable(

@@ -18,6 +18,11 @@ from xpyramid.axes import AxisSpec
 Names = Literal["ome", "source"]
 
 
+def name_of(array: xr.DataArray, otherwise: str) -> str:
+    """Return the name of an array as text, or another where it has none."""
+    return otherwise if array.name in (None, "") else str(array.name)
+
+
 @dataclass(frozen=True)
 class StoredNames:
     """The names of the parts of a level in its group.

@@ -12,6 +12,7 @@ import xarray as xr
 from xpyramid import engine, ngff
 from xpyramid.axes import is_channel_name
 from xpyramid.errors import DtypeError, PlanError, literal
+from xpyramid.io.form.names import name_of
 from xpyramid.plan import Plan
 
 
@@ -143,4 +144,4 @@ def _names(base: xr.DataArray, dim: str | None) -> list[str]:
     described = ngff.stored_channels(base.attrs, None).get("channels", ())
     labels = [str(channel.get("label")) for channel in described]
     selected = [str(v.values) for v in base.coords.values() if v.ndim == 0]  # as by .sel(c="GFP")
-    return [next((name for name in selected if name in labels), str(base.name or ""))]
+    return [next((name for name in selected if name in labels), name_of(base, ""))]

@@ -36,7 +36,7 @@ def warn_of_dtypes(dtypes: Mapping[str, np.dtype[Any]]) -> None:
         names = [name for name, other in found.items() if other == dtype]
         who, instead = _REFUSED[dtype]
         said.append(
-            f"{who} cannot show dtype {dtype} ({', '.join(map(repr, names))}); to show it there, call "
-            f".astype({instead!r}) before .pyramid"
+            f"{who} cannot show dtype {dtype} ({', '.join(map(repr, names))}); to show it there, "
+            f"call .astype({instead!r}) before .pyramid"
         )
     warn("; ".join(said), ViewerWarning)

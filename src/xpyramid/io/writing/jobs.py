@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from xpyramid import engine
 from xpyramid.coarsen import as_dask, given
+from xpyramid.io.form.names import name_of
 from xpyramid.io.store.fast import accelerate_graph, accelerate_reads
 from xpyramid.io.store.target import Place
 from xpyramid.io.writing.image import Checked
@@ -49,7 +50,7 @@ def _job(
     journal = None if tasks is None else Journal.of(tasks / str(one.levels[-1]))
     shapes = tuple(checked.plan.levels[k].shape for k in one.levels)
     work = engine.Work(tiling, reducer, shapes, tuple(sinks), journal=journal)
-    name = f"level {first} of {str(base.name or checked.name)!r}"
+    name = f"level {first} of {name_of(base, checked.name)!r}"
     if one.blocks is None:
         return engine.Job(work, engine.Source(accelerate_reads(base.variable), name))
     data = accelerate_graph(as_dask(base, checked.objects[first]))

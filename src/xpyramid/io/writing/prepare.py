@@ -18,7 +18,7 @@ from xpyramid.io.form import flat, labels, shown
 from xpyramid.io.form.attributes import DATASET, json_attributes
 from xpyramid.io.form.collection import ImageCollection
 from xpyramid.io.form.encoding import array_attributes, note
-from xpyramid.io.form.names import Names, StoredNames, choose_names
+from xpyramid.io.form.names import Names, StoredNames, choose_names, name_of
 from xpyramid.io.store.contents import children
 from xpyramid.io.store.staging import Staging, announced
 from xpyramid.io.store.target import (
@@ -148,11 +148,7 @@ def _check_options(options: Options) -> None:
             f"names={options.names!r}; accepted: 'ome' (t, c, z, y, x), 'source' (the dimensions' "
             "own)"
         )
-    if (
-        conventions is None
-        or isinstance(conventions, str)
-        or any(one != "geozarr" for one in conventions)
-    ):
+    if isinstance(conventions, str) or any(one != "geozarr" for one in conventions or ()):
         raise PlanError(f"conventions={conventions!r}; accepted: ['geozarr']")
     if ngff.VERSIONS[version].zarr_format == 2 and options.shards is not None:
         raise PlanError(
@@ -234,7 +230,7 @@ def _announcement(
     name = group.rpartition("/")[2] or str(base.name)
     about: dict[str, Any] = dict(LIBRARY)
     if options.layout == "arrays":
-        about |= flat.remember(base, plan.axes, str(base.name or name), plan.coarsened)
+        about |= flat.remember(base, plan.axes, name_of(base, name), plan.coarsened)
     described = ngff.describe(plan, paths, name, options.irregular, about, names.dims)
     described = ngff.in_known_units(described, plan, _multiples(base, plan))
     described = note(described, base, image.levels.coordinates[0], names)
