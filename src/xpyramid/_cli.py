@@ -200,7 +200,8 @@ def _build(arguments: argparse.Namespace) -> None:
         **_options.given(arguments, _options.BUILDING),
     )
     print(_options.spoken(repr(pyramid)), flush=True)
-    target = f"{arguments.target.rstrip('/')}/{above}{group or pyramid.name}"
+    name = pyramid.name if group is None else group.strip("/")
+    target = f"{arguments.target.rstrip('/')}/{above}{name}".rstrip("/")
     _write(
         pyramid,
         target,

@@ -79,6 +79,7 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
     own = {i for i in shared if _has_geometry(plan.axes[i], levels.coordinates[0])}
     for i in own:
         _check_values(plan, image, (i, shared[i]), levels.coordinates[0])
+    _check_channels(plan, image, shared, levels.coordinates[0])
     coarser = {i for i in own if _is_coarser(plan, image, i, shared[i])}
     for i, j in shared.items():
         if i not in coarser:
@@ -243,6 +244,25 @@ def _check_values(
             f"{other.values[-1]}; accepted: the same values; drop those of the labels with "
             f".drop_vars({axis.dim!r}) to take those of the image"
         )
+
+
+def _check_channels(
+    plan: Plan, image: ImageGeometry, shared: Mapping[int, int], ours: xr.Dataset
+) -> None:
+    """Refuse channels of the image in another order; labels may have channels of their own."""
+    above = image.coordinates[0]
+    for i, j in shared.items():
+        dim, there = plan.axes[i].dim, image.plan.axes[j].dim
+        if plan.axes[i].type != "channel" or dim not in ours.coords or there not in above.coords:
+            continue
+        mine, other = ours[dim].values.tolist(), above[there].values.tolist()
+        if len(mine) == len(other) and any(
+            one in other and one != beside for one, beside in zip(mine, other, strict=True)
+        ):
+            raise PlanError(
+                f"along {dim!r}, the labels have {mine[:8]}, and the image {image.path!r} has "
+                f"{other[:8]}; accepted: the same order; select them with .sel({dim}={other[:8]})"
+            )
 
 
 def _raw_unit(coordinate: xr.DataArray) -> str | None:

@@ -251,6 +251,12 @@ def _ignored(array: xr.DataArray) -> float | None:
     Attributes have one when xarray opened the file with ``mask_and_scale=False``; else missing data
     are NaN already. NaN itself is the business of ``skipna``.
     """
+    unsigned = str(array.attrs.get("_Unsigned", "")).lower()
+    if (array.dtype.kind, unsigned) in {("i", "true"), ("u", "false")}:
+        raise PlanError(
+            f"the attribute _Unsigned={unsigned!r} says that dtype {array.dtype} is not what the "
+            "samples are; open the file with mask_and_scale=True, or call .astype(...) and drop it"
+        )
     found: list[float] = []
     for name in ("_FillValue", "missing_value"):
         for value in np.atleast_1d(np.asarray(array.attrs.get(name, np.nan))).flat:

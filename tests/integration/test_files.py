@@ -598,3 +598,20 @@ def test_samples_that_are_no_brightness(photometric: str, message: str) -> None:
     tifffile.imwrite("a.tif", values, photometric=photometric, **colours)
     with pytest.warns(UserWarning, match=message):
         xpyramid.open_source("a.tif")
+
+
+def test_missing_data_of_gdal_without_a_georeference(tmp_path: Path) -> None:
+    data = np.full((4, 4), 10, "i2")
+    data[0] = -9999
+    tifffile.imwrite(tmp_path / "a.tif", data, extratags=[(42113, 2, 6, "-9999", True)])
+    opened = xpyramid.open_source(tmp_path / "a.tif")
+    assert opened.attrs["_FillValue"] == np.int16(-9999)
+    assert opened.pyramid.build(levels=2)[1].values.tolist() == [[10, 10], [10, 10]]
+    tifffile.imwrite(tmp_path / "b.tif", data.astype("f4"), extratags=[(42113, 2, 4, "nan", True)])
+    assert "_FillValue" not in xpyramid.open_source(tmp_path / "b.tif").attrs
+
+
+def test_orientations_of_a_tiff_are_said(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 6), "u1"), extratags=[(274, 3, 1, 6, True)])
+    with pytest.warns(UserWarning, match=r"turned or mirrored \(Orientation 6\)"):
+        assert xpyramid.open_source(tmp_path / "a.tif").shape == (4, 6)

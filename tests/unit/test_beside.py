@@ -15,10 +15,10 @@ from xpyramid import errors
 SHAPE = (8, 32, 32)
 
 
-def image(store: Any, **options: Any) -> None:
+def image(store: Any, mode: Any = "w-", **options: Any) -> None:
     array = xr.DataArray(np.arange(8 * 32 * 32).reshape(SHAPE).astype("u2"), dims=("z", "y", "x"))
     build = {"levels": 3, "spacing": (1, 0.25, 0.25), "origin": (5, 1, 2), "units": "um"}
-    array.rename("img").pyramid.build(**{**build, **options}).to_ome_zarr(store)
+    array.rename("img").pyramid.build(**{**build, **options}).to_ome_zarr(store, mode=mode)
 
 
 def cells(shape: tuple[int, ...] = SHAPE, dims: tuple[str, ...] = ("z", "y", "x")) -> xr.DataArray:
@@ -174,7 +174,7 @@ def test_levels_of_labels_are_as_long_as_those_of_their_image(boundary: Any) -> 
         ("t", pd.date_range("2020", periods=4), pd.date_range("2021", periods=4), "begin at 2021"),
         ("z", [0, 1, 5, 9.0], [100, 200, 300, 400.0], "begin at 100"),
         ("z", [0, 1, 2, 3.0], [0, 1, 5, 9.0], "begin at 0"),
-        ("c", list("abcd"), list("dcba"), None),
+        ("c", list("abcd"), list("efgh"), None),
     ],
 )
 def test_coordinates_that_are_no_lines(dim: str, theirs: Any, ours: Any, message: Any) -> None:
@@ -188,6 +188,27 @@ def test_coordinates_that_are_no_lines(dim: str, theirs: Any, ours: Any, message
         return
     with pytest.raises(errors.PlanError, match=f"along '{dim}', the labels {message}.*drop_vars"):
         labels.pyramid.to_ome_zarr(store, labels_of="img")
+
+
+def test_channels_in_another_order() -> None:
+    values = np.zeros((2, 16, 16), "u1")
+    image = xr.DataArray(values, {"c": ["DAPI", "GFP"]}, ("c", "y", "x"), "img")
+    image.pyramid.to_ome_zarr(store := {}, levels=2)
+    labels = image.rename("cells").sel(c=["GFP", "DAPI"])
+    with pytest.raises(errors.PlanError, match=r"\['GFP', 'DAPI'\], and the image .*\.sel"):
+        labels.pyramid.to_ome_zarr(store, labels_of="img")
+    labels.sel(c=["DAPI", "GFP"]).pyramid.to_ome_zarr(store, labels_of="img")
+
+
+def test_labels_that_do_not_fit_what_replaces_their_image() -> None:
+    image(store := {})
+    cells().pyramid.to_ome_zarr(store, labels_of="img")
+    with pytest.warns(UserWarning, match="the labels cells of .* do not fit the image"):
+        image(store, mode="w", spacing=(1, 0.5, 0.5))
+    with pytest.warns(UserWarning, match="the labels cells of .* do not fit the image"):
+        image(store, mode="w", levels=2)
+    image(store, mode="w")
+    check_fits(store)
 
 
 def test_lengths_are_no_angles() -> None:

@@ -148,3 +148,36 @@ def test_numbers_just_beyond_64_bits(dtype: str, number: float) -> None:
     array.encoding = {"dtype": dtype, "scale_factor": 1.0}
     with pytest.raises(xpyramid.errors.PyramidError, match="and the numbers reach"):
         array.pyramid.to_ome_zarr({}, dtype="source")
+
+
+def test_several_missing_values_are_packed_to_the_first() -> None:
+    array = xr.DataArray([[1.0, np.nan], [4.0, 8.0]], dims=("y", "x"), name="field")
+    array.encoding = {"dtype": "int16", "missing_value": [-999, 8]}
+    array.pyramid.to_ome_zarr(store := {}, levels=1, dtype="source")
+    stored = xr.open_zarr(store, group="field/0", consolidated=False).field
+    np.testing.assert_array_equal(stored, array)  # 8 is a number like others
+    assert stored.encoding["_FillValue"] == -999
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        {"dtype": "bogus"},
+        {"dtype": "int16", "scale_factor": "x"},
+        {"dtype": "int16", "_FillValue": "x"},
+        {"dtype": "int16", "_Unsigned": "true"},
+    ],
+)
+def test_encodings_that_are_none(encoding: dict[str, Any]) -> None:
+    array = xr.DataArray(np.ones((2, 2)), dims=("y", "x"), name="field")
+    array.encoding = encoding
+    with pytest.raises(xpyramid.errors.PlanError, match=r"dtype='source' with .*accepted"):
+        array.pyramid.to_ome_zarr({}, dtype="source")
+
+
+@pytest.mark.filterwarnings("ignore:'field' is packed")
+def test_integers_beyond_float64() -> None:
+    array = xr.DataArray(np.full((2, 2), 2.0**53), dims=("y", "x"), name="field")
+    array.encoding = {"dtype": "int64", "_FillValue": -1}
+    with pytest.raises(xpyramid.errors.PyramidError, match="float64 does not tell"):
+        array.pyramid.to_ome_zarr({}, dtype="source")

@@ -134,10 +134,18 @@ def test_the_root_of_a_dataset_or_an_image_lists_none() -> None:
     for name in "ab":
         field(name).pyramid.to_ome_zarr(store, levels=2)
     assert listed(store) is None
+
+
+def test_images_are_not_put_into_images() -> None:
     field().pyramid.to_ome_zarr(image := {}, "", levels=2)
-    for name in "ab":
-        field(name).pyramid.to_ome_zarr(image, levels=2)
-    assert "OME" not in zarr.open_group(image)
+    with pytest.raises(errors.TargetExistsError, match=r"cannot hold 'a'.*labels_of="):
+        field("a").pyramid.to_ome_zarr(image, levels=2)
+    field("a").pyramid.to_ome_zarr(store := {}, levels=2)
+    with pytest.raises(errors.TargetExistsError, match="cannot hold 'a/b'"):
+        field("b").pyramid.to_ome_zarr(store, "a/b", levels=2)
+    for group in ("OME", "OME/a"):
+        with pytest.raises(errors.InvalidNameError, match="where a store lists its images"):
+            field().pyramid.to_ome_zarr(store, group, levels=2)
 
 
 def test_a_root_that_is_consolidated_stays_so(tmp_path: Path) -> None:
@@ -176,7 +184,19 @@ def test_an_ome_xml_of_others(tmp_path: Path, document: bytes) -> None:
     (tmp_path / "OME").mkdir()
     (tmp_path / "OME/METADATA.ome.xml").write_bytes(document)
     field("b").pyramid.to_ome_zarr(tmp_path, levels=2)
+    assert (tmp_path / "OME/METADATA.ome.xml").read_bytes() == document
+    assert listed(tmp_path) == ["a", "b"]
+
+
+def test_the_ome_xml_knows_of_images_that_are_replaced(tmp_path: Path) -> None:
+    for name in "ab":
+        field(name).pyramid.to_ome_zarr(tmp_path, levels=2)
+    field("a")[:10].astype("f4").pyramid.to_ome_zarr(tmp_path, levels=2, mode="w")
     assert names_in_xml(tmp_path) == ["a", "b"]
+    root = ElementTree.parse(tmp_path / "OME/METADATA.ome.xml").getroot()
+    (pixels,) = root[0]
+    assert (pixels.get("Type"), pixels.get("SizeY")) == ("float", "10")
+    assert xpyramid.verify(tmp_path) == []
 
 
 @pytest.mark.parametrize("kind", STORES)

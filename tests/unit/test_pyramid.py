@@ -302,3 +302,19 @@ def test_variables_of_the_same_name_as_text() -> None:
     dataset = xr.Dataset({1: (("y", "x"), np.zeros((4, 4))), "1": (("y", "x"), np.ones((4, 4)))})
     with pytest.raises(errors.PlanError, match=r"several variables are called \['1'\]"):
         dataset.pyramid.build()
+
+
+@pytest.mark.parametrize(("dtype", "said"), [("i1", "true"), ("u2", "false"), ("i1", "True")])
+def test_integers_of_the_other_sign(dtype: str, said: str) -> None:
+    array = xr.DataArray(np.zeros((4, 4), dtype), dims=("y", "x"), attrs={"_Unsigned": said})
+    with pytest.raises(errors.PlanError, match=r"_Unsigned=.*mask_and_scale=True"):
+        array.pyramid.build(levels=2)
+
+
+@pytest.mark.parametrize("fill", [1e20, 0.1, np.float32(0.1)])
+def test_fill_values_are_those_of_the_dtype(fill: float) -> None:
+    values = np.array([[fill, fill, 4, 8]] * 2, "f4")
+    array = xr.DataArray(values, dims=("y", "x"), name="field", attrs={"_FillValue": fill})
+    array.pyramid.to_ome_zarr(store := {}, levels=2)
+    level = xr.open_zarr(store, group="field/1", consolidated=False).field
+    np.testing.assert_array_equal(level, [[np.nan, 6]])

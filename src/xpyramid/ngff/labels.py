@@ -43,7 +43,7 @@ def image_label(
     AttributeValueError
         If the given colours or properties are not of labels.
     """
-    given = attrs.get("image-label", _stored(document))
+    given = attrs.get("image-label") or _stored(document)
     found = {key: given[key] for key in _KEYS if isinstance(given, Mapping) and key in given}
     for key in ("colors", "properties"):
         entries = found.get(key, [])

@@ -42,21 +42,24 @@ class Pixels:
     dtype: np.dtype[np.generic]
 
 
-def listed_images(document: bytes | None) -> list[str]:
-    """Return the paths of the images that a document names; none where it is no OME-XML."""
-    root = _parse(document)
-    ids = [element.get("ID", "") for element in root if element.tag.endswith("Image")]
-    return [one.removeprefix("Image:") for one in ids]
+def add_images(document: bytes | None, images: Sequence[Pixels]) -> bytes | None:
+    """Return a document that names more images, None where there is one that is not ours to change.
 
-
-def add_images(document: bytes | None, images: Sequence[Pixels]) -> bytes:
-    """Return a document that names more images."""
-    root = _parse(document)
+    What a document said of an image with the same path is replaced.
+    """
+    root = ElementTree.Element(f"{{{_NAMESPACE}}}OME") if document is None else _parse(document)
+    if root is None:
+        return None
     for image in images:
-        name = image.path.rpartition("/")[2]
-        element = _add(root, "Image", ID=f"Image:{image.path}", Name=name)
+        key, name = f"Image:{image.path}", image.path.rpartition("/")[2]
+        element = next((one for one in root if one.get("ID") == key), None)
+        if element is None:
+            element = _add(root, "Image")
+        element.clear()
+        element.attrib |= {"ID": key, "Name": name}
         sizes = {f"Size{axis}": str(image.sizes.get(axis.lower(), 1)) for axis in "XYZCT"}
-        kind = _TYPES.get(image.dtype.name, image.dtype.name)
+        kind = "double" if image.dtype.kind in "mM" else image.dtype.name
+        kind = _TYPES.get(kind, kind)
         pixels = _add(
             element, "Pixels", ID=f"Pixels:{image.path}", DimensionOrder="XYZCT", Type=kind, **sizes
         )
@@ -70,13 +73,12 @@ def _add(parent: ElementTree.Element, tag: str, **attributes: str) -> ElementTre
     return ElementTree.SubElement(parent, f"{{{_NAMESPACE}}}{tag}", attributes)
 
 
-def _parse(document: bytes | None) -> ElementTree.Element:
-    """Return the root of a document; a new one where there is none that is ours to read."""
-    if document is not None and b"<!DOCTYPE" not in document:  # which may expand without end
-        try:
-            root = ElementTree.fromstring(document)
-        except ElementTree.ParseError:
-            root = None
-        if root is not None and root.tag.endswith("OME"):
-            return root
-    return ElementTree.Element(f"{{{_NAMESPACE}}}OME")
+def _parse(document: bytes) -> ElementTree.Element | None:
+    """Return the root of a document in the namespace that we write, else None."""
+    if b"<!DOCTYPE" in document:  # which may expand without end
+        return None
+    try:
+        root = ElementTree.fromstring(document)
+    except ElementTree.ParseError:
+        return None
+    return root if root.tag == f"{{{_NAMESPACE}}}OME" else None

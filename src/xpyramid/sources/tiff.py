@@ -26,7 +26,13 @@ from xpyramid.sources.geotiff import open_geotiff
 from xpyramid.sources.metadata import attach
 from xpyramid.sources.packages import is_installed
 from xpyramid.sources.pictures import as_blocks
-from xpyramid.sources.tiff_metadata import RGB, check_description, read_metadata
+from xpyramid.sources.tiff_metadata import (
+    RGB,
+    check_description,
+    no_data,
+    read_metadata,
+    tag_of,
+)
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -76,6 +82,8 @@ def open_tiff(path: Path, variable: str | None) -> xr.DataArray:
         _check_compression(series, str(path))
         _warn_of_colors(series, str(path))
         array = _open_series(series, path, index)
+        if (missing := no_data(series, array.dtype)) is not None:
+            array.attrs["_FillValue"] = missing
         return attach(array, read_metadata(tiff, index))
 
 
@@ -89,6 +97,11 @@ def _warn_of_colors(series: Any, source: str) -> None:
         )
     elif kind == "MINISWHITE":
         _warn(f"{source!r} has 0 for white, and is stored as it is: it shows inverted")
+    if (orientation := tag_of(series, "Orientation") or 1) != 1:
+        _warn(
+            f"{source!r} says that it is to be turned or mirrored (Orientation {orientation}), and "
+            "is stored as it is"
+        )
 
 
 class _Listed(logging.Handler):

@@ -55,6 +55,28 @@ def read_metadata(tiff: TiffFile, index: int) -> FileMetadata:
     return found
 
 
+def tag_of(series: TiffPageSeries, name: str) -> Any:
+    """Return the value of a tag of a series' first page, None where it has none."""
+    tag = getattr(series.keyframe, "tags", {}).get(name)
+    return None if tag is None else tag.value
+
+
+def no_data(series: TiffPageSeries, dtype: np.dtype[Any]) -> Any:
+    """Return the value that GDAL has for missing data, as the dtype has it, None without one.
+
+    https://gdal.org/en/stable/drivers/raster/gtiff.html, "Nodata value".
+    """
+    try:
+        number = float(str(tag_of(series, "GDAL_NODATA")).strip(" \0"))
+    except ValueError:
+        return None
+    if not np.isfinite(number) or dtype.kind not in "iuf":
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        value = np.asarray(number).astype(dtype)
+    return value[()] if value == number or (dtype.kind == "f" and np.isfinite(value)) else None
+
+
 def _ome(xml: str, count: int, index: int, series: TiffPageSeries) -> FileMetadata:
     """Read the OME-XML of an image; its model: https://docs.openmicroscopy.org/ome-model/."""
     images = [node for node in ElementTree.fromstring(xml) if _tag(node) == "Image"]

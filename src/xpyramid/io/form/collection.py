@@ -47,14 +47,23 @@ class ImageCollection:
         images = sorted({*found, self.path})
         return [] if holds_arrays or len(images) == 1 else images
 
+    def is_outdated(self) -> bool:
+        """Whether an image is to be listed, or the OME-XML says something else of it."""
+        if self.missing():
+            return True
+        if not isinstance((self.root / ngff.OME_GROUP).node(), zarr.Group):
+            return False
+        document = self._document(self.root)
+        return document is not None and self._described(document, [self.path]) != document
+
     def add(self, place: Place) -> None:
         """List what is missing, in the root or what stands for it."""
         missing = self.missing()
-        if not missing:
-            return
         root = zarr.open_group(place.store, path=place.path, mode="r+")
         group = root.require_group(ngff.OME_GROUP)
-        self._add_to_xml(place, missing)
+        self._add_to_xml(place, missing or [self.path])
+        if not missing:
+            return
         attrs = dict(group.attrs)
         series = list(dict.fromkeys([*(ngff.series_of(attrs) or []), *missing]))
         group.attrs.update(ngff.list_series(attrs, self.version, series))
@@ -64,15 +73,23 @@ class ImageCollection:
         """Name images in the OME-XML too, which some viewers go by."""
         if takes_nodes_only(self.root.store):
             return
-        at = (place / ngff.OME_GROUP / ome_xml.DOCUMENT).path
-        prototype = default_buffer_prototype()
-        stored = sync(place.store.get(at, prototype))
-        document = None if stored is None else stored.to_bytes()
-        known = ome_xml.listed_images(document)
-        new = [pixels for path in paths if path not in known and (pixels := self._pixels(path))]
-        if new:
-            added = prototype.buffer.from_bytes(ome_xml.add_images(document, new))
-            sync(place.store.set(at, added))
+        document = self._document(place)
+        described = self._described(document, paths)
+        if described not in (None, document):
+            added = default_buffer_prototype().buffer.from_bytes(described)
+            sync(place.store.set(_xml_in(place), added))
+
+    def _document(self, place: Place) -> bytes | None:
+        """Return the OME-XML in the root, or what stands for it."""
+        if takes_nodes_only(place.store):
+            return None
+        stored = sync(place.store.get(_xml_in(place), default_buffer_prototype()))
+        return None if stored is None else stored.to_bytes()
+
+    def _described(self, document: bytes | None, paths: list[str]) -> bytes | None:
+        """Return an OME-XML that names images; the same where it is not ours to change."""
+        new = [pixels for path in paths if (pixels := self._pixels(path))]
+        return ome_xml.add_images(document, new) or document if new else document
 
     def _pixels(self, path: str) -> ome_xml.Pixels | None:
         """Return what OME-XML says of an image, None where it cannot be read."""
@@ -111,6 +128,10 @@ def _look_around(root: Place) -> tuple[list[str], bool]:
             elif path.count("/") + 1 < _DEEPEST:
                 waiting.append(path)
     return images, holds_arrays
+
+
+def _xml_in(root: Place) -> str:
+    return (root / ngff.OME_GROUP / ome_xml.DOCUMENT).path
 
 
 def _node(place: Place) -> Node | None:

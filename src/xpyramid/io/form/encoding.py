@@ -50,6 +50,8 @@ def stored_attributes(
     for key in _SCALING & variable.attrs.keys():
         json_attributes({key: variable.attrs[key]}, holder, finite=True)
     attributes = json_attributes(variable.attrs, holder)
+    if attributes.get("image-label") == {}:  # which says no more than the image's metadata
+        del attributes["image-label"]
     found = references(variable)
     if listed := found.pop("coordinates", ""):  # readers want all of them, or none
         there = [names.coords[word] for word in listed.split() if word in names.coords]
@@ -105,10 +107,12 @@ def _encoded_fill(given: Any, dtype: np.dtype[Any]) -> Any:
     """Return a ``_FillValue`` as xarray stores it in Zarr v3."""
     value = np.asarray(given)
     try:
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             cast = value.astype(dtype)
         if dtype.kind in "iu" and (value != cast).any():
             raise ValueError(given)  # which would be stored as another number
+        if dtype.kind == "f" and np.isfinite(cast).all():
+            value = cast  # as samples have it: 1e20 is no float32
         return FillValueCoder.encode(value.item() if value.size == 1 else given, dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise AttributeValueError(

@@ -10,8 +10,15 @@ import numpy as np
 import zarr
 
 from xpyramid import ngff
-from xpyramid.errors import DtypeError, NotAPyramidError, PlanError, check_kind
-from xpyramid.io.store.target import Place, check_name, is_root
+from xpyramid.errors import (
+    DtypeError,
+    NotAPyramidError,
+    PlanError,
+    PyramidError,
+    check_kind,
+)
+from xpyramid.io.store.target import Place, check_name, is_name, is_root
+from xpyramid.warn import warn
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,44 @@ def prepare(
             f"accepted: as many: .pyramid.build(levels={len(found.datasets)})"
         )
     return LabelsGroup(image / "labels", path, version)
+
+
+def warn_of_misfits(image: Place, attrs: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    """Warn of labels of an image that do not fit the one that is to replace it.
+
+    Parameters
+    ----------
+    image : Place
+    attrs : mapping
+        Of the group of the new image.
+    shape : tuple of int
+        Of its level 0.
+    """
+    group = (image / "labels").node()
+    listed = ngff.ome_metadata(dict(group.attrs)).get("labels") if group is not None else None
+    new = ngff.parse(attrs)
+    paths = [path for path in listed if _is_path(path)] if isinstance(listed, list) else []
+    if unfit := [path for path in paths if not _fits(image / "labels" / path, new, shape)]:
+        warn(
+            f"the labels {', '.join(unfit)} of {image} stay, and do not fit the image that "
+            "replaces it; write them again, with labels_of= and mode='w'"
+        )
+
+
+def _is_path(path: object) -> bool:
+    return isinstance(path, str) and all(map(is_name, path.split("/")))
+
+
+def _fits(place: Place, image: ngff.Multiscale, shape: tuple[int, ...]) -> bool:
+    """Whether a label image lies where an image does; also where it cannot be read."""
+    try:
+        _, label = _image(place)
+        array = (place / label.datasets[0].path).node()
+    except (PyramidError, ValueError):
+        return True
+    own = array.shape if isinstance(array, zarr.Array) else None
+    same = own is None or len(label.datasets) == len(image.datasets)
+    return same and not any(ngff.check_label(image, shape, label, own))
 
 
 def _image(place: Place) -> tuple[str, ngff.Multiscale]:

@@ -137,6 +137,8 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     if _holds_labels(image):  # what is built from them must not average them
         for level in levels:
             level.encoding["kind"] = "labels"
+            if level.dtype.kind in "iu":  # attributes outlive most of what is done to them
+                level.attrs.setdefault("image-label", {})
     own = dims is not None or _is_flat(image)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
     plan = _plan(axes, levels[0].dtype, arrays, image, factors)

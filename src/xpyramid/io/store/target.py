@@ -277,6 +277,11 @@ def check_above(place: Place, zarr_format: Literal[2, 3], *, is_label: bool = Fa
     InvalidNameError
         If it is, or lies in, the place for label images of an image.
     """
+    if place.path.split("/")[0] == ngff.OME_GROUP:
+        raise InvalidNameError(
+            f"{place.path!r}: the group {ngff.OME_GROUP!r} is where a store lists its images; "
+            "choose another group="
+        )
     for above in place.parents():
         node = above.sound_node()
         if isinstance(node, zarr.Array):
@@ -302,6 +307,11 @@ def _check_inside(place: Place, image: Place, attrs: Mapping[str, Any], *, is_la
         raise TargetExistsError(
             f"{image / first} is a level of an image, and cannot hold {place.path!r}; choose "
             "another group="
+        )
+    if not is_label:
+        raise TargetExistsError(
+            f"{image} is an image, and cannot hold {place.path!r}, which would not be listed there"
+            "; choose another group= or store, or pass labels_of= for its labels"
         )
 
 

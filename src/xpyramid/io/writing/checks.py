@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -273,15 +273,24 @@ def warn_of_packing(array: xr.DataArray) -> None:
     """Say that numbers which were packed where they come from are stored as they are decoded."""
     encoding, dtype = array.encoding, array.encoding.get("dtype")
     scaling = {key: encoding[key] for key in ("scale_factor", "add_offset") if key in encoding}
-    from_integers = dtype is not None and np.dtype(dtype).kind in "iu" and array.dtype.kind == "f"
+    from_integers = _is_integer(dtype) and array.dtype.kind == "f"
     if not scaling and not from_integers:
         return
     was = [str(np.dtype(dtype))] if from_integers else []
+    hint = "; to store it packed, as readers unpack it, pass dtype='source'"
     was += [f"{key}={literal(value)}" for key, value in scaling.items()]
     warn(
         f"{array.name!r} is packed in its file ({', '.join(was)}), and stored unpacked, as "
-        f"{array.dtype}; to store it packed, as readers unpack it, pass dtype='source'"
+        f"{array.dtype}{hint if from_integers and '_Unsigned' not in encoding else ''}"
     )
+
+
+def _is_integer(dtype: object) -> bool:
+    """Whether what an encoding has for a dtype is one of integers."""
+    try:
+        return dtype is not None and np.dtype(cast("Any", dtype)).kind in "iu"
+    except TypeError:
+        return False
 
 
 def group_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:

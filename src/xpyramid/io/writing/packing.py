@@ -24,6 +24,9 @@ from xpyramid.reducers import METHODS, Reducer, make_reducer
 #: Encoding that becomes attributes, by which readers unpack.
 _ATTRIBUTES = ("scale_factor", "add_offset", "_FillValue", "missing_value")
 
+#: Integers from here on are not all numbers of float64, which packed ones were decoded to.
+_EXACT = 2.0**53
+
 #: Methods that do not depend on the order of numbers, which a negative scale reverses.
 _WITHOUT_ORDER = {"mean", "mode", "nearest"}
 
@@ -67,7 +70,6 @@ class Packing:
                 f"dtype='source' packs some numbers to {self.fill}, which the encoding has for "
                 "missing ones ('_FillValue'); change the encoding, or leave dtype= out"
             )
-        # The largest integers of 64 bits are no float64.
         if there.size and not (info.min <= there.min() and there.max() < float(info.max) + 1):
             raise DtypeError(
                 f"dtype='source' packs to {self.dtype} ({info.min} to {info.max}) with "
@@ -75,26 +77,48 @@ class Packing:
                 f"from {np.nanmin(block)} to {np.nanmax(block)}; change the encoding, or leave "
                 "dtype= out"
             )
+        if there.size and np.abs(there).max() >= _EXACT:
+            raise DtypeError(
+                "dtype='source' packs to integers of 2**53 or more, which float64 does not tell "
+                "apart, and the file was decoded to it; open it with mask_and_scale=False, or "
+                "leave dtype= out"
+            )
         packed: np.ndarray[Any, Any] = np.where(missing, self.fill or 0, numbers).astype(self.dtype)
         return packed
 
 
 def packing_of(array: xr.DataArray) -> Packing | None:
-    """Return how an array was packed where it comes from, None if it was not."""
+    """Return how an array was packed where it comes from, None if it was not.
+
+    Of several values for what is missing, the first stands for NaN: all of them are NaN by now.
+
+    Raises
+    ------
+    PlanError
+        For an encoding that is none.
+    """
     encoding = array.encoding
-    dtype = np.dtype(encoding.get("dtype", array.dtype))
-    if dtype.kind not in "iu" or array.dtype.kind != "f" or "_Unsigned" in encoding:
-        return None
-    scale, offset, fill = (
-        np.asarray(found).item()
-        for found in (
-            encoding.get("scale_factor", 1.0),
-            encoding.get("add_offset", 0.0),
-            encoding.get("_FillValue", encoding.get("missing_value", np.nan)),
+    try:
+        dtype = np.dtype(encoding.get("dtype", array.dtype))
+        if dtype.kind not in "iu" or array.dtype.kind != "f":
+            return None
+        scale = float(np.asarray(encoding.get("scale_factor", 1.0)).item())
+        offset = float(np.asarray(encoding.get("add_offset", 0.0)).item())
+        none = encoding.get("_FillValue", encoding.get("missing_value", np.nan))
+        fill = np.atleast_1d(np.nan if none is None else none).flat[0]
+        missing = int(fill) if np.isfinite(fill) else None
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        said = {key: encoding[key] for key in ("dtype", *_ATTRIBUTES) if key in encoding}
+        raise PlanError(
+            f"dtype='source' with the encoding {literal(said)[:200]}: {error}; accepted: a dtype "
+            "of integers, and numbers"
+        ) from error
+    if "_Unsigned" in encoding:
+        raise PlanError(
+            f"dtype='source' with _Unsigned={literal(encoding['_Unsigned'])} in the encoding, "
+            "which Zarr has no need of; accepted: encodings without it; leave dtype= out"
         )
-    )
-    missing = int(fill) if np.isfinite(fill) else None
-    return Packing(dtype, float(scale), float(offset), missing)
+    return Packing(dtype, scale, offset, missing)
 
 
 def pack(image: Image) -> Image:
@@ -165,7 +189,9 @@ def _packed(base: xr.DataArray, packing: Packing, plan: Plan) -> xr.DataArray:
     unpacked: Any = as_dask(base, plan.levels[0].chunks)
     empty: np.ndarray[Any, Any] = np.empty((0,) * base.ndim, packing.dtype)
     data = unpacked.map_blocks(packing.pack, dtype=packing.dtype, meta=empty)
-    unpacking = {key: base.encoding[key] for key in _ATTRIBUTES if key in base.encoding}
+    unpacking = {key: base.encoding[key] for key in _ATTRIBUTES[:2] if key in base.encoding}
+    if packing.fill is not None:
+        unpacking["_FillValue"] = packing.dtype.type(packing.fill)
     packed = xr.DataArray(data, base.coords, base.dims, base.name, {**base.attrs, **unpacking})
     packed.encoding = {
         key: value

@@ -100,6 +100,8 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
         zarr_format=spoken.zarr_format,
         compressor=compressor_of(options.compressor, spoken.zarr_format),
     )
+    if options.mode == "w" and not is_label:
+        labels.warn_of_misfits(staging.target, sketch.announcement, base.shape)
     return Checked(
         staging=staging,
         levels=image.levels,

@@ -141,7 +141,7 @@ def _finish(seen: Sequence[engine.Statistics], begun: _Begun) -> None:
             _change(image.staging, target, consolidate)
         if image.labels_group is not None:
             _change(image.staging, image.labels_group.place, image.labels_group.add)
-        if image.collection is not None and image.collection.missing():
+        if image.collection is not None and image.collection.is_outdated():
             _change(image.staging, image.collection.root, image.collection.add)
         for above in image.staging.target.parents():
             # Whoever consolidated a group above would not see the new image in it.
