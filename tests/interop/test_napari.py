@@ -37,9 +37,10 @@ def layers(stored: Stored) -> list[Any]:
 
 
 def test_names(stored: Stored, layers: list[Any]) -> None:
-    """Channels are layers of their own."""
+    """Channels are layers of their own, and an image without channels is one."""
     names = [layer.name.split("/")[-1] for layer in layers]
-    channels = ["field: DAPI", "field: GFP", "field: RFP"]
+    labels = ["DAPI", "GFP", "RFP"] if "c" in stored.pyramid.plan.dims else ["field"]
+    channels = [f"field: {label}" for label in labels]
     assert names == (channels if "omero" in stored.ome else [stored.pyramid.name])
 
 

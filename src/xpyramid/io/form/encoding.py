@@ -235,7 +235,8 @@ def _is_changed(variable: xr.Variable) -> bool:
     """Whether xarray would open a variable as something else than was written."""
     if variable.dtype.kind not in "iufb" or not variable.attrs:
         return False
-    sample = xr.Variable(variable.dims, variable[(slice(0, 1),) * variable.ndim], variable.attrs)
+    # Two: before xarray 2026, one value of a range is without its dimension.
+    sample = xr.Variable(variable.dims, variable[(slice(0, 2),) * variable.ndim], variable.attrs)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what it does
