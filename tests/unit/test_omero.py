@@ -302,20 +302,3 @@ def test_colors_differ(tmp_path: Path, number: int) -> None:
     found = channels(tmp_path)
     assert len({channel["color"] for channel in found}) == number
     assert [channel["active"] for channel in found] == [i < 6 for i in range(number)]
-
-
-def test_a_mapping_overrides_some_of_what_is_stored() -> None:
-    array = xr.DataArray(np.arange(128, dtype="u2").reshape(2, 8, 8), dims=("c", "y", "x"))
-    array = array.assign_coords(c=["A", "B"]).rename("field")
-    given = {"colors": ["red", "cyan"], "windows": [(1, 5), (2, 6)]}
-    array.pyramid.to_ome_zarr(store := {}, levels=2, omero=given)
-    opened = xpyramid.open_pyramid(store)
-
-    def copied(**omero: Any) -> list[tuple[str, int]]:
-        opened.to_ome_zarr(again := {}, omero=omero)
-        channels = xpyramid.open_pyramid(again).metadata["omero"]["channels"]
-        return [(channel["color"], channel["window"]["end"]) for channel in channels]
-
-    assert copied(windows=[(0, 8), (0, 9)]) == [("FF0000", 8), ("00FFFF", 9)]
-    assert copied(colors={"B": "lime"}) == [("FF0000", 5), ("00FF00", 6)]
-    assert copied(contrast_limits={"A": (0, 7)}) == [("FF0000", 7), ("00FFFF", 6)]

@@ -15,12 +15,6 @@ from xpyramid.errors import DtypeError, PlanError, literal
 from xpyramid.io.form.names import name_of
 from xpyramid.plan import Plan
 
-#: What the options of ``omero=`` say of a channel.
-_SAYS = {
-    "labels": "label", "colors": "color", "windows": "window", "contrast_limits": "window",
-    "percentiles": "window",
-}  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Shown:
@@ -110,12 +104,10 @@ def prepare(
     dim = None if axis is None else plan.axes[axis].dim
     names = _names(base, dim)
     stored: Mapping[str, Any] = {}
-    if omero is None or isinstance(omero, Mapping):
+    if omero is None:
         stored = ngff.stored_channels(document, len(names)) or ngff.channels_of_attrs(
             base.attrs, names
         )
-        stored = _without(stored, omero or {})
-    if omero is None:
         is_new = not document  # what is copied gets windows only where it has channels
         omero = bool(stored) or (real and plan.kind != "labels" and (is_new or axis is not None))
         omero = omero and real
@@ -129,16 +121,6 @@ def prepare(
     channels = ngff.channels(names, given, are_alike=_are_alike(base, dim))
     ignore = plan.options.get("ignore")
     return Shown(replace(channels, stored=stored), axis, base.dtype, ignore)
-
-
-def _without(stored: Mapping[str, Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what is known of channels without that of which the caller says something else."""
-    channels = [dict(channel) for channel in stored.get("channels", ())]
-    for key, value in given.items():
-        for channel in channels:
-            if not isinstance(value, Mapping) or channel.get("label") in value:
-                channel.pop(_SAYS.get(key, key), None)
-    return {**stored, "channels": channels} if channels else {}
 
 
 def attributes_beside(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
