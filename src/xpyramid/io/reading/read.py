@@ -29,6 +29,7 @@ from xpyramid.io.store.confined import check_path, resolve_confined
 from xpyramid.io.store.faults import find_fault
 from xpyramid.io.store.staging import find_unfinished
 from xpyramid.io.store.target import Place, Store
+from xpyramid.kinds import label_reason
 from xpyramid.plan import METHOD_OPTIONS, Factors, Level, Plan
 from xpyramid.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
 
@@ -136,9 +137,9 @@ def _open(place: Place, multiscale: int | str) -> Opened:
         )
     if _holds_labels(image):  # what is built from them must not average them
         for level in levels:
+            if level.dtype.kind in "iu" and not label_reason(level):
+                level.attrs["image-label"] = {}  # attributes outlive most of what is done to them
             level.encoding["kind"] = "labels"
-            if level.dtype.kind in "iu":  # attributes outlive most of what is done to them
-                level.attrs.setdefault("image-label", {})
     own = dims is not None or _is_flat(image)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
     plan = _plan(axes, levels[0].dtype, arrays, image, factors)
