@@ -84,7 +84,8 @@ class ArrayAccessor:
             Whether NaN samples do not count. Default: they do not; a window with none left is NaN.
         ignore : number, optional
             A background value that does not count; a window with nothing else is that value.
-            Default: ``_FillValue`` or ``missing_value`` of the attributes.
+            Default: ``_FillValue`` or ``missing_value`` of the attributes, or of the encoding of
+            integers.
         min_valid : float, optional
             The least fraction of samples that count, from 0 to 1, for a cell to be valid.
         chunks : int, {dim: int} or sequence of int, optional

@@ -23,6 +23,7 @@ from xpyramid.ducks import plain
 from xpyramid.errors import PlanError, check_kind
 from xpyramid.kinds import Kind, choose
 from xpyramid.levels import Levels
+from xpyramid.nodata import missing_value, with_missing_attributes
 from xpyramid.overrides import Overrides, apply
 from xpyramid.plan import (
     Boundary,
@@ -60,7 +61,7 @@ def build(
     factors, and they get its place where they have none.
     """
     _check_lengths(array)
-    array = plain(array)
+    array = with_missing_attributes(plain(array))
     _check_options(method, dims, skipna, ignore, min_valid)
     factor = factors_by_dim(factor, tuple(map(str, array.dims)))
     named = named_dims(factor, dims)
@@ -79,7 +80,7 @@ def build(
     coordinates.check_coarsenable(array, plan.coarsened)
     largest = largest_window(array.shape, plan.levels[-1].factors)
     if ignore is None and isinstance(method, str) and not plan.sampled:
-        ignore = _ignored(array)
+        ignore = missing_value(array)
     told: dict[str, Any] = {"skipna": skipna, "ignore": ignore, "min_valid": min_valid}
     reducer = make_reducer(method, array.dtype, largest, **told)
     told = {key: value for key, value in told.items() if value is not None}
@@ -245,42 +246,6 @@ def _channel_first(
     return array, tuple(by_dim[str(dim)] for dim in order)
 
 
-def _ignored(array: xr.DataArray) -> float | None:
-    """Return the value that the attributes say is missing data, where a sample can have it.
-
-    Attributes have one when xarray opened the file with ``mask_and_scale=False``; else missing data
-    are NaN already. NaN itself is the business of ``skipna``.
-    """
-    unsigned = str(array.attrs.get("_Unsigned", "")).lower()
-    if (array.dtype.kind, unsigned) in {("i", "true"), ("u", "false")}:
-        raise PlanError(
-            f"the attribute _Unsigned={unsigned!r} says that dtype {array.dtype} is not what the "
-            "samples are; open the file with mask_and_scale=True, or call .astype(...) and drop it"
-        )
-    found: list[float] = []
-    for name in ("_FillValue", "missing_value"):
-        for value in np.atleast_1d(np.asarray(array.attrs.get(name, np.nan))).flat:
-            if array.dtype.kind not in "iuf" or np.asarray(value).dtype.kind not in "iuf":
-                continue
-            number = value.item()
-            if math.isfinite(number) and _fits(number, array.dtype):
-                found.append(float(number) if array.dtype.kind == "f" else int(number))
-    if len(set(found)) > 1:
-        raise PlanError(
-            f"the attributes '_FillValue' and 'missing_value' name {sorted(set(found))}, and one "
-            "value can be left out of the levels; say which with ignore=, or make the others NaN "
-            "with .where(...)"
-        )
-    return found[0] if found else None
-
-
-def _fits(number: float, dtype: np.dtype[Any]) -> bool:
-    """Whether a dtype has a number, or one next to it."""
-    if dtype.kind == "f":
-        return abs(number) <= float(np.finfo(dtype).max)
-    return number == int(number) and np.iinfo(dtype).min <= number <= np.iinfo(dtype).max
-
-
 def _existing_chunks(array: xr.DataArray) -> tuple[int, ...] | None:
     """Return the chunk shape that the array has on disk, or else in dask.
 
@@ -349,7 +314,7 @@ def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.Data
     method: Method = "nearest" if plan.sampled else "mean"
     if period is not None and not plan.sampled:
         method = partial(coordinates.mean_angle, period=period)
-    fill = None if plan.sampled or numbers.dtype.kind in "mM" else _ignored(numbers)
+    fill = None if plan.sampled or numbers.dtype.kind in "mM" else missing_value(numbers)
     is_masked = period is not None and fill is not None
     if is_masked:
         numbers = numbers.where(numbers != fill)

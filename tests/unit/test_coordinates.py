@@ -205,6 +205,14 @@ def test_missing_numbers_of_a_coordinate_do_not_count(dtype: str) -> None:
     np.testing.assert_array_equal(level.lon[0], [4, 3, -99, 1])
 
 
+def test_missing_numbers_of_the_encoding_of_a_coordinate() -> None:
+    array = field(depth=(("y", "x"), np.array([[-99, 4, 2, 4, -99, -99, 1, 1]] * 7, "i2")))
+    array.depth.encoding["_FillValue"] = -99
+    level = level_1(array)
+    np.testing.assert_array_equal(level.depth[0], [4, 3, -99, 1])
+    assert level.depth.attrs == {"_FillValue": -99}
+
+
 @pytest.mark.parametrize("name", ["lon", "longitude", "nav_lon"])
 def test_longitudes_by_their_names(name: str) -> None:
     array = field(**{name: (("y", "x"), np.tile([179.0, -179.0], (7, 4)))})

@@ -273,6 +273,38 @@ def test_missing_values_in_every_form(attrs: Any) -> None:
     assert array.pyramid.build(levels=2)[1].values.item() == 0
 
 
+@pytest.mark.parametrize("encoding", [{"_FillValue": 255}, {"missing_value": np.uint8(255)}])
+def test_missing_values_of_the_encoding_of_integers(encoding: Any) -> None:
+    """As rioxarray has them, ``write_nodata(255, encoded=True)``: xarray would write attributes."""
+    values = np.array([[0, 255, 255, 255], [255, 0, 255, 255]], "u1")
+    array = xr.DataArray(values, dims=("y", "x"), name="field")
+    array.encoding = {**encoding, "chunks": (2, 2)}
+    array.pyramid.to_ome_zarr(store := {}, levels=2)
+    level = xr.open_zarr(store, group="field/1", consolidated=False).field
+    np.testing.assert_array_equal(level, [[0, np.nan]])
+    stored = xpyramid.open_pyramid(store, "field")
+    np.testing.assert_array_equal(stored[1], [[0, 255]])
+    assert stored[0].attrs == encoding
+    assert array.encoding == {**encoding, "chunks": (2, 2)}
+    assert not array.attrs
+
+
+@pytest.mark.parametrize(
+    ("dtype", "encoding", "attrs"),
+    [
+        ("f4", {"_FillValue": 255.0}, {}),  # NaN is what is missing
+        ("u1", {"_FillValue": -1}, {}),  # which no sample can have
+        ("u1", {"_FillValue": None}, {}),
+        ("u1", {"_FillValue": 255, "scale_factor": 0.5}, {}),  # of the packed numbers
+        ("u1", {"_FillValue": 255}, {"_FillValue": 0}),  # of a file opened without decoding
+    ],
+)
+def test_encodings_that_name_no_missing_value(dtype: str, encoding: Any, attrs: Any) -> None:
+    array = xr.DataArray(np.full((4, 4), 255, dtype), dims=("y", "x"), attrs=attrs)
+    array.encoding = encoding
+    assert array.pyramid.build(levels=2)[0].attrs == attrs
+
+
 def test_two_missing_values() -> None:
     attrs = {"_FillValue": 254, "missing_value": 255}
     array = xr.DataArray(np.zeros((4, 4), "u1"), dims=("y", "x"), attrs=attrs)

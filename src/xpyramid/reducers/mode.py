@@ -185,8 +185,9 @@ def mode(request: Request) -> Reducer:
     """
     if request.dtype.kind not in "biu":
         raise DtypeError(
-            f"mode of dtype {request.dtype}; accepted: bool, integers, datetimes; labels stored as "
-            "floats are integers: .astype('int32')"
+            f"mode of dtype {request.dtype}; accepted: bool, integers, datetimes; for labels that "
+            "are floats call .astype('int32'), and .fillna(...) before it where some are NaN, or "
+            "open the file with mask_and_scale=False"
         )
     request.check_ignore()
     rule = _Mode(request)
