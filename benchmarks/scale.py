@@ -52,7 +52,7 @@ def begin(path: str, edge: int, backing: str) -> dict[str, float]:
     import ome_zarr_models.v05.image  # noqa: F401
 
     import xpyramid
-    from xpyramid.io.writing.sinks import ZarrSink
+    from xpyramid.writer.sinks import ZarrSink
 
     xpyramid.downsample(np.zeros((8, 8, 8), "u1"), 2)  # loads the kernels
     base = open_base(path + "/in", edge, backing)
@@ -75,7 +75,7 @@ def begin(path: str, edge: int, backing: str) -> dict[str, float]:
 def go_through(path: str, edge: int, backing: str) -> dict[str, float]:
     """Return the microseconds for each chunk of a run that stores nothing."""
     import xpyramid  # noqa: F401
-    from xpyramid.io.writing.sinks import ZarrSink
+    from xpyramid.writer.sinks import ZarrSink
 
     base = open_base(path + "/in", edge, backing)
     ZarrSink.__call__ = lambda *_: None  # type: ignore[assignment,method-assign]

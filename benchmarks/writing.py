@@ -88,8 +88,8 @@ def lazily(source: Path, target: Path, method: str) -> None:
 
 @job("xpyramid, chunks by zarr-python")
 def by_zarr(source: Path, target: Path, method: str) -> None:
-    from xpyramid.io.store import fast
-    from xpyramid.io.writing import sinks
+    from xpyramid.store import fast
+    from xpyramid.writer import sinks
 
     fast.by_object = sinks.by_object = lambda _: None
     fast.available = lambda: False
@@ -115,7 +115,7 @@ def from_awkward(source: Path, target: Path, method: str) -> None:
 def levels_only(source: Path, target: Path, method: str) -> None:
     import importlib
 
-    write = importlib.import_module("xpyramid.io.writing.write")
+    write = importlib.import_module("xpyramid.writer.write")
     open_sink = write.open_sink
     write.open_sink = lambda *where: open_sink(*where) if where[-1] else None
     xpyramid_from(source, target, method, None)

@@ -15,7 +15,7 @@ import zarr
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.io.writing import journal
+from xpyramid.writer import journal
 
 NEW, OLD = 1, 100
 

@@ -5,9 +5,9 @@ from xpyramid import errors
 from xpyramid._version import __version__
 from xpyramid.downsample import downsample
 from xpyramid.example import example_field
-from xpyramid.io import verify
 from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid, open_pyramids
 from xpyramid.sources import open_source
+from xpyramid.verifier import verify
 
 __all__ = [
     "Pyramid",

@@ -2,7 +2,7 @@
 
 import sys
 
-from xpyramid._cli import main
+from xpyramid.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

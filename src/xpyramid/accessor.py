@@ -9,16 +9,16 @@ from typing import Any
 
 import xarray as xr
 
-from xpyramid.axes import AxisType
 from xpyramid.build import build, build_dataset, with_overrides
-from xpyramid.chunks import Chunks
-from xpyramid.io import Options
-from xpyramid.kinds import Kind
+from xpyramid.geometry.axes import AxisType
+from xpyramid.geometry.chunks import Chunks
+from xpyramid.geometry.overrides import Overrides, PerDim
+from xpyramid.geometry.plan import Boundary, Factor, Kind
 from xpyramid.options import check_options, explains_options
-from xpyramid.overrides import Overrides, PerDim
-from xpyramid.plan import Boundary, Factor
-from xpyramid.pyramid import Pyramid, Pyramids, Store, image_of_labels
+from xpyramid.pyramid import Pyramid, Pyramids, image_of_labels
 from xpyramid.reducers import Method
+from xpyramid.store.path import Store
+from xpyramid.writer import Options
 
 
 @xr.register_dataarray_accessor("pyramid")

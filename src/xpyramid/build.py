@@ -12,30 +12,31 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xpyramid import axes as axes_module
-from xpyramid import coordinates
-from xpyramid.axes import COLORS, AxisSpec, has_trailing_colors, names_colors
-from xpyramid.beside import ImageGeometry, image_boundary, image_factors, place_beside
-from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
-from xpyramid.coarsen import as_dask, coarsen, given
 from xpyramid.display import listed
-from xpyramid.ducks import plain
 from xpyramid.errors import PlanError, check_kind
-from xpyramid.kinds import Kind, choose
-from xpyramid.levels import Levels
-from xpyramid.nodata import missing_value, with_missing_attributes
-from xpyramid.overrides import Overrides, apply
-from xpyramid.plan import (
+from xpyramid.geometry import axes as axes_module
+from xpyramid.geometry import coordinates
+from xpyramid.geometry.axes import COLORS, AxisSpec, has_trailing_colors, names_colors
+from xpyramid.geometry.chunks import Chunks, parse_chunks, stored_chunks
+from xpyramid.geometry.overrides import Overrides, apply
+from xpyramid.geometry.plan import (
     Boundary,
     Factor,
+    Kind,
     Plan,
     factors_by_dim,
     largest_window,
     make_plan,
     named_dims,
 )
+from xpyramid.geometry.ranges import range_of
+from xpyramid.inputs.ducks import plain
+from xpyramid.inputs.kinds import choose
+from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
+from xpyramid.lazy.beside import ImageGeometry, image_boundary, image_factors, place_beside
+from xpyramid.lazy.coarsen import as_dask, coarsen, given
+from xpyramid.lazy.levels import Levels
 from xpyramid.pyramid import Pyramid, Pyramids
-from xpyramid.ranges import range_of
 from xpyramid.reducers import METHODS, Method, Reducer, make_reducer, method_name
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import xarray as xr
 
-from xpyramid import units
-from xpyramid.axes import AxisSpec, is_unnamed
-from xpyramid.plan import Plan
+from xpyramid.geometry import units
+from xpyramid.geometry.axes import AxisSpec, is_unnamed
+from xpyramid.geometry.plan import Plan
 
 Row = tuple[str, str, str, str, str]
 

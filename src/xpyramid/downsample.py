@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.ducks import check_numpy
 from xpyramid.errors import PlanError, check_kind, literal
-from xpyramid.masked import check_method, marked, masked_again
-from xpyramid.options import explains_options
-from xpyramid.plan import (
+from xpyramid.geometry.plan import (
     Boundary,
     check_boundary,
     is_int,
@@ -21,6 +18,9 @@ from xpyramid.plan import (
     next_shape,
     one_step,
 )
+from xpyramid.inputs.ducks import check_numpy
+from xpyramid.inputs.masked import check_method, marked, masked_again
+from xpyramid.options import explains_options
 from xpyramid.reducers import Method, make_reducer, reduce_levels
 
 Array = np.ndarray[Any, np.dtype[Any]]

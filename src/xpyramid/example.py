@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike
 
-from xpyramid.chunks import default_chunks, parse_chunks, regular
 from xpyramid.errors import DtypeError, PlanError
+from xpyramid.geometry.chunks import default_chunks, parse_chunks, regular
 
 _NAMES = ("t", "c", "z", "y", "x")
 _SPACE = ("z", "y", "x")

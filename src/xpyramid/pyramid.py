@@ -10,18 +10,21 @@ from typing import Any
 
 import xarray as xr
 
-from xpyramid import display, io
-from xpyramid.beside import ImageGeometry, place_beside
-from xpyramid.chunks import Chunks
+from xpyramid import display
 from xpyramid.errors import NotAPyramidError
-from xpyramid.kinds import Kind
-from xpyramid.levels import Levels
+from xpyramid.geometry.chunks import Chunks
+from xpyramid.geometry.plan import Kind, Plan
+from xpyramid.lazy.beside import ImageGeometry, place_beside
+from xpyramid.lazy.levels import Levels
+from xpyramid.ngff import Irregular
 from xpyramid.options import check_options, explains_options
-from xpyramid.plan import Plan
+from xpyramid.reader import find_images, open_levels
 from xpyramid.reducers import Reducer
+from xpyramid.store.label_groups import check_image_path
+from xpyramid.store.names import Names
+from xpyramid.store.path import Store
 from xpyramid.warn import warn
-
-Store = io.Store
+from xpyramid.writer import Dtype, Image, Layout, Mode, Options, write
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,15 +125,15 @@ class Pyramid:
         group: str | None = None,
         *,
         version: str = "0.5",
-        mode: io.Mode = "w-",
+        mode: Mode = "w-",
         resume: bool = False,
-        layout: io.Layout = "groups",
-        names: io.Names | None = None,
-        dtype: io.Dtype | None = None,
+        layout: Layout = "groups",
+        names: Names | None = None,
+        dtype: Dtype | None = None,
         omero: bool | Mapping[str, Any] | None = None,
         labels_of: str | None = None,
         conventions: Sequence[str] = (),
-        irregular: io.Irregular = "error",
+        irregular: Irregular = "error",
         chunks: Chunks | None = None,
         shards: Chunks | None = None,
         compressor: Any = "default",
@@ -268,14 +271,14 @@ class Pyramid:
         levels, plan = self.levels, self.plan.rechunked(chunks)
         if (of := image_of_labels(store, labels_of)) is not None:
             levels, plan = place_beside(levels, plan, of)
-        image = io.Image(levels, plan, self._reducer, group, document=self._metadata)
-        options = io.Options(
+        image = Image(levels, plan, self._reducer, group, document=self._metadata)
+        options = Options(
             version=version, mode=mode, resume=resume, layout=layout, names=names,
             dtype=dtype, omero=omero, labels_of=labels_of, conventions=conventions,
             irregular=irregular, shards=shards, compressor=compressor, memory=memory,
             progress=progress, compute=compute, durable=durable, strict=strict,
         )  # fmt: skip
-        return io.write([image], store, options)
+        return write([image], store, options)
 
     def table(self) -> list[display.Row]:
         """Return level, shape, chunks, size and scale of each level, as text."""
@@ -343,17 +346,15 @@ class Pyramids(Mapping[str, Pyramid]):
 
         All variables are computed together, so what they share is computed once.
         """
-        check_options(options, [one.name for one in fields(io.Options)], "to_ome_zarr()")
+        check_options(options, [one.name for one in fields(Options)], "to_ome_zarr()")
         prefix = f"{group}/" if group else ""
         of, images = image_of_labels(store, options.get("labels_of")), []
         for name, p in self.items():
             levels, plan = p.levels, p.plan.rechunked(chunks)
             if of is not None:
                 levels, plan = place_beside(levels, plan, of)
-            images.append(
-                io.Image(levels, plan, p._reducer, prefix + name, self.attrs, p._metadata)
-            )
-        return io.write(images, store, io.Options(**options))
+            images.append(Image(levels, plan, p._reducer, prefix + name, self.attrs, p._metadata))
+        return write(images, store, Options(**options))
 
     def __repr__(self) -> str:
         tables = [repr(p) for p in self.values()]
@@ -375,9 +376,9 @@ def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:
     """
     if path is None:
         return None
-    path = io.check_image_path(path)
+    path = check_image_path(path)
     try:
-        opened = io.open_levels(store, path)
+        opened = open_levels(store, path)
     except NotAPyramidError as error:
         raise NotAPyramidError(
             f"labels_of={path!r} names a place where no OME-Zarr image is: {error}"
@@ -419,7 +420,7 @@ def open_pyramids(store: Store, group: str | None = None) -> Pyramids:
     opened: dict[str, Pyramid] = {}
     failures: list[NotAPyramidError] = []
     prefix = f"{group.strip('/')}/" if group else ""
-    for path in io.find_images(store, group) or [""]:
+    for path in find_images(store, group) or [""]:
         try:
             pyramid = open_pyramid(store, f"{prefix}{path}".strip("/") or None)
         except NotAPyramidError as error:
@@ -466,7 +467,7 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
     >>> xpyramid.open_pyramid(store, "field")[1].dims
     ('y', 'x')
     """
-    opened = io.open_levels(store, group, multiscale)
+    opened = open_levels(store, group, multiscale)
     return Pyramid(
         Levels.of(opened.levels), opened.plan, labels=opened.labels, _metadata=opened.metadata
     )

@@ -20,13 +20,13 @@ from zarr.storage import LocalStore, WrapperStore
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.io.form.labels import LabelsGroup
-from xpyramid.io.store.staging import Staging
-from xpyramid.io.store.target import Place
-from xpyramid.io.writing.draft import consolidate
+from xpyramid.store.label_groups import LabelsGroup
+from xpyramid.store.path import Place
+from xpyramid.store.staging import Staging
+from xpyramid.writer.template import consolidate
 
 DATA = np.arange(32, dtype="u2").reshape(4, 8)
-write: Any = sys.modules["xpyramid.io.writing.write"]
+write: Any = sys.modules["xpyramid.writer.write"]
 STORES: dict[str, Callable[[Path], Any]] = {
     "disk": lambda path: path,
     "in place": lambda path: WrapperStore(LocalStore(path)),

@@ -16,7 +16,7 @@ import zarr
 from PIL import Image
 
 import xpyramid
-from xpyramid._cli import main
+from xpyramid.cli.main import main
 from xpyramid.errors import NotAPyramidError, SourceError
 from xpyramid.pyramid import Pyramid
 
@@ -631,7 +631,7 @@ def test_info_needs_neither_numba_nor_the_data():
     code = """
 import sys
 sys.modules["sparse"] = None  # dask would import it, and it numba
-from xpyramid._cli import main
+from xpyramid.cli.main import main
 assert main(["info", "out.zarr"]) == 0
 assert "numba" not in sys.modules
 assert "skimage" not in sys.modules

@@ -13,11 +13,11 @@ import xarray as xr
 import zarr
 
 import xpyramid
-from xpyramid import _options
-from xpyramid._cli import main
 from xpyramid.build import build
-from xpyramid.io import Options
-from xpyramid.overrides import Overrides
+from xpyramid.cli import options
+from xpyramid.cli.main import main
+from xpyramid.geometry.overrides import Overrides
+from xpyramid.writer import Options
 
 
 @pytest.fixture(autouse=True)
@@ -38,10 +38,10 @@ def ome(path: str) -> dict[str, Any]:
 def test_nothing_is_missing() -> None:
     """Each parameter of building and writing has its option; ``mode`` is --replace."""
     parameters = set(inspect.signature(build).parameters)
-    assert set(_options.BUILDING) == parameters - {"array", "overrides", "image"}
-    assert set(_options.AXES) == {field.name for field in fields(Overrides)}
+    assert set(options.BUILDING) == parameters - {"array", "overrides", "image"}
+    assert set(options.AXES) == {field.name for field in fields(Overrides)}
     ours = {"mode", "compute", "compressor"}  # --replace; nothing to wait for; an object of zarr
-    assert set(_options.WRITING) == {field.name for field in fields(Options)} - ours
+    assert set(options.WRITING) == {field.name for field in fields(Options)} - ours
 
 
 def test_omero(capsys: pytest.CaptureFixture[str]) -> None:

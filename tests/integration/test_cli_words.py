@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import zarr
 
-from xpyramid._cli import main
-from xpyramid._options import AXES, BUILDING, WRITING, spoken
+from xpyramid.cli.main import main
+from xpyramid.cli.options import AXES, BUILDING, WRITING, spoken
 
 
 @pytest.mark.parametrize(

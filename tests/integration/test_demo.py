@@ -14,8 +14,8 @@ from PIL import Image
 from skimage import data
 
 import xpyramid
-from xpyramid import _demo
-from xpyramid._cli import main
+from xpyramid.cli import demo as demo_command
+from xpyramid.cli.main import main
 
 
 @pytest.fixture(scope="module")
@@ -85,12 +85,12 @@ def contains(picture, part):
 
 def test_directory_is_the_first_free_one(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    assert _demo.choose_directory(None) == Path("xpyramid-demo")
+    assert demo_command.choose_directory(None) == Path("xpyramid-demo")
     Path("xpyramid-demo").mkdir()
     Path("xpyramid-demo-3").mkdir()
-    assert _demo.choose_directory(None) == Path("xpyramid-demo-2")
+    assert demo_command.choose_directory(None) == Path("xpyramid-demo-2")
     Path("xpyramid-demo-2").write_text("a file is in the way as well")
-    assert _demo.choose_directory(None) == Path("xpyramid-demo-4")
+    assert demo_command.choose_directory(None) == Path("xpyramid-demo-4")
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "xpyramid-demo", "xpyramid-demo-2", "xpyramid-demo-3"
     ]  # fmt: skip
@@ -98,7 +98,7 @@ def test_directory_is_the_first_free_one(monkeypatch, tmp_path):
 
 def test_out_may_be_a_directory_with_other_things(monkeypatch, tmp_path, capsys):
     """The picture is drawn by another test: what is stored needs no second drawing."""
-    monkeypatch.setattr(_demo, "draw", lambda _: Image.new("RGB", (2, 2)))
+    monkeypatch.setattr(demo_command, "draw", lambda _: Image.new("RGB", (2, 2)))
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["demo", "--out", str(tmp_path)]) == 0
     assert f"picture: {tmp_path / 'levels.png'}\n" in capsys.readouterr().out

@@ -71,4 +71,4 @@ def test_docstrings_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_there_is_something_to_run() -> None:
     assert sum(kind in RUN for page in PAGES for kind, _, _ in blocks(page)) >= 10
-    assert {"xpyramid.accessor", "xpyramid.pyramid", "xpyramid.chunks"} <= set(MODULES)
+    assert {"xpyramid.accessor", "xpyramid.pyramid", "xpyramid.geometry.chunks"} <= set(MODULES)

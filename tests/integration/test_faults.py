@@ -20,8 +20,9 @@ import zarr
 from zarr.storage import LocalStore, WrapperStore
 
 import xpyramid
-from xpyramid import errors, retry
-from xpyramid.io.store.objects import ObjectArray
+from xpyramid import errors
+from xpyramid.runtime import retry
+from xpyramid.store.local_chunks import ObjectArray
 
 DATA = np.random.default_rng(0).integers(0, 2**16, (32, 32), "u2")
 

@@ -19,7 +19,7 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 import xpyramid
-from xpyramid._cli import main
+from xpyramid.cli.main import main
 from xpyramid.errors import SourceError
 from xpyramid.sources import bioio_formats, datasets, describe_source, packages, tiff
 

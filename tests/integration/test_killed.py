@@ -31,7 +31,7 @@ from small import (
 import xpyramid
 from xpyramid import errors
 
-staging = sys.modules["xpyramid.io.store.staging"]
+staging = sys.modules["xpyramid.store.staging"]
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 

@@ -13,8 +13,8 @@ import pytest
 import tifffile
 
 import xpyramid
-from xpyramid._cli import main
-from xpyramid.io.writing.guard import sources
+from xpyramid.cli.main import main
+from xpyramid.writer.source_guard import sources
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,10 @@ from small import NEW, OLD, broken_off, is_whole, leftovers, pyramid, write
 
 import xpyramid
 from xpyramid import engine, errors
-from xpyramid._cli import main
-from xpyramid.io.store.target import Place
-from xpyramid.io.writing import journal
-from xpyramid.io.writing.draft import consolidate
+from xpyramid.cli.main import main
+from xpyramid.store.path import Place
+from xpyramid.writer import journal
+from xpyramid.writer.template import consolidate
 
 
 def resume(directory: Path) -> None:
@@ -36,7 +36,7 @@ def test_broken_off_right_after_it_came_to_its_place(
     """What is in the hidden directory then is the old image, or nothing: not to be gone on with."""
     if mode == "w":
         pyramid(OLD).to_ome_zarr(tmp_path / "out.zarr")
-    staging = sys.modules["xpyramid.io.store.staging"]
+    staging = sys.modules["xpyramid.store.staging"]
     swap = staging.Staging._swap
 
     def swap_and_fail(*where: Any) -> None:
@@ -143,10 +143,10 @@ def test_another_build_is_not_gone_on_with(
 def test_another_library_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken_off(lambda: write(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["xpyramid.io.writing.resume"], "__version__", "99")
+        patch.setattr(sys.modules["xpyramid.writer.resume"], "__version__", "99")
         with pytest.raises(errors.ResumeError, match=r"differs in library \(.* then, 99 now\)"):
             resume(tmp_path)
-        patch.setattr(sys.modules["xpyramid.io.writing.resume"], "FORMAT", 99)
+        patch.setattr(sys.modules["xpyramid.writer.resume"], "FORMAT", 99)
         with pytest.raises(errors.ResumeError, match="was begun by another version of xpyramid"):
             resume(tmp_path)
 
@@ -186,7 +186,7 @@ def test_in_memory_a_failed_build_can_be_repeated(
         raise RuntimeError("enough")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["xpyramid.io.writing.write"].engine, "run", fail)
+        patch.setattr(sys.modules["xpyramid.writer.write"].engine, "run", fail)
         with pytest.raises(RuntimeError, match="enough"):
             pyramid(OLD).to_ome_zarr(store)
     with pytest.raises(errors.TargetExistsError, match="there is an unfinished build"):
@@ -229,8 +229,8 @@ def test_states_of_every_kind_are_kept(method: str, tmp_path: Path) -> None:
 
 
 def _hold(path: str, ready: Any, release: Any) -> None:
-    from xpyramid.io.store.staging import Staging
-    from xpyramid.io.store.target import Place
+    from xpyramid.store.path import Place
+    from xpyramid.store.staging import Staging
 
     with Staging(Place(zarr.storage.LocalStore(path), "field")).held():
         ready.set()

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from small import NEW, OLD, is_whole, leftovers, pyramid, whole, write
 
-from xpyramid import errors, retry
+from xpyramid import errors
+from xpyramid.runtime import retry
 
 pytestmark = pytest.mark.once
 

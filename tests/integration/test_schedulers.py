@@ -115,7 +115,7 @@ def test_states_travel(
 def test_left_to_zarr(
     scheduler: str, shards: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("xpyramid.io.writing.sinks.by_object", lambda _: None)
+    monkeypatch.setattr("xpyramid.writer.sinks.by_object", lambda _: None)
     pyramid = field().pyramid.build(factor=[2, 3], chunks=16)
     with dask.config.set(scheduler=scheduler):
         pyramid.to_ome_zarr(tmp_path / "out.zarr", shards=shards)

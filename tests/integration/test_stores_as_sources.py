@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 
 import xpyramid
-from xpyramid._cli import main
+from xpyramid.cli.main import main
 from xpyramid.errors import NotAPyramidError, SourceError
 from xpyramid.sources import describe_source
 

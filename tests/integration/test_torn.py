@@ -14,7 +14,7 @@ from small import broken_off, pyramid
 from zarr.storage import LocalStore, WrapperStore
 
 import xpyramid
-from xpyramid.io.writing.missing import missing
+from xpyramid.writer.missing_chunks import missing
 
 
 def tear(path: Path) -> Path:

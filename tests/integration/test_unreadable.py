@@ -15,8 +15,9 @@ import xarray as xr
 import zarr
 
 import xpyramid
-from xpyramid import errors, retry
+from xpyramid import errors
 from xpyramid.engine.source import graph_of
+from xpyramid.runtime import retry
 
 DATA = np.arange(24 * 24, dtype="u2").reshape(24, 24)
 

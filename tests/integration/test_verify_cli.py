@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import xpyramid
-from xpyramid._cli import main
+from xpyramid.cli.main import main
 
 
 @pytest.fixture(autouse=True)

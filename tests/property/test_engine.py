@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 import xpyramid
 from xpyramid import engine
+from xpyramid.geometry.tiles import make_tiling
 from xpyramid.reducers import at_once, make_reducer, reduce_levels
-from xpyramid.tiles import make_tiling
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Lengths = tuple[int, ...]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from strategies import Recipe
 
 import xpyramid  # noqa: F401  registers .pyramid
-from xpyramid.chunks import align, regular
-from xpyramid.plan import Plan
+from xpyramid.geometry.chunks import align, regular
+from xpyramid.geometry.plan import Plan
 
 
 @st.composite

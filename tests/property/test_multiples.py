@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xpyramid
-from xpyramid import units
+from xpyramid.geometry import units
 
 CASES: dict[str, tuple[str, float]] = {
     "kpc": ("parsec", 1e3), "Mpc": ("parsec", 1e6), "kiloparsecs": ("parsec", 1e3),

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import xpyramid
-from xpyramid import units
+from xpyramid.geometry import units
 
 SPACINGS = st.floats(1e-6, 1e6).map(lambda n: float(f"{n:.6g}"))
 LENGTHS = ("nm", "µm", "mm", "cm", "m", "km", "Å", "in")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.io.form.attributes import json_attributes, nonfinite, restore
+from xpyramid.store.json_attributes import json_attributes, nonfinite, restore
 
 VERSIONS = pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
 LAYOUTS = pytest.mark.parametrize("layout", ["groups", "arrays"])

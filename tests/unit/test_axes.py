@@ -7,7 +7,7 @@ import xarray as xr
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.axes import describe, straight_line
+from xpyramid.geometry.axes import describe, straight_line
 
 
 def names(dims: tuple[str, ...], **coords: object) -> list[tuple[str, str]]:

@@ -10,8 +10,9 @@ import xarray as xr
 import zarr
 
 import xpyramid
-from xpyramid import _cli, errors
-from xpyramid.io.store.faults import fault_of
+from xpyramid import errors
+from xpyramid.cli import main as cli
+from xpyramid.store.faults import fault_of
 
 Json = dict[str, Any]
 
@@ -77,7 +78,7 @@ def test_broken_arrays(
     with pytest.raises(errors.NotAPyramidError, match=message) as refused:
         xpyramid.open_pyramid(store)
     assert str(refused.value).startswith(f"{file}: ")
-    assert _cli.main(["info", str(tmp_path / "out.zarr")]) == 2
+    assert cli.main(["info", str(tmp_path / "out.zarr")]) == 2
     assert str(file) in capsys.readouterr().err
     found = [p for p in xpyramid.verify(store) if p.where == str(file.relative_to(store))]
     assert any(p.severity == "error" for p in found), found
@@ -141,7 +142,7 @@ def test_info_lists_all_that_it_can_read(
         zarr.open_group(tmp_path / "out.zarr").attrs["ome"] = said
     for name, text in (("a/0/a", '{"zarr_format": 3, "node_type": "array"}'), ("b", "{")):
         (tmp_path / "out.zarr" / name / "zarr.json").write_text(text)
-    assert _cli.main(["info", str(tmp_path / "out.zarr")]) == 2
+    assert cli.main(["info", str(tmp_path / "out.zarr")]) == 2
     out, err = capsys.readouterr()
     assert f"{tmp_path}/out.zarr/c\n<xpyramid.Pyramid 'c'" in out
     first, second = err.splitlines()

@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from xpyramid import errors
-from xpyramid.io.writing import casing
+from xpyramid.writer import casing
 
 VALUES = np.arange(16, dtype="u2").reshape(4, 4)
 

@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ZipStore
 
 from xpyramid import errors
-from xpyramid.io.writing.missing import missing
+from xpyramid.writer.missing_chunks import missing
 
 VALUES = np.arange(1, 65, dtype="u2").reshape(8, 8)
 
@@ -292,7 +292,7 @@ def test_an_unreadable_chunk_is_named(tmp_path: Path) -> None:
 def test_large_arrays_are_listed_when_all_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = importlib.import_module("xpyramid.io.writing.write")
+    write = importlib.import_module("xpyramid.writer.write")
     order = []
     run, check = write.engine.run, write.check_missing
     monkeypatch.setattr(write, "MANY", 15)

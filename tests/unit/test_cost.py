@@ -13,7 +13,7 @@ import xarray as xr
 from dask.callbacks import Callback
 
 import xpyramid
-from xpyramid import passes, tiles
+from xpyramid.geometry import passes, tiles
 
 SHAPE = (50, 110)
 

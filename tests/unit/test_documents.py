@@ -10,9 +10,9 @@ import zarr
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from xpyramid.io.form.names import StoredNames
-from xpyramid.io.writing import coordinates, documents
-from xpyramid.io.writing.compression import ZarrFormat
+from xpyramid.store.names import StoredNames
+from xpyramid.writer import coordinates, documents
+from xpyramid.writer.compression import ZarrFormat
 
 FORMATS: tuple[ZarrFormat, ...] = (2, 3)
 Y, X = np.arange(16), np.arange(12)

@@ -16,9 +16,9 @@ from zarr.codecs import GzipCodec
 from zarr.storage import LocalStore, MemoryStore
 
 import xpyramid
-from xpyramid.io.store import fast
-from xpyramid.io.store.fast import accelerate, accelerate_reads
-from xpyramid.io.store.objects import ObjectArray
+from xpyramid.store import fast
+from xpyramid.store.fast import accelerate, accelerate_reads
+from xpyramid.store.local_chunks import ObjectArray
 
 zarrs = pytest.importorskip("zarrs")
 
@@ -168,7 +168,7 @@ def test_checksums_notice_a_flipped_byte(tmp_path: Path, version: str, shards: i
 CODE = """
 import sys
 import xpyramid
-import xpyramid.io.store.fast
+import xpyramid.store.fast
 assert "zarrs" not in sys.modules
 assert "distributed" not in sys.modules
 """

@@ -17,9 +17,9 @@ from zarr.storage import FsspecStore, LocalStore, LoggingStore, MemoryStore, Zip
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.io.store.target import Place, resolve
-from xpyramid.io.writing import guard
-from xpyramid.io.writing.guard import check_source, sources
+from xpyramid.store.path import Place, resolve
+from xpyramid.writer import source_guard as guard
+from xpyramid.writer.source_guard import check_source, sources
 
 VALUES = np.arange(1, 65, dtype="u2").reshape(8, 8)
 

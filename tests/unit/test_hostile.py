@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from xarray.indexes import RangeIndex
 
 import xpyramid
-from xpyramid import _cli, errors, ngff
-from xpyramid.io.reading import find
+from xpyramid import errors, ngff
+from xpyramid.cli import main as cli
+from xpyramid.reader import find
 
 Json = dict[str, Any]
 Change = Callable[[Json, Json], None]
@@ -287,7 +288,7 @@ def test_links_that_make_a_store_endless(
     zarr.open_group(tmp_path / "a.zarr", mode="w", zarr_format=2)
     for name in "ab":
         (tmp_path / "a.zarr" / name).symlink_to(".")
-    assert _cli.main(["info", str(tmp_path / "a.zarr")]) == 2
+    assert cli.main(["info", str(tmp_path / "a.zarr")]) == 2
     assert "more than 100 groups" in capsys.readouterr().err
 
 
@@ -296,11 +297,11 @@ def test_info_says_in_one_line_what_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Change
 ) -> None:
     store = image(tmp_path / "a.zarr")
-    assert _cli.main(["info", str(store)]) == 0
-    assert _cli.main(["info", str(archive(tmp_path))]) == 0
+    assert cli.main(["info", str(store)]) == 0
+    assert cli.main(["info", str(archive(tmp_path))]) == 0
     spoil(store, change)
     capsys.readouterr()
-    assert _cli.main(["info", str(store)]) == 2
+    assert cli.main(["info", str(store)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 

@@ -13,8 +13,8 @@ from zarr.storage import LocalStore, MemoryStore
 
 import xpyramid
 from xpyramid.engine import Distribution, Handed
-from xpyramid.io.store.target import Place
-from xpyramid.io.writing.journal import Journal
+from xpyramid.store.path import Place
+from xpyramid.writer.journal import Journal
 
 HANDED = {
     "nothing": Handed((), (), {}),

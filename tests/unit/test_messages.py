@@ -16,7 +16,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.io.store.target import Place
+from xpyramid.store.path import Place
 
 ARRAY = xr.DataArray(np.ones((8, 8), "u1"), dims=("y", "x"), name="field")
 ZERO, HALF = np.int64(0), np.float32(0.5)

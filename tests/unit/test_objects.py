@@ -22,7 +22,7 @@ from zarr.codecs import (
 )
 from zarr.storage import LocalStore, MemoryStore
 
-from xpyramid.io.store.objects import ObjectArray, by_object
+from xpyramid.store.local_chunks import ObjectArray, by_object
 
 SHAPE, CHUNKS, SHARDS = (21, 13), (4, 3), (8, 12)
 DTYPES = [

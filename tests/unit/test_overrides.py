@@ -10,7 +10,7 @@ import xarray as xr
 
 import xpyramid
 from xpyramid import errors
-from xpyramid._cli import main
+from xpyramid.cli.main import main
 
 
 def field(dims: str = "yx", **coords: Any) -> xr.DataArray:

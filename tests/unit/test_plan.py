@@ -3,10 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpyramid.axes import AXIS_TYPES, AxisSpec
-from xpyramid.chunks import default_chunks, parse_chunks, stored_chunks
 from xpyramid.errors import PlanError
-from xpyramid.plan import Plan, make_plan
+from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
+from xpyramid.geometry.chunks import default_chunks, parse_chunks, stored_chunks
+from xpyramid.geometry.plan import Plan, make_plan
 
 
 def plan(

@@ -11,7 +11,8 @@ import pytest
 import zarr
 
 import xpyramid
-from xpyramid import _cli, errors, io
+from xpyramid import errors, reader
+from xpyramid.cli import main as cli
 from xpyramid.ngff import check_document
 
 Json = dict[str, Any]
@@ -67,9 +68,9 @@ FIELDS = ["A/1/0", "A/1/1", "A/2/0", "A/2/1"]
 def test_images_below_rows_without_documents(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert io.find_images(str(store)) == FIELDS
-    assert io.find_images(str(store), "A/2") == ["0", "1"]
-    assert _cli.main(["info", str(store)]) == 0
+    assert reader.find_images(str(store)) == FIELDS
+    assert reader.find_images(str(store), "A/2") == ["0", "1"]
+    assert cli.main(["info", str(store)]) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line for line in said if line.startswith("/")] == [f"{store}/{f}" for f in FIELDS]
     report = xpyramid.verify(store, deep=True)
@@ -89,7 +90,7 @@ def test_wells_that_are_not_there(store: Path, capsys: pytest.CaptureFixture[str
         ("A/1", "listed as a well of the plate"),
         ("A/2/1", "listed as a field of view of the well"),
     ]
-    assert _cli.main(["info", str(store)]) == 2  # after all that can be read
+    assert cli.main(["info", str(store)]) == 2  # after all that can be read
     out, err = capsys.readouterr()
     assert f"{store}/A/2/0" in out
     assert [line.split(": ")[1:3] for line in err.splitlines()] == [
@@ -99,14 +100,14 @@ def test_wells_that_are_not_there(store: Path, capsys: pytest.CaptureFixture[str
     with pytest.raises(errors.NotAPyramidError, match="pass group='A/2/0'"):
         xpyramid.open_pyramid(store)  # the first well has nothing to open
     document.write_text(document.read_text().replace('"A/1"', '"../../etc"'))
-    assert io.find_images(str(store)) == ["A/2/0", "A/2/1"]
+    assert reader.find_images(str(store)) == ["A/2/0", "A/2/1"]
     assert not any(".." in p.where for p in xpyramid.verify(store))
 
 
 def test_a_well_without_its_document(store: Path) -> None:
     for name in ("zarr.json", ".zgroup", ".zattrs"):
         (store / "A/1" / name).unlink(missing_ok=True)
-    assert io.find_images(str(store)) == FIELDS
+    assert reader.find_images(str(store)) == FIELDS
     wrong = {p.where: p for p in xpyramid.verify(store)}
     assert set(wrong) == {"A", "A/1"}
     assert wrong["A/1"].message.startswith("no document of this well of the plate")
@@ -119,7 +120,7 @@ def test_a_plate_that_zarr_can_walk_alone(written: dict[str, Path], tmp_path: Pa
     edit = json.loads((store / "zarr.json").read_text())
     edit["attributes"]["ome"]["plate"]["wells"].pop()
     (store / "zarr.json").write_text(json.dumps(edit))
-    assert io.find_images(str(store)) == FIELDS
+    assert reader.find_images(str(store)) == FIELDS
     assert xpyramid.verify(store) == []
 
 
@@ -131,7 +132,7 @@ def test_consolidated_plates(store: Path) -> None:
         zarr.consolidate_metadata(store)
     for name in ("zarr.json", ".zgroup"):
         (store / "A" / name).unlink(missing_ok=True)
-    assert io.find_images(str(store)) == FIELDS
+    assert reader.find_images(str(store)) == FIELDS
 
 
 def change(key: str, value: Any) -> Callable[[Json], Any]:

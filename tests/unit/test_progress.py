@@ -13,7 +13,8 @@ import pytest
 import xarray as xr
 
 import xpyramid
-from xpyramid import errors, progress
+from xpyramid import errors
+from xpyramid.runtime import progress
 
 run_module = importlib.import_module("xpyramid.engine.run")  # beside it there is a function run
 graph_module = importlib.import_module("xpyramid.engine.graph")

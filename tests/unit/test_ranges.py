@@ -14,7 +14,7 @@ import zarr
 from xarray.indexes import RangeIndex
 
 import xpyramid
-from xpyramid import ranges
+from xpyramid.geometry import ranges
 
 HUGE = 10**9
 

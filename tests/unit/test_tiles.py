@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from xpyramid.axes import AXIS_TYPES, AxisSpec
-from xpyramid.chunks import clip_shards, parse_shards
 from xpyramid.errors import PlanError
-from xpyramid.plan import Plan, budget, make_plan
-from xpyramid.tiles import Tiling, make_tiling
+from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
+from xpyramid.geometry.chunks import clip_shards, parse_shards
+from xpyramid.geometry.plan import Plan, budget, make_plan
+from xpyramid.geometry.tiles import Tiling, make_tiling
 
 YX = ("y", "x")
 

@@ -1,6 +1,6 @@
 import pytest
 
-from xpyramid import units
+from xpyramid.geometry import units
 
 # https://ngff.openmicroscopy.org/0.5/#axes-md
 SPACE = """angstrom attometer centimeter decimeter exameter femtometer foot gigameter

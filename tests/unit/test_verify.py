@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 
 import xpyramid
 from xpyramid import errors, ngff
-from xpyramid.io.checking.copies import is_same
-from xpyramid.io.store import inventory
-from xpyramid.io.store.inventory import Grid
+from xpyramid.store import manifest as inventory
+from xpyramid.store.manifest import Grid
+from xpyramid.verifier.copies import is_same
 
 RNG = np.random.default_rng(11)
 

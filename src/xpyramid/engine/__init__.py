@@ -5,7 +5,7 @@ from xpyramid.engine.run import delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
 from xpyramid.engine.work import Handed, Journal, Sink, Work
-from xpyramid.tiles import Node
+from xpyramid.geometry.tiles import Node
 
 __all__ = [
     "DaskSource",

@@ -10,7 +10,7 @@ from typing import Any
 from xpyramid.engine.named import Key, TaskError, dependents
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.errors import ReadError, StorageError
-from xpyramid.tiles import Region, Tiling
+from xpyramid.geometry.tiles import Region, Tiling
 
 #: So many tasks are named.
 _NAMED = 16

@@ -14,12 +14,12 @@ from uuid import uuid4
 
 from dask._task_spec import GraphNode
 
-from xpyramid.cluster import workers
 from xpyramid.engine.named import Key, NamedTask
 from xpyramid.engine.source import Blocks, Source, graph_of
 from xpyramid.engine.work import Handed, Work
+from xpyramid.geometry.tiles import Index, Node
 from xpyramid.reducers import Array
-from xpyramid.tiles import Index, Node
+from xpyramid.runtime.cluster import workers
 
 #: Tasks of a wave, those that compute blocks of the base included.
 WAVE = 16384

@@ -9,7 +9,7 @@ from typing import Any
 from dask._task_spec import GraphNode, Task
 
 from xpyramid.errors import PyramidError, ReadError
-from xpyramid.retry import retried
+from xpyramid.runtime.retry import retried
 
 Key = Any
 

@@ -18,13 +18,13 @@ from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 
-from xpyramid.cluster import PROCESSES, client, workers
 from xpyramid.engine.blame import blaming
 from xpyramid.engine.graph import TOPIC, Graph, Job, Packed, give_up, inlined, make_graph
 from xpyramid.engine.named import Key
 from xpyramid.engine.statistics import Statistics, merge
 from xpyramid.engine.work import Handed
-from xpyramid.progress import bar
+from xpyramid.runtime.cluster import PROCESSES, client, workers
+from xpyramid.runtime.progress import bar
 
 
 def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:

@@ -14,13 +14,13 @@ import xarray as xr
 from dask.array.optimization import optimize
 from dask.highlevelgraph import HighLevelGraph
 
-from xpyramid.chunks import fit
-from xpyramid.coarsen import rechunk
 from xpyramid.engine.named import named
 from xpyramid.errors import ReadError
+from xpyramid.geometry.chunks import fit
+from xpyramid.geometry.tiles import Lengths, Region, relative
+from xpyramid.lazy.coarsen import rechunk
 from xpyramid.reducers import Array
-from xpyramid.retry import retried
-from xpyramid.tiles import Lengths, Region, relative
+from xpyramid.runtime.retry import retried
 
 Key = Any
 

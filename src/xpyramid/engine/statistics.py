@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from xpyramid import kernels
+from xpyramid.geometry.tiles import Region
 from xpyramid.reducers import Array
-from xpyramid.tiles import Region
 
 Number = int | float
 

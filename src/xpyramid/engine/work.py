@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from xpyramid.engine.statistics import Observer, Statistics, merge
+from xpyramid.geometry.tiles import Index, Node, Region, Tiling, relative
 from xpyramid.reducers import Array, Part, Reducer, State, Window, climb, place
-from xpyramid.tiles import Index, Node, Region, Tiling, relative
 
 Read = Callable[[Region], Array]
 

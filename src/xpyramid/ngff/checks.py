@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid import units
 from xpyramid.errors import PyramidError
+from xpyramid.geometry import units
 from xpyramid.ngff.geometry import check_geometry
 from xpyramid.ngff.model import Multiscale
 from xpyramid.ngff.omero import ends

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from xpyramid.errors import NotAPyramidError
+from xpyramid.geometry.plan import Factors, centre
 from xpyramid.ngff.model import Dataset, Multiscale
-from xpyramid.plan import Factors, centre
 
 Shape = tuple[int, ...]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from xpyramid import units
+from xpyramid.geometry import units
 from xpyramid.ngff.model import Multiscale
 from xpyramid.ngff.problems import Problem, Severity
 

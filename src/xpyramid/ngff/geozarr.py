@@ -12,9 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xpyramid.axes import AxisSpec
 from xpyramid.errors import AxisError
-from xpyramid.plan import Level, Plan, centre
+from xpyramid.geometry.axes import AxisSpec
+from xpyramid.geometry.plan import Level, Plan, centre
 
 _CONVENTIONS = {
     "multiscales": ("d35379db-88df-4056-af3a-620245f8e347", "Multiscale layout of zarr datasets"),

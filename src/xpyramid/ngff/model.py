@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from xpyramid.axes import AxisSpec
 from xpyramid.errors import AxisError
-from xpyramid.plan import Plan
+from xpyramid.geometry.axes import AxisSpec
+from xpyramid.geometry.plan import Plan
 from xpyramid.warn import warn
 
 Irregular = Literal["error", "approximate"]

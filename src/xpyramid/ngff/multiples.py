@@ -12,9 +12,9 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from xpyramid.geometry.plan import Factors, Plan, centre
 from xpyramid.ngff.model import Multiscale
 from xpyramid.ngff.plain import is_number
-from xpyramid.plan import Factors, Plan, centre
 
 #: Where the multiples are noted.
 _KEY = "multiples"

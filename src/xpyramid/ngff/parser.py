@@ -17,8 +17,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from xpyramid.axes import AXIS_TYPES
 from xpyramid.errors import NotAPyramidError
+from xpyramid.geometry.axes import AXIS_TYPES
 from xpyramid.ngff.model import Axis, Dataset, Multiscale
 from xpyramid.ngff.plain import is_map
 

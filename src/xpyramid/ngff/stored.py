@@ -11,12 +11,12 @@ from dataclasses import replace
 
 import xarray as xr
 
-from xpyramid import axes as axes_module
-from xpyramid import units
-from xpyramid.axes import AXIS_TYPES, AxisSpec
 from xpyramid.errors import NotAPyramidError
+from xpyramid.geometry import axes as axes_module
+from xpyramid.geometry import units
+from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
+from xpyramid.geometry.plan import Plan
 from xpyramid.ngff.model import Axis, Multiscale
-from xpyramid.plan import Plan
 
 _TYPES = {str(axis_type): axis_type for axis_type in AXIS_TYPES.values()}
 

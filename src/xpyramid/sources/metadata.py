@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xpyramid import units
+from xpyramid.geometry import units
 
 #: What is said of a channel, in the words of OME-NGFF: "label", "color", "window".
 Channel = dict[str, Any]

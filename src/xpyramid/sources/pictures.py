@@ -9,8 +9,8 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
-from xpyramid.axes import COLORS, has_trailing_colors
 from xpyramid.errors import SourceError
+from xpyramid.geometry.axes import COLORS, has_trailing_colors
 from xpyramid.sources.dims import by_rank
 from xpyramid.sources.metadata import FileMetadata, attach
 

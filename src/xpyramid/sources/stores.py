@@ -10,13 +10,14 @@ import dask.array as da
 import xarray as xr
 import zarr
 
-from xpyramid import io, ngff
+from xpyramid import ngff
 from xpyramid.errors import SourceError
-from xpyramid.io.store.confined import resolve_confined
-from xpyramid.io.store.target import Place, is_name, resolve
 from xpyramid.pyramid import Pyramid, open_pyramid
+from xpyramid.reader import find_images
 from xpyramid.sources.datasets import choose_variable
 from xpyramid.sources.dims import by_rank
+from xpyramid.store.confined import resolve_confined
+from xpyramid.store.path import Place, is_name, resolve
 
 #: How many directories above an array its image may be: ``image/0``, ``image/0/image``.
 _HIGHEST = 4
@@ -131,7 +132,7 @@ def _only_image(source: str, group: zarr.Group) -> str | None:
     """Return the only image in a group; None where there is none, or xarray has arrays to open."""
     if any(isinstance(node, zarr.Array) for _, node in group.members()):
         return None
-    images = io.find_images(source)
+    images = find_images(source)
     base = source.rstrip("/")
     if len(images) > 1:
         listed = ", ".join(f"{base}/{path}" for path in images[:20])

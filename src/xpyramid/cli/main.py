@@ -1,0 +1,279 @@
+"""The command line: ``xpyramid``, or ``python -m xpyramid``.
+
+Exit codes: 0; 2 for bad input, which leaves nothing behind, and for images that ``info`` cannot
+read; 1 for a build that broke off, problems that ``verify`` found, or output that nobody reads; 130
+for Ctrl-C. An error is one line on stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+import xarray as xr
+
+from xpyramid._version import __version__
+from xpyramid.build import build
+from xpyramid.cli import demo, options, verify
+from xpyramid.errors import NotAPyramidError, PyramidError
+from xpyramid.geometry.overrides import Overrides
+from xpyramid.options import suggest
+from xpyramid.pyramid import Pyramid, image_of_labels, open_pyramid
+from xpyramid.reader import find_images
+from xpyramid.sources import NO_SPACING, describe_source, open_source, reading
+
+_EXAMPLES = """\
+examples:
+  xpyramid build scan.npy out.zarr --chunks 64
+  xpyramid build photo.png out.zarr
+  xpyramid build em.zarr out.zarr --variable raw --factor z=1,y=2,x=2 --levels 4
+  xpyramid info out.zarr
+  xpyramid verify out.zarr --deep
+"""
+
+
+class _UsageError(PyramidError):
+    """Arguments that the parser refuses."""
+
+
+class _BrokenOffError(PyramidError):
+    """A build that had begun to write when something went wrong."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are exceptions, so that they print as all others do."""
+
+    def error(self, message: str) -> NoReturn:
+        raise _UsageError(f"{message}; see {self.prog} --help")
+
+    def refuse(self, arguments: Sequence[str]) -> NoReturn:
+        """Refuse arguments that there are not, and name those that are meant."""
+        options = self._option_string_actions
+        known = ["mode", *(n[2:].replace("-", "_") for n in options if n.startswith("--"))]
+        tried = [text[2:].partition("=")[0] for text in arguments if text.startswith("--")]
+        hints = [hint for name in tried if (hint := suggest(name.replace("-", "_"), known))]
+        self.error("; ".join([f"unrecognized arguments: {' '.join(arguments)}", *hints]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit code.
+    """
+    try:
+        arguments, unknown = _parser().parse_known_args(argv)
+        if unknown:
+            arguments.parser.refuse(unknown)
+        with _warnings_as_lines():
+            code = arguments.run(arguments) or 0
+        sys.stdout.flush()
+    except SystemExit as stop:  # --help, --version
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130)
+    except _BrokenOffError as error:
+        return _fail(error, error.exit_code)
+    except BrokenPipeError:  # whoever read our output has enough, as head does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
+        return 1
+    except (PyramidError, OSError) as error:
+        return _fail(error, 2)
+    return int(code)
+
+
+def _fail(message: object, exit_code: int) -> int:
+    """Print an error on one line, in the words of the command line."""
+    print("xpyramid:", _line(message), file=sys.stderr)
+    return exit_code
+
+
+def _line(message: object) -> str:
+    return " ".join(options.spoken(str(message)).split())
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Have warnings say what they say, and not where they come from."""
+    usual = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"xpyramid: warning: {_line(message)}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="xpyramid",
+        description="Multi-resolution OME-Zarr pyramids whose numbers are exact.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"xpyramid {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_build(commands.add_parser("build", help="make a pyramid", allow_abbrev=False))
+
+    info = commands.add_parser("info", help="list the levels of stored pyramids")
+    info.add_argument("path", metavar="PATH", help="a Zarr store, or an OME-Zarr image in one")
+    info.add_argument(
+        "--group", metavar="PATH", help="an image, or a group of images, in the store"
+    )
+    info.set_defaults(run=_info, parser=info)
+
+    verify.add_arguments(
+        commands.add_parser("verify", help="look for what is wrong with stored pyramids")
+    )
+
+    demo = commands.add_parser("demo", help="make a pyramid of a photograph, and draw its levels")
+    demo.add_argument(
+        "--out",
+        metavar="DIR",
+        help="directory to write to (default: xpyramid-demo, or the first free xpyramid-demo-2, "
+        "-3, ... beside it)",
+    )
+    demo.set_defaults(run=_run_demo, parser=demo)
+    return parser
+
+
+def _add_build(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``xpyramid build``."""
+    parser.description = "Make a pyramid of SRC, and write it to DST as an OME-Zarr image."
+    add = parser.add_argument
+    add(
+        "source",
+        metavar="SRC",
+        help="an OME-Zarr image or a level of one, a Zarr array or group, a TIFF (OME-TIFF, "
+        "ImageJ, GeoTIFF), netCDF, HDF5, GRIB, .npy, a picture (PNG, JPEG, ...), or CZI, ND2, LIF; "
+        "what does not name its dimensions is t,c,z,y,x by rank",
+    )
+    add("target", metavar="DST", help="Zarr store to write to; other images in it are left alone")
+    add(
+        "--variable",
+        metavar="NAME",
+        help="which variable of a group or file, series of a TIFF, or scene of a microscope's file "
+        "(default: the only one; of series and scenes the first)",
+    )
+    add(
+        "--source-dims",
+        type=options.names,
+        metavar="t,y,x",
+        help="what the dimensions of SRC are, where it does not say so",
+    )
+    add("--group", metavar="PATH", help="path of the image in DST (default: the array's name)")
+    options.add_to(parser)
+    add("--replace", action="store_true", help="replace the image that is there")
+    parser.set_defaults(run=_build, parser=parser)
+
+
+def _build(arguments: argparse.Namespace) -> None:
+    """Run ``xpyramid build``."""
+    group: str | None = arguments.group
+    array = open_source(
+        arguments.source,
+        variable=arguments.variable,
+        dims=arguments.source_dims,
+        name=group.rpartition("/")[2] if group else None,
+    )
+    print(_found(array, arguments), flush=True)
+    above = f"{arguments.labels_of.strip('/')}/labels/" if arguments.labels_of else ""
+    pyramid = build(
+        array,
+        overrides=Overrides(**options.given(arguments, options.AXES)),
+        image=image_of_labels(arguments.target, arguments.labels_of),
+        **options.given(arguments, options.BUILDING),
+    )
+    print(options.spoken(repr(pyramid)), flush=True)
+    name = pyramid.name if group is None else group.strip("/")
+    target = f"{arguments.target.rstrip('/')}/{above}{name}".rstrip("/")
+    _write(
+        pyramid,
+        target,
+        arguments.target,
+        group=group,
+        mode="w" if arguments.replace else "w-",
+        **options.given(arguments, options.WRITING),
+    )
+    what = f"{len(pyramid)} levels of {pyramid.method}" if len(pyramid) > 1 else "1 level"
+    print(f"written to {target}: {what}{', labels' if pyramid.kind == 'labels' else ''}")
+
+
+def _found(array: xr.DataArray, arguments: argparse.Namespace) -> str:
+    """Say what SRC knows of itself, and how to say what it does not."""
+    spacing = arguments.spacing
+    is_for_all = arguments.labels_of is not None or isinstance(spacing, float | tuple)
+    found = describe_source(array, array.dims if is_for_all else spacing or ())
+    hint = "; give it with --spacing" if NO_SPACING in found else ""
+    return f"{arguments.source}: {found}{hint}"
+
+
+def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:
+    """Write a pyramid, and say so if it was broken off halfway."""
+    try:
+        pyramid.to_ome_zarr(*arguments, **options)
+    except (Exception, KeyboardInterrupt) as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        begun = bool(error.args) if interrupted else hasattr(error, "__notes__")
+        if not begun:  # refused, before anything was touched
+            raise
+        kind = "" if isinstance(error, PyramidError) else f"{type(error).__name__}: "
+        what = "interrupted" if interrupted else f"{kind}{error}"
+        raise _BrokenOffError(
+            f"{what}; {where} is unfinished: --resume goes on with it, --replace begins anew",
+            130 if interrupted else 1,
+        ) from error
+
+
+def _info(arguments: argparse.Namespace) -> int:
+    """Run ``xpyramid info``; return the exit code."""
+    location, group = arguments.path, arguments.group
+    above = f"{group.strip('/')}/" if group else ""
+    images: list[str] = []
+    # Where none is found, opening says why.
+    with suppress(NotAPyramidError), reading(location):
+        images = [(above + path).strip("/") for path in find_images(location, group)]
+    if len(images) < 2:
+        with reading(location):
+            print(open_pyramid(location, (images or [group])[0] or None))
+        return 0
+    return max(_print_image(location, path, first=i == 0) for i, path in enumerate(images))
+
+
+def _print_image(location: str, path: str, *, first: bool) -> int:
+    """Print the table of one image of several, or what is wrong with it; return the exit code."""
+    try:
+        with reading(location):
+            pyramid = open_pyramid(location, path or None)
+    except PyramidError as error:
+        sys.stdout.flush()
+        return _fail(error, 2)
+    print(f"{'' if first else chr(10)}{location.rstrip('/')}/{path}\n{pyramid}", flush=True)
+    return 0
+
+
+def _run_demo(arguments: argparse.Namespace) -> None:
+    """Run ``xpyramid demo``."""
+    directory = demo.choose_directory(arguments.out)
+    store, picture = directory / "retina.zarr", directory / "levels.png"
+    _write(demo.retina(), f"{store}/retina", store)
+    pyramid = open_pyramid(store, "retina")
+    print(pyramid, flush=True)
+    demo.draw(pyramid).save(picture, optimize=True)
+    print(f"\npyramid: {store}/retina\npicture: {picture}")

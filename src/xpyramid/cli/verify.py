@@ -1,0 +1,87 @@
+"""``xpyramid verify``: problems of stores and of bare metadata documents, for people or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from xpyramid import ngff, verifier
+from xpyramid.errors import SourceError
+from xpyramid.ngff import Problem
+from xpyramid.sources import reading
+from xpyramid.store.contents import parse_document
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``xpyramid verify``."""
+    parser.description = (
+        "Look for everything that is wrong with stored pyramids. Exit code: 0 if nothing was "
+        "found, 1 if something was, 2 for bad input; with --json, 0 for either answer."
+    )
+    add = parser.add_argument
+    add(
+        "path",
+        metavar="PATH",
+        help="a Zarr store, an OME-Zarr image in one, or a metadata document: a zarr.json or "
+        ".zattrs file, or - for standard input",
+    )
+    add("--group", metavar="PATH", help="an image, or a group of images, in the store")
+    add("--deep", action="store_true", help="decode everything, and compute the levels again")
+    add("--json", action="store_true", help='print {"valid": true or false, ...}')
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``xpyramid verify``; return the exit code."""
+    path: str = arguments.path
+    notes: Sequence[str] = ()
+    problems: Sequence[Problem]
+    if path == "-" or Path(path).expanduser().is_file():
+        if arguments.deep or arguments.group:
+            raise SourceError(f"{path!r} is a document; --deep and --group are for stores")
+        problems, what = _document(path), "the document"
+    else:
+        with reading(path):
+            report = verifier.verify(path, arguments.group, arguments.deep)
+        problems, notes = report, report.notes
+        what = _counted(report.images, "image")
+        what += f" and {_counted(report.labels, 'label image')}" if report.labels else ""
+    if arguments.json:
+        print(_as_json(problems, notes))
+        return 0
+    for line in [*map(str, problems), *(f"note: {note}" for note in notes)]:
+        print(" ".join(line.split()))
+    if not problems:
+        print(f"nothing wrong with {what}")
+    return 1 if problems else 0
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _document(path: str) -> list[Problem]:
+    """Check a metadata document by itself."""
+    try:
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
+        document = parse_document(raw)
+    except ValueError as error:
+        return [Problem("unreadable", "", str(error))]
+    return ngff.check_document(document)
+
+
+def _as_json(problems: Sequence[Problem], notes: Sequence[str]) -> str:
+    """Return the answer in the form that the conformance cases of the specification ask for.
+
+    Warnings are no reason not to be valid.
+    """
+    errors = [problem for problem in problems if problem.severity == "error"]
+    answer: dict[str, object] = {"valid": not errors}
+    if errors:
+        answer["message"] = "; ".join(map(str, errors[:10]))
+    answer |= {"problems": [asdict(problem) for problem in problems], "notes": list(notes)}
+    return json.dumps(answer)

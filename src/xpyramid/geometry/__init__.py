@@ -1,0 +1,1 @@
+"""Axes, units, coordinates, chunks, levels, tiles: where samples lie; no sample is touched."""

@@ -1,0 +1,263 @@
+"""What the caller says of the axes, against what the coordinates say.
+
+A spacing or an origin becomes a coordinate, a unit becomes an attribute of one: levels and metadata
+both go by the coordinates, and so cannot contradict each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from numbers import Real
+from typing import Any, Self, cast
+
+import numpy as np
+import xarray as xr
+
+from xpyramid.errors import AxisError, literal
+from xpyramid.geometry import axes as axes_module
+from xpyramid.geometry import units as units_module
+from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec, AxisType
+from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of
+
+#: A number for all space dimensions, for some dimensions, or for each in the order of the array.
+PerDim = float | Mapping[str, float] | Sequence[float | None]
+
+_TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What `xpyramid.accessor.ArrayAccessor.build` is told of the axes.
+
+    Attributes
+    ----------
+    spacing, origin : number, {dim: number}, sequence of number, or None
+        A number is for all space dimensions; a sequence has one entry for each dimension, in the
+        order of the array, None for those that it leaves out.
+    units : str, {dim: str}, sequence of str, or None
+        In any spelling; objects of pint and astropy do too. A single one is for all space
+        dimensions.
+    axis_types : {dim: type} or None
+    """
+
+    spacing: PerDim | None = None
+    origin: PerDim | None = None
+    units: object = None
+    axis_types: Mapping[str, AxisType] | None = None
+
+    def check_dims(self, dims: Sequence[object]) -> None:
+        """Refuse dimensions that are not there.
+
+        Raises
+        ------
+        AxisError
+            If there are any.
+        """
+        for field in fields(self):
+            given = getattr(self, field.name)
+            unknown = [d for d in given if d not in dims] if isinstance(given, Mapping) else []
+            if unknown:
+                raise AxisError(
+                    f"{field.name}={literal(given)}: no dimension {unknown}; "
+                    f"accepted: {', '.join(map(str, dims))}"
+                )
+
+    def only(self, dims: Sequence[object]) -> Self:
+        """Return what is said of some dimensions."""
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(
+            self,
+            **{
+                name: {dim: value for dim, value in given.items() if dim in dims}
+                for name, given in told.items()
+                if isinstance(given, Mapping)
+            },
+        )
+
+
+def apply(
+    array: xr.DataArray, told: Overrides, coarsened: Collection[str] = ()
+) -> tuple[xr.DataArray, tuple[AxisSpec, ...]]:
+    """Return an array with the coordinates that the caller asks for, and its axes.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+    told : Overrides
+    coarsened : collection of str
+        Dimensions that the caller wants to coarsen; see `xpyramid.geometry.axes.describe`.
+
+    Returns
+    -------
+    array : xarray.DataArray
+        Dimensions with a spacing or an origin have the coordinate ``origin + spacing * i``; of
+        these two, what was not given is that of the coordinate there was (the mean step where it
+        is irregular), else 1 and 0. A unit is the attribute ``units`` of the coordinate, which is
+        made if there is none.
+    axes : tuple of AxisSpec
+        With the very numbers that were given.
+
+    Raises
+    ------
+    AxisError
+        For values that make no axis.
+    """
+    told.check_dims(array.dims)
+    types = _checked_types(told.axis_types)
+    axes = axes_module.describe(array, types, coarsened)
+    _check_names(axes, types)
+    spacing = _for_dims("spacing", told.spacing, axes, _spacing)
+    origin = _for_dims("origin", told.origin, axes, _origin)
+    units = _for_dims("units", told.units, axes, _unit)
+    grids: dict[str, tuple[float, float]] = {}
+    for axis in axes:
+        if axis.dim in {*spacing, *origin, *units}:
+            _check_numeric(array, axis.dim)
+        if axis.dim in {*spacing, *origin}:
+            grids[axis.dim] = (
+                spacing.get(axis.dim, axis.spacing or 1.0),
+                origin.get(axis.dim, axis.origin),
+            )
+    if not grids and not units:
+        return array, axes
+    array = _with_coordinates(array, grids, units)
+    return array, tuple(
+        _as_given(axis, *grids[axis.dim]) if axis.dim in grids else axis
+        for axis in axes_module.describe(array, types, coarsened)
+    )
+
+
+def _as_given(axis: AxisSpec, spacing: float, origin: float) -> AxisSpec:
+    """Return an axis with the numbers that were given, which its coordinate has but rounded."""
+    if axis.uneven is not None:
+        raise AxisError(
+            f"spacing={spacing!r} with origin={origin!r} along {axis.dim!r}: the coordinates are "
+            "not told apart in float64; accepted: an origin nearer to 0, or other units"
+        )
+    return replace(axis, spacing=spacing, origin=origin)
+
+
+def _with_coordinates(
+    array: xr.DataArray, grids: Mapping[str, tuple[float, float]], units: Mapping[str, object]
+) -> xr.DataArray:
+    """Return the array with affine coordinates along some dimensions, and units on some."""
+    for dim in {**grids, **units}:
+        is_there = dim in array.coords  # xarray makes what is not there
+        attrs = dict(array.coords[dim].attrs) if is_there else {}
+        if dim in units:
+            attrs.pop("unit", None)
+            attrs["units"] = units[dim]
+        line = grids.get(dim, range_of(array, dim) if is_there else (1.0, 0.0))
+        if line is None:
+            kept = xr.Variable(dim, array.coords[dim].values, attrs, array.coords[dim].encoding)
+            array = array.assign_coords({dim: kept})
+        else:
+            array = _on_a_line(array, dim, line, attrs)
+    return array
+
+
+def _on_a_line(
+    array: xr.DataArray, dim: str, line: tuple[float, float], attrs: Mapping[Any, Any]
+) -> xr.DataArray:
+    """Return an array with the coordinate of a dimension on a line, made only if it is short."""
+    step, start = line
+    length = array.sizes[dim]
+    if length > LONGEST_MADE:
+        coordinates = range_coordinates(dim, step, start, length, attrs)
+        return array.drop_vars(dim, errors="ignore").assign_coords(coordinates)
+    return array.assign_coords({dim: xr.Variable(dim, start + step * np.arange(length), attrs)})
+
+
+def _for_dims(
+    option: str, given: object, axes: Sequence[AxisSpec], check: Callable[[object, str], Any]
+) -> dict[str, Any]:
+    """Return the checked value for each dimension that has one."""
+    if given is None:
+        return {}
+    if isinstance(given, np.ndarray) and given.ndim:
+        given = given.tolist()
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        given = _by_position(option, given, axes)
+    if not isinstance(given, Mapping):
+        given = {axis.dim: given for axis in axes if axis.type == "space"}
+    return {
+        dim: check(value, f"{option}={literal(value)} along {dim!r}")
+        for dim, value in given.items()
+    }
+
+
+def _by_position(
+    option: str, given: Sequence[object], axes: Sequence[AxisSpec]
+) -> dict[str, object]:
+    """Return the values of a sequence by dimension; None is for dimensions that it leaves out."""
+    dims = tuple(axis.dim for axis in axes)
+    if len(given) != len(dims):
+        raise AxisError(
+            f"{option}={literal(given)} has {len(given)} entries for the {len(dims)} dimensions "
+            f"{dims}; accepted: one for each, in this order (None for those it is not for), one "
+            "for all space dimensions, or a mapping"
+        )
+    return {dim: value for dim, value in zip(dims, given, strict=True) if value is not None}
+
+
+def _origin(value: object, what: str) -> float:
+    number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+    if not (number and math.isfinite(cast(float, value))):
+        raise AxisError(f"{what}; accepted: finite numbers, in the units of the coordinate")
+    return float(cast(float, value))
+
+
+def _spacing(value: object, what: str) -> float:
+    if isinstance(value, Real) and value == 0:
+        raise AxisError(f"{what}; accepted: numbers but 0, negative where the coordinate descends")
+    return _origin(value, what)
+
+
+def _unit(value: object, what: str) -> object:
+    text = units_module.as_text(value)
+    if not isinstance(text, str) or not text.strip():
+        raise AxisError(f"{what}; accepted: a unit as text, such as 'um', 'micrometer' or 's'")
+    return text
+
+
+def _check_numeric(array: xr.DataArray, dim: str) -> None:
+    """Refuse to put a grid or a unit over what is no number, and so has a meaning of its own."""
+    if dim in array.coords and (kind := array.coords[dim].dtype.kind) not in "iuf":
+        what = "datetimes or durations" if kind in "mM" else f"{array.coords[dim].dtype} values"
+        raise AxisError(
+            f"spacing=, origin= and units= are for numbers, and the coordinate of {dim!r} holds "
+            f"{what}; leave {dim!r} out, or drop the coordinate with .drop_vars({dim!r}) first"
+        )
+
+
+def _checked_types(types: Mapping[str, AxisType] | None) -> Mapping[str, AxisType]:
+    if types is None:
+        return {}
+    if not isinstance(types, Mapping):
+        raise AxisError(f"axis_types={types!r}; accepted: a mapping, as in {{'w': 'channel'}}")
+    for dim, axis_type in types.items():
+        if axis_type not in _TYPES:
+            raise AxisError(
+                f"axis_types: {axis_type!r} for {dim!r}; accepted: {', '.join(map(repr, _TYPES))}"
+            )
+    for once in ("time", "channel"):
+        if len(several := [dim for dim in types if types[dim] == once]) > 1:
+            raise AxisError(f"axis_types: {several} are all {once!r}; accepted: one {once} axis")
+    return types
+
+
+def _check_names(axes: Sequence[AxisSpec], types: Mapping[str, AxisType]) -> None:
+    """Refuse types that there is no room for beside those of other dimensions."""
+    for axis in axes:
+        if axis.dim in types and axis.type != types[axis.dim]:
+            raise AxisError(
+                f"axis_types: {axis.dim!r} cannot be {types[axis.dim]!r}, there are three space "
+                "dimensions already; say what the others are"
+            )
+        if types and axis.dim in AXIS_TYPES and axis.dim not in types and axis.name != axis.dim:
+            raise AxisError(
+                f"axis_types: {dict(types)} leaves no place for the dimension {axis.dim!r}; "
+                f"say what it is, as in {{{axis.dim!r}: 'space'}}, or rename it"
+            )

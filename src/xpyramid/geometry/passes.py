@@ -1,0 +1,207 @@
+"""The passes over arrays that writing a pyramid takes, and how each is divided: pure geometry.
+
+Mostly it is one pass, which reads level 0 and writes all levels. A plan says what the passes cost,
+and the writer makes jobs of the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from xpyramid.geometry.chunks import fit, regular
+from xpyramid.geometry.tiles import LEAF_BYTES, TILE_BYTES, Lengths, Tiling, make_tiling
+
+Blocks = tuple[Lengths, ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """How the samples of a level are given.
+
+    Attributes
+    ----------
+    blocks : tuple of tuple of int, or None
+        Of a dask array, along each dimension; None for what is read region by region.
+    on_disk : tuple
+        Length of the chunks in the file along each dimension, or the lengths of all of them;
+        None where it is not known. Empty where nothing is.
+    """
+
+    blocks: Blocks | None = None
+    on_disk: tuple[int | Lengths | None, ...] = ()
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A level, as far as it matters here.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    stored : tuple of int
+        Of its stored objects: chunks, or shards.
+    """
+
+    shape: Lengths
+    stored: Lengths
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the tasks together may take.
+
+    Attributes
+    ----------
+    workers : int
+        How many tasks run at a time.
+    memory : int or None
+        In bytes.
+    """
+
+    workers: int
+    memory: int | None
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over a level.
+
+    Attributes
+    ----------
+    levels : tuple of int
+        The first is read, the others are made from it.
+    writes : tuple of int
+        Those that are written.
+    tiling : Tiling
+    blocks : tuple of tuple of int, or None
+        In which dask reads it, if it does.
+    """
+
+    levels: tuple[int, ...]
+    writes: tuple[int, ...]
+    tiling: Tiling
+    blocks: Blocks | None
+
+    def memory(self, itemsize: int, workers: int) -> int:
+        """Estimate how many bytes all workers together hold at a time."""
+        return workers * self.tiling.memory(itemsize) + itemsize * self._waiting(workers)
+
+    def _waiting(self, workers: int) -> int:
+        """Estimate how many samples wait in blocks that do not lie in one tile.
+
+        Blocks that are cut wait until all tiles that they touch are joined, a front of them.
+        """
+        if self.blocks is None:
+            return 0
+        tiling, tile = self.tiling, self.tiling.reach(self.tiling.tile)
+        touched = tuple(map(_touched, self.blocks, tile))
+        fitting = tuple(map(fit, self.blocks, tile))
+        cut = [i for i, blocks in enumerate(self.blocks) if blocks != fitting[i]]
+        if not cut:
+            return workers * (math.prod(touched) - tiling.samples(tiling.tile))
+        front = [n if i in cut[1:] else touched[i] for i, n in enumerate(tiling.shape)]
+        largest = [math.prod(map(max, blocks)) for blocks in (self.blocks, fitting)]
+        return math.prod(front) + workers * sum(largest)
+
+
+def _touched(blocks: Lengths, span: int) -> int:
+    """Return how long the blocks are together, along a dimension, that a tile touches, at most."""
+    edges = [0, *accumulate(blocks)]
+    longest = 0
+    for start in range(0, edges[-1], span):
+        first = bisect_right(edges, start) - 1
+        last = bisect_left(edges, min(start + span, edges[-1]))
+        longest = max(longest, edges[last] - edges[first])
+    return longest
+
+
+def passes(
+    levels: Sequence[Shape],
+    steps: Sequence[Lengths],
+    given: Sequence[Given],
+    itemsize: int,
+    limits: Limits,
+    *,
+    whole: bool = False,
+) -> Iterator[Pass]:
+    """Yield the passes that writing a pyramid takes.
+
+    Parameters
+    ----------
+    levels : sequence of Shape
+    steps : sequence of tuple of int
+        Factors from each level to the next.
+    given : sequence of Given
+        Of level 0; or of each level, where all of them are there already.
+    itemsize : int
+        Of a sample, in bytes.
+    limits : Limits
+    whole : bool
+        Whether the method needs all samples of a window at once, so that each level is made from
+        level 0 by itself.
+
+    Raises
+    ------
+    PlanError
+        If the memory does not do for the smallest tiles.
+    """
+
+    def one(chosen: Sequence[int], strides: Sequence[Lengths], writes: Sequence[int]) -> Pass:
+        used = [levels[k] for k in chosen]
+        base, blocks = used[0], given[chosen[0]].blocks
+        region = None if blocks is not None else _joined(base, given[chosen[0]], itemsize, limits)
+        if region is None and blocks is None:
+            blocks = _wrapped(base, given[chosen[0]])
+        tiling = make_tiling(
+            base.shape, strides, [region or base.stored, *(level.stored for level in used[1:])],
+            itemsize, workers=limits.workers, memory=limits.memory, gathered=blocks is not None,
+            copies=_WHOLE if whole and strides else 2,
+            tile_bytes=TILE_BYTES if blocks is None else LEAF_BYTES,  # dask holds all of a tile
+        )  # fmt: skip
+        return Pass(tuple(chosen), tuple(writes), tiling, blocks)
+
+    count = range(len(levels))
+    if len(given) > 1:
+        yield from (one([k], (), [k]) for k in count)
+    elif not whole:
+        yield one(count, steps, count)
+    else:
+        yield one([0], (), [0])
+        for k in count[1:]:
+            factors = tuple(math.prod(along) for along in zip(*steps[:k], strict=True))
+            yield one([0, k], (factors,), [k])
+
+
+#: How often samples are there that a median is taken of: beside the usual, put in order.
+_WHOLE = 5
+
+
+def _joined(level: Shape, given: Given, itemsize: int, limits: Limits) -> Lengths | None:
+    """Return regions of whole chunks of both source and target, None where they get too large.
+
+    What is read in such regions is read once.
+    """
+    found = [chunk or 1 for chunk in given.on_disk] or [1] * len(level.shape)
+    chunks = [chunk for chunk in found if isinstance(chunk, int)]
+    if len(chunks) != len(found):  # of several lengths
+        return None
+    triples = zip(level.stored, chunks, level.shape, strict=True)
+    region = tuple(min(math.lcm(s, chunk), max(1, n)) for s, chunk, n in triples)
+    most = 4 * LEAF_BYTES
+    if limits.memory is not None:  # a worker holds a region as it is read, encoded, and reduced
+        most = min(most, limits.memory // (4 * limits.workers))
+    limit = max(most, math.prod(level.stored) * itemsize)
+    return region if math.prod(region) * itemsize <= limit else None
+
+
+def _wrapped(level: Shape, given: Given) -> Blocks:
+    """Return the blocks that dask reads in, where regions get too large."""
+    triples = zip(level.shape, given.on_disk, level.stored, strict=True)
+    return tuple(
+        regular(n, chunk or length) if not isinstance(chunk, tuple) else chunk
+        for n, chunk, length in triples
+    )

@@ -1,0 +1,139 @@
+"""Arrays of other packages (pint, sparse, cupy) as arrays of NumPy or dask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from xpyramid.errors import UnsupportedArrayError
+from xpyramid.geometry.chunks import default_chunks
+
+
+def plain(array: xr.DataArray) -> xr.DataArray:
+    """Return an array whose data are NumPy's, dask's, or still in a file.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        Units of pint become the attribute ``units`` of the array and of its coordinates, sparse
+        arrays are made dense block by block, and blocks on a GPU are fetched. Masked arrays are no
+        concern: xarray has made floats with NaN of them.
+
+    Raises
+    ------
+    UnsupportedArrayError
+        For arrays of any other package.
+    """
+    if any(type(index).__name__ == "PintIndex" for index in array.xindexes.values()):
+        array = array.pint.dequantify()  # of pint-xarray, which made the index
+    array = _without_units(array)
+    data = _data(array)
+    if isinstance(data, np.ndarray) or _is_in_a_file(data):
+        return array
+    if isinstance(data, da.Array):
+        return array.copy(data=_plain_blocks(data))
+    if _package(data) == "sparse":
+        lengths = default_chunks(array.shape, [True] * array.ndim)
+        blocks = da.from_array(data, chunks=lengths, asarray=False, name=False)
+        return array.copy(data=_plain_blocks(blocks))
+    raise _unsupported(data)
+
+
+def check_numpy(array: Any) -> None:
+    """Refuse arrays that `numpy.asarray` would take something from.
+
+    Raises
+    ------
+    UnsupportedArrayError
+    """
+    if hasattr(array, "magnitude") and hasattr(array, "units"):
+        raise UnsupportedArrayError(
+            "an array of pint would lose its unit; accepted: NumPy arrays; pass array.magnitude"
+        )
+    if _package(array) in ("sparse", "cupy"):
+        raise _unsupported(array)
+
+
+def _data(array: xr.DataArray | xr.Variable) -> Any:
+    """Return what an array is made of, without reading it."""
+    variable = array.variable if isinstance(array, xr.DataArray) else array
+    return variable._data
+
+
+def _package(data: Any) -> str:
+    return type(data).__module__.partition(".")[0]
+
+
+def _is_in_a_file(data: Any) -> bool:
+    """Whether data are xarray's own wrapper around what it has opened, or an index."""
+    return _package(data) == "xarray"
+
+
+def _is_quantity(data: Any) -> bool:
+    return hasattr(data, "magnitude") and hasattr(data, "units")
+
+
+def _without_units(array: xr.DataArray) -> xr.DataArray:
+    """Return an array with units of pint as attributes."""
+    coords = {
+        name: (
+            coord.dims,
+            _data(coord).magnitude,
+            {**coord.attrs, "units": str(_data(coord).units)},
+        )
+        for name, coord in array.coords.items()
+        if _is_quantity(_data(coord))
+    }
+    array = array.assign_coords(coords) if coords else array
+    data = _data(array)
+    meta = getattr(data, "_meta", None) if isinstance(data, da.Array) else None
+    if meta is not None and _is_quantity(meta):
+        unit = str(meta.units)
+        return array.copy(data=_mapped(data, _magnitude)).assign_attrs(units=unit)
+    if _is_quantity(data):
+        return array.copy(data=data.magnitude).assign_attrs(units=str(data.units))
+    return array
+
+
+def _magnitude(block: Any) -> Any:
+    return block.magnitude
+
+
+def _plain_blocks(data: da.Array) -> da.Array:
+    """Return a dask array whose blocks are NumPy's."""
+    meta = data._meta
+    if type(meta) is np.ndarray:
+        return data
+    if _package(meta) == "sparse":
+        return _mapped(data, _dense)
+    if _package(meta) == "cupy":
+        return _mapped(data, _fetched)
+    if isinstance(meta, np.ndarray):  # a subclass that is no more than its samples
+        return data
+    raise _unsupported(meta)
+
+
+def _mapped(data: da.Array, function: Callable[[Any], Any]) -> da.Array:
+    meta, blocks = np.empty((0,) * data.ndim, data.dtype), cast(Any, data)
+    mapped: da.Array = blocks.map_blocks(function, dtype=data.dtype, meta=meta)
+    return mapped
+
+
+def _dense(block: Any) -> Any:
+    return block.todense() if hasattr(block, "todense") else block
+
+
+def _fetched(block: Any) -> Any:
+    return block.get() if hasattr(block, "get") else block
+
+
+def _unsupported(data: Any) -> UnsupportedArrayError:
+    kind = f"{type(data).__module__}.{type(data).__qualname__}"
+    return UnsupportedArrayError(
+        f"an array of the type {kind}; accepted: NumPy, dask, and what xarray opens lazily; call "
+        "array.as_numpy() first, or .chunk(...)"
+    )

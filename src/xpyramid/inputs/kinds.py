@@ -1,0 +1,174 @@
+"""Labels or an image: what the samples of an array are, and which methods suit them.
+
+The mean of two labels is another label, so labels are never averaged. They are recognised by what
+the array says of itself; where an array says nothing and may well be labels, a warning asks.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import xarray as xr
+
+from xpyramid.errors import KindWarning, PlanError, literal
+from xpyramid.geometry.plan import Kind
+from xpyramid.warn import warn
+
+Method = str | Callable[..., Any]
+
+#: Attributes of label images: CF conventions, section 3.5, and OME-NGFF.
+LABEL_ATTRS = frozenset({"flag_values", "flag_meanings", "flag_masks", "image-label"})
+
+#: Attributes of measured quantities.
+_QUANTITY_ATTRS = frozenset(
+    {"units", "unit", "standard_name", "scale_factor", "add_offset", "omero"}
+)
+
+#: Words in the names of label arrays, and words that make something else of them.
+_LABEL_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        "annotation annotations annot id ids instance instances label labelimage labelled "
+        "labels labelmap labeled landcover mask masks roi rois seg segment segmentation "
+        "segmentations segmented segments segs supervoxel supervoxels",
+    )
+)
+_QUANTITY_WORDS = frozenset(
+    re.findall(
+        r"\S+",
+        "area confidence count counts density distance entropy error fraction intensities "
+        "intensity loss mean prob probabilities probability score scores std volume weight "
+        "weights",
+    )
+)
+
+#: Methods whose result may be a value that no sample has, or that means nothing for labels.
+AVERAGING = ("mean", "median", "sum")
+FOR_LABELS = "'mode', 'nearest', 'min', 'max', or a callable"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What an array is taken for, and how it is reduced.
+
+    Attributes
+    ----------
+    kind : {"labels", "image"}
+    method : str or callable
+    reason : str
+        Why it is taken for that; empty where nothing speaks against an image.
+    """
+
+    kind: Kind
+    method: Method
+    reason: str = ""
+
+
+def choose(
+    array: xr.DataArray, kind: Kind | None, method: Method | None, labels_of: str | None = None
+) -> Choice:
+    """Return what an array is, and the method that suits it, from what the caller says of both.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+        Its name, dtype and attributes are looked at, its samples are not.
+    kind, method
+        As in :meth:`xpyramid.accessor.ArrayAccessor.build`.
+    labels_of : str, optional
+        Path of the image that these are labels of: then they are labels, unless ``kind`` says
+        something else.
+
+    Raises
+    ------
+    PlanError
+        For an unknown kind, and for labels that would be averaged.
+    """
+    if kind is not None and kind not in get_args(Kind):
+        raise PlanError(f"kind={literal(kind)}; accepted: 'labels', 'image'")
+    reason = label_reason(array)
+    if kind is None and labels_of is None:
+        return _choose_by_method(array, method, reason)
+    said = f"labels_of={labels_of!r}" if kind is None else f"kind={kind!r}"
+    if (kind or "labels") == "labels" and method in AVERAGING:
+        raise PlanError(averaged(str(method)) + (", or kind='image'" if kind else ""))
+    usual = "mean" if kind == "image" else "mode"
+    return Choice(kind or "labels", usual if method is None else method, said)
+
+
+def _choose_by_method(array: xr.DataArray, method: Method | None, reason: str) -> Choice:
+    """Return what `choose` does, where the caller does not say the kind."""
+    if method is None and reason:
+        return Choice("labels", "mode", reason)
+    if method is None:
+        _warn_if_unknown(array)
+        return Choice("image", "mean")
+    if method == "mode":
+        return Choice("labels", "mode", "method='mode'")
+    return (
+        Choice("labels", method, reason)
+        if reason and method not in AVERAGING
+        else (Choice("image", method))
+    )
+
+
+def averaged(method: str) -> str:
+    """Say that a method is not for labels."""
+    return (
+        f"method={method!r} of labels, which makes labels that are not there; "
+        f"accepted: {FOR_LABELS}; pass method='mode'"
+    )
+
+
+def label_reason(array: xr.DataArray) -> str:
+    """Return what says that an array holds labels; empty where nothing does.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> label_reason(xr.DataArray(np.zeros(3, "uint8"), name="cell_ids"))
+    "its name, 'cell_ids'"
+    """
+    if array.dtype.kind == "b":
+        return "dtype bool"
+    if array.encoding.get("kind") == "labels" and array.dtype.kind in "iu":
+        return "the image that it comes from"
+    if found := sorted(LABEL_ATTRS & array.attrs.keys()):
+        return f"its attribute {found[0]!r}"
+    if array.dtype.kind in "iu" and _names_labels(array.name):
+        return f"its name, {str(array.name)[:60]!r}"
+    return ""
+
+
+def _names_labels(name: object) -> bool:
+    words = _words(name)
+    return bool(words & _LABEL_WORDS) and not words & _QUANTITY_WORDS
+
+
+def _words(name: object) -> set[str]:
+    """Return the words of a name, in lower case: those of ``cellIDs`` are cell and ids."""
+    text = re.sub("IDs?(?![a-z])", lambda found: "_" + found[0].lower(), str(name or ""))
+    text = re.sub("(?i)land[ _-]?cover", "landcover", text)
+    return set(map(str.lower, re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)))
+
+
+def _warn_if_unknown(array: xr.DataArray) -> None:
+    """Ask what an array is that may well be labels, and is about to be averaged."""
+    named = "" if array.name is None else f" {str(array.name)[:60]!r}"
+    may_be_labels = array.dtype.itemsize >= 4 or bool(_words(array.name) & _LABEL_WORDS)
+    if array.dtype.kind in "iu" and may_be_labels:
+        if not _QUANTITY_ATTRS & array.attrs.keys():
+            warn(
+                f"the array{named} of dtype {array.dtype} is taken for an image, and averaged; if "
+                "it holds labels, pass method='mode'; if not, method='mean'",
+                KindWarning,
+            )
+    elif array.dtype.kind == "f" and _names_labels(array.name):
+        warn(
+            f"the array{named} of dtype {array.dtype} is taken for an image, and averaged; if it "
+            "holds labels, call .astype('uint32') before .pyramid; if not, pass method='mean'",
+            KindWarning,
+        )

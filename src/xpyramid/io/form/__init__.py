@@ -1,1 +1,0 @@
-"""How xarray's objects look in a store, in both directions."""

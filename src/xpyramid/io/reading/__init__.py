@@ -1,1 +1,0 @@
-"""From an image in a store to lazy levels."""

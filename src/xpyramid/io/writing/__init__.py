@@ -1,1 +1,0 @@
-"""From a plan and lazy levels to an image in a store."""

@@ -1,0 +1,1 @@
+"""Levels that are computed when they are asked for."""

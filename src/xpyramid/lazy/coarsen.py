@@ -1,0 +1,97 @@
+"""Lazy levels: the only module that builds dask graphs over arrays."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+
+from xpyramid.geometry.chunks import align, regular
+from xpyramid.geometry.passes import Given
+from xpyramid.reducers import Reducer, reduce_block
+
+
+def coarsen(
+    base: da.Array,
+    steps: Sequence[tuple[int, ...]],
+    reducer: Reducer,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+) -> da.Array:
+    """Reduce level 0 to level ``len(steps)``, lazily.
+
+    Parameters
+    ----------
+    base : dask array
+        Level 0, with any chunks. They are moved to window edges where they are not there.
+    steps : sequence of tuple of int
+        Factors of each step.
+    reducer : Reducer
+        Made for windows at least as large as the product of the steps.
+    shape : tuple of int
+        Of the result; shorter than ``ceil(n / F)`` where partial windows are trimmed.
+    chunks : tuple of int
+        Of the result.
+    """
+    grid = tuple(regular(n, c) for n, c in zip(shape, chunks, strict=True))
+    if 0 in shape:  # dask leaves the chunks of empty arrays alone
+        empty: da.Array = da.empty(shape, dtype=reducer.dtype, chunks=grid)
+        return empty
+    total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
+    whole = tuple(slice(0, n * f) for n, f in zip(shape, total, strict=True))
+    windows: Any = base[whole]
+    windows = rechunk(
+        windows, tuple(align(cs, f) for cs, f in zip(windows.chunks, total, strict=True))
+    )
+    level = windows.map_blocks(
+        reduce_block,
+        steps=tuple(steps),
+        reducer=reducer,
+        chunks=tuple(
+            tuple(-(-c // f) for c in cs) for cs, f in zip(windows.chunks, total, strict=True)
+        ),
+        dtype=reducer.dtype,
+        meta=np.empty((0,) * base.ndim, reducer.dtype),
+        name=None,
+    )
+    return rechunk(level, grid)
+
+
+def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+    """Return an array in other chunks.
+
+    To choose how, dask imports distributed, which takes a quarter of a second; it matters on a
+    cluster only, and where nobody has imported it, there is none.
+    """
+    if array.chunks == chunks:
+        return array
+    method: Any = None if "distributed" in sys.modules else "tasks"
+    rechunked: da.Array = array.rechunk(chunks, method=method)
+    return rechunked
+
+
+def given(array: xr.DataArray) -> Given:
+    """Return how the samples of an array are given."""
+    on_disk = array.encoding.get("preferred_chunks", {})
+    lengths = (on_disk.get(dim) for dim in array.dims)
+    return Given(array.chunks, tuple(tuple(n) if isinstance(n, Sequence) else n for n in lengths))
+
+
+def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:
+    """Return the data of an array as dask array; what is not one yet is wrapped, not read.
+
+    It is wrapped in the chunks that it has on disk, so that each is read once; else in ``chunks``.
+    """
+    if array.chunks is None:
+        on_disk = array.encoding.get("preferred_chunks", {})
+        wanted = dict(zip(array.dims, chunks, strict=True))
+        variable = array.variable.to_base_variable()  # that of an index is not chunked
+        data: da.Array = variable.chunk({d: on_disk.get(d, c) for d, c in wanted.items()}).data
+        return data
+    data = array.data
+    return data

@@ -1,0 +1,95 @@
+"""Which images a store holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import zarr
+
+from xpyramid import ngff
+from xpyramid.errors import SourceError
+from xpyramid.store.confined import ConfinedStore, resolve_confined
+from xpyramid.store.contents import peek
+from xpyramid.store.path import Place, Store, local_path
+from xpyramid.store.tree import Tree, listed_in
+
+#: Groups that are looked into for images: a plate of 1536 wells with 9 images each has 15 360.
+MAX_GROUPS = 50_000
+
+#: How far above a place its image is looked for: ``image/0/field`` lies two below ``image``.
+_HIGHEST = 3
+
+
+def find_images(store: Store, group: str | None = None) -> list[str]:
+    """Return the paths of the OME-Zarr images in a store, "" where ``group`` itself is one.
+
+    Metadata are read, data are not. What is below an image (its levels, its labels) is not listed.
+    What cannot be read is listed too, and what a plate lists where nothing is there: opening it
+    says what is wrong.
+
+    Parameters
+    ----------
+    store : str, path, URL, zarr store or zarr.Group
+    group : str, optional
+        Where in the store to look. Default: everywhere.
+
+    Raises
+    ------
+    NotAPyramidError
+        If there is no store.
+    SourceError
+        If there are too many groups.
+    """
+    place = resolve_confined(store) / (group or "").strip("/")
+    return sorted(images_below(place)) if isinstance(place.node(), zarr.Group) else []
+
+
+def image_above(place: Place) -> Place | None:
+    """Return the image that a place is a part of, such as a level of it; None where it is none."""
+    for above in _above(place):
+        attributes = peek(above).attributes
+        if ngff.version_of(attributes) is not None:
+            below = str(place).removeprefix(f"{above}/")
+            levels = {path.split("/")[0] for path in ngff.paths_of(attributes)}
+            return above if below.split("/")[0] in levels else None
+    return None
+
+
+def _above(place: Place) -> Iterator[Place]:
+    """Yield the nearest places above one, also those above the directory of a store."""
+    inside = list(reversed(list(place.parents())))
+    yield from inside[:_HIGHEST]
+    root = local_path(Place(place.store, ""))
+    if root is not None:
+        for directory in [*root.absolute().parents][: _HIGHEST - len(inside)]:
+            yield Place(ConfinedStore(directory), "")
+
+
+def images_below(root: Place) -> Iterator[str]:
+    """Yield the paths of the images in a group; links may make it look endless.
+
+    Of what a plate lists and is not there, the path is yielded too, as is that of what is damaged.
+    """
+    tree, known, visited = Tree(root), {""}, 0
+    todo = [("", False)]  # paths, and whether a plate or a well lists them
+    while todo:
+        path, is_listed = todo.pop()
+        kind, attributes = tree.look(path)
+        if kind == "nothing" and not is_listed:
+            continue
+        visited += 1
+        if visited > MAX_GROUPS:
+            raise SourceError(
+                f"more than {MAX_GROUPS} groups; accepted: a part of the store, as in --group "
+                f"{path!r}"
+            )
+        if kind == "damaged" or ngff.version_of(attributes) is not None:
+            yield path
+        elif path.count("/") < 16:
+            listed = listed_in(attributes)
+            names = tree.names(path) if kind != "array" else []
+            if is_listed and kind != "group" and not names:
+                yield path
+            members = {f"{path}/{name}".lstrip("/"): name in listed for name in (*listed, *names)}
+            todo += [(member, mark) for member, mark in members.items() if member not in known]
+            known.update(members)

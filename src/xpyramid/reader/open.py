@@ -1,0 +1,391 @@
+"""From a store back to levels, lazily."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice, pairwise
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.errors import ZarrUserWarning
+
+from xpyramid import ngff
+from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
+from xpyramid.geometry import axes as axes_module
+from xpyramid.geometry import units
+from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, Plan
+from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
+from xpyramid.inputs.kinds import label_reason
+from xpyramid.lazy.coarsen import given
+from xpyramid.reader import explain
+from xpyramid.reader.find import image_above, images_below
+from xpyramid.store import flat_layout as flat
+from xpyramid.store.confined import check_path, resolve_confined
+from xpyramid.store.encoding import attributes_back, decode, restore_attributes
+from xpyramid.store.faults import find_fault
+from xpyramid.store.names import names_back, own_name, with_names
+from xpyramid.store.path import Place, Store
+from xpyramid.store.staging import find_unfinished
+
+#: More chunks than that are joined to larger blocks, for dask lists them all.
+MAX_BLOCKS = 2**18
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The levels of a stored image and their geometry; see :class:`xpyramid.Pyramid`."""
+
+    levels: tuple[xr.DataArray, ...]
+    plan: Plan
+    metadata: Mapping[str, Any]
+    labels: tuple[str, ...]
+
+
+def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> Opened:
+    """Open a stored image; see :func:`xpyramid.open_pyramid`."""
+    check_kind("group", group, str, "text, as in 'lab/field'")
+    place = None
+    try:
+        place = resolve_confined(store)
+        if group:
+            place = place / group.strip("/")
+        with typed_errors(place):
+            return _open(place, multiscale)
+    except NotAPyramidError as error:
+        if (unfinished := find_unfinished(store, group)) is None:
+            _say_where(place, error)
+            raise
+        raise NotAPyramidError(
+            f"{unfinished.target} is unfinished: its build was broken off; the same call with "
+            "resume=True goes on with it, with mode='w' begins anew"
+        ) from error
+
+
+def _say_where(place: Place | None, error: NotAPyramidError) -> None:
+    """Add to an error of opening a part of an image where the image is.
+
+    Raises
+    ------
+    NotAPyramidError
+    """
+    image = None if place is None else image_above(place)
+    if image is not None:
+        raise NotAPyramidError(f"{error}; the image it is a part of is {image}") from error
+
+
+@contextmanager
+def typed_errors(place: Place) -> Iterator[None]:
+    """Turn what goes wrong with somebody's metadata into an error that says where.
+
+    Zarr, xarray and what they stand on trip over malformed documents in their own ways. Faults of
+    the system (no permission, no network) are no fault of the metadata, and stay what they are.
+    """
+    try:
+        yield
+    except NotAPyramidError as error:
+        if str(error).startswith(str(place)):
+            raise
+        raise NotAPyramidError(f"{place}: {error}") from error
+    except (PyramidError, OSError, MemoryError, Warning):
+        raise
+    except Exception as error:
+        if fault := explain.fault(place):
+            raise NotAPyramidError(fault) from error
+        said = " ".join(str(error).split())[:300]
+        raise NotAPyramidError(
+            f"{place}: cannot be read as an image: {type(error).__name__}: {said}"
+        ) from error
+
+
+def _open(place: Place, multiscale: int | str) -> Opened:
+    node = place.node()
+    if node is None:
+        if fault := find_fault(place):  # zarr takes it for nothing
+            raise NotAPyramidError(fault)
+        raise NotAPyramidError(f"{place}: {explain.missing(place)}")
+    if not isinstance(node, zarr.Group):
+        raise NotAPyramidError(
+            f"{place}: there is an array; accepted: the group of an OME-Zarr image"
+        )
+    attrs = dict(node.attrs)
+    if ngff.version_of(attrs) is None:
+        images = list(islice(images_below(place), 2)) if ngff.may_list_images(attrs) else []
+        if len(images) == 1 and images[0]:
+            return _open(place / images[0], multiscale)
+        raise NotAPyramidError(f"{place}: {explain.explain(place, node)}")
+    image = ngff.parse(attrs, multiscale)
+    arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
+    shapes = [array.shape for array in arrays]
+    factors = _recorded(image, shapes) or ngff.recover(image, shapes)
+    image = ngff.in_own_units(ngff.place(image, factors, shapes), factors)
+    dims = _own_dims(image)
+    name = image.name or node.basename or "image"
+    if _is_flat(image):
+        levels = tuple(flat.open_level(array, image, k) for k, array in enumerate(arrays))
+    else:
+        levels = tuple(
+            _open_other(array, dataset, image, name)
+            if dims is None
+            else _open_own(place, dataset, image, dims, total)
+            for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
+        )
+    if _holds_labels(image):  # what is built from them must not average them
+        for level in levels:
+            if level.dtype.kind in "iu" and not label_reason(level):
+                level.attrs["image-label"] = {}  # attributes outlive most of what is done to them
+            level.encoding["kind"] = "labels"
+    own = dims is not None or _is_flat(image)
+    axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
+    plan = _plan(axes, levels[0].dtype, arrays, image, factors)
+    return Opened(
+        levels,
+        replace(plan, given=tuple(map(given, levels))),
+        image.document,
+        explain.labels_of(node),
+    )
+
+
+def _array(place: Place, group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
+    """Return the array of a dataset, which must lie inside the image's group."""
+    node = group.get(check_path(path))
+    if not isinstance(node, zarr.Array):
+        if fault := find_fault(place / path):  # zarr takes some of them for nothing
+            raise NotAPyramidError(fault)
+        raise NotAPyramidError(f"the metadata announce {path[:80]!r}, and there is no array there")
+    if node.ndim != ndim:
+        raise NotAPyramidError(
+            f"{path[:80]!r} has {node.ndim} dimensions and the metadata {ndim} axes"
+        )
+    if math.prod(max(1, n) for n in node.shape) * node.dtype.itemsize >= 2**63:
+        raise NotAPyramidError(f"{path[:80]!r} has the shape {node.shape}, which nothing can hold")
+    _check_codecs(node, path)
+    return node
+
+
+def _check_codecs(array: zarr.Array[Any], path: str) -> None:
+    """Refuse what runs code when it is decoded."""
+    metadata = array.metadata
+    if metadata.zarr_format == 2:
+        found = [metadata.compressor, *(metadata.filters or ())]
+        names = {str(getattr(codec, "codec_id", "")) for codec in found}
+    else:
+        names = {str(codec.to_dict().get("name")) for codec in metadata.codecs}
+    if any("pickle" in name for name in names):
+        raise NotAPyramidError(
+            f"{path[:80]!r} holds pickled objects, which run code when they are read; refused"
+        )
+
+
+def _own_dims(image: ngff.Multiscale) -> tuple[str, ...] | None:
+    """Return xarray's dimensions of an image of ours with level groups, None for all others."""
+    dims = image.metadata.get("dims")
+    if image.metadata.get("library") != "xpyramid" or not isinstance(dims, list):
+        return None
+    nested = all("/" in dataset.path for dataset in image.datasets)
+    named = all(isinstance(dim, str) for dim in dims) and len(dims) == len(image.axes)
+    return tuple(dims) if nested and named else None
+
+
+def _is_flat(image: ngff.Multiscale) -> bool:
+    """Whether an image is one of ours whose levels are arrays."""
+    said = [image.metadata.get(key) for key in ("library", "layout")]
+    return said == ["xpyramid", "arrays"]
+
+
+def _open_own(
+    place: Place,
+    dataset: ngff.Dataset,
+    image: ngff.Multiscale,
+    dims: Sequence[str],
+    factors: Factors,
+) -> xr.DataArray:
+    """Open a level that we wrote: a Dataset that holds the array and all its coordinates."""
+    node, _, name = dataset.path.rpartition("/")
+    level = place / node
+    with explain.quiet():
+        arrays = _coordinate_arrays(level, name)
+    ranges = _ranges(arrays, dataset, image, dims)
+    left_out = [*ranges, *_too_long(arrays, ranges)]
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", ZarrUserWarning)
+        raw = xr.open_zarr(
+            level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,
+            drop_variables=left_out,
+        )  # fmt: skip
+    if told and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
+        raise NotAPyramidError(fault)
+    larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
+    opened = decode(raw, name, image.metadata, larger)
+    names, old_dims = names_back(image.metadata, map(str, opened.coords)), {}
+    for axis, dim in zip(image.axes, dims, strict=True):
+        old_dims[axis.name] = dim
+        if axis.name in opened.coords:  # which its index is, but in stores of older versions
+            names[axis.name] = dim
+    coords = with_names(opened.coords.variables, old_dims, names)
+    (variable,) = with_names({name: opened.variables[name]}, old_dims, {}).values()
+    own, free = own_name(image.metadata, name), "_".join(["array", *coords])
+    level_array: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
+    for stored, coordinates in ranges.items():
+        restore_attributes(coordinates[old_dims[stored]], stored, image.metadata, larger)
+        level_array = level_array.assign_coords(coordinates)
+    return level_array.rename(own)
+
+
+def _coordinate_arrays(level: Place, name: str) -> dict[str, zarr.Array[Any]]:
+    """Return the arrays of a level beside that of its samples."""
+    node = level.node()
+    arrays = dict(node.arrays()) if isinstance(node, zarr.Group) else {}
+    for path, array in arrays.items():
+        _check_codecs(array, path)
+    return {path: array for path, array in arrays.items() if path != name}
+
+
+def _ranges(
+    arrays: Mapping[str, zarr.Array[Any]],
+    dataset: ngff.Dataset,
+    image: ngff.Multiscale,
+    dims: Sequence[str],
+) -> dict[str, xr.Coordinates]:
+    """Return the coordinates that are ranges, by their stored names: those are not read."""
+    noted, uneven, backwards = (
+        found if isinstance(found := image.metadata.get(key), list) else []
+        for key in ("ranges", "irregular", "reversed")
+    )
+    found = {}
+    for i, (axis, dim) in enumerate(zip(image.axes, dims, strict=True)):
+        array = arrays.get(axis.name)
+        if array is None or array.ndim != 1 or dim in uneven or array.dtype.kind not in "iuf":
+            continue
+        attrs = attributes_back(array)
+        is_time = " since " in str(attrs.get("units", ""))
+        if dim in noted or (array.size > LONGEST_READ and not is_time):
+            sign = -1.0 if dim in backwards else 1.0
+            step, start = sign * dataset.scale[i], sign * dataset.translation[i] + 0.0
+            found[axis.name] = range_coordinates(dim, step, start, array.size, attrs)
+    return found
+
+
+def _too_long(arrays: Mapping[str, zarr.Array[Any]], ranges: Collection[str]) -> list[str]:
+    """Return other coordinates that are not to be read, for xarray reads them at once."""
+    found = [
+        path for path, array in arrays.items()
+        if path not in ranges and array.ndim == 1 and array.size > LONGEST_READ
+    ]  # fmt: skip
+    for path in found:
+        warn_too_long(path, arrays[path].size)
+    return found
+
+
+def _open_other(
+    array: zarr.Array[Any], dataset: ngff.Dataset, image: ngff.Multiscale, name: str
+) -> xr.DataArray:
+    """Open a level that others wrote, with coordinates computed from its transformation."""
+    coords, ranges = {}, []
+    for i, (axis, n) in enumerate(zip(image.axes, array.shape, strict=True)):
+        if axis.type == "channel":
+            if len(image.channels) == n:
+                coords[axis.name] = xr.DataArray(list(image.channels), dims=axis.name)
+        elif n > LONGEST_MADE:
+            step, start = dataset.scale[i], dataset.translation[i]
+            attrs = {"units": axis.unit} if axis.unit else {}
+            ranges.append(range_coordinates(axis.name, step, start, n, attrs))
+        else:
+            line = dataset.translation[i] + dataset.scale[i] * np.arange(n)
+            attrs = {"units": axis.unit} if axis.unit else {}
+            coords[axis.name] = xr.DataArray(line, dims=axis.name, attrs=attrs)
+    dims = [axis.name for axis in image.axes]
+    data = da.from_zarr(array, chunks=_blocks(array.shape, array.chunks))
+    opened = xr.DataArray(data, coords, dims, name)
+    for coordinates in ranges:
+        opened = opened.assign_coords(coordinates)
+    return opened
+
+
+def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of dask's blocks: stored chunks, or several of them in each."""
+    blocks = list(chunks)
+    while True:
+        counts = [-(-n // b) for n, b in zip(shape, blocks, strict=True)]
+        if math.prod(counts) <= MAX_BLOCKS:
+            return tuple(blocks)
+        blocks[counts.index(max(counts))] *= 2
+
+
+def _axes(image: ngff.Multiscale, base: xr.DataArray) -> tuple[axes_module.AxisSpec, ...]:
+    """Return the axes of an image that others wrote, in their own words and numbers."""
+    types: dict[str | None, axes_module.AxisType] = {
+        "time": "time", "channel": "channel", "space": "space"
+    }  # fmt: skip
+    first = image.datasets[0]
+    found = []
+    for i, (axis, guess) in enumerate(zip(image.axes, axes_module.describe(base), strict=True)):
+        kind = guess.type if axis.type is None else types.get(axis.type, "other")
+        spec = axes_module.AxisSpec(axis.name, axis.name, kind)
+        if kind != "channel":
+            unit = units.to_ngff(axis.unit, kind)
+            spec = replace(spec, unit=unit, spacing=first.scale[i], origin=first.translation[i])
+        found.append(spec)
+    return tuple(found)
+
+
+def _recorded(image: ngff.Multiscale, shapes: Sequence[tuple[int, ...]]) -> list[Factors] | None:
+    """Return the factors that our own metadata hold, None if there are none that make sense."""
+    found = image.metadata.get("factors")
+    if image.metadata.get("library") != "xpyramid" or not isinstance(found, list):
+        return None
+    if len(found) != len(shapes) or not all(
+        isinstance(row, list)
+        and len(row) == len(image.axes)
+        and all(isinstance(f, int) and not isinstance(f, bool) and 1 <= f < 2**63 for f in row)
+        for row in found
+    ):
+        return None
+    nested = all(
+        b % a == 0 for fine, coarse in pairwise(found) for a, b in zip(fine, coarse, strict=True)
+    )
+    return [tuple(row) for row in found] if nested and set(found[0]) == {1} else None
+
+
+def _holds_labels(image: ngff.Multiscale) -> bool:
+    return "image-label" in image.document or image.metadata.get("kind") == "labels"
+
+
+def _plan(
+    axes: tuple[axes_module.AxisSpec, ...],
+    dtype: np.dtype[Any],
+    arrays: Sequence[zarr.Array[Any]],
+    image: ngff.Multiscale,
+    factors: Sequence[Factors],
+) -> Plan:
+    """Put the geometry of stored levels together."""
+    boundary = image.metadata.get("boundary")
+    method = image.metadata.get("method")
+    plan = Plan(
+        axes=axes,
+        dtype=dtype,
+        method=method if isinstance(method, str) else image.type or "unknown",
+        boundary=boundary if boundary in ("pad", "trim", "exact") else "pad",
+        steps=tuple(
+            tuple(b // a for a, b in zip(fine, coarse, strict=True))
+            for fine, coarse in pairwise(factors)
+        ),
+        levels=tuple(
+            Level(
+                shape=array.shape,
+                factors=f,
+                chunks=array.chunks,
+                nbytes=math.prod(array.shape) * array.dtype.itemsize,
+            )
+            for array, f in zip(arrays, factors, strict=True)
+        ),
+        options={k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata},
+        kind="labels" if _holds_labels(image) else "image",
+    )
+    return ngff.as_stored(plan, image)

@@ -1,0 +1,1 @@
+"""Where work runs: workers, progress, and faults that pass."""

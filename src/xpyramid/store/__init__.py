@@ -1,0 +1,1 @@
+"""What lies in a store: paths, documents, names, attributes, arrays, and unfinished images."""

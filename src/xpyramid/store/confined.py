@@ -1,0 +1,217 @@
+"""Stores for reading what strangers made: nothing outside is read, and nothing without bound."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zarr.abc.store import (
+    ByteRequest,
+    OffsetByteRequest,
+    RangeByteRequest,
+    SuffixByteRequest,
+)
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, ZipStore
+
+from xpyramid.errors import NotAPyramidError
+from xpyramid.store.path import Place, Store, resolve
+
+#: The largest file of metadata that is read. Consolidated ones of large plates are tens of MB.
+MAX_METADATA = 2**27
+
+#: The largest member of an archive that is unpacked; codecs do not take more in one piece either.
+MAX_MEMBER = 2**31
+
+_LONGEST_PATH, _LONGEST_NAME = 1000, 255
+
+_METADATA = {"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
+_ARCHIVES = {".zip", ".ozx"}
+
+
+def resolve_confined(store: Store) -> Place:
+    """Return the place to read that a path, URL, store or group names.
+
+    Directories keep their readers inside, and a file that ends in ``.zip`` or ``.ozx`` is read as
+    an archive.
+
+    Raises
+    ------
+    NotAPyramidError
+        For a path where nothing is, or a file that is no archive.
+    """
+    if isinstance(store, str | os.PathLike):
+        path = Path(os.fspath(store).removeprefix("file://")).expanduser()
+        if path.suffix.lower() in _ARCHIVES and path.is_file():
+            archive = BoundedZipStore(path, mode="r")
+            archive.archive()  # fails here rather than later
+            return Place(archive, "")
+    place = resolve(store, read_only=True)
+    if type(place.store) is LocalStore:
+        return Place(ConfinedStore(place.store.root, read_only=True), place.path)
+    return place
+
+
+def check_path(path: object) -> str:
+    """Return a path that metadata name, if it stays inside the group that names it.
+
+    Raises
+    ------
+    NotAPyramidError
+        For paths that are absolute, lead upwards, or are no path of Zarr names.
+    """
+    parts = path.split("/") if isinstance(path, str) else [""]
+    if (
+        not isinstance(path, str)
+        or len(path) > _LONGEST_PATH
+        or {".", "..", ""} & set(parts)
+        or ":" in parts[0]  # a drive, or a URL
+        or any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
+        or "\\" in path
+        or not path.isprintable()
+    ):
+        shown = path[:80] if isinstance(path, str) else type(path).__name__
+        raise NotAPyramidError(f"dataset path {shown!r} is no path inside the image's group")
+    return path
+
+
+class ConfinedStore(LocalStore):
+    """A directory whose symbolic links may lead about inside it, but not out of it."""
+
+    def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
+        super().__init__(root, read_only=read_only)
+        self._real = Path(os.path.realpath(root))
+        self._inside: set[Path] = set()
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Return what is stored under a key."""
+        return await super().get(key, prototype, byte_range) if self._check(key) else None
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Return parts of what is stored under some keys."""
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+    def get_sync(self, key: str, **options: Any) -> Buffer | None:
+        """Return what is stored under a key."""
+        found: Buffer | None = super().get_sync(key, **options) if self._check(key) else None
+        return found
+
+    def _check(self, key: str) -> bool:
+        """Whether there may be something under a key; refuse what must not be read."""
+        path = self.root / key
+        try:
+            parent = path.parent
+            if parent not in self._inside:
+                self._follow(parent, key)
+                self._inside.add(parent)
+            found = path.lstat()
+            if stat.S_ISLNK(found.st_mode):
+                self._follow(path, key)
+                found = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except (OSError, ValueError) as error:
+            if isinstance(error, PermissionError | NotAPyramidError):
+                raise
+            return False  # a name that no file system can hold, links that go in circles
+        if stat.S_ISDIR(found.st_mode):
+            return False
+        if not stat.S_ISREG(found.st_mode):
+            raise NotAPyramidError(f"{str(path)[:200]!r} is no file")  # a pipe would wait for ever
+        _check_size(key, found.st_size)
+        return True
+
+    def _follow(self, path: Path, key: str) -> None:
+        real = Path(os.path.realpath(path))
+        if not real.is_relative_to(self._real):
+            raise NotAPyramidError(
+                f"{key[:200]!r} leads out of {str(self.root)!r}, through a symbolic link; if you "
+                "trust it, open a directory that holds both, and pass group="
+            )
+
+
+class BoundedZipStore(ZipStore):
+    """An archive of which no member is unpacked beyond the size that it declares.
+
+    Nothing is ever extracted, so names such as ``../x`` are keys like others.
+    """
+
+    _archive: zipfile.ZipFile | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_archive": None}
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return what is stored under a key."""
+        archive = self.archive()
+        try:
+            member = archive.getinfo(key)
+        except KeyError:
+            return None
+        self._check(key, member)
+        start, end = _bounds(byte_range, member.file_size)
+        with archive.open(member) as file:
+            file.seek(start)
+            # A length given, zipfile does not unpack more, whatever the member would give.
+            return prototype.buffer.from_bytes(file.read(end - start))
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Return parts of what is stored under some keys."""
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+    def archive(self) -> zipfile.ZipFile:
+        """Return the archive, opened at first use."""
+        if self._archive is None:
+            try:
+                self._archive = zipfile.ZipFile(self.path)
+            except (zipfile.BadZipFile, NotImplementedError) as error:
+                raise NotAPyramidError(f"{str(self.path)!r} is no zip archive: {error}") from error
+        return self._archive
+
+    def _check(self, key: str, member: zipfile.ZipInfo) -> None:
+        _check_size(key, member.file_size)
+        if member.compress_type == zipfile.ZIP_STORED:
+            return
+        if member.compress_type != zipfile.ZIP_DEFLATED:  # zipfile unpacks others without a bound
+            raise NotAPyramidError(
+                f"{key[:200]!r} in {str(self.path)!r} is compressed by method "
+                f"{member.compress_type}; accepted: stored, deflated"
+            )
+        if member.file_size > MAX_MEMBER:
+            raise NotAPyramidError(
+                f"{key[:200]!r} in {str(self.path)!r} unpacks to {member.file_size} bytes; "
+                f"accepted: at most {MAX_MEMBER}"
+            )
+
+
+def _bounds(byte_range: ByteRequest | None, size: int) -> tuple[int, int]:
+    """Return the first byte of a request, and the one after its last."""
+    if isinstance(byte_range, RangeByteRequest):
+        return byte_range.start, byte_range.end
+    if isinstance(byte_range, OffsetByteRequest):
+        return byte_range.offset, size
+    if isinstance(byte_range, SuffixByteRequest):
+        return max(0, size - byte_range.suffix), size
+    return 0, size
+
+
+def _check_size(key: str, size: int) -> None:
+    if size > MAX_METADATA and key.rpartition("/")[2] in _METADATA:
+        raise NotAPyramidError(
+            f"the metadata {key[:200]!r} are {size} bytes; accepted: at most {MAX_METADATA}"
+        )

@@ -1,0 +1,228 @@
+"""Everything that lies below a place in a store, from one listing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from zarr.abc.store import RangeByteRequest
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import LocalStore
+
+from xpyramid.store.path import Place, takes_nodes_only
+
+#: Names of the documents that make a Zarr node.
+DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+
+#: No metadata document of an image is larger, in bytes.
+LARGEST_DOCUMENT = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What is stored below a place.
+
+    Attributes
+    ----------
+    place : Place
+    keys : sequence of str
+        Of all stored objects, below the place, sorted.
+    documents : mapping
+        From the key of each metadata document to its content.
+    damaged : mapping
+        From the key of each document that is none to what is wrong with it.
+    links : sequence of str
+        Symbolic links, which are not followed.
+    """
+
+    place: Place
+    keys: Sequence[str]
+    documents: Mapping[str, Any]
+    damaged: Mapping[str, str]
+    links: Sequence[str] = field(default=())
+
+    def below(self, path: str) -> Sequence[str]:
+        """Return the keys below a path, without that path."""
+        start = bisect_left(self.keys, f"{path}/")
+        stop = bisect_left(self.keys, f"{path}0")  # "0" is what follows "/"
+        return [key[len(path) + 1 :] for key in self.keys[start:stop]]
+
+    def part(self, path: str) -> Contents:
+        """Return what is stored below a path."""
+        lead = f"{path}/"
+
+        def cut(found: Mapping[str, Any]) -> dict[str, Any]:
+            return {k.removeprefix(lead): v for k, v in found.items() if k.startswith(lead)}
+
+        return Contents(self.place / path, self.below(path), cut(self.documents), cut(self.damaged))
+
+    def nodes(self) -> dict[str, bool]:
+        """Return the path of each Zarr node, and whether it is an array, by its document."""
+        found: dict[str, bool] = {}
+        for key in [*self.documents, *self.damaged]:
+            path, _, name = key.rpartition("/")
+            content = self.documents.get(key)
+            if name == "zarr.json" and isinstance(content, dict):
+                found[path] = content.get("node_type") == "array"
+            elif name in ("zarr.json", ".zgroup", ".zarray"):
+                found[path] = found.get(path, False) or name == ".zarray"
+        return found
+
+
+def list_contents(place: Place) -> Contents:
+    """List a place, and read the metadata documents there."""
+    links: list[str] = []
+    keys = list_keys(place, links)
+    wanted = [key for key in keys if is_document(key)]
+    documents: dict[str, Any] = {}
+    damaged: dict[str, str] = {}
+    for key, raw in zip(wanted, read_documents(place, wanted), strict=True):
+        try:
+            documents[key] = parse_document(raw)
+        except ValueError as error:
+            damaged[key] = str(error)
+    return Contents(place, keys, documents, damaged, links)
+
+
+def list_keys(place: Place, links: list[str] | None = None) -> list[str]:
+    """Return the keys of all that is stored below a place, sorted; links are added to a list."""
+    if isinstance(place.store, LocalStore):
+        root = os.path.join(place.store.root, place.path)
+        return sorted(_walk(root, [] if links is None else links))
+    return sorted(sync(_list(place)))
+
+
+def is_document(key: str) -> bool:
+    """Whether a key is that of a metadata document."""
+    return key.rpartition("/")[2] in DOCUMENTS
+
+
+def _walk(root: str, links: list[str]) -> Iterator[str]:
+    """Yield the paths of files below a directory; one call to the system for each directory."""
+    waiting = [""]
+    while waiting:
+        here = waiting.pop()
+        with os.scandir(os.path.join(root, here)) as entries:
+            for entry in entries:
+                path = f"{here}{entry.name}"
+                if entry.is_symlink():
+                    links.append(path)
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{path}/")
+                else:
+                    yield path
+
+
+async def _list(place: Place) -> list[str]:
+    prefix = f"{place.path}/" if place.path else ""
+    return [key.removeprefix(prefix) async for key in place.store.list_prefix(prefix)]
+
+
+def read_documents(place: Place, keys: Sequence[str]) -> list[bytes | None]:
+    """Return the content of documents below a place, None for those that cannot be read."""
+    lead = f"{place.path}/" if place.path else ""
+    return sync(_read(place, [lead + key for key in keys]))
+
+
+async def _read(place: Place, keys: Sequence[str]) -> list[bytes | None]:
+    gate, prototype = asyncio.Semaphore(32), default_buffer_prototype()
+    # Icechunk has no ranges that are longer than what there is.
+    most = None if takes_nodes_only(place.store) else RangeByteRequest(0, LARGEST_DOCUMENT + 1)
+
+    async def get(key: str) -> bytes | None:
+        async with gate:
+            try:
+                found = await place.store.get(key, prototype, most)
+            except OSError:
+                return None
+            return None if found is None else found.to_bytes()
+
+    return list(await asyncio.gather(*map(get, keys)))
+
+
+def parse_document(raw: bytes | None) -> Any:
+    """Return the content of a JSON document, strictly.
+
+    Raises
+    ------
+    ValueError
+        For what is no JSON, or too large, or nested too deeply.
+    """
+    if raw is None:
+        raise ValueError("cannot be read")
+    if len(raw) > LARGEST_DOCUMENT:
+        raise ValueError(f"larger than {LARGEST_DOCUMENT} bytes, which no metadata are")
+    try:
+        return json.loads(raw, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:  # also bytes that are no text
+        raise ValueError(f"not JSON: {error}") from None
+
+
+def _refuse(token: str) -> NoReturn:
+    raise ValueError(f"{token} is no JSON number")
+
+
+def attributes_of(documents: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return the attributes of a node, of either Zarr format."""
+    lead = f"{path}/" if path else ""
+    node = documents.get(f"{lead}zarr.json")
+    found = node.get("attributes") if isinstance(node, dict) else documents.get(f"{lead}.zattrs")
+    return dict(found) if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True)
+class Node:
+    """What is at a place.
+
+    Attributes
+    ----------
+    kind : {"group", "array", "nothing", "damaged"}
+    documents : mapping
+        Those that can be read.
+    """
+
+    kind: str
+    documents: Mapping[str, Any]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """The attributes, as far as they can be read; a copy where the document has gone."""
+        copies = self.documents.get(".zmetadata")
+        metadata = copies.get("metadata") if isinstance(copies, dict) else None
+        documents = metadata if isinstance(metadata, dict) else {}
+        return attributes_of({**documents, **self.documents})
+
+
+def peek(place: Place) -> Node:
+    """Look at a place: its own documents are read, and nothing is listed."""
+    names = DOCUMENTS
+    raw = dict(zip(names, read_documents(place, names), strict=True))
+    documents: dict[str, Any] = {}
+    for name in names:
+        with suppress(ValueError):
+            documents[name] = parse_document(raw[name])
+    if raw["zarr.json"] is None:
+        kind = "group" if raw[".zgroup"] else "array" if raw[".zarray"] else "nothing"
+        known = [name for name in names[1:] if raw[name] is not None]
+        return Node(kind if all(name in documents for name in known) else "damaged", documents)
+    node = documents.get("zarr.json")
+    kind = str(node.get("node_type")) if isinstance(node, dict) else ""
+    return Node(kind if kind in ("group", "array") else "damaged", documents)
+
+
+def children(place: Place) -> list[str]:
+    """Return the names of what lies directly below a place, its own documents left out."""
+    return sorted(name for name in sync(_children(place)) if name not in DOCUMENTS)
+
+
+async def _children(place: Place) -> list[str]:
+    return [name async for name in place.store.list_dir(place.path)]

@@ -1,0 +1,256 @@
+"""What Zarr and xarray do not bring back by themselves: noted in the metadata, undone on opening.
+
+xarray decodes a coordinate whose attributes speak of an encoding ("days since 2000-01-01", a scale
+factor), whether or not the one that was written had been decoded; and it keeps in ``encoding`` what
+other readers look for among the attributes. Zarr v3 has no byte order, and JSON no NaN.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from xarray.backends.zarr import FillValueCoder
+
+from xpyramid.errors import AttributeValueError
+from xpyramid.geometry.coordinates import BOUNDS, REFERENCES
+from xpyramid.geometry.ranges import range_of
+from xpyramid.ngff import Multiscale
+from xpyramid.store.json_attributes import ARRAY, Holder, json_attributes, nonfinite, restore
+from xpyramid.store.names import StoredNames
+
+#: In notes by the names of coordinates, the name of the array itself.
+ARRAY_NOTE = ""
+
+#: What readers compute with.
+_SCALING = {"scale_factor", "add_offset"}
+
+
+def references(variable: xr.Variable | xr.DataArray) -> dict[str, str]:
+    """Return what a variable names of others in its encoding, and not in its attributes."""
+    found = {key: variable.encoding.get(key) for key in REFERENCES if key not in variable.attrs}
+    return {key: text for key, text in found.items() if isinstance(text, str) and text}
+
+
+def stored_attributes(
+    variable: xr.Variable | xr.DataArray, names: StoredNames, holder: Holder = ARRAY
+) -> dict[str, Any]:
+    """Return the attributes that a variable has in the store, references among them.
+
+    Raises
+    ------
+    AttributeValueError
+        For attributes that JSON cannot hold.
+    """
+    for key in _SCALING & variable.attrs.keys():
+        json_attributes({key: variable.attrs[key]}, holder, finite=True)
+    attributes = json_attributes(variable.attrs, holder)
+    if attributes.get("image-label") == {}:  # which says no more than the image's metadata
+        del attributes["image-label"]
+    found = references(variable)
+    if listed := found.pop("coordinates", ""):  # readers want all of them, or none
+        there = [names.coords[word] for word in listed.split() if word in names.coords]
+        attributes |= {"coordinates": " ".join(there)} if there else {}
+    attributes |= {key: names.in_text(text) for key, text in found.items()}
+    for key in dangling({**variable.encoding, **variable.attrs}, names):
+        attributes.pop(key, None)
+    return attributes
+
+
+def dangling(attrs: Mapping[Any, Any], names: StoredNames) -> dict[str, str]:
+    """Return references to what is not stored, of which xarray would warn when it opens a level."""
+    found = {}
+    for key in set(REFERENCES) - {"coordinates", "ancillary_variables"}:
+        text = attrs.get(key)
+        words = text.split() if isinstance(text, str) else []
+        if key == "grid_mapping":
+            words = [word.rstrip(":") for word in words]
+        if any(not word.endswith(":") and word not in names.coords for word in words):
+            found[key] = str(text)
+    return found
+
+
+def array_attributes(
+    base: xr.DataArray, attrs: Mapping[Any, Any], names: StoredNames, zarr_format: int
+) -> dict[str, Any]:
+    """Return the attributes of the array of a level in the store.
+
+    Parameters
+    ----------
+    base : xarray.DataArray
+        Level 0.
+    attrs : mapping
+        Of the level.
+    names : StoredNames
+    zarr_format : {2, 3}
+
+    Raises
+    ------
+    AttributeValueError
+        For attributes that JSON cannot hold, and a fill value that xarray could not read.
+    """
+    level = xr.Variable((), 0, attrs, base.encoding)
+    attributes = stored_attributes(level, names)
+    if "_FillValue" in attributes:
+        encoded = _encoded_fill(attrs["_FillValue"], base.dtype)
+        if zarr_format == 3:
+            attributes["_FillValue"] = encoded
+    return attributes
+
+
+def _encoded_fill(given: Any, dtype: np.dtype[Any]) -> Any:
+    """Return a ``_FillValue`` as xarray stores it in Zarr v3."""
+    value = np.asarray(given)
+    try:
+        with np.errstate(invalid="ignore", over="ignore"):
+            cast = value.astype(dtype)
+        if dtype.kind in "iu" and (value != cast).any():
+            raise ValueError(given)  # which would be stored as another number
+        if dtype.kind == "f" and np.isfinite(cast).all():
+            value = cast  # as samples have it: 1e20 is no float32
+        return FillValueCoder.encode(value.item() if value.size == 1 else given, dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise AttributeValueError(
+            f"attribute '_FillValue' of the array is {given!r}, and the array has dtype {dtype}; "
+            "accepted: a value that it can have; change it, or drop it with "
+            "del array.attrs['_FillValue']"
+        ) from error
+
+
+def attributes_back(array: zarr.Array[Any]) -> dict[str, Any]:
+    """Return the attributes of an array without a group around it, as `array_attributes` got them.
+
+    What is noted of them is not undone.
+    """
+    attrs: dict[str, Any] = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
+    if array.metadata.zarr_format == 2 and array.fill_value is not None:
+        attrs["_FillValue"] = array.fill_value
+    elif array.metadata.zarr_format == 3 and isinstance(attrs.get("_FillValue"), str | list):
+        attrs["_FillValue"] = FillValueCoder.decode(attrs["_FillValue"], array.dtype)
+    return attrs
+
+
+def note(
+    image: Multiscale, base: xr.DataArray, coordinates: xr.Dataset, names: StoredNames
+) -> Multiscale:
+    """Return the metadata of an image with notes on what would not come back.
+
+    Parameters
+    ----------
+    image : Multiscale
+    base : xarray.DataArray
+        Level 0.
+    coordinates : xarray.Dataset
+        Those of level 0.
+    names : StoredNames
+    """
+    of_name = {names.coords[str(name)]: v for name, v in coordinates.variables.items()}
+    variables: dict[str, Any] = {**of_name, ARRAY_NOTE: base.variable}
+    lost = {name: nonfinite(_beside_fill(v)) for name, v in variables.items()}
+    moved = {name: references(v) for name, v in variables.items()}
+    absent = {name: dangling(v.attrs, names) for name, v in variables.items()}
+    found = {
+        "undecoded": sorted(name for name, v in of_name.items() if _is_changed(v)),
+        "nonfinite": {name: paths for name, paths in lost.items() if paths},
+        "encoding": {name: texts for name, texts in moved.items() if texts},
+        "absent": {name: texts for name, texts in absent.items() if texts},
+        "renamed": names.renamed,
+        "ranges": [str(dim) for dim in base.dims if range_of(coordinates, dim) is not None],
+    }
+    notes: dict[str, Any] = {key: value for key, value in found.items() if value}
+    if base.name is not None and names.array != str(base.name):
+        notes["variable"] = str(base.name)
+    if not base.dtype.isnative:
+        notes["dtype"] = base.dtype.str
+    return replace(image, metadata={**image.metadata, **notes})
+
+
+def decode(
+    stored: xr.Dataset, name: str, metadata: Mapping[str, Any], larger: Collection[str]
+) -> xr.Dataset:
+    """Return a level as it was written, under the names that it is stored with.
+
+    Parameters
+    ----------
+    stored : xarray.Dataset
+        The level, not decoded.
+    name : str
+        Of its array, which is stored as it is; coordinates are stored as xarray encodes them.
+    metadata : mapping
+        Of the image, with its notes.
+    larger : collection of str
+        Dimensions along which the cells are larger than those of level 0.
+    """
+    listed = metadata.get("undecoded")
+    undecoded = listed if isinstance(listed, list) else []
+    left = [n for n in stored.variables if n != name and n in undecoded]
+    dataset = xr.decode_cf(stored.drop_vars([name, *left]), concat_characters=False)
+    dataset = dataset.assign_coords({n: stored[n].variable for n in left})
+    dataset = dataset.assign({name: _as_noted(stored[name].variable, metadata.get("dtype"))})
+    for key, variable in dataset.variables.items():
+        note_of = ARRAY_NOTE if key == name else str(key)
+        restore_attributes(variable, note_of, metadata, larger)
+    return dataset.set_coords([key for key in dataset.data_vars if key != name])
+
+
+def restore_attributes(
+    variable: xr.Variable | xr.DataArray,
+    name: str,
+    metadata: Mapping[str, Any],
+    larger: Collection[str],
+) -> None:
+    """Put attributes back to what they were before they were written, by the notes on them.
+
+    The bounds of cells are those of level 0, and of no larger ones.
+    """
+    variable.attrs = restore(variable.attrs, _noted(metadata, "nonfinite").get(name))
+    if variable.dtype.kind in "fc":  # no text can be missing from numbers
+        variable.attrs = restore(variable.attrs, [["_FillValue"]])
+    is_larger = name != ARRAY_NOTE and not {*larger}.isdisjoint(map(str, variable.dims))
+    known = {key for key in REFERENCES if not (is_larger and key in BOUNDS)}
+    for note_of, holder in (("encoding", variable.encoding), ("absent", variable.attrs)):
+        texts = _noted(metadata, note_of).get(name)
+        for key, text in texts.items() if isinstance(texts, Mapping) else ():
+            if key in known and isinstance(text, str):
+                variable.attrs.pop(key, None)
+                holder[key] = text
+
+
+def _noted(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    noted = metadata.get(key)
+    return noted if isinstance(noted, Mapping) else {}
+
+
+def _beside_fill(variable: xr.Variable) -> dict[Any, Any]:
+    """Return the attributes that are stored as JSON; xarray has a way for the fill value."""
+    return {key: value for key, value in variable.attrs.items() if key != "_FillValue"}
+
+
+def _is_changed(variable: xr.Variable) -> bool:
+    """Whether xarray would open a variable as something else than was written."""
+    if variable.dtype.kind not in "iufb" or not variable.attrs:
+        return False
+    # Two: before xarray 2026, one value of a range is without its dimension.
+    sample = xr.Variable(variable.dims, variable[(slice(0, 2),) * variable.ndim], variable.attrs)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what it does
+            decoded = xr.conventions.decode_cf_variable("", sample)
+    except (ValueError, OverflowError, TypeError):  # what only looks like an encoding
+        return True
+    return bool(decoded.attrs != variable.attrs)
+
+
+def _as_noted(variable: xr.Variable, dtype: object) -> xr.Variable:
+    """Return a variable in the byte order that was noted, if any."""
+    native = variable.dtype.newbyteorder("=")
+    if dtype not in (native.newbyteorder(order).str for order in "<>"):
+        return variable
+    noted: xr.Variable = variable.astype(dtype, keep_attrs=True)
+    noted.encoding = dict(variable.encoding)
+    return noted

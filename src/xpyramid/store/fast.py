@@ -1,0 +1,103 @@
+"""The fastest way to read an array: object by object, or with the zarrs codec pipeline.
+
+zarrs (the ``fast`` extra) is used where the library reads, and nowhere else in the process.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import warnings
+from typing import Any
+
+import dask.array as da
+import xarray as xr
+import zarr
+from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
+from xarray.backends.zarr import ZarrArrayWrapper
+from zarr.storage import LocalStore
+
+from xpyramid.store.local_chunks import ObjectArray, by_object
+
+_PIPELINE = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
+_told: set[str] = set()
+
+
+def available() -> bool:
+    """Whether zarrs is installed."""
+    return importlib.util.find_spec("zarrs") is not None
+
+
+def accelerate(array: zarr.Array[Any]) -> zarr.Array[Any] | ObjectArray:
+    """Return an array that is read faster, where there is a way.
+
+    What does not go object by object is decoded with zarrs, where that is installed and able to;
+    that it is not is said once. The user's zarr configuration is as it was afterwards.
+    """
+    simple = by_object(array)
+    if simple is not None:
+        return simple
+    if not isinstance(array.store, LocalStore) or not available():
+        return array
+    with zarr.config.set(_PIPELINE), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        fast = zarr.open_array(array.store, path=array.path, mode="r")
+    reasons = [str(warning.message) for warning in said if "ZarrsCodecPipeline" in str(warning)]
+    if not reasons:
+        return fast
+    if reasons[0] not in _told:
+        _told.add(reasons[0])
+        warnings.warn(f"{array.path!r} goes without zarrs: {reasons[0]}", UserWarning, stacklevel=2)
+    return array
+
+
+def accelerate_reads(variable: xr.Variable) -> xr.Variable:
+    """Return a variable that reads fast what xarray opened lazily from Zarr."""
+    fast = variable.copy(deep=False)
+    fast._data = _accelerated(variable._data)
+    return fast
+
+
+def accelerate_graph(array: da.Array) -> da.Array:
+    """Return a dask array that reads fast what its graph has from Zarr."""
+    layers = {name: _accelerated_layer(layer) for name, layer in array.dask.layers.items()}
+    graph = HighLevelGraph(layers, array.dask.dependencies)
+    return da.Array(graph, array.name, array.chunks, meta=array._meta)
+
+
+def _accelerated_layer(layer: Layer) -> Layer:
+    """Return a layer with another array, if an array is all that it holds."""
+    if not isinstance(layer, MaterializedLayer) or len(layer) != 1:
+        return layer
+    ((key, value),) = layer.items()
+    return MaterializedLayer({key: _accelerated(value)}, annotations=layer.annotations)
+
+
+def _accelerated(data: Any) -> Any:
+    """Return something that reads fast; what looks unfamiliar stays as it is."""
+    if isinstance(data, zarr.Array):
+        return accelerate(data)
+    try:
+        return _rewrapped(data)
+    except AttributeError:
+        return data
+
+
+def _rewrapped(node: Any) -> Any:
+    """Return a copy of xarray's wrappers around another array.
+
+    How xarray wraps an array is not part of its API.
+
+    Raises
+    ------
+    AttributeError
+        If this is not one that it has opened from Zarr.
+    """
+    if not type(node).__module__.startswith("xarray."):
+        raise AttributeError(type(node).__name__)
+    twin = copy.copy(node)
+    if isinstance(node, ZarrArrayWrapper):
+        twin._array = accelerate(node._array)
+    else:
+        twin.array = _rewrapped(node.array)
+    return twin

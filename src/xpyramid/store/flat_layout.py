@@ -1,0 +1,114 @@
+"""``layout="arrays"``: levels without groups of their own, and so without coordinate arrays.
+
+What the transformations cannot say of the coordinates is kept in the metadata, as CF attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+
+from xpyramid import ngff
+from xpyramid.geometry.axes import AxisSpec
+from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_long
+from xpyramid.store.encoding import ARRAY_NOTE, attributes_back, restore_attributes
+from xpyramid.store.json_attributes import coordinate as holder
+from xpyramid.store.json_attributes import json_attributes
+
+#: Uneven coordinates up to so many numbers are written into the metadata.
+_MOST_VALUES = 10_000
+
+
+def remember(
+    base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str, coarsened: Collection[str]
+) -> dict[str, Any]:
+    """Return metadata from which the coordinates of the dimensions can be made again.
+
+    Evenly spaced numbers and datetimes are made from the transformations, text is kept as it is,
+    and so are uneven numbers that all levels have; all else is not kept.
+    """
+    kept: dict[str, Any] = {}
+    for axis in axes:
+        if axis.dim not in base.coords or (axis.uneven and axis.type != "space"):
+            continue
+        coordinate = base.coords[axis.dim]
+        attrs = json_attributes(coordinate.attrs, holder(axis.dim))
+        kind = coordinate.dtype.kind
+        if axis.uneven and axis.dim not in coarsened:
+            if len(coordinate) <= _MOST_VALUES:
+                values = coordinate.values.tolist()
+                kept[axis.dim] = {"dtype": str(coordinate.dtype), "values": values, "attrs": attrs}
+        elif kind in "iuf":
+            kept[axis.dim] = {"dtype": str(coordinate.dtype), "attrs": attrs}
+        elif kind == "M":
+            start = np.datetime_as_string(coordinate.values[:1].astype("M8[ns]"))[0]
+            attrs |= {"units": f"seconds since {start}", "calendar": "proleptic_gregorian"}
+            kept[axis.dim] = {"dtype": "float64", "attrs": attrs}
+        elif kind in "UT":
+            kept[axis.dim] = {"values": [str(v) for v in coordinate.values], "attrs": attrs}
+    return {"layout": "arrays", "variable": name, "coordinates": kept}
+
+
+def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr.DataArray:
+    """Open a level that we wrote in this layout."""
+    metadata, dataset = image.metadata, image.datasets[level]
+    dims = [str(dim) for dim in metadata["dims"]]
+    coords, ranges = {}, []
+    for i, dim in enumerate(dims):
+        kept = metadata["coordinates"].get(dim)
+        if kept is None:
+            continue
+        sign, length = -1 if dim in metadata.get("reversed", ()) else 1, array.shape[i]
+        step, start = sign * dataset.scale[i], sign * dataset.translation[i]
+        if _is_range(kept, length, dim in metadata.get("ranges", ())):
+            ranges.append(range_coordinates(dim, step, start, length, kept["attrs"]))
+        elif length > LONGEST_READ:
+            warn_too_long(dim, length)
+        else:
+            factor = metadata["factors"][level][i]
+            coords[dim] = _coordinate(dim, kept, start + step * np.arange(length), factor)
+    listed = metadata.get("undecoded")
+    left = [
+        dim
+        for axis, dim in zip(image.axes, dims, strict=True)
+        if dim in coords and isinstance(listed, list) and axis.name in listed
+    ]
+    stored = xr.Dataset(coords=coords)
+    decoded = xr.decode_cf(stored.drop_vars(left), concat_characters=False).assign_coords(
+        {d: stored[d] for d in left}
+    )
+    for coordinates in ranges:
+        decoded = decoded.assign_coords(coordinates)
+    larger = [dim for dim, f in zip(dims, metadata["factors"][level], strict=True) if f > 1]
+    for axis, dim in zip(image.axes, dims, strict=True):
+        if dim in decoded.variables:
+            restore_attributes(decoded.variables[dim], axis.name, metadata, larger)
+    name, attrs = metadata["variable"], attributes_back(array)
+    opened = xr.DataArray(da.from_zarr(array), decoded.coords, dims, name=name, attrs=attrs)
+    restore_attributes(opened, ARRAY_NOTE, metadata, larger)
+    return opened
+
+
+def _is_range(kept: Mapping[str, Any], length: int, was: bool) -> bool:
+    """Whether a coordinate was a range, or is numbers of which there are too many to be made."""
+    is_line = "values" not in kept and " since " not in str(kept["attrs"].get("units", ""))
+    return is_line and (was or length > LONGEST_READ)
+
+
+def _coordinate(
+    dim: str, kept: Mapping[str, Any], line: np.ndarray[Any, Any], factor: int
+) -> xr.DataArray:
+    """Return a coordinate as it is encoded."""
+    if "values" in kept:
+        values = np.asarray(kept["values"], kept.get("dtype"))
+        return xr.DataArray(values, dims=dim, attrs=kept["attrs"])
+    dtype = np.dtype(kept["dtype"])
+    if dtype.kind in "iu":  # the mean of integers is none
+        dtype = dtype if factor == 1 else np.dtype(np.float64)
+        line = line if dtype.kind == "f" else np.rint(line)
+    return xr.DataArray(line.astype(dtype), dims=dim, attrs=kept["attrs"])

@@ -1,0 +1,144 @@
+"""Label images inside the image that they are of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+
+from xpyramid import ngff
+from xpyramid.errors import (
+    DtypeError,
+    NotAPyramidError,
+    PlanError,
+    PyramidError,
+    check_kind,
+)
+from xpyramid.store.path import Place, check_name, is_name, is_root
+from xpyramid.warn import warn
+
+
+@dataclass(frozen=True)
+class LabelsGroup:
+    """The ``labels`` group of an image, and what is to be listed there.
+
+    Attributes
+    ----------
+    place : Place
+    path : str
+        Of the label image in it.
+    version : str
+    """
+
+    place: Place
+    path: str
+    version: str
+
+    def metadata(self, attrs: Mapping[Any, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the ``image-label`` metadata of an array, or of a stored image that is copied."""
+        depth = 2 + self.path.count("/")
+        return ngff.image_label(attrs, self.version, depth, document)
+
+    def is_listed(self) -> bool:
+        """Whether the label image is in the list, and in its consolidated copies."""
+        for node in (self.place.node(), *map(self.place.seen_from, self.place.parents())):
+            attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
+            if {**attrs, **ngff.add_to_list(attrs, self.version, self.path)} != attrs:
+                return False
+        return True
+
+    def add(self, place: Place) -> None:
+        """List the label image in a group, which is the ``labels`` group or stands for it."""
+        group = zarr.open_group(place.store, path=place.path, mode="r+")
+        group.attrs.update(ngff.add_to_list(dict(group.attrs), self.version, self.path))
+
+
+def check_image_path(path: object) -> str:
+    """Return the path of an image that labels are of.
+
+    Raises
+    ------
+    PlanError, InvalidNameError
+        If it is no path of an image.
+    """
+    check_kind("labels_of", path, str, "text, as in 'lab/field'")
+    return "" if is_root(path) else check_name(str(path).strip("/"))
+
+
+def prepare(
+    image: Place, path: str, dtype: np.dtype[Any], levels: int, version: str
+) -> LabelsGroup:
+    """Check that labels can be put into an image.
+
+    Raises
+    ------
+    NotAPyramidError
+        If there is no image.
+    DtypeError
+        If the labels are no integers.
+    PlanError
+        If the image is of another version, or has another number of levels.
+    """
+    spoken, found = _image(image)
+    if dtype.kind not in "iu":
+        raise DtypeError(f"labels of dtype {dtype}; accepted: integers; call .astype('uint8')")
+    if spoken != version:
+        raise PlanError(
+            f"version={version!r} for labels of {image}, which is {spoken}; pass version={spoken!r}"
+        )
+    if levels != len(found.datasets):
+        raise PlanError(
+            f"{levels} levels of labels, and {image} has {len(found.datasets)}; "
+            f"accepted: as many: .pyramid.build(levels={len(found.datasets)})"
+        )
+    return LabelsGroup(image / "labels", path, version)
+
+
+def warn_of_misfits(image: Place, attrs: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+    """Warn of labels of an image that do not fit the one that is to replace it.
+
+    Parameters
+    ----------
+    image : Place
+    attrs : mapping
+        Of the group of the new image.
+    shape : tuple of int
+        Of its level 0.
+    """
+    group = (image / "labels").node()
+    listed = ngff.ome_metadata(dict(group.attrs)).get("labels") if group is not None else None
+    new = ngff.parse(attrs)
+    paths = [path for path in listed if _is_path(path)] if isinstance(listed, list) else []
+    if unfit := [path for path in paths if not _fits(image / "labels" / path, new, shape)]:
+        warn(
+            f"the labels {', '.join(unfit)} of {image} stay, and do not fit the image that "
+            "replaces it; write them again, with labels_of= and mode='w'"
+        )
+
+
+def _is_path(path: object) -> bool:
+    return isinstance(path, str) and all(map(is_name, path.split("/")))
+
+
+def _fits(place: Place, image: ngff.Multiscale, shape: tuple[int, ...]) -> bool:
+    """Whether a label image lies where an image does; also where it cannot be read."""
+    try:
+        _, label = _image(place)
+        array = (place / label.datasets[0].path).node()
+    except (PyramidError, ValueError):
+        return True
+    own = array.shape if isinstance(array, zarr.Array) else None
+    same = own is None or len(label.datasets) == len(image.datasets)
+    return same and not any(ngff.check_label(image, shape, label, own))
+
+
+def _image(place: Place) -> tuple[str, ngff.Multiscale]:
+    node = place.node()
+    attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
+    version = ngff.version_of(attrs)
+    if version is None:
+        raise NotAPyramidError(f"labels_of= names {place}, where no OME-Zarr image is")
+    return version, ngff.parse(attrs)

@@ -1,0 +1,315 @@
+"""Stored objects of local arrays, read and written by the thread that needs them.
+
+zarr-python hands each chunk to an event loop in one thread, which all others then wait for. Here a
+thread reads, decodes, encodes and writes by itself, so that two of them take half the time.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import google_crc32c
+import numpy as np
+import zarr
+from numcodecs import Blosc, Zstd
+from zarr.abc.store import Store
+from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.metadata import ArrayV2Metadata
+from zarr.storage import FsspecStore, LocalStore
+
+from xpyramid.geometry.tiles import Lengths, Region, relative
+from xpyramid.store.local_files import write_file
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: What the index of a shard says of a chunk that is not stored.
+_ABSENT = 2**64 - 1
+
+_SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
+
+
+@dataclass(frozen=True)
+class Codec:
+    """How a chunk is bytes: its samples in C order, compressed or not.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the stored samples, in their byte order.
+    compressor : numcodecs.Zstd, numcodecs.Blosc or None
+    """
+
+    dtype: np.dtype[Any]
+    compressor: Zstd | Blosc | None
+
+    def encode(self, chunk: Array) -> bytes:
+        """Return the bytes of a chunk."""
+        samples = np.ascontiguousarray(chunk, self.dtype).reshape(-1)
+        if self.compressor is None:
+            return samples.tobytes()
+        return bytes(self.compressor.encode(samples))
+
+    def decode(self, data: bytes, shape: Lengths) -> Array:
+        """Return the chunk that bytes hold, which must be as large as that."""
+        samples = data if self.compressor is None else self.compressor.decode(data)
+        return np.frombuffer(samples, self.dtype).reshape(shape)
+
+
+class ObjectArray:
+    """A Zarr array of which regions are read and written object by object.
+
+    Everything else that it is asked for, the Zarr array does.
+
+    Attributes
+    ----------
+    array : zarr.Array
+    codec : Codec
+    root : pathlib.Path
+        Directory of its store.
+    """
+
+    def __init__(self, array: zarr.Array[Any], codec: Codec, root: Path) -> None:
+        self.array, self.codec = array, codec
+        self._directory = root / array.path
+        fill = array.metadata.fill_value
+        self._fill = codec.dtype.type(0 if fill is None else fill)
+        self._stores_empty = fill is None or array.async_array.config.write_empty_chunks
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "array":  # not there yet while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.array, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        region = _region(key, self.array.shape)
+        if region is None:
+            return self.array[key]
+        out = np.empty([part.stop - part.start for part in region], self.array.dtype)
+        for start, piece, data in self._stored(region):
+            inside = out[relative(piece, [part.start for part in region])]
+            if data is None:
+                inside[...] = self._fill
+            else:
+                chunk = self.codec.decode(data, self.array.chunks)
+                inside[...] = chunk[relative(piece, start)]
+        return out
+
+    def __setitem__(self, key: Any, values: Array) -> None:
+        lengths = self.array.shards or self.array.chunks
+        region = _region(key, self.array.shape)
+        if region is None or not _whole(region, lengths, self.array.shape):
+            self.array[key] = values
+            return
+        for index, _, piece in _pieces(region, lengths):
+            part = values[relative(piece, [r.start for r in region])]
+            chunks = self._chunk(part) if self.array.shards is None else self._shard(part, lengths)
+            self._write(index, chunks)
+
+    def _path(self, index: Lengths) -> Path:
+        return self._directory / self.array.metadata.encode_chunk_key(index)
+
+    def _stored(self, region: Region) -> Iterator[tuple[list[int], Region, bytes | None]]:
+        """Yield the start of each chunk of a region, what they share, and its bytes, if any."""
+        lengths = self.array.shards or self.array.chunks
+        for index, start, piece in _pieces(region, lengths):
+            try:
+                with self._path(index).open("rb") as file:
+                    if self.array.shards is None:
+                        yield start, piece, file.read()
+                    else:
+                        yield from self._stored_in_shard(file, start, piece, lengths)
+            except FileNotFoundError:
+                yield start, piece, None
+
+    def _stored_in_shard(
+        self, file: BinaryIO, origin: list[int], region: Region, lengths: Lengths
+    ) -> Iterator[tuple[list[int], Region, bytes | None]]:
+        index = _read_index(file, self._grid(lengths))
+        for at, start, piece in _pieces(relative(region, origin), self.array.chunks):
+            offset, size = map(int, index[at])
+            data = None
+            if (offset, size) != (_ABSENT, _ABSENT):
+                file.seek(offset)
+                data = file.read(size)
+            shifted = tuple(
+                slice(p.start + o, p.stop + o) for p, o in zip(piece, origin, strict=True)
+            )
+            yield [s + o for s, o in zip(start, origin, strict=True)], shifted, data
+
+    def _grid(self, lengths: Lengths) -> Lengths:
+        """Return how many chunks a shard has along each dimension."""
+        return tuple(n // c for n, c in zip(lengths, self.array.chunks, strict=True))
+
+    def _write(self, index: Lengths, data: Sequence[bytes]) -> None:
+        """Put an object in its place at once; remove it, where there is nothing to store."""
+        path = self._path(index)
+        if not data:
+            path.unlink(missing_ok=True)
+            return
+        write_file(path, data)
+
+    def _chunk(self, values: Array) -> Sequence[bytes]:
+        """Return the bytes of a chunk, none where it is all fill value."""
+        if not self._stores_empty and _all_equal(values, self._fill):
+            return []
+        chunk = values
+        if values.shape != self.array.chunks:
+            chunk = np.full(self.array.chunks, self._fill, self.codec.dtype)
+            chunk[tuple(map(slice, values.shape))] = values
+        return [self.codec.encode(chunk)]
+
+    def _shard(self, values: Array, lengths: Lengths) -> Sequence[bytes]:
+        """Return the bytes of a shard: chunks, and an index of where each begins and ends.
+
+        https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
+        """
+        index = np.full((*self._grid(lengths), 2), _ABSENT, "<u8")
+        parts: list[bytes] = []
+        end = 0
+        whole = tuple(slice(0, n) for n in values.shape)
+        for at, _, piece in _pieces(whole, self.array.chunks):
+            for data in self._chunk(values[piece]):
+                parts.append(data)
+                index[at] = end, len(data)
+                end += len(data)
+        tail = index.tobytes()
+        return [*parts, tail, google_crc32c.value(tail).to_bytes(4, "little")] if parts else []
+
+
+def by_object(array: zarr.Array[Any]) -> ObjectArray | None:
+    """Return an array that is read and written object by object, where it is simple enough.
+
+    It has to lie in a local directory, as chunks or shards of numbers in C order with zstd, blosc
+    or no compression.
+    """
+    root = _root(array.store)
+    codec = _codec(array) if root is not None and _is_regular(array) else None
+    return None if root is None or codec is None else ObjectArray(array, codec, root)
+
+
+def only_chunk(array: zarr.Array[Any], values: Array) -> Sequence[bytes] | None:
+    """Return the bytes of an array of one chunk, none where it is all fill value.
+
+    None where that takes more than a `Codec`. Nothing is read or written.
+    """
+    codec = _codec(array)
+    return None if codec is None else ObjectArray(array, codec, Path())._chunk(values)
+
+
+def _root(store: Store) -> Path | None:
+    """Return the local directory of a store that does nothing of its own."""
+    if type(store) is LocalStore:
+        return store.root
+    if type(store) is FsspecStore:
+        inner = getattr(store.fs, "sync_fs", None)
+        if getattr(inner, "protocol", None) == ("file", "local"):
+            return Path(store.path)
+    return None
+
+
+def _is_regular(array: zarr.Array[Any]) -> bool:
+    """Whether all stored objects have one shape, which newer releases of zarr do not demand."""
+    try:
+        return len(array.shards or array.chunks) == array.ndim
+    except NotImplementedError:
+        return False
+
+
+def _codec(array: zarr.Array[Any]) -> Codec | None:
+    """Return how an array's chunks are bytes, None where that takes more than a `Codec`."""
+    metadata, kind = array.metadata, array.dtype.kind
+    if kind not in "biufcmM" or (kind in "mM" and metadata.fill_value is None):
+        return None
+    if isinstance(metadata, ArrayV2Metadata):
+        simple = metadata.order == "C" and not metadata.filters
+        known = isinstance(metadata.compressor, Zstd | Blosc | None)
+        return Codec(array.dtype, metadata.compressor) if simple and known else None
+    match metadata.codecs:
+        case (ShardingCodec(codecs=codecs, index_codecs=index, index_location=location),):
+            match index:
+                case (BytesCodec(endian=endian), Crc32cCodec()):
+                    usual = _word(endian) == "little" and _word(location) == "end"
+                    return _bytes_codec(array.dtype, codecs) if usual else None
+            return None
+        case codecs:
+            return _bytes_codec(array.dtype, codecs)
+
+
+def _bytes_codec(dtype: np.dtype[Any], codecs: Sequence[Any]) -> Codec | None:
+    match codecs:
+        case (BytesCodec(endian=endian), *compressors):
+            stored = dtype.newbyteorder(">" if _word(endian) == "big" else "<")
+        case _:
+            return None
+    match compressors:
+        case []:
+            return Codec(stored, None)
+        case [ZstdCodec() as zstd]:
+            return Codec(stored, Zstd(zstd.level, zstd.checksum))
+        case [BloscCodec(cname=cname, clevel=level, shuffle=shuffle, blocksize=size)]:
+            return Codec(stored, Blosc(_word(cname), level, _SHUFFLES[_word(shuffle)], size))
+    return None
+
+
+def _word(option: Any) -> Any:
+    """Return a codec's option as its metadata have it: newer releases of zarr have no enums."""
+    return getattr(option, "value", option)
+
+
+def _read_index(file: BinaryIO, grid: Lengths) -> Array:
+    """Return where the chunks of a shard begin, and how long they are.
+
+    Raises
+    ------
+    ValueError
+        If the index is damaged.
+    """
+    length = 16 * math.prod(grid)
+    file.seek(-length - 4, os.SEEK_END)
+    tail = file.read()
+    if google_crc32c.value(tail[:length]).to_bytes(4, "little") != tail[length:]:
+        raise ValueError(f"the index of {file.name} does not match its checksum")
+    return np.frombuffer(tail[:length], "<u8").reshape(*grid, 2)
+
+
+def _region(key: Any, shape: Lengths) -> Region | None:
+    """Return what a key selects, if that is a region, of as many dimensions, and not empty."""
+    if not isinstance(key, tuple) or len(key) != len(shape):
+        return None
+    if not all(isinstance(part, slice) and part.step in (None, 1) for part in key):
+        return None
+    ends = [part.indices(n) for part, n in zip(key, shape, strict=True)]
+    return tuple(slice(a, b) for a, b, _ in ends) if all(a < b for a, b, _ in ends) else None
+
+
+def _whole(region: Region, lengths: Lengths, shape: Lengths) -> bool:
+    """Whether a region holds whole objects only."""
+    return all(
+        part.start % length == 0 and (part.stop % length == 0 or part.stop == n)
+        for part, length, n in zip(region, lengths, shape, strict=True)
+    )
+
+
+def _pieces(region: Region, lengths: Lengths) -> Iterator[tuple[Lengths, list[int], Region]]:
+    """Yield the index of each object that a region touches, its start, and what they share."""
+    spans = [range(p.start // n, -(-p.stop // n)) for p, n in zip(region, lengths, strict=True)]
+    for index in product(*spans):
+        start = [i * n for i, n in zip(index, lengths, strict=True)]
+        ends = zip(region, start, lengths, strict=True)
+        yield index, start, tuple(slice(max(p.start, s), min(p.stop, s + n)) for p, s, n in ends)
+
+
+def _all_equal(values: Array, fill: Any) -> bool:
+    """Whether all samples are fill value, as zarr-python sees it: NaN is, -0.0 is not 0.0."""
+    first = values[(0,) * values.ndim]
+    if not np.array_equal(first, fill, equal_nan=True):  # mostly that decides it
+        return False
+    buffer = default_buffer_prototype().nd_buffer.from_numpy_array(values)
+    return buffer.all_equal(fill)

@@ -1,0 +1,245 @@
+"""Which stored objects an image consists of: recorded when it is announced, compared later.
+
+A chunk that holds nothing but the fill value is not stored, so that a missing object may be right.
+What was not there when the image was complete is recorded with it, a bit for each object, together
+with a digest of each metadata document, which have no checksums of their own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import warnings
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.errors import UnstableSpecificationWarning
+
+from xpyramid.store.contents import DOCUMENTS, Contents
+from xpyramid.store.path import Place
+
+#: Attribute of the image's group that is ours.
+KEY = "xpyramid"
+
+#: The longest list of absent objects that is kept, in characters; of a longer one, the digest is.
+LONGEST = 2**18
+
+Present = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The stored objects of an array: chunks, or shards.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of the array.
+    lengths : tuple of int
+        Of an object.
+    lead, separator : str
+        What the name of an object begins with, and what stands between its numbers.
+    """
+
+    shape: tuple[int, ...]
+    lengths: tuple[int, ...]
+    lead: str
+    separator: str
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Any]) -> Grid:
+        """Return the grid of an array from its metadata, of either Zarr format.
+
+        Raises
+        ------
+        ValueError
+            For chunks that are not all alike.
+        """
+        shape = tuple(metadata["shape"])
+        if metadata["zarr_format"] == 2:
+            separator = metadata.get("dimension_separator") or "."
+            return cls(shape, tuple(metadata["chunks"]), "" if shape else "0", separator)
+        grid, encoding = metadata["chunk_grid"], metadata["chunk_key_encoding"]
+        if grid["name"] != "regular":
+            raise ValueError(f"a chunk grid of the kind {grid['name']!r}")
+        usual = encoding["name"] == "default"
+        found = (encoding.get("configuration") or {}).get("separator")
+        separator = found or ("/" if usual else ".")
+        lead = "c" if usual else "" if shape else "0"
+        lengths = tuple(grid["configuration"]["chunk_shape"])
+        return cls(shape, lengths, lead + separator if usual and shape else lead, separator)
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of objects along each dimension."""
+        return tuple(-(-n // length) for n, length in zip(self.shape, self.lengths, strict=True))
+
+    @property
+    def total(self) -> int:
+        """Number of objects."""
+        return math.prod(self.counts)
+
+    def key(self, index: int) -> str:
+        """Return the name of an object, by its place in C order."""
+        at = np.unravel_index(index, self.counts) if self.counts else ()
+        return self.lead + self.separator.join(str(i) for i in at)
+
+    def region(self, index: int) -> tuple[slice, ...]:
+        """Return the samples that an object holds."""
+        at = np.unravel_index(index, self.counts) if self.counts else ()
+        triples = zip(at, self.lengths, self.shape, strict=True)
+        return tuple(slice(int(i) * n, min(int(i + 1) * n, end)) for i, n, end in triples)
+
+    def present(self, keys: Iterable[str]) -> tuple[Present, list[str]]:
+        """Return which objects are there, and the keys that are no objects of the array."""
+        found, strays = np.zeros(self.counts, bool), list[str]()
+        counts, separator, lead = self.counts, self.separator, self.lead
+        for key in keys:
+            if not counts:
+                at: tuple[int, ...] | None = () if key == lead else None
+            else:
+                parts = key[len(lead) :].split(separator) if key.startswith(lead) else []
+                at = tuple(int(p) if p.isdecimal() and len(p) < 20 else -1 for p in parts)
+                right = len(at) == len(counts) and all(
+                    0 <= i < n and str(i) == p for i, n, p in zip(at, counts, parts, strict=True)
+                )
+                at = at if right else None
+            if at is not None:
+                found[at] = True
+            elif key.rpartition("/")[2] not in DOCUMENTS:
+                strays.append(key)
+        return found.reshape(-1), strays
+
+
+def open_array(place: Place) -> zarr.Array[Any]:
+    """Open an array from its own document, without what groups above say of it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnstableSpecificationWarning)  # text in Zarr v3
+        return zarr.open_array(place.store, path=place.path, mode="r")
+
+
+def grid_of(contents: Contents, path: str) -> Grid:
+    """Return the grid of an array that has been listed."""
+    documents = contents.documents
+    return Grid.of(documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"])
+
+
+def seal(contents: Contents, attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes that announce a complete image, with a record of what is stored.
+
+    Parameters
+    ----------
+    contents : Contents
+        Of the image, whose levels are complete and consolidated.
+    attributes : mapping
+        All that the image's group will have.
+    """
+    record = {
+        "objects": {
+            path: _record(contents, path)
+            for path, is_array in contents.nodes().items()
+            if is_array and not _is_apart(path)
+        },
+        "documents": {
+            key: digest(document)
+            for key, document in contents.documents.items()
+            if "/" in key and not _is_apart(key)
+        },
+        "attributes": digest(_others(attributes)),
+    }
+    return {**attributes, KEY: {"sealed": record}}
+
+
+def sealed(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return the record that an image carries, None for images of others."""
+    own = attributes.get(KEY)
+    record = own.get("sealed") if isinstance(own, Mapping) else None
+    return record if isinstance(record, Mapping) else None
+
+
+def changed(contents: Contents, attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the documents that are not what the record says, and what is wrong with them."""
+    record = sealed(attributes) or {}
+    found = []
+    if record.get("attributes") != digest(_others(attributes)):
+        found.append(("", "the attributes of the image"))
+    digests = record.get("documents")
+    for key, wanted in digests.items() if isinstance(digests, Mapping) else ():
+        if key in contents.documents and digest(contents.documents[key]) != wanted:
+            found.append((key, "the document"))
+        elif key not in contents.documents and key not in contents.damaged:
+            found.append((key, "the document, which is missing,"))
+    return found
+
+
+def expected(record: Any, total: int) -> Present | None:
+    """Return which objects there should be; None where the record holds a digest only.
+
+    Raises
+    ------
+    ValueError
+        For a record that is none, or is of another number of objects.
+    """
+    if not isinstance(record, Mapping) or record.get("objects") != total:
+        raise ValueError(f"the record is of {str(record)[:80]}, and the array has {total} objects")
+    if "digest" in record:
+        return None
+    return ~_unpack(record.get("absent"), total)
+
+
+def agrees(record: Mapping[str, Any], present: Present) -> bool:
+    """Whether the objects that are there have the digest that is recorded."""
+    return record.get("digest") == _bits_digest(~present)
+
+
+def _record(contents: Contents, path: str) -> dict[str, Any]:
+    """Record which objects of an array are there."""
+    grid = grid_of(contents, path)
+    present, _ = grid.present(contents.below(path))
+    record: dict[str, Any] = {"objects": grid.total}
+    if present.all():
+        return record
+    packed = base64.b64encode(zlib.compress(np.packbits(~present).tobytes(), 9)).decode()
+    if len(packed) <= LONGEST:
+        return {**record, "absent": packed}
+    return {**record, "stored": int(present.sum()), "digest": _bits_digest(~present)}
+
+
+def _unpack(packed: Any, total: int) -> Present:
+    if packed is None:
+        return np.zeros(total, bool)
+    if not isinstance(packed, str):
+        raise ValueError("the record of absent objects is no text")
+    size = -(-total // 8)
+    try:
+        raw = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)
+    except (ValueError, zlib.error) as error:
+        raise ValueError(f"the record of absent objects is damaged: {error}") from None
+    if len(raw) != size:
+        raise ValueError(f"the record of absent objects has {len(raw)} bytes, not {size}")
+    return np.unpackbits(np.frombuffer(raw, np.uint8), count=total).astype(bool)
+
+
+def _bits_digest(bits: Present) -> str:
+    return hashlib.sha256(np.packbits(bits).tobytes()).hexdigest()[:16]
+
+
+def digest(document: Any) -> str:
+    """Return a digest of a JSON document's content, however it is spaced and ordered."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _others(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in attributes.items() if key != KEY}
+
+
+def _is_apart(path: str) -> bool:
+    """Whether a path belongs to another image: labels are announced by themselves."""
+    return path.split("/", maxsplit=1)[0] == "labels"

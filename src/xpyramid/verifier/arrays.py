@@ -1,0 +1,174 @@
+"""The arrays of an image as they lie in the store: header, grid, and which objects are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, SupportsInt
+
+import numpy as np
+import zarr
+
+from xpyramid.ngff import Header, Problem
+from xpyramid.store.contents import Contents
+from xpyramid.store.faults import fault_of
+from xpyramid.store.manifest import Grid, Present, agrees, expected, grid_of, open_array
+
+Region = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An array that could be opened.
+
+    Attributes
+    ----------
+    path : str
+        Below the image.
+    array : zarr.Array
+    grid : Grid
+    present : ndarray of bool
+        Which objects are there.
+    strays : list of str
+        Keys below the array that are none of its objects.
+    """
+
+    path: str
+    array: zarr.Array[Any]
+    grid: Grid
+    present: Present
+    strays: list[str]
+
+    @classmethod
+    def open(cls, contents: Contents, path: str) -> Stored:
+        """Open an array; raises what zarr raises."""
+        array = open_array(contents.place / path)
+        grid = grid_of(contents, path)
+        return cls(path, array, grid, *grid.present(contents.below(path)))
+
+    @property
+    def header(self) -> Header:
+        """What the metadata say."""
+        metadata = self.array.metadata
+        attributes: Any = metadata.attributes  # zarr takes what there is
+        names: Any = None
+        if metadata.zarr_format == 3:
+            names = metadata.dimension_names
+        elif isinstance(attributes, Mapping):
+            names = attributes.get("_ARRAY_DIMENSIONS")
+        return Header(
+            shape=self.array.shape,
+            dtype=self.array.dtype,
+            names=tuple(names) if isinstance(names, list | tuple) else None,
+            separator=self.grid.separator,
+            zarr_format=metadata.zarr_format,
+        )
+
+    @property
+    def noun(self) -> str:
+        """What its objects are called."""
+        return "chunk" if self.array.shards is None else "shard"
+
+    def key(self, index: SupportsInt) -> str:
+        """Return the path of an object below the image."""
+        return f"{self.path}/{self.grid.key(int(index))}"
+
+    def missing(self, record: Any) -> list[Region]:
+        """Return the samples of objects that are missing, by a record of them."""
+        try:
+            wanted = expected(record, self.grid.total)
+        except ValueError:
+            return []
+        lost = () if wanted is None else np.flatnonzero(wanted & ~self.present)
+        return [self.grid.region(int(index)) for index in lost]
+
+
+def open_all(
+    contents: Contents, announced: list[str], problems: list[Problem]
+) -> dict[str, Stored]:
+    """Open every array of an image, its labels apart; what cannot be opened becomes a problem."""
+    found: dict[str, Stored] = {}
+    nodes = contents.nodes()
+    for path in sorted(nodes):
+        if not nodes[path] or path.split("/")[0] == "labels":
+            continue
+        keys = [f"{path}/{name}" for name in ("zarr.json", ".zarray")]
+        key = keys[0] if keys[0] in {**contents.documents, **contents.damaged} else keys[1]
+        if key in contents.damaged:
+            continue  # said already
+        try:
+            found[path] = Stored.open(contents, path)
+        except Exception as error:  # zarr raises what happens to go wrong first
+            said = fault_of(contents.documents[key], key.rpartition("/")[2])
+            usual = " ".join(f"zarr cannot open it: {type(error).__name__}: {error}".split())[:300]
+            problems.append(Problem("unreadable", key, said or usual))
+    for path in announced:
+        if not _is_inside(path):
+            said = f"dataset path {path[:80]!r}; expected a path inside the image's group"
+            problems.append(Problem("path", "", said))
+        elif not nodes.get(path, False):
+            what = "a group" if path in nodes else "nothing"
+            said = f"announced as a level, and there is {what}; expected an array"
+            problems.append(Problem("missing", path[:200], said))
+    return found
+
+
+def _is_inside(path: str) -> bool:
+    return not ({"", ".", ".."} & set(path.split("/")) or set(path) & {"\\", "\0"})
+
+
+def check_objects(stored: Stored, record: Any) -> Iterator[Problem]:
+    """Yield the objects of an array of ours that are missing or should not be there."""
+    try:
+        wanted = expected(record, stored.grid.total)
+    except ValueError as error:
+        yield Problem("record", stored.path, f"{error}; expected what was recorded at the end")
+        return
+    if wanted is None:
+        if not agrees(record, stored.present):
+            there = int(stored.present.sum())
+            yield Problem(
+                "missing",
+                stored.path,
+                f"{there} of {stored.grid.total} {stored.noun}s are there; expected "
+                f"{record.get('stored')}, and others; deep=True names them",
+            )
+    else:
+        for index in np.flatnonzero(wanted & ~stored.present):
+            said = f"the {stored.noun} is missing; it was there when the image was complete"
+            yield Problem("missing", stored.key(index), said)
+        for index in np.flatnonzero(stored.present & ~wanted):
+            said = f"the {stored.noun} was not there when the image was complete: written since"
+            yield Problem("extra", stored.key(index), said, "warning")
+
+
+def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Problem]:
+    """Yield what can be said of the objects of arrays that others wrote."""
+    some = any(stored.present.any() for stored in levels.values())
+    for path, stored in levels.items():
+        absent = np.flatnonzero(~stored.present)
+        if not absent.size:
+            continue
+        fill = stored.array.metadata.fill_value
+        if fill is None:
+            for index in absent:
+                said = f"the {stored.noun} is missing, and the array has no fill value"
+                yield Problem("missing", stored.key(index), said)
+        elif some and absent.size == stored.grid.total:
+            said = (
+                f"none of {stored.grid.total} {stored.noun}s is there, and other levels have some"
+            )
+            yield Problem("missing", path, said)
+        else:
+            notes.append(
+                f"{path}: {absent.size} of {stored.grid.total} {stored.noun}s are not stored and "
+                f"read as {np.asarray(fill)}; nothing in the store says whether they ever were"
+            )
+
+
+def check_strays(stored: Stored) -> Iterator[Problem]:
+    """Yield what lies below an array and is none of its objects."""
+    for key in stored.strays:
+        wanted = f"keys as {stored.grid.key(0)!r}" if stored.grid.total else "none, for it is empty"
+        said = f"is no {stored.noun} of the array; expected {wanted}"
+        yield Problem("stray", f"{stored.path}/{key}", said, "warning")

@@ -1,0 +1,310 @@
+"""Everything that can be said of one image, from one listing of it."""
+
+from __future__ import annotations
+
+import re
+import reprlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from xpyramid import ngff
+from xpyramid.ngff import Problem
+from xpyramid.store import manifest as inventory
+from xpyramid.store.contents import Contents, attributes_of
+from xpyramid.verifier.arrays import Stored, check_foreign, check_objects, check_strays, open_all
+from xpyramid.verifier.copies import is_same
+from xpyramid.verifier.recompute import decode, fitting, recompute
+
+#: How many problems of one kind an image may have; another one says how many more there are.
+MOST = 1000
+
+#: An image, and the shape of its level 0 if that can be opened.
+Base = tuple[ngff.Multiscale, tuple[int, ...] | None]
+
+_FIELDS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
+
+
+def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
+    """Return what is wrong with an image, and with its labels.
+
+    Parameters
+    ----------
+    contents : Contents
+        Of the image's group.
+    deep : bool
+        Whether to decode and recompute.
+    notes : list of str
+        Gets what is worth knowing.
+    """
+    attributes = attributes_of(contents.documents)
+    problems = [*_check_documents(contents)]
+    if is_unfinished(attributes):
+        return [*problems, unfinished("")]
+    if ngff.version_of(attributes) is None and "" in contents.nodes():
+        said = "no multiscales metadata can be read; expected those of an OME-Zarr image"
+        problems.append(Problem("metadata", "", said))
+    arrays = open_all(contents, ngff.paths_of(attributes), problems)
+    headers = {path: stored.header for path, stored in arrays.items()}
+    images = []
+    for image, found in ngff.images_of(attributes) if ngff.version_of(attributes) else ():
+        problems += found
+        if image is not None:
+            images.append(image)
+            problems += ngff.check_image(image, headers, attributes)
+    problems += ngff.check_others(attributes)
+    problems += _check_stale(contents, ngff.paths_of(attributes))
+    problems += _check_consolidated(contents)
+    problems += _check_record(contents, attributes, arrays, images, notes)
+    base = _base(images, headers)
+    problems += _check_labels(contents, base, deep, notes)
+    if deep:
+        problems += _check_values(arrays, images, attributes, notes)
+    return list(_bounded(problems))
+
+
+def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> Base | None:
+    """Return the first image and the shape of its level 0, None where there is none."""
+    header = headers.get(images[0].datasets[0].path) if images else None
+    return (images[0], header.shape if header else None) if images else None
+
+
+def is_unfinished(attributes: Mapping[str, Any]) -> bool:
+    """Whether attributes are those of a build that has not come to its end."""
+    own = attributes.get(inventory.KEY)
+    return isinstance(own, Mapping) and "unfinished" in own
+
+
+def unfinished(path: str) -> Problem:
+    """Say that a build has not come to its end."""
+    said = "unfinished: a build began here and did not end; go on with resume=True"
+    return Problem("unfinished", path, said)
+
+
+def announces(attributes: Mapping[str, Any]) -> bool:
+    """Whether attributes are, or were, those of an image."""
+    known = ngff.version_of(attributes) is not None or inventory.sealed(attributes) is not None
+    return known or is_unfinished(attributes)
+
+
+def check_group(documents: Mapping[str, Any], path: str = "") -> Iterator[Problem]:
+    """Yield what is wrong with the documents of a group, beside its attributes."""
+    lead = f"{path}/" if path else ""
+    node = documents.get(f"{lead}zarr.json")
+    if isinstance(node, dict):
+        if node.get("zarr_format") != 3 or node.get("node_type") not in ("group", "array"):
+            said = f"zarr_format {node.get('zarr_format')!r}, node_type {node.get('node_type')!r}"
+            yield Problem("metadata", f"{lead}zarr.json", f"{said[:200]}; expected 3, 'group'")
+        elif not isinstance(node.get("attributes", {}), dict):
+            said = f"attributes {reprlib.repr(node['attributes'])}; expected a JSON object"
+            yield Problem("metadata", f"{lead}zarr.json", said)
+        elif node["node_type"] == "group" and (unknown := set(node) - _FIELDS):
+            said = f"unknown fields {sorted(unknown)}"
+            yield Problem(
+                "metadata", f"{lead}zarr.json", f"{said[:200]}; expected {sorted(_FIELDS)}"
+            )
+    old = documents.get(f"{lead}.zgroup", {"zarr_format": 2})
+    if old != {"zarr_format": 2}:
+        said = f"{str(old)[:80]}; expected {{'zarr_format': 2}}"
+        yield Problem("metadata", f"{lead}.zgroup", said)
+
+
+def _check_documents(contents: Contents) -> Iterator[Problem]:
+    if "" not in contents.nodes():
+        said = "the document of the image's group is missing: .zgroup, or zarr.json"
+        yield Problem("missing", "", said)
+    for key, said in contents.damaged.items():
+        if not key.startswith("labels/"):
+            yield Problem("unreadable", key, said)
+    for key, document in contents.documents.items():
+        if not key.startswith("labels/") and not isinstance(document, dict):
+            said = f"{reprlib.repr(document)}; expected a JSON object"
+            yield Problem("unreadable", key, said)
+    for path in contents.links:
+        yield Problem("link", path, "a symbolic link, which is not followed", "warning")
+    for path in contents.nodes():
+        if not path.startswith("labels/"):
+            yield from check_group(contents.documents, path)
+
+
+def _check_stale(contents: Contents, announced: list[str]) -> Iterator[Problem]:
+    """Yield what looks like a level, by its name, and is not announced."""
+    tops = {path.split("/")[0] for path in announced}
+    forms = {re.sub(r"\d+", "#", top) for top in tops}
+    nodes = contents.nodes()
+    for path in sorted({path.split("/")[0] for path in nodes} - tops - {"", "labels"}):
+        if re.sub(r"\d+", "#", path) in forms and "#" in re.sub(r"\d+", "#", path):
+            said = "looks like a level and is not announced: of an earlier pyramid, perhaps"
+            yield Problem("stale", path, said, "warning")
+
+
+def _check_consolidated(contents: Contents) -> Iterator[Problem]:
+    """Yield copies of metadata, in groups above, that are not what they are copies of."""
+    for key, document in contents.documents.items():
+        path, _, name = key.rpartition("/")
+        lead = f"{path}/" if path else ""
+        if lead.startswith("labels/") or not isinstance(document, dict):
+            continue
+        if name == "zarr.json" and document.get("consolidated_metadata") is not None:
+            holder, fields = (
+                document["consolidated_metadata"],
+                {"metadata", "kind", "must_understand"},
+            )
+        elif name == ".zmetadata":
+            holder, fields = document, {"metadata", "zarr_consolidated_format"}
+        else:
+            continue
+        copies = holder.get("metadata") if isinstance(holder, dict) else None
+        if not isinstance(copies, dict) or set(holder) - fields:
+            found = list(holder) if isinstance(holder, dict) else holder
+            said = f"consolidated metadata with the fields {str(found)[:100]}"
+            yield Problem("consolidated", key, f"{said}; expected {sorted(fields)}")
+            continue
+        for below, copy in copies.items():
+            there = f"{lead}{below}/zarr.json" if name == "zarr.json" else f"{lead}{below}"
+            truth = contents.documents.get(there, {} if there.endswith(".zattrs") else None)
+            if there not in contents.damaged and not is_same(copy, truth, there):
+                said = "the consolidated copy of this document in"
+                yield Problem(
+                    "consolidated", there, f"{said} {key!r} is another; consolidate again"
+                )
+        yield from _check_left_out(contents, lead, name, key, copies)
+
+
+def _check_left_out(
+    contents: Contents, lead: str, name: str, key: str, copies: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """Yield arrays that readers of consolidated metadata would not see."""
+    for path, is_array in contents.nodes().items():
+        if is_array and path.startswith(lead) and not path.startswith("labels/"):
+            below = path.removeprefix(lead)
+            if (below if name == "zarr.json" else f"{below}/.zarray") not in copies:
+                said = f"is not in the consolidated metadata of {key!r}; consolidate again"
+                yield Problem("consolidated", path, said)
+
+
+def _check_record(
+    contents: Contents,
+    attributes: Mapping[str, Any],
+    arrays: Mapping[str, Stored],
+    images: list[ngff.Multiscale],
+    notes: list[str],
+) -> Iterator[Problem]:
+    """Compare what is stored with what was recorded at the end, where it was."""
+    for stored in arrays.values():
+        yield from check_strays(stored)
+    record = inventory.sealed(attributes)
+    if record is None:
+        if any(image.metadata.get("library") == "xpyramid" for image in images):
+            said = (
+                "no record of what is stored, which xpyramid writes; expected attributes.xpyramid"
+            )
+            yield Problem("record", "", said, "warning")
+        levels = {d.path for image in images for d in image.datasets}
+        yield from check_foreign({p: s for p, s in arrays.items() if p in levels}, notes)
+        return
+    own = contents.documents.get("zarr.json")
+    inline = isinstance(own, dict) and "consolidated_metadata" in own
+    if not inline and ".zmetadata" not in {**contents.documents, **contents.damaged}:
+        where = ".zmetadata" if ".zgroup" in contents.documents else "zarr.json"
+        said = "the metadata are not consolidated any more; consolidate again"
+        yield Problem("consolidated", where, said)
+    for key, what in inventory.changed(contents, attributes):
+        said = f"{what} is not what was written: damaged, or changed since by something else"
+        yield Problem("changed", key, said)
+    objects = record.get("objects")
+    for path, stored in arrays.items():
+        if isinstance(objects, Mapping) and path in objects:
+            yield from check_objects(stored, objects[path])
+        else:
+            said = "an array that was not there when the image was complete"
+            yield Problem("extra", path, said, "warning")
+
+
+def _check_labels(
+    contents: Contents, base: Base | None, deep: bool, notes: list[str]
+) -> Iterator[Problem]:
+    """Compare the list of labels with what is there, and inspect each, beside its image."""
+    inside = contents.part("labels")
+    if not inside.keys:
+        return
+    attributes = attributes_of(inside.documents)
+    ome = attributes.get("ome")
+    listed = (ome if isinstance(ome, Mapping) else attributes).get("labels")
+    if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
+        said = f"labels is {str(listed)[:80]}; expected a list of names"
+        yield Problem("labels", "labels", said)
+        listed = []
+    for key, said in inside.damaged.items():
+        if "/" not in key:
+            yield Problem("unreadable", f"labels/{key}", said)
+    yield from (problem.below("labels") for problem in check_group(inside.documents))
+    there = label_images(inside)
+    for name in sorted(set(listed) - there):
+        said = "listed among the labels, and there is no image; expected one, or not to be listed"
+        yield Problem("labels", f"labels/{name[:100]}", said)
+    for name in sorted(there):
+        if name not in listed:
+            said = f"not in the list of labels {str(listed)[:100]}; viewers will not find it"
+            yield Problem("labels", f"labels/{name}", said, "warning")
+        below: list[str] = []
+        found = inspect(inside.part(name), deep, below)
+        notes.extend(f"labels/{name}: {note}" for note in below)
+        yield from (problem.below(f"labels/{name}") for problem in found)
+        if base is not None:
+            found = list(_check_against(inside.part(name), base))
+            yield from (problem.below(f"labels/{name}") for problem in found)
+
+
+def label_images(inside: Contents) -> set[str]:
+    """Return the paths of the label images in what lies in the group ``labels`` of an image."""
+    return {p for p in inside.nodes() if p and announces(attributes_of(inside.documents, p))}
+
+
+def _check_against(label: Contents, base: Base) -> Iterator[Problem]:
+    """Compare a label image with the image that it is of."""
+    attributes = attributes_of(label.documents)
+    levels = len(ngff.paths_of(attributes))
+    if levels != len(base[0].datasets):
+        said = f"{levels} levels; expected {len(base[0].datasets)}, as the image has"
+        yield Problem("labels", "", said, "warning")
+    found = [image for image, _ in ngff.images_of(attributes) if image is not None]
+    arrays = open_all(label, [], []) if found else {}
+    own = _base(found, {path: stored.header for path, stored in arrays.items()})
+    if own is not None:
+        yield from ngff.check_label(*base, *own)
+
+
+def _check_values(
+    arrays: Mapping[str, Stored],
+    images: list[ngff.Multiscale],
+    attributes: Mapping[str, Any],
+    notes: list[str],
+) -> Iterator[Problem]:
+    """Decode everything, and compute the levels again."""
+    problems, damaged = decode(arrays.values())
+    yield from problems
+    objects = (inventory.sealed(attributes) or {}).get("objects")
+    for path, record in objects.items() if isinstance(objects, Mapping) else ():
+        if path in arrays:
+            damaged[path] += arrays[path].missing(record)
+    for image in images:
+        levels = [arrays[d.path] for d in image.datasets if d.path in arrays]
+        if len(levels) < len(image.datasets) or any(
+            stored.array.ndim != len(image.axes) for stored in levels
+        ):
+            continue  # said already
+        if image.metadata.get("library") == "xpyramid":
+            yield from recompute(image, levels, damaged, notes)
+        else:
+            notes.extend(fitting(image, levels, damaged))
+
+
+def _bounded(problems: list[Problem]) -> Iterator[Problem]:
+    """Yield problems, not too many of a kind."""
+    counts = Counter(problem.kind for problem in problems)
+    for kind in counts:
+        yield from islice((p for p in problems if p.kind == kind), MOST)
+        if counts[kind] > MOST:
+            yield Problem(kind, "", f"and {counts[kind] - MOST} more of this kind")

@@ -1,0 +1,164 @@
+"""Looking for what is wrong with stored images; nothing is changed, and damage raises nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from xpyramid import ngff
+from xpyramid.errors import NotAPyramidError, check_kind
+from xpyramid.ngff import Problem
+from xpyramid.store.contents import children, list_contents, peek
+from xpyramid.store.path import Place, Store, resolve
+from xpyramid.store.staging import unfinished_in
+from xpyramid.store.tree import listed_in
+from xpyramid.verifier.inspect import (
+    announces,
+    check_group,
+    inspect,
+    label_images,
+    unfinished,
+)
+
+#: How deep below what is given images are looked for: a plate has rows, columns and fields.
+_DEEPEST = 5
+
+#: How many entries of a directory that is no node are looked at.
+_MOST_PEEKS = 32
+
+
+Paths = Sequence[str]
+
+
+class Report(list[Problem]):
+    """Problems, and what is worth knowing that is none.
+
+    Attributes
+    ----------
+    images, labels : int
+        How many images were looked at, and how many label images that belong to them.
+    notes : list of str
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.images = self.labels = 0
+        self.notes: list[str] = []
+
+
+def verify(store: Store, group: str | None = None, deep: bool = False) -> Report:
+    """Look for everything that is wrong with a stored pyramid, or with all pyramids of a store.
+
+    Parameters
+    ----------
+    store : str, path, URL, zarr store or zarr.Group
+    group : str, optional
+        Path of an image, or of a group of images, in the store; default: the store itself.
+    deep : bool
+        False reads metadata and lists what is stored. True decodes every stored object, and
+        computes the levels once more: those that xpyramid wrote must be the same to the last bit.
+
+    Returns
+    -------
+    list of Problem
+        Empty if nothing was found. Each has ``kind``, ``where``, ``message`` and ``severity``
+        ("error" or "warning"). The list has ``notes``: what is worth knowing, and no problem.
+
+    Raises
+    ------
+    xpyramid.errors.NotAPyramidError
+        If there is nothing at all. Damaged and unfinished pyramids are problems, not errors.
+
+    Examples
+    --------
+    >>> import xpyramid, zarr
+    >>> store = zarr.storage.MemoryStore()
+    >>> xpyramid.example_field((300, 200)).pyramid.to_ome_zarr(store, levels=3)
+    >>> xpyramid.verify(store, deep=True)
+    []
+    """
+    check_kind("group", group, str, "text, as in 'lab/field'")
+    report = Report()
+    if _is_unfinished_beside(store):
+        report.append(unfinished(""))
+        return report
+    place = resolve(store, read_only=True) / (group or "").strip("/")
+    kind = peek(place).kind
+    name = place.path.rpartition("/")[2]
+    above = Place(place.store, place.path.rpartition("/")[0])
+    if kind == "nothing" and name and f".{name}.unfinished" in children(above):
+        report.append(unfinished(""))
+        return report
+    if kind in ("nothing", "array") and not _has_nodes(place):
+        what = "an array" if kind == "array" else "no Zarr group"
+        raise NotAPyramidError(f"{place}: there is {what}; accepted: an OME-Zarr image, or a store")
+    _descend(place, "", report, deep)
+    if not report.images and not report and not ngff.has_others(peek(place).attributes):
+        said = "no multiscales metadata here or below; expected an OME-Zarr image"
+        report.append(Problem("metadata", "", said))
+    return report
+
+
+def _descend(
+    place: Place, path: str, report: Report, deep: bool, depth: int = 0, listed: Paths = ()
+) -> None:
+    """Inspect an image, or the images below a group.
+
+    ``listed`` are the paths below it that the plate above lists; "" is the place itself.
+    """
+    node = peek(place)
+    is_bare = node.kind == "nothing" and bool(listed)  # a row, or a well, without its document
+    if not is_bare and (node.kind in ("damaged", "nothing") or announces(node.attributes)):
+        report.images += 1
+        notes: list[str] = []
+        contents = list_contents(place)
+        report.labels += len(label_images(contents.part("labels")))
+        found = inspect(contents, deep, notes)
+        report.extend(problem.below(path) for problem in found)
+        report.notes.extend(f"{path}: {note}" if path else note for note in notes)
+        return
+    if is_bare:
+        is_well = "" in listed
+        message = f"no document of this {'well' if is_well else 'row'} of the plate; expected one"
+        report.append(Problem("missing", path, message, "error" if is_well else "warning"))
+    wrong = (*check_group(node.documents), *ngff.check_others(node.attributes or {}))
+    report.extend(problem.below(path) for problem in wrong)
+    members = listed_in(node.attributes)
+    report.extend(problem.below(path) for problem in _missing(place, members))
+    below = [*members, *filter(None, listed)]
+    for name in children(place) if depth < _DEEPEST else ():
+        inner = f"{path}/{name}".lstrip("/")
+        if begun := re.fullmatch(r"\.(.+)\.unfinished", name):
+            # Beside an image it may be what is left of one that has come to its place.
+            if peek(place / begun[1]).kind == "nothing" or begun[1] in unfinished_in(place):
+                report.append(unfinished(f"{path}/{begun[1]}".lstrip("/")))
+        elif peek(place / name).kind in ("group", "damaged") or _has_nodes(place / name):
+            parts = [member.partition("/") for member in below]
+            under = [rest for first, _, rest in parts if first == name]
+            _descend(place / name, inner, report, deep, depth + 1, under)
+
+
+def _missing(place: Place, listed: Paths) -> Iterator[Problem]:
+    """Yield the wells of a plate, or the fields of view of a well, that are not there."""
+    for path in listed:
+        if peek(place / path).kind == "nothing" and not _has_nodes(place / path):
+            what = "a well of the plate" if "/" in path else "a field of view of the well"
+            message = f"listed as {what}, and there is nothing; expected it, or not to be listed"
+            yield Problem("missing", path, message)
+
+
+def _is_unfinished_beside(store: Store) -> bool:
+    """Whether a path is that of an image which is being made, hidden beside it."""
+    if not isinstance(store, str | os.PathLike) or "://" in os.fspath(store).removeprefix("file:"):
+        return False
+    path = Path(os.fspath(store).removeprefix("file://")).expanduser()
+    return not path.exists() and path.with_name(f".{path.name}.unfinished").exists()
+
+
+def _has_nodes(place: Place) -> bool:
+    """Whether nodes lie below a place that is none: its document has gone."""
+    if peek(place).kind != "nothing":
+        return False
+    return any(peek(place / name).kind != "nothing" for name in children(place)[:_MOST_PEEKS])

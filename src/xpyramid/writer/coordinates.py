@@ -1,0 +1,204 @@
+"""The coordinates that are stored beside a level, for xarray's eyes.
+
+xarray knows how to store them, but takes a long time for it. Mostly the levels of an image differ
+in length and numbers only; then the documents of one level are made from those of a finer one.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+from zarr.errors import UnstableSpecificationWarning
+from zarr.storage import MemoryStore
+
+from xpyramid.errors import AxisError
+from xpyramid.geometry.ranges import lazy_range, range_of
+from xpyramid.store.encoding import stored_attributes
+from xpyramid.store.json_attributes import coordinate
+from xpyramid.store.local_chunks import only_chunk
+from xpyramid.store.names import StoredNames, with_names
+from xpyramid.store.path import Place
+from xpyramid.writer.compression import ZarrFormat, compressor_of, with_checksums
+from xpyramid.writer.documents import Documents, array_of, as_buffer, as_document, parse
+
+#: Coordinates up to so many bytes are computed at once, where they are lazy.
+_SMALL = 2**20
+
+#: Encoding of coordinates that is kept: what times are counted from.
+_KEPT_ENCODING = ("units", "calendar")
+
+#: Attributes by which xarray stores other numbers than it is given.
+_CODING = {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "dtype"}
+
+
+def prepare_coordinates(
+    coordinates: xr.Dataset, names: StoredNames, attrs: Mapping[str, Any]
+) -> xr.Dataset:
+    """Return what is stored beside a level: its coordinates, under their stored names.
+
+    Parameters
+    ----------
+    coordinates : xarray.Dataset
+    names : StoredNames
+    attrs : mapping
+        Of the level's group.
+
+    Raises
+    ------
+    AttributeValueError
+        For attributes that JSON cannot hold.
+    """
+    dataset = _with_ranges_as_dask(coordinates.copy()).assign_attrs(attrs)
+    for name, variable in dataset.variables.items():
+        if variable.chunks is None:
+            continue
+        if variable.nbytes <= _SMALL:
+            dataset[name] = variable.compute()
+        else:  # xarray stores even chunks only
+            even = {dim: max(sizes) for dim, sizes in variable.chunksizes.items()}
+            dataset[name] = variable.chunk(even)
+    for name, variable in dataset.variables.items():
+        attributes = stored_attributes(variable, names, coordinate(name))
+        if "_FillValue" in variable.attrs:  # xarray has a way to store it
+            attributes["_FillValue"] = variable.attrs["_FillValue"]
+        kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
+        if variable.dtype.kind == "M" and not _come_back(variable, kept):
+            kept = {}  # xarray then counts from a date of its own choice
+        if variable.dtype.kind in "fc" and "_FillValue" not in variable.attrs:
+            kept["_FillValue"] = None  # xarray would write NaN, as an attribute
+        variable.attrs, variable.encoding = attributes, kept
+    stored = with_names(dataset.variables, names.dims, names.coords)
+    return xr.Dataset(coords=xr.Coordinates(stored, indexes={}), attrs=dataset.attrs)
+
+
+def _with_ranges_as_dask(dataset: xr.Dataset) -> xr.Dataset:
+    """Return coordinates of which long ranges, which xarray would make, are left to dask."""
+    for dim in list(dataset.dims):
+        if dim not in dataset.coords or dataset[dim].nbytes <= _SMALL:
+            continue
+        if (line := range_of(dataset, dim)) is not None:
+            lazy = xr.Coordinates({dim: lazy_range(dataset[dim].variable, *line)}, indexes={})
+            dataset = dataset.drop_vars([dim]).assign_coords(lazy)
+    return dataset
+
+
+def _come_back(times: xr.Variable, encoding: Mapping[str, Any]) -> bool:
+    """Whether times can be counted in the units that they came with."""
+    wanted = xr.Variable(times.dims, times.values, encoding=encoding)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of units too coarse
+        try:
+            xr.conventions.decode_cf_variable("", xr.conventions.encode_cf_variable(wanted))
+        except (Warning, ValueError, OverflowError):
+            return False
+    return True
+
+
+def lazy_part(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the coordinates of which only the documents are made, and not the values."""
+    return dataset.drop_vars([name for name, v in dataset.variables.items() if v.chunks is None])
+
+
+def draft_coordinates(levels: Sequence[xr.Dataset], zarr_format: ZarrFormat) -> Iterator[Documents]:
+    """Yield the documents of the group of each level, relative to it, and those of its coordinates.
+
+    Raises
+    ------
+    AxisError
+        For coordinates that xarray cannot store.
+    """
+    made: list[tuple[xr.Dataset, Documents]] = []
+    for dataset in levels:
+        likely = (_like(dataset, *other) for other in reversed(made))
+        found = next((documents for documents in likely if documents is not None), None)
+        if found is None:
+            found = _by_xarray(dataset, zarr_format)
+            made.append((dataset, found))
+        yield found
+
+
+def _like(dataset: xr.Dataset, other: xr.Dataset, documents: Documents) -> Documents | None:
+    """Return the documents of coordinates, made from those of others; None if that cannot be."""
+    if dataset.variables.keys() != other.variables.keys():
+        return None
+    found = dict(documents)
+    for name, variable in dataset.variables.items():
+        example = other.variables[name]
+        if not _are_alike(variable, example):
+            return None
+        if variable.identical(example):
+            continue
+        if not (_is_plain(variable) and _put_numbers(found, str(name), variable)):
+            return None
+    return found
+
+
+def _are_alike(one: xr.Variable, other: xr.Variable) -> bool:
+    """Whether variables differ in length and values only."""
+    if one.chunks is not None or other.chunks is not None:
+        return False
+    both = ((v.dims, v.dtype, v.attrs, v.encoding) for v in (one, other))
+    return next(both) == next(both)
+
+
+def _is_plain(variable: xr.Variable) -> bool:
+    """Whether xarray stores values as they are."""
+    is_number = variable.dtype.kind in "iuf" and _CODING.isdisjoint(variable.attrs)
+    return is_number and not any(variable.encoding.values())
+
+
+def _put_numbers(documents: Documents, name: str, variable: xr.Variable) -> bool:
+    """Put numbers in the place of others, if both fit into one chunk."""
+    key = next(key for key in (f"{name}/zarr.json", f"{name}/.zarray") if key in documents)
+    node = parse(documents[key])
+    grid = node if "chunks" in node else node["chunk_grid"]["configuration"]
+    length = "chunks" if "chunks" in node else "chunk_shape"
+    pairs = zip(variable.shape, node["shape"], strict=True)
+    if grid[length] != node["shape"] or not all(0 < n <= old for n, old in pairs):
+        return False
+    if node["fill_value"] is None and not variable.values.any():  # which zarr does not store
+        return False
+    node["shape"] = grid[length] = list(variable.shape)
+    documents[key] = as_document(node)
+    array = with_checksums(array_of(documents, name, Place(MemoryStore(), name)), {})
+    data = only_chunk(array, variable.values)
+    if data is None:
+        return False
+    chunk = f"{name}/{array.metadata.encode_chunk_key((0,) * variable.ndim)}"
+    documents.pop(chunk, None)
+    documents.update({chunk: as_buffer(b"".join(data))} if data else {})
+    return True
+
+
+def _by_xarray(dataset: xr.Dataset, zarr_format: ZarrFormat) -> Documents:
+    """Make a group that xarray can open, with checksummed coordinates."""
+    made: Documents = {}
+    codecs = {"compressors": compressor_of("default", zarr_format)}
+    try:
+        with warnings.catch_warnings():
+            # Zarr v3 has no final word on strings and datetimes.
+            warnings.simplefilter("ignore", UnstableSpecificationWarning)
+            dataset.to_zarr(
+                MemoryStore(made),
+                mode="w-",
+                consolidated=False,
+                compute=False,
+                zarr_format=zarr_format,
+                # What is given here takes the place of the variable's own.
+                encoding={name: {**v.encoding, **codecs} for name, v in dataset.variables.items()},
+            )
+    except (TypeError, ValueError, NotImplementedError) as error:
+        several = [name for name in dataset.variables if len(dataset.variables) > 1]
+        for name in several:  # to name the one that is meant
+            _by_xarray(xr.Dataset({name: dataset.variables[name]}), zarr_format)
+        what = f"coordinates {list(dataset.variables)}"
+        if not several:
+            (name,) = dataset.variables
+            what = f"coordinate {name!r} of dtype {dataset.variables[name].dtype}"
+        raise AxisError(
+            f"{what} cannot be stored: {error}; change it, or drop it with .drop_vars(...)"
+        ) from error
+    return made

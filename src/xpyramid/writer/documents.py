@@ -1,0 +1,133 @@
+"""Zarr's documents in memory, by their keys: what a group consists of, copied into the group.
+
+zarr-python does this through a store and its event loop, which takes longer than some images do;
+what is made here is the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import zarr
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+from zarr.storage import StorePath
+
+from xpyramid.store.path import Place
+
+Documents = dict[str, Buffer]
+
+#: What a group has that is in another one's copy of it, in the place of its own copies.
+_NO_COPIES = {"kind": "inline", "must_understand": False, "metadata": {}}
+
+_NODES = ("zarr.json", ".zgroup", ".zarray")
+
+
+def parse(document: Buffer) -> Any:
+    """Return the content of a document."""
+    return json.loads(document.to_bytes())
+
+
+def as_document(content: Any, *, compact: bool = False) -> Buffer:
+    """Return a document as zarr-python spaces it."""
+    indent = None if compact else zarr.config.get("json_indent")
+    return as_buffer(json.dumps(content, indent=indent).encode())
+
+
+def as_buffer(data: bytes) -> Buffer:
+    """Return bytes as zarr-python holds them."""
+    return default_buffer_prototype().buffer.from_bytes(data)
+
+
+def attributes_of(documents: Mapping[str, Buffer]) -> dict[str, Any]:
+    """Return the attributes of the group at the root."""
+    if "zarr.json" in documents:
+        return dict(parse(documents["zarr.json"])["attributes"])
+    return dict(parse(documents[".zattrs"]))
+
+
+def consolidate(
+    documents: Documents, path: str = "", attributes: Mapping[str, Any] | None = None
+) -> None:
+    """Copy the metadata of all that lies in a group into it, as `zarr.consolidate_metadata` does.
+
+    Parameters
+    ----------
+    documents : dict
+        The group is changed in place.
+    path : str
+        Of the group.
+    attributes : mapping, optional
+        That the group is to have, instead of those it has.
+    """
+    lead = f"{path}/" if path else ""
+    inside = sorted(_inside(documents, lead), key=_order)
+    if f"{lead}zarr.json" in documents:
+        own = parse(documents[f"{lead}zarr.json"])
+        if attributes is not None:
+            own["attributes"] = dict(attributes)
+        copies = {name: _copy(parse(documents[f"{lead}{name}/zarr.json"])) for name in inside}
+        documents[f"{lead}zarr.json"] = as_document(_with_copies(own, copies))
+        return
+    if attributes is not None:
+        documents[f"{lead}.zattrs"] = as_document(dict(attributes))
+    metadata = {".zgroup": {"zarr_format": 2}, ".zattrs": parse(documents[f"{lead}.zattrs"])}
+    for name in inside:
+        here = f"{lead}{name}"
+        metadata[f"{name}/.zattrs"] = parse(documents[f"{here}/.zattrs"])
+        if f"{here}/.zarray" in documents:
+            metadata[f"{name}/.zarray"] = parse(documents[f"{here}/.zarray"])
+        else:
+            empty = {key: _NO_COPIES[key] for key in reversed(_NO_COPIES)}
+            group = {"zarr_format": 2, "consolidated_metadata": empty}
+            metadata[f"{name}/.zgroup"] = group
+    whole = {"metadata": metadata, "zarr_consolidated_format": 1}
+    documents[f"{lead}.zmetadata"] = as_document(whole, compact=True)
+
+
+def _inside(documents: Mapping[str, Buffer], lead: str) -> Iterator[str]:
+    """Yield the paths of the nodes in a group, relative to it."""
+    for key in documents:
+        path, _, name = key.rpartition("/")
+        if name in _NODES and key.startswith(lead) and len(path) >= len(lead) and path:
+            yield path[len(lead) :]
+
+
+def _order(path: str) -> tuple[int, str, str]:
+    return path.count("/"), unicodedata.normalize("NFKC", path).casefold(), path
+
+
+def _copy(node: dict[str, Any]) -> dict[str, Any]:
+    return _with_copies(node, {}) if node["node_type"] == "group" else node
+
+
+def _with_copies(group: dict[str, Any], copies: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "attributes": group["attributes"],
+        "zarr_format": 3,
+        "consolidated_metadata": {**_NO_COPIES, "metadata": dict(copies)},
+        "node_type": "group",
+    }
+
+
+def array_of(documents: Mapping[str, Buffer], path: str, place: Place) -> zarr.Array[Any]:
+    """Return an array by its documents, which are not read again from where it is.
+
+    Parameters
+    ----------
+    documents : mapping
+    path : str
+        Of the array among them.
+    place : Place
+        Where it is.
+    """
+    metadata: ArrayV2Metadata | ArrayV3Metadata
+    if f"{path}/zarr.json" in documents:
+        metadata = ArrayV3Metadata.from_dict(parse(documents[f"{path}/zarr.json"]))
+    else:
+        own, attributes = (parse(documents[f"{path}/{n}"]) for n in (".zarray", ".zattrs"))
+        metadata = ArrayV2Metadata.from_dict({**own, "attributes": attributes})
+    return zarr.Array(zarr.AsyncArray(metadata, StorePath(place.store, place.path)))

@@ -1,0 +1,129 @@
+"""What to write, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import xarray as xr
+
+from xpyramid.errors import check_kind
+from xpyramid.geometry.chunks import Chunks
+from xpyramid.geometry.plan import Plan
+from xpyramid.lazy.levels import Levels
+from xpyramid.ngff import VERSIONS, Irregular
+from xpyramid.reducers import Reducer
+from xpyramid.store.collection import ImageCollection
+from xpyramid.store.label_groups import LabelsGroup
+from xpyramid.store.names import Names
+from xpyramid.store.staging import Staging
+from xpyramid.writer.omero import Shown
+from xpyramid.writer.template import Draft
+
+Mode = Literal["w-", "w"]
+Layout = Literal["groups", "arrays"]
+Dtype = Literal["source"]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What to write.
+
+    Attributes
+    ----------
+    levels : Levels
+    plan : Plan
+    reducer : Reducer or None
+        How level 0 becomes the others; None if they have data of their own.
+    group : str or None
+        Path in the store; None is the name of the array.
+    attrs : mapping
+        Of the Dataset that the array comes from; kept on every level's group.
+    document : mapping
+        OME-NGFF metadata of a stored image that is copied.
+    """
+
+    levels: Levels
+    plan: Plan
+    reducer: Reducer | None = None
+    group: str | None = None
+    attrs: Mapping[Any, Any] = field(default_factory=dict)
+    document: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def read(self) -> Sequence[xr.DataArray]:
+        """The levels that others are not made from."""
+        return self.levels[: 1 if self.reducer is not None else None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
+
+    version: str = "0.5"
+    irregular: Irregular = "error"
+    shards: Chunks | None = None
+    compressor: Any = "default"
+    memory: int | str | None = None
+    progress: bool | None = None
+    compute: bool = True
+    mode: Mode = "w-"
+    resume: bool = False
+    durable: bool = False
+    strict: bool = False
+    layout: Layout = "groups"
+    names: Names | None = None
+    dtype: Dtype | None = None
+    omero: bool | Mapping[str, Any] | None = None
+    labels_of: str | None = None
+    conventions: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a version that is a number."""
+        versions = ", ".join(map(repr, VERSIONS))
+        check_kind("version", self.version, str, f"{versions}, as text")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An image whose checks have passed.
+
+    Attributes
+    ----------
+    staging : Staging
+        Where it is made and where it goes.
+    levels : Levels
+    objects : tuple of tuple of int
+        Shape of the stored objects of each level.
+    plan : Plan
+    reducer : Reducer or None
+    paths : tuple of str
+        Of the level arrays.
+    draft : Draft
+        All that it is made of before it has data.
+    zarr_format : {2, 3}
+    shown : Shown or None
+        How viewers are to show it.
+    labels_group : LabelsGroup or None
+        Where it is listed, if it is a label image.
+    collection : ImageCollection or None
+        The root of the store, unless it is a label image or the root itself.
+    """
+
+    staging: Staging
+    levels: Levels
+    objects: tuple[tuple[int, ...], ...]
+    plan: Plan
+    reducer: Reducer | None
+    paths: tuple[str, ...]
+    draft: Draft
+    zarr_format: Literal[2, 3]
+    shown: Shown | None = None
+    labels_group: LabelsGroup | None = None
+    collection: ImageCollection | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.staging.target.path.rpartition("/")[2]

@@ -1,0 +1,147 @@
+"""From the values that were seen while writing to the windows in which viewers show them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xpyramid import engine, ngff
+from xpyramid.errors import DtypeError, PlanError, literal
+from xpyramid.geometry.axes import is_channel_name
+from xpyramid.geometry.plan import Plan
+from xpyramid.store.names import name_of
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The channels of an image, and where they are found."""
+
+    channels: ngff.Channels
+    axis: int | None
+    dtype: np.dtype[Any]
+    ignore: int | float | None = None
+
+    @property
+    def observer(self) -> engine.Observer:
+        """What looks at the base."""
+        return engine.Observer(self.axis, self.ignore)
+
+    def metadata(self, seen: engine.Statistics) -> dict[str, Any]:
+        """Return the ``omero`` metadata."""
+        extremes: list[ngff.Window] = []
+        ranges: list[ngff.Window] = []
+        for i in range(len(self.channels.labels)):
+            one = seen.get(i)
+            if one is None:  # no value, or none that is finite
+                extremes.append((0, 1))
+                ranges.append((0, 1))
+            else:
+                extremes.append((one.low, one.high))
+                low, high = (p / 100 for p in self.channels.percentiles[i])
+                ends = one.quantile(low, self.dtype), one.quantile(high, self.dtype)
+                if one.low == one.high == _highest(self.dtype):  # there is nothing above
+                    ends = ends[0] - 1, ends[1]
+                ranges.append(ends)
+        if self.channels.is_photograph:
+            extremes, ranges = self._together(extremes, ranges)
+        return ngff.omero(self.channels, extremes, ranges)
+
+    def _together(
+        self, extremes: list[ngff.Window], ranges: list[ngff.Window]
+    ) -> tuple[list[ngff.Window], list[ngff.Window]]:
+        """Return one window for the colours of a photograph, which else would be others."""
+        if self.dtype == np.uint8:
+            whole: list[ngff.Window] = [(0, 255)] * len(extremes)
+            return whole, whole
+        starts, ends = zip(*ranges, strict=True)
+        return extremes, [(min(starts), max(ends))] * len(ranges)
+
+
+def _highest(dtype: np.dtype[Any]) -> int | None:
+    """Return the largest value of an integer dtype."""
+    return int(np.iinfo(dtype).max) if dtype.kind in "iu" else None
+
+
+def watch(jobs: Sequence[engine.Job], shown: Shown | None) -> list[engine.Job]:
+    """Return the jobs of an image, of which the first, which reads level 0, looks at it."""
+    if shown is None:
+        return list(jobs)
+    first, *others = jobs
+    return [replace(first, work=replace(first.work, observe=shown.observer)), *others]
+
+
+def prepare(
+    base: xr.DataArray,
+    plan: Plan,
+    omero: bool | Mapping[str, Any] | None,
+    document: Mapping[str, Any],
+) -> Shown | None:
+    """Return what to show of an array: of images, unless nothing was asked for.
+
+    Parameters
+    ----------
+    base : xarray.DataArray
+    plan : Plan
+    omero : bool, mapping or None
+        What was asked for.
+    document : mapping
+        Metadata of the stored image that is copied, if it is one. They hold unless something else
+        was asked for.
+
+    Raises
+    ------
+    DtypeError
+        If it is asked for, and the values are no real numbers.
+    PlanError
+        If what is asked for does not fit the channels.
+    """
+    axis = next((i for i, a in enumerate(plan.axes) if a.type == "channel"), None)
+    real = base.dtype.kind in "biuf"
+    dim = None if axis is None else plan.axes[axis].dim
+    names = _names(base, dim)
+    stored: Mapping[str, Any] = {}
+    if omero is None:
+        stored = ngff.stored_channels(document, len(names)) or ngff.channels_of_attrs(
+            base.attrs, names
+        )
+        is_new = not document  # what is copied gets windows only where it has channels
+        omero = bool(stored) or (real and plan.kind != "labels" and (is_new or axis is not None))
+        omero = omero and real
+    if omero is False:
+        return None
+    if not (omero is True or isinstance(omero, Mapping)):
+        raise PlanError(f"omero={literal(omero)}; accepted: None, True, False, or a mapping")
+    if not real:
+        raise DtypeError(f"omero={literal(omero)} for dtype {base.dtype}; accepted: real numbers")
+    given = {} if omero is True else omero
+    channels = ngff.channels(names, given, are_alike=_are_alike(base, dim))
+    ignore = plan.options.get("ignore")
+    return Shown(replace(channels, stored=stored), axis, base.dtype, ignore)
+
+
+def attributes_beside(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Return the attributes of an array without what becomes the ``omero`` metadata."""
+    is_shown = bool(ngff.stored_channels(attrs, None))
+    return {key: value for key, value in attrs.items() if key != "omero" or not is_shown}
+
+
+def _are_alike(base: xr.DataArray, dim: str | None) -> bool:
+    """Whether channels are runs of one thing (members, levels), of which viewers show the first."""
+    if dim is None or is_channel_name(dim):
+        return False
+    return dim not in base.coords or base.coords[dim].dtype.kind in "iufmM"
+
+
+def _names(base: xr.DataArray, dim: str | None) -> list[str]:
+    """Return the names of the channels; of the array, where it is one channel."""
+    if dim is not None:
+        known = base.coords[dim].values if dim in base.coords else range(base.sizes[dim])
+        return [str(name) for name in known]
+    described = ngff.stored_channels(base.attrs, None).get("channels", ())
+    labels = [str(channel.get("label")) for channel in described]
+    selected = [str(v.values) for v in base.coords.values() if v.ndim == 0]  # as by .sel(c="GFP")
+    return [next((name for name in selected if name in labels), name_of(base, ""))]

@@ -1,0 +1,210 @@
+"""``dtype="source"``: numbers are stored packed, as the file had them that they come from.
+
+Packed integers are a linear function of the numbers. So the mean of the integers of a window,
+rounded once, is what its numbers' exact mean is packed to, and level 0 is the file's own, bit for
+bit: the levels are made from the integers, of which the fill value does not count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xpyramid.errors import DtypeError, PlanError, literal
+from xpyramid.geometry.plan import Plan, largest_window
+from xpyramid.lazy.coarsen import as_dask, coarsen, given
+from xpyramid.lazy.levels import Levels
+from xpyramid.reducers import METHODS, Reducer, make_reducer
+from xpyramid.writer.image import Image
+
+#: Encoding that becomes attributes, by which readers unpack.
+_ATTRIBUTES = ("scale_factor", "add_offset", "_FillValue", "missing_value")
+
+#: Integers from here on are not all numbers of float64, which packed ones were decoded to.
+_EXACT = 2.0**53
+
+#: Methods that do not depend on the order of numbers, which a negative scale reverses.
+_WITHOUT_ORDER = {"mean", "mode", "nearest"}
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How numbers are packed: ``number = integer * scale + offset``.
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        Of the integers.
+    scale, offset : float
+    fill : int or None
+        What stands for NaN.
+    """
+
+    dtype: np.dtype[Any]
+    scale: float
+    offset: float
+    fill: int | None
+
+    def pack(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return packed numbers.
+
+        Raises
+        ------
+        DtypeError
+            For numbers that the integers do not reach, and for NaN without a fill value.
+        """
+        numbers = np.rint((block.astype(np.float64) - self.offset) / self.scale)
+        missing = np.isnan(numbers)
+        if missing.any() and self.fill is None:
+            raise DtypeError(
+                f"dtype='source' packs to {self.dtype}, and the numbers hold NaN, for which the "
+                "encoding has no '_FillValue'; set array.encoding['_FillValue'], or pass no dtype="
+            )
+        info, there = np.iinfo(self.dtype), numbers[~missing]
+        if self.fill is not None and (there == self.fill).any():
+            raise DtypeError(
+                f"dtype='source' packs some numbers to {self.fill}, which the encoding has for "
+                "missing ones ('_FillValue'); change the encoding, or leave dtype= out"
+            )
+        if there.size and not (info.min <= there.min() and there.max() < float(info.max) + 1):
+            raise DtypeError(
+                f"dtype='source' packs to {self.dtype} ({info.min} to {info.max}) with "
+                f"scale_factor={self.scale} and add_offset={self.offset}, and the numbers reach "
+                f"from {np.nanmin(block)} to {np.nanmax(block)}; change the encoding, or leave "
+                "dtype= out"
+            )
+        if there.size and np.abs(there).max() >= _EXACT:
+            raise DtypeError(
+                "dtype='source' packs to integers of 2**53 or more, which float64 does not tell "
+                "apart, and the file was decoded to it; open it with mask_and_scale=False, or "
+                "leave dtype= out"
+            )
+        packed: np.ndarray[Any, Any] = np.where(missing, self.fill or 0, numbers).astype(self.dtype)
+        return packed
+
+
+def packing_of(array: xr.DataArray) -> Packing | None:
+    """Return how an array was packed where it comes from, None if it was not.
+
+    Of several values for what is missing, the first stands for NaN: all of them are NaN by now.
+
+    Raises
+    ------
+    PlanError
+        For an encoding that is none.
+    """
+    encoding = array.encoding
+    try:
+        dtype = np.dtype(encoding.get("dtype", array.dtype))
+        if dtype.kind not in "iu" or array.dtype.kind != "f":
+            return None
+        scale = float(np.asarray(encoding.get("scale_factor", 1.0)).item())
+        offset = float(np.asarray(encoding.get("add_offset", 0.0)).item())
+        none = encoding.get("_FillValue", encoding.get("missing_value", np.nan))
+        fill = np.atleast_1d(np.nan if none is None else none).flat[0]
+        missing = int(fill) if np.isfinite(fill) else None
+    except (TypeError, ValueError, IndexError, OverflowError) as error:
+        said = {key: encoding[key] for key in ("dtype", *_ATTRIBUTES) if key in encoding}
+        raise PlanError(
+            f"dtype='source' with the encoding {literal(said)[:200]}: {error}; accepted: a dtype "
+            "of integers, and numbers"
+        ) from error
+    if "_Unsigned" in encoding:
+        raise PlanError(
+            f"dtype='source' with _Unsigned={literal(encoding['_Unsigned'])} in the encoding, "
+            "which Zarr has no need of; accepted: encodings without it; leave dtype= out"
+        )
+    return Packing(dtype, scale, offset, missing)
+
+
+def pack(image: Image) -> Image:
+    """Return an image as the file had it that its numbers come from; others as they are.
+
+    Raises
+    ------
+    PlanError
+        If the method has no meaning for packed numbers.
+    """
+    base, plan = image.levels[0], image.plan
+    packing = packing_of(base)
+    if packing is None:
+        return image
+    _check_method(image, packing)
+    packed = _packed(base, packing, plan)
+    options: dict[str, Any] = {}
+    if packing.fill is not None and not plan.sampled:
+        options = {"ignore": packing.fill, "min_valid": plan.options.get("min_valid")}
+        if plan.options.get("skipna") is False:  # one that is missing is one too many
+            options["min_valid"] = 1.0
+        options = {key: value for key, value in options.items() if value is not None}
+    largest = largest_window(base.shape, plan.levels[-1].factors)
+    reducer = make_reducer(plan.method, packed.dtype, largest, **options)
+    size = packed.dtype.itemsize
+    levels = tuple(
+        replace(level, nbytes=level.nbytes // base.dtype.itemsize * size) for level in plan.levels
+    )
+    plan = replace(
+        plan, dtype=packed.dtype, levels=levels, options=options, given=(given(packed),),
+        whole=reducer.whole,
+    )  # fmt: skip
+    makers = [partial(_level, packed, plan, k, reducer) for k in range(len(levels))]
+    made = Levels(makers, image.levels.coordinates)
+    return replace(image, levels=made, plan=plan, reducer=reducer)
+
+
+def _check_method(image: Image, packing: Packing) -> None:
+    """Refuse methods of which packed integers are no picture."""
+    plan, accepted = image.plan, "mean, mode, median, min, max, nearest"
+    if image.reducer is None:
+        raise PlanError(
+            "dtype='source' for the levels of a stored pyramid; accepted: arrays of which the "
+            "levels are built, with .pyramid.build()"
+        )
+    is_own = image.reducer.whole and plan.method != "median"
+    if is_own or plan.method not in METHODS or plan.method == "sum":
+        raise PlanError(f"dtype='source' with method={plan.method!r}; accepted: {accepted}")
+    if packing.scale < 0 and plan.method not in _WITHOUT_ORDER:
+        raise PlanError(
+            f"dtype='source' with method={plan.method!r} and scale_factor={packing.scale}, which "
+            f"reverses the order; accepted: {', '.join(sorted(_WITHOUT_ORDER))}"
+        )
+    if not np.isfinite([packing.scale, packing.offset]).all() or not packing.scale:
+        raise PlanError(
+            f"dtype='source' with scale_factor={literal(packing.scale)} and "
+            f"add_offset={literal(packing.offset)}; accepted: finite numbers, a scale but 0"
+        )
+    if plan.options.get("ignore") is not None:
+        raise PlanError(
+            f"dtype='source' with ignore={literal(plan.options['ignore'])}; accepted: the "
+            "'_FillValue' of the encoding alone, which is NaN in the array: leave ignore= out"
+        )
+
+
+def _packed(base: xr.DataArray, packing: Packing, plan: Plan) -> xr.DataArray:
+    """Return level 0 packed, lazily, with the attributes by which readers unpack it."""
+    unpacked: Any = as_dask(base, plan.levels[0].chunks)
+    empty: np.ndarray[Any, Any] = np.empty((0,) * base.ndim, packing.dtype)
+    data = unpacked.map_blocks(packing.pack, dtype=packing.dtype, meta=empty)
+    unpacking = {key: base.encoding[key] for key in _ATTRIBUTES[:2] if key in base.encoding}
+    if packing.fill is not None:
+        unpacking["_FillValue"] = packing.dtype.type(packing.fill)
+    packed = xr.DataArray(data, base.coords, base.dims, base.name, {**base.attrs, **unpacking})
+    packed.encoding = {
+        key: value
+        for key, value in base.encoding.items()
+        if key not in (*_ATTRIBUTES, "dtype", "_Unsigned")
+    }
+    return packed
+
+
+def _level(packed: xr.DataArray, plan: Plan, k: int, reducer: Reducer) -> xr.DataArray:
+    """Return a level of packed numbers, lazily."""
+    if k == 0:
+        return packed
+    level, base = plan.levels[k], as_dask(packed, plan.levels[0].chunks)
+    data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
+    return xr.DataArray(data, dims=packed.dims, name=packed.name, attrs=packed.attrs)

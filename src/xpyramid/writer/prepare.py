@@ -1,0 +1,312 @@
+"""Everything that can be known before anything is written, and all that can be refused."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any, get_args
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from xpyramid import ngff
+from xpyramid._version import __version__
+from xpyramid.errors import DtypeError, PlanError, TargetExistsError, check_kind
+from xpyramid.geometry import units
+from xpyramid.geometry.coordinates import level_attributes
+from xpyramid.geometry.plan import Plan
+from xpyramid.inputs.kinds import AVERAGING, averaged
+from xpyramid.store import flat_layout as flat
+from xpyramid.store import label_groups as labels
+from xpyramid.store.collection import ImageCollection
+from xpyramid.store.contents import children
+from xpyramid.store.encoding import array_attributes, note
+from xpyramid.store.json_attributes import DATASET, json_attributes
+from xpyramid.store.names import Names, StoredNames, choose_names, name_of
+from xpyramid.store.path import (
+    Place,
+    check_above,
+    check_free,
+    check_name,
+    check_replaceable,
+    is_name,
+    is_root,
+)
+from xpyramid.store.staging import Staging, announced
+from xpyramid.warn import warn
+from xpyramid.writer import omero as shown
+from xpyramid.writer.checks import (
+    check_axis_names,
+    check_chunks,
+    check_coordinates,
+    check_names,
+    check_writable,
+    group_attributes,
+    warn_of_packing,
+)
+from xpyramid.writer.compression import compressor_of
+from xpyramid.writer.coordinates import prepare_coordinates
+from xpyramid.writer.image import Checked, Dtype, Image, Layout, Mode, Options
+from xpyramid.writer.source_guard import Spot, check_source
+from xpyramid.writer.template import Sketch, draft
+
+LIBRARY = {"library": "xpyramid", "version": __version__}
+
+
+def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -> Checked:
+    """Make all documents of an image; refuse what cannot be written, and touch nothing.
+
+    Parameters
+    ----------
+    image : Image
+    root : Place
+        The store.
+    options : Options
+    read : sequence of Spot
+        What is read, and must not be written to.
+    """
+    _check_options(options)
+    spoken, base = ngff.VERSIONS[options.version], image.levels[0]
+    check_names(base)
+    if options.layout == "groups":
+        check_coordinates(base)
+    check_chunks(image.plan)
+    named = None if base.name is None else check_name(str(base.name), nested=False)
+    group = "" if is_root(image.group) else check_name(image.group or named)
+    name = named or check_name(group.split("/")[-1] or None)
+    _check_levels(image, options)
+    warn_of_packing(base)
+    names = _stored_names(image, name, options)
+    group, labels_group = _in_image(image, group, root, options)
+    count = range(len(image.levels))
+    paths = [f"{k}/{names.array}" if options.layout == "groups" else f"{k}" for k in count]
+    staging = Staging((root / group).as_image())
+    check_source(read, [staging.target])
+    check_writable(staging.target)
+    is_label = labels_group is not None
+    check_above(staging.target, spoken.zarr_format, is_label=is_label)
+    check_target(staging, paths, options)
+    objects = image.plan.objects(options.shards)
+    attrs = json_attributes(group_attributes(image.attrs), DATASET)
+    sketch = Sketch(
+        paths=paths,
+        levels=image.plan.levels,
+        objects=objects,
+        coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
+        dtype=image.plan.dtype,
+        dims=list(names.dims.values()),
+        attributes=[
+            array_attributes(base, attrs, names, spoken.zarr_format) for attrs in _attributes(image)
+        ],
+        announcement=_announcement(image, paths, group, names, labels_group, options),
+        zarr_format=spoken.zarr_format,
+        compressor=compressor_of(options.compressor, spoken.zarr_format),
+    )
+    if options.mode == "w" and not is_label:
+        labels.warn_of_misfits(staging.target, sketch.announcement, base.shape)
+    return Checked(
+        staging=staging,
+        levels=image.levels,
+        objects=objects,
+        plan=image.plan,
+        reducer=image.reducer,
+        paths=tuple(paths),
+        draft=draft(sketch),
+        zarr_format=spoken.zarr_format,
+        shown=(
+            None if labels_group else shown.prepare(base, image.plan, options.omero, image.document)
+        ),
+        labels_group=labels_group,
+        collection=None if labels_group else _collection(staging.target, options),
+    )
+
+
+def _collection(target: Place, options: Options) -> ImageCollection | None:
+    """Return where an image is listed with others, None for one that is the root itself."""
+    if target.outside or not target.path:
+        return None
+    return ImageCollection(Place(target.store, ""), target.path, options.version)
+
+
+def _check_options(options: Options) -> None:
+    """Refuse options that are none, or do not go together."""
+    version, conventions = options.version, options.conventions
+    for name in ("mode", "layout", "names", "dtype", "irregular", "labels_of"):
+        check_kind(name, getattr(options, name), str, "text")
+    for name in ("resume", "compute", "durable", "strict", "progress"):
+        check_kind(name, getattr(options, name), (bool, np.bool_), "True, False")
+    check_kind("conventions", conventions, Collection, "['geozarr']")
+    if version not in ngff.VERSIONS:
+        raise PlanError(f"version={version!r}; accepted: {', '.join(ngff.VERSIONS)}")
+    if options.mode not in get_args(Mode):
+        raise PlanError(f"mode={options.mode!r}; accepted: 'w-' (new), 'w' (replace)")
+    if options.layout not in get_args(Layout):
+        raise PlanError(f"layout={options.layout!r}; accepted: 'groups', 'arrays'")
+    if options.dtype not in (None, *get_args(Dtype)):
+        raise PlanError(
+            f"dtype={options.dtype!r}; accepted: 'source' (packed, as in the file); for another, "
+            f"call .astype({options.dtype!r}) before .pyramid"
+        )
+    if options.names not in (None, *get_args(Names)):
+        raise PlanError(
+            f"names={options.names!r}; accepted: 'ome' (t, c, z, y, x), 'source' (the dimensions' "
+            "own)"
+        )
+    if isinstance(conventions, str) or any(one != "geozarr" for one in conventions or ()):
+        raise PlanError(f"conventions={conventions!r}; accepted: ['geozarr']")
+    if ngff.VERSIONS[version].zarr_format == 2 and options.shards is not None:
+        raise PlanError(
+            f"shards={options.shards!r} with version={version!r}, which is Zarr v2; "
+            "accepted: version='0.5'"
+        )
+    if ngff.VERSIONS[version].zarr_format == 2 and conventions:
+        raise PlanError(
+            f"conventions={conventions!r} with version={version!r}, whose 'multiscales' is in the "
+            "same place; accepted: version='0.5'"
+        )
+
+
+def _check_method(image: Image, options: Options) -> None:
+    """Refuse labels of which coarser levels are, or would be, averages."""
+    method, is_copy = image.plan.method, image.reducer is None
+    if method not in AVERAGING or len(image.levels) == 1 or image.plan.dtype.kind == "f":
+        return
+    if is_copy and "image-label" in image.document:
+        return  # somebody's labels, whatever they call how they were made
+    if image.plan.kind == "labels" or options.labels_of is not None:
+        raise PlanError(averaged(method))
+
+
+def _check_levels(image: Image, options: Options) -> None:
+    """Refuse arrays whose levels OME-NGFF has no place for."""
+    base = image.levels[0]
+    if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
+        raise DtypeError(
+            f"method={image.plan.method!r} turns dtype {base.dtype} into {image.reducer.dtype}, "
+            "and the levels of an OME-Zarr image have one dtype; call "
+            f".astype('{image.reducer.dtype}') before .pyramid"
+        )
+    _check_method(image, options)
+
+
+def _stored_names(image: Image, name: str, options: Options) -> StoredNames:
+    """Return the names in the level groups: those that maps are read by are the source's."""
+    names = options.names or ("source" if options.conventions else "ome")
+    coords = [str(coord) for coord in image.levels.coordinates[0].coords]
+    stored = choose_names(name, image.plan.axes, coords, names)
+    check_axis_names(stored)
+    return stored
+
+
+def _attributes(image: Image) -> Iterator[Mapping[Any, Any]]:
+    """Yield the attributes of the array of each level."""
+    if image.reducer is None:  # each level has its own
+        yield from (shown.attributes_beside(level.attrs) for level in image.levels)
+        return
+    base, count = image.levels[0], range(len(image.levels))
+    beside = shown.attributes_beside(base.attrs)
+    yield from (level_attributes(beside, base, image.plan, k) for k in count)
+
+
+def _in_image(
+    image: Image, group: str, root: Place, options: Options
+) -> tuple[str, labels.LabelsGroup | None]:
+    """Return where an image goes, and where it is listed if it holds the labels of another."""
+    if options.labels_of is None:
+        return group, None
+    check_name(group or None)
+    of = labels.check_image_path(options.labels_of)
+    dtype, count = image.levels[0].dtype, len(image.levels)
+    listed = labels.prepare(root / of, group, dtype, count, options.version)
+    return f"{of}/labels/{group}".strip("/"), listed
+
+
+def _announcement(
+    image: Image,
+    paths: Sequence[str],
+    group: str,
+    names: StoredNames,
+    labels_group: labels.LabelsGroup | None,
+    options: Options,
+) -> dict[str, Any]:
+    """Return the attributes that make an image of a group, as far as they are known."""
+    base, plan = image.levels[0], image.plan
+    name = group.rpartition("/")[2] or str(base.name)
+    about: dict[str, Any] = dict(LIBRARY)
+    if options.layout == "arrays":
+        about |= flat.remember(base, plan.axes, name_of(base, name), plan.coarsened)
+    described = ngff.describe(plan, paths, name, options.irregular, about, names.dims)
+    described = ngff.in_known_units(described, plan, _multiples(base, plan))
+    described = note(described, base, image.levels.coordinates[0], names)
+    attributes = ngff.VERSIONS[options.version].attributes(described)
+    crs = _crs(base)
+    if options.conventions:
+        attributes |= ngff.geozarr(plan, paths, crs, names.dims)
+    label: dict[str, Any] = {}
+    if labels_group is not None:
+        label = labels_group.metadata(base.attrs, image.document)
+    elif plan.kind == "labels" and base.dtype.kind in "iu":
+        label = ngff.image_label(base.attrs, options.version, None, image.document)
+    if label:
+        label = json_attributes(label, finite=True)
+        attributes = ngff.announce(attributes, "image-label", label)
+    return attributes
+
+
+def _multiples(base: xr.DataArray, plan: Plan) -> dict[str, tuple[str, Fraction]]:
+    """Return the units of dimensions that are exact multiples of those that NGFF has words for."""
+    found = {}
+    for axis in plan.axes:
+        attrs = base.coords[axis.dim].attrs if axis.dim in base.coords else {}
+        multiple = units.exact(attrs.get("units", attrs.get("unit")), axis.type)
+        if multiple is not None and axis.unit is None and axis.spacing:
+            found[axis.dim] = multiple
+    return found
+
+
+def _crs(base: xr.DataArray) -> dict[Any, Any]:
+    """Return the attributes of the coordinate that holds the grid mapping."""
+    given = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping"))
+    words = [word.rstrip(":") for word in given.split()] if isinstance(given, str) else []
+    name = next((word for word in words if word in base.coords), "spatial_ref")
+    if words and not set(words) <= set(base.coords):
+        warn(
+            f"the grid mapping {given!r} is no coordinate of the array, so its levels are without "
+            "a reference system; build from the Dataset that has it, or open that with "
+            "decode_coords='all'"
+        )
+    return base.coords[name].attrs if name in base.coords else {}
+
+
+def check_target(staging: Staging, paths: Sequence[str], options: Options) -> None:
+    """Refuse a place that is taken, unless by what may be replaced or gone on with."""
+    target = staging.target
+    unfinished = staging.record() is not None
+    if unfinished and options.mode == "w-" and not options.resume:
+        raise TargetExistsError(
+            f"there is an unfinished build of {target}; call again with resume=True to go on with "
+            "it, or with mode='w' to begin anew"
+        )
+    if unfinished and staging.directory is None:
+        return  # what is there is the unfinished build itself
+    if options.mode == "w-":
+        check_free(target)
+        return
+    node = target.sound_node()
+    if not target.path or target.outside:
+        _check_root(target, node)
+    old = announced(node) if isinstance(node, zarr.Group) else set()
+    check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
+
+
+def _check_root(target: Place, node: zarr.Group | zarr.Array[Any] | None) -> None:
+    """Refuse to make an image of a root that holds others, which nobody would find any more."""
+    if isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs)) is None:
+        names = [name for name in children(target) if is_name(name)]
+        if not names:
+            return
+        raise TargetExistsError(
+            f"{target} holds {[name[:60] for name in names[:10]]}, which an image in its place "
+            "would hide; choose another store, or a group= in this one"
+        )

@@ -1,0 +1,367 @@
+"""What reading arrays reads, so that nothing is written there."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+import dask.base
+import numpy as np
+import xarray as xr
+import zarr
+from dask._task_spec import Alias, GraphNode, TaskRef
+from dask.blockwise import Blockwise, BlockwiseDep
+from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
+from xarray.backends.file_manager import FileManager
+from zarr.abc.store import Store as ZarrStore
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore, ZipStore
+
+from xpyramid.errors import SourceOverlapError
+from xpyramid.store.path import Place
+
+#: How far to look into objects of which nothing is known.
+_DEPTH = 4
+
+#: Types that name nothing and hold nothing; a large graph is mostly made of them.
+_DULL = frozenset(
+    {int, float, complex, bool, bytes, type(None), slice, type, range, type(Ellipsis),
+     np.dtype, Alias, TaskRef, BuiltinFunctionType, ModuleType}
+)  # fmt: skip
+
+
+#: Packages whose objects stand for files.
+_FILES = frozenset({"adlfs", "fsspec", "gcsfs", "h5py", "netCDF4", "s3fs", "tensorstore"})
+
+#: Packages whose objects hold nothing that is read, apart from those that are known below.
+_CLOSED = frozenset({"dask", "distributed", "logging", "numba", "numpy", "pandas", "threading"})
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A place that is read or written, however it was spelled.
+
+    Attributes
+    ----------
+    realm : tuple
+        What the path is a path in: the local disk, a memory, a bucket.
+    parts : tuple of str
+        Of the path.
+    name : str
+        For messages.
+    vague : bool
+        Whether it is only a name that something may be read from, such as a path that a function
+        is called with.
+    """
+
+    realm: tuple[Any, ...]
+    parts: tuple[str, ...]
+    name: str = field(compare=False)
+    vague: bool = field(default=False, compare=False)
+
+    def overlaps(self, target: Spot) -> bool:
+        """Whether writing the target touches what is read here."""
+        if self.realm != target.realm:
+            return False
+        if _below(self.parts, target.parts) or _is_on_the_way(target, self):
+            return True
+        return not self.vague and (_below(target.parts, self.parts) or _is_on_the_way(self, target))
+
+
+def check_source(read: Iterable[Spot], targets: Iterable[Place]) -> None:
+    """Refuse to write where something is read from.
+
+    Parameters
+    ----------
+    read : iterable of Spot
+        From :func:`sources`.
+    targets : iterable of Place
+        Groups and arrays that will be made or replaced. Their siblings do not matter.
+
+    Raises
+    ------
+    SourceOverlapError
+        If something is read from a target, from inside it, or from an array around it.
+    """
+    read = list(read)
+    for target in targets:
+        goal = spot_of(target.store, target.path)
+        for source in read:
+            if source.overlaps(goal):
+                raise SourceOverlapError(
+                    f"cannot write to {target}: the data are read from {source.name}, which that "
+                    "would destroy; choose another store or group=, or read the data into memory "
+                    "first with .load()"
+                )
+
+
+def sources(read: Iterable[Any]) -> list[Spot]:
+    """Return the places that are read when some objects are computed; nothing is read for it.
+
+    Graphs are looked at layer by layer, and task by task only where dask has written the tasks
+    out. What a function opens by a name of its own making cannot be known.
+    """
+    _real.cache_clear()  # links may have changed since the last time
+    _identity.cache_clear()
+    found: dict[Spot, None] = {}
+    for thing in _opened(read):
+        spot = _spot(thing)
+        if spot is not None:
+            found.setdefault(spot)
+    return list(found)
+
+
+def arrays(read: Iterable[Any]) -> list[zarr.Array[Any]]:
+    """Return the Zarr arrays that are read when some objects are computed."""
+    found = (thing for thing in _opened(read) if isinstance(thing, zarr.Array))
+    return list({spot_of(array.store, array.path): array for array in found}.values())
+
+
+def spot_of(store: ZarrStore, path: str = "") -> Spot:
+    """Return the place of a node of a store."""
+    name = str(Place(store, path.strip("/")))
+    while isinstance(store, WrapperStore):
+        store = store._store
+    inside = tuple(part for part in path.split("/") if part)
+    if isinstance(store, LocalStore):
+        return _local(Path(store.root, *inside), name)
+    if isinstance(store, ZipStore):
+        return _local(Path(store.path), name)
+    if isinstance(store, MemoryStore):
+        return Spot(("memory", id(store._store_dict)), inside, name)
+    if isinstance(store, FsspecStore):
+        return _on_filesystem(store.fs, "/".join([store.path, *inside]), name)
+    prefix = getattr(getattr(store, "store", None), "prefix", None)
+    if prefix is not None and type(store.store).__name__ == "LocalStore":  # type: ignore[attr-defined]
+        return _local(Path(prefix, *inside), name)  # of obstore
+    return Spot((str(store),), inside, name)
+
+
+def _local(path: Path, name: str) -> Spot:
+    return Spot(("file",), _real(str(path)), name)
+
+
+@lru_cache(1024)
+def _real(path: str) -> tuple[str, ...]:
+    return Path(os.path.realpath(path)).parts
+
+
+def _on_filesystem(fs: Any, path: str, name: str) -> Spot:
+    """Return a place on a filesystem of fsspec."""
+    while inner := getattr(fs, "sync_fs", None) or getattr(fs, "fs", None):
+        if isinstance(getattr(fs, "path", None), str):  # a directory taken for a filesystem
+            path = f"{fs.path}/{path}"
+        fs = inner
+    stripped = str(fs._strip_protocol(path))
+    protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
+    if protocol in ("file", "local"):
+        return _local(Path(stripped), name)
+    options = fs.storage_options
+    endpoint = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
+    parts = tuple(part for part in stripped.split("/") if part not in ("", "."))
+    return Spot((protocol, endpoint), parts, name)
+
+
+def _below(inner: Sequence[str], outer: Sequence[str]) -> bool:
+    return tuple(inner[: len(outer)]) == tuple(outer)
+
+
+def _is_on_the_way(outer: Spot, inner: Spot) -> bool:
+    """Whether a directory is one of those above a path, under a different spelling of its name.
+
+    Disks may ignore case, and one directory may be mounted twice.
+    """
+    if outer.realm != ("file",):
+        return False
+    place = _identity(outer.parts)
+    steps = range(len(inner.parts), 1, -1)
+    return place is not None and any(_identity(inner.parts[:n]) == place for n in steps)
+
+
+@lru_cache(4096)
+def _identity(parts: tuple[str, ...]) -> tuple[int, int] | None:
+    try:
+        found = os.stat(Path(*parts))
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _spot(thing: Any) -> Spot | None:
+    """Return the place that a thing stands for; None where it stands for none."""
+    if isinstance(thing, zarr.Array):
+        return spot_of(thing.store, thing.path)
+    if isinstance(thing, zarr.Group):  # which of its children are read, nobody knows
+        return replace(spot_of(thing.store, thing.path), vague=True)
+    if isinstance(thing, ZarrStore):
+        return replace(spot_of(thing), vague=True)
+    if isinstance(thing, str | os.PathLike):
+        return _named(os.fspath(thing))
+    return _file(thing)
+
+
+def _file(thing: Any) -> Spot | None:
+    """Return the place of a file that another package has opened."""
+    kind, fs = _package(thing), getattr(thing, "fs", None)
+    if kind == "tensorstore":
+        return _named(str(getattr(getattr(thing, "kvstore", None), "url", "")))
+    if hasattr(fs, "_strip_protocol"):  # a file, or a mapping, of fsspec
+        path = str(getattr(thing, "path", getattr(thing, "root", "")))
+        return _on_filesystem(fs, path, path)
+    name = None
+    if isinstance(thing, np.memmap):
+        name = thing.filename
+    elif kind == "h5py":
+        name = getattr(getattr(thing, "file", None), "filename", None)
+    elif kind == "netCDF4" and hasattr(thing, "group"):
+        name = thing.group().filepath()
+    return _local(Path(name), str(name)) if name else None
+
+
+def _package(thing: Any) -> str:
+    return str(type(thing).__module__).partition(".")[0]
+
+
+def _named(text: str | bytes) -> Spot | None:
+    """Return the place of a file or directory with a name, if there is one."""
+    if not isinstance(text, str) or not 1 < len(text) < 4096 or "\0" in text:
+        return None
+    path = text.removeprefix("file://").rstrip("/")
+    if "://" in path or not path or path.isdigit() or not os.path.lexists(path):
+        return None
+    if os.path.islink(path):
+        path = os.path.realpath(path)
+    folder, _, name = path.rpartition("/")
+    parts = (*_real(folder or ("/" if path[0] == "/" else ".")), name)  # files share their folders
+    return Spot(("file",), parts, text, vague=True)
+
+
+def _opened(read: Iterable[Any]) -> Iterator[Any]:
+    """Yield everything in some objects that may stand for a place, each at least once."""
+    stack: list[tuple[Any, int]] = [(thing, 0) for thing in read]
+    seen: set[int] = set()
+    names: set[str] = set()
+    alive = []  # an id is good as long as its object lives
+    while stack:
+        thing, depth = stack.pop()
+        kind = type(thing)
+        if kind in _DULL:
+            continue
+        if kind is str:
+            if thing not in names:
+                names.add(thing)
+                yield thing
+            continue
+        if id(thing) in seen or isinstance(thing, np.generic | type | ModuleType):
+            continue
+        seen.add(id(thing))
+        alive.append(thing)
+        if _is_leaf(thing):
+            yield thing
+            continue
+        inside, known = _inside(thing)
+        if known or depth < _DEPTH:
+            deeper = depth if known else depth + 1
+            stack.extend((one, deeper) for one in inside if type(one) not in _DULL)
+
+
+def _is_leaf(thing: Any) -> bool:
+    if isinstance(thing, zarr.Array | zarr.Group | ZarrStore | os.PathLike | np.memmap):
+        return True
+    return _package(thing) in _FILES
+
+
+def _inside(thing: Any) -> tuple[Iterable[Any], bool]:
+    """Return what an object is made of, and whether that is known to be all and finite."""
+    for kinds, look in _LOOK:
+        if isinstance(thing, kinds):
+            return look(thing), True
+    if dask.base.is_dask_collection(thing):
+        return [thing.__dask_graph__()], True
+    return _of_object(thing)
+
+
+def _of_array(array: np.ndarray[Any, Any]) -> Iterable[Any]:
+    return array.ravel().tolist() if array.dtype == object else [array.base]
+
+
+def _of_layer(layer: Layer) -> Iterable[Any]:
+    """Return what the tasks of a layer are made from, without making them."""
+    if isinstance(layer, Blockwise):
+        return [layer.task, *(array for array, _ in layer.indices), *layer.io_deps.values()]
+    if isinstance(layer, MaterializedLayer):
+        return layer.mapping.values()
+    return [value for value in vars(layer).values() if not isinstance(value, str)]
+
+
+def _of_object(thing: Any) -> tuple[Iterable[Any], bool]:
+    if isinstance(thing, FunctionType):
+        return _of_function(thing), False
+    package = _package(thing)
+    if package in _CLOSED:
+        return [getattr(thing, "py_func", None)], False  # of what numba compiled
+    return _slots(thing), package == "xarray"  # wrappers around what is opened
+
+
+def _of_function(function: FunctionType) -> Iterable[Any]:
+    """Return what a user's function knows from outside of it: a lambda may read an array."""
+    if str(function.__module__).partition(".")[0] in _CLOSED | {"xarray", "zarr", "xpyramid"}:
+        return []
+    try:
+        known = inspect.getclosurevars(function)
+    except ValueError:  # it is not complete yet
+        return []
+    around = [value for value in known.globals.values() if not callable(value)]
+    defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    return [*known.nonlocals.values(), *around, *defaults]
+
+
+def _variables(thing: xr.Dataset | xr.DataArray) -> list[Any]:
+    if isinstance(thing, xr.Dataset):
+        return list(thing.variables.values())
+    return [thing.variable, *(coordinate.variable for coordinate in thing.coords.values())]
+
+
+@lru_cache(1024)
+def _slot_names(kind: type) -> tuple[str, ...]:
+    names: list[str] = []
+    for base in kind.__mro__:
+        own = base.__dict__.get("__slots__", ())
+        names += [own] if isinstance(own, str) else own
+    return tuple(name for name in dict.fromkeys(names) if name not in _UNINTERESTING)
+
+
+#: Attributes of dask's nodes that say how, not what.
+_UNINTERESTING = {"key", "_dependencies", "_token", "_repr", "__weakref__", "__dict__"}
+
+
+def _slots(thing: Any) -> list[Any]:
+    """Return the values of an object's own attributes."""
+    values = list(getattr(thing, "__dict__", {}).values())
+    for name in _slot_names(type(thing)):  # type: ignore[arg-type]
+        value = getattr(thing, name, None)
+        if value is not None:
+            values.append(value)
+    return values
+
+
+#: What objects are made of, the most frequent in large graphs first.
+_LOOK: tuple[tuple[Any, Callable[[Any], Iterable[Any]]], ...] = (
+    (GraphNode, _slots),
+    ((list, tuple, set, frozenset), iter),
+    (dict, dict.values),
+    (np.ndarray, _of_array),
+    (HighLevelGraph, lambda graph: graph.layers.values()),
+    (Layer, _of_layer),
+    (xr.DataTree, lambda tree: [node.to_dataset() for node in tree.subtree]),
+    ((xr.Dataset, xr.DataArray), _variables),
+    (xr.Variable, lambda variable: [variable._data]),
+    (partial, lambda call: [call.func, *call.args, *call.keywords.values()]),
+    (BlockwiseDep, _slots),
+    (FileManager, lambda files: [getattr(files, "_args", None), getattr(files, "_value", None)]),
+)
