@@ -18,7 +18,7 @@ from xpyramid.options import check_options, explains_options
 from xpyramid.pyramid import Pyramid, Pyramids, image_of_labels
 from xpyramid.reducers import Method
 from xpyramid.store.path import Store
-from xpyramid.writer import Options
+from xpyramid.writer import WriteOptions
 
 
 @xr.register_dataarray_accessor("pyramid")
@@ -216,7 +216,7 @@ def _split(
     options: dict[str, Any], build: Callable[..., Any]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return options of building, and those of writing."""
-    writing = {option.name for option in fields(Options)}
+    writing = {option.name for option in fields(WriteOptions)}
     building = [name for name in inspect.signature(build).parameters if name not in writing]
     check_options(options, [*building, *writing], ".pyramid.to_ome_zarr()")
     write_options = {name: value for name, value in options.items() if name in writing}

@@ -24,7 +24,7 @@ from xpyramid.store.label_groups import check_image_path
 from xpyramid.store.names import Names
 from xpyramid.store.path import Store
 from xpyramid.warn import warn
-from xpyramid.writer import Dtype, Image, Layout, Mode, Options, write
+from xpyramid.writer import Dtype, ImageSource, Layout, Mode, WriteOptions, write
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -271,8 +271,8 @@ class Pyramid:
         levels, plan = self.levels, self.plan.rechunked(chunks)
         if (of := image_of_labels(store, labels_of)) is not None:
             levels, plan = place_beside(levels, plan, of)
-        image = Image(levels, plan, self._reducer, group, document=self._metadata)
-        options = Options(
+        image = ImageSource(levels, plan, self._reducer, group, document=self._metadata)
+        options = WriteOptions(
             version=version, mode=mode, resume=resume, layout=layout, names=names,
             dtype=dtype, omero=omero, labels_of=labels_of, conventions=conventions,
             irregular=irregular, shards=shards, compressor=compressor, memory=memory,
@@ -346,15 +346,17 @@ class Pyramids(Mapping[str, Pyramid]):
 
         All variables are computed together, so what they share is computed once.
         """
-        check_options(options, [one.name for one in fields(Options)], "to_ome_zarr()")
+        check_options(options, [one.name for one in fields(WriteOptions)], "to_ome_zarr()")
         prefix = f"{group}/" if group else ""
         of, images = image_of_labels(store, options.get("labels_of")), []
         for name, p in self.items():
             levels, plan = p.levels, p.plan.rechunked(chunks)
             if of is not None:
                 levels, plan = place_beside(levels, plan, of)
-            images.append(Image(levels, plan, p._reducer, prefix + name, self.attrs, p._metadata))
-        return write(images, store, Options(**options))
+            images.append(
+                ImageSource(levels, plan, p._reducer, prefix + name, self.attrs, p._metadata)
+            )
+        return write(images, store, WriteOptions(**options))
 
     def __repr__(self) -> str:
         tables = [repr(p) for p in self.values()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,13 +19,15 @@ from zarr.storage import LocalStore, WrapperStore
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.store.in_place import InPlaceTransaction
 from xpyramid.store.label_groups import LabelsGroup
-from xpyramid.store.path import Place
-from xpyramid.store.staging import Staging
+from xpyramid.store.path import NodePath
+from xpyramid.store.rename import RenameTransaction
+from xpyramid.store.transaction import transaction_for
 from xpyramid.writer.template import consolidate
 
 DATA = np.arange(32, dtype="u2").reshape(4, 8)
-write: Any = sys.modules["xpyramid.writer.write"]
+TRANSACTIONS = {"disk": RenameTransaction, "in place": InPlaceTransaction}
 STORES: dict[str, Callable[[Path], Any]] = {
     "disk": lambda path: path,
     "in place": lambda path: WrapperStore(LocalStore(path)),
@@ -79,7 +80,7 @@ def test_variables_that_are_finished_stay(
 ) -> None:
     place = STORES[store](tmp_path / "out.zarr")
     with monkeypatch.context() as patch:
-        breaking(patch, Staging, "publish", 2)
+        breaking(patch, TRANSACTIONS[store], "publish", 2)
         with pytest.raises(RuntimeError, match="enough") as caught:
             build(place, **options)
     assert "out.zarr/b is unfinished" in str(caught.value.__notes__)
@@ -97,10 +98,10 @@ def test_a_finished_variable_of_another_input_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        breaking(patch, Staging, "publish", 2)
+        breaking(patch, RenameTransaction, "publish", 2)
         with pytest.raises(RuntimeError, match="enough"):
             build(tmp_path / "out.zarr")
-    with pytest.raises(errors.ResumeError, match=r"out\.zarr/a is finished, and its input was ano"):
+    with pytest.raises(errors.ResumeError, match=r"out\.zarr/a is finished, and had another input"):
         build(tmp_path / "out.zarr", shift=1, resume=True)
     with pytest.raises(errors.TargetExistsError, match="already holds a group"):
         build(tmp_path / "out.zarr", resume=True, layout="arrays")  # another image
@@ -129,10 +130,10 @@ def test_labels_and_copies_of_metadata_are_listed(
     call: int, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build(tmp_path / "out.zarr")
-    consolidate(Place(LocalStore(tmp_path / "out.zarr"), ""))
+    consolidate(NodePath(LocalStore(tmp_path / "out.zarr"), ""))
     place = STORES[store](tmp_path / "out.zarr")
     with monkeypatch.context() as patch:
-        breaking(patch, write, "captured", call)
+        breaking(patch, TRANSACTIONS[store], "change_group", call)
         with pytest.raises(RuntimeError, match="enough"):
             label(place)
     label(place, resume=True)
@@ -147,12 +148,13 @@ def test_labels_and_copies_of_metadata_are_listed(
 def test_labels_that_are_listed_at_the_same_time(tmp_path: Path) -> None:
     build(tmp_path / "out.zarr")
     label(tmp_path / "out.zarr")
-    place = Place(LocalStore(tmp_path / "out.zarr"), "a/labels")
+    place = NodePath(LocalStore(tmp_path / "out.zarr"), "a/labels")
     names = [f"more{i}" for i in range(12)]
 
     def listed(name: str) -> None:
-        with Staging(place / name).held():
-            write._change(Staging(place / name), place, LabelsGroup(place, name, "0.5").add)
+        transaction = transaction_for(place / name)
+        with transaction.lock():
+            transaction.change_group(place, LabelsGroup(place, name, "0.5").add)
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(listed, names))
@@ -163,18 +165,19 @@ def test_labels_that_are_listed_at_the_same_time(tmp_path: Path) -> None:
 
 
 def test_groups_that_are_consolidated_at_the_same_time(tmp_path: Path) -> None:
-    root = Place(LocalStore(tmp_path / "out.zarr"), "")
+    root = NodePath(LocalStore(tmp_path / "out.zarr"), "")
     begun, overtaken = Event(), Event()
 
-    def slowly(place: Place) -> None:
+    def slowly(place: NodePath) -> None:
         consolidate(place)
         begun.set()
         overtaken.wait(0.3)
 
-    def made(name: str, change: Callable[[Place], None]) -> None:
-        with Staging(root / name).held():
+    def made(name: str, change: Callable[[NodePath], None]) -> None:
+        transaction = transaction_for(root / name)
+        with transaction.lock():
             zarr.create_group(root.store, path=name)
-            write._change(Staging(root / name), root, change)
+            transaction.change_group(root, change)
 
     with warnings.catch_warnings(), ThreadPoolExecutor(1) as pool:
         warnings.simplefilter("ignore")  # threads change filters for each other

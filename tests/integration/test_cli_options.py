@@ -1,4 +1,4 @@
-"""Options of ``xpyramid build`` do what the parameters of their names do."""
+"""WriteOptions of ``xpyramid build`` do what the parameters of their names do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xpyramid.build import build
 from xpyramid.cli import options
 from xpyramid.cli.main import main
 from xpyramid.geometry.overrides import Overrides
-from xpyramid.writer import Options
+from xpyramid.writer import WriteOptions
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +41,7 @@ def test_nothing_is_missing() -> None:
     assert set(options.BUILDING) == parameters - {"array", "overrides", "image"}
     assert set(options.AXES) == {field.name for field in fields(Overrides)}
     ours = {"mode", "compute", "compressor"}  # --replace; nothing to wait for; an object of zarr
-    assert set(options.WRITING) == {field.name for field in fields(Options)} - ours
+    assert set(options.WRITING) == {field.name for field in fields(WriteOptions)} - ours
 
 
 def test_omero(capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ from small import (
 import xpyramid
 from xpyramid import errors
 
-staging = sys.modules["xpyramid.store.staging"]
+rename = sys.modules["xpyramid.store.rename"]
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
@@ -60,7 +60,7 @@ def replace(directory: Path, resume: bool = False) -> None:
 def replace_by_renames(directory: Path, resume: bool = True) -> None:
     """Replace as where no two directories can change places in one step."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(staging, "_exchange_at_once", lambda *_: False)
+        patch.setattr(rename, "_exchange_at_once", lambda *_: False)
         replace(directory, resume)
 
 
@@ -145,7 +145,7 @@ def test_killed_while_it_replaces_one_of_the_two_is_there(old: Path, tmp_path: P
 def test_killed_while_it_replaces_with_renames_nothing_is_lost(old: Path, tmp_path: Path) -> None:
     """The last steps of it, the others being the same."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(staging, "_link_others", lambda *_: 1 / 0)
+        patch.setattr(rename, "_link_others", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             write(old, mode="w")
     seen = replaced(replace_by_renames, old, tmp_path / "n")

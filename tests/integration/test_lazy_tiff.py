@@ -14,7 +14,7 @@ import tifffile
 
 import xpyramid
 from xpyramid.cli.main import main
-from xpyramid.writer.source_guard import sources
+from xpyramid.writer.source_guard import what_is_read
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +110,7 @@ def test_another_process_can_read_it() -> None:
 
 def test_it_is_known_what_is_read() -> None:
     save_stack(3, 32)
-    found = sources([xpyramid.open_source("stack.tif").variable])
+    found = what_is_read([xpyramid.open_source("stack.tif").variable]).locations
     assert Path("stack.tif").resolve().parts in [spot.parts for spot in found]
 
 

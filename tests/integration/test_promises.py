@@ -19,7 +19,8 @@ from small import NEW, OLD, broken_off, is_whole, leftovers, pyramid, write
 import xpyramid
 from xpyramid import engine, errors
 from xpyramid.cli.main import main
-from xpyramid.store.path import Place
+from xpyramid.store.path import NodePath
+from xpyramid.store.rename import RenameTransaction
 from xpyramid.writer import journal
 from xpyramid.writer.template import consolidate
 
@@ -36,15 +37,14 @@ def test_broken_off_right_after_it_came_to_its_place(
     """What is in the hidden directory then is the old image, or nothing: not to be gone on with."""
     if mode == "w":
         pyramid(OLD).to_ome_zarr(tmp_path / "out.zarr")
-    staging = sys.modules["xpyramid.store.staging"]
-    swap = staging.Staging._swap
+    swap = RenameTransaction._swap
 
     def swap_and_fail(*where: Any) -> None:
         swap(*where)
         raise RuntimeError("enough")
 
     with monkeypatch.context() as patch:
-        patch.setattr(staging.Staging, "_swap", swap_and_fail)
+        patch.setattr(RenameTransaction, "_swap", swap_and_fail)
         with pytest.raises(RuntimeError, match="enough"):
             write(tmp_path, mode=mode)
     assert is_whole(tmp_path)
@@ -117,7 +117,7 @@ ABOUT_METADATA = "differs in metadata, attributes and coordinates"
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        ({"start": NEW + 1}, {}, r"the input .* was another: samples \[.*\] differ"),
+        ({"start": NEW + 1}, {}, r"had another input: samples \[.*\] differ"),
         ({"height": 3}, {}, r"differs in shape \(\[4, 2\] then, \[3, 2\] now\)"),
         ({"dtype": "i4"}, {}, r"differs in dtype \(<u2 then, <i4 now\)"),
         ({"method": "max"}, {}, r"differs in method \(mean then, max now\)"),
@@ -186,7 +186,7 @@ def test_in_memory_a_failed_build_can_be_repeated(
         raise RuntimeError("enough")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sys.modules["xpyramid.writer.write"].engine, "run", fail)
+        patch.setattr(sys.modules["xpyramid.writer.session"].engine, "run", fail)
         with pytest.raises(RuntimeError, match="enough"):
             pyramid(OLD).to_ome_zarr(store)
     with pytest.raises(errors.TargetExistsError, match="there is an unfinished build"):
@@ -229,10 +229,9 @@ def test_states_of_every_kind_are_kept(method: str, tmp_path: Path) -> None:
 
 
 def _hold(path: str, ready: Any, release: Any) -> None:
-    from xpyramid.store.path import Place
-    from xpyramid.store.staging import Staging
+    from xpyramid.store.path import NodePath
 
-    with Staging(Place(zarr.storage.LocalStore(path), "field")).held():
+    with RenameTransaction(NodePath(zarr.storage.LocalStore(path), "field")).lock():
         ready.set()
         release.wait(30)
         os._exit(1)  # dies with the lock
@@ -282,7 +281,7 @@ def test_durable_syncs_what_lists_the_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path)
-    consolidate(Place(zarr.storage.LocalStore(tmp_path / "out.zarr"), ""))
+    consolidate(NodePath(zarr.storage.LocalStore(tmp_path / "out.zarr"), ""))
     synced: dict[str, bytes] = {}
     fsync = os.fsync
 

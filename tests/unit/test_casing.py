@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from xpyramid import errors
-from xpyramid.writer import casing
+from xpyramid.writer import target_checks
 
 VALUES = np.arange(16, dtype="u2").reshape(4, 4)
 
@@ -35,8 +35,8 @@ def _caseless(monkeypatch: pytest.MonkeyPatch) -> None:
             return there(path)
         return path.name.casefold() in {name.casefold() for name in os.listdir(path.parent)}
 
-    monkeypatch.setattr(casing, "lexists", in_any_case)
-    monkeypatch.setattr(casing, "ignores_case", lambda _: True)
+    monkeypatch.setattr(target_checks, "lexists", in_any_case)
+    monkeypatch.setattr(target_checks, "ignores_case", lambda _: True)
 
 
 @pytest.mark.usefixtures("_caseless")
@@ -68,7 +68,7 @@ def test_another_spelling_is_there(options: dict[str, Any], tmp_path: Path) -> N
 
 
 def test_disks_that_heed_case(tmp_path: Path) -> None:
-    if casing.ignores_case(tmp_path):
+    if target_checks.ignores_case(tmp_path):
         pytest.skip("this disk ignores case")
     write(fields("Field", "field", T=1, t=2), tmp_path)
     assert {path.name for path in (tmp_path / "out.zarr").iterdir()} >= {"Field", "field"}
@@ -77,6 +77,6 @@ def test_disks_that_heed_case(tmp_path: Path) -> None:
 def test_how_it_is_told(tmp_path: Path) -> None:
     (tmp_path / "Data").mkdir()
     (tmp_path / "dATA").symlink_to(tmp_path / "Data")
-    assert casing.ignores_case(tmp_path / "Data")
-    assert casing.ignores_case(tmp_path / "Data/1/2")
-    assert not casing.ignores_case(tmp_path / "other")
+    assert target_checks.ignores_case(tmp_path / "Data")
+    assert target_checks.ignores_case(tmp_path / "Data/1/2")
+    assert not target_checks.ignores_case(tmp_path / "other")

@@ -292,7 +292,7 @@ def test_an_unreadable_chunk_is_named(tmp_path: Path) -> None:
 def test_large_arrays_are_listed_when_all_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = importlib.import_module("xpyramid.writer.write")
+    write = importlib.import_module("xpyramid.writer.session")
     order = []
     run, check = write.engine.run, write.check_missing
     monkeypatch.setattr(write, "MANY", 15)

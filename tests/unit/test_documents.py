@@ -94,7 +94,7 @@ def test_coordinates_are_stored_as_xarray_does_it(
         return by_xarray(dataset, zarr_format)
 
     monkeypatch.setattr(coordinates, "_by_xarray", count)
-    made = list(coordinates.draft_coordinates([fine, coarse], zarr_format))
+    made = list(coordinates.coordinate_documents([fine, coarse], zarr_format))
     assert is_made is None or len(calls) == (1 if is_made else 2)
     assert [content(one) for one in made] == [
         content(by_xarray(level, zarr_format)) for level in (fine, coarse)

@@ -13,7 +13,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 import xpyramid
 from xpyramid.engine import Distribution, Handed
-from xpyramid.store.path import Place
+from xpyramid.store.path import NodePath
 from xpyramid.writer.journal import Journal
 
 HANDED = {
@@ -34,7 +34,7 @@ HANDED = {
 @pytest.mark.parametrize("handed", HANDED.values(), ids=list(HANDED))
 def test_what_is_saved_is_loaded(handed: Handed, tmp_path: Path) -> None:
     for store in (MemoryStore(), LocalStore(tmp_path)):
-        journal = Journal(Place(store, "tasks/0"))
+        journal = Journal(NodePath(store, "tasks/0"))
         journal.save((2, (0, 13)), handed)
         back = Journal.of(journal.place)
         assert back.done == {(2, (0, 13))}

@@ -16,7 +16,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.store.path import Place
+from xpyramid.store.path import NodePath
 
 ARRAY = xr.DataArray(np.ones((8, 8), "u1"), dims=("y", "x"), name="field")
 ZERO, HALF = np.int64(0), np.float32(0.5)
@@ -56,13 +56,13 @@ def test_the_fill_value_of_missing_chunks() -> None:
 @pytest.mark.parametrize("path", ["out.zarr", "./a/../out.zarr", "../out.zarr", "/lab/out.zarr"])
 def test_a_directory_is_shown_as_a_path(path: str) -> None:
     wanted = f"{Path(path)}/lab/brain"
-    assert str(Place(LocalStore(path), "lab/brain")) == wanted
-    assert str(Place(CountingStore(LocalStore(path)), "lab/brain")) == wanted
+    assert str(NodePath(LocalStore(path), "lab/brain")) == wanted
+    assert str(NodePath(CountingStore(LocalStore(path)), "lab/brain")) == wanted
 
 
 def test_a_bucket_is_shown_as_a_url() -> None:
     store = FsspecStore.from_url("memory:///lab/out.zarr")
-    assert str(Place(store, "brain")) == "memory:///lab/out.zarr/brain"
+    assert str(NodePath(store, "brain")) == "memory:///lab/out.zarr/brain"
 
 
 WRONG_KINDS = [3, 2.5, b"x", [], {"y": 1}, np.array([1, 2]), object()]

@@ -13,7 +13,7 @@ from xpyramid import ngff, verifier
 from xpyramid.errors import SourceError
 from xpyramid.ngff import Problem
 from xpyramid.sources import reading
-from xpyramid.store.contents import parse_document
+from xpyramid.store.documents import parse_document
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

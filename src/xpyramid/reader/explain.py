@@ -14,10 +14,10 @@ from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
 from xpyramid.reader.find import images_below
 from xpyramid.store.confined import check_path
-from xpyramid.store.contents import children, peek
 from xpyramid.store.faults import find_fault
-from xpyramid.store.path import Place
-from xpyramid.store.staging import unfinished_in
+from xpyramid.store.listing import children, peek
+from xpyramid.store.path import NodePath
+from xpyramid.store.transaction import unfinished_in
 
 #: So many names are listed, and so many groups looked into.
 _LISTED, _LOOKED_INTO = 10, 1000
@@ -30,7 +30,7 @@ def labels_of(group: zarr.Group) -> tuple[str, ...]:
     return tuple(_paths(listed)) if isinstance(listed, list) else ()
 
 
-def explain(place: Place, group: zarr.Group) -> str:
+def explain(place: NodePath, group: zarr.Group) -> str:
     """Say why a group is no image, and how to open the images that it holds."""
     attrs = dict(group.attrs)
     ome = ngff.ome_metadata(attrs)
@@ -50,7 +50,7 @@ def explain(place: Place, group: zarr.Group) -> str:
     return _held(place)
 
 
-def _held(place: Place) -> str:
+def _held(place: NodePath) -> str:
     """Say which images a group holds, finished or not."""
     if images := sorted(islice(images_below(place), _LOOKED_INTO)):
         return f"this group is no image itself, but holds {_list(images)}{_open(place, images)}"
@@ -62,7 +62,7 @@ def _held(place: Place) -> str:
     return "this group has no multiscales metadata: it is no OME-Zarr image, or an unfinished one"
 
 
-def fault(place: Place) -> str | None:
+def fault(place: NodePath) -> str | None:
     """Return which document of an image cannot be read, and why; None if that is not known.
 
     Looked at are the group, the arrays that it announces, and what lies beside them.
@@ -84,7 +84,7 @@ def quiet() -> warnings.catch_warnings[None]:
     return warnings.catch_warnings(action="ignore", category=ZarrUserWarning)
 
 
-def missing(place: Place) -> str:
+def missing(place: NodePath) -> str:
     """Say what is at the nearest place above one where nothing is."""
     for above in reversed(list(place.parents())):
         node = above.node()
@@ -102,7 +102,7 @@ def missing(place: Place) -> str:
     return "there is nothing; accepted: the group of an OME-Zarr image"
 
 
-def _plate(place: Place, group: zarr.Group, plate: Mapping[str, Any]) -> str:
+def _plate(place: NodePath, group: zarr.Group, plate: Mapping[str, Any]) -> str:
     """List the wells of a plate, and look for the first that has fields of view."""
     wells = _paths(_field(plate.get("wells"), "path"))
     text = f"this is a plate, with the wells {_list(wells)}"
@@ -153,6 +153,6 @@ def _list(names: Iterable[str]) -> str:
     return f"{[name[:80] for name in listed[:_LISTED]]}{more}"
 
 
-def _open(place: Place, images: list[str]) -> str:
+def _open(place: NodePath, images: list[str]) -> str:
     """Say how to open the first of some images."""
     return f"; pass group={(place / images[0]).path!r}" if images else ""

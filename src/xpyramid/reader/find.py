@@ -9,8 +9,8 @@ import zarr
 from xpyramid import ngff
 from xpyramid.errors import SourceError
 from xpyramid.store.confined import ConfinedStore, resolve_confined
-from xpyramid.store.contents import peek
-from xpyramid.store.path import Place, Store, local_path
+from xpyramid.store.listing import peek
+from xpyramid.store.path import NodePath, Store, local_path
 from xpyramid.store.tree import Tree, listed_in
 
 #: Groups that are looked into for images: a plate of 1536 wells with 9 images each has 15 360.
@@ -44,7 +44,7 @@ def find_images(store: Store, group: str | None = None) -> list[str]:
     return sorted(images_below(place)) if isinstance(place.node(), zarr.Group) else []
 
 
-def image_above(place: Place) -> Place | None:
+def image_above(place: NodePath) -> NodePath | None:
     """Return the image that a place is a part of, such as a level of it; None where it is none."""
     for above in _above(place):
         attributes = peek(above).attributes
@@ -55,17 +55,17 @@ def image_above(place: Place) -> Place | None:
     return None
 
 
-def _above(place: Place) -> Iterator[Place]:
+def _above(place: NodePath) -> Iterator[NodePath]:
     """Yield the nearest places above one, also those above the directory of a store."""
     inside = list(reversed(list(place.parents())))
     yield from inside[:_HIGHEST]
-    root = local_path(Place(place.store, ""))
+    root = local_path(NodePath(place.store, ""))
     if root is not None:
         for directory in [*root.absolute().parents][: _HIGHEST - len(inside)]:
-            yield Place(ConfinedStore(directory), "")
+            yield NodePath(ConfinedStore(directory), "")
 
 
-def images_below(root: Place) -> Iterator[str]:
+def images_below(root: NodePath) -> Iterator[str]:
     """Yield the paths of the images in a group; links may make it look endless.
 
     Of what a plate lists and is not there, the path is yielded too, as is that of what is damaged.

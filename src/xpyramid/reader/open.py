@@ -31,8 +31,8 @@ from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
 from xpyramid.store.names import names_back, own_name, with_names
-from xpyramid.store.path import Place, Store
-from xpyramid.store.staging import find_unfinished
+from xpyramid.store.path import NodePath, Store
+from xpyramid.store.transaction import find_unfinished
 
 #: More chunks than that are joined to larger blocks, for dask lists them all.
 MAX_BLOCKS = 2**18
@@ -63,12 +63,12 @@ def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> O
             _say_where(place, error)
             raise
         raise NotAPyramidError(
-            f"{unfinished.target} is unfinished: its build was broken off; the same call with "
+            f"{unfinished} is unfinished: its build was broken off; the same call with "
             "resume=True goes on with it, with mode='w' begins anew"
         ) from error
 
 
-def _say_where(place: Place | None, error: NotAPyramidError) -> None:
+def _say_where(place: NodePath | None, error: NotAPyramidError) -> None:
     """Add to an error of opening a part of an image where the image is.
 
     Raises
@@ -81,7 +81,7 @@ def _say_where(place: Place | None, error: NotAPyramidError) -> None:
 
 
 @contextmanager
-def typed_errors(place: Place) -> Iterator[None]:
+def typed_errors(place: NodePath) -> Iterator[None]:
     """Turn what goes wrong with somebody's metadata into an error that says where.
 
     Zarr, xarray and what they stand on trip over malformed documents in their own ways. Faults of
@@ -104,7 +104,7 @@ def typed_errors(place: Place) -> Iterator[None]:
         ) from error
 
 
-def _open(place: Place, multiscale: int | str) -> Opened:
+def _open(place: NodePath, multiscale: int | str) -> Opened:
     node = place.node()
     if node is None:
         if fault := find_fault(place):  # zarr takes it for nothing
@@ -152,7 +152,7 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     )
 
 
-def _array(place: Place, group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
+def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
     """Return the array of a dataset, which must lie inside the image's group."""
     node = group.get(check_path(path))
     if not isinstance(node, zarr.Array):
@@ -200,7 +200,7 @@ def _is_flat(image: ngff.Multiscale) -> bool:
 
 
 def _open_own(
-    place: Place,
+    place: NodePath,
     dataset: ngff.Dataset,
     image: ngff.Multiscale,
     dims: Sequence[str],
@@ -238,7 +238,7 @@ def _open_own(
     return level_array.rename(own)
 
 
-def _coordinate_arrays(level: Place, name: str) -> dict[str, zarr.Array[Any]]:
+def _coordinate_arrays(level: NodePath, name: str) -> dict[str, zarr.Array[Any]]:
     """Return the arrays of a level beside that of its samples."""
     node = level.node()
     arrays = dict(node.arrays()) if isinstance(node, zarr.Group) else {}

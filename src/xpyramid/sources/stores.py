@@ -17,7 +17,7 @@ from xpyramid.reader import find_images
 from xpyramid.sources.datasets import choose_variable
 from xpyramid.sources.dims import by_rank
 from xpyramid.store.confined import resolve_confined
-from xpyramid.store.path import Place, is_name, resolve
+from xpyramid.store.path import NodePath, is_name, resolve
 
 #: How many directories above an array its image may be: ``image/0``, ``image/0/image``.
 _HIGHEST = 4
@@ -154,7 +154,7 @@ def _take(pyramid: Pyramid, level: int) -> xr.DataArray:
 
 
 def _open_variable(
-    place: Place, group: zarr.Group, source: str, variable: str | None
+    place: NodePath, group: zarr.Group, source: str, variable: str | None
 ) -> xr.DataArray:
     """Open a variable of a group, with its coordinates and its own name."""
     # Of an array with two dimensions of one name and several lengths, xarray makes no Dataset.
@@ -178,7 +178,9 @@ def _dims(node: zarr.Array[Any]) -> tuple[str, ...]:
     return tuple(named) if are_names else ()
 
 
-def _open_dataset(place: Place, group: zarr.Group, source: str, left_out: list[str]) -> xr.Dataset:
+def _open_dataset(
+    place: NodePath, group: zarr.Group, source: str, left_out: list[str]
+) -> xr.Dataset:
     """Open a group as xarray does, or say which of its arrays could be opened instead."""
     try:
         with warnings.catch_warnings():

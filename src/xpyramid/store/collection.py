@@ -11,8 +11,8 @@ from zarr.core.sync import sync
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
 from xpyramid.ngff import ome_xml
-from xpyramid.store.contents import children
-from xpyramid.store.path import Node, Place, is_name, takes_nodes_only
+from xpyramid.store.listing import children
+from xpyramid.store.path import Node, NodePath, is_name, takes_nodes_only
 
 #: How many groups are looked into for images that nobody has listed yet, and how deep.
 _MOST, _DEEPEST = 1000, 3
@@ -24,13 +24,13 @@ class ImageCollection:
 
     Attributes
     ----------
-    root : Place
+    root : NodePath
     path : str
         Of the image.
     version : str
     """
 
-    root: Place
+    root: NodePath
     path: str
     version: str
 
@@ -56,7 +56,7 @@ class ImageCollection:
         document = self._document(self.root)
         return document is not None and self._described(document, [self.path]) != document
 
-    def add(self, place: Place) -> None:
+    def add(self, place: NodePath) -> None:
         """List what is missing, in the root or what stands for it."""
         missing = self.missing()
         root = zarr.open_group(place.store, path=place.path, mode="r+")
@@ -69,7 +69,7 @@ class ImageCollection:
         group.attrs.update(ngff.list_series(attrs, self.version, series))
         root.attrs.update(ngff.collection(dict(root.attrs), self.version))
 
-    def _add_to_xml(self, place: Place, paths: list[str]) -> None:
+    def _add_to_xml(self, place: NodePath, paths: list[str]) -> None:
         """Name images in the OME-XML too, which some viewers go by."""
         if takes_nodes_only(self.root.store):
             return
@@ -79,7 +79,7 @@ class ImageCollection:
             added = default_buffer_prototype().buffer.from_bytes(described)
             sync(place.store.set(_xml_in(place), added))
 
-    def _document(self, place: Place) -> bytes | None:
+    def _document(self, place: NodePath) -> bytes | None:
         """Return the OME-XML in the root, or what stands for it."""
         if takes_nodes_only(place.store):
             return None
@@ -107,7 +107,7 @@ class ImageCollection:
         return ome_xml.Pixels(path, dict(zip(names, array.shape, strict=True)), array.dtype)
 
 
-def _look_around(root: Place) -> tuple[list[str], bool]:
+def _look_around(root: NodePath) -> tuple[list[str], bool]:
     """Return the images in a store, and whether its root is a Dataset, with arrays of its own.
 
     What is below the images, and what is too much or too deep, is not looked into.
@@ -130,11 +130,11 @@ def _look_around(root: Place) -> tuple[list[str], bool]:
     return images, holds_arrays
 
 
-def _xml_in(root: Place) -> str:
+def _xml_in(root: NodePath) -> str:
     return (root / ngff.OME_GROUP / ome_xml.DOCUMENT).path
 
 
-def _node(place: Place) -> Node | None:
+def _node(place: NodePath) -> Node | None:
     """Return what lies beside an image, None where it is damaged."""
     try:
         return place.node()

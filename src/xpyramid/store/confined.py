@@ -19,7 +19,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, ZipStore
 
 from xpyramid.errors import NotAPyramidError
-from xpyramid.store.path import Place, Store, resolve
+from xpyramid.store.path import NodePath, Store, resolve
 
 #: The largest file of metadata that is read. Consolidated ones of large plates are tens of MB.
 MAX_METADATA = 2**27
@@ -33,7 +33,7 @@ _METADATA = {"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
 _ARCHIVES = {".zip", ".ozx"}
 
 
-def resolve_confined(store: Store) -> Place:
+def resolve_confined(store: Store) -> NodePath:
     """Return the place to read that a path, URL, store or group names.
 
     Directories keep their readers inside, and a file that ends in ``.zip`` or ``.ozx`` is read as
@@ -49,10 +49,10 @@ def resolve_confined(store: Store) -> Place:
         if path.suffix.lower() in _ARCHIVES and path.is_file():
             archive = BoundedZipStore(path, mode="r")
             archive.archive()  # fails here rather than later
-            return Place(archive, "")
+            return NodePath(archive, "")
     place = resolve(store, read_only=True)
     if type(place.store) is LocalStore:
-        return Place(ConfinedStore(place.store.root, read_only=True), place.path)
+        return NodePath(ConfinedStore(place.store.root, read_only=True), place.path)
     return place
 
 

@@ -13,8 +13,8 @@ from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.registry import get_codec_class
 
 from xpyramid.errors import PyramidError
-from xpyramid.store.contents import parse_document, read_documents
-from xpyramid.store.path import Place
+from xpyramid.store.documents import parse_document, read_documents
+from xpyramid.store.path import NodePath
 
 _Json = Mapping[str, Any]
 
@@ -28,12 +28,12 @@ _INSTALL = "is there a package to install?"
 _LENGTHS = "a list of integers of at least 0"
 
 
-def find_fault(place: Place) -> str | None:
+def find_fault(place: NodePath) -> str | None:
     """Return which document at a place makes no node, and why; None if nothing is wrong there.
 
     Parameters
     ----------
-    place : Place
+    place : NodePath
         Of an array or a group.
     """
     names = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")

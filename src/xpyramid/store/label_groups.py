@@ -17,7 +17,7 @@ from xpyramid.errors import (
     PyramidError,
     check_kind,
 )
-from xpyramid.store.path import Place, check_name, is_name, is_root
+from xpyramid.store.path import NodePath, check_name, is_name, is_root
 from xpyramid.warn import warn
 
 
@@ -27,13 +27,13 @@ class LabelsGroup:
 
     Attributes
     ----------
-    place : Place
+    place : NodePath
     path : str
         Of the label image in it.
     version : str
     """
 
-    place: Place
+    place: NodePath
     path: str
     version: str
 
@@ -50,7 +50,7 @@ class LabelsGroup:
                 return False
         return True
 
-    def add(self, place: Place) -> None:
+    def add(self, place: NodePath) -> None:
         """List the label image in a group, which is the ``labels`` group or stands for it."""
         group = zarr.open_group(place.store, path=place.path, mode="r+")
         group.attrs.update(ngff.add_to_list(dict(group.attrs), self.version, self.path))
@@ -69,7 +69,7 @@ def check_image_path(path: object) -> str:
 
 
 def prepare(
-    image: Place, path: str, dtype: np.dtype[Any], levels: int, version: str
+    image: NodePath, path: str, dtype: np.dtype[Any], levels: int, version: str
 ) -> LabelsGroup:
     """Check that labels can be put into an image.
 
@@ -97,12 +97,12 @@ def prepare(
     return LabelsGroup(image / "labels", path, version)
 
 
-def warn_of_misfits(image: Place, attrs: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+def warn_of_misfits(image: NodePath, attrs: Mapping[str, Any], shape: tuple[int, ...]) -> None:
     """Warn of labels of an image that do not fit the one that is to replace it.
 
     Parameters
     ----------
-    image : Place
+    image : NodePath
     attrs : mapping
         Of the group of the new image.
     shape : tuple of int
@@ -123,7 +123,7 @@ def _is_path(path: object) -> bool:
     return isinstance(path, str) and all(map(is_name, path.split("/")))
 
 
-def _fits(place: Place, image: ngff.Multiscale, shape: tuple[int, ...]) -> bool:
+def _fits(place: NodePath, image: ngff.Multiscale, shape: tuple[int, ...]) -> bool:
     """Whether a label image lies where an image does; also where it cannot be read."""
     try:
         _, label = _image(place)
@@ -135,7 +135,7 @@ def _fits(place: Place, image: ngff.Multiscale, shape: tuple[int, ...]) -> bool:
     return same and not any(ngff.check_label(image, shape, label, own))
 
 
-def _image(place: Place) -> tuple[str, ngff.Multiscale]:
+def _image(place: NodePath) -> tuple[str, ngff.Multiscale]:
     node = place.node()
     attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
     version = ngff.version_of(attrs)

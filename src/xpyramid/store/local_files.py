@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,9 @@ from uuid import uuid4
 from filelock import FileLock, Timeout
 
 from xpyramid.errors import TargetBusyError
+
+#: What zarr-python, and `write_file`, call a file until it is written.
+_TORN = re.compile(r".*\.[0-9a-f]{32}\.partial")
 
 #: How long others may take to change the metadata of a group, in seconds.
 _PATIENCE = 60
@@ -29,6 +33,13 @@ def write_file(path: Path, parts: Iterable[Any]) -> None:
     except BaseException:
         torn.unlink(missing_ok=True)
         raise
+
+
+def remove_torn_files(directory: Path | None) -> None:
+    """Remove files below a directory that a process that died has left half written."""
+    for torn in directory.rglob("*.partial") if directory is not None else ():
+        if _TORN.fullmatch(torn.name):
+            torn.unlink()
 
 
 @contextmanager

@@ -21,8 +21,9 @@ import numpy as np
 import zarr
 from zarr.errors import UnstableSpecificationWarning
 
-from xpyramid.store.contents import DOCUMENTS, Contents
-from xpyramid.store.path import Place
+from xpyramid.store.documents import DOCUMENTS
+from xpyramid.store.listing import Contents
+from xpyramid.store.path import NodePath
 
 #: Attribute of the image's group that is ours.
 KEY = "xpyramid"
@@ -117,7 +118,7 @@ class Grid:
         return found.reshape(-1), strays
 
 
-def open_array(place: Place) -> zarr.Array[Any]:
+def open_array(place: NodePath) -> zarr.Array[Any]:
     """Open an array from its own document, without what groups above say of it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableSpecificationWarning)  # text in Zarr v3

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import unicodedata
 from collections import UserDict
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import zarr
 from zarr.abc.store import Store as ZarrStore
@@ -38,12 +39,15 @@ Node = zarr.Group | zarr.Array[Any]
 #: Names of Zarr's own files, and those that are no names in a path.
 _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
 
+#: What lies beside an image only while it is unfinished.
+_STAGED = re.compile(r"\.(.+)\.unfinished")
+
 #: What the system says of a path that cannot be one.
 _NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
 
 
 @dataclass(frozen=True)
-class Place:
+class NodePath:
     """A node's place: a Zarr store and a path in it ("" is the root).
 
     Attributes
@@ -58,21 +62,21 @@ class Place:
     path: str
     outside: int = 0
 
-    def __truediv__(self, path: str) -> Place:
+    def __truediv__(self, path: str) -> NodePath:
         below = "/".join(part for part in (self.path, path) if part)
-        return Place(self.store, below, self.outside)
+        return NodePath(self.store, below, self.outside)
 
     def __str__(self) -> str:
         """Return the place as users spell it: a path, or a URL."""
         return "/".join(part for part in (_spelled(self.store), self.path) if part)
 
-    def parents(self) -> Iterator[Place]:
+    def parents(self) -> Iterator[NodePath]:
         """Yield the places above this one, from the root down."""
         parts = self.path.split("/") if self.path else []
         for depth in range(self.outside, len(parts)):
-            yield Place(self.store, "/".join(parts[:depth]), self.outside)
+            yield NodePath(self.store, "/".join(parts[:depth]), self.outside)
 
-    def as_image(self) -> Place:
+    def as_image(self) -> NodePath:
         """Return the same place as one that an image can be made beside.
 
         The root of a store on a local disk is a directory of its parent, which has room for that.
@@ -80,7 +84,7 @@ class Place:
         if self.path or not isinstance(self.store, LocalStore):
             return self
         root = Path(os.path.abspath(self.store.root))
-        return Place(LocalStore(root.parent), root.name, outside=1)
+        return NodePath(LocalStore(root.parent), root.name, outside=1)
 
     def node(self) -> Node | None:
         """Return the group or array that is there, or None."""
@@ -107,7 +111,7 @@ class Place:
                 "remove them, or choose another group= or store"
             ) from error
 
-    def seen_from(self, above: Place) -> Node | None:
+    def seen_from(self, above: NodePath) -> Node | None:
         """Return the node as a group above has it: consolidated metadata may not know it."""
         group = above.node()
         path = self.path[len(above.path) :].strip("/")
@@ -138,12 +142,33 @@ def takes_nodes_only(store: ZarrStore) -> bool:
     return _package(store) == "icechunk"
 
 
-def local_path(place: Place) -> Path | None:
+def local_path(place: NodePath) -> Path | None:
     """Return where a place is in a directory of this machine, as it was spelled; None elsewhere."""
     store = place.store
     while isinstance(store, WrapperStore):
         store = store._store
     return Path(store.root, place.path) if isinstance(store, LocalStore) else None
+
+
+def staging_path(target: NodePath) -> NodePath:
+    """Return where there is room for what is there only while an image is unfinished."""
+    parent, _, name = target.path.rpartition("/")
+    return replace(target, path=parent) / f".{name}.unfinished"
+
+
+def name_of_staged(name: str) -> str | None:
+    """Return the name of the image that a `staging_path` is of, None for other names."""
+    found = _STAGED.fullmatch(name)
+    return found[1] if found else None
+
+
+def level_names(group: zarr.Group) -> set[str]:
+    """Return the names of the children of a group that are levels of an image in it.
+
+    Anybody may have written them: those that lead elsewhere, or to labels, are left out.
+    """
+    names = {path.split("/")[0] for path in ngff.paths_of(dict(group.attrs))}
+    return {name for name in names if is_name(name) and name != "labels"}
 
 
 def is_text(name: str) -> bool:
@@ -155,12 +180,12 @@ def is_name(part: str) -> bool:
     """Whether a text can be the name of a Zarr node: a part of a path that leads nowhere else."""
     if part in _RESERVED or part.startswith("__") or "\\" in part or not part.strip("."):
         return False
-    if "/" in part or (part[0] == "." and part.endswith(".unfinished")):  # where images are made
+    if "/" in part or (part[0] == "." and part.endswith(".unfinished")):  # see `staging_path`
         return False
     return is_text(part) and len(part.encode()) <= 200
 
 
-def resolve(store: Store, *, read_only: bool) -> Place:
+def resolve(store: Store, *, read_only: bool) -> NodePath:
     """Return the place that a path, URL, store or group names; nothing is created.
 
     Raises
@@ -171,9 +196,9 @@ def resolve(store: Store, *, read_only: bool) -> Place:
         For what is no path, and URLs of unknown kinds.
     """
     if isinstance(store, zarr.Group | StorePath):
-        return Place(store.store, store.path)
+        return NodePath(store.store, store.path)
     if (opened := _as_zarr_store(store, read_only=read_only)) is not None:
-        return Place(opened, "")
+        return NodePath(opened, "")
     if not isinstance(store, str | bytes | os.PathLike) or not os.fspath(store):
         kind = f"an object of {type(store).__module__}.{type(store).__qualname__}"
         what = literal(store)[:60] if isinstance(store, str | int | None) else kind
@@ -183,7 +208,7 @@ def resolve(store: Store, *, read_only: bool) -> Place:
         )
     location = os.fsdecode(store)
     if "://" in location and not location.startswith("file://"):
-        return Place(_remote(location, read_only=read_only), "")
+        return NodePath(_remote(location, read_only=read_only), "")
     path = Path(location.removeprefix("file://")).expanduser()
     try:
         path.stat()
@@ -194,7 +219,7 @@ def resolve(store: Store, *, read_only: bool) -> Place:
         raise NotAPyramidError(f"{location!r} is a file; a Zarr store is a directory")
     if read_only and not path.exists():
         raise NotAPyramidError(f"there is nothing at {location!r}")
-    return Place(LocalStore(path, read_only=read_only), "")
+    return NodePath(LocalStore(path, read_only=read_only), "")
 
 
 def _as_zarr_store(store: object, *, read_only: bool) -> ZarrStore | None:
@@ -257,107 +282,3 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
                 "200 bytes without slashes or control characters, not '.', '..' or a Zarr file name"
             )
     return name
-
-
-def check_above(place: Place, zarr_format: Literal[2, 3], *, is_label: bool = False) -> None:
-    """Refuse a place under which, or in whose store, nothing can be put.
-
-    Parameters
-    ----------
-    place : Place
-    zarr_format : {2, 3}
-    is_label : bool
-        Whether it is a label image, which lies in the ``labels`` of an image.
-
-    Raises
-    ------
-    TargetExistsError
-        If an array or a level of an image lies on the way there, or the store is of the other Zarr
-        format.
-    InvalidNameError
-        If it is, or lies in, the place for label images of an image.
-    """
-    if place.path.split("/")[0] == ngff.OME_GROUP:
-        raise InvalidNameError(
-            f"{place.path!r}: the group {ngff.OME_GROUP!r} is where a store lists its images; "
-            "choose another group="
-        )
-    for above in place.parents():
-        node = above.sound_node()
-        if isinstance(node, zarr.Array):
-            raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")
-        if node is not None and ngff.version_of(dict(node.attrs)) is not None:
-            _check_inside(place, above, dict(node.attrs), is_label=is_label)
-        if node is not None and node.metadata.zarr_format != zarr_format:
-            raise TargetExistsError(
-                f"{above} is in Zarr format {node.metadata.zarr_format} and this OME-NGFF version "
-                f"needs {zarr_format}; write to another store, or choose the other version="
-            )
-
-
-def _check_inside(place: Place, image: Place, attrs: Mapping[str, Any], *, is_label: bool) -> None:
-    """Refuse a place in an image that is one of its levels, or the place for its labels."""
-    first = place.path[len(image.path) :].strip("/").split("/")[0]
-    if first == "labels" and not is_label:
-        raise InvalidNameError(
-            f"'labels' in {image}, which is an image, is for groups of label images; choose "
-            f"another group=, or pass labels_of={image.path!r}"
-        )
-    if first in {path.split("/")[0] for path in ngff.paths_of(attrs)}:
-        raise TargetExistsError(
-            f"{image / first} is a level of an image, and cannot hold {place.path!r}; choose "
-            "another group="
-        )
-    if not is_label:
-        raise TargetExistsError(
-            f"{image} is an image, and cannot hold {place.path!r}, which would not be listed there"
-            "; choose another group= or store, or pass labels_of= for its labels"
-        )
-
-
-def check_free(place: Place) -> None:
-    """Refuse a place where a group, an array or any other file is.
-
-    Raises
-    ------
-    TargetExistsError
-    """
-    if not place.is_empty():
-        raise TargetExistsError(
-            f"{place} already holds {_what(place.sound_node())}; choose another group= or store, "
-            "replace the image with mode='w', or remove it first"
-        )
-
-
-def check_replaceable(place: Place, names: Sequence[str], announced: Set[str]) -> None:
-    """Refuse a place whose content could not make way for an image.
-
-    Parameters
-    ----------
-    place : Place
-    names : sequence of str
-        Of the image's levels.
-    announced : set of str
-        Children that are levels of the image to replace.
-
-    Raises
-    ------
-    TargetExistsError
-        If there is an array, or something else has the name of a level.
-    """
-    node = place.sound_node()
-    if isinstance(node, zarr.Array) or (node is None and not place.is_empty()):
-        raise TargetExistsError(
-            f"{place} holds {_what(node)}, and mode='w' replaces images; choose another group= or "
-            "store, or remove it first"
-        )
-    taken = [name for name in names if name not in announced and not (place / name).is_empty()]
-    if taken:
-        raise TargetExistsError(
-            f"{place} holds {taken}, which no image there announces and a level would replace; "
-            "move it, or choose another group="
-        )
-
-
-def _what(node: Node | None) -> str:
-    return {type(None): "files", zarr.Group: "a group"}.get(type(node), "an array")

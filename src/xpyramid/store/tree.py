@@ -8,14 +8,15 @@ from typing import Any
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.store.confined import check_path
-from xpyramid.store.contents import attributes_of, children, peek
-from xpyramid.store.path import Place
+from xpyramid.store.documents import attributes_of
+from xpyramid.store.listing import children, peek
+from xpyramid.store.path import NodePath
 
 
 class Tree:
     """What is below a place, from the consolidated metadata there if there are any."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: NodePath) -> None:
         self.place = place
         self._copies = _copies(peek(place).documents)
         self._names: dict[str, set[str]] = {}

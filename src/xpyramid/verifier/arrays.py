@@ -10,8 +10,8 @@ import numpy as np
 import zarr
 
 from xpyramid.ngff import Header, Problem
-from xpyramid.store.contents import Contents
 from xpyramid.store.faults import fault_of
+from xpyramid.store.listing import Contents
 from xpyramid.store.manifest import Grid, Present, agrees, expected, grid_of, open_array
 
 Region = tuple[slice, ...]

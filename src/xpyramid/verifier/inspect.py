@@ -12,7 +12,8 @@ from typing import Any
 from xpyramid import ngff
 from xpyramid.ngff import Problem
 from xpyramid.store import manifest as inventory
-from xpyramid.store.contents import Contents, attributes_of
+from xpyramid.store.documents import attributes_of
+from xpyramid.store.listing import Contents
 from xpyramid.verifier.arrays import Stored, check_foreign, check_objects, check_strays, open_all
 from xpyramid.verifier.copies import is_same
 from xpyramid.verifier.recompute import decode, fitting, recompute

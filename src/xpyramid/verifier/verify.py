@@ -10,9 +10,9 @@ from pathlib import Path
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.ngff import Problem
-from xpyramid.store.contents import children, list_contents, peek
-from xpyramid.store.path import Place, Store, resolve
-from xpyramid.store.staging import unfinished_in
+from xpyramid.store.listing import children, list_contents, peek
+from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.store.transaction import unfinished_in
 from xpyramid.store.tree import listed_in
 from xpyramid.verifier.inspect import (
     announces,
@@ -87,7 +87,7 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
     place = resolve(store, read_only=True) / (group or "").strip("/")
     kind = peek(place).kind
     name = place.path.rpartition("/")[2]
-    above = Place(place.store, place.path.rpartition("/")[0])
+    above = NodePath(place.store, place.path.rpartition("/")[0])
     if kind == "nothing" and name and f".{name}.unfinished" in children(above):
         report.append(unfinished(""))
         return report
@@ -102,7 +102,7 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
 
 
 def _descend(
-    place: Place, path: str, report: Report, deep: bool, depth: int = 0, listed: Paths = ()
+    place: NodePath, path: str, report: Report, deep: bool, depth: int = 0, listed: Paths = ()
 ) -> None:
     """Inspect an image, or the images below a group.
 
@@ -140,7 +140,7 @@ def _descend(
             _descend(place / name, inner, report, deep, depth + 1, under)
 
 
-def _missing(place: Place, listed: Paths) -> Iterator[Problem]:
+def _missing(place: NodePath, listed: Paths) -> Iterator[Problem]:
     """Yield the wells of a plate, or the fields of view of a well, that are not there."""
     for path in listed:
         if peek(place / path).kind == "nothing" and not _has_nodes(place / path):
@@ -157,7 +157,7 @@ def _is_unfinished_beside(store: Store) -> bool:
     return not path.exists() and path.with_name(f".{path.name}.unfinished").exists()
 
 
-def _has_nodes(place: Place) -> bool:
+def _has_nodes(place: NodePath) -> bool:
     """Whether nodes lie below a place that is none: its document has gone."""
     if peek(place).kind != "nothing":
         return False

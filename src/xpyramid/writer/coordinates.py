@@ -16,13 +16,14 @@ from zarr.storage import MemoryStore
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry.ranges import lazy_range, range_of
+from xpyramid.store.documents import Documents, as_buffer
 from xpyramid.store.encoding import stored_attributes
 from xpyramid.store.json_attributes import coordinate
 from xpyramid.store.local_chunks import only_chunk
 from xpyramid.store.names import StoredNames, with_names
-from xpyramid.store.path import Place
+from xpyramid.store.path import NodePath
 from xpyramid.writer.compression import ZarrFormat, compressor_of, with_checksums
-from xpyramid.writer.documents import Documents, array_of, as_buffer, as_document, parse
+from xpyramid.writer.documents import array_of, as_document, parse
 
 #: Coordinates up to so many bytes are computed at once, where they are lazy.
 _SMALL = 2**20
@@ -102,7 +103,9 @@ def lazy_part(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.drop_vars([name for name, v in dataset.variables.items() if v.chunks is None])
 
 
-def draft_coordinates(levels: Sequence[xr.Dataset], zarr_format: ZarrFormat) -> Iterator[Documents]:
+def coordinate_documents(
+    levels: Sequence[xr.Dataset], zarr_format: ZarrFormat
+) -> Iterator[Documents]:
     """Yield the documents of the group of each level, relative to it, and those of its coordinates.
 
     Raises
@@ -163,7 +166,7 @@ def _put_numbers(documents: Documents, name: str, variable: xr.Variable) -> bool
         return False
     node["shape"] = grid[length] = list(variable.shape)
     documents[key] = as_document(node)
-    array = with_checksums(array_of(documents, name, Place(MemoryStore(), name)), {})
+    array = with_checksums(array_of(documents, name, NodePath(MemoryStore(), name)), {})
     data = only_chunk(array, variable.values)
     if data is None:
         return False

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import zarr
-from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.core.buffer import Buffer
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.storage import StorePath
 
-from xpyramid.store.path import Place
-
-Documents = dict[str, Buffer]
+from xpyramid.store.documents import Documents, as_buffer
+from xpyramid.store.path import NodePath
 
 #: What a group has that is in another one's copy of it, in the place of its own copies.
 _NO_COPIES = {"kind": "inline", "must_understand": False, "metadata": {}}
@@ -35,11 +34,6 @@ def as_document(content: Any, *, compact: bool = False) -> Buffer:
     """Return a document as zarr-python spaces it."""
     indent = None if compact else zarr.config.get("json_indent")
     return as_buffer(json.dumps(content, indent=indent).encode())
-
-
-def as_buffer(data: bytes) -> Buffer:
-    """Return bytes as zarr-python holds them."""
-    return default_buffer_prototype().buffer.from_bytes(data)
 
 
 def attributes_of(documents: Mapping[str, Buffer]) -> dict[str, Any]:
@@ -113,7 +107,7 @@ def _with_copies(group: dict[str, Any], copies: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def array_of(documents: Mapping[str, Buffer], path: str, place: Place) -> zarr.Array[Any]:
+def array_of(documents: Mapping[str, Buffer], path: str, place: NodePath) -> zarr.Array[Any]:
     """Return an array by its documents, which are not read again from where it is.
 
     Parameters
@@ -121,7 +115,7 @@ def array_of(documents: Mapping[str, Buffer], path: str, place: Place) -> zarr.A
     documents : mapping
     path : str
         Of the array among them.
-    place : Place
+    place : NodePath
         Where it is.
     """
     metadata: ArrayV2Metadata | ArrayV3Metadata

@@ -10,39 +10,40 @@ from xpyramid.lazy.coarsen import as_dask, given
 from xpyramid.reducers import Reducer, at_once, copier
 from xpyramid.store.fast import accelerate_graph, accelerate_reads
 from xpyramid.store.names import name_of
-from xpyramid.store.path import Place
-from xpyramid.writer.image import Checked
+from xpyramid.store.path import NodePath
 from xpyramid.writer.journal import Journal
+from xpyramid.writer.request import PreparedImage
+
+
+def passes_of(image: PreparedImage, limits: Limits) -> Iterator[Pass]:
+    """Yield the passes that writing an image takes; mostly one over all of its levels."""
+    plan = image.plan
+    levels = list(map(Shape, (level.shape for level in plan.levels), image.objects))
+    read = list(map(given, image.levels[: len(plan.given)]))
+    yield from passes(levels, plan.steps, read, plan.dtype.itemsize, limits, whole=plan.whole)
 
 
 def jobs_of(
-    checked: Checked,
-    sinks: Sequence[engine.Sink | None],
-    limits: Limits,
-    tasks: Place | None,
+    image: PreparedImage, sinks: Sequence[engine.Sink | None], tasks: NodePath | None
 ) -> Iterator[engine.Job]:
-    """Yield what there is to do for an image, mostly one job for all of its levels.
+    """Yield what there is to do for an image: a job for each of its passes.
 
     Each keeps a journal of its own below ``tasks``.
     """
-    plan, reducer = checked.plan, checked.reducer
-    levels = list(map(Shape, (level.shape for level in plan.levels), checked.objects))
-    read = list(map(given, checked.levels[: len(plan.given)]))
-    itemsize = plan.dtype.itemsize
-    for one in passes(levels, plan.steps, read, itemsize, limits, whole=plan.whole):
-        record = copier(plan.dtype) if reducer is None else reducer
+    for one in image.passes:
+        record = copier(image.plan.dtype) if image.reducer is None else image.reducer
         if record.whole and len(one.levels) > 1:
             record = at_once(record)
         targets = [sinks[k] if k in one.writes else None for k in one.levels]
-        yield _job(checked, one, record, targets, tasks)
+        yield _job(image, one, record, targets, tasks)
 
 
 def _job(
-    checked: Checked,
+    checked: PreparedImage,
     one: Pass,
     reducer: Reducer,
     sinks: Sequence[engine.Sink | None],
-    tasks: Place | None,
+    tasks: NodePath | None,
 ) -> engine.Job:
     """Return the job of a pass."""
     first, tiling = one.levels[0], one.tiling

@@ -6,14 +6,12 @@ import io
 from dataclasses import dataclass
 
 import numpy as np
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
 
 from xpyramid.engine import Distribution, Handed, Node
 from xpyramid.errors import ResumeError
-from xpyramid.runtime.retry import retried
-from xpyramid.store.path import Place
-from xpyramid.store.staging import keys_below, put
+from xpyramid.store.documents import as_buffer, get_document, put
+from xpyramid.store.listing import list_keys
+from xpyramid.store.path import NodePath
 
 
 @dataclass(frozen=True)
@@ -22,19 +20,19 @@ class Journal:
 
     Attributes
     ----------
-    place : Place
+    place : NodePath
     done : frozenset of Node
         Those of an earlier run.
     """
 
-    place: Place
+    place: NodePath
     done: frozenset[Node] = frozenset()
 
     @classmethod
-    def of(cls, place: Place) -> Journal:
+    def of(cls, place: NodePath) -> Journal:
         """Return the journal that is at a place."""
         found = set()
-        for key in keys_below(place):
+        for key in list_keys(place):
             level, _, index = key.partition("/")
             parts = index.split(".")
             if level.isdecimal() and all(part.isdecimal() for part in parts):
@@ -50,16 +48,13 @@ class Journal:
         file = io.BytesIO()
         for array in arrays:
             np.save(file, array, allow_pickle=False)
-        document = default_buffer_prototype().buffer.from_bytes(file.getvalue())
+        document = as_buffer(file.getvalue())
         put(self.place, {_key(node): document})
 
     def load(self, node: Node) -> Handed:
         """Return what a task has handed up."""
-        where = (self.place / _key(node)).path
-        get = self.place.store.get
-        document = retried(lambda: sync(get(where, default_buffer_prototype())))
         try:
-            return _handed(b"" if document is None else document.to_bytes())
+            return _handed(get_document(self.place / _key(node)) or b"")
         except (ValueError, IndexError, EOFError, TypeError) as error:
             raise ResumeError(
                 f"{self.place / _key(node)}, which tells what a task of an unfinished build has "

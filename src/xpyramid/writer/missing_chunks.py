@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 
 from xpyramid.errors import MissingChunkError, MissingChunkWarning, literal
 from xpyramid.store.manifest import Grid, Present, expected, sealed
-from xpyramid.store.path import Place, local_path
+from xpyramid.store.path import NodePath, local_path
 from xpyramid.warn import warn
 
 #: Listing so many stored objects of a local disk takes half a second. Larger arrays are listed when
@@ -46,7 +46,7 @@ def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
         if not number:
             continue
         message = (
-            f"{Place(array.store, array.path)} has {total} chunks and {number} of them are not "
+            f"{NodePath(array.store, array.path)} has {total} chunks and {number} of them are not "
             f"there, the first at {first}; they read as the fill value {literal(array.fill_value)}"
         )
         if strict:
@@ -76,7 +76,7 @@ def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:
 
 def _keys(array: zarr.Array[Any]) -> Iterator[str]:
     """Yield the keys of what is stored of an array, relative to it."""
-    directory = local_path(Place(array.store, array.path))
+    directory = local_path(NodePath(array.store, array.path))
     if directory is not None:  # faster than the store's own listing
         for folder, _, files in os.walk(directory):
             inside = os.path.relpath(folder, directory).replace(os.sep, "/")
@@ -108,15 +108,15 @@ def _left_out(array: zarr.Array[Any], total: int) -> Present:
     return none
 
 
-def _above(array: zarr.Array[Any]) -> Iterator[tuple[Place, str]]:
+def _above(array: zarr.Array[Any]) -> Iterator[tuple[NodePath, str]]:
     """Yield the groups that may be the image of an array, and its path in them."""
-    directory = local_path(Place(array.store, array.path))
+    directory = local_path(NodePath(array.store, array.path))
     for depth in (1, 2):  # levels that are arrays, and levels that are groups
         if directory is not None:
             group, parts = directory, list[str]()
             for _ in range(depth):
                 group, parts = group.parent, [group.name, *parts]
-            yield Place(LocalStore(group, read_only=True), ""), "/".join(parts)
+            yield NodePath(LocalStore(group, read_only=True), ""), "/".join(parts)
         elif array.path.count("/") >= depth - 1:
             names = array.path.split("/")
-            yield Place(array.store, "/".join(names[:-depth])), "/".join(names[-depth:])
+            yield NodePath(array.store, "/".join(names[:-depth])), "/".join(names[-depth:])

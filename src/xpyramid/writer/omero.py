@@ -17,7 +17,7 @@ from xpyramid.store.names import name_of
 
 
 @dataclass(frozen=True)
-class Shown:
+class OmeroRequest:
     """The channels of an image, and where they are found."""
 
     channels: ngff.Channels
@@ -30,12 +30,12 @@ class Shown:
         """What looks at the base."""
         return engine.Observer(self.axis, self.ignore)
 
-    def metadata(self, seen: engine.Statistics) -> dict[str, Any]:
+    def metadata(self, statistics: engine.Statistics) -> dict[str, Any]:
         """Return the ``omero`` metadata."""
         extremes: list[ngff.Window] = []
         ranges: list[ngff.Window] = []
         for i in range(len(self.channels.labels)):
-            one = seen.get(i)
+            one = statistics.get(i)
             if one is None:  # no value, or none that is finite
                 extremes.append((0, 1))
                 ranges.append((0, 1))
@@ -66,12 +66,12 @@ def _highest(dtype: np.dtype[Any]) -> int | None:
     return int(np.iinfo(dtype).max) if dtype.kind in "iu" else None
 
 
-def watch(jobs: Sequence[engine.Job], shown: Shown | None) -> list[engine.Job]:
+def watch(jobs: Sequence[engine.Job], request: OmeroRequest | None) -> list[engine.Job]:
     """Return the jobs of an image, of which the first, which reads level 0, looks at it."""
-    if shown is None:
+    if request is None:
         return list(jobs)
     first, *others = jobs
-    return [replace(first, work=replace(first.work, observe=shown.observer)), *others]
+    return [replace(first, work=replace(first.work, observe=request.observer)), *others]
 
 
 def prepare(
@@ -79,7 +79,7 @@ def prepare(
     plan: Plan,
     omero: bool | Mapping[str, Any] | None,
     document: Mapping[str, Any],
-) -> Shown | None:
+) -> OmeroRequest | None:
     """Return what to show of an array: of images, unless nothing was asked for.
 
     Parameters
@@ -120,7 +120,7 @@ def prepare(
     given = {} if omero is True else omero
     channels = ngff.channels(names, given, are_alike=_are_alike(base, dim))
     ignore = plan.options.get("ignore")
-    return Shown(replace(channels, stored=stored), axis, base.dtype, ignore)
+    return OmeroRequest(replace(channels, stored=stored), axis, base.dtype, ignore)
 
 
 def attributes_beside(attrs: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -19,7 +19,7 @@ from xpyramid.geometry.plan import Plan, largest_window
 from xpyramid.lazy.coarsen import as_dask, coarsen, given
 from xpyramid.lazy.levels import Levels
 from xpyramid.reducers import METHODS, Reducer, make_reducer
-from xpyramid.writer.image import Image
+from xpyramid.writer.request import ImageSource
 
 #: Encoding that becomes attributes, by which readers unpack.
 _ATTRIBUTES = ("scale_factor", "add_offset", "_FillValue", "missing_value")
@@ -121,7 +121,7 @@ def packing_of(array: xr.DataArray) -> Packing | None:
     return Packing(dtype, scale, offset, missing)
 
 
-def pack(image: Image) -> Image:
+def pack(image: ImageSource) -> ImageSource:
     """Return an image as the file had it that its numbers come from; others as they are.
 
     Raises
@@ -156,7 +156,7 @@ def pack(image: Image) -> Image:
     return replace(image, levels=made, plan=plan, reducer=reducer)
 
 
-def _check_method(image: Image, packing: Packing) -> None:
+def _check_method(image: ImageSource, packing: Packing) -> None:
     """Refuse methods of which packed integers are no picture."""
     plan, accepted = image.plan, "mean, mode, median, min, max, nearest"
     if image.reducer is None:

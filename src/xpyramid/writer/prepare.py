@@ -8,66 +8,66 @@ from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
-import zarr
 
 from xpyramid import ngff
 from xpyramid._version import __version__
-from xpyramid.errors import DtypeError, PlanError, TargetExistsError, check_kind
+from xpyramid.errors import DtypeError, PlanError, check_kind
 from xpyramid.geometry import units
 from xpyramid.geometry.coordinates import level_attributes
 from xpyramid.geometry.plan import Plan
 from xpyramid.inputs.kinds import AVERAGING, averaged
-from xpyramid.store import flat_layout as flat
-from xpyramid.store import label_groups as labels
+from xpyramid.store import flat_layout, label_groups
 from xpyramid.store.collection import ImageCollection
-from xpyramid.store.contents import children
 from xpyramid.store.encoding import array_attributes, note
 from xpyramid.store.json_attributes import DATASET, json_attributes
 from xpyramid.store.names import Names, StoredNames, choose_names, name_of
-from xpyramid.store.path import (
-    Place,
-    check_above,
-    check_free,
-    check_name,
-    check_replaceable,
-    is_name,
-    is_root,
-)
-from xpyramid.store.staging import Staging, announced
+from xpyramid.store.path import NodePath, check_name, is_root
+from xpyramid.store.transaction import transaction_for
 from xpyramid.warn import warn
-from xpyramid.writer import omero as shown
-from xpyramid.writer.checks import (
+from xpyramid.writer import omero
+from xpyramid.writer.array_checks import (
     check_axis_names,
     check_chunks,
     check_coordinates,
     check_names,
-    check_writable,
-    group_attributes,
+    dataset_attributes,
     warn_of_packing,
 )
 from xpyramid.writer.compression import compressor_of
 from xpyramid.writer.coordinates import prepare_coordinates
-from xpyramid.writer.image import Checked, Dtype, Image, Layout, Mode, Options
-from xpyramid.writer.source_guard import Spot, check_source
-from xpyramid.writer.template import Sketch, draft
+from xpyramid.writer.request import (
+    Dtype,
+    ImageSource,
+    Layout,
+    Mode,
+    PreparedImage,
+    WriteOptions,
+)
+from xpyramid.writer.source_guard import Location, check_source
+from xpyramid.writer.target_checks import check_above, check_writable
+from xpyramid.writer.template import TemplateSpec, make_template
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 
 
-def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -> Checked:
+def prepare_image(
+    image: ImageSource, root: NodePath, options: WriteOptions, read: Sequence[Location]
+) -> PreparedImage:
     """Make all documents of an image; refuse what cannot be written, and touch nothing.
+
+    Whether the place is free is another question, see `check_target`.
 
     Parameters
     ----------
-    image : Image
-    root : Place
+    image : ImageSource
+    root : NodePath
         The store.
-    options : Options
-    read : sequence of Spot
+    options : WriteOptions
+    read : sequence of Location
         What is read, and must not be written to.
     """
     _check_options(options)
-    spoken, base = ngff.VERSIONS[options.version], image.levels[0]
+    zarr_format, base = ngff.VERSIONS[options.version].zarr_format, image.levels[0]
     check_names(base)
     if options.layout == "groups":
         check_coordinates(base)
@@ -81,55 +81,66 @@ def prepare(image: Image, root: Place, options: Options, read: Sequence[Spot]) -
     group, labels_group = _in_image(image, group, root, options)
     count = range(len(image.levels))
     paths = [f"{k}/{names.array}" if options.layout == "groups" else f"{k}" for k in count]
-    staging = Staging((root / group).as_image())
-    check_source(read, [staging.target])
-    check_writable(staging.target)
+    transaction = transaction_for((root / group).as_image())
+    check_source(read, [transaction.target])
+    check_writable(transaction.target)
+    check_above(transaction.target, zarr_format, is_label=labels_group is not None)
+    spec = _template_spec(image, paths, group, names, labels_group, options)
+    if options.mode == "w" and labels_group is None:
+        label_groups.warn_of_misfits(transaction.target, spec.group_attributes, base.shape)
     is_label = labels_group is not None
-    check_above(staging.target, spoken.zarr_format, is_label=is_label)
-    check_target(staging, paths, options)
-    objects = image.plan.objects(options.shards)
-    attrs = json_attributes(group_attributes(image.attrs), DATASET)
-    sketch = Sketch(
+    return PreparedImage(
+        transaction=transaction,
+        levels=image.levels,
+        objects=tuple(spec.objects),
+        plan=image.plan,
+        reducer=image.reducer,
+        paths=tuple(paths),
+        template=make_template(spec),
+        zarr_format=zarr_format,
+        omero=(
+            None if is_label else omero.prepare(base, image.plan, options.omero, image.document)
+        ),
+        labels_group=labels_group,
+        collection=None if is_label else _collection(transaction.target, options),
+    )
+
+
+def _template_spec(
+    image: ImageSource,
+    paths: Sequence[str],
+    group: str,
+    names: StoredNames,
+    labels_group: label_groups.LabelsGroup | None,
+    options: WriteOptions,
+) -> TemplateSpec:
+    """Return what the documents of an image are made from."""
+    zarr_format, base = ngff.VERSIONS[options.version].zarr_format, image.levels[0]
+    attrs = json_attributes(dataset_attributes(image.attrs), DATASET)
+    return TemplateSpec(
         paths=paths,
         levels=image.plan.levels,
-        objects=objects,
+        objects=image.plan.objects(options.shards),
         coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
         dtype=image.plan.dtype,
         dims=list(names.dims.values()),
         attributes=[
-            array_attributes(base, attrs, names, spoken.zarr_format) for attrs in _attributes(image)
+            array_attributes(base, attrs, names, zarr_format) for attrs in _attributes(image)
         ],
-        announcement=_announcement(image, paths, group, names, labels_group, options),
-        zarr_format=spoken.zarr_format,
-        compressor=compressor_of(options.compressor, spoken.zarr_format),
-    )
-    if options.mode == "w" and not is_label:
-        labels.warn_of_misfits(staging.target, sketch.announcement, base.shape)
-    return Checked(
-        staging=staging,
-        levels=image.levels,
-        objects=objects,
-        plan=image.plan,
-        reducer=image.reducer,
-        paths=tuple(paths),
-        draft=draft(sketch),
-        zarr_format=spoken.zarr_format,
-        shown=(
-            None if labels_group else shown.prepare(base, image.plan, options.omero, image.document)
-        ),
-        labels_group=labels_group,
-        collection=None if labels_group else _collection(staging.target, options),
+        group_attributes=_group_attributes(image, paths, group, names, labels_group, options),
+        zarr_format=zarr_format,
+        compressor=compressor_of(options.compressor, zarr_format),
     )
 
 
-def _collection(target: Place, options: Options) -> ImageCollection | None:
+def _collection(target: NodePath, options: WriteOptions) -> ImageCollection | None:
     """Return where an image is listed with others, None for one that is the root itself."""
     if target.outside or not target.path:
         return None
-    return ImageCollection(Place(target.store, ""), target.path, options.version)
+    return ImageCollection(NodePath(target.store, ""), target.path, options.version)
 
 
-def _check_options(options: Options) -> None:
+def _check_options(options: WriteOptions) -> None:
     """Refuse options that are none, or do not go together."""
     version, conventions = options.version, options.conventions
     for name in ("mode", "layout", "names", "dtype", "irregular", "labels_of"):
@@ -167,7 +178,7 @@ def _check_options(options: Options) -> None:
         )
 
 
-def _check_method(image: Image, options: Options) -> None:
+def _check_method(image: ImageSource, options: WriteOptions) -> None:
     """Refuse labels of which coarser levels are, or would be, averages."""
     method, is_copy = image.plan.method, image.reducer is None
     if method not in AVERAGING or len(image.levels) == 1 or image.plan.dtype.kind == "f":
@@ -178,7 +189,7 @@ def _check_method(image: Image, options: Options) -> None:
         raise PlanError(averaged(method))
 
 
-def _check_levels(image: Image, options: Options) -> None:
+def _check_levels(image: ImageSource, options: WriteOptions) -> None:
     """Refuse arrays whose levels OME-NGFF has no place for."""
     base = image.levels[0]
     if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
@@ -190,7 +201,7 @@ def _check_levels(image: Image, options: Options) -> None:
     _check_method(image, options)
 
 
-def _stored_names(image: Image, name: str, options: Options) -> StoredNames:
+def _stored_names(image: ImageSource, name: str, options: WriteOptions) -> StoredNames:
     """Return the names in the level groups: those that maps are read by are the source's."""
     names = options.names or ("source" if options.conventions else "ome")
     coords = [str(coord) for coord in image.levels.coordinates[0].coords]
@@ -199,43 +210,43 @@ def _stored_names(image: Image, name: str, options: Options) -> StoredNames:
     return stored
 
 
-def _attributes(image: Image) -> Iterator[Mapping[Any, Any]]:
+def _attributes(image: ImageSource) -> Iterator[Mapping[Any, Any]]:
     """Yield the attributes of the array of each level."""
     if image.reducer is None:  # each level has its own
-        yield from (shown.attributes_beside(level.attrs) for level in image.levels)
+        yield from (omero.attributes_beside(level.attrs) for level in image.levels)
         return
     base, count = image.levels[0], range(len(image.levels))
-    beside = shown.attributes_beside(base.attrs)
+    beside = omero.attributes_beside(base.attrs)
     yield from (level_attributes(beside, base, image.plan, k) for k in count)
 
 
 def _in_image(
-    image: Image, group: str, root: Place, options: Options
-) -> tuple[str, labels.LabelsGroup | None]:
+    image: ImageSource, group: str, root: NodePath, options: WriteOptions
+) -> tuple[str, label_groups.LabelsGroup | None]:
     """Return where an image goes, and where it is listed if it holds the labels of another."""
     if options.labels_of is None:
         return group, None
     check_name(group or None)
-    of = labels.check_image_path(options.labels_of)
+    of = label_groups.check_image_path(options.labels_of)
     dtype, count = image.levels[0].dtype, len(image.levels)
-    listed = labels.prepare(root / of, group, dtype, count, options.version)
+    listed = label_groups.prepare(root / of, group, dtype, count, options.version)
     return f"{of}/labels/{group}".strip("/"), listed
 
 
-def _announcement(
-    image: Image,
+def _group_attributes(
+    image: ImageSource,
     paths: Sequence[str],
     group: str,
     names: StoredNames,
-    labels_group: labels.LabelsGroup | None,
-    options: Options,
+    labels_group: label_groups.LabelsGroup | None,
+    options: WriteOptions,
 ) -> dict[str, Any]:
     """Return the attributes that make an image of a group, as far as they are known."""
     base, plan = image.levels[0], image.plan
     name = group.rpartition("/")[2] or str(base.name)
     about: dict[str, Any] = dict(LIBRARY)
     if options.layout == "arrays":
-        about |= flat.remember(base, plan.axes, name_of(base, name), plan.coarsened)
+        about |= flat_layout.remember(base, plan.axes, name_of(base, name), plan.coarsened)
     described = ngff.describe(plan, paths, name, options.irregular, about, names.dims)
     described = ngff.in_known_units(described, plan, _multiples(base, plan))
     described = note(described, base, image.levels.coordinates[0], names)
@@ -277,36 +288,3 @@ def _crs(base: xr.DataArray) -> dict[Any, Any]:
             "decode_coords='all'"
         )
     return base.coords[name].attrs if name in base.coords else {}
-
-
-def check_target(staging: Staging, paths: Sequence[str], options: Options) -> None:
-    """Refuse a place that is taken, unless by what may be replaced or gone on with."""
-    target = staging.target
-    unfinished = staging.record() is not None
-    if unfinished and options.mode == "w-" and not options.resume:
-        raise TargetExistsError(
-            f"there is an unfinished build of {target}; call again with resume=True to go on with "
-            "it, or with mode='w' to begin anew"
-        )
-    if unfinished and staging.directory is None:
-        return  # what is there is the unfinished build itself
-    if options.mode == "w-":
-        check_free(target)
-        return
-    node = target.sound_node()
-    if not target.path or target.outside:
-        _check_root(target, node)
-    old = announced(node) if isinstance(node, zarr.Group) else set()
-    check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
-
-
-def _check_root(target: Place, node: zarr.Group | zarr.Array[Any] | None) -> None:
-    """Refuse to make an image of a root that holds others, which nobody would find any more."""
-    if isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs)) is None:
-        names = [name for name in children(target) if is_name(name)]
-        if not names:
-            return
-        raise TargetExistsError(
-            f"{target} holds {[name[:60] for name in names[:10]]}, which an image in its place "
-            "would hide; choose another store, or a group= in this one"
-        )

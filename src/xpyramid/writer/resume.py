@@ -1,39 +1,44 @@
-"""Whether a build can go on with what an earlier one has left."""
+"""Whether a build can take up what an earlier one has left, unfinished or published."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import zarr
 
 from xpyramid import engine
 from xpyramid._version import __version__
 from xpyramid.errors import ResumeError
 from xpyramid.geometry.passes import Limits
-from xpyramid.store.contents import read_documents
-from xpyramid.store.staging import Staging
-from xpyramid.writer.image import Checked
+from xpyramid.geometry.tiles import Region
+from xpyramid.reducers import Array
+from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.documents import attributes_of, parse_document, read_documents
+from xpyramid.store.transaction import Transaction
+from xpyramid.writer.request import PreparedImage, WriteOptions
 from xpyramid.writer.sinks import ZarrSink
+from xpyramid.writer.target_checks import check_free, check_target
 
 #: Of what is noted of an unfinished build.
 FORMAT = 3
 
 
-def record_of(image: Checked, limits: Limits) -> dict[str, Any]:
-    """Return what is noted of a build; its ``about`` must be the same where it is gone on with."""
-    plan, documents = image.plan, {**image.draft.documents, **image.draft.announcement}
+def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:
+    """Return what is noted of a build; its ``about`` must be the same where it is resumed."""
+    plan, documents = image.plan, {**image.template.documents, **image.template.own}
     digest = hashlib.sha256()
     for key in sorted(documents):
         digest.update(key.encode() + b"\0" + documents[key].to_bytes())
-    return {
-        "format": FORMAT,
-        "workers": limits.workers,
-        "children": sorted({path.split("/")[0] for path in image.paths}),
-        "created": False,
-        "about": {
+    return BuildRecord(
+        format=FORMAT,
+        workers=limits.workers,
+        children=tuple(sorted({path.split("/")[0] for path in image.paths})),
+        about={
             "library": __version__,
             "shape": list(plan.levels[0].shape),
             "dtype": plan.dtype.str,
@@ -45,28 +50,28 @@ def record_of(image: Checked, limits: Limits) -> dict[str, Any]:
             "memory": limits.memory,
             "metadata, attributes and coordinates": digest.hexdigest(),
         },
-    }
+    )
 
 
-def check_same(found: Mapping[str, Any], record: Mapping[str, Any], staging: Staging) -> None:
-    """Refuse to go on with another build, or with a copy of one, which may lack anything.
+def check_same(earlier: BuildRecord, record: BuildRecord, transaction: Transaction) -> None:
+    """Refuse to resume another build, or a copy of one, which may lack anything.
 
     Raises
     ------
     ResumeError
     """
-    target = staging.target
-    if found.get("format") != FORMAT:
+    target = transaction.target
+    if earlier.format != FORMAT:
         raise ResumeError(
             f"the unfinished build of {target} was begun by another version of xpyramid; "
             "begin anew with mode='w'"
         )
-    if found["created"] and not staging.is_original(found):
+    if earlier.created and not transaction.is_original(earlier):
         raise ResumeError(
             f"the unfinished build of {target} is a copy of one that was made elsewhere; whether "
             "it is all there cannot be known; begin anew with mode='w'"
         )
-    old, new = found["about"], json.loads(json.dumps(record["about"]))
+    old, new = earlier.about, json.loads(json.dumps(record.about))
     differ = [
         f"{key} ({old.get(key)} then, {new[key]} now)" for key in new if old.get(key) != new[key]
     ]
@@ -77,23 +82,25 @@ def check_same(found: Mapping[str, Any], record: Mapping[str, Any], staging: Sta
         )
 
 
-def check_documents(image: Checked) -> None:
-    """Refuse to go on where the metadata of an unfinished build are not those that it began with.
+def check_documents(image: PreparedImage) -> None:
+    """Refuse to resume a build whose metadata are not those that it began with.
 
     Raises
     ------
     ResumeError
     """
-    documents = image.draft.documents
-    stored = read_documents(image.staging.image, list(documents))
+    documents = image.template.documents
+    stored = read_documents(image.transaction.location, list(documents))
     for key, found in zip(documents, stored, strict=True):
         if found != documents[key].to_bytes():
-            raise _damaged(image.staging, f"{key!r} is {'missing' if found is None else 'another'}")
+            raise _damaged(
+                image.transaction, f"{key!r} is {'missing' if found is None else 'another'}"
+            )
 
 
-def _damaged(staging: Staging, what: str) -> ResumeError:
+def _damaged(transaction: Transaction, what: str) -> ResumeError:
     return ResumeError(
-        f"the unfinished build of {staging.target} is damaged: {what}; begin anew with mode='w'"
+        f"the unfinished build of {transaction.target} is damaged: {what}; begin anew with mode='w'"
     )
 
 
@@ -101,8 +108,8 @@ def _damaged(staging: Staging, what: str) -> ResumeError:
 _SAMPLES = 8
 
 
-def check_input(job: engine.Job, image: Checked) -> None:
-    """Refuse to go on with another input, as far as samples show.
+def check_input(job: engine.Job, image: PreparedImage) -> None:
+    """Refuse to resume with another input, as far as samples show.
 
     Raises
     ------
@@ -113,17 +120,104 @@ def check_input(job: engine.Job, image: Checked) -> None:
     if not isinstance(sink, ZarrSink):
         return
     for node in done[:: max(1, -(-len(done) // _SAMPLES))]:
-        base = tiling.base(*node)
-        pairs = zip(base, image.objects[0], strict=True)
+        pairs = zip(tiling.base(*node), image.objects[0], strict=True)
         region = tuple(slice(b.start, min(b.stop, b.start + n)) for b, n in pairs)
-        given = np.asarray(job.source.sample(region))
+        samples = np.asarray(job.source.sample(region))
         try:
-            stored = np.asarray(sink.array[region], given.dtype)
+            stored = np.asarray(sink.array[region], samples.dtype)
         except Exception as error:
-            raise _damaged(image.staging, f"{type(error).__name__}: {error}") from error
-        if given.tobytes() != stored.tobytes():
-            raise ResumeError(
-                f"the input of the unfinished build of {image.staging.target} was another: samples "
-                f"{[(part.start, part.stop) for part in region]} differ from what is stored; "
-                "begin anew with mode='w'"
-            )
+            raise _damaged(image.transaction, f"{type(error).__name__}: {error}") from error
+        _check_samples(
+            samples, stored, region, f"the unfinished build of {image.transaction.target}"
+        )
+
+
+def _check_samples(samples: Array, stored: Array, region: Region, what: str) -> None:
+    if samples.tobytes() != stored.tobytes():
+        where = [(part.start, part.stop) for part in region]
+        raise ResumeError(
+            f"{what} had another input: samples {where} differ from what is stored; write to "
+            "another group=, or begin anew with mode='w'"
+        )
+
+
+def finished_among(
+    images: Sequence[PreparedImage], options: WriteOptions
+) -> tuple[list[PreparedImage], list[PreparedImage]]:
+    """Return the images that are to be made, and those that an earlier run of the build published.
+
+    A build that is broken off at its very end has published some of its images. Where all are
+    published and listed, nothing is to be resumed: they are in the way.
+
+    Raises
+    ------
+    ResumeError
+        If a published one is of another input.
+    TargetExistsError
+    """
+    may_be_finished = options.resume and options.mode == "w-"
+    finished = [image for image in images if may_be_finished and _is_published(image)]
+    to_do = [image for image in images if image not in finished]
+    for image in to_do:
+        check_target(image.transaction, image.paths, options)
+    if finished and not any(map(_is_left, images)):
+        check_free(finished[0].transaction.target)
+    for image in finished:
+        _check_published(image)
+    return to_do, finished
+
+
+def _is_left(image: PreparedImage) -> bool:
+    """Whether something of an image is to be done, but not from its beginning."""
+    target, labels, collection = image.transaction.target, image.labels_group, image.collection
+    if image.transaction.unfinished() is not None:
+        return True
+    if labels is not None and not labels.is_listed():
+        return True
+    if collection is not None and collection.missing():
+        return True
+    return any(target.seen_from(above) is None for above in target.parents())
+
+
+def _is_published(image: PreparedImage) -> bool:
+    """Whether what is at an image's place says just what that image would say."""
+    if image.transaction.unfinished() is not None:
+        return False
+    wanted = {**image.template.documents, **image.template.own}
+    stored = dict(zip(wanted, read_documents(image.transaction.target, list(wanted)), strict=True))
+    if any(stored[key] != wanted[key].to_bytes() for key in image.template.documents):
+        return False
+    try:
+        own, there = (
+            attributes_of({key: parse_document(documents[key]) for key in image.template.own})
+            for documents in ({key: buffer.to_bytes() for key, buffer in wanted.items()}, stored)
+        )
+    except ValueError:  # what is there is damaged
+        return False
+    return _includes(there, own)
+
+
+def _includes(there: Any, own: Any) -> bool:
+    """Whether attributes are there; more became known while the image was written."""
+    if isinstance(own, Mapping) and isinstance(there, Mapping):
+        return all(key in there and _includes(there[key], own[key]) for key in own)
+    return bool(there == own)
+
+
+def _check_published(image: PreparedImage) -> None:
+    target, base = image.transaction.target, image.levels[0].variable
+    array = zarr.open_array(target.store, path=(target / image.paths[0]).path, mode="r")
+    for region in _sample_regions(base.shape, image.objects[0]):
+        samples = np.asarray(base[region].to_numpy())
+        stored = np.asarray(array[region], samples.dtype)
+        _check_samples(samples, stored, region, f"{target} is finished, and")
+
+
+def _sample_regions(shape: Sequence[int], lengths: Sequence[int]) -> Iterator[Region]:
+    """Yield the regions of some stored objects, spread over an array."""
+    counts = [-(-n // length) for n, length in zip(shape, lengths, strict=True)]
+    total = math.prod(counts)
+    for i in range(0, total, max(1, -(-total // _SAMPLES))):
+        index = [int(j) for j in np.unravel_index(i, counts)]
+        parts = zip(index, lengths, shape, strict=True)
+        yield tuple(slice(j * n, min((j + 1) * n, stop)) for j, n, stop in parts)

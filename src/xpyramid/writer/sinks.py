@@ -11,7 +11,7 @@ import zarr
 from xpyramid.errors import StorageError
 from xpyramid.runtime.retry import retried
 from xpyramid.store.local_chunks import by_object
-from xpyramid.store.path import Place
+from xpyramid.store.path import NodePath
 
 
 class ZarrSink:
@@ -46,13 +46,13 @@ class ZarrSink:
             ) from error
 
 
-def open_sink(array: zarr.Array[Any], final: Place, level: int) -> ZarrSink:
+def open_sink(array: zarr.Array[Any], final: NodePath, level: int) -> ZarrSink:
     """Return what writes to an array.
 
     Parameters
     ----------
     array : zarr.Array
-    final : Place
+    final : NodePath
         Where it will be.
     level : int
     """

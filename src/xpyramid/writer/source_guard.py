@@ -23,13 +23,13 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore, ZipStore
 
 from xpyramid.errors import SourceOverlapError
-from xpyramid.store.path import Place
+from xpyramid.store.path import NodePath
 
 #: How far to look into objects of which nothing is known.
 _DEPTH = 4
 
 #: Types that name nothing and hold nothing; a large graph is mostly made of them.
-_DULL = frozenset(
+_ATOMIC_TYPES = frozenset(
     {int, float, complex, bool, bytes, type(None), slice, type, range, type(Ellipsis),
      np.dtype, Alias, TaskRef, BuiltinFunctionType, ModuleType}
 )  # fmt: skip
@@ -39,48 +39,52 @@ _DULL = frozenset(
 _FILES = frozenset({"adlfs", "fsspec", "gcsfs", "h5py", "netCDF4", "s3fs", "tensorstore"})
 
 #: Packages whose objects hold nothing that is read, apart from those that are known below.
-_CLOSED = frozenset({"dask", "distributed", "logging", "numba", "numpy", "pandas", "threading"})
+_OPAQUE_PACKAGES = frozenset(
+    {"dask", "distributed", "logging", "numba", "numpy", "pandas", "threading"}
+)
 
 
 @dataclass(frozen=True)
-class Spot:
-    """A place that is read or written, however it was spelled.
+class Location:
+    """Where something is read or written, however that was spelled.
 
     Attributes
     ----------
-    realm : tuple
+    filesystem : tuple
         What the path is a path in: the local disk, a memory, a bucket.
     parts : tuple of str
         Of the path.
     name : str
         For messages.
-    vague : bool
+    is_uncertain : bool
         Whether it is only a name that something may be read from, such as a path that a function
         is called with.
     """
 
-    realm: tuple[Any, ...]
+    filesystem: tuple[Any, ...]
     parts: tuple[str, ...]
     name: str = field(compare=False)
-    vague: bool = field(default=False, compare=False)
+    is_uncertain: bool = field(default=False, compare=False)
 
-    def overlaps(self, target: Spot) -> bool:
+    def overlaps(self, target: Location) -> bool:
         """Whether writing the target touches what is read here."""
-        if self.realm != target.realm:
+        if self.filesystem != target.filesystem:
             return False
         if _below(self.parts, target.parts) or _is_on_the_way(target, self):
             return True
-        return not self.vague and (_below(target.parts, self.parts) or _is_on_the_way(self, target))
+        return not self.is_uncertain and (
+            _below(target.parts, self.parts) or _is_on_the_way(self, target)
+        )
 
 
-def check_source(read: Iterable[Spot], targets: Iterable[Place]) -> None:
+def check_source(read: Iterable[Location], targets: Iterable[NodePath]) -> None:
     """Refuse to write where something is read from.
 
     Parameters
     ----------
-    read : iterable of Spot
-        From :func:`sources`.
-    targets : iterable of Place
+    read : iterable of Location
+        From :func:`what_is_read`.
+    targets : iterable of NodePath
         Groups and arrays that will be made or replaced. Their siblings do not matter.
 
     Raises
@@ -90,7 +94,7 @@ def check_source(read: Iterable[Spot], targets: Iterable[Place]) -> None:
     """
     read = list(read)
     for target in targets:
-        goal = spot_of(target.store, target.path)
+        goal = location_of(target.store, target.path)
         for source in read:
             if source.overlaps(goal):
                 raise SourceOverlapError(
@@ -100,31 +104,51 @@ def check_source(read: Iterable[Spot], targets: Iterable[Place]) -> None:
                 )
 
 
-def sources(read: Iterable[Any]) -> list[Spot]:
-    """Return the places that are read when some objects are computed; nothing is read for it.
+@dataclass(frozen=True)
+class Reads:
+    """What is read when levels are computed.
 
-    Graphs are looked at layer by layer, and task by task only where dask has written the tasks
-    out. What a function opens by a name of its own making cannot be known.
+    Attributes
+    ----------
+    locations : list of Location
+        Of samples and coordinates.
+    arrays : list of zarr.Array
+        That samples are read from.
     """
-    _real.cache_clear()  # links may have changed since the last time
+
+    locations: list[Location]
+    arrays: list[zarr.Array[Any]]
+
+
+def what_is_read(samples: Iterable[Any], others: Iterable[Any] = ()) -> Reads:
+    """Return what is read when some objects are computed; nothing is read for it.
+
+    Graphs are walked once, layer by layer, and task by task only where dask has written the tasks
+    out. What a function opens by a name of its own making cannot be known.
+
+    Parameters
+    ----------
+    samples, others : iterable
+        Arrays are looked for in the former, locations in both.
+    """
+    _real_parts.cache_clear()  # links may have changed since the last time
     _identity.cache_clear()
-    found: dict[Spot, None] = {}
-    for thing in _opened(read):
-        spot = _spot(thing)
-        if spot is not None:
-            found.setdefault(spot)
-    return list(found)
+    walk = _Walk()
+    locations: dict[Location, None] = {}
+    arrays: dict[Location, zarr.Array[Any]] = {}
+    for objects, holds_samples in ((samples, True), (others, False)):
+        for thing in walk.things_in(objects):
+            location = _location(thing)
+            if location is not None:
+                locations.setdefault(location)
+                if holds_samples and isinstance(thing, zarr.Array):
+                    arrays.setdefault(location, thing)
+    return Reads(list(locations), list(arrays.values()))
 
 
-def arrays(read: Iterable[Any]) -> list[zarr.Array[Any]]:
-    """Return the Zarr arrays that are read when some objects are computed."""
-    found = (thing for thing in _opened(read) if isinstance(thing, zarr.Array))
-    return list({spot_of(array.store, array.path): array for array in found}.values())
-
-
-def spot_of(store: ZarrStore, path: str = "") -> Spot:
+def location_of(store: ZarrStore, path: str = "") -> Location:
     """Return the place of a node of a store."""
-    name = str(Place(store, path.strip("/")))
+    name = str(NodePath(store, path.strip("/")))
     while isinstance(store, WrapperStore):
         store = store._store
     inside = tuple(part for part in path.split("/") if part)
@@ -133,25 +157,25 @@ def spot_of(store: ZarrStore, path: str = "") -> Spot:
     if isinstance(store, ZipStore):
         return _local(Path(store.path), name)
     if isinstance(store, MemoryStore):
-        return Spot(("memory", id(store._store_dict)), inside, name)
+        return Location(("memory", id(store._store_dict)), inside, name)
     if isinstance(store, FsspecStore):
         return _on_filesystem(store.fs, "/".join([store.path, *inside]), name)
     prefix = getattr(getattr(store, "store", None), "prefix", None)
     if prefix is not None and type(store.store).__name__ == "LocalStore":  # type: ignore[attr-defined]
         return _local(Path(prefix, *inside), name)  # of obstore
-    return Spot((str(store),), inside, name)
+    return Location((str(store),), inside, name)
 
 
-def _local(path: Path, name: str) -> Spot:
-    return Spot(("file",), _real(str(path)), name)
+def _local(path: Path, name: str) -> Location:
+    return Location(("file",), _real_parts(str(path)), name)
 
 
 @lru_cache(1024)
-def _real(path: str) -> tuple[str, ...]:
+def _real_parts(path: str) -> tuple[str, ...]:
     return Path(os.path.realpath(path)).parts
 
 
-def _on_filesystem(fs: Any, path: str, name: str) -> Spot:
+def _on_filesystem(fs: Any, path: str, name: str) -> Location:
     """Return a place on a filesystem of fsspec."""
     while inner := getattr(fs, "sync_fs", None) or getattr(fs, "fs", None):
         if isinstance(getattr(fs, "path", None), str):  # a directory taken for a filesystem
@@ -164,19 +188,19 @@ def _on_filesystem(fs: Any, path: str, name: str) -> Spot:
     options = fs.storage_options
     endpoint = options.get("endpoint_url") or options.get("client_kwargs", {}).get("endpoint_url")
     parts = tuple(part for part in stripped.split("/") if part not in ("", "."))
-    return Spot((protocol, endpoint), parts, name)
+    return Location((protocol, endpoint), parts, name)
 
 
 def _below(inner: Sequence[str], outer: Sequence[str]) -> bool:
     return tuple(inner[: len(outer)]) == tuple(outer)
 
 
-def _is_on_the_way(outer: Spot, inner: Spot) -> bool:
+def _is_on_the_way(outer: Location, inner: Location) -> bool:
     """Whether a directory is one of those above a path, under a different spelling of its name.
 
     Disks may ignore case, and one directory may be mounted twice.
     """
-    if outer.realm != ("file",):
+    if outer.filesystem != ("file",):
         return False
     place = _identity(outer.parts)
     steps = range(len(inner.parts), 1, -1)
@@ -192,20 +216,20 @@ def _identity(parts: tuple[str, ...]) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _spot(thing: Any) -> Spot | None:
+def _location(thing: Any) -> Location | None:
     """Return the place that a thing stands for; None where it stands for none."""
     if isinstance(thing, zarr.Array):
-        return spot_of(thing.store, thing.path)
+        return location_of(thing.store, thing.path)
     if isinstance(thing, zarr.Group):  # which of its children are read, nobody knows
-        return replace(spot_of(thing.store, thing.path), vague=True)
+        return replace(location_of(thing.store, thing.path), is_uncertain=True)
     if isinstance(thing, ZarrStore):
-        return replace(spot_of(thing), vague=True)
+        return replace(location_of(thing), is_uncertain=True)
     if isinstance(thing, str | os.PathLike):
         return _named(os.fspath(thing))
     return _file(thing)
 
 
-def _file(thing: Any) -> Spot | None:
+def _file(thing: Any) -> Location | None:
     """Return the place of a file that another package has opened."""
     kind, fs = _package(thing), getattr(thing, "fs", None)
     if kind == "tensorstore":
@@ -227,7 +251,7 @@ def _package(thing: Any) -> str:
     return str(type(thing).__module__).partition(".")[0]
 
 
-def _named(text: str | bytes) -> Spot | None:
+def _named(text: str | bytes) -> Location | None:
     """Return the place of a file or directory with a name, if there is one."""
     if not isinstance(text, str) or not 1 < len(text) < 4096 or "\0" in text:
         return None
@@ -237,37 +261,45 @@ def _named(text: str | bytes) -> Spot | None:
     if os.path.islink(path):
         path = os.path.realpath(path)
     folder, _, name = path.rpartition("/")
-    parts = (*_real(folder or ("/" if path[0] == "/" else ".")), name)  # files share their folders
-    return Spot(("file",), parts, text, vague=True)
+    parts = (
+        *_real_parts(folder or ("/" if path[0] == "/" else ".")),
+        name,
+    )  # files share their folders
+    return Location(("file",), parts, text, is_uncertain=True)
 
 
-def _opened(read: Iterable[Any]) -> Iterator[Any]:
-    """Yield everything in some objects that may stand for a place, each at least once."""
-    stack: list[tuple[Any, int]] = [(thing, 0) for thing in read]
-    seen: set[int] = set()
-    names: set[str] = set()
-    alive = []  # an id is good as long as its object lives
-    while stack:
-        thing, depth = stack.pop()
-        kind = type(thing)
-        if kind in _DULL:
-            continue
-        if kind is str:
-            if thing not in names:
-                names.add(thing)
+class _Walk:
+    """A walk through objects that sees each of them once."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._texts: set[str] = set()
+        self._alive: list[Any] = []  # an id is good as long as its object lives
+
+    def things_in(self, objects: Iterable[Any]) -> Iterator[Any]:
+        """Yield everything in some objects that may stand for a location."""
+        stack: list[tuple[Any, int]] = [(thing, 0) for thing in objects]
+        while stack:
+            thing, depth = stack.pop()
+            kind = type(thing)
+            if kind in _ATOMIC_TYPES:
+                continue
+            if kind is str:
+                if thing not in self._texts:
+                    self._texts.add(thing)
+                    yield thing
+                continue
+            if id(thing) in self._seen or isinstance(thing, np.generic | type | ModuleType):
+                continue
+            self._seen.add(id(thing))
+            self._alive.append(thing)
+            if _is_leaf(thing):
                 yield thing
-            continue
-        if id(thing) in seen or isinstance(thing, np.generic | type | ModuleType):
-            continue
-        seen.add(id(thing))
-        alive.append(thing)
-        if _is_leaf(thing):
-            yield thing
-            continue
-        inside, known = _inside(thing)
-        if known or depth < _DEPTH:
-            deeper = depth if known else depth + 1
-            stack.extend((one, deeper) for one in inside if type(one) not in _DULL)
+                continue
+            inside, is_known = _inside(thing)
+            if is_known or depth < _DEPTH:
+                deeper = depth if is_known else depth + 1
+                stack.extend((one, deeper) for one in inside if type(one) not in _ATOMIC_TYPES)
 
 
 def _is_leaf(thing: Any) -> bool:
@@ -278,7 +310,7 @@ def _is_leaf(thing: Any) -> bool:
 
 def _inside(thing: Any) -> tuple[Iterable[Any], bool]:
     """Return what an object is made of, and whether that is known to be all and finite."""
-    for kinds, look in _LOOK:
+    for kinds, look in _CONTENTS:
         if isinstance(thing, kinds):
             return look(thing), True
     if dask.base.is_dask_collection(thing):
@@ -303,14 +335,18 @@ def _of_object(thing: Any) -> tuple[Iterable[Any], bool]:
     if isinstance(thing, FunctionType):
         return _of_function(thing), False
     package = _package(thing)
-    if package in _CLOSED:
+    if package in _OPAQUE_PACKAGES:
         return [getattr(thing, "py_func", None)], False  # of what numba compiled
     return _slots(thing), package == "xarray"  # wrappers around what is opened
 
 
 def _of_function(function: FunctionType) -> Iterable[Any]:
     """Return what a user's function knows from outside of it: a lambda may read an array."""
-    if str(function.__module__).partition(".")[0] in _CLOSED | {"xarray", "zarr", "xpyramid"}:
+    if str(function.__module__).partition(".")[0] in _OPAQUE_PACKAGES | {
+        "xarray",
+        "zarr",
+        "xpyramid",
+    }:
         return []
     try:
         known = inspect.getclosurevars(function)
@@ -333,11 +369,11 @@ def _slot_names(kind: type) -> tuple[str, ...]:
     for base in kind.__mro__:
         own = base.__dict__.get("__slots__", ())
         names += [own] if isinstance(own, str) else own
-    return tuple(name for name in dict.fromkeys(names) if name not in _UNINTERESTING)
+    return tuple(name for name in dict.fromkeys(names) if name not in _NO_CONTENT)
 
 
 #: Attributes of dask's nodes that say how, not what.
-_UNINTERESTING = {"key", "_dependencies", "_token", "_repr", "__weakref__", "__dict__"}
+_NO_CONTENT = {"key", "_dependencies", "_token", "_repr", "__weakref__", "__dict__"}
 
 
 def _slots(thing: Any) -> list[Any]:
@@ -351,7 +387,7 @@ def _slots(thing: Any) -> list[Any]:
 
 
 #: What objects are made of, the most frequent in large graphs first.
-_LOOK: tuple[tuple[Any, Callable[[Any], Iterable[Any]]], ...] = (
+_CONTENTS: tuple[tuple[Any, Callable[[Any], Iterable[Any]]], ...] = (
     (GraphNode, _slots),
     ((list, tuple, set, frozenset), iter),
     (dict, dict.values),

@@ -21,36 +21,37 @@ from zarr.storage import MemoryStore
 
 from xpyramid import ngff
 from xpyramid.geometry.plan import Level
-from xpyramid.store.contents import Contents, is_document, list_keys
+from xpyramid.store.documents import Documents, is_document
+from xpyramid.store.listing import Contents, list_keys
 from xpyramid.store.manifest import seal
-from xpyramid.store.path import Place
+from xpyramid.store.path import NodePath
 from xpyramid.writer import documents
 from xpyramid.writer.compression import STORE_EMPTY, ZarrFormat, with_checksums
-from xpyramid.writer.coordinates import draft_coordinates, lazy_part
+from xpyramid.writer.coordinates import coordinate_documents, lazy_part
 
 
 @dataclass(frozen=True)
-class Draft:
+class MetadataTemplate:
     """The documents of an image, by their keys below it.
 
     Attributes
     ----------
     documents : dict
         Those of the levels, and of their coordinates.
-    announcement : dict
-        Those of the image's own group: what makes an image of the levels.
+    own : dict
+        Those of the image's own group, which make an image of the levels.
     lazy : dict
         Coordinates that are yet to be computed, by their group.
     """
 
     documents: dict[str, Buffer]
-    announcement: dict[str, Buffer]
+    own: dict[str, Buffer]
     lazy: dict[str, xr.Dataset]
 
 
 @dataclass(frozen=True)
-class Sketch:
-    """What a draft is made from.
+class TemplateSpec:
+    """What a template is made from.
 
     Attributes
     ----------
@@ -66,8 +67,8 @@ class Sketch:
         As they are stored.
     attributes : sequence of mapping
         Of each level array.
-    announcement : mapping
-        Attributes of the image's group.
+    group_attributes : mapping
+        Of the image's own group.
     zarr_format : {2, 3}
     compressor
         As zarr takes it.
@@ -80,12 +81,12 @@ class Sketch:
     dtype: np.dtype[Any]
     dims: Sequence[str]
     attributes: Sequence[Mapping[str, Any]]
-    announcement: Mapping[str, Any]
+    group_attributes: Mapping[str, Any]
     zarr_format: ZarrFormat
     compressor: Any
 
 
-def draft(sketch: Sketch) -> Draft:
+def make_template(spec: TemplateSpec) -> MetadataTemplate:
     """Make the documents of an image.
 
     Raises
@@ -93,67 +94,69 @@ def draft(sketch: Sketch) -> Draft:
     AxisError
         For coordinates that xarray cannot store.
     """
-    written: documents.Documents = {}
-    image = Place(MemoryStore(written), "")
+    written: Documents = {}
+    image = NodePath(MemoryStore(written), "")
     zarr.create_group(
-        image.store, zarr_format=sketch.zarr_format, attributes=dict(sketch.announcement)
+        image.store, zarr_format=spec.zarr_format, attributes=dict(spec.group_attributes)
     )
     lazy = {}
-    beside = draft_coordinates(sketch.coordinates, sketch.zarr_format)
-    for k, path in enumerate(sketch.paths):
+    beside = coordinate_documents(spec.coordinates, spec.zarr_format)
+    for k, path in enumerate(spec.paths):
         group, _, _ = path.rpartition("/")
         if group:
             written |= {f"{group}/{key}": document for key, document in next(beside).items()}
-            lazy[group] = lazy_part(sketch.coordinates[k])
-        _draft_array(image / path, k, sketch)
+            lazy[group] = lazy_part(spec.coordinates[k])
+        _make_array(image / path, k, spec)
         if group:
             documents.consolidate(written, group)
     own = {key: document for key, document in written.items() if "/" not in key}
-    return Draft({k: document for k, document in written.items() if k not in own}, own, lazy)
+    return MetadataTemplate(
+        {k: document for k, document in written.items() if k not in own}, own, lazy
+    )
 
 
-def announcement(
-    draft: Draft, image: Place, omero: Mapping[str, Any] | None = None
+def group_documents(
+    template: MetadataTemplate, image: NodePath, omero: Mapping[str, Any] | None = None
 ) -> dict[str, Buffer]:
     """Return the documents of the image's own group, with a record of all that is stored now.
 
     Parameters
     ----------
-    draft : Draft
-    image : Place
+    template : MetadataTemplate
+    image : NodePath
         Where it is complete.
     omero : mapping, optional
         Metadata that became known only now.
     """
-    written = {**draft.documents, **draft.announcement}
+    written = {**template.documents, **template.own}
     attributes = documents.attributes_of(written)
     if omero is not None:
         attributes = ngff.announce(attributes, "omero", omero)
     known = {key: documents.parse(written[key]) for key in sorted(written) if is_document(key)}
-    levels = sorted({key.split("/")[0] for key in draft.documents})
+    levels = sorted({key.split("/")[0] for key in template.documents})
     keys = [f"{name}/{key}" for name in levels for key in list_keys(image / name)]
     contents = Contents(image, keys, known, {})
     documents.consolidate(written, attributes=seal(contents, attributes))
     return {key: document for key, document in written.items() if "/" not in key}
 
 
-def write_lazy(draft: Draft, image: Place) -> None:
-    """Compute and store the coordinates that a draft leaves open."""
-    for group, dataset in draft.lazy.items():
+def write_lazy(template: MetadataTemplate, image: NodePath) -> None:
+    """Compute and store the coordinates that a template leaves open."""
+    for group, dataset in template.lazy.items():
         for name, variable in dataset.variables.items():
             stored = xr.conventions.encode_cf_variable(variable)
-            array: Any = empty_array(draft, f"{group}/{name}", image, {})
+            array: Any = empty_array(template, f"{group}/{name}", image, {})
             da.store(stored.data, array, lock=False)
 
 
-def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
+def _make_array(place: NodePath, k: int, spec: TemplateSpec) -> None:
     """Make the empty array of a level in its group."""
-    level, stored = sketch.levels[k], sketch.objects[k]
-    attributes = dict(sketch.attributes[k])
-    form: dict[str, Any] = {"dimension_names": list(sketch.dims)}
-    if sketch.zarr_format == 2:
+    level, stored = spec.levels[k], spec.objects[k]
+    attributes = dict(spec.attributes[k])
+    form: dict[str, Any] = {"dimension_names": list(spec.dims)}
+    if spec.zarr_format == 2:
         # xarray takes a fill value for missing data; without one, empty chunks must be stored.
-        attributes["_ARRAY_DIMENSIONS"] = list(sketch.dims)
+        attributes["_ARRAY_DIMENSIONS"] = list(spec.dims)
         # That is the only place for one that JSON has no number for.
         nonfinite = attributes.get("_FillValue") in ("NaN", "Infinity", "-Infinity")
         form = {
@@ -164,25 +167,25 @@ def _draft_array(place: Place, k: int, sketch: Sketch) -> None:
     zarr.create_array(
         place.store,
         name=place.path,
-        zarr_format=sketch.zarr_format,
+        zarr_format=spec.zarr_format,
         shape=level.shape,
         chunks=level.chunks,
         shards=None if stored == level.chunks else stored,
-        dtype=sketch.dtype,
-        compressors=sketch.compressor,
+        dtype=spec.dtype,
+        compressors=spec.compressor,
         attributes=attributes,
         **form,
     )
 
 
 def empty_array(
-    draft: Draft, path: str, image: Place, config: Any = STORE_EMPTY
+    template: MetadataTemplate, path: str, image: NodePath, config: Any = STORE_EMPTY
 ) -> zarr.Array[Any]:
-    """Return an array of an image as `draft` made it."""
-    return with_checksums(documents.array_of(draft.documents, path, image / path), config)
+    """Return an array of an image as `make_template` made it."""
+    return with_checksums(documents.array_of(template.documents, path, image / path), config)
 
 
-def consolidate(place: Place) -> None:
+def consolidate(place: NodePath) -> None:
     """Copy the metadata of all children into a group: one read opens them, and xarray looks for it.
 
     What changes a shape or an attribute later has to do this again.

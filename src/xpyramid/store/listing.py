@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
-from zarr.abc.store import RangeByteRequest
-from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from xpyramid.store.path import Place, takes_nodes_only
-
-#: Names of the documents that make a Zarr node.
-DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
-
-#: No metadata document of an image is larger, in bytes.
-LARGEST_DOCUMENT = 64 * 2**20
+from xpyramid.store.documents import (
+    DOCUMENTS,
+    attributes_of,
+    is_document,
+    parse_document,
+    read_documents,
+)
+from xpyramid.store.path import NodePath
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class Contents:
 
     Attributes
     ----------
-    place : Place
+    place : NodePath
     keys : sequence of str
         Of all stored objects, below the place, sorted.
     documents : mapping
@@ -42,7 +39,7 @@ class Contents:
         Symbolic links, which are not followed.
     """
 
-    place: Place
+    place: NodePath
     keys: Sequence[str]
     documents: Mapping[str, Any]
     damaged: Mapping[str, str]
@@ -76,7 +73,7 @@ class Contents:
         return found
 
 
-def list_contents(place: Place) -> Contents:
+def list_contents(place: NodePath) -> Contents:
     """List a place, and read the metadata documents there."""
     links: list[str] = []
     keys = list_keys(place, links)
@@ -91,17 +88,14 @@ def list_contents(place: Place) -> Contents:
     return Contents(place, keys, documents, damaged, links)
 
 
-def list_keys(place: Place, links: list[str] | None = None) -> list[str]:
+def list_keys(place: NodePath, links: list[str] | None = None) -> list[str]:
     """Return the keys of all that is stored below a place, sorted; links are added to a list."""
     if isinstance(place.store, LocalStore):
         root = os.path.join(place.store.root, place.path)
+        if not os.path.lexists(root):
+            return []
         return sorted(_walk(root, [] if links is None else links))
     return sorted(sync(_list(place)))
-
-
-def is_document(key: str) -> bool:
-    """Whether a key is that of a metadata document."""
-    return key.rpartition("/")[2] in DOCUMENTS
 
 
 def _walk(root: str, links: list[str]) -> Iterator[str]:
@@ -120,63 +114,9 @@ def _walk(root: str, links: list[str]) -> Iterator[str]:
                     yield path
 
 
-async def _list(place: Place) -> list[str]:
+async def _list(place: NodePath) -> list[str]:
     prefix = f"{place.path}/" if place.path else ""
     return [key.removeprefix(prefix) async for key in place.store.list_prefix(prefix)]
-
-
-def read_documents(place: Place, keys: Sequence[str]) -> list[bytes | None]:
-    """Return the content of documents below a place, None for those that cannot be read."""
-    lead = f"{place.path}/" if place.path else ""
-    return sync(_read(place, [lead + key for key in keys]))
-
-
-async def _read(place: Place, keys: Sequence[str]) -> list[bytes | None]:
-    gate, prototype = asyncio.Semaphore(32), default_buffer_prototype()
-    # Icechunk has no ranges that are longer than what there is.
-    most = None if takes_nodes_only(place.store) else RangeByteRequest(0, LARGEST_DOCUMENT + 1)
-
-    async def get(key: str) -> bytes | None:
-        async with gate:
-            try:
-                found = await place.store.get(key, prototype, most)
-            except OSError:
-                return None
-            return None if found is None else found.to_bytes()
-
-    return list(await asyncio.gather(*map(get, keys)))
-
-
-def parse_document(raw: bytes | None) -> Any:
-    """Return the content of a JSON document, strictly.
-
-    Raises
-    ------
-    ValueError
-        For what is no JSON, or too large, or nested too deeply.
-    """
-    if raw is None:
-        raise ValueError("cannot be read")
-    if len(raw) > LARGEST_DOCUMENT:
-        raise ValueError(f"larger than {LARGEST_DOCUMENT} bytes, which no metadata are")
-    try:
-        return json.loads(raw, parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    except ValueError as error:  # also bytes that are no text
-        raise ValueError(f"not JSON: {error}") from None
-
-
-def _refuse(token: str) -> NoReturn:
-    raise ValueError(f"{token} is no JSON number")
-
-
-def attributes_of(documents: Mapping[str, Any], path: str = "") -> dict[str, Any]:
-    """Return the attributes of a node, of either Zarr format."""
-    lead = f"{path}/" if path else ""
-    node = documents.get(f"{lead}zarr.json")
-    found = node.get("attributes") if isinstance(node, dict) else documents.get(f"{lead}.zattrs")
-    return dict(found) if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -202,7 +142,7 @@ class Node:
         return attributes_of({**documents, **self.documents})
 
 
-def peek(place: Place) -> Node:
+def peek(place: NodePath) -> Node:
     """Look at a place: its own documents are read, and nothing is listed."""
     names = DOCUMENTS
     raw = dict(zip(names, read_documents(place, names), strict=True))
@@ -219,10 +159,10 @@ def peek(place: Place) -> Node:
     return Node(kind if kind in ("group", "array") else "damaged", documents)
 
 
-def children(place: Place) -> list[str]:
+def children(place: NodePath) -> list[str]:
     """Return the names of what lies directly below a place, its own documents left out."""
     return sorted(name for name in sync(_children(place)) if name not in DOCUMENTS)
 
 
-async def _children(place: Place) -> list[str]:
+async def _children(place: NodePath) -> list[str]:
     return [name async for name in place.store.list_dir(place.path)]

@@ -1,37 +1,28 @@
-"""What can be known before any work: whether the target can be written, and what is in the way."""
+"""Whether an array can be stored, and what a store or a viewer would make of it."""
 
 from __future__ import annotations
 
-import errno
-import json
 import math
-import os
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import tzinfo
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import xarray as xr
 from xarray.indexes import PandasMultiIndex
-from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
 
 from xpyramid.errors import (
     AttributeValueError,
     AxisError,
     InvalidNameError,
-    NotWritableError,
     PlanError,
-    PyramidError,
-    TargetExistsError,
+    ViewerWarning,
     literal,
 )
 from xpyramid.geometry.axes import is_cftime
 from xpyramid.geometry.plan import Plan
 from xpyramid.store.names import StoredNames
-from xpyramid.store.path import Place, Store, check_name, is_text, local_path
-from xpyramid.store.staging import Staging
+from xpyramid.store.path import check_name, is_text
 from xpyramid.warn import warn
 
 #: Bytes of a chunk that codecs and viewers can still count: they use signed 32-bit integers.
@@ -40,126 +31,17 @@ CHUNK_BYTES = 2**31 - 1
 #: Characters that the name of an axis may have.
 MOST_CHARACTERS = 200
 
-#: No sensible data get smaller than this part by compression.
-_COMPRESSION = 1000
-
 #: Attributes that make an OME-Zarr image, or a part of one, of the group that has them.
 _ANNOUNCING = {"ome", "multiscales", "plate", "well", "bioformats2raw.layout", "labels"}
 
-
-def check_writable(place: Place) -> None:
-    """Refuse a place that nothing can be written to.
-
-    Raises
-    ------
-    NotWritableError
-        If the store is read-only, cannot be reached, or its directory may not be written to; also
-        where a file or a symbolic link is in the way.
-    TargetExistsError
-        If it lies inside an array on disk.
-    """
-    store = place.store
-    while isinstance(store, WrapperStore):
-        store = store._store
-    if isinstance(store, ZipStore) or (
-        isinstance(store, LocalStore)
-        and store.root.suffix.lower() in (".zip", ".ozx")
-        and not store.root.is_dir()
-    ):
-        raise NotWritableError(
-            f"{place} is in an archive, which can be read and not written to; write to a "
-            "directory, and pack that"
-        )
-    if place.store.read_only:
-        raise NotWritableError(
-            f"{place} is in a store that is read-only; open it with read_only=False or mode='a'"
-        )
-    path = local_path(place)
-    if path is not None:
-        _check_directory(path, local_path(Staging(place).yard) or path)
-    elif isinstance(place.store, FsspecStore):
-        _check_reachable(place)
-
-
-def _check_directory(path: Path, yard: Path) -> None:
-    for here in (path, yard):
-        if here.is_symlink():
-            raise NotWritableError(
-                f"{str(here)!r} is a symbolic link to {os.readlink(here)!r}, which is neither "
-                "replaced nor written through; remove it, or write to where it points"
-            )
-    here = _existing(path)
-    if not here.is_dir():
-        raise NotWritableError(
-            f"{str(here)!r} is a file or a broken link; {str(path)!r} cannot lie inside it"
-        )
-    if not os.access(here, os.W_OK | os.X_OK):
-        raise NotWritableError(
-            f"no permission to write in {str(here)!r}; change it, or write to another store"
-        )
-    for above in path.resolve().parents:
-        if _is_array(above):
-            raise TargetExistsError(
-                f"{str(above)!r} is an array, and cannot hold {str(path)!r}; choose another group= "
-                "or store"
-            )
-
-
-def _existing(path: Path) -> Path:
-    """Return the last part of a path that is there."""
-    try:
-        return next(p for p in (path.absolute(), *path.absolute().parents) if os.path.lexists(p))
-    except (OSError, ValueError) as error:
-        raise InvalidNameError(f"{str(path)[:60]!r} cannot be a path: {error}") from error
-
-
-def _is_array(directory: Path) -> bool:
-    """Whether a directory is a Zarr array of either format."""
-    if (directory / ".zarray").is_file():
-        return True
-    try:
-        node = json.loads((directory / "zarr.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(node, dict) and node.get("node_type") == "array"
-
-
-def _check_reachable(place: Place) -> None:
-    """Ask a remote store for something, to find out whether it answers."""
-    try:
-        place.is_empty()
-    except PyramidError:
-        raise
-    except Exception as error:  # whatever a cloud's client raises
-        raise NotWritableError(
-            f"{place} cannot be reached: {type(error).__name__}: {error}; check the address, the "
-            "network, and the credentials"
-        ) from error
-
-
-def check_space(store: Store, places: Sequence[Place], nbytes: int) -> None:
-    """Refuse a disk that is obviously too small: even data compressed a thousandfold do not fit.
-
-    A store object, instead of a path, says that the user knows better.
-
-    Raises
-    ------
-    NotWritableError
-        If there is less.
-    """
-    path = local_path(places[0]) if places and isinstance(store, str | os.PathLike) else None
-    if path is None:
-        return
-    here = _existing(path)
-    free = shutil.disk_usage(here).free
-    if nbytes > _COMPRESSION * free:
-        raise NotWritableError(
-            errno.ENOSPC,
-            f"{nbytes / 1e9:,.0f} GB of samples and {free / 1e9:,.3f} GB free: they would have to "
-            f"be compressed more than {_COMPRESSION}-fold; make room, write elsewhere, or, if "
-            "nearly all chunks are empty, pass zarr.storage.LocalStore(path) as the store",
-            str(here),
-        )
+#: Who refuses a dtype, and the nearest that is shown by all.
+_REFUSED = {
+    "bool": ("neuroglancer and vizarr", "uint8"),
+    "int64": ("neuroglancer", "int32"),
+    "float16": ("neuroglancer and vizarr", "float32"),
+    "float64": ("neuroglancer", "float32"),
+    "uint64": ("vizarr", "uint32"),
+}
 
 
 def check_chunks(plan: Plan) -> None:
@@ -293,7 +175,7 @@ def _is_integer(dtype: object) -> bool:
         return False
 
 
-def group_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+def dataset_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     """Return the attributes of a Dataset that a level's group may have.
 
     Those that xpyramid itself keeps at levels are left out: they are about another store.
@@ -310,3 +192,25 @@ def group_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
             f"dataset.attrs[{min(taken)!r}]"
         )
     return {key: value for key, value in attrs.items() if key != "xpyramid"}
+
+
+def warn_of_dtypes(dtypes: Mapping[str, np.dtype[Any]]) -> None:
+    """Say once which arrays some viewer refuses, and what to do.
+
+    Parameters
+    ----------
+    dtypes : mapping
+        Of the arrays, by name.
+    """
+    found = {name: dtype.name for name, dtype in dtypes.items() if dtype.name in _REFUSED}
+    if not found:
+        return
+    said = []
+    for dtype in dict.fromkeys(found.values()):
+        names = [name for name, other in found.items() if other == dtype]
+        who, instead = _REFUSED[dtype]
+        said.append(
+            f"{who} cannot show dtype {dtype} ({', '.join(map(repr, names))}); to show it there, "
+            f"call .astype({instead!r}) before .pyramid"
+        )
+    warn("; ".join(said), ViewerWarning)

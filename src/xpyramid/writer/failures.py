@@ -1,4 +1,4 @@
-"""What is said of a write that breaks off: what is left, and how to go on."""
+"""What is said of a write that breaks off: what is left, and how it can be resumed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from xpyramid.errors import (
     TargetBusyError,
     TargetExistsError,
 )
-from xpyramid.store.path import Place
-from xpyramid.store.staging import Staging
+from xpyramid.store.path import NodePath
+from xpyramid.store.transaction import Transaction
 
 
 @contextmanager
-def reached(root: Place) -> Iterator[None]:
+def storage_errors(root: NodePath) -> Iterator[None]:
     """Turn what the system says of a store that is looked at into an error that names it."""
     try:
         yield
@@ -31,7 +31,7 @@ def reached(root: Place) -> Iterator[None]:
 
 
 @contextmanager
-def told(images: Iterable[Staging]) -> Iterator[None]:
+def resume_hint(transactions: Iterable[Transaction]) -> Iterator[None]:
     """Say of whatever breaks off which images are unfinished now, and what can be done about it.
 
     Raises
@@ -39,39 +39,41 @@ def told(images: Iterable[Staging]) -> Iterator[None]:
     StorageError
         For what the system says of a disk.
     """
-    images = list(images)
+    transactions = list(transactions)
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(*[f"interrupted; {way}" for way in _ways_on(images)]) from None
+        raise KeyboardInterrupt(
+            *[f"interrupted; {hint}" for hint in _hints(transactions)]
+        ) from None
     except (ResumeError, TargetBusyError, TargetExistsError):
         raise  # refused: all is as it was
     except Exception as error:
         failure = error
         if isinstance(error, OSError) and not isinstance(error, PyramidError):
-            places = ", ".join(str(image.target) for image in images)
+            places = ", ".join(str(one.target) for one in transactions)
             failure = StorageError(f"cannot write {places}: {type(error).__name__}: {error}")
-        for way in _ways_on(images):
-            failure.add_note(way)
+        for hint in _hints(transactions):
+            failure.add_note(hint)
         if failure is error:
             raise
         raise failure from error
 
 
-def _ways_on(images: Sequence[Staging]) -> list[str]:
+def _hints(transactions: Sequence[Transaction]) -> list[str]:
     """Say what can be done about unfinished images, if there are any."""
-    left = [image for image in images if _is_left(image)]
-    places = ", ".join(str(staging.target) for staging in left)
-    if all(staging.resumable for staging in left):
-        way = "call again with resume=True to go on, or with mode='w'"
+    left = [transaction for transaction in transactions if _is_left(transaction)]
+    places = ", ".join(str(transaction.target) for transaction in left)
+    if all(transaction.tasks is not None for transaction in left):
+        way = "call again with resume=True to finish it, or with mode='w' to begin anew"
     else:
         way = "call again with mode='w'"
     return [f"{places} is unfinished; {way}"] if left else []
 
 
-def _is_left(staging: Staging) -> bool:
+def _is_left(transaction: Transaction) -> bool:
     """Whether there is an unfinished image."""
     try:
-        return staging.record() is not None
+        return transaction.unfinished() is not None
     except Exception:  # the store does not answer
         return True

@@ -17,16 +17,16 @@ from zarr.storage import FsspecStore, LocalStore, LoggingStore, MemoryStore, Zip
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.store.path import Place, resolve
-from xpyramid.writer import source_guard as guard
-from xpyramid.writer.source_guard import check_source, sources
+from xpyramid.store.path import NodePath, resolve
+from xpyramid.writer import source_guard
+from xpyramid.writer.source_guard import check_source, what_is_read
 
 VALUES = np.arange(1, 65, dtype="u2").reshape(8, 8)
 
 
 def spots(*read: Any) -> set[str]:
     """Return the last part of the name of what is read."""
-    return {spot.name.rpartition("/")[2] for spot in sources(read)}
+    return {location.name.rpartition("/")[2] for location in what_is_read(read).locations}
 
 
 @pytest.fixture
@@ -117,9 +117,9 @@ def test_memory_maps_and_names_of_files_are_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("chunks", [None, {}])
 def test_what_is_in_memory_is_not_read(source: Path, chunks: Any) -> None:
     ds = opened(source, chunks=chunks)
-    assert not sources([ds.load()])
-    assert not sources([opened(source, chunks={}).persist() * 2])
-    assert not sources([xr.DataArray(VALUES), "no such file", ".", "/", 3, None])
+    assert not what_is_read([ds.load()]).locations
+    assert not what_is_read([opened(source, chunks={}).persist() * 2]).locations
+    assert not what_is_read([xr.DataArray(VALUES), "no such file", ".", "/", 3, None]).locations
 
 
 def test_a_large_graph_is_looked_at_quickly(source: Path) -> None:
@@ -146,7 +146,7 @@ RELATIONS = {
 
 @pytest.mark.parametrize(("group", "bad"), RELATIONS.values(), ids=RELATIONS)
 def test_relations(source: Path, group: str, bad: bool) -> None:
-    read = sources([opened(source, chunks={}).field.variable])
+    read = what_is_read([opened(source, chunks={}).field.variable]).locations
     target = resolve(source, read_only=False) / group
     if bad:
         with pytest.raises(errors.SourceOverlapError, match=r"field.*choose another"):
@@ -186,25 +186,25 @@ def test_spellings(source: Path, spelling: str) -> None:
     place = resolve(store, read_only=False)
     plain = resolve(source, read_only=False)
     field = (place / "a/field").node()
-    read = sources([da.from_array(zarr.open_array(source / "a/field", mode="r"))])
+    read = what_is_read([da.from_array(zarr.open_array(source / "a/field", mode="r"))]).locations
     with pytest.raises(errors.SourceOverlapError):
         check_source(read, [place / "a"])
     if isinstance(field, zarr.Array):
         with pytest.raises(errors.SourceOverlapError):
-            check_source(sources([da.from_array(field)]), [plain / "a"])
+            check_source(what_is_read([da.from_array(field)]).locations, [plain / "a"])
     check_source(read, [place / "b"])
 
 
 def test_disks_that_ignore_case(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = sources([zarr.open_array(source / "a/field", mode="r")])
-    target = Place(LocalStore(source.parent / "IN.ZARR"), "A")
+    read = what_is_read([zarr.open_array(source / "a/field", mode="r")]).locations
+    target = NodePath(LocalStore(source.parent / "IN.ZARR"), "A")
     check_source(read, [target])
     stat = os.stat
     lower = str(source.parent)
     monkeypatch.setattr(
-        guard.os, "stat", lambda p: stat(lower + str(p).removeprefix(lower).lower())
+        source_guard.os, "stat", lambda p: stat(lower + str(p).removeprefix(lower).lower())
     )
-    guard._identity.cache_clear()
+    source_guard._identity.cache_clear()
     with pytest.raises(errors.SourceOverlapError):
         check_source(read, [target])
 
@@ -213,26 +213,26 @@ def test_memory_and_other_stores(tmp_path: Path) -> None:
     one, two = MemoryStore(), MemoryStore()
     zarr.create_array(one, name="field", shape=8, dtype="u1")
     zarr.create_array(two, name="field", shape=8, dtype="u1")
-    read = sources([da.from_array(zarr.open_array(one, path="field"))])
-    check_source(read, [Place(two, "field")])
+    read = what_is_read([da.from_array(zarr.open_array(one, path="field"))]).locations
+    check_source(read, [NodePath(two, "field")])
     for store in (one, MemoryStore(one._store_dict), LoggingStore(one), one.with_read_only(True)):
         with pytest.raises(errors.SourceOverlapError):
-            check_source(read, [Place(store, "field")])
+            check_source(read, [NodePath(store, "field")])
         with pytest.raises(errors.SourceOverlapError):
-            check_source(read, [Place(store, "field/below")])
-        check_source(read, [Place(store, "fiel")])
+            check_source(read, [NodePath(store, "field/below")])
+        check_source(read, [NodePath(store, "fiel")])
 
     with ZipStore(tmp_path / "in.zip", mode="w") as packed:
         zarr.create_array(packed, name="field", shape=8, dtype="u1")
-        read = sources([zarr.open_array(packed, path="field")])
+        read = what_is_read([zarr.open_array(packed, path="field")]).locations
         with pytest.raises(errors.SourceOverlapError):
-            check_source(read, [Place(ZipStore(tmp_path / "in.zip", mode="w"), "new")])
+            check_source(read, [NodePath(ZipStore(tmp_path / "in.zip", mode="w"), "new")])
     with pytest.raises(errors.SourceOverlapError):
-        check_source(read, [Place(LocalStore(tmp_path), "in.zip")])
+        check_source(read, [NodePath(LocalStore(tmp_path), "in.zip")])
 
     url = "memory://guard/in.zarr"
     zarr.create_array(FsspecStore.from_url(url), name="field", shape=8, dtype="u1")
-    read = sources([zarr.open_array(FsspecStore.from_url(url + "/"), path="field")])
+    read = what_is_read([zarr.open_array(FsspecStore.from_url(url + "/"), path="field")]).locations
     with pytest.raises(errors.SourceOverlapError):
         check_source(read, [resolve("memory://guard", read_only=False) / "in.zarr"])
     check_source(read, [resolve(url, read_only=False) / "other"])

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xpyramid.errors import check_kind
 from xpyramid.geometry.chunks import Chunks
+from xpyramid.geometry.passes import Pass
 from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.levels import Levels
 from xpyramid.ngff import VERSIONS, Irregular
@@ -17,9 +18,9 @@ from xpyramid.reducers import Reducer
 from xpyramid.store.collection import ImageCollection
 from xpyramid.store.label_groups import LabelsGroup
 from xpyramid.store.names import Names
-from xpyramid.store.staging import Staging
-from xpyramid.writer.omero import Shown
-from xpyramid.writer.template import Draft
+from xpyramid.store.transaction import Transaction
+from xpyramid.writer.omero import OmeroRequest
+from xpyramid.writer.template import MetadataTemplate
 
 Mode = Literal["w-", "w"]
 Layout = Literal["groups", "arrays"]
@@ -27,7 +28,7 @@ Dtype = Literal["source"]
 
 
 @dataclass(frozen=True)
-class Image:
+class ImageSource:
     """What to write.
 
     Attributes
@@ -58,7 +59,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Options:
+class WriteOptions:
     """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
 
     version: str = "0.5"
@@ -86,13 +87,13 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Checked:
+class PreparedImage:
     """An image whose checks have passed.
 
     Attributes
     ----------
-    staging : Staging
-        Where it is made and where it goes.
+    transaction : Transaction
+        Where it is made and how it comes to its place.
     levels : Levels
     objects : tuple of tuple of int
         Shape of the stored objects of each level.
@@ -100,30 +101,33 @@ class Checked:
     reducer : Reducer or None
     paths : tuple of str
         Of the level arrays.
-    draft : Draft
-        All that it is made of before it has data.
+    template : MetadataTemplate
+        All that it consists of before it has data.
     zarr_format : {2, 3}
-    shown : Shown or None
+    omero : OmeroRequest or None
         How viewers are to show it.
     labels_group : LabelsGroup or None
         Where it is listed, if it is a label image.
     collection : ImageCollection or None
         The root of the store, unless it is a label image or the root itself.
+    passes : tuple of Pass
+        How the work on it is divided.
     """
 
-    staging: Staging
+    transaction: Transaction
     levels: Levels
     objects: tuple[tuple[int, ...], ...]
     plan: Plan
     reducer: Reducer | None
     paths: tuple[str, ...]
-    draft: Draft
+    template: MetadataTemplate
     zarr_format: Literal[2, 3]
-    shown: Shown | None = None
+    omero: OmeroRequest | None = None
     labels_group: LabelsGroup | None = None
     collection: ImageCollection | None = None
+    passes: tuple[Pass, ...] = ()
 
     @property
     def name(self) -> str:
         """The last part of its path."""
-        return self.staging.target.path.rpartition("/")[2]
+        return self.transaction.target.path.rpartition("/")[2]

@@ -1,0 +1,75 @@
+"""What is noted of an unfinished build, by which another call can resume it.
+
+Anybody may have written it: what cannot be understood stands for a build that cannot be resumed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from xpyramid.store.documents import parse_document
+from xpyramid.store.path import is_name
+
+
+@dataclass(frozen=True)
+class BuildRecord:
+    """An unfinished build.
+
+    Attributes
+    ----------
+    format : int
+        Of the record and of what tasks note; 0 for a record that cannot be understood.
+    workers : int
+        How many tasks ran at a time, which decides how the work was divided.
+    children : tuple of str
+        Names of the nodes below the image that the build may have written, or began to replace.
+    created : bool
+        Whether all documents of the image are there, and only samples are missing.
+    about : mapping
+        What must be the same where the build is resumed, as JSON.
+    inode : int or None
+        Of the directory that it is made in, which no copy has; None where there is no directory.
+    """
+
+    format: int = 0
+    workers: int = 1
+    children: tuple[str, ...] = ()
+    created: bool = False
+    about: Mapping[str, Any] = field(default_factory=dict)
+    inode: int | None = None
+
+    def to_json(self) -> bytes:
+        """Return the record as it is stored."""
+        content = {**vars(self), "children": sorted(self.children)}
+        return json.dumps(content, indent=1, allow_nan=False).encode()
+
+    @classmethod
+    def parse(cls, raw: bytes) -> BuildRecord:
+        """Return the record that a document holds, as far as it is one of ours.
+
+        Names of children, which are removed where a build begins anew, are no paths to elsewhere.
+        """
+        try:
+            content = parse_document(raw)
+        except ValueError:
+            return cls()
+        types = {"format": int, "workers": int, "children": list, "created": bool, "about": dict}
+        if not isinstance(content, dict) or not all(
+            isinstance(content.get(key), kind) for key, kind in types.items()
+        ):
+            return cls()
+        inode = content.get("inode")
+        if not isinstance(inode, int | None):
+            return cls()
+        children = [name for name in content["children"] if isinstance(name, str) and is_name(name)]
+        return cls(
+            content["format"], max(1, content["workers"]), tuple(children), content["created"],
+            content["about"], inode,
+        )  # fmt: skip
+
+    def with_children(self, names: set[str]) -> BuildRecord:
+        """Return the record of a build that also replaces what has these names."""
+        return replace(self, children=tuple(sorted(names.union(self.children))))

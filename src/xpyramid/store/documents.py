@@ -1,0 +1,192 @@
+"""The documents of a store: read, parsed strictly, put, and removed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import zarr
+from zarr.abc.store import RangeByteRequest, Store
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import LocalStore, MemoryStore, WrapperStore
+
+from xpyramid.runtime.retry import retried
+from xpyramid.store.local_files import write_file
+from xpyramid.store.path import NodePath, takes_nodes_only
+
+#: Documents by their keys below a place.
+Documents = dict[str, Buffer]
+
+#: Names of the documents that make a Zarr node.
+DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+
+#: Those of a group itself, in the order in which they are removed: first what announces an image.
+OWN_DOCUMENTS = ("zarr.json", ".zmetadata", ".zgroup", ".zattrs")
+
+#: What is one document in a store, and not everything below a place.
+_SINGLE = {*OWN_DOCUMENTS, "build.json"}
+
+#: No metadata document of an image is larger, in bytes.
+LARGEST_DOCUMENT = 64 * 2**20
+
+
+def is_document(key: str) -> bool:
+    """Whether a key is that of a metadata document."""
+    return key.rpartition("/")[2] in DOCUMENTS
+
+
+def as_buffer(data: bytes) -> Buffer:
+    """Return bytes as zarr-python holds them."""
+    return default_buffer_prototype().buffer.from_bytes(data)
+
+
+def get_document(place: NodePath) -> bytes | None:
+    """Return the document at a place, None where there is none.
+
+    Raises
+    ------
+    OSError
+        If the store does not answer.
+    """
+    get = place.store.get
+    document = retried(lambda: sync(get(place.path, default_buffer_prototype())))
+    return None if document is None else document.to_bytes()
+
+
+def read_documents(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
+    """Return the content of documents below a place, None for those that cannot be read."""
+    lead = f"{place.path}/" if place.path else ""
+    return sync(_read(place, [lead + key for key in keys]))
+
+
+async def _read(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
+    gate, prototype = asyncio.Semaphore(32), default_buffer_prototype()
+    # Icechunk has no ranges that are longer than what there is.
+    most = None if takes_nodes_only(place.store) else RangeByteRequest(0, LARGEST_DOCUMENT + 1)
+
+    async def get(key: str) -> bytes | None:
+        async with gate:
+            try:
+                found = await place.store.get(key, prototype, most)
+            except OSError:
+                return None
+            return None if found is None else found.to_bytes()
+
+    return list(await asyncio.gather(*map(get, keys)))
+
+
+def parse_document(raw: bytes | None) -> Any:
+    """Return the content of a JSON document, strictly.
+
+    Raises
+    ------
+    ValueError
+        For what is no JSON, or too large, or nested too deeply.
+    """
+    if raw is None:
+        raise ValueError("cannot be read")
+    if len(raw) > LARGEST_DOCUMENT:
+        raise ValueError(f"larger than {LARGEST_DOCUMENT} bytes, which no metadata are")
+    try:
+        return json.loads(raw, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except ValueError as error:  # also bytes that are no text
+        raise ValueError(f"not JSON: {error}") from None
+
+
+def _refuse(token: str) -> NoReturn:
+    raise ValueError(f"{token} is no JSON number")
+
+
+def attributes_of(documents: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+    """Return the attributes of a node, of either Zarr format."""
+    lead = f"{path}/" if path else ""
+    node = documents.get(f"{lead}zarr.json")
+    found = node.get("attributes") if isinstance(node, dict) else documents.get(f"{lead}.zattrs")
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def put(place: NodePath, documents: Mapping[str, Buffer]) -> None:
+    """Store documents by their keys below a place."""
+    if type(place.store) is LocalStore:  # tasks need not wait for zarr's event loop
+        for key, document in documents.items():
+            path = place.store.root / (place / key).path
+            retried(partial(write_file, path, [document.as_buffer_like()]))
+        return
+
+    async def put_all() -> None:
+        for key, document in documents.items():
+            await place.store.set((place / key).path, document)
+
+    retried(lambda: sync(put_all()))
+
+
+def remove(place: NodePath) -> None:
+    """Remove a document, or everything below a place."""
+    store = place.store
+    if not store.supports_deletes:
+        return
+    if isinstance(store, LocalStore):
+        remove_path(store.root / place.path)
+    elif place.path.rpartition("/")[2] in _SINGLE:
+        sync(store.delete(place.path))
+    else:
+        sync(store.delete_dir(place.path))
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, a link, or a directory with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def announce_last(key: str) -> tuple[bool, str]:
+    """Return by what to sort the documents of an image's group: the one that announces it is last.
+
+    Zarr v2 spreads a group over several; ``.zattrs`` holds the metadata of the image.
+    """
+    return key == ".zattrs", key
+
+
+def missing_parents(
+    place: NodePath, zarr_format: Literal[2, 3]
+) -> Iterator[tuple[NodePath, Documents]]:
+    """Yield the groups around a place that are not there, with the documents that make them."""
+    for parent in place.parents():
+        if parent.node() is None:
+            documents: Documents = {}
+            zarr.create_group(MemoryStore(documents), zarr_format=zarr_format)
+            yield parent, documents
+
+
+class _RecordingStore(WrapperStore[Store]):
+    """A store that is read, and keeps what is written to itself."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store)
+        self.written: Documents = {}
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Keep a document."""
+        self.written[key] = value
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        """Keep a document."""
+        self.written[key] = value
+
+
+def record_writes(place: NodePath, change: Callable[[NodePath], Any]) -> Documents:
+    """Return the documents that a change of a group would write, by their keys below it."""
+    store = _RecordingStore(place.store)
+    change(NodePath(store, place.path))
+    prefix = f"{place.path}/" if place.path else ""
+    return {key.removeprefix(prefix): document for key, document in store.written.items()}

@@ -1,0 +1,133 @@
+"""An image in a store without rename: made at its place, and published by its last document.
+
+That document is the one of the image's own group, which holds ``multiscales``. An image that is
+replaced is removed before; that is the price of such stores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import zarr
+from zarr.abc.store import Store as ZarrStore
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
+
+from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.documents import (
+    OWN_DOCUMENTS,
+    announce_last,
+    as_buffer,
+    get_document,
+    missing_parents,
+    put,
+    record_writes,
+    remove,
+)
+from xpyramid.store.local_files import remove_torn_files
+from xpyramid.store.path import NodePath, level_names, local_path, staging_path, takes_nodes_only
+
+
+@dataclass(frozen=True)
+class InPlaceTransaction:
+    """See the module, and `xpyramid.store.transaction.Transaction`."""
+
+    target: NodePath
+
+    @classmethod
+    def suits(cls, store: ZarrStore) -> bool:  # noqa: ARG003  every store can do this
+        """Whether images come to their place like this in a store."""
+        return True
+
+    @property
+    def location(self) -> NodePath:
+        """Where documents and objects are written: at the image's place."""
+        return self.target
+
+    @property
+    def tasks(self) -> NodePath | None:
+        """Where tasks note what they have done; None in stores that end with this process."""
+        is_kept = not isinstance(self.target.store, MemoryStore)
+        return self._notes / "tasks" if is_kept and self._notes is not None else None
+
+    @property
+    def _notes(self) -> NodePath | None:
+        """Where there is room for what is there only while an image is unfinished.
+
+        Icechunk takes the keys of nodes alone; there, nothing is seen before the user's commit.
+        """
+        store = self.target.store
+        has_room = store.supports_deletes and not takes_nodes_only(store)
+        return staging_path(self.target) if has_room else None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Such stores have no locks."""
+        yield
+
+    def unfinished(self) -> BuildRecord | None:
+        """Return what was noted of an unfinished build, None where there is none."""
+        raw = None if self._notes is None else get_document(self._notes / "build.json")
+        return None if raw is None else BuildRecord.parse(raw)
+
+    def is_original(self, record: BuildRecord) -> bool:
+        """Whether an unfinished build was begun in this way."""
+        return record.inode is None
+
+    def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
+        """Remove an image that is replaced, and what an earlier build left.
+
+        What there is to remove is noted first: without its own group nobody would know.
+        """
+        self.abandon()
+        node = self.target.node()
+        if isinstance(node, zarr.Group):
+            record = record.with_children(level_names(node))
+            self.note(record)
+            self._remove(record)
+        for place, documents in missing_parents(self.target, zarr_format):
+            put(place, documents)
+        self.note(record)
+
+    def note(self, record: BuildRecord) -> None:
+        """Note how far the build is."""
+        if self._notes is not None:
+            put(self._notes, {"build.json": as_buffer(record.to_json())})
+
+    def tidy(self) -> None:
+        """Remove files that a process that died has left half written."""
+        for place in (staging_path(self.target), self.target):
+            remove_torn_files(local_path(place))
+
+    def publish(self, documents: Mapping[str, Buffer], *, durable: bool = False) -> None:  # noqa: ARG002
+        """Make an image of what is complete now."""
+        for key in sorted(documents, key=announce_last):
+            put(self.target, {key: documents[key]})
+        self.close()
+
+    def change_group(self, group: NodePath, change: Callable[[NodePath], None]) -> None:
+        """Change the documents of a group around the image."""
+        put(group, record_writes(group, change))
+
+    def flush(self) -> None:
+        """Such stores keep what they have taken."""
+
+    def abandon(self) -> None:
+        """Remove all that an unfinished build has left."""
+        if (record := self.unfinished()) is not None:
+            self._remove(record)
+        self.close()
+
+    def close(self) -> None:
+        """Remove what is there only while the image is unfinished."""
+        if self._notes is not None:
+            for name in ("build.json", "tasks"):
+                remove(self._notes / name)
+
+    def _remove(self, record: BuildRecord) -> None:
+        """Remove the documents of the image's own group, which announce it, and then its levels."""
+        for name in (*OWN_DOCUMENTS, *sorted(record.children)):
+            remove(self.target / name)

@@ -1,0 +1,268 @@
+"""An image on a local disk: made in a hidden directory beside its place, renamed when it is whole.
+
+An image that it replaces stays readable until then. The steps of publishing are: what lies in the
+old image and is not replaced gets a second name in the new one (a hard link); then the two
+directories change places, in one step where the system can do that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import zarr
+from filelock import FileLock, Timeout
+from zarr.abc.store import Store as ZarrStore
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore
+
+from xpyramid.errors import TargetBusyError
+from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.documents import (
+    OWN_DOCUMENTS,
+    announce_last,
+    as_buffer,
+    missing_parents,
+    put,
+    record_writes,
+    remove,
+    remove_path,
+)
+from xpyramid.store.local_files import one_at_a_time, remove_torn_files
+from xpyramid.store.path import NodePath, level_names, staging_path
+
+#: What the staging directory holds, beside the lock.
+_STAGED = ("build.json", "tasks", "image", "parent")
+
+#: What an image that is being replaced is called in the staging directory, between two renames.
+_BACKUP = "replaced"
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
+
+
+@dataclass(frozen=True)
+class RenameTransaction:
+    """See the module, and `xpyramid.store.transaction.Transaction`."""
+
+    target: NodePath
+
+    @classmethod
+    def suits(cls, store: ZarrStore) -> bool:
+        """Whether images come to their place like this in a store."""
+        return isinstance(store, LocalStore)
+
+    @property
+    def location(self) -> NodePath:
+        """Where documents and objects are written."""
+        return staging_path(self.target) / "image"
+
+    @property
+    def tasks(self) -> NodePath:
+        """Where tasks note what they have done."""
+        return staging_path(self.target) / "tasks"
+
+    @property
+    def _staging_dir(self) -> Path:
+        return _directory(staging_path(self.target))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep others from making the same image; a lock of the dead is free.
+
+        Raises
+        ------
+        TargetBusyError
+            If somebody does.
+        """
+        directory = self._staging_dir
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(directory / "lock", timeout=0)
+        try:
+            lock.acquire()
+        except (Timeout, FileNotFoundError):  # or removed by another who is just done
+            raise TargetBusyError(
+                f"{self.target} is being made by another process; wait for it, or write elsewhere"
+            ) from None
+        _settle_backup(directory / _BACKUP, _directory(self.target))
+        try:
+            yield
+        finally:
+            if self.unfinished() is None:  # nothing that could be resumed
+                shutil.rmtree(directory, ignore_errors=True)
+            lock.release()
+
+    def unfinished(self) -> BuildRecord | None:
+        """Return what was noted of an unfinished build, None where there is none."""
+        path = self._staging_dir / "build.json"
+        record = BuildRecord.parse(path.read_bytes()) if path.is_file() else None
+        # Once the image is at its place, another is here, or none.
+        is_published = record is not None and record.created and self._has_gone(record)
+        return None if is_published else record
+
+    def _has_gone(self, record: BuildRecord) -> bool:
+        if self.is_original(record):
+            return False
+        made = _directory(self.location)
+        return not made.is_dir() or any((made / name).exists() for name in OWN_DOCUMENTS)
+
+    def is_original(self, record: BuildRecord) -> bool:
+        """Whether the directory that a record is about was made here, and is no copy."""
+        return record.inode == self._inode()
+
+    def _inode(self) -> int | None:
+        """Return what stays the same of the image's directory when it is renamed."""
+        made = _directory(self.location)
+        return made.stat().st_ino if made.is_dir() else None
+
+    def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
+        """Remove what an earlier build has left, and make room; what is at the place stays."""
+        self.abandon()
+        for group, documents in missing_parents(self.target, zarr_format):
+            self._put_beside(group, documents)
+        self.note(record)
+
+    def note(self, record: BuildRecord) -> None:
+        """Note how far the build is."""
+        text = as_buffer(replace(record, inode=self._inode()).to_json())
+        put(staging_path(self.target), {"build.json": text})
+
+    def tidy(self) -> None:
+        """Remove files that a process that died has left half written."""
+        remove_torn_files(self._staging_dir)
+
+    def publish(self, documents: Mapping[str, Buffer], *, durable: bool = False) -> None:
+        """Make an image of what is complete now, and bring it to its place."""
+        made = _directory(self.location)
+        if durable:
+            _fsync_tree(made)
+        for key in sorted(documents, key=announce_last):
+            put(self.location, {key: documents[key]})
+        if durable:
+            for path in (*(made / key for key in documents), made):
+                _fsync(path)
+        self._swap(made, _directory(self.target))
+        self.close()
+
+    def change_group(self, group: NodePath, change: Callable[[NodePath], None]) -> None:
+        """Change the documents of a group around the image, after whoever changes them now."""
+        with one_at_a_time(_directory(group)):
+            self._put_beside(group, record_writes(group, change))
+
+    def _put_beside(self, group: NodePath, documents: Mapping[str, Buffer]) -> None:
+        """Store documents of a group around the image; no torn file lies outside of the staging."""
+        put(staging_path(self.target) / "parent", documents)
+        for key in documents:
+            path = _directory(group / key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            (self._staging_dir / "parent" / key).replace(path)
+
+    def flush(self) -> None:
+        """Have the disk keep the way to the image: the groups above, up to where the store lies."""
+        root = _directory(NodePath(self.target.store, ""))
+        for above in _directory(self.target).parents:
+            for name in OWN_DOCUMENTS:
+                if above != root.parent and (above / name).is_file():
+                    _fsync(above / name)
+            _fsync(above)
+            if above == root.parent:
+                break
+
+    def abandon(self) -> None:
+        """Remove all that an unfinished build has left; what is at the place stays."""
+        self.close()
+
+    def close(self) -> None:
+        """Remove what is there only while the image is unfinished."""
+        for name in _STAGED:
+            remove(staging_path(self.target) / name)
+
+    def _swap(self, made: Path, place: Path) -> None:
+        """Bring a directory to its place; what was there takes its place in turn."""
+        if not place.is_dir() or not any(place.iterdir()):
+            made.rename(place)
+            return
+        node = self.target.node()
+        replaced = level_names(node) if isinstance(node, zarr.Group) else set()
+        _link_others(place, made, replaced.union(OWN_DOCUMENTS))
+        _exchange(made, place)
+
+
+def _directory(place: NodePath) -> Path:
+    root: Path = place.store.root  # type: ignore[attr-defined]  # of a LocalStore
+    return root / place.path
+
+
+def _settle_backup(backup: Path, place: Path) -> None:
+    """Undo or complete replacing an image with renames, if that was broken off."""
+    if backup.is_dir() and not os.path.lexists(place):
+        backup.rename(place)
+    elif backup.is_dir():
+        shutil.rmtree(backup)
+
+
+def _link_others(old: Path, new: Path, replaced: set[str]) -> None:
+    """Give the new directory what lies in the old one and is not replaced, under both names."""
+    for child in old.iterdir():
+        if child.name in replaced:
+            continue
+        remove_path(new / child.name)  # of a build that was broken off here
+        if child.is_dir() and not child.is_symlink():
+            shutil.copytree(child, new / child.name, symlinks=True, copy_function=_link)
+        else:
+            _link(child, new / child.name)
+
+
+def _link(source: str | Path, target: str | Path) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # no hard links there
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Let two directories change places: in one step where the system can do that, else in two."""
+    if not _exchange_at_once(new, old):
+        backup = new.with_name(_BACKUP)
+        old.rename(backup)
+        new.rename(old)
+        backup.rename(new)
+
+
+def _exchange_at_once(new: Path, old: Path) -> bool:
+    """Exchange two directories, if that is Linux and a file system that can."""
+    if sys.platform != "linux":
+        return False
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    names = (os.fsencode(new), os.fsencode(old))
+    if not renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(code, os.strerror(code), str(new), None, str(old))
+
+
+def _fsync_tree(directory: Path) -> None:
+    """Have the disk keep the files of a directory, then the directories themselves."""
+    for where, _, files in os.walk(directory, topdown=False):
+        for name in files:
+            _fsync(Path(where) / name)
+        _fsync(Path(where))
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

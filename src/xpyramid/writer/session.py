@@ -1,0 +1,226 @@
+"""One way through the writer, in four steps with one record between them.
+
+`prepare` checks everything and makes all documents; it touches nothing. `begin` creates what has no
+data yet, or takes up what an earlier build has left. `run` computes and writes, each stored object
+once. `publish` makes images of what is complete. A `Session` goes from step to step. It can be
+sent to another process, so that one may begin, another run, and a third publish.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import accumulate, chain
+from typing import Any
+
+import zarr
+from zarr.storage import MemoryStore
+
+from xpyramid import engine
+from xpyramid.errors import PlanError
+from xpyramid.geometry.passes import Limits
+from xpyramid.geometry.plan import budget
+from xpyramid.runtime.cluster import check_main_module, in_process, workers
+from xpyramid.store.documents import put
+from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.writer.array_checks import warn_of_dtypes
+from xpyramid.writer.failures import resume_hint, storage_errors
+from xpyramid.writer.jobs import jobs_of, passes_of
+from xpyramid.writer.missing_chunks import MANY, check_missing
+from xpyramid.writer.omero import watch
+from xpyramid.writer.packing import pack
+from xpyramid.writer.prepare import prepare_image
+from xpyramid.writer.request import ImageSource, PreparedImage, WriteOptions
+from xpyramid.writer.resume import (
+    check_documents,
+    check_input,
+    check_same,
+    finished_among,
+    record_of,
+)
+from xpyramid.writer.sinks import open_sink
+from xpyramid.writer.source_guard import what_is_read
+from xpyramid.writer.target_checks import check_case, check_space, check_target
+from xpyramid.writer.template import consolidate, empty_array, group_documents, write_lazy
+
+
+@dataclass(frozen=True)
+class Session:
+    """Images that are written together.
+
+    Attributes
+    ----------
+    images : sequence of PreparedImage
+        Those to make.
+    finished : sequence of PreparedImage
+        Those that an earlier run of the same build has published.
+    options : WriteOptions
+    limits : Limits
+    unchecked : sequence of zarr.Array
+        Sources with so many chunks that they are looked for when all is written.
+    jobs : sequence of sequence of Job
+        What there is to do for each image; empty before `begin`.
+    """
+
+    images: Sequence[PreparedImage]
+    finished: Sequence[PreparedImage]
+    options: WriteOptions
+    limits: Limits
+    unchecked: Sequence[zarr.Array[Any]] = ()
+    jobs: Sequence[Sequence[engine.Job]] = ()
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep others from making the same images, while the context lasts."""
+        with ExitStack() as locks:
+            for image in (*self.images, *self.finished):
+                locks.enter_context(image.transaction.lock())
+            yield
+
+
+def write(images: Sequence[ImageSource], store: Store, options: WriteOptions) -> Any:
+    """Write images; see :meth:`xpyramid.pyramid.Pyramid.to_ome_zarr`.
+
+    Everything that can be refused is refused before anything is touched. All images are made
+    together, and published when they are complete.
+    """
+    session = prepare(images, store, options)
+    with resume_hint(image.transaction for image in session.images), session.lock():
+        session = begin(session)
+        if not options.compute:
+            return engine.delay([*chain(*session.jobs)], _publish_later, session)
+        publish(session, run(session))
+        return None
+
+
+def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) -> Session:
+    """Check all that can be known before anything is written, and make all documents."""
+    check_main_module()
+    root = resolve(store, read_only=False)
+    if isinstance(root.store, MemoryStore) and not in_process():
+        raise PlanError(
+            "a store in memory, and tasks in other processes, which would write to copies of it; "
+            "accepted: a store on disk, or dask.config.set(scheduler='threads')"
+        )
+    read = what_is_read(
+        [level.variable for image in images for level in image.read],
+        [coordinates for image in images for coordinates in image.levels.coordinates],
+    )
+    if options.dtype == "source":
+        images = [pack(image) for image in images]
+    limits = Limits(workers(), budget(options.memory))
+    with storage_errors(root):
+        prepared = [prepare_image(image, root, options, read.locations) for image in images]
+        to_do, finished = finished_among(prepared, options)
+    prepared = [replace(image, passes=tuple(passes_of(image, limits))) for image in to_do]
+    check_case((image.transaction.target, [*image.template.documents]) for image in prepared)
+    places = [image.transaction.target for image in prepared]
+    check_space(store, places, sum(image.plan.nbytes for image in images))
+    most = math.inf if options.strict or not options.compute else MANY
+    check_missing([a for a in read.arrays if a.nchunks <= most], strict=options.strict)
+    warn_of_dtypes({image.name: image.plan.dtype for image in prepared})
+    unchecked = [array for array in read.arrays if array.nchunks > most]
+    return Session(prepared, finished, options, limits, unchecked)
+
+
+def begin(session: Session) -> Session:
+    """Create what has no data yet, or take up what an earlier build has left.
+
+    Raises
+    ------
+    ResumeError
+        If what was left is of another build.
+    TargetExistsError
+        If somebody else has made an image there meanwhile.
+    """
+    return replace(session, jobs=[_begin(image, session) for image in session.images])
+
+
+def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
+    transaction, options, limits = image.transaction, session.options, session.limits
+    check_target(transaction, image.paths, options)  # again: nobody else can change it now
+    record = record_of(image, limits)
+    earlier = transaction.unfinished() if options.resume else None
+    if earlier is not None:
+        check_same(earlier, record, transaction)
+    if earlier is not None and earlier.created:
+        check_documents(image)
+        if earlier.workers != limits.workers:  # which decides how the work is divided
+            limits = replace(limits, workers=earlier.workers)
+            image = replace(image, passes=tuple(passes_of(image, limits)))
+    else:
+        transaction.begin(record, image.zarr_format)
+        put(transaction.location, image.template.documents)
+        write_lazy(image.template, transaction.location)
+        transaction.note(replace(record, created=True))
+    transaction.tidy()
+    sinks = [
+        open_sink(
+            empty_array(image.template, path, transaction.location), transaction.target / path, k
+        )
+        for k, path in enumerate(image.paths)
+    ]
+    jobs = list(jobs_of(image, sinks, transaction.tasks if options.compute else None))
+    for job in jobs:
+        check_input(job, image)
+    return watch(jobs, image.omero)
+
+
+def run(session: Session) -> list[engine.Statistics]:
+    """Compute and write all samples; return what each job has seen of its base."""
+    statistics = engine.run([*chain(*session.jobs)], session.options.progress)
+    check_missing(session.unchecked, strict=False)
+    return statistics
+
+
+def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
+    """Make images of what is complete now, and list them where others look for them.
+
+    Parameters
+    ----------
+    session : Session
+    statistics : sequence of Statistics
+        What each job has seen, as `run` returns it.
+    """
+    durable = session.options.durable
+    starts = accumulate(map(len, session.jobs), initial=0)
+    for image, start in zip(session.images, starts, strict=False):
+        omero = None if image.omero is None else image.omero.metadata(statistics[start])
+        documents = group_documents(image.template, image.transaction.location, omero)
+        image.transaction.publish(documents, durable=durable)
+    for image in (*session.images, *session.finished):
+        for group, change in _changes_around(image):
+            image.transaction.change_group(group, change)
+        if durable:  # what lists the image, too
+            image.transaction.flush()
+    for image in session.finished:
+        image.transaction.close()
+
+
+def _publish_later(statistics: Sequence[engine.Statistics], session: Session) -> None:
+    """Publish what was only begun before: nobody was kept from it since."""
+    with session.lock():
+        publish(session, statistics)
+
+
+def _changes_around(
+    image: PreparedImage,
+) -> Iterator[tuple[NodePath, Callable[[NodePath], None]]]:
+    """Yield the groups around an image whose documents must change now that it is there, and how.
+
+    Each is to be changed before the next is asked for.
+    """
+    target = image.transaction.target
+    if isinstance((target / "labels").node(), zarr.Group):  # of the image that was replaced
+        yield target, consolidate
+    if image.labels_group is not None:
+        yield image.labels_group.place, image.labels_group.add
+    if image.collection is not None and image.collection.is_outdated():
+        yield image.collection.root, image.collection.add
+    for above in target.parents():
+        # Whoever consolidated a group above would not see the new image in it.
+        node = above.node()
+        if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
+            yield above, consolidate

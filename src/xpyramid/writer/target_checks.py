@@ -1,0 +1,349 @@
+"""Whether an image can be put into a place: what is there, what is around it, who may write."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import accumulate
+from os.path import lexists, samefile
+from pathlib import Path
+from typing import Any, Literal
+
+import zarr
+from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
+
+from xpyramid import ngff
+from xpyramid.errors import (
+    InvalidNameError,
+    NotWritableError,
+    PyramidError,
+    TargetExistsError,
+)
+from xpyramid.store.listing import children
+from xpyramid.store.path import (
+    Node,
+    NodePath,
+    Store,
+    is_name,
+    level_names,
+    local_path,
+    staging_path,
+)
+from xpyramid.store.transaction import Transaction
+from xpyramid.writer.request import WriteOptions
+
+#: No sensible data get smaller than this part by compression.
+_COMPRESSION = 1000
+
+
+def check_target(transaction: Transaction, paths: Sequence[str], options: WriteOptions) -> None:
+    """Refuse a place that is taken, unless by what may be replaced or gone on with."""
+    target = transaction.target
+    unfinished = transaction.unfinished() is not None
+    if unfinished and options.mode == "w-" and not options.resume:
+        raise TargetExistsError(
+            f"there is an unfinished build of {target}; call again with resume=True to go on with "
+            "it, or with mode='w' to begin anew"
+        )
+    if unfinished and transaction.location == target:
+        return  # what is there is the unfinished build itself
+    if options.mode == "w-":
+        check_free(target)
+        return
+    node = target.sound_node()
+    if not target.path or target.outside:
+        _check_root(target, node)
+    old = level_names(node) if isinstance(node, zarr.Group) else set()
+    check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
+
+
+def _check_root(target: NodePath, node: zarr.Group | zarr.Array[Any] | None) -> None:
+    """Refuse to make an image of a root that holds others, which nobody would find any more."""
+    if isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs)) is None:
+        names = [name for name in children(target) if is_name(name)]
+        if not names:
+            return
+        raise TargetExistsError(
+            f"{target} holds {[name[:60] for name in names[:10]]}, which an image in its place "
+            "would hide; choose another store, or a group= in this one"
+        )
+
+
+def check_above(place: NodePath, zarr_format: Literal[2, 3], *, is_label: bool = False) -> None:
+    """Refuse a place under which, or in whose store, nothing can be put.
+
+    Parameters
+    ----------
+    place : NodePath
+    zarr_format : {2, 3}
+    is_label : bool
+        Whether it is a label image, which lies in the ``labels`` of an image.
+
+    Raises
+    ------
+    TargetExistsError
+        If an array or a level of an image lies on the way there, or the store is of the other Zarr
+        format.
+    InvalidNameError
+        If it is, or lies in, the place for label images of an image.
+    """
+    if place.path.split("/")[0] == ngff.OME_GROUP:
+        raise InvalidNameError(
+            f"{place.path!r}: the group {ngff.OME_GROUP!r} is where a store lists its images; "
+            "choose another group="
+        )
+    for above in place.parents():
+        node = above.sound_node()
+        if isinstance(node, zarr.Array):
+            raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")
+        if node is not None and ngff.version_of(dict(node.attrs)) is not None:
+            _check_inside(place, above, dict(node.attrs), is_label=is_label)
+        if node is not None and node.metadata.zarr_format != zarr_format:
+            raise TargetExistsError(
+                f"{above} is in Zarr format {node.metadata.zarr_format} and this OME-NGFF version "
+                f"needs {zarr_format}; write to another store, or choose the other version="
+            )
+
+
+def _check_inside(
+    place: NodePath, image: NodePath, attrs: Mapping[str, Any], *, is_label: bool
+) -> None:
+    """Refuse a place in an image that is one of its levels, or the place for its labels."""
+    first = place.path[len(image.path) :].strip("/").split("/")[0]
+    if first == "labels" and not is_label:
+        raise InvalidNameError(
+            f"'labels' in {image}, which is an image, is for groups of label images; choose "
+            f"another group=, or pass labels_of={image.path!r}"
+        )
+    if first in {path.split("/")[0] for path in ngff.paths_of(attrs)}:
+        raise TargetExistsError(
+            f"{image / first} is a level of an image, and cannot hold {place.path!r}; choose "
+            "another group="
+        )
+    if not is_label:
+        raise TargetExistsError(
+            f"{image} is an image, and cannot hold {place.path!r}, which would not be listed there"
+            "; choose another group= or store, or pass labels_of= for its labels"
+        )
+
+
+def check_free(place: NodePath) -> None:
+    """Refuse a place where a group, an array or any other file is.
+
+    Raises
+    ------
+    TargetExistsError
+    """
+    if not place.is_empty():
+        raise TargetExistsError(
+            f"{place} already holds {_what(place.sound_node())}; choose another group= or store, "
+            "replace the image with mode='w', or remove it first"
+        )
+
+
+def check_replaceable(place: NodePath, names: Sequence[str], announced: Set[str]) -> None:
+    """Refuse a place whose content could not make way for an image.
+
+    Parameters
+    ----------
+    place : NodePath
+    names : sequence of str
+        Of the image's levels.
+    announced : set of str
+        Children that are levels of the image to replace.
+
+    Raises
+    ------
+    TargetExistsError
+        If there is an array, or something else has the name of a level.
+    """
+    node = place.sound_node()
+    if isinstance(node, zarr.Array) or (node is None and not place.is_empty()):
+        raise TargetExistsError(
+            f"{place} holds {_what(node)}, and mode='w' replaces images; choose another group= or "
+            "store, or remove it first"
+        )
+    taken = [name for name in names if name not in announced and not (place / name).is_empty()]
+    if taken:
+        raise TargetExistsError(
+            f"{place} holds {taken}, which no image there announces and a level would replace; "
+            "move it, or choose another group="
+        )
+
+
+def _what(node: Node | None) -> str:
+    return {type(None): "files", zarr.Group: "a group"}.get(type(node), "an array")
+
+
+def check_writable(place: NodePath) -> None:
+    """Refuse a place that nothing can be written to.
+
+    Raises
+    ------
+    NotWritableError
+        If the store is read-only, cannot be reached, or its directory may not be written to; also
+        where a file or a symbolic link is in the way.
+    TargetExistsError
+        If it lies inside an array on disk.
+    """
+    store = place.store
+    while isinstance(store, WrapperStore):
+        store = store._store
+    if isinstance(store, ZipStore) or (
+        isinstance(store, LocalStore)
+        and store.root.suffix.lower() in (".zip", ".ozx")
+        and not store.root.is_dir()
+    ):
+        raise NotWritableError(
+            f"{place} is in an archive, which can be read and not written to; write to a "
+            "directory, and pack that"
+        )
+    if place.store.read_only:
+        raise NotWritableError(
+            f"{place} is in a store that is read-only; open it with read_only=False or mode='a'"
+        )
+    path = local_path(place)
+    if path is not None:
+        _check_directory(path, local_path(staging_path(place)) or path)
+    elif isinstance(place.store, FsspecStore):
+        _check_reachable(place)
+
+
+def _check_directory(path: Path, staging: Path) -> None:
+    for here in (path, staging):
+        if here.is_symlink():
+            raise NotWritableError(
+                f"{str(here)!r} is a symbolic link to {os.readlink(here)!r}, which is neither "
+                "replaced nor written through; remove it, or write to where it points"
+            )
+    here = _existing(path)
+    if not here.is_dir():
+        raise NotWritableError(
+            f"{str(here)!r} is a file or a broken link; {str(path)!r} cannot lie inside it"
+        )
+    if not os.access(here, os.W_OK | os.X_OK):
+        raise NotWritableError(
+            f"no permission to write in {str(here)!r}; change it, or write to another store"
+        )
+    for above in path.resolve().parents:
+        if _is_array(above):
+            raise TargetExistsError(
+                f"{str(above)!r} is an array, and cannot hold {str(path)!r}; choose another group= "
+                "or store"
+            )
+
+
+def _existing(path: Path) -> Path:
+    """Return the last part of a path that is there."""
+    try:
+        return next(p for p in (path.absolute(), *path.absolute().parents) if os.path.lexists(p))
+    except (OSError, ValueError) as error:
+        raise InvalidNameError(f"{str(path)[:60]!r} cannot be a path: {error}") from error
+
+
+def _is_array(directory: Path) -> bool:
+    """Whether a directory is a Zarr array of either format."""
+    if (directory / ".zarray").is_file():
+        return True
+    try:
+        node = json.loads((directory / "zarr.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(node, dict) and node.get("node_type") == "array"
+
+
+def _check_reachable(place: NodePath) -> None:
+    """Ask a remote store for something, to find out whether it answers."""
+    try:
+        place.is_empty()
+    except PyramidError:
+        raise
+    except Exception as error:  # whatever a cloud's client raises
+        raise NotWritableError(
+            f"{place} cannot be reached: {type(error).__name__}: {error}; check the address, the "
+            "network, and the credentials"
+        ) from error
+
+
+def check_space(store: Store, places: Sequence[NodePath], nbytes: int) -> None:
+    """Refuse a disk that is obviously too small: even data compressed a thousandfold do not fit.
+
+    A store object, instead of a path, says that the user knows better.
+
+    Raises
+    ------
+    NotWritableError
+        If there is less.
+    """
+    path = local_path(places[0]) if places and isinstance(store, str | os.PathLike) else None
+    if path is None:
+        return
+    here = _existing(path)
+    free = shutil.disk_usage(here).free
+    if nbytes > _COMPRESSION * free:
+        raise NotWritableError(
+            errno.ENOSPC,
+            f"{nbytes / 1e9:,.0f} GB of samples and {free / 1e9:,.3f} GB free: they would have to "
+            f"be compressed more than {_COMPRESSION}-fold; make room, write elsewhere, or, if "
+            "nearly all chunks are empty, pass zarr.storage.LocalStore(path) as the store",
+            str(here),
+        )
+
+
+def check_case(documents: Iterable[tuple[NodePath, Sequence[str]]]) -> None:
+    """Refuse images that would be mixed up on such a disk, with each other or with what is there.
+
+    Parameters
+    ----------
+    documents : iterable of (NodePath, sequence of str)
+        Places of images, and the keys of their documents.
+
+    Raises
+    ------
+    InvalidNameError
+        For two names of one call.
+    TargetExistsError
+        For a name that is there in another spelling.
+    """
+    seen: dict[str, str] = {}
+    for place, keys in documents:
+        path = local_path(place)
+        if path is None or not ignores_case(path):
+            continue
+        for key in sorted(keys):
+            *names, _ = (place / key).path.split("/")
+            for spelled in accumulate(names, "{}/{}".format):
+                other = seen.setdefault(_folded(spelled), spelled)
+                if other != spelled:
+                    raise InvalidNameError(
+                        f"{spelled!r} and {other!r} are one name on this disk, which ignores case; "
+                        "rename one of them, or write to another store"
+                    )
+        _check_spelling(path, place)
+
+
+def _check_spelling(path: Path, place: NodePath) -> None:
+    """Refuse a place of which a part is there in another spelling."""
+    for above in (path, *path.parents[: place.path.count("/")]):
+        if lexists(above) and above.name not in os.listdir(above.parent):
+            raise TargetExistsError(
+                f"{str(above)!r} is there in another spelling, and this disk ignores case; choose "
+                "another group=, or spell it as it is there"
+            )
+
+
+def ignores_case(path: Path) -> bool:
+    """Whether the disk that a path is on, or will be, ignores case."""
+    for here in (path.absolute(), *path.absolute().parents):
+        other = here.with_name(here.name.swapcase()) if here.name else here
+        if other != here and lexists(here):
+            return lexists(other) and samefile(here, other)
+    return False
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
