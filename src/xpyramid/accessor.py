@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
-from typing import Any
+from typing import Unpack
 
 import xarray as xr
+from dask.delayed import Delayed
 
-from xpyramid.build import build, build_dataset, with_overrides
-from xpyramid.geometry.axes import AxisType
-from xpyramid.geometry.chunks import Chunks
-from xpyramid.geometry.overrides import Overrides, PerDim
-from xpyramid.geometry.plan import Boundary, Factor, Kind
-from xpyramid.options import check_options, explains_options
+from xpyramid.build import build, build_dataset
+from xpyramid.options import (
+    BuildOptions,
+    DatasetBuildOptions,
+    LevelOptions,
+    WriteOptions,
+    only,
+    takes_options,
+)
 from xpyramid.pyramid import Pyramid, Pyramids, image_of_labels
-from xpyramid.reducers import Method
 from xpyramid.store.path import Store
-from xpyramid.writer import WriteOptions
+
+
+class ArrayOptions(LevelOptions, BuildOptions, WriteOptions, total=False):
+    """Options of building and writing an array in one call."""
+
+
+class DatasetOptions(LevelOptions, DatasetBuildOptions, WriteOptions, total=False):
+    """Options of building and writing the variables of a Dataset in one call."""
 
 
 @xr.register_dataarray_accessor("pyramid")
@@ -28,25 +35,8 @@ class ArrayAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
-    @explains_options(".pyramid.build()")
-    def build(
-        self,
-        levels: int | None = None,
-        *,
-        factor: Factor | None = None,
-        method: Method | None = None,
-        kind: Kind | None = None,
-        dims: str | Sequence[str] | None = None,
-        boundary: Boundary = "pad",
-        skipna: bool | None = None,
-        ignore: float | None = None,
-        min_valid: float | None = None,
-        chunks: Chunks | None = None,
-        spacing: PerDim | None = None,
-        origin: PerDim | None = None,
-        units: str | Mapping[str, str] | Sequence[str | None] | None = None,
-        axis_types: Mapping[str, AxisType] | None = None,
-    ) -> Pyramid:
+    @takes_options(BuildOptions, call=".pyramid.build()")
+    def build(self, levels: int | None = None, **options: Unpack[BuildOptions]) -> Pyramid:
         """Build the pyramid of this array, lazily: no data are read.
 
         Every level is the reduction of level 0 over windows of its cumulative factor, rounded once.
@@ -56,52 +46,8 @@ class ArrayAccessor:
         levels : int, optional
             Number of levels, the base included. Default: until every coarsened dimension fits into
             one chunk.
-        factor : int, {dim: int}, tuple of int, or a list of those, optional
-            Step from one level to the next: for all coarsened dimensions, for some, or a tuple
-            with one entry for each dimension of the array; a list has one entry per step. Default:
-            2 along space dimensions, and where their spacings differ, only along the finest ones
-            until samples are about as deep as wide. A dimension that is down to one sample is left
-            at that, unless a list says otherwise.
-        method : str or callable, optional
-            "mean", "mode", "median", "min", "max", "sum", "nearest", or a reduction of one's own: a
-            NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
-            called with the samples of one window. Windows at the ends of the array have fewer
-            samples than others, down to one. Default: "mode" for labels, else "mean".
-        kind : {"labels", "image"}, optional
-            What the samples are. Labels are never averaged, and viewers are told of them. Default:
-            labels are booleans, arrays with CF flags or ``image-label`` among their attributes,
-            integers with a name such as "segmentation", "mask" or "cell_ids", and what is reduced
-            by ``method="mode"``. Integers of 32 and 64 bits of which nothing is known are an image,
-            with a warning that ``method`` or ``kind`` silences.
-        dims : str or sequence of str, optional
-            Dimensions to coarsen. Default: those that ``factor`` names, or the space dimensions:
-            those with the name of one, a unit of length or angle, or a CF axis. Any other, such as
-            ``ensemble``, stays as it is unless it is named here or in ``factor``.
-        boundary : {"pad", "trim", "exact"}
-            A last, partial window is reduced over the samples that exist, is dropped, or is an
-            error: the words of :meth:`xarray.DataArray.coarsen`.
-        skipna : bool, optional
-            Whether NaN samples do not count. Default: they do not; a window with none left is NaN.
-        ignore : number, optional
-            A background value that does not count; a window with nothing else is that value.
-            Default: ``_FillValue`` or ``missing_value`` of the attributes, or of the encoding of
-            integers.
-        min_valid : float, optional
-            The least fraction of samples that count, from 0 to 1, for a cell to be valid.
-        chunks : int, {dim: int} or sequence of int, optional
-            Shape of the stored chunks; an integer is for the space dimensions. Default: the chunks
-            that the array has on disk or in dask if they suit viewers, else 512 x 512 or
-            64 x 64 x 64 in space and 1 elsewhere.
-        spacing, origin : float, {dim: float} or sequence of float, optional
-            Where the samples lie, ``origin + spacing * i``, in place of what the coordinate says,
-            or where there is none; a number is for the space dimensions, a sequence has an entry
-            for each dimension of the array (None leaves one out). Level 0 then has this
-            coordinate. Default: those of the coordinates.
-        units : str, {dim: str} or sequence of str, optional
-            Units of the coordinates, in any spelling; one that OME-NGFF has no word for is kept as
-            an attribute. A single one is for the space dimensions. Default: their attributes.
-        axis_types : {dim: {"time", "channel", "space"}}, optional
-            What dimensions are, where their names and coordinates do not say it.
+        **options
+            As the docstring shows at run time.
 
         Returns
         -------
@@ -127,24 +73,48 @@ class ArrayAccessor:
         >>> [level.shape for level in p]
         [(100, 300, 300), (50, 150, 150), (25, 75, 75), (13, 38, 38)]
         """
-        return build(
-            self._array, levels, factor=factor, method=method, kind=kind, dims=dims,
-            boundary=boundary, skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
-            overrides=Overrides(spacing, origin, units, axis_types),
-        )  # fmt: skip
+        return build(self._array, levels, **options)
 
+    @takes_options(ArrayOptions, call=".pyramid.to_ome_zarr()")
     def to_ome_zarr(
-        self,
-        store: Store,
-        group: str | None = None,
-        **options: Any,
-    ) -> Any:
-        """Build and write in one call: the options of :meth:`build` and `Pyramid.to_ome_zarr`."""
-        build_options, write_options = _split(options, self.build)
-        return build(
-            self._array, image=image_of_labels(store, write_options.get("labels_of")),
-            **with_overrides(build_options),
-        ).to_ome_zarr(store, group, **write_options)  # fmt: skip
+        self, store: Store, group: str | None = None, **options: Unpack[ArrayOptions]
+    ) -> Delayed | None:
+        """Build and write in one call: :meth:`build`, then :meth:`xpyramid.Pyramid.to_ome_zarr`.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            Created if it is not there. Sibling groups and arrays are left alone.
+        group : str, optional
+            Path of the image in the store; default: the name of the array.
+        **options
+            As the docstring shows at run time.
+
+        Returns
+        -------
+        dask.delayed.Delayed or None
+            A Delayed with ``compute=False``.
+
+        Raises
+        ------
+        xpyramid.errors.PyramidError
+            As :meth:`build` and :meth:`xpyramid.Pyramid.to_ome_zarr` do.
+
+        Examples
+        --------
+        >>> import xpyramid, zarr
+        >>> store = zarr.storage.MemoryStore()
+        >>> xpyramid.example_field((300, 200)).pyramid.to_ome_zarr(store, levels=3)
+        >>> len(xpyramid.open_pyramid(store, "field"))
+        3
+        """
+        pyramid = build(
+            self._array,
+            options.get("levels"),
+            image=image_of_labels(store, options.get("labels_of")),
+            **only(BuildOptions, options),
+        )
+        return pyramid.to_ome_zarr(store, group, **only(WriteOptions, options))
 
 
 @xr.register_dataset_accessor("pyramid")
@@ -154,31 +124,23 @@ class DatasetAccessor:
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
-    @explains_options(".pyramid.build()")
-    def build(
-        self,
-        levels: int | None = None,
-        *,
-        factor: Factor | None = None,
-        method: Method | Mapping[str, Method] | None = None,
-        kind: Kind | Mapping[str, Kind] | None = None,
-        dims: str | Sequence[str] | None = None,
-        boundary: Boundary = "pad",
-        skipna: bool | None = None,
-        ignore: float | None = None,
-        min_valid: float | None = None,
-        chunks: Chunks | None = None,
-        spacing: PerDim | None = None,
-        origin: PerDim | None = None,
-        units: str | Mapping[str, str] | Sequence[str | None] | None = None,
-        axis_types: Mapping[str, AxisType] | None = None,
-    ) -> Pyramids:
+    @takes_options(DatasetBuildOptions, call=".pyramid.build()")
+    def build(self, levels: int | None = None, **options: Unpack[DatasetBuildOptions]) -> Pyramids:
         """Build the pyramid of every variable that has the dimensions to coarsen.
 
-        Parameters are those of :meth:`ArrayAccessor.build`; without ``dims``, the dimensions are
-        the space dimensions of the variable that has most of them. ``method`` and ``kind`` may
-        also be mappings from variables; those that they leave out get what suits them. The repr
-        ends with the variables that have no pyramid.
+        Without ``dims``, these are the space dimensions of the variable that has most of them. The
+        repr ends with the variables that have no pyramid.
+
+        Parameters
+        ----------
+        levels : int, optional
+            As for :meth:`ArrayAccessor.build`.
+        **options
+            As the docstring shows at run time.
+
+        Returns
+        -------
+        Pyramids
 
         Raises
         ------
@@ -192,33 +154,32 @@ class DatasetAccessor:
         >>> ds.pyramid.build(levels=2)["field"][1].shape
         (150, 100)
         """
-        return build_dataset(
-            self._dataset, dims, levels=levels, factor=factor, method=method, kind=kind,
-            boundary=boundary, skipna=skipna, ignore=ignore, min_valid=min_valid, chunks=chunks,
-            overrides=Overrides(spacing, origin, units, axis_types),
-        )  # fmt: skip
+        return build_dataset(self._dataset, levels, **options)
 
+    @takes_options(DatasetOptions, call=".pyramid.to_ome_zarr()")
     def to_ome_zarr(
-        self,
-        store: Store,
-        group: str | None = None,
-        **options: Any,
-    ) -> Any:
-        """Build and write in one call: the options of :meth:`build` and `Pyramids.to_ome_zarr`."""
-        build_options, write_options = _split(options, self.build)
-        return build_dataset(
-            self._dataset, image=image_of_labels(store, write_options.get("labels_of")),
-            **with_overrides(build_options),
-        ).to_ome_zarr(store, group, **write_options)  # fmt: skip
+        self, store: Store, group: str | None = None, **options: Unpack[DatasetOptions]
+    ) -> Delayed | None:
+        """Build and write in one call: :meth:`build`, then :meth:`xpyramid.Pyramids.to_ome_zarr`.
 
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            Created if it is not there.
+        group : str, optional
+            Path of a group in the store, in which each variable has one of its own.
+        **options
+            As the docstring shows at run time.
 
-def _split(
-    options: dict[str, Any], build: Callable[..., Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return options of building, and those of writing."""
-    writing = {option.name for option in fields(WriteOptions)}
-    building = [name for name in inspect.signature(build).parameters if name not in writing]
-    check_options(options, [*building, *writing], ".pyramid.to_ome_zarr()")
-    write_options = {name: value for name, value in options.items() if name in writing}
-    build_options = {name: value for name, value in options.items() if name not in writing}
-    return build_options, write_options
+        Returns
+        -------
+        dask.delayed.Delayed or None
+            A Delayed with ``compute=False``.
+        """
+        pyramids = build_dataset(
+            self._dataset,
+            options.get("levels"),
+            image=image_of_labels(store, options.get("labels_of")),
+            **only(DatasetBuildOptions, options),
+        )
+        return pyramids.to_ome_zarr(store, group, **only(WriteOptions, options))

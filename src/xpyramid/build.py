@@ -3,32 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from numbers import Number
-from typing import Any
+from typing import Any, Unpack
 
-import numpy as np
 import xarray as xr
 
 from xpyramid.display import listed
-from xpyramid.errors import PlanError, check_kind
+from xpyramid.errors import PlanError
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import coordinates
 from xpyramid.geometry.axes import COLORS, AxisSpec, has_trailing_colors, names_colors
-from xpyramid.geometry.chunks import Chunks, parse_chunks, stored_chunks
+from xpyramid.geometry.chunks import parse_chunks, stored_chunks
 from xpyramid.geometry.overrides import Overrides, apply
-from xpyramid.geometry.plan import (
-    Boundary,
-    Factor,
-    Kind,
-    Plan,
-    factors_by_dim,
-    largest_window,
-    make_plan,
-    named_dims,
-)
+from xpyramid.geometry.plan import Plan, factors_by_dim, largest_window, make_plan, named_dims
 from xpyramid.geometry.ranges import range_of
 from xpyramid.inputs.ducks import plain
 from xpyramid.inputs.kinds import choose
@@ -36,43 +25,46 @@ from xpyramid.inputs.missing_values import missing_value, with_missing_attribute
 from xpyramid.lazy.beside import ImageGeometry, image_boundary, image_factors, place_beside
 from xpyramid.lazy.coarsen import as_dask, coarsen, given
 from xpyramid.lazy.levels import Levels
+from xpyramid.options import (
+    AxisOptions,
+    BuildOptions,
+    CommonBuildOptions,
+    DatasetBuildOptions,
+    only,
+    options_of,
+    resolve_options,
+)
+from xpyramid.options.types import Chunks
 from xpyramid.pyramid import Pyramid, Pyramids
-from xpyramid.reducers import METHODS, Method, Reducer, make_reducer, method_name
+from xpyramid.reducers import Method, Reducer, make_reducer, method_name
 
 
 def build(
     array: xr.DataArray,
     levels: int | None = None,
     *,
-    factor: Factor | None = None,
-    method: Method | None = None,
-    kind: Kind | None = None,
-    dims: str | Sequence[str] | None = None,
-    boundary: Boundary = "pad",
-    skipna: bool | None = None,
-    ignore: float | None = None,
-    min_valid: float | None = None,
-    chunks: Chunks | None = None,
-    overrides: Overrides = Overrides(),  # noqa: B008  frozen
     image: ImageGeometry | None = None,
+    **given_options: Unpack[BuildOptions],
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`.
 
     With an ``image``, the array holds its labels: unless something else is said, they get its
     factors, and they get its place where they have none.
     """
+    options = resolve_options(BuildOptions, given_options)
     _check_lengths(array)
     array = with_missing_attributes(plain(array))
-    _check_options(method, dims, skipna, ignore, min_valid)
-    factor = factors_by_dim(factor, tuple(map(str, array.dims)))
+    dims, method = options["dims"], options["method"]
+    factor = factors_by_dim(options["factor"], tuple(map(str, array.dims)))
     named = named_dims(factor, dims)
-    array, axes, stored = _with_axes(array, overrides, named, chunks)
+    array, axes, stored = _with_axes(array, overrides_of(options), named, options["chunks"])
+    boundary = options["boundary"]
     if image is not None:
         if factor is None and dims is None and levels in (None, len(image.coordinates)):
             factor = image_factors(axes, image)
             levels = len(image.coordinates)
         boundary = image_boundary(image) if boundary == "pad" else boundary
-    choice = choose(array, kind, method, labels_of=image.path if image else None)
+    choice = choose(array, options["kind"], method, labels_of=image.path if image else None)
     method = choice.method
     plan = make_plan(
         axes, array.shape, array.dtype, stored,
@@ -80,29 +72,25 @@ def build(
     )  # fmt: skip
     coordinates.check_coarsenable(array, plan.coarsened)
     largest = largest_window(array.shape, plan.levels[-1].factors)
+    ignore = options["ignore"]
     if ignore is None and isinstance(method, str) and not plan.sampled:
         ignore = missing_value(array)
-    told: dict[str, Any] = {"skipna": skipna, "ignore": ignore, "min_valid": min_valid}
-    reducer = make_reducer(method, array.dtype, largest, **told)
-    told = {key: value for key, value in told.items() if value is not None}
+    counting: dict[str, Any] = {
+        "skipna": options["skipna"], "ignore": ignore, "min_valid": options["min_valid"]
+    }  # fmt: skip
+    reducer = make_reducer(method, array.dtype, largest, **counting)
     plan = replace(
-        plan, options=told, given=(given(array),), whole=reducer.whole, kind=choice.kind,
-        kind_reason=choice.reason,
+        plan, options={name: value for name, value in counting.items() if value is not None},
+        given=(given(array),), whole=reducer.whole, kind=choice.kind, kind_reason=choice.reason,
     )  # fmt: skip
     made = _lazy_levels(array, plan, reducer)
     return Pyramid(*(place_beside(made, plan, image) if image else (made, plan)), reducer)
 
 
-def _check_options(
-    method: object, dims: object, skipna: object, ignore: object, min_valid: object
-) -> None:
-    """Refuse options that are not of their kind."""
-    accepted = f"{', '.join(sorted(METHODS))}, or a callable"
-    check_kind("method", method, (str, Callable), accepted)
-    check_kind("dims", dims, Iterable, "a dimension, or several")
-    check_kind("skipna", skipna, (bool, np.bool_), "True, False")
-    for name, value in (("ignore", ignore), ("min_valid", min_valid)):
-        check_kind(name, value, (Number, np.generic), "a number")
+def overrides_of(options: AxisOptions) -> Overrides:
+    """Return what options say of the axes."""
+    get: Any = options.get
+    return Overrides(**{name: get(name) for name in options_of(AxisOptions)})
 
 
 def _with_axes(
@@ -131,14 +119,6 @@ def _lazy_levels(array: xr.DataArray, plan: Plan, reducer: Reducer) -> Levels:
     return Levels(makers, coords)
 
 
-def with_overrides(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options of the accessor's ``build`` as `build` takes them."""
-    of_axes = {field.name for field in fields(Overrides)}
-    overrides = Overrides(**{name: options[name] for name in options if name in of_axes})
-    others = {name: value for name, value in options.items() if name not in of_axes}
-    return {**others, "overrides": overrides}
-
-
 def _check_lengths(array: xr.DataArray) -> None:
     """Refuse dask arrays whose chunk sizes are known only once they are computed."""
     if unknown := [dim for dim, n in zip(array.dims, array.shape, strict=True) if math.isnan(n)]:
@@ -150,16 +130,16 @@ def _check_lengths(array: xr.DataArray) -> None:
 
 def build_dataset(
     dataset: xr.Dataset,
-    dims: str | Sequence[str] | None = None,
-    method: Method | Mapping[str, Method] | None = None,
-    kind: Kind | Mapping[str, Kind] | None = None,
-    overrides: Overrides = Overrides(),  # noqa: B008  frozen
-    **options: Any,
+    levels: int | None = None,
+    *,
+    image: ImageGeometry | None = None,
+    **given_options: Unpack[DatasetBuildOptions],
 ) -> Pyramids:
     """Build the pyramids of a Dataset; see `xpyramid.accessor.DatasetAccessor.build`."""
-    check_kind("dims", dims, Iterable, "a dimension, or several")
+    options = resolve_options(DatasetBuildOptions, given_options)
+    overrides = overrides_of(options)
     overrides.check_dims(tuple(dataset.dims))
-    wanted = _wanted_dims(dataset, dims, overrides)
+    wanted = _wanted_dims(dataset, options["dims"], overrides)
     arrays = {
         str(name): coordinates.with_grid_mapping(dataset, array)
         for name, array in dataset.data_vars.items()
@@ -174,17 +154,18 @@ def build_dataset(
             f"no variable has all of the dimensions {wanted}; "
             f"the variables have {shapes}; say which to coarsen with dims="
         )
-    methods = _by_variable("method", method, arrays)
-    kinds = _by_variable("kind", kind, arrays)
+    methods = _by_variable("method", options["method"], arrays)
+    kinds = _by_variable("kind", options["kind"], arrays)
+    shared = only(CommonBuildOptions, options)
     return Pyramids(
         {
             name: build(
                 array,
-                dims=dims,
+                levels,
+                image=image,
                 method=methods.get(name),
                 kind=kinds.get(name),
-                overrides=overrides.only(array.dims),
-                **options,
+                **{**shared, **vars(overrides.only(array.dims))},
             )
             for name, array in arrays.items()
         },

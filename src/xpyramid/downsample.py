@@ -9,18 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.errors import PlanError, check_kind, literal
-from xpyramid.geometry.plan import (
-    Boundary,
-    check_boundary,
-    is_int,
-    largest_window,
-    next_shape,
-    one_step,
-)
+from xpyramid.errors import PlanError, check_kind
+from xpyramid.geometry.plan import check_boundary, is_int, largest_window, next_shape, one_step
 from xpyramid.inputs.ducks import check_numpy
 from xpyramid.inputs.masked import check_method, marked, masked_again
-from xpyramid.options import explains_options
+from xpyramid.messages import literal
+from xpyramid.options import takes_options
+from xpyramid.options.types import Boundary
 from xpyramid.reducers import Method, make_reducer, reduce_levels
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -29,7 +24,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _LISTS = (tuple, list, np.ndarray, Sequence)
 
 
-@explains_options("downsample()")
+@takes_options(call="downsample()")
 def downsample(
     array: Array,
     factor: int | Sequence[int] | Sequence[Sequence[int]],

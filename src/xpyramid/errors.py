@@ -8,11 +8,67 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from xpyramid.messages import UNSET, Message, OptionPart, Part
 
 
 class PyramidError(Exception):
-    """Base class: anything that xpyramid refuses."""
+    """Base class: anything that xpyramid refuses.
+
+    Parameters
+    ----------
+    *what : str
+        What is wrong. Left out, it is the option with its value.
+    option : str, optional
+        The option that it is about.
+    value : object, optional
+        What was given.
+    accepted : str, optional
+        What may be given.
+    fix : str, optional
+        What can be done.
+
+    The parameters are attributes, too; None, or empty, where a message does not have them.
+
+    Examples
+    --------
+    >>> error = PlanError(option="levels", value=0, accepted="1 or more")
+    >>> str(error), error.option, error.accepted
+    ('levels=0; accepted: 1 or more', 'levels', '1 or more')
+    """
+
+    option: str | None = None
+    value: object = None
+    accepted: str = ""
+    fix: str = ""
+
+    def __init__(
+        self,
+        *what: Any,
+        option: str | None = None,
+        value: object = UNSET,
+        accepted: Part = "",
+        fix: Part = "",
+    ) -> None:
+        if option is not None and not what:
+            what = (OptionPart(option, value),)
+        if accepted or fix:
+            parts = [*what, *(("; accepted: ", accepted) if accepted else ())]
+            what = (Message(*parts, *(("; ", fix) if fix else ())),)
+        super().__init__(*what)
+        if option is not None:
+            self.option = option
+        if value is not UNSET:
+            self.value = value
+        if accepted:
+            self.accepted = str(accepted)
+        if fix:
+            self.fix = str(fix)
+
+    @property
+    def message(self) -> Message:
+        """The message with its parts, for doors that have other words than Python."""
+        first = self.args[0] if len(self.args) == 1 else str(self)
+        return first if isinstance(first, Message) else Message(str(first))
 
 
 class PlanError(PyramidError, ValueError):
@@ -103,17 +159,4 @@ def check_kind(name: str, value: object, kinds: Any, accepted: str) -> None:
     PlanError
     """
     if value is not None and not isinstance(value, kinds):
-        raise PlanError(f"{name}={literal(value)[:80]}; accepted: {accepted}")
-
-
-def literal(value: object) -> str:
-    """Return a value as it is written in Python, with NumPy's numbers as plain ones.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> literal({"y": np.int64(0), "x": "auto"})
-    "{'y': 0, 'x': 'auto'}"
-    """
-    with np.printoptions(legacy="1.25"):
-        return repr(value)
+        raise PlanError(option=name, value=value, accepted=accepted)

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Unpack
 
 import xarray as xr
+from dask.delayed import Delayed
 
 from xpyramid import display
 from xpyramid.errors import NotAPyramidError
-from xpyramid.geometry.chunks import Chunks
-from xpyramid.geometry.plan import Kind, Plan
+from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.beside import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
-from xpyramid.ngff import Irregular
-from xpyramid.options import check_options, explains_options
+from xpyramid.options import WriteOptions, takes_options
+from xpyramid.options.types import Chunks, Kind
 from xpyramid.reader import find_images, open_levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
-from xpyramid.store.names import Names
 from xpyramid.store.path import Store
 from xpyramid.warn import warn
-from xpyramid.writer import Dtype, ImageSource, Layout, Mode, WriteOptions, write
+from xpyramid.writer import ImageSource, write
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,31 +117,15 @@ class Pyramid:
         nodes = {str(k): level.to_dataset(name=name) for k, level in enumerate(self.levels)}
         return xr.DataTree.from_dict(nodes, name=name)
 
-    @explains_options("to_ome_zarr()")
+    @takes_options(WriteOptions, call="to_ome_zarr()")
     def to_ome_zarr(
         self,
         store: Store,
         group: str | None = None,
         *,
-        version: str = "0.5",
-        mode: Mode = "w-",
-        resume: bool = False,
-        layout: Layout = "groups",
-        names: Names | None = None,
-        dtype: Dtype | None = None,
-        omero: bool | Mapping[str, Any] | None = None,
-        labels_of: str | None = None,
-        conventions: Sequence[str] = (),
-        irregular: Irregular = "error",
         chunks: Chunks | None = None,
-        shards: Chunks | None = None,
-        compressor: Any = "default",
-        memory: int | str | None = None,
-        progress: bool | None = None,
-        compute: bool = True,
-        durable: bool = False,
-        strict: bool = False,
-    ) -> Any:
+        **options: Unpack[WriteOptions],
+    ) -> Delayed | None:
         """Write the pyramid as an OME-Zarr image.
 
         Level ``k`` becomes the Zarr group ``<group>/<k>``, an xarray Dataset of its own: the array
@@ -155,75 +138,11 @@ class Pyramid:
             Created if it is not there. Sibling groups and arrays are left alone.
         group : str, optional
             Path of the image in the store; default: the name of the array.
-        version : {"0.5", "0.4", "0.6"}
-            OME-NGFF version: 0.5 and 0.6 are stored as Zarr v3, 0.4 as Zarr v2. Few viewers read
-            0.6 yet.
-        mode : {"w-", "w"}
-            Whether a group that is there is an error, or its image is replaced. On a local disk
-            the old image stays readable until the new one is whole. What is not part of the old
-            image (labels, other arrays, files) stays.
-        resume : bool
-            Whether to go on with an unfinished build of the same image: what is stored already is
-            neither computed nor written again.
-        layout : {"groups", "arrays"}
-            How levels lie in the store: each a group with the array and its coordinates, which
-            xarray opens; or each an array, ``<group>/<k>``, for tools that look for that. Arrays
-            have no place for coordinates beside them: evenly spaced ones, datetimes and texts of
-            the dimensions come back with `open_pyramid`, other coordinates are not written.
-        names : {"ome", "source"}, optional
-            How the dimensions are called in the store: t, c, z, y and x, which viewers know, or as
-            in xarray, which is what plain xarray selects by (``.sel(lat=...)``) and some viewers
-            do not draw. `open_pyramid` gives back xarray's names either way. Default: "source"
-            with ``conventions=["geozarr"]``, else "ome".
-        dtype : {"source"}, optional
-            Whether numbers that were packed as integers in the file that they come from (xarray
-            has ``dtype``, ``scale_factor``, ``add_offset`` and ``_FillValue`` in their
-            ``encoding``) are stored packed again, as integers with these attributes, by which
-            xarray and others unpack each level. Level 0 is then the file's, bit for bit, and the
-            levels are made from the integers. Default: the dtype of the array, and a warning.
-        omero : bool or mapping, optional
-            How viewers are to show channels: names, colours, and windows from the extremes and
-            the 0.1 and 99.9 percentiles of the data, found while writing. Default: written for all
-            images, and not for labels; what the store of an opened pyramid says, or else
-            ``attrs["omero"]`` of the array, is kept. A mapping may have "labels", "colors" (names
-            as in CSS, or six digits: "FF8800"), "windows" or "contrast_limits" (start, end), and
-            "percentiles" (low, high): each with one entry for each channel, or a mapping from the
-            labels of some; one pair of numbers is for all channels.
-        labels_of : str, optional
-            Path of the image that these are labels of; they are written to
-            ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
-            levels as the image. Colours and properties are taken from ``attrs["image-label"]``,
-            names from the CF attributes ``flag_values`` and ``flag_meanings``.
-        conventions : sequence of str, optional
-            Further metadata beside ``ome``: "geozarr" writes the zarr-conventions ``multiscales``,
-            ``spatial`` and, where there is a CF grid mapping (rioxarray's ``spatial_ref``),
-            ``proj``, which geospatial tools read.
-        irregular : {"error", "approximate"}
-            What to do about space coordinates that are coarsened and not evenly spaced, which
-            OME-NGFF cannot say: refuse, or write the mean spacing (the coordinate arrays hold the
-            truth). Samples along others that are uneven are counted, with a warning.
         chunks : int, {dim: int} or sequence of int, optional
             Shape of the stored chunks, as in :meth:`xpyramid.accessor.ArrayAccessor.build`, where
             it also says how many levels there are. Default: those that the pyramid has.
-        shards : int, {dim: int} or sequence of int, optional
-            Shape of the shards: files that hold several chunks, in Zarr v3. Multiples of the
-            chunks; an integer is for the space dimensions, -1 all of a dimension. Default: none.
-        compressor : codec, sequence of codecs, or None
-            How chunks are compressed: a codec of `zarr.codecs`, with ``version="0.4"`` one of
-            `numcodecs`; None is not at all. Default: Zstandard, level 1, with checksums, which a
-            codec of one's own may not have.
-        memory : int or str, optional
-            What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
-            MB for each worker; see :meth:`Plan.cost`.
-        progress : bool, optional
-            Whether to show a bar; default: in terminals and notebooks.
-        compute : bool
-            False returns a dask Delayed that writes data and metadata when computed.
-        durable : bool
-            Whether to wait until the disk has all of it, before the image is announced and after.
-        strict : bool
-            Whether chunks that are missing from the Zarr arrays that are read are an error.
-            Default: a warning; they read as the fill value.
+        **options
+            As the docstring shows at run time.
 
         Returns
         -------
@@ -268,17 +187,21 @@ class Pyramid:
         >>> xpyramid.open_pyramid(store, "field")[2].shape
         (75, 50)
         """
+        of = image_of_labels(store, options.get("labels_of"))
+        return write([self._source(group, chunks, of)], store, options)
+
+    def _source(
+        self,
+        group: str | None,
+        chunks: Chunks | None,
+        of: ImageGeometry | None,
+        attrs: Mapping[Any, Any] = MappingProxyType({}),
+    ) -> ImageSource:
+        """Return what is to be written, in a group, maybe as labels of an image."""
         levels, plan = self.levels, self.plan.rechunked(chunks)
-        if (of := image_of_labels(store, labels_of)) is not None:
+        if of is not None:
             levels, plan = place_beside(levels, plan, of)
-        image = ImageSource(levels, plan, self._reducer, group, document=self._metadata)
-        options = WriteOptions(
-            version=version, mode=mode, resume=resume, layout=layout, names=names,
-            dtype=dtype, omero=omero, labels_of=labels_of, conventions=conventions,
-            irregular=irregular, shards=shards, compressor=compressor, memory=memory,
-            progress=progress, compute=compute, durable=durable, strict=strict,
-        )  # fmt: skip
-        return write([image], store, options)
+        return ImageSource(levels, plan, self._reducer, group, attrs, self._metadata)
 
     def table(self) -> list[display.Row]:
         """Return level, shape, chunks, size and scale of each level, as text."""
@@ -334,29 +257,38 @@ class Pyramids(Mapping[str, Pyramid]):
              for name, p in self.items() for k, level in enumerate(p)}
         )  # fmt: skip
 
+    @takes_options(WriteOptions, call="to_ome_zarr()")
     def to_ome_zarr(
         self,
         store: Store,
         group: str | None = None,
         *,
         chunks: Chunks | None = None,
-        **options: Any,
-    ) -> Any:
+        **options: Unpack[WriteOptions],
+    ) -> Delayed | None:
         """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
 
         All variables are computed together, so what they share is computed once.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            Created if it is not there.
+        group : str, optional
+            Path of a group in the store; default: its root.
+        chunks : int, {dim: int} or sequence of int, optional
+            Shape of the stored chunks. Default: those that each pyramid has.
+        **options
+            As the docstring shows at run time.
+
+        Returns
+        -------
+        dask.delayed.Delayed or None
+            A Delayed with ``compute=False``.
         """
-        check_options(options, [one.name for one in fields(WriteOptions)], "to_ome_zarr()")
-        prefix = f"{group}/" if group else ""
-        of, images = image_of_labels(store, options.get("labels_of")), []
-        for name, p in self.items():
-            levels, plan = p.levels, p.plan.rechunked(chunks)
-            if of is not None:
-                levels, plan = place_beside(levels, plan, of)
-            images.append(
-                ImageSource(levels, plan, p._reducer, prefix + name, self.attrs, p._metadata)
-            )
-        return write(images, store, WriteOptions(**options))
+        of, prefix = image_of_labels(store, options.get("labels_of")), f"{group}/" if group else ""
+        images = [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
+        return write(images, store, options)
 
     def __repr__(self) -> str:
         tables = [repr(p) for p in self.values()]

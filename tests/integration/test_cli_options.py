@@ -1,4 +1,4 @@
-"""WriteOptions of ``xpyramid build`` do what the parameters of their names do."""
+"""Options of ``xpyramid build`` do what the parameters of their names do."""
 
 from __future__ import annotations
 

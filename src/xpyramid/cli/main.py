@@ -21,8 +21,8 @@ from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.cli import demo, options, verify
 from xpyramid.errors import NotAPyramidError, PyramidError
-from xpyramid.geometry.overrides import Overrides
-from xpyramid.options import suggest
+from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, suggest
+from xpyramid.options.text import names
 from xpyramid.pyramid import Pyramid, image_of_labels, open_pyramid
 from xpyramid.reader import find_images
 from xpyramid.sources import NO_SPACING, describe_source, open_source, reading
@@ -105,7 +105,9 @@ def _fail(message: object, exit_code: int) -> int:
 
 
 def _line(message: object) -> str:
-    return " ".join(options.spoken(str(message)).split())
+    if isinstance(message, PyramidError):
+        message = message.message
+    return " ".join(options.in_cli_words(message).split())
 
 
 @contextmanager
@@ -173,7 +175,7 @@ def _add_build(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--source-dims",
-        type=options.names,
+        type=names,
         metavar="t,y,x",
         help="what the dimensions of SRC are, where it does not say so",
     )
@@ -196,11 +198,10 @@ def _build(arguments: argparse.Namespace) -> None:
     above = f"{arguments.labels_of.strip('/')}/labels/" if arguments.labels_of else ""
     pyramid = build(
         array,
-        overrides=Overrides(**options.given(arguments, options.AXES)),
         image=image_of_labels(arguments.target, arguments.labels_of),
-        **options.given(arguments, options.BUILDING),
+        **options.given(arguments, LevelOptions, BuildOptions),
     )
-    print(options.spoken(repr(pyramid)), flush=True)
+    print(pyramid, flush=True)
     name = pyramid.name if group is None else group.strip("/")
     target = f"{arguments.target.rstrip('/')}/{above}{name}".rstrip("/")
     _write(
@@ -209,7 +210,7 @@ def _build(arguments: argparse.Namespace) -> None:
         arguments.target,
         group=group,
         mode="w" if arguments.replace else "w-",
-        **options.given(arguments, options.WRITING),
+        **options.given(arguments, WriteOptions),
     )
     what = f"{len(pyramid)} levels of {pyramid.method}" if len(pyramid) > 1 else "1 level"
     print(f"written to {target}: {what}{', labels' if pyramid.kind == 'labels' else ''}")

@@ -10,18 +10,18 @@ import re
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry import units
 from xpyramid.geometry.ranges import range_of
+from xpyramid.options.types import AxisType
 
 if TYPE_CHECKING:
     import xarray as xr
 
-AxisType = Literal["time", "channel", "space", "other"]
 
 #: A coordinate is regular when no value is further than this part of a step from a straight line.
 REGULAR_TOLERANCE = 1e-3

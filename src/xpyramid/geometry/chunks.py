@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.errors import PlanError, literal
-
-Chunks = int | Mapping[str, int] | Sequence[int]
+from xpyramid.errors import PlanError
+from xpyramid.messages import literal
+from xpyramid.options.types import Chunks
 
 #: Existing chunks larger than this are no chunks a viewer could fetch; defaults replace them.
 LARGEST_STORED_CHUNK = 32 * 2**20

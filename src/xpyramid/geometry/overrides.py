@@ -15,14 +15,13 @@ from typing import Any, Self, cast
 import numpy as np
 import xarray as xr
 
-from xpyramid.errors import AxisError, literal
+from xpyramid.errors import AxisError
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units as units_module
-from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec, AxisType
+from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of
-
-#: A number for all space dimensions, for some dimensions, or for each in the order of the array.
-PerDim = float | Mapping[str, float] | Sequence[float | None]
+from xpyramid.messages import literal
+from xpyramid.options.types import AxisType, PerDim
 
 _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
 

@@ -6,23 +6,20 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 from dask.utils import parse_bytes
-from numpy.typing import NDArray
 
-from xpyramid.errors import PlanError, literal
+from xpyramid.errors import PlanError
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec
-from xpyramid.geometry.chunks import Chunks, clip_shards, default_chunks, parse_chunks, parse_shards
+from xpyramid.geometry.chunks import clip_shards, default_chunks, parse_chunks, parse_shards
 from xpyramid.geometry.passes import Given, Limits, Shape, passes
+from xpyramid.messages import literal
+from xpyramid.options.types import Boundary, Chunks, Factor, Kind, StepFactor
 from xpyramid.runtime.cluster import workers as workers_now
 
-Boundary = Literal["pad", "trim", "exact"]
-Kind = Literal["labels", "image"]
-StepFactor = int | Mapping[str, int] | tuple[int, ...]
-Factor = StepFactor | Sequence[StepFactor] | NDArray[np.integer]
 Factors = tuple[int, ...]
 #: Spacing and origin along each axis.
 Grid = tuple[tuple[float, float], ...]

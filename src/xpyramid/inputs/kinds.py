@@ -7,17 +7,15 @@ the array says of itself; where an array says nothing and may well be labels, a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import get_args
 
 import xarray as xr
 
-from xpyramid.errors import KindWarning, PlanError, literal
-from xpyramid.geometry.plan import Kind
+from xpyramid.errors import KindWarning, PlanError
+from xpyramid.messages import literal
+from xpyramid.options.types import Kind, Method
 from xpyramid.warn import warn
-
-Method = str | Callable[..., Any]
 
 #: Attributes of label images: CF conventions, section 3.5, and OME-NGFF.
 LABEL_ATTRS = frozenset({"flag_values", "flag_meanings", "flag_masks", "image-label"})

@@ -12,10 +12,11 @@ import xarray as xr
 from xpyramid.errors import PlanError
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec
-from xpyramid.geometry.plan import Boundary, Plan
+from xpyramid.geometry.plan import Plan
 from xpyramid.geometry.ranges import range_coordinates, range_of
 from xpyramid.inputs.kinds import AVERAGING
 from xpyramid.lazy.levels import Levels
+from xpyramid.options.types import Boundary
 
 #: Spacings and origins within this part of a sample are the same.
 _SAME = 0.01

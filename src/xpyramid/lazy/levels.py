@@ -8,7 +8,7 @@ from typing import overload
 
 import xarray as xr
 
-from xpyramid.errors import literal
+from xpyramid.messages import literal
 
 
 class Levels(Sequence[xr.DataArray]):

@@ -15,7 +15,7 @@ from xpyramid.ngff.fit import check_label
 from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.labels import add_to_list, announce, image_label
-from xpyramid.ngff.model import Axis, Dataset, Irregular, Multiscale, describe
+from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe
 from xpyramid.ngff.multiples import in_known_units, in_own_units
 from xpyramid.ngff.omero import (
     Channels,
@@ -30,7 +30,8 @@ from xpyramid.ngff.plain import ome_metadata
 from xpyramid.ngff.plates import listed_paths
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.stored import as_stored, recover_axes
-from xpyramid.ngff.versions import VERSIONS, Version
+from xpyramid.ngff.versions import VERSIONS
+from xpyramid.options.types import Irregular, Version
 
 __all__ = [
     "OME_GROUP",

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.errors import AttributeValueError, literal
+from xpyramid.errors import AttributeValueError
+from xpyramid.messages import literal
 from xpyramid.ngff.omero import default_colors
 from xpyramid.ngff.plain import is_map
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Plan
+from xpyramid.options.types import Irregular
 from xpyramid.warn import warn
-
-Irregular = Literal["error", "approximate"]
 
 _ORDER = {"time": 0, "channel": 1, "space": 2}
 

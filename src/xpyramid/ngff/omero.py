@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from xpyramid.errors import PlanError, literal
+from xpyramid.errors import PlanError
+from xpyramid.messages import literal
 from xpyramid.ngff.plain import Number, is_map, is_number
 
 Window = tuple[Number, Number]

@@ -24,6 +24,7 @@ from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, Plan
 from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
 from xpyramid.inputs.kinds import label_reason
 from xpyramid.lazy.coarsen import given
+from xpyramid.options.types import AxisType
 from xpyramid.reader import explain
 from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
@@ -320,7 +321,7 @@ def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
 
 def _axes(image: ngff.Multiscale, base: xr.DataArray) -> tuple[axes_module.AxisSpec, ...]:
     """Return the axes of an image that others wrote, in their own words and numbers."""
-    types: dict[str | None, axes_module.AxisType] = {
+    types: dict[str | None, AxisType] = {
         "time": "time", "channel": "channel", "space": "space"
     }  # fmt: skip
     first = image.datasets[0]

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.errors import DtypeError, PlanError, literal
+from xpyramid.errors import DtypeError, PlanError
+from xpyramid.messages import literal
 from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window, place
 from xpyramid.reducers.windows import sum_windows
 

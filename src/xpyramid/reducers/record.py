@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.errors import DtypeError, literal
+from xpyramid.errors import DtypeError
+from xpyramid.messages import literal
 
 Array = np.ndarray[Any, np.dtype[Any]]
 State = tuple[Array, ...]

@@ -9,9 +9,9 @@ from typing import Any
 import xarray as xr
 
 from xpyramid import ngff
-from xpyramid.errors import literal
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry.axes import AxisSpec, is_channel_name
+from xpyramid.messages import literal
 
 #: What is said where no dimension of space has a coordinate.
 NO_SPACING = "no spacing found"

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import xarray as xr
 
 from xpyramid.geometry.axes import AxisSpec
+from xpyramid.options.types import Names
 
 #: Whose names the dimensions of stored arrays have: those that viewers know, or xarray's.
-Names = Literal["ome", "source"]
 
 
 def name_of(array: xr.DataArray, otherwise: str) -> str:

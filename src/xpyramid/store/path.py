@@ -25,13 +25,8 @@ from zarr.storage import (
 )
 
 from xpyramid import ngff
-from xpyramid.errors import (
-    InvalidNameError,
-    NotAPyramidError,
-    PyramidError,
-    TargetExistsError,
-    literal,
-)
+from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
+from xpyramid.messages import literal
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, Any]
 Node = zarr.Group | zarr.Array[Any]

@@ -17,10 +17,10 @@ from xpyramid.errors import (
     InvalidNameError,
     PlanError,
     ViewerWarning,
-    literal,
 )
 from xpyramid.geometry.axes import is_cftime
 from xpyramid.geometry.plan import Plan
+from xpyramid.messages import literal
 from xpyramid.store.names import StoredNames
 from xpyramid.store.path import check_name, is_text
 from xpyramid.warn import warn

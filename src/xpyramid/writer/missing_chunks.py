@@ -13,7 +13,8 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
-from xpyramid.errors import MissingChunkError, MissingChunkWarning, literal
+from xpyramid.errors import MissingChunkError, MissingChunkWarning
+from xpyramid.messages import literal
 from xpyramid.store.manifest import Grid, Present, expected, sealed
 from xpyramid.store.path import NodePath, local_path
 from xpyramid.warn import warn

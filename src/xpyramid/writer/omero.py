@@ -10,9 +10,10 @@ import numpy as np
 import xarray as xr
 
 from xpyramid import engine, ngff
-from xpyramid.errors import DtypeError, PlanError, literal
+from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.axes import is_channel_name
 from xpyramid.geometry.plan import Plan
+from xpyramid.messages import literal
 from xpyramid.store.names import name_of
 
 

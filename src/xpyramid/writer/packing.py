@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xpyramid.errors import DtypeError, PlanError, literal
+from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.plan import Plan, largest_window
 from xpyramid.lazy.coarsen import as_dask, coarsen, given
 from xpyramid.lazy.levels import Levels
+from xpyramid.messages import literal
 from xpyramid.reducers import METHODS, Reducer, make_reducer
 from xpyramid.writer.request import ImageSource
 

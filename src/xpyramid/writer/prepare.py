@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, get_args
 
-import numpy as np
 import xarray as xr
 
 from xpyramid import ngff
 from xpyramid._version import __version__
-from xpyramid.errors import DtypeError, PlanError, check_kind
+from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry import units
 from xpyramid.geometry.coordinates import level_attributes
 from xpyramid.geometry.plan import Plan
 from xpyramid.inputs.kinds import AVERAGING, averaged
+from xpyramid.options import WriteOptions
+from xpyramid.options.types import Convention
 from xpyramid.store import flat_layout, label_groups
 from xpyramid.store.collection import ImageCollection
 from xpyramid.store.encoding import array_attributes, note
 from xpyramid.store.json_attributes import DATASET, json_attributes
-from xpyramid.store.names import Names, StoredNames, choose_names, name_of
+from xpyramid.store.names import StoredNames, choose_names, name_of
 from xpyramid.store.path import NodePath, check_name, is_root
 from xpyramid.store.transaction import transaction_for
 from xpyramid.warn import warn
@@ -35,14 +36,7 @@ from xpyramid.writer.array_checks import (
 )
 from xpyramid.writer.compression import compressor_of
 from xpyramid.writer.coordinates import prepare_coordinates
-from xpyramid.writer.request import (
-    Dtype,
-    ImageSource,
-    Layout,
-    Mode,
-    PreparedImage,
-    WriteOptions,
-)
+from xpyramid.writer.request import ImageSource, PreparedImage
 from xpyramid.writer.source_guard import Location, check_source
 from xpyramid.writer.target_checks import check_above, check_writable
 from xpyramid.writer.template import TemplateSpec, make_template
@@ -67,9 +61,9 @@ def prepare_image(
         What is read, and must not be written to.
     """
     _check_options(options)
-    zarr_format, base = ngff.VERSIONS[options.version].zarr_format, image.levels[0]
+    zarr_format, base = ngff.VERSIONS[options["version"]].zarr_format, image.levels[0]
     check_names(base)
-    if options.layout == "groups":
+    if options["layout"] == "groups":
         check_coordinates(base)
     check_chunks(image.plan)
     named = None if base.name is None else check_name(str(base.name), nested=False)
@@ -80,13 +74,13 @@ def prepare_image(
     names = _stored_names(image, name, options)
     group, labels_group = _in_image(image, group, root, options)
     count = range(len(image.levels))
-    paths = [f"{k}/{names.array}" if options.layout == "groups" else f"{k}" for k in count]
+    paths = [f"{k}/{names.array}" if options["layout"] == "groups" else f"{k}" for k in count]
     transaction = transaction_for((root / group).as_image())
     check_source(read, [transaction.target])
     check_writable(transaction.target)
     check_above(transaction.target, zarr_format, is_label=labels_group is not None)
     spec = _template_spec(image, paths, group, names, labels_group, options)
-    if options.mode == "w" and labels_group is None:
+    if options["mode"] == "w" and labels_group is None:
         label_groups.warn_of_misfits(transaction.target, spec.group_attributes, base.shape)
     is_label = labels_group is not None
     return PreparedImage(
@@ -99,7 +93,7 @@ def prepare_image(
         template=make_template(spec),
         zarr_format=zarr_format,
         omero=(
-            None if is_label else omero.prepare(base, image.plan, options.omero, image.document)
+            None if is_label else omero.prepare(base, image.plan, options["omero"], image.document)
         ),
         labels_group=labels_group,
         collection=None if is_label else _collection(transaction.target, options),
@@ -115,12 +109,12 @@ def _template_spec(
     options: WriteOptions,
 ) -> TemplateSpec:
     """Return what the documents of an image are made from."""
-    zarr_format, base = ngff.VERSIONS[options.version].zarr_format, image.levels[0]
+    zarr_format, base = ngff.VERSIONS[options["version"]].zarr_format, image.levels[0]
     attrs = json_attributes(dataset_attributes(image.attrs), DATASET)
     return TemplateSpec(
         paths=paths,
         levels=image.plan.levels,
-        objects=image.plan.objects(options.shards),
+        objects=image.plan.objects(options["shards"]),
         coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
         dtype=image.plan.dtype,
         dims=list(names.dims.values()),
@@ -129,7 +123,7 @@ def _template_spec(
         ],
         group_attributes=_group_attributes(image, paths, group, names, labels_group, options),
         zarr_format=zarr_format,
-        compressor=compressor_of(options.compressor, zarr_format),
+        compressor=compressor_of(options["compressor"], zarr_format),
     )
 
 
@@ -137,38 +131,17 @@ def _collection(target: NodePath, options: WriteOptions) -> ImageCollection | No
     """Return where an image is listed with others, None for one that is the root itself."""
     if target.outside or not target.path:
         return None
-    return ImageCollection(NodePath(target.store, ""), target.path, options.version)
+    return ImageCollection(NodePath(target.store, ""), target.path, options["version"])
 
 
 def _check_options(options: WriteOptions) -> None:
-    """Refuse options that are none, or do not go together."""
-    version, conventions = options.version, options.conventions
-    for name in ("mode", "layout", "names", "dtype", "irregular", "labels_of"):
-        check_kind(name, getattr(options, name), str, "text")
-    for name in ("resume", "compute", "durable", "strict", "progress"):
-        check_kind(name, getattr(options, name), (bool, np.bool_), "True, False")
-    check_kind("conventions", conventions, Collection, "['geozarr']")
-    if version not in ngff.VERSIONS:
-        raise PlanError(f"version={version!r}; accepted: {', '.join(ngff.VERSIONS)}")
-    if options.mode not in get_args(Mode):
-        raise PlanError(f"mode={options.mode!r}; accepted: 'w-' (new), 'w' (replace)")
-    if options.layout not in get_args(Layout):
-        raise PlanError(f"layout={options.layout!r}; accepted: 'groups', 'arrays'")
-    if options.dtype not in (None, *get_args(Dtype)):
+    """Refuse options that do not go together."""
+    version, conventions = options["version"], options["conventions"]
+    if any(name not in get_args(Convention) for name in conventions or ()):
+        raise PlanError(option="conventions", value=conventions, accepted="['geozarr']")
+    if ngff.VERSIONS[version].zarr_format == 2 and options["shards"] is not None:
         raise PlanError(
-            f"dtype={options.dtype!r}; accepted: 'source' (packed, as in the file); for another, "
-            f"call .astype({options.dtype!r}) before .pyramid"
-        )
-    if options.names not in (None, *get_args(Names)):
-        raise PlanError(
-            f"names={options.names!r}; accepted: 'ome' (t, c, z, y, x), 'source' (the dimensions' "
-            "own)"
-        )
-    if isinstance(conventions, str) or any(one != "geozarr" for one in conventions or ()):
-        raise PlanError(f"conventions={conventions!r}; accepted: ['geozarr']")
-    if ngff.VERSIONS[version].zarr_format == 2 and options.shards is not None:
-        raise PlanError(
-            f"shards={options.shards!r} with version={version!r}, which is Zarr v2; "
+            f"shards={options['shards']!r} with version={version!r}, which is Zarr v2; "
             "accepted: version='0.5'"
         )
     if ngff.VERSIONS[version].zarr_format == 2 and conventions:
@@ -185,7 +158,7 @@ def _check_method(image: ImageSource, options: WriteOptions) -> None:
         return
     if is_copy and "image-label" in image.document:
         return  # somebody's labels, whatever they call how they were made
-    if image.plan.kind == "labels" or options.labels_of is not None:
+    if image.plan.kind == "labels" or options["labels_of"] is not None:
         raise PlanError(averaged(method))
 
 
@@ -203,7 +176,7 @@ def _check_levels(image: ImageSource, options: WriteOptions) -> None:
 
 def _stored_names(image: ImageSource, name: str, options: WriteOptions) -> StoredNames:
     """Return the names in the level groups: those that maps are read by are the source's."""
-    names = options.names or ("source" if options.conventions else "ome")
+    names = options["names"] or ("source" if options["conventions"] else "ome")
     coords = [str(coord) for coord in image.levels.coordinates[0].coords]
     stored = choose_names(name, image.plan.axes, coords, names)
     check_axis_names(stored)
@@ -224,12 +197,12 @@ def _in_image(
     image: ImageSource, group: str, root: NodePath, options: WriteOptions
 ) -> tuple[str, label_groups.LabelsGroup | None]:
     """Return where an image goes, and where it is listed if it holds the labels of another."""
-    if options.labels_of is None:
+    if options["labels_of"] is None:
         return group, None
     check_name(group or None)
-    of = label_groups.check_image_path(options.labels_of)
+    of = label_groups.check_image_path(options["labels_of"])
     dtype, count = image.levels[0].dtype, len(image.levels)
-    listed = label_groups.prepare(root / of, group, dtype, count, options.version)
+    listed = label_groups.prepare(root / of, group, dtype, count, options["version"])
     return f"{of}/labels/{group}".strip("/"), listed
 
 
@@ -245,20 +218,20 @@ def _group_attributes(
     base, plan = image.levels[0], image.plan
     name = group.rpartition("/")[2] or str(base.name)
     about: dict[str, Any] = dict(LIBRARY)
-    if options.layout == "arrays":
+    if options["layout"] == "arrays":
         about |= flat_layout.remember(base, plan.axes, name_of(base, name), plan.coarsened)
-    described = ngff.describe(plan, paths, name, options.irregular, about, names.dims)
+    described = ngff.describe(plan, paths, name, options["irregular"], about, names.dims)
     described = ngff.in_known_units(described, plan, _multiples(base, plan))
     described = note(described, base, image.levels.coordinates[0], names)
-    attributes = ngff.VERSIONS[options.version].attributes(described)
+    attributes = ngff.VERSIONS[options["version"]].attributes(described)
     crs = _crs(base)
-    if options.conventions:
+    if options["conventions"]:
         attributes |= ngff.geozarr(plan, paths, crs, names.dims)
     label: dict[str, Any] = {}
     if labels_group is not None:
         label = labels_group.metadata(base.attrs, image.document)
     elif plan.kind == "labels" and base.dtype.kind in "iu":
-        label = ngff.image_label(base.attrs, options.version, None, image.document)
+        label = ngff.image_label(base.attrs, options["version"], None, image.document)
     if label:
         label = json_attributes(label, finite=True)
         attributes = ngff.announce(attributes, "image-label", label)

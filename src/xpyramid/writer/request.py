@@ -8,23 +8,15 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from xpyramid.errors import check_kind
-from xpyramid.geometry.chunks import Chunks
 from xpyramid.geometry.passes import Pass
 from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.levels import Levels
-from xpyramid.ngff import VERSIONS, Irregular
 from xpyramid.reducers import Reducer
 from xpyramid.store.collection import ImageCollection
 from xpyramid.store.label_groups import LabelsGroup
-from xpyramid.store.names import Names
 from xpyramid.store.transaction import Transaction
 from xpyramid.writer.omero import OmeroRequest
 from xpyramid.writer.template import MetadataTemplate
-
-Mode = Literal["w-", "w"]
-Layout = Literal["groups", "arrays"]
-Dtype = Literal["source"]
 
 
 @dataclass(frozen=True)
@@ -56,34 +48,6 @@ class ImageSource:
     def read(self) -> Sequence[xr.DataArray]:
         """The levels that others are not made from."""
         return self.levels[: 1 if self.reducer is not None else None]
-
-
-@dataclass(frozen=True)
-class WriteOptions:
-    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
-
-    version: str = "0.5"
-    irregular: Irregular = "error"
-    shards: Chunks | None = None
-    compressor: Any = "default"
-    memory: int | str | None = None
-    progress: bool | None = None
-    compute: bool = True
-    mode: Mode = "w-"
-    resume: bool = False
-    durable: bool = False
-    strict: bool = False
-    layout: Layout = "groups"
-    names: Names | None = None
-    dtype: Dtype | None = None
-    omero: bool | Mapping[str, Any] | None = None
-    labels_of: str | None = None
-    conventions: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        """Refuse a version that is a number."""
-        versions = ", ".join(map(repr, VERSIONS))
-        check_kind("version", self.version, str, f"{versions}, as text")
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from xpyramid._version import __version__
 from xpyramid.errors import ResumeError
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.tiles import Region
+from xpyramid.options import WriteOptions
 from xpyramid.reducers import Array
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import attributes_of, parse_document, read_documents
 from xpyramid.store.transaction import Transaction
-from xpyramid.writer.request import PreparedImage, WriteOptions
+from xpyramid.writer.request import PreparedImage
 from xpyramid.writer.sinks import ZarrSink
 from xpyramid.writer.target_checks import check_free, check_target
 
@@ -155,7 +156,7 @@ def finished_among(
         If a published one is of another input.
     TargetExistsError
     """
-    may_be_finished = options.resume and options.mode == "w-"
+    may_be_finished = options["resume"] and options["mode"] == "w-"
     finished = [image for image in images if may_be_finished and _is_published(image)]
     to_do = [image for image in images if image not in finished]
     for image in to_do:

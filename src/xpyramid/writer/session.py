@@ -16,12 +16,14 @@ from itertools import accumulate, chain
 from typing import Any
 
 import zarr
+from dask.delayed import Delayed
 from zarr.storage import MemoryStore
 
 from xpyramid import engine
 from xpyramid.errors import PlanError
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
+from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.runtime.cluster import check_main_module, in_process, workers
 from xpyramid.store.documents import put
 from xpyramid.store.path import NodePath, Store, resolve
@@ -32,7 +34,7 @@ from xpyramid.writer.missing_chunks import MANY, check_missing
 from xpyramid.writer.omero import watch
 from xpyramid.writer.packing import pack
 from xpyramid.writer.prepare import prepare_image
-from xpyramid.writer.request import ImageSource, PreparedImage, WriteOptions
+from xpyramid.writer.request import ImageSource, PreparedImage
 from xpyramid.writer.resume import (
     check_documents,
     check_input,
@@ -80,16 +82,16 @@ class Session:
             yield
 
 
-def write(images: Sequence[ImageSource], store: Store, options: WriteOptions) -> Any:
+def write(images: Sequence[ImageSource], store: Store, options: WriteOptions) -> Delayed | None:
     """Write images; see :meth:`xpyramid.pyramid.Pyramid.to_ome_zarr`.
 
     Everything that can be refused is refused before anything is touched. All images are made
     together, and published when they are complete.
     """
-    session = prepare(images, store, options)
+    session = prepare(images, store, resolve_options(WriteOptions, options))
     with resume_hint(image.transaction for image in session.images), session.lock():
         session = begin(session)
-        if not options.compute:
+        if not session.options["compute"]:
             return engine.delay([*chain(*session.jobs)], _publish_later, session)
         publish(session, run(session))
         return None
@@ -108,9 +110,9 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
         [level.variable for image in images for level in image.read],
         [coordinates for image in images for coordinates in image.levels.coordinates],
     )
-    if options.dtype == "source":
+    if options["dtype"] == "source":
         images = [pack(image) for image in images]
-    limits = Limits(workers(), budget(options.memory))
+    limits = Limits(workers(), budget(options["memory"]))
     with storage_errors(root):
         prepared = [prepare_image(image, root, options, read.locations) for image in images]
         to_do, finished = finished_among(prepared, options)
@@ -118,8 +120,8 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
     check_case((image.transaction.target, [*image.template.documents]) for image in prepared)
     places = [image.transaction.target for image in prepared]
     check_space(store, places, sum(image.plan.nbytes for image in images))
-    most = math.inf if options.strict or not options.compute else MANY
-    check_missing([a for a in read.arrays if a.nchunks <= most], strict=options.strict)
+    most = math.inf if options["strict"] or not options["compute"] else MANY
+    check_missing([a for a in read.arrays if a.nchunks <= most], strict=options["strict"])
     warn_of_dtypes({image.name: image.plan.dtype for image in prepared})
     unchecked = [array for array in read.arrays if array.nchunks > most]
     return Session(prepared, finished, options, limits, unchecked)
@@ -142,7 +144,7 @@ def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
     transaction, options, limits = image.transaction, session.options, session.limits
     check_target(transaction, image.paths, options)  # again: nobody else can change it now
     record = record_of(image, limits)
-    earlier = transaction.unfinished() if options.resume else None
+    earlier = transaction.unfinished() if options["resume"] else None
     if earlier is not None:
         check_same(earlier, record, transaction)
     if earlier is not None and earlier.created:
@@ -162,7 +164,7 @@ def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
         )
         for k, path in enumerate(image.paths)
     ]
-    jobs = list(jobs_of(image, sinks, transaction.tasks if options.compute else None))
+    jobs = list(jobs_of(image, sinks, transaction.tasks if options["compute"] else None))
     for job in jobs:
         check_input(job, image)
     return watch(jobs, image.omero)
@@ -170,7 +172,7 @@ def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
 
 def run(session: Session) -> list[engine.Statistics]:
     """Compute and write all samples; return what each job has seen of its base."""
-    statistics = engine.run([*chain(*session.jobs)], session.options.progress)
+    statistics = engine.run([*chain(*session.jobs)], session.options["progress"])
     check_missing(session.unchecked, strict=False)
     return statistics
 
@@ -184,7 +186,7 @@ def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
     statistics : sequence of Statistics
         What each job has seen, as `run` returns it.
     """
-    durable = session.options.durable
+    durable = session.options["durable"]
     starts = accumulate(map(len, session.jobs), initial=0)
     for image, start in zip(session.images, starts, strict=False):
         omero = None if image.omero is None else image.omero.metadata(statistics[start])

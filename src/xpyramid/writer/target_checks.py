@@ -23,6 +23,7 @@ from xpyramid.errors import (
     PyramidError,
     TargetExistsError,
 )
+from xpyramid.options import WriteOptions
 from xpyramid.store.listing import children
 from xpyramid.store.path import (
     Node,
@@ -34,7 +35,6 @@ from xpyramid.store.path import (
     staging_path,
 )
 from xpyramid.store.transaction import Transaction
-from xpyramid.writer.request import WriteOptions
 
 #: No sensible data get smaller than this part by compression.
 _COMPRESSION = 1000
@@ -44,14 +44,14 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
     """Refuse a place that is taken, unless by what may be replaced or gone on with."""
     target = transaction.target
     unfinished = transaction.unfinished() is not None
-    if unfinished and options.mode == "w-" and not options.resume:
+    if unfinished and options["mode"] == "w-" and not options["resume"]:
         raise TargetExistsError(
             f"there is an unfinished build of {target}; call again with resume=True to go on with "
             "it, or with mode='w' to begin anew"
         )
     if unfinished and transaction.location == target:
         return  # what is there is the unfinished build itself
-    if options.mode == "w-":
+    if options["mode"] == "w-":
         check_free(target)
         return
     node = target.sound_node()

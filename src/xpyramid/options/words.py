@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import inspect
-from collections.abc import Callable, Collection
-from functools import wraps
-from typing import ParamSpec, TypeVar
+from collections.abc import Collection
 
 from xpyramid.errors import OptionError
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 #: From what we write to what other tools call the same.
 _OTHER_WORDS = {
@@ -42,7 +36,7 @@ _OTHER_WORDS = {
 _OURS = {theirs: ours for ours, words in _OTHER_WORDS.items() for theirs in words.split()}
 
 
-def check_options(given: Collection[str], accepted: Collection[str], call: str) -> None:
+def check_names(given: Collection[str], accepted: Collection[str], call: str) -> None:
     """Refuse options that a call does not have, and name those that are meant.
 
     Parameters
@@ -72,20 +66,3 @@ def suggest(name: str, accepted: Collection[str]) -> str:
         return f"for {name!r}, write {ours if '=' in ours else ours + '='}"
     near = difflib.get_close_matches(name.lower(), accepted, 1, 0.7)
     return f"for {name!r}, the nearest is {near[0]}=" if near else ""
-
-
-def explains_options(call: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that has unknown keywords refused by `check_options`."""
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        parameters = inspect.signature(function).parameters
-        accepted = [name for name in parameters if name != "self"]
-
-        @wraps(function)
-        def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-            check_options(tuple(kwargs), accepted, call)
-            return function(*args, **kwargs)
-
-        return wrapped
-
-    return decorate

@@ -1,0 +1,111 @@
+"""Messages that know which of their words are options, so that each door says them in its own.
+
+A message is text: that of the Python calls. It is made of parts, and the command line says
+``--chunks 64`` where Python says ``chunks=64``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+#: What stands for a value that is not given.
+UNSET: object = object()
+
+
+@dataclass(frozen=True)
+class OptionPart:
+    """An option that a message is about, with a value or without one.
+
+    Attributes
+    ----------
+    name : str
+    value : object
+        As Python has it; a text of one's own, such as ``{'y': ...}``, is a `Verbatim`.
+    call : str
+        What takes the option, where that is worth saying: ``"build"``.
+    """
+
+    name: str
+    value: object = UNSET
+    call: str = ""
+
+    def __str__(self) -> str:
+        value = "" if self.value is UNSET else literal(self.value)[:80]
+        said = f"{self.name}={value}"
+        return f"{self.call}({said})" if self.call else said
+
+
+@dataclass(frozen=True)
+class CodePart:
+    """What only Python has: a call, an attribute."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class Verbatim(str):
+    """A value that a message says as it stands, without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+Part = str | OptionPart | CodePart
+
+
+class Message(str):
+    """A text that knows its parts."""
+
+    parts: tuple[Part, ...]
+
+    def __new__(cls, *parts: Part) -> Message:
+        """Join parts; those of a message among them are its own."""
+        flat = tuple(_flat(parts))
+        made = super().__new__(cls, "".join(map(str, flat)))
+        made.parts = flat
+        return made
+
+    def __reduce__(self) -> tuple[type[Message], tuple[Part, ...]]:
+        return type(self), self.parts
+
+    def rendered(self, render: Callable[[Part], str]) -> str:
+        """Return the text with each part as a door says it."""
+        return "".join(map(render, self.parts))
+
+
+def _flat(parts: tuple[Part, ...]) -> Iterator[Part]:
+    for part in parts:
+        if isinstance(part, Message):
+            yield from part.parts
+        elif part != "":
+            yield part
+
+
+def option(name: str, value: object = UNSET, *, call: str = "") -> OptionPart:
+    """Return an option as a part of a message: ``group=``, or ``mode='w'`` with a value."""
+    return OptionPart(name, value, call)
+
+
+def code(text: str) -> CodePart:
+    """Return something that only Python has as a part of a message: ``.rename('x')``."""
+    return CodePart(text)
+
+
+def literal(value: object) -> str:
+    """Return a value as it is written in Python, with NumPy's numbers as plain ones.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> literal({"y": np.int64(0), "x": "auto"})
+    "{'y': 0, 'x': 'auto'}"
+    """
+    with np.printoptions(legacy="1.25"):
+        return repr(value)

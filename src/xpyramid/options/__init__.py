@@ -1,0 +1,28 @@
+"""Every option of building and writing, declared once: type, default, check, and what is said."""
+
+from xpyramid.options.building import (
+    AxisOptions,
+    BuildOptions,
+    CommonBuildOptions,
+    DatasetBuildOptions,
+    LevelOptions,
+)
+from xpyramid.options.declare import Declared, only, options_of, resolve_options, takes_options
+from xpyramid.options.words import check_names, suggest
+from xpyramid.options.writing import WriteOptions
+
+__all__ = [
+    "AxisOptions",
+    "BuildOptions",
+    "CommonBuildOptions",
+    "DatasetBuildOptions",
+    "Declared",
+    "LevelOptions",
+    "WriteOptions",
+    "check_names",
+    "only",
+    "options_of",
+    "resolve_options",
+    "suggest",
+    "takes_options",
+]

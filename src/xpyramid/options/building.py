@@ -1,0 +1,252 @@
+"""The options of ``.pyramid.build()``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Number
+from typing import Annotated, TypedDict
+
+import numpy as np
+
+from xpyramid.options import text
+from xpyramid.options.declare import Option
+from xpyramid.options.types import AxisType, Boundary, Chunks, Factor, Kind, Method, PerDim, Units
+
+_NUMBER = (Number, np.generic)
+_METHODS = "max, mean, median, min, mode, nearest, sum, or a callable"
+
+
+class LevelOptions(TypedDict, total=False):
+    """How many levels there are."""
+
+    levels: Annotated[
+        int | None,
+        Option(
+            None,
+            """int, optional
+            Number of levels, the base included. Default: until every coarsened dimension fits into
+            one chunk.""",
+            help="number of levels, the base included (default: until the top fits into one chunk)",
+            parse=int,
+            metavar="N",
+        ),
+    ]
+
+
+class AxisOptions(TypedDict, total=False):
+    """What the axes are, in place of what the coordinates say."""
+
+    spacing: Annotated[
+        PerDim | None,
+        Option(
+            None,
+            """float, {dim: float} or sequence of float, optional
+            Distance of the samples, in place of what the coordinate says, or where there is none:
+            level 0 then has the coordinate ``origin + spacing * i``. A number is for the space
+            dimensions, a sequence has an entry for each dimension of the array (None leaves one
+            out). Default: that of the coordinates.""",
+            help="distance of samples in space",
+            parse=text.numbers,
+            metavar="0.5|2,0.5,0.5|z=2",
+        ),
+    ]
+    origin: Annotated[
+        PerDim | None,
+        Option(
+            None,
+            """float, {dim: float} or sequence of float, optional
+            Coordinate of the first sample, as for ``spacing``.""",
+            help="coordinate of the first sample",
+            parse=text.numbers,
+            metavar="0|y=12.5",
+        ),
+    ]
+    units: Annotated[
+        Units | None,
+        Option(
+            None,
+            """str, {dim: str} or sequence of str, optional
+            Units of the coordinates, in any spelling; one that OME-NGFF has no word for is kept as
+            an attribute. A single one is for the space dimensions. Default: their attributes.""",
+            help="units of the coordinates",
+            parse=text.words,
+            metavar="um|t=s,y=um",
+        ),
+    ]
+    axis_types: Annotated[
+        Mapping[str, AxisType] | None,
+        Option(
+            None,
+            """{dim: {"time", "channel", "space"}}, optional
+            What dimensions are, where their names and coordinates do not say it.""",
+            help="what dimensions are",
+            parse=text.types,
+            metavar="q=channel",
+        ),
+    ]
+
+
+class _FactorOptions(TypedDict, total=False):
+    factor: Annotated[
+        Factor | None,
+        Option(
+            None,
+            """int, {dim: int}, tuple of int, or a list of those, optional
+            Step from one level to the next: for all coarsened dimensions, for some, or a tuple
+            with one entry for each dimension of the array; a list has one entry per step. Default:
+            2 along space dimensions, and where their spacings differ, only along the finest ones
+            until samples are about as deep as wide. A dimension that is down to one sample is left
+            at that, unless a list says otherwise.""",
+            help="step from level to level (default: 2 in space, less along what is coarse "
+            "already)",
+            parse=text.lengths,
+            metavar="2|1,2,2|z=1,y=2",
+        ),
+    ]
+
+
+class _WindowOptions(TypedDict, total=False):
+    dims: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            None,
+            """str or sequence of str, optional
+            Dimensions to coarsen. Default: those that ``factor`` names, or the space dimensions:
+            those with the name of one, a unit of length or angle, or a CF axis. Any other, such as
+            ``ensemble``, stays as it is unless it is named here or in ``factor``.""",
+            types=Iterable,
+            accepted="a dimension, or several",
+            help="what to coarsen (default: space)",
+            parse=text.names,
+            metavar="y,x",
+        ),
+    ]
+    boundary: Annotated[
+        Boundary,
+        Option(
+            "pad",
+            """{"pad", "trim", "exact"}
+            A last, partial window is reduced over the samples that exist, is dropped, or is an
+            error: the words of :meth:`xarray.DataArray.coarsen`.""",
+            help="reduce a last, partial window over what it holds, drop it, or refuse it "
+            "(default: pad)",
+        ),
+    ]
+    skipna: Annotated[
+        bool | None,
+        Option(
+            None,
+            """bool, optional
+            Whether NaN samples do not count. Default: they do not; a window with none left is
+            NaN.""",
+            types=(bool, np.bool_),
+            accepted="True, False",
+            help="whether NaN samples do not count (default: they do not)",
+        ),
+    ]
+    ignore: Annotated[
+        float | None,
+        Option(
+            None,
+            """number, optional
+            A background value that does not count; a window with nothing else is that value.
+            Default: ``_FillValue`` or ``missing_value`` of the attributes, or of the encoding of
+            integers.""",
+            types=_NUMBER,
+            accepted="a number",
+            help="a background value that does not count",
+            parse=text.number,
+            metavar="0",
+        ),
+    ]
+    min_valid: Annotated[
+        float | None,
+        Option(
+            None,
+            """float, optional
+            The least fraction of samples that count, from 0 to 1, for a cell to be valid.""",
+            types=_NUMBER,
+            accepted="a number",
+            help="least fraction of samples that count, for a cell to be valid",
+            parse=float,
+            metavar="0.5",
+        ),
+    ]
+    chunks: Annotated[
+        Chunks | None,
+        Option(
+            None,
+            """int, {dim: int} or sequence of int, optional
+            Shape of the stored chunks; an integer is for the space dimensions. Default: the chunks
+            that the array has on disk or in dask if they suit viewers, else 512 x 512 or
+            64 x 64 x 64 in space and 1 elsewhere.""",
+            help="shape of the stored chunks",
+            parse=text.lengths,
+            metavar="64|1,64,64|z=1",
+        ),
+    ]
+
+
+_METHOD = Option(
+    None,
+    """str or callable, optional
+    "mean", "mode", "median", "min", "max", "sum", "nearest", or a reduction of one's own: a
+    NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
+    called with the samples of one window. Windows at the ends of the array have fewer
+    samples than others, down to one. Default: "mode" for labels, else "mean".""",
+    types=(str, Callable),
+    accepted=_METHODS,
+    help="how to reduce (default: mean; mode for labels)",
+)
+_KIND = Option(
+    None,
+    """{"labels", "image"}, optional
+    What the samples are. Labels are never averaged, and viewers are told of them. Default:
+    labels are booleans, arrays with CF flags or ``image-label`` among their attributes,
+    integers with a name such as "segmentation", "mask" or "cell_ids", and what is reduced
+    by ``method="mode"``. Integers of 32 and 64 bits of which nothing is known are an image,
+    with a warning that ``method`` or ``kind`` silences.""",
+    help="what the samples are (default: labels where their name, dtype or attributes say so)",
+)
+
+
+class _MethodOptions(TypedDict, total=False):
+    method: Annotated[Method | None, _METHOD]
+    kind: Annotated[Kind | None, _KIND]
+
+
+class _MethodsOptions(TypedDict, total=False):
+    method: Annotated[
+        Method | Mapping[str, Method | None] | None,
+        Option(
+            None,
+            """str, callable, or {variable: str or callable}, optional
+            As for a DataArray; variables that a mapping leaves out get what suits them.""",
+            types=(str, Callable, Mapping),
+            accepted=f"{_METHODS}; or a mapping from variables to those",
+        ),
+    ]
+    kind: Annotated[
+        str | Mapping[str, Kind | None] | None,
+        Option(
+            None,
+            """{"labels", "image"}, or {variable: {"labels", "image"}}, optional
+            As for a DataArray.""",
+            types=(str, Mapping),
+            accepted="'labels', 'image', or a mapping from variables to those",
+        ),
+    ]
+
+
+class CommonBuildOptions(_FactorOptions, _WindowOptions, AxisOptions, total=False):
+    """What one array and all arrays of a Dataset have in common."""
+
+
+class BuildOptions(_FactorOptions, _MethodOptions, _WindowOptions, AxisOptions, total=False):
+    """Those of ``DataArray.pyramid.build()``."""
+
+
+class DatasetBuildOptions(
+    _FactorOptions, _MethodsOptions, _WindowOptions, AxisOptions, total=False
+):
+    """Those of ``Dataset.pyramid.build()``."""

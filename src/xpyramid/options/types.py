@@ -1,0 +1,32 @@
+"""The types of options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+AxisType = Literal["time", "channel", "space", "other"]
+Boundary = Literal["pad", "trim", "exact"]
+Convention = Literal["geozarr"]
+Dtype = Literal["source"]
+Irregular = Literal["error", "approximate"]
+Kind = Literal["labels", "image"]
+Layout = Literal["groups", "arrays"]
+Mode = Literal["w-", "w"]
+Names = Literal["ome", "source"]
+Version = Literal["0.5", "0.4", "0.6"]
+
+#: The name of a method, or a reduction of one's own.
+Method = str | Callable[..., Any]
+
+#: For all dimensions, for some, or for each in the order of the array.
+StepFactor = int | Mapping[str, int] | tuple[int, ...]
+Factor = StepFactor | Sequence[StepFactor] | NDArray[np.integer]
+
+#: For the space dimensions, for some, or for each in the order of the array.
+Chunks = int | Mapping[str, int] | Sequence[int]
+PerDim = float | Mapping[str, float] | Sequence[float | None]
+Units = str | Mapping[str, str] | Sequence[str | None]

@@ -1,0 +1,239 @@
+"""The options of ``to_ome_zarr()``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import NoneType
+from typing import Annotated, Any, TypedDict
+
+import numpy as np
+
+from xpyramid.options import text
+from xpyramid.options.declare import Option
+from xpyramid.options.types import (
+    Chunks,
+    Convention,
+    Dtype,
+    Irregular,
+    Layout,
+    Mode,
+    Names,
+    Version,
+)
+
+_BOOL: dict[str, Any] = {"types": (bool, np.bool_), "accepted": "True, False"}
+
+
+class WriteOptions(TypedDict, total=False):
+    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
+
+    version: Annotated[
+        Version,
+        Option(
+            "0.5",
+            """{"0.5", "0.4", "0.6"}
+            OME-NGFF version: 0.5 and 0.6 are stored as Zarr v3, 0.4 as Zarr v2. Few viewers read
+            0.6 yet.""",
+            accepted="'0.5', '0.4', '0.6', as text",
+            help="OME-NGFF version: 0.5 and 0.6 are Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
+        ),
+    ]
+    mode: Annotated[
+        Mode,
+        Option(
+            "w-",
+            """{"w-", "w"}
+            Whether a group that is there is an error, or its image is replaced. On a local disk
+            the old image stays readable until the new one is whole. What is not part of the old
+            image (labels, other arrays, files) stays.""",
+            accepted="'w-' (new), 'w' (replace)",
+        ),
+    ]
+    resume: Annotated[
+        bool,
+        Option(
+            False,
+            """bool
+            Whether to finish an unfinished build of the same image: what is stored already is
+            neither computed nor written again.""",
+            **_BOOL,
+            help="finish an unfinished build",
+        ),
+    ]
+    layout: Annotated[
+        Layout,
+        Option(
+            "groups",
+            """{"groups", "arrays"}
+            How levels lie in the store: each a group with the array and its coordinates, which
+            xarray opens; or each an array, ``<group>/<k>``, for tools that look for that. Arrays
+            have no place for coordinates beside them: evenly spaced ones, datetimes and texts of
+            the dimensions come back with `open_pyramid`, other coordinates are not written.""",
+            help="each level a group, with coordinates; or an array (default: groups)",
+        ),
+    ]
+    names: Annotated[
+        Names | None,
+        Option(
+            None,
+            """{"ome", "source"}, optional
+            How the dimensions are called in the store: t, c, z, y and x, which viewers know, or as
+            in xarray, which is what plain xarray selects by (``.sel(lat=...)``) and some viewers
+            do not draw. `open_pyramid` gives back xarray's names either way. Default: "source"
+            with ``conventions=["geozarr"]``, else "ome".""",
+            accepted="'ome' (t, c, z, y, x), 'source' (the dimensions' own)",
+            help="dimension names that viewers know (t, c, z, y, x), or those of SRC (default: "
+            "ome; source with --conventions geozarr)",
+        ),
+    ]
+    dtype: Annotated[
+        Dtype | None,
+        Option(
+            None,
+            """{"source"}, optional
+            Whether numbers that were packed as integers in the file that they come from (xarray
+            has ``dtype``, ``scale_factor``, ``add_offset`` and ``_FillValue`` in their
+            ``encoding``) are stored packed again, as integers with these attributes, by which
+            xarray and others unpack each level. Level 0 is then the file's, bit for bit, and the
+            levels are made from the integers. Default: the dtype of the array, and a warning.""",
+            accepted="'source' (packed, as in the file)",
+            fix="for another, call .astype({value}) before .pyramid",
+            help="packed as integers as in SRC, where it is (default: unpacked)",
+        ),
+    ]
+    omero: Annotated[
+        bool | Mapping[str, Any] | None,
+        Option(
+            None,
+            """bool or mapping, optional
+            How viewers are to show channels: names, colours, and windows from the extremes and
+            the 0.1 and 99.9 percentiles of the data, found while writing. Default: written for all
+            images, and not for labels; what the store of an opened pyramid says, or else
+            ``attrs["omero"]`` of the array, is kept. A mapping may have "labels", "colors" (names
+            as in CSS, or six digits: "FF8800"), "windows" or "contrast_limits" (start, end), and
+            "percentiles" (low, high): each with one entry for each channel, or a mapping from the
+            labels of some; one pair of numbers is for all channels.""",
+            types=(bool, Mapping),
+            accepted="None, True, False, or a mapping",
+            help="how viewers show channels (default: yes for images, no for labels); JSON may "
+            "have labels, colors (names as in CSS, or FF8800), windows or contrast_limits, "
+            "percentiles: one for each channel, or a mapping by label",
+            parse=text.omero,
+            metavar="yes|no|JSON",
+        ),
+    ]
+    labels_of: Annotated[
+        str | None,
+        Option(
+            None,
+            """str, optional
+            Path of the image that these are labels of; they are written to
+            ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
+            levels as the image. Colours and properties are taken from ``attrs["image-label"]``,
+            names from the CF attributes ``flag_values`` and ``flag_meanings``.""",
+            types=str,
+            accepted="text, as in 'lab/field'",
+            help="image in DST that these are labels of; they go to PATH/labels",
+            metavar="PATH",
+        ),
+    ]
+    conventions: Annotated[
+        Sequence[Convention] | None,
+        Option(
+            (),
+            """sequence of str, optional
+            Further metadata beside ``ome``: "geozarr" writes the zarr-conventions ``multiscales``,
+            ``spatial`` and, where there is a CF grid mapping (rioxarray's ``spatial_ref``),
+            ``proj``, which geospatial tools read.""",
+            types=(list, tuple, set, frozenset, NoneType),
+            accepted="['geozarr']",
+            help="further metadata beside OME's",
+            parse=text.names,
+            metavar="geozarr",
+        ),
+    ]
+    irregular: Annotated[
+        Irregular,
+        Option(
+            "error",
+            """{"error", "approximate"}
+            What to do about space coordinates that are coarsened and not evenly spaced, which
+            OME-NGFF cannot say: refuse, or write the mean spacing (the coordinate arrays hold the
+            truth). Samples along others that are uneven are counted, with a warning.""",
+            help="refuse uneven coordinates, or write their mean spacing (default: error)",
+        ),
+    ]
+    shards: Annotated[
+        Chunks | None,
+        Option(
+            None,
+            """int, {dim: int} or sequence of int, optional
+            Shape of the shards: files that hold several chunks, in Zarr v3. Multiples of the
+            chunks; an integer is for the space dimensions, -1 all of a dimension. Default:
+            none.""",
+            help="shape of the shards (default: none)",
+            parse=text.lengths,
+            metavar="256|y=2048",
+        ),
+    ]
+    compressor: Annotated[
+        Any,
+        Option(
+            "default",
+            """codec, sequence of codecs, or None
+            How chunks are compressed: a codec of `zarr.codecs`, with ``version="0.4"`` one of
+            `numcodecs`; None is not at all. Default: Zstandard, level 1, with checksums, which a
+            codec of one's own may not have.""",
+        ),
+    ]
+    memory: Annotated[
+        int | str | None,
+        Option(
+            None,
+            """int or str, optional
+            What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
+            MB for each worker; see :meth:`Plan.cost`.""",
+            help="what all workers together may hold",
+            metavar="500MB",
+        ),
+    ]
+    progress: Annotated[
+        bool | None,
+        Option(
+            None,
+            """bool, optional
+            Whether to show a bar; default: in terminals and notebooks.""",
+            **_BOOL,
+            help="show a bar (default: in terminals)",
+        ),
+    ]
+    compute: Annotated[
+        bool,
+        Option(
+            True,
+            """bool
+            False returns a dask Delayed that writes data and metadata when computed.""",
+            **_BOOL,
+        ),
+    ]
+    durable: Annotated[
+        bool,
+        Option(
+            False,
+            """bool
+            Whether to wait until the disk has all of it, before the image appears and after.""",
+            **_BOOL,
+            help="wait until the disk has all of it",
+        ),
+    ]
+    strict: Annotated[
+        bool,
+        Option(
+            False,
+            """bool
+            Whether chunks that are missing from the Zarr arrays that are read are an error.
+            Default: a warning; they read as the fill value.""",
+            **_BOOL,
+            help="missing chunks of SRC are an error",
+        ),
+    ]
