@@ -25,6 +25,7 @@ from xpyramid.inputs.missing_values import missing_value, with_missing_attribute
 from xpyramid.lazy.beside import ImageGeometry, image_boundary, image_factors, place_beside
 from xpyramid.lazy.coarsen import as_dask, coarsen, given
 from xpyramid.lazy.levels import Levels
+from xpyramid.messages import Message, option
 from xpyramid.options import (
     AxisOptions,
     BuildOptions,
@@ -123,8 +124,9 @@ def _check_lengths(array: xr.DataArray) -> None:
     """Refuse dask arrays whose chunk sizes are known only once they are computed."""
     if unknown := [dim for dim, n in zip(array.dims, array.shape, strict=True) if math.isnan(n)]:
         raise PlanError(
-            f"the length of {unknown} is unknown (nan), as after choosing samples by their values; "
-            "accepted: arrays of known shape; call array.data.compute_chunk_sizes() first"
+            f"the length of {unknown} is unknown (nan), as after choosing samples by their values",
+            accepted="arrays of known shape",
+            fix="call array.data.compute_chunk_sizes() first",
         )
 
 
@@ -147,12 +149,15 @@ def build_dataset(
     }
     texts = [str(name) for name in dataset.data_vars]
     if twice := sorted({text for text in texts if texts.count(text) > 1}):
-        raise PlanError(f"several variables are called {twice} as text; rename all but one")
+        raise PlanError(f"several variables are called {twice} as text", fix="rename all but one")
     if not arrays:
         shapes = {str(name): array.dims for name, array in dataset.data_vars.items()}
         raise PlanError(
-            f"no variable has all of the dimensions {wanted}; "
-            f"the variables have {shapes}; say which to coarsen with dims="
+            Message(
+                f"no variable has all of the dimensions {wanted}; the variables have "
+                f"{shapes}; say which to coarsen with ",
+                option("dims"),
+            )
         )
     methods = _by_variable("method", options["method"], arrays)
     kinds = _by_variable("kind", options["kind"], arrays)
@@ -193,7 +198,7 @@ def _by_variable(option: str, value: Any, arrays: Mapping[str, xr.DataArray]) ->
     if not isinstance(value, Mapping):
         return dict.fromkeys(arrays, value)
     if unknown := [name for name in value if name not in arrays]:
-        raise PlanError(f"{option}= names {unknown}; accepted: {', '.join(arrays)}")
+        raise PlanError(f"{option}= names {unknown}", accepted=f"{', '.join(arrays)}")
     return value
 
 

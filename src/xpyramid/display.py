@@ -11,6 +11,7 @@ import xarray as xr
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec, is_unnamed
 from xpyramid.geometry.plan import Plan
+from xpyramid.messages import Message, joined, option
 
 Row = tuple[str, str, str, str, str]
 
@@ -55,16 +56,16 @@ def notes(
     if labels:
         yield f"label images: {listed(labels)}"
     if plan.kind == "labels":
-        yield "labels" + (f", as said by {plan.kind_reason}" if plan.kind_reason else "")
+        yield "labels" + (", as said by " + plan.kind_reason if plan.kind_reason else "")
     coarsened = [axis for axis in plan.axes if axis.dim in plan.coarsened]
     kept = [_why_kept(axis, coarsened) for axis in plan.axes if axis not in coarsened]
     if is_new and coarsened and kept:
-        yield "not coarsened: " + ", ".join(kept)
+        yield "not coarsened: " + joined(", ", kept)
     if is_new and len(plan.levels) == 1:
-        yield (
-            "one level: each dimension to coarsen fits into one chunk; pass levels=2 or smaller "
-            "chunks= for more"
-        )
+        yield Message(
+            "one level: each dimension to coarsen fits into one chunk; pass ",
+            option("levels", 2), " or smaller ", option("chunks"), " for more",
+        )  # fmt: skip
     for axis in plan.axes:
         if axis.type == "channel" and is_unnamed(axis.dim):
             yield f"{axis.dim}: colours, as the last axis had no name and a length of 3 or 4"
@@ -72,7 +73,7 @@ def notes(
         yield "units that OME-NGFF has no word for: " + ", ".join(unknown)
 
 
-def as_text(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) -> str:
+def as_text(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) -> Message:
     """Return the whole of it for terminals."""
     cells = [_columns(plan), *rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
@@ -80,7 +81,7 @@ def as_text(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) ->
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
-    return "\n".join([head, *aligned, *lines])
+    return joined("\n", [head, *aligned, *lines])
 
 
 def as_html(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) -> str:
@@ -145,7 +146,10 @@ def _scale(plan: Plan, level: int) -> str:
 def _why_kept(axis: AxisSpec, coarsened: Sequence[AxisSpec]) -> str:
     """Say why a dimension is as long at the top as at the base."""
     if not axis.known:
-        return f"{axis.dim} (nothing says that it is space; name it in dims= to coarsen it)"
+        return Message(
+            f"{axis.dim} (nothing says that it is space; name it in ", option("dims"),
+            " to coarsen it)",
+        )  # fmt: skip
     if axis.type == "space":
         comparable = [other for other in coarsened if axis.unit and other.unit == axis.unit]
         finest = min((abs(other.spacing) for other in comparable), default=0)

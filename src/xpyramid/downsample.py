@@ -102,7 +102,7 @@ def _downsample(
     dims = tuple(f"axis {i}" for i in range(array.ndim))
     check_boundary(boundary)
     if not dims:
-        raise PlanError("an array without a dimension; accepted: rank 1 and more")
+        raise PlanError("an array without a dimension", accepted="rank 1 and more")
     steps, shapes = [], [array.shape]
     for step in _steps(factor, dims, num_mips):
         steps.append(one_step(step, dims, dims))
@@ -122,7 +122,7 @@ def _steps(
 ) -> list[int | dict[str, int]]:
     """Return the factors of each step as the plan wants them."""
     if not is_int(num_mips) or num_mips < 1:
-        raise PlanError(f"num_mips={literal(num_mips)}; accepted: an integer of at least 1")
+        raise PlanError(f"num_mips={literal(num_mips)}", accepted="an integer of at least 1")
     if not isinstance(factor, _LISTS):
         return [factor] * int(num_mips)
     listed = len(factor) > 0 and isinstance(factor[0], _LISTS)
@@ -134,6 +134,6 @@ def _steps(
     for step in steps:
         if not isinstance(step, _LISTS) or len(step) != len(dims):
             raise PlanError(
-                f"factor={literal(step)}; accepted: one integer for each of {len(dims)} axes"
+                option="factor", value=step, accepted=f"one integer for each of {len(dims)} axes"
             )
     return [dict(zip(dims, step, strict=True)) for step in steps]

@@ -66,10 +66,10 @@ def example_field(
     True
     """
     if not 1 <= len(shape) <= 5:
-        raise PlanError(f"shape={tuple(shape)}; accepted: 1 to 5 lengths, for {_NAMES}")
+        raise PlanError(f"shape={tuple(shape)}", accepted=f"1 to 5 lengths, for {_NAMES}")
     dtype = np.dtype(dtype)
     if dtype.kind not in "biuf":
-        raise DtypeError(f"dtype={dtype}; accepted: bool, integers, floats")
+        raise DtypeError(option="dtype", value=str(dtype), accepted="bool, integers, floats")
     shape = tuple(int(n) for n in shape)
     dims = _NAMES[-len(shape) :]
     in_space = [dim in _SPACE for dim in dims]

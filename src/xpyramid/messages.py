@@ -6,13 +6,20 @@ A message is text: that of the Python calls. It is made of parts, and the comman
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
-#: What stands for a value that is not given.
-UNSET: object = object()
+
+class _Unset(Enum):
+    """What stands for a value that is not given; one object in all processes."""
+
+    UNSET = "unset"
+
+
+UNSET = _Unset.UNSET
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,23 @@ class Message(str):
     def __reduce__(self) -> tuple[type[Message], tuple[Part, ...]]:
         return type(self), self.parts
 
+    def __add__(self, other: str) -> Message:
+        return Message(self, other)
+
+    def __radd__(self, other: str) -> Message:
+        return Message(other, self)
+
     def rendered(self, render: Callable[[Part], str]) -> str:
         """Return the text with each part as a door says it."""
         return "".join(map(render, self.parts))
+
+
+def joined(separator: str, texts: Iterable[str]) -> Message:
+    """Return texts with a separator between them; those that are messages keep their parts."""
+    parts: list[Part] = []
+    for text in texts:
+        parts += [separator, text] if parts else [text]
+    return Message(*parts)
 
 
 def _flat(parts: tuple[Part, ...]) -> Iterator[Part]:
@@ -108,4 +129,11 @@ def literal(value: object) -> str:
     "{'y': 0, 'x': 'auto'}"
     """
     with np.printoptions(legacy="1.25"):
-        return repr(value)
+        return repr(value).replace("Ellipsis", "...")
+
+
+#: What can be done about an unfinished build.
+HOW_TO_FINISH = Message(
+    "call again with ", option("resume", True), " to finish it, or with ", option("mode", "w"),
+    " to begin anew",
+)  # fmt: skip

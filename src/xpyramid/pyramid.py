@@ -16,6 +16,7 @@ from xpyramid.errors import NotAPyramidError
 from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.beside import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
+from xpyramid.messages import Message, joined, option
 from xpyramid.options import WriteOptions, takes_options
 from xpyramid.options.types import Chunks, Kind
 from xpyramid.reader import find_images, open_levels
@@ -293,7 +294,7 @@ class Pyramids(Mapping[str, Pyramid]):
     def __repr__(self) -> str:
         tables = [repr(p) for p in self.values()]
         parts = [f"<xpyramid.Pyramids: {', '.join(self)}>", *tables, self.note]
-        return "\n\n".join(filter(None, parts))
+        return joined("\n\n", filter(None, parts))
 
     def _repr_html_(self) -> str:
         tables = "".join(p._repr_html_() for p in self.values())
@@ -315,7 +316,13 @@ def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:
         opened = open_levels(store, path)
     except NotAPyramidError as error:
         raise NotAPyramidError(
-            f"labels_of={path!r} names a place where no OME-Zarr image is: {error}"
+            Message(
+                option("labels_of", path),
+                " names a place where no OME-Zarr image is: ",
+                error.message,
+            ),
+            option="labels_of",
+            value=path,
         ) from error
     coordinates = tuple(level.coords.to_dataset() for level in opened.levels)
     return ImageGeometry(path, opened.plan, coordinates)

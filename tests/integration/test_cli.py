@@ -565,7 +565,8 @@ def test_damaged_source_breaks_off_and_what_is_there_is_no_image(capsys):
     error = capsys.readouterr().err
     assert error.startswith("xpyramid: ")
     assert error.endswith(
-        "; out.zarr/raw is unfinished: --resume goes on with it, --replace begins anew\n"
+        "; out.zarr/raw is unfinished: call again with --resume to finish it, or with --replace to "
+        "begin anew\n"
     )
     assert error.count("\n") == 1
     with pytest.raises(NotAPyramidError, match="unfinished"):
@@ -585,7 +586,10 @@ def test_ctrl_c(capsys, monkeypatch, begun):
     monkeypatch.setattr(Pyramid, "to_ome_zarr", interrupt)
     np.save("a.npy", noise(60, 50))
     assert main(["build", "a.npy", "out.zarr"]) == 130
-    way_on = "out.zarr/a is unfinished: --resume goes on with it, --replace begins anew"
+    way_on = (
+        "out.zarr/a is unfinished: call again with --resume to finish it, or with --replace to "
+        "begin anew"
+    )
     assert capsys.readouterr().err == f"xpyramid: interrupted{f'; {way_on}' if begun else ''}\n"
 
 
@@ -688,7 +692,7 @@ def test_arguments_default_to_those_of_the_process(monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        (("--level", "2"), "for 'level', the nearest is --levels"),
+        (("--level", "2"), "did you mean --levels for 'level'?"),
         (("--scale-factors", "2"), "for 'scale_factors', write --factor"),
         (("--voxel-size=2"), "for 'voxel_size', write --spacing"),
         (("--overwrite",), "for 'overwrite', write --replace"),

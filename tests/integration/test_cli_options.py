@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import fields
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,9 @@ import xarray as xr
 import zarr
 
 import xpyramid
-from xpyramid.build import build
-from xpyramid.cli import options
+from xpyramid.cli.main import _parser as parser
 from xpyramid.cli.main import main
-from xpyramid.geometry.overrides import Overrides
-from xpyramid.writer import WriteOptions
+from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of
 
 
 @pytest.fixture(autouse=True)
@@ -36,12 +34,34 @@ def ome(path: str) -> dict[str, Any]:
 
 
 def test_nothing_is_missing() -> None:
-    """Each parameter of building and writing has its option; ``mode`` is --replace."""
-    parameters = set(inspect.signature(build).parameters)
-    assert set(options.BUILDING) == parameters - {"array", "overrides", "image"}
-    assert set(options.AXES) == {field.name for field in fields(Overrides)}
+    """Each option of building and writing is one of the command line; ``mode`` is --replace."""
+    with pytest.raises(SystemExit):
+        parser().parse_args(["build", "--help"])
+    arguments = vars(parser().parse_args(["build", "SRC", "DST"]))
+    declared = options_of(LevelOptions, BuildOptions, WriteOptions)
     ours = {"mode", "compute", "compressor"}  # --replace; nothing to wait for; an object of zarr
-    assert set(options.WRITING) == {field.name for field in fields(WriteOptions)} - ours
+    assert {name for name in declared if name not in arguments} == ours
+    defaults = {name: declared[name].option.default for name in declared if name not in ours}
+    assert {name: arguments[name] for name in defaults} == defaults
+
+
+def test_calls_have_all_options() -> None:
+    """What an editor shows of the accessor is what there is."""
+    own = {"self", "store", "group"}
+    building, writing = set(options_of(LevelOptions, BuildOptions)), set(options_of(WriteOptions))
+    array = xr.DataArray(np.ones((4, 4)), dims=("y", "x"), name="a")
+    calls = {
+        array.pyramid.build: building,
+        array.to_dataset().pyramid.build: building,
+        array.pyramid.to_ome_zarr: building | writing,
+        array.to_dataset().pyramid.to_ome_zarr: building | writing,
+        array.pyramid.build(levels=1).to_ome_zarr: writing | {"chunks"},
+        array.to_dataset().pyramid.build(levels=1).to_ome_zarr: writing | {"chunks"},
+    }
+    for call, names in calls.items():
+        assert set(inspect.signature(call).parameters) - own == names
+        for name in names:
+            assert re.search(rf"^ +{name} : \S", call.__doc__, re.MULTILINE), (call, name)
 
 
 def test_omero(capsys: pytest.CaptureFixture[str]) -> None:

@@ -315,7 +315,7 @@ def test_info_says_unfinished(
     assert main(["info", *path]) == 2
     said = capsys.readouterr().err
     assert "unfinished" in said
-    assert "with --resume goes on with it, with --replace begins anew" in said
+    assert "call again with --resume to finish it, or with --replace to begin anew" in said
     assert said.count("\n") == 1
     with pytest.raises(errors.NotAPyramidError, match=r"unfinished.*resume=True"):
         xpyramid.open_pyramid(path[0], path[-1] if len(path) > 1 else None)

@@ -121,8 +121,8 @@ def test_several_images(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["build", "plate.zarr", "out.zarr"]) == 2
     said = capsys.readouterr().err
     images = "plate.zarr/left, plate.zarr/right"
-    assert f"several images; give the path of one as SRC: {images}\n" in said
-    with pytest.raises(SourceError, match=f"several images; open one by its path: {images}"):
+    assert f"several images; give the path of one: {images}\n" in said
+    with pytest.raises(SourceError, match=f"several images; give the path of one: {images}"):
         xpyramid.open_source("plate.zarr")
     assert main(["build", "plate.zarr/right", "out.zarr"]) == 0
 

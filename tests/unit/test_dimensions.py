@@ -120,7 +120,7 @@ def test_spacing_origin_units_and_chunks_as_sequences() -> None:
 @pytest.mark.parametrize(
     ("word", "ours"),
     [("scale_factors", "factor="), ("voxel_size", "spacing="), ("resolution", "spacing="),
-     ("facter", "the nearest is factor="), ("n_levels", "levels=")],
+     ("facter", "did you mean factor="), ("n_levels", "levels=")],
 )  # fmt: skip
 def test_words_of_other_tools(word: str, ours: str) -> None:
     for call in (field("y", "x").pyramid.build, field("y", "x").pyramid.to_ome_zarr):
@@ -141,7 +141,7 @@ def test_words_of_other_writers() -> None:
     for writes in (p.to_ome_zarr, pyramids.to_ome_zarr, field("y", "x").pyramid.to_ome_zarr):
         with pytest.raises(errors.OptionError, match="for 'overwrite', write mode='w'"):
             writes({}, overwrite=True)  # type: ignore[call-arg]
-        with pytest.raises(errors.OptionError, match="for 'compresor', the nearest is compressor="):
+        with pytest.raises(errors.OptionError, match="did you mean compressor= for 'compresor'"):
             writes({}, compresor=None)  # type: ignore[call-arg]
     assert isinstance(errors.OptionError(""), TypeError)
 

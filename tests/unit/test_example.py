@@ -42,5 +42,5 @@ def test_refusals() -> None:
     for shape in [(), (1,) * 6]:
         with pytest.raises(errors.PlanError, match="accepted: 1 to 5 lengths"):
             xpyramid.example_field(shape)
-    with pytest.raises(errors.DtypeError, match="dtype=complex128"):
+    with pytest.raises(errors.DtypeError, match="dtype='complex128'"):
         xpyramid.example_field((4,), dtype=complex)

@@ -200,8 +200,8 @@ def test_what_is_given(tmp_path: Path) -> None:
     [
         ("yes", "omero='yes'; accepted"),
         ({"colours": []}, r"omero= has \['colours'\]; accepted: labels, colors, windows"),
-        ({"colors": ["FF0000"]}, "for 2 channels; one for each"),
-        ({"labels": "ab"}, "for 2 channels; one for each"),
+        ({"colors": ["FF0000"]}, "for 2 channels; accepted: one for each"),
+        ({"labels": "ab"}, "for 2 channels; accepted: one for each"),
         ({"colors": ["infrared", "blue"]}, "'infrared'; accepted: six digits"),
         ({"colors": {"RFP": "red"}}, r"names \['RFP'\]; accepted: the channels \['DAPI', 'GFP'\]"),
         ({"windows": [(0, 1), (2, 2)]}, r"windows \(2, 2\); accepted: \(start, end\)"),

@@ -96,7 +96,7 @@ def test_irregular_coordinates(tmp_path: Path) -> None:
     array = field(y=y)
     message = "'y' is irregular: steps from 1 to 64.*irregular='approximate'"
     refused(array, errors.AxisError, message, tmp_path, factor=2)
-    refused(array, errors.AxisError, "accepted: 'error'", tmp_path, irregular="ignore")
+    refused(array, errors.PlanError, "accepted: 'error'", tmp_path, irregular="ignore")
     p = array.pyramid.build(factor=[2])
     p.to_ome_zarr(tmp_path / "out.zarr", irregular="approximate")
     multiscale = ome(tmp_path / "out.zarr/field")["multiscales"][0]
@@ -143,7 +143,11 @@ def test_a_file_is_no_store(tmp_path: Path) -> None:
 
 def test_versions(tmp_path: Path) -> None:
     refused(
-        field(), errors.PlanError, "version='0.3'; accepted: 0.4, 0.5, 0.6", tmp_path, version="0.3"
+        field(),
+        errors.PlanError,
+        "version='0.3'; accepted: '0.5', '0.4', '0.6'",
+        tmp_path,
+        version="0.3",
     )
 
 

@@ -167,11 +167,11 @@ def test_an_integer_is_for_space() -> None:
         (20, "20 along 'x' is no multiple of the chunk length 8; accepted: 16 or 24"),
         ({"y": 3}, "3 along 'y' is no multiple of the chunk length 4; accepted: 4"),
         ({"z": 8}, r"no dimension \['z'\]"),
-        (0, "give one length of at least 1"),
-        (-2, "give one length of at least 1"),
-        ([8], "give one length of at least 1"),
-        ("8", "give one length of at least 1"),
-        (8.0, "give one length of at least 1"),
+        (0, "accepted: a length of at least 1"),
+        (-2, "accepted: a length of at least 1"),
+        ([8], "accepted: a length of at least 1"),
+        ("8", "accepted: a length of at least 1"),
+        (8.0, "accepted: a length of at least 1"),
     ],
 )
 def test_no_shards(shards: Any, message: str) -> None:

@@ -21,6 +21,7 @@ from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.cli import demo, options, verify
 from xpyramid.errors import NotAPyramidError, PyramidError
+from xpyramid.messages import HOW_TO_FINISH, Message, joined
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, suggest
 from xpyramid.options.text import names
 from xpyramid.pyramid import Pyramid, image_of_labels, open_pyramid
@@ -53,7 +54,7 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are exceptions, so that they print as all others do."""
 
     def error(self, message: str) -> NoReturn:
-        raise _UsageError(f"{message}; see {self.prog} --help")
+        raise _UsageError(message + Message(f"; see {self.prog} --help"))
 
     def refuse(self, arguments: Sequence[str]) -> NoReturn:
         """Refuse arguments that there are not, and name those that are meant."""
@@ -61,7 +62,7 @@ class _Parser(argparse.ArgumentParser):
         known = ["mode", *(n[2:].replace("-", "_") for n in options if n.startswith("--"))]
         tried = [text[2:].partition("=")[0] for text in arguments if text.startswith("--")]
         hints = [hint for name in tried if (hint := suggest(name.replace("-", "_"), known))]
-        self.error("; ".join([f"unrecognized arguments: {' '.join(arguments)}", *hints]))
+        self.error(joined("; ", [f"unrecognized arguments: {' '.join(arguments)}", *hints]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -201,7 +202,7 @@ def _build(arguments: argparse.Namespace) -> None:
         image=image_of_labels(arguments.target, arguments.labels_of),
         **options.given(arguments, LevelOptions, BuildOptions),
     )
-    print(pyramid, flush=True)
+    print(options.in_cli_words(repr(pyramid)), flush=True)
     name = pyramid.name if group is None else group.strip("/")
     target = f"{arguments.target.rstrip('/')}/{above}{name}".rstrip("/")
     _write(
@@ -234,11 +235,12 @@ def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> Non
         begun = bool(error.args) if interrupted else hasattr(error, "__notes__")
         if not begun:  # refused, before anything was touched
             raise
-        kind = "" if isinstance(error, PyramidError) else f"{type(error).__name__}: "
-        what = "interrupted" if interrupted else f"{kind}{error}"
+        if isinstance(error, PyramidError):
+            what: str = error.message
+        else:
+            what = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
         raise _BrokenOffError(
-            f"{what}; {where} is unfinished: --resume goes on with it, --replace begins anew",
-            130 if interrupted else 1,
+            what + f"; {where} is unfinished: " + HOW_TO_FINISH, 130 if interrupted else 1
         ) from error
 
 

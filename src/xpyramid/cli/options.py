@@ -17,7 +17,7 @@ from xpyramid.options import (
 from xpyramid.reducers import METHODS, suggest_method
 
 #: What is said of parameters that are options of another name, by name and value.
-_OTHERS = {("mode", "w"): "--replace", ("dims", "source"): "--source-dims"}
+_OTHERS = {("mode", "w"): "--replace"}
 
 
 def add_to(parser: argparse.ArgumentParser) -> None:
@@ -82,19 +82,22 @@ def _part(part: Part) -> str:
 
 def _option(part: OptionPart) -> str:
     """Return an option with its value, as a shell takes them."""
-    name, value = f"--{part.name.replace('_', '-')}", part.value
-    if isinstance(value, str) and (part.name, value) in _OTHERS:
-        return _OTHERS[part.name, value]
-    if value is UNSET or value is True:
-        return name
-    if value is False:
-        return f"no {name}" if part.name in ("strict", "durable") else f"--no-{name[2:]}"
+    if isinstance(part.value, str) and (part.name, part.value) in _OTHERS:
+        return _OTHERS[part.name, part.value]
+    name = "source-dims" if part.call == "open_source" and part.name == "dims" else part.name
+    name = name.replace("_", "-")
+    if part.value is UNSET or part.value is ...:
+        return f"--{name}"
+    if isinstance(part.value, bool) and part.name != "omero":
+        return f"--{name}" if part.value else f"--no-{name}"
+    return f"--{name} {_value(part.value)}"
+
+
+def _value(value: object) -> str:
+    """Return a value as a shell takes it."""
     if isinstance(value, Mapping):
-        return f"{name} {','.join(f'{key}={_plain(one)}' for key, one in value.items())}"
+        return ",".join(f"{key}={_value(one)}" for key, one in value.items())
     if isinstance(value, list | tuple | set | frozenset):
-        return f"{name} {','.join(map(_plain, value))}"
-    return f"{name} {_plain(value)}"
-
-
-def _plain(value: object) -> str:
-    return "..." if value is ... else str(value)
+        return ",".join(map(_value, value))
+    words = {True: "yes", False: "no"}
+    return words[value] if isinstance(value, bool) else "..." if value is ... else str(value)

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xpyramid import ngff, verifier
+from xpyramid.cli.options import in_cli_words
 from xpyramid.errors import SourceError
 from xpyramid.ngff import Problem
 from xpyramid.sources import reading
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(_as_json(problems, notes))
         return 0
     for line in [*map(str, problems), *(f"note: {note}" for note in notes)]:
-        print(" ".join(line.split()))
+        print(" ".join(in_cli_words(line).split()))
     if not problems:
         print(f"nothing wrong with {what}")
     return 1 if problems else 0

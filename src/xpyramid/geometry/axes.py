@@ -153,14 +153,14 @@ def describe(
     """
     dims = array.dims
     if not dims:
-        raise AxisError("a 0-dimensional array has no levels; accepted: 1 dimension or more")
+        raise AxisError("a 0-dimensional array has no levels", accepted="1 dimension or more")
     if len(set(dims)) < len(dims):
         raise AxisError(
-            f"duplicate dimensions in {dims}; give each its own name: "
-            "xr.DataArray(array.data, dims=[...])"
+            f"duplicate dimensions in {dims}",
+            fix="give each its own name: xr.DataArray(array.data, dims=[...])",
         )
     if bad := [d for d in dims if not isinstance(d, str)]:
-        raise AxisError(f"dimension names must be strings, got {bad!r}; use .rename(...)")
+        raise AxisError(f"dimension names must be strings, got {bad!r}", fix="use .rename(...)")
     names, unknown = _axis_names(array, types or {}, coarsened)
     return tuple(_axis(array, str(dim), names[dim], dim not in unknown) for dim in dims)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import PlanError
-from xpyramid.messages import literal
+from xpyramid.messages import Message, option
 from xpyramid.options.types import Chunks
 
 #: Existing chunks larger than this are no chunks a viewer could fetch; defaults replace them.
@@ -98,8 +98,13 @@ def parse_shards(
         if s % c:
             near = sorted({max(c, s // c * c), (s // c + 1) * c})
             raise PlanError(
-                f"shards={literal(shards)}: {s} along {dim!r} is no multiple of the chunk length "
-                f"{c}; accepted: {' or '.join(map(str, near))}"
+                Message(
+                    option("shards", shards),
+                    f": {s} along {dim!r} is no multiple of the chunk length {c}",
+                ),
+                option="shards",
+                value=shards,
+                accepted=f"{' or '.join(map(str, near))}",
             )
     return lengths
 
@@ -113,7 +118,7 @@ def clip_shards(
 
 
 def _lengths(
-    option: str,
+    name: str,
     given: Chunks,
     dims: Sequence[str],
     base: Sequence[int],
@@ -125,14 +130,20 @@ def _lengths(
         lengths = [given if space else b for space, b in zip(in_space, base, strict=True)]
     elif isinstance(given, Mapping):
         if unknown := [d for d in given if d not in dims]:
-            raise PlanError(f"{option}={dict(given)}: no dimension {unknown} in {tuple(dims)}")
+            raise PlanError(
+                Message(option(name, dict(given)), f": no dimension {unknown}"),
+                option=name,
+                value=given,
+                accepted=", ".join(dims),
+            )
         lengths = [given.get(d, b) for d, b in zip(dims, base, strict=True)]
     else:
         lengths = [*given] if isinstance(given, Sequence | np.ndarray) else [given] * len(dims)
     if len(lengths) != len(dims) or not all(_is_length(c) for c in lengths):
         raise PlanError(
-            f"{option}={literal(given)}: give one length of at least 1 (or -1 for all) for each of "
-            f"{tuple(dims)}"
+            option=name,
+            value=given,
+            accepted=f"a length of at least 1, or -1 for all, for each of {', '.join(dims)}",
         )
     return [int(c) for c in lengths]
 

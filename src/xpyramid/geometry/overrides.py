@@ -20,7 +20,7 @@ from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units as units_module
 from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of
-from xpyramid.messages import literal
+from xpyramid.messages import Message, literal, option
 from xpyramid.options.types import AxisType, PerDim
 
 _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
@@ -59,8 +59,8 @@ class Overrides:
             unknown = [d for d in given if d not in dims] if isinstance(given, Mapping) else []
             if unknown:
                 raise AxisError(
-                    f"{field.name}={literal(given)}: no dimension {unknown}; "
-                    f"accepted: {', '.join(map(str, dims))}"
+                    f"{field.name}={literal(given)}: no dimension {unknown}",
+                    accepted=f"{', '.join(map(str, dims))}",
                 )
 
     def only(self, dims: Sequence[object]) -> Self:
@@ -132,8 +132,15 @@ def _as_given(axis: AxisSpec, spacing: float, origin: float) -> AxisSpec:
     """Return an axis with the numbers that were given, which its coordinate has but rounded."""
     if axis.uneven is not None:
         raise AxisError(
-            f"spacing={spacing!r} with origin={origin!r} along {axis.dim!r}: the coordinates are "
-            "not told apart in float64; accepted: an origin nearer to 0, or other units"
+            Message(
+                option("spacing", spacing),
+                " with ",
+                option("origin", origin),
+                f" along {axis.dim!r}: the coordinates are not told apart in float64",
+            ),
+            option="spacing",
+            value=spacing,
+            accepted="an origin nearer to 0, or other units",
         )
     return replace(axis, spacing=spacing, origin=origin)
 
@@ -194,9 +201,10 @@ def _by_position(
     dims = tuple(axis.dim for axis in axes)
     if len(given) != len(dims):
         raise AxisError(
-            f"{option}={literal(given)} has {len(given)} entries for the {len(dims)} dimensions "
-            f"{dims}; accepted: one for each, in this order (None for those it is not for), one "
-            "for all space dimensions, or a mapping"
+            f"{option}={literal(given)} has {len(given)} entries for the {len(dims)} "
+            f"dimensions {dims}",
+            accepted="one for each, in this order (None for those it is not for), one for all "
+            "space dimensions, or a mapping",
         )
     return {dim: value for dim, value in zip(dims, given, strict=True) if value is not None}
 
@@ -204,20 +212,20 @@ def _by_position(
 def _origin(value: object, what: str) -> float:
     number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
     if not (number and math.isfinite(cast(float, value))):
-        raise AxisError(f"{what}; accepted: finite numbers, in the units of the coordinate")
+        raise AxisError(f"{what}", accepted="finite numbers, in the units of the coordinate")
     return float(cast(float, value))
 
 
 def _spacing(value: object, what: str) -> float:
     if isinstance(value, Real) and value == 0:
-        raise AxisError(f"{what}; accepted: numbers but 0, negative where the coordinate descends")
+        raise AxisError(f"{what}", accepted="numbers but 0, negative where the coordinate descends")
     return _origin(value, what)
 
 
 def _unit(value: object, what: str) -> object:
     text = units_module.as_text(value)
     if not isinstance(text, str) or not text.strip():
-        raise AxisError(f"{what}; accepted: a unit as text, such as 'um', 'micrometer' or 's'")
+        raise AxisError(f"{what}", accepted="a unit as text, such as 'um', 'micrometer' or 's'")
     return text
 
 
@@ -226,8 +234,16 @@ def _check_numeric(array: xr.DataArray, dim: str) -> None:
     if dim in array.coords and (kind := array.coords[dim].dtype.kind) not in "iuf":
         what = "datetimes or durations" if kind in "mM" else f"{array.coords[dim].dtype} values"
         raise AxisError(
-            f"spacing=, origin= and units= are for numbers, and the coordinate of {dim!r} holds "
-            f"{what}; leave {dim!r} out, or drop the coordinate with .drop_vars({dim!r}) first"
+            Message(
+                option("spacing"),
+                ", ",
+                option("origin"),
+                " and ",
+                option("units"),
+                f" are for numbers, and the coordinate of {dim!r} holds {what}",
+            ),
+            option="spacing",
+            fix=f"leave {dim!r} out, or drop the coordinate with .drop_vars({dim!r}) first",
         )
 
 
@@ -235,15 +251,17 @@ def _checked_types(types: Mapping[str, AxisType] | None) -> Mapping[str, AxisTyp
     if types is None:
         return {}
     if not isinstance(types, Mapping):
-        raise AxisError(f"axis_types={types!r}; accepted: a mapping, as in {{'w': 'channel'}}")
+        raise AxisError(
+            option="axis_types", value=types, accepted="a mapping, as in {'w': 'channel'}"
+        )
     for dim, axis_type in types.items():
         if axis_type not in _TYPES:
             raise AxisError(
-                f"axis_types: {axis_type!r} for {dim!r}; accepted: {', '.join(map(repr, _TYPES))}"
+                f"axis_types: {axis_type!r} for {dim!r}", accepted=f"{', '.join(map(repr, _TYPES))}"
             )
     for once in ("time", "channel"):
         if len(several := [dim for dim in types if types[dim] == once]) > 1:
-            raise AxisError(f"axis_types: {several} are all {once!r}; accepted: one {once} axis")
+            raise AxisError(f"axis_types: {several} are all {once!r}", accepted=f"one {once} axis")
     return types
 
 
@@ -252,11 +270,12 @@ def _check_names(axes: Sequence[AxisSpec], types: Mapping[str, AxisType]) -> Non
     for axis in axes:
         if axis.dim in types and axis.type != types[axis.dim]:
             raise AxisError(
-                f"axis_types: {axis.dim!r} cannot be {types[axis.dim]!r}, there are three space "
-                "dimensions already; say what the others are"
+                f"axis_types: {axis.dim!r} cannot be {types[axis.dim]!r}, there are three "
+                "space dimensions already",
+                fix="say what the others are",
             )
         if types and axis.dim in AXIS_TYPES and axis.dim not in types and axis.name != axis.dim:
             raise AxisError(
-                f"axis_types: {dict(types)} leaves no place for the dimension {axis.dim!r}; "
-                f"say what it is, as in {{{axis.dim!r}: 'space'}}, or rename it"
+                f"axis_types: {dict(types)} leaves no place for the dimension {axis.dim!r}",
+                fix=f"say what it is, as in {{{axis.dim!r}: 'space'}}, or rename it",
             )

@@ -16,7 +16,7 @@ from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.chunks import clip_shards, default_chunks, parse_chunks, parse_shards
 from xpyramid.geometry.passes import Given, Limits, Shape, passes
-from xpyramid.messages import literal
+from xpyramid.messages import Message, option
 from xpyramid.options.types import Boundary, Chunks, Factor, Kind, StepFactor
 from xpyramid.runtime.cluster import workers as workers_now
 
@@ -249,7 +249,7 @@ def budget(memory: int | str | None) -> int | None:
     except ValueError:
         number = 0
     if not is_int(number) or int(number or 0) < 1:
-        raise PlanError(f"memory={literal(memory)}; accepted: bytes, or text as '500 MB'")
+        raise PlanError(option="memory", value=memory, accepted="bytes, or text as '500 MB'")
     return int(number)
 
 
@@ -261,7 +261,9 @@ def largest_window(shape: tuple[int, ...], factors: Factors) -> int:
 def check_boundary(boundary: str) -> None:
     """Refuse what is no boundary rule."""
     if boundary not in get_args(Boundary):
-        raise PlanError(f"boundary={boundary!r}; accepted: {', '.join(get_args(Boundary))}")
+        raise PlanError(
+            option="boundary", value=boundary, accepted=f"{', '.join(get_args(Boundary))}"
+        )
 
 
 def centre(factor: int, sampled: bool) -> float:
@@ -301,15 +303,21 @@ def make_plan(
     check_boundary(boundary)
     if levels is not None and not (is_int(levels) and levels >= 1):
         raise PlanError(
-            f"levels={literal(levels)}; accepted: None or an integer of at least 1 (the base)"
+            option="levels", value=levels, accepted="None or an integer of at least 1 (the base)"
         )
     chosen = _chosen_dims(axes, factor, dims)
     listed = _listed_steps(factor, names, chosen)
     if listed is not None:
         if levels not in (None, len(listed) + 1):
             raise PlanError(
-                f"levels={levels} does not fit the list of {len(listed)} factors: it makes "
-                f"{len(listed) + 1} levels, the base included; leave levels out"
+                Message(
+                    option("levels", levels),
+                    f" does not fit the list of {len(listed)} factors: it makes "
+                    f"{len(listed) + 1} levels, the base included",
+                ),
+                option="levels",
+                value=levels,
+                fix="leave levels out",
             )
         steps = listed
     else:
@@ -358,7 +366,12 @@ def _chosen_dims(
     if dims is not None:
         chosen = (dims,) if isinstance(dims, str) else tuple(dims)
         if unknown := [d for d in chosen if d not in names]:
-            raise PlanError(f"dims={chosen}: no dimension {unknown}; the array has {names}")
+            raise PlanError(
+                Message(option("dims", chosen), f": no dimension {unknown}"),
+                option="dims",
+                value=chosen,
+                fix=f"the array has {names}",
+            )
     elif isinstance(factor, Mapping):
         chosen = tuple(factor)
     else:
@@ -367,7 +380,8 @@ def _chosen_dims(
         chosen = tuple(axis.dim for axis in axes if axis.type == "space" or axis.dim in named)
     if not chosen:
         raise PlanError(
-            f"no space dimension among {names}; say which to coarsen, as in dims={names[-1:]}"
+            f"no space dimension among {names}",
+            fix=Message("say which to coarsen, as in ", option("dims", names[-1:])),
         )
     return chosen
 
@@ -400,9 +414,17 @@ def factors_by_dim(factor: Factor | None, dims: tuple[str, ...]) -> Factor | Non
         return factor
     if len(factor) != len(dims):
         raise PlanError(
-            f"factor={literal(factor)} has {len(factor)} entries for the {len(dims)} dimensions "
-            f"{dims}; accepted: a tuple with one integer for each dimension, or a list with one "
-            f"entry for each step, as in factor={[*map(int, factor)]}"
+            Message(
+                option("factor", factor),
+                f" has {len(factor)} entries for the {len(dims)} dimensions {dims}",
+            ),
+            option="factor",
+            value=factor,
+            accepted=Message(
+                "a tuple with one integer for each dimension, or a list with one entry "
+                "for each step, as in ",
+                option("factor", [*map(int, factor)]),
+            ),
         )
     return dict(zip(dims, map(int, factor), strict=True))
 
@@ -422,16 +444,37 @@ def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) ->
         wanted = dict.fromkeys(chosen, factor)
     else:
         raise PlanError(
-            f"factor={literal(factor)}; accepted: an integer, {{dim: integer}}, a tuple with one "
-            "integer for each dimension, or a list of those"
+            option="factor",
+            value=factor,
+            accepted="an integer, {dim: integer}, a tuple with one integer for each "
+            "dimension, or a list of those",
         )
     if unknown := [d for d in wanted if d not in names]:
-        raise PlanError(f"factor={literal(factor)}: no dimension {unknown}; the array has {names}")
+        raise PlanError(
+            Message(option("factor", factor), f": no dimension {unknown}"),
+            option="factor",
+            value=factor,
+            fix=f"the array has {names}",
+        )
     if extra := [d for d in wanted if d not in chosen]:
-        raise PlanError(f"factor={literal(factor)} names {extra}, which dims={chosen} leaves out")
+        raise PlanError(
+            Message(
+                option("factor", factor),
+                f" names {extra}, which ",
+                option("dims", chosen),
+                " leaves out",
+            ),
+            option="factor",
+            value=factor,
+        )
     for dim, f in wanted.items():
         if not (is_int(f) and f >= 1):
-            raise PlanError(f"factor={literal(f)} along {dim!r}; accepted: integers of at least 1")
+            raise PlanError(
+                Message(option("factor", f), f" along {dim!r}"),
+                option="factor",
+                value=f,
+                accepted="integers of at least 1",
+            )
     return tuple(int(wanted.get(name, 1)) for name in names)
 
 
@@ -449,7 +492,10 @@ def _coarser_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...
     step = one_step(factor, names, chosen)
     if all(f == 1 for f in step):
         raise PlanError(
-            f"factor={literal(factor)} makes no coarser level; accepted: 2 or more somewhere"
+            Message(option("factor", factor), " makes no coarser level"),
+            option="factor",
+            value=factor,
+            accepted="2 or more somewhere",
         )
     return step
 
@@ -492,8 +538,14 @@ def _automatic_steps(
             if levels is None:
                 break
             raise PlanError(
-                f"levels={levels}: after {len(steps) + 1} levels the shape is {shape} and nothing "
-                f"is left to coarsen along {chosen}; accepted: levels <= {len(steps) + 1}"
+                Message(
+                    option("levels", levels),
+                    f": after {len(steps) + 1} levels the shape is {shape} and nothing is "
+                    f"left to coarsen along {chosen}",
+                ),
+                option="levels",
+                value=levels,
+                accepted=f"levels <= {len(steps) + 1}",
             )
         steps.append(tuple(step))
         shape = next_shape(shape, steps[-1], names, boundary)
@@ -521,12 +573,25 @@ def next_shape(
     for name, n, f in zip(names, shape, step, strict=True):
         if boundary == "exact" and n % f:
             raise PlanError(
-                f"boundary='exact': length {n} along {name!r} is not a multiple of the factor {f}; "
-                "accepted: boundary='pad' (reduce what is there) or 'trim' (drop the rest)"
+                Message(
+                    option("boundary", "exact"),
+                    f": length {n} along {name!r} is not a multiple of the factor {f}",
+                ),
+                option="boundary",
+                value="exact",
+                accepted=Message(
+                    option("boundary", "pad"), " (reduce what is there) or 'trim' (drop the rest)"
+                ),
             )
         if n and n < f:
             raise PlanError(
-                f"boundary='trim': length {n} along {name!r} is shorter than the factor {f}, "
-                "nothing would be left; accepted: fewer levels, or boundary='pad'"
+                Message(
+                    option("boundary", "trim"),
+                    f": length {n} along {name!r} is shorter than the factor {f}, nothing "
+                    "would be left",
+                ),
+                option="boundary",
+                value="trim",
+                accepted=Message("fewer levels, or ", option("boundary", "pad")),
             )
     return tuple(n // f for n, f in zip(shape, step, strict=True))

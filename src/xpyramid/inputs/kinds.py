@@ -13,7 +13,7 @@ from typing import get_args
 import xarray as xr
 
 from xpyramid.errors import KindWarning, PlanError
-from xpyramid.messages import literal
+from xpyramid.messages import Message, option
 from xpyramid.options.types import Kind, Method
 from xpyramid.warn import warn
 
@@ -86,13 +86,13 @@ def choose(
         For an unknown kind, and for labels that would be averaged.
     """
     if kind is not None and kind not in get_args(Kind):
-        raise PlanError(f"kind={literal(kind)}; accepted: 'labels', 'image'")
+        raise PlanError(option="kind", value=kind, accepted="'labels', 'image'")
     reason = label_reason(array)
     if kind is None and labels_of is None:
         return _choose_by_method(array, method, reason)
-    said = f"labels_of={labels_of!r}" if kind is None else f"kind={kind!r}"
+    said = Message(option("labels_of", labels_of) if kind is None else option("kind", kind))
     if (kind or "labels") == "labels" and method in AVERAGING:
-        raise PlanError(averaged(str(method)) + (", or kind='image'" if kind else ""))
+        raise averaged_labels(str(method), may_be_image=kind is not None)
     usual = "mean" if kind == "image" else "mode"
     return Choice(kind or "labels", usual if method is None else method, said)
 
@@ -105,7 +105,7 @@ def _choose_by_method(array: xr.DataArray, method: Method | None, reason: str) -
         _warn_if_unknown(array)
         return Choice("image", "mean")
     if method == "mode":
-        return Choice("labels", "mode", "method='mode'")
+        return Choice("labels", "mode", Message(option("method", "mode")))
     return (
         Choice("labels", method, reason)
         if reason and method not in AVERAGING
@@ -113,11 +113,15 @@ def _choose_by_method(array: xr.DataArray, method: Method | None, reason: str) -
     )
 
 
-def averaged(method: str) -> str:
-    """Say that a method is not for labels."""
-    return (
-        f"method={method!r} of labels, which makes labels that are not there; "
-        f"accepted: {FOR_LABELS}; pass method='mode'"
+def averaged_labels(method: str, *, may_be_image: bool = False) -> PlanError:
+    """Return an error that says that a method is not for labels."""
+    other = Message(", or ", option("kind", "image")) if may_be_image else ""
+    return PlanError(
+        Message(option("method", method), " of labels, which makes labels that are not there"),
+        option="method",
+        value=method,
+        accepted=FOR_LABELS,
+        fix=Message("pass ", option("method", "mode"), other),
     )
 
 
@@ -160,13 +164,22 @@ def _warn_if_unknown(array: xr.DataArray) -> None:
     if array.dtype.kind in "iu" and may_be_labels:
         if not _QUANTITY_ATTRS & array.attrs.keys():
             warn(
-                f"the array{named} of dtype {array.dtype} is taken for an image, and averaged; if "
-                "it holds labels, pass method='mode'; if not, method='mean'",
+                Message(
+                    f"the array{named} of dtype {array.dtype} is taken for an image, and "
+                    "averaged; if it holds labels, pass ",
+                    option("method", "mode"),
+                    "; if not, ",
+                    option("method", "mean"),
+                ),
                 KindWarning,
             )
     elif array.dtype.kind == "f" and _names_labels(array.name):
         warn(
-            f"the array{named} of dtype {array.dtype} is taken for an image, and averaged; if it "
-            "holds labels, call .astype('uint32') before .pyramid; if not, pass method='mean'",
+            Message(
+                f"the array{named} of dtype {array.dtype} is taken for an image, and "
+                "averaged; if it holds labels, call .astype('uint32') before .pyramid; "
+                "if not, pass ",
+                option("method", "mean"),
+            ),
             KindWarning,
         )

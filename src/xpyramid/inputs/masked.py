@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
+from xpyramid.messages import Message, option
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -48,8 +49,9 @@ def marked(array: np.ma.MaskedArray[Any, Any]) -> tuple[Array, Any]:
         return array.filled(low - 1), low - 1
     if array.dtype.itemsize == 8:
         raise DtypeError(
-            f"masked samples of dtype {array.dtype} from {low} to {high}, which leaves no value "
-            "for the masked ones; accepted: samples that do not span the whole range"
+            f"masked samples of dtype {array.dtype} from {low} to {high}, which "
+            "leaves no value for the masked ones",
+            accepted="samples that do not span the whole range",
         )
     wide: Any = np.dtype(f"i{2 * array.dtype.itemsize}").type(low - 1)
     return np.where(np.ma.getmaskarray(array), wide, array.data), low - 1
@@ -77,11 +79,21 @@ def check_method(method: Any, skipna: bool | None, ignore: object) -> None:
     if callable(method) or method in ("nearest", "sum"):
         name = getattr(method, "__name__", method)
         raise PlanError(
-            f"method={name!r} of a masked array; accepted: mean, mode, median, min, max; fill it "
-            "first with .filled(...)"
+            Message(option("method", name), " of a masked array"),
+            option="method",
+            value=name,
+            accepted="mean, mode, median, min, max",
+            fix="fill it first with .filled(...)",
         )
     if skipna is False or ignore is not None:
         raise PlanError(
-            f"skipna={skipna}, ignore={ignore} with a masked array, whose mask says what does not "
-            "count; leave them out, or fill it first with .filled(...)"
+            Message(
+                option("skipna", skipna),
+                ", ",
+                option("ignore", ignore),
+                " with a masked array, whose mask says what does not count",
+            ),
+            option="skipna",
+            value=skipna,
+            fix="leave them out, or fill it first with .filled(...)",
         )

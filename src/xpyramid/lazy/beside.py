@@ -16,6 +16,7 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.geometry.ranges import range_coordinates, range_of
 from xpyramid.inputs.kinds import AVERAGING
 from xpyramid.lazy.levels import Levels
+from xpyramid.messages import Message, option
 from xpyramid.options.types import Boundary
 
 #: Spacings and origins within this part of a sample are the same.
@@ -180,9 +181,10 @@ def _check_dims(plan: Plan, image: ImageGeometry, shared: Mapping[int, int]) -> 
     extra = [axis.dim for i, axis in enumerate(plan.axes) if i not in shared and axis.name != "c"]
     if ours != theirs or extra:
         raise PlanError(
-            f"labels with the dimensions {plan.dims}, and the image {image.path!r} has "
-            f"{image.plan.dims}; accepted: the same space dimensions; select, or add one with "
-            ".expand_dims(...)"
+            f"labels with the dimensions {plan.dims}, and the image {image.path!r} "
+            f"has {image.plan.dims}",
+            accepted="the same space dimensions",
+            fix="select, or add one with .expand_dims(...)",
         )
 
 
@@ -208,10 +210,17 @@ def _is_coarser(plan: Plan, image: ImageGeometry, i: int, j: int) -> bool:
         return False  # said by their lengths
     if any(abs(a - b) > tolerance * (1 if same_size else 1.001) for a, b in ends):
         raise PlanError(
-            f"along {axis.dim!r}, the labels have {n} samples {_grid(axis)}, and the image "
-            f"{image.path!r} has {m} {_grid(theirs)}; accepted: the same place; pass spacing= and "
-            f"origin= to match it, or drop the coordinate with .drop_vars({axis.dim!r}) to take "
-            "that of the image"
+            f"along {axis.dim!r}, the labels have {n} samples {_grid(axis)}, and the "
+            f"image {image.path!r} has {m} {_grid(theirs)}",
+            accepted="the same place",
+            fix=Message(
+                "pass ",
+                option("spacing"),
+                " and ",
+                option("origin"),
+                f" to match it, or drop the coordinate with .drop_vars({axis.dim!r}) to "
+                "take that of the image",
+            ),
         )
     return not same_size
 
@@ -228,8 +237,9 @@ def _check_values(
     said = _raw_unit(mine), _raw_unit(other)
     if None not in said and said[0] != said[1] and None in (axis.unit, theirs.unit):
         raise PlanError(
-            f"along {axis.dim!r}, the labels are in {said[0]!r}, and the image {image.path!r} in "
-            f"{said[1]!r}; accepted: the same unit"
+            f"along {axis.dim!r}, the labels are in {said[0]!r}, and the image "
+            f"{image.path!r} in {said[1]!r}",
+            accepted="the same unit",
         )
     is_line = axis.uneven is None and theirs.uneven is None and mine.dtype.kind in "iuf"
     if is_line or mine.size != other.size:
@@ -241,9 +251,11 @@ def _check_values(
     if not same:
         raise PlanError(
             f"along {axis.dim!r}, the labels begin at {mine.values[0]} and end at "
-            f"{mine.values[-1]}, and the image {image.path!r} goes from {other.values[0]} to "
-            f"{other.values[-1]}; accepted: the same values; drop those of the labels with "
-            f".drop_vars({axis.dim!r}) to take those of the image"
+            f"{mine.values[-1]}, and the image {image.path!r} goes from "
+            f"{other.values[0]} to {other.values[-1]}",
+            accepted="the same values",
+            fix=f"drop those of the labels with .drop_vars({axis.dim!r}) to take those of "
+            "the image",
         )
 
 
@@ -261,8 +273,10 @@ def _check_channels(
             one in other and one != beside for one, beside in zip(mine, other, strict=True)
         ):
             raise PlanError(
-                f"along {dim!r}, the labels have {mine[:8]}, and the image {image.path!r} has "
-                f"{other[:8]}; accepted: the same order; select them with .sel({dim}={other[:8]})"
+                f"along {dim!r}, the labels have {mine[:8]}, and the image {image.path!r} "
+                f"has {other[:8]}",
+                accepted="the same order",
+                fix=f"select them with .sel({dim}={other[:8]})",
             )
 
 
@@ -294,17 +308,19 @@ def _check_samples(plan: Plan, image: ImageGeometry, i: int, j: int) -> None:
         return
     if n != m:
         raise PlanError(
-            f"along {dim!r}, the labels have {n} samples, and the image {image.path!r} has {m}; "
-            "accepted: as many, or coordinates that say how large they are"
+            f"along {dim!r}, the labels have {n} samples, and the image {image.path!r} has {m}",
+            accepted="as many, or coordinates that say how large they are",
         )
     ours = [level.factors[i] for level in plan.levels]
     factors = [level.factors[j] for level in theirs.levels]
     lengths = [(a.shape[i], b.shape[j]) for a, b in zip(plan.levels, theirs.levels, strict=True)]
     if ours == factors and any(a != b for a, b in lengths):
         raise PlanError(
-            f"along {dim!r}, the levels of the labels have the lengths {[a for a, _ in lengths]}, "
-            f"and those of the image {image.path!r} {[b for _, b in lengths]}; accepted: the same; "
-            f"pass build(boundary={image_boundary(image)!r})"
+            f"along {dim!r}, the levels of the labels have the lengths "
+            f"{[a for a, _ in lengths]}, and those of the image {image.path!r} "
+            f"{[b for _, b in lengths]}",
+            accepted="the same",
+            fix=Message("pass ", option("boundary", image_boundary(image), call="build")),
         )
     if ours != factors:
         steps = [
@@ -312,6 +328,8 @@ def _check_samples(plan: Plan, image: ImageGeometry, i: int, j: int) -> None:
             for step in theirs.steps
         ]
         raise PlanError(
-            f"along {dim!r}, the labels have the factors {ours}, and the image {image.path!r} has "
-            f"{factors}; accepted: the same; pass build(factor={steps})"
+            f"along {dim!r}, the labels have the factors {ours}, and the image "
+            f"{image.path!r} has {factors}",
+            accepted="the same",
+            fix=Message("pass ", option("factor", steps, call="build")),
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from dataclasses import replace
 from xpyramid.errors import NotAPyramidError
 from xpyramid.geometry.plan import Factors, centre
 from xpyramid.ngff.model import Dataset, Multiscale
+from xpyramid.warn import warn
 
 Shape = tuple[int, ...]
 
@@ -54,8 +54,9 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
         # Where scales say it, a level is coarse however long: webknossos fills up its last shard.
         if any(ratio < 1 if ratio else coarse > fine for fine, coarse, ratio in step):
             raise NotAPyramidError(
-                f"dataset {image.datasets[k].path[:80]!r} has the shape {shapes[k]} and the one "
-                f"before {shapes[k - 1]}; accepted: datasets from fine to coarse"
+                f"dataset {image.datasets[k].path[:80]!r} has the shape {shapes[k]} and "
+                f"the one before {shapes[k - 1]}",
+                accepted="datasets from fine to coarse",
             )
     guesses = Counter(
         f for step in steps for n, m, ratio in step if n != m and (f := _nearest(n, m, ratio)) > 1
@@ -65,11 +66,9 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
     for k, step in enumerate(steps, 1):
         found = [_factor(*lengths, usual) for lengths in step]
         if not all(_fits(n, m, f) for (n, m, _), f in zip(step, found, strict=True)):
-            warnings.warn(
+            warn(
                 f"the scale of dataset {image.datasets[k].path[:80]!r} does not fit its shape "
-                f"{shapes[k]} and the shape before, {shapes[k - 1]}; the scale is used",
-                UserWarning,
-                stacklevel=2,
+                f"{shapes[k]} and the shape before, {shapes[k - 1]}; the scale is used"
             )
         factors.append(tuple(a * f for a, f in zip(factors[-1], found, strict=True)))
     return tuple(factors)
@@ -100,11 +99,9 @@ def place(image: Multiscale, factors: Sequence[Factors], shapes: Sequence[Shape]
         for i in range(len(image.axes))
     ]
     for axis, paths in _unknown(image, shapes).items():
-        warnings.warn(
+        warn(
             f"the scale along {axis[:80]!r} is 0, in {[path[:80] for path in paths[:10]]}: there "
-            "is one sample, and its spacing is not known; that of other levels is taken, else 1",
-            UserWarning,
-            stacklevel=2,
+            "is one sample, and its spacing is not known; that of other levels is taken, else 1"
         )
     datasets = []
     for dataset, f in zip(image.datasets, factors, strict=True):
@@ -137,7 +134,8 @@ def _unknown(image: Multiscale, shapes: Sequence[Shape]) -> dict[str, list[str]]
             if value == 0 and n > 1:
                 raise NotAPyramidError(
                     f"dataset {dataset.path[:80]!r} has the scale 0 along {axis.name[:80]!r}, "
-                    f"where it has {n} samples; accepted: positive numbers, and 0 for one sample"
+                    f"where it has {n} samples",
+                    accepted="positive numbers, and 0 for one sample",
                 )
             if value == 0:
                 found.setdefault(axis.name, []).append(dataset.path)

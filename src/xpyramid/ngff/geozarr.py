@@ -15,6 +15,7 @@ from typing import Any
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Level, Plan, centre
+from xpyramid.messages import Message, option
 
 _CONVENTIONS = {
     "multiscales": ("d35379db-88df-4056-af3a-620245f8e347", "Multiscale layout of zarr datasets"),
@@ -55,7 +56,12 @@ def geozarr(
     """
     axes = {axis.name: (i, axis) for i, axis in enumerate(plan.axes)}
     if not {"y", "x"} <= set(axes):
-        raise AxisError(f"conventions=['geozarr'] for dimensions {plan.dims}; it needs y and x")
+        raise AxisError(
+            Message(option("conventions", ["geozarr"]), f" for dimensions {plan.dims}"),
+            option="conventions",
+            value=["geozarr"],
+            fix="it needs y and x",
+        )
     assets = [path.split("/")[0] for path in paths]
     layout = []
     for asset, level in zip(assets, plan.levels, strict=True):

@@ -50,8 +50,8 @@ def image_label(
         entries = found.get(key, [])
         if not isinstance(entries, list | tuple) or not all(_is_of_label(one) for one in entries):
             raise AttributeValueError(
-                f"attrs['image-label'][{key!r}] is {literal(entries)}; accepted: a list of "
-                "mappings, each with an integer 'label-value'"
+                f"attrs['image-label'][{key!r}] is {literal(entries)}",
+                accepted="a list of mappings, each with an integer 'label-value'",
             )
         if not entries:  # an empty list is not allowed
             found.pop(key, None)

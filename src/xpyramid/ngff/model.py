@@ -12,6 +12,7 @@ import numpy as np
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Plan
+from xpyramid.messages import Message, option
 from xpyramid.options.types import Irregular
 from xpyramid.warn import warn
 
@@ -158,34 +159,45 @@ def _check_axes(plan: Plan, irregular: Irregular) -> None:
     dims = tuple(axis.dim for axis in axes)
     types = [axis.type for axis in axes]
     if irregular not in ("error", "approximate"):
-        raise AxisError(f"irregular={irregular!r}; accepted: 'error', 'approximate'")
+        raise AxisError(option="irregular", value=irregular, accepted="'error', 'approximate'")
     if other := [axis.dim for axis in axes if axis.type == "other"]:
         raise AxisError(
-            f"OME-NGFF has no axis for {other} beside the others of {dims}; accepted: t, c, z, y, "
-            "x, each at most once; select along the dimension, or rename it"
+            f"OME-NGFF has no axis for {other} beside the others of {dims}",
+            accepted="t, c, z, y, x, each at most once",
+            fix="select along the dimension, or rename it",
         )
     if not 2 <= types.count("space") <= 3:
         found = [axis.dim for axis in axes if axis.type == "space"]
         raise AxisError(
-            f"OME-NGFF needs 2 or 3 space dimensions, {dims} has {len(found)}: {found}; "
-            "add one of length 1 with .expand_dims('y')"
+            f"OME-NGFF needs 2 or 3 space dimensions, {dims} has {len(found)}: {found}",
+            fix="add one of length 1 with .expand_dims('y')",
         )
     right = sorted(axes, key=lambda axis: (_ORDER[axis.type], "zyx".find(axis.name)))
     if (wanted := tuple(axis.dim for axis in right)) != dims:
         is_picture = axes[-1].type == "channel"
-        colors = "; of a photograph, pass omero={'labels': ['red', 'green', 'blue']} too"
+        colors = Message(
+            "; of a photograph, pass ",
+            option("omero", {"labels": ["red", "green", "blue"]}),
+            " too",
+        )
         raise AxisError(
-            f"OME-NGFF orders dimensions time, channel, z, y, x, not {dims}; call "
-            f".transpose({', '.join(map(repr, wanted))}) before .pyramid"
-            f"{colors if is_picture else ''}"
+            f"OME-NGFF orders dimensions time, channel, z, y, x, not {dims}",
+            fix=Message(
+                f"call .transpose({', '.join(map(repr, wanted))}) before .pyramid",
+                colors if is_picture else "",
+            ),
         )
     for axis in axes:
         is_uneven = axis.uneven is not None and axis.type == "space" and axis.dim in coarsened
         if axis.uneven is not None and is_uneven and irregular == "error":
             raise AxisError(
                 f"the coordinate of {axis.dim!r} is irregular: steps from {axis.uneven[0]:.6g} to "
-                f"{axis.uneven[1]:.6g}, and OME-NGFF knows evenly spaced samples only; pass "
-                f"build(spacing={{{axis.dim!r}: ...}}) to put the samples on an even grid, or "
-                "to_ome_zarr(irregular='approximate') to write the mean spacing beside the true "
-                "coordinates; or interpolate"
+                f"{axis.uneven[1]:.6g}, and OME-NGFF knows evenly spaced samples only",
+                fix=Message(
+                    "pass ",
+                    option("spacing", {axis.dim: ...}, call="build"),
+                    " to put the samples on an even grid, or ",
+                    option("irregular", "approximate", call="to_ome_zarr"),
+                    " to write the mean spacing beside the true coordinates; or interpolate",
+                ),
             )

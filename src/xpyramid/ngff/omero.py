@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import colorsys
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from xpyramid.errors import PlanError
-from xpyramid.messages import literal
+from xpyramid.messages import Message, literal, option
 from xpyramid.ngff.plain import Number, is_map, is_number
+from xpyramid.warn import warn
 
 Window = tuple[Number, Number]
 
@@ -97,16 +97,28 @@ def channels(
         none, or windows without width.
     """
     if unknown := [key for key in given if key not in _KEYS]:
-        raise PlanError(f"omero= has {unknown}; accepted: {', '.join(_KEYS)}")
+        raise PlanError(
+            Message(option("omero"), f" has {unknown}"),
+            option="omero",
+            accepted=f"{', '.join(_KEYS)}",
+        )
     if "windows" in given and "contrast_limits" in given:
-        raise PlanError("omero= has windows and contrast_limits, which are the same; give one")
+        raise PlanError(
+            Message(option("omero"), " has windows and contrast_limits, which are the same"),
+            option="omero",
+            fix="give one",
+        )
     named = [name if label is None else str(label) for name, label in
              zip(names, _for_each("labels", given.get("labels"), names), strict=True)]  # fmt: skip
     limits = "contrast_limits" if "contrast_limits" in given else "windows"
     colors = map(_color, _for_each("colors", given.get("colors"), named))
     windows = _for_each(limits, given.get(limits), named)
     if "percentiles" in given and None not in windows:
-        raise PlanError(f"omero= has percentiles, and {limits} of all channels; give one of them")
+        raise PlanError(
+            Message(option("omero"), f" has percentiles, and {limits} of all channels"),
+            option="omero",
+            fix="give one of them",
+        )
     percentiles = _for_each("percentiles", given.get("percentiles"), named)
     return Channels(
         tuple(named),
@@ -122,7 +134,9 @@ def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[Any]:
     if isinstance(values, Mapping):
         if unknown := [label for label in values if label not in labels]:
             raise PlanError(
-                f"omero={{{key!r}: ...}} names {unknown}; accepted: the channels {list(labels)}"
+                Message(option("omero", {key: ...}), f" names {unknown}"),
+                option="omero",
+                accepted=f"the channels {list(labels)}",
             )
         return [values.get(label) for label in labels]
     if values is None:
@@ -131,8 +145,9 @@ def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[Any]:
         return [values] * len(labels)
     if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != len(labels):
         raise PlanError(
-            f"omero={{{key!r}: {literal(values)}}} for {len(labels)} channels; one for each, or a "
-            "mapping from the labels of some"
+            Message(option("omero", {key: values}), f" for {len(labels)} channels"),
+            option="omero",
+            accepted="one for each, or a mapping from the labels of some",
         )
     return list(values)
 
@@ -143,7 +158,11 @@ def _is_pair(values: Any) -> bool:
 
 def _pair(key: str, window: Any) -> Window:
     if not _is_pair(window) or not window[0] < window[1]:
-        raise PlanError(f"omero= has {key} {literal(window)}; accepted: (start, end), start < end")
+        raise PlanError(
+            Message(option("omero"), f" has {key} {literal(window)}"),
+            option="omero",
+            accepted="(start, end), start < end",
+        )
     start, end = window
     return start, end
 
@@ -151,7 +170,11 @@ def _pair(key: str, window: Any) -> Window:
 def _percentiles(given: Any) -> Window:
     low, high = _pair("percentiles", given)
     if not 0 <= low < high <= 100:
-        raise PlanError(f"omero= has percentiles {literal(given)}; accepted: from 0 to 100")
+        raise PlanError(
+            Message(option("omero"), f" has percentiles {literal(given)}"),
+            option="omero",
+            accepted="from 0 to 100",
+        )
     return low, high
 
 
@@ -167,8 +190,9 @@ def _color(given: Any) -> str | None:
         red, green, blue, *_ = ImageColor.getrgb(str(given))
     except ValueError as error:
         raise PlanError(
-            f"omero= has color {literal(given)}; accepted: six digits as in 'FF8800', or a name as "
-            "in CSS: 'magenta'"
+            Message(option("omero"), f" has color {literal(given)}"),
+            option="omero",
+            accepted="six digits as in 'FF8800', or a name as in CSS: 'magenta'",
         ) from error
     return f"{red:02X}{green:02X}{blue:02X}"
 
@@ -278,11 +302,9 @@ def channels_of_attrs(attrs: Mapping[Any, Any], names: Sequence[str]) -> Mapping
         return {**omero, "channels": [channels[labels.index(name)] for name in names]}
     if len(channels) == len(names):
         return omero
-    warnings.warn(
+    warn(
         f"attrs['omero'] has the channels {', '.join(labels)[:200]}, and the array "
-        f"{', '.join(names)[:200]}; their colours and windows are left out",
-        UserWarning,
-        stacklevel=2,
+        f"{', '.join(names)[:200]}; their colours and windows are left out"
     )
     return {}
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from xpyramid.errors import NotAPyramidError
 from xpyramid.geometry.axes import AXIS_TYPES
 from xpyramid.ngff.model import Axis, Dataset, Multiscale
 from xpyramid.ngff.plain import is_map
+from xpyramid.warn import warn
 
 #: A hundred levels halve more samples than there are atoms.
 MAX_LEVELS = 100
@@ -385,7 +385,7 @@ def _channels(omero: object) -> tuple[str, ...]:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=3)
+    warn(message)
 
 
 def _text(value: object) -> str | None:

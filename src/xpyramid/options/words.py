@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection
 
 from xpyramid.errors import OptionError
+from xpyramid.messages import Message, joined, option
 
 #: From what we write to what other tools call the same.
 _OTHER_WORDS = {
@@ -53,16 +54,19 @@ def check_names(given: Collection[str], accepted: Collection[str], call: str) ->
     unknown = [name for name in given if name not in accepted]
     if unknown:
         hints = [hint for name in unknown if (hint := suggest(name, accepted))]
+        names = ", ".join(f"{name}=" for name in unknown)
         raise OptionError(
-            f"{call} has no option {', '.join(f'{name}=' for name in unknown)}; "
-            + "; ".join(hints or [f"accepted: {', '.join(accepted)}"])
+            f"{call} has no option {names}",
+            accepted="" if hints else ", ".join(accepted),
+            fix=joined("; ", hints),
         )
 
 
-def suggest(name: str, accepted: Collection[str]) -> str:
+def suggest(name: str, accepted: Collection[str]) -> Message:
     """Return which option is meant by another name; empty where none is like it."""
     ours = _OURS.get(name.lower(), "")
     if ours and ours.partition("=")[0] in accepted:
-        return f"for {name!r}, write {ours if '=' in ours else ours + '='}"
+        part = option("mode", "w") if "=" in ours else option(ours)
+        return Message(f"for {name!r}, write ", part)
     near = difflib.get_close_matches(name.lower(), accepted, 1, 0.7)
-    return f"for {name!r}, the nearest is {near[0]}=" if near else ""
+    return Message("did you mean ", option(near[0]), f" for {name!r}?") if near else Message()

@@ -12,6 +12,7 @@ from zarr.errors import ZarrUserWarning
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
+from xpyramid.messages import HOW_TO_FINISH, Message, option
 from xpyramid.reader.find import images_below
 from xpyramid.store.confined import check_path
 from xpyramid.store.faults import find_fault
@@ -39,25 +40,24 @@ def explain(place: NodePath, group: zarr.Group) -> str:
     if isinstance(ome.get("well"), Mapping):
         images = _paths(_field(ome["well"].get("images"), "path"))
         what = "a well of a plate, with the fields of view"
-        return f"this is {what} {_list(images)}{_open(place, images)}"
+        return f"this is {what} {_list(images)}" + _open(place, images)
     if "bioformats2raw.layout" in attrs or "bioformats2raw.layout" in ome:
         images = _series(group)
         what = "a bioformats2raw container, with the images"
-        return f"this is {what} {_list(images)}{_open(place, images)}"
+        return f"this is {what} {_list(images)}" + _open(place, images)
     if isinstance(ome.get("labels"), list):
         images = _paths(ome["labels"])
-        return f"this group lists the labels {_list(images)}{_open(place, images)}"
+        return f"this group lists the labels {_list(images)}" + _open(place, images)
     return _held(place)
 
 
 def _held(place: NodePath) -> str:
     """Say which images a group holds, finished or not."""
     if images := sorted(islice(images_below(place), _LOOKED_INTO)):
-        return f"this group is no image itself, but holds {_list(images)}{_open(place, images)}"
+        return f"this group is no image itself, but holds {_list(images)}" + _open(place, images)
     if unfinished := unfinished_in(place):
-        return (
-            f"this group holds {_list(unfinished)}, unfinished: the build was broken off; the same "
-            "call with resume=True goes on with it, with mode='w' begins anew"
+        return f"this group holds {_list(unfinished)}, unfinished: the build was broken off; " + (
+            HOW_TO_FINISH
         )
     return "this group has no multiscales metadata: it is no OME-Zarr image, or an unfinished one"
 
@@ -112,7 +112,7 @@ def _plate(place: NodePath, group: zarr.Group, plate: Mapping[str, Any]) -> str:
         images = _paths(_field(said.get("images"), "path")) if isinstance(said, Mapping) else []
         if images:
             fields = [f"{well}/{image}" for image in images]
-            return f"{text}; open a field of view of one{_open(place, fields)}"
+            return f"{text}; open a field of view of one" + _open(place, fields)
     return text
 
 
@@ -155,4 +155,4 @@ def _list(names: Iterable[str]) -> str:
 
 def _open(place: NodePath, images: list[str]) -> str:
     """Say how to open the first of some images."""
-    return f"; pass group={(place / images[0]).path!r}" if images else ""
+    return Message("; pass ", option("group", (place / images[0]).path)) if images else ""

@@ -80,8 +80,8 @@ def images_below(root: NodePath) -> Iterator[str]:
         visited += 1
         if visited > MAX_GROUPS:
             raise SourceError(
-                f"more than {MAX_GROUPS} groups; accepted: a part of the store, as in --group "
-                f"{path!r}"
+                f"more than {MAX_GROUPS} groups",
+                accepted=f"a part of the store, as in --group {path!r}",
             )
         if kind == "damaged" or ngff.version_of(attributes) is not None:
             yield path

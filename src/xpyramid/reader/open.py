@@ -24,6 +24,7 @@ from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, Plan
 from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
 from xpyramid.inputs.kinds import label_reason
 from xpyramid.lazy.coarsen import given
+from xpyramid.messages import HOW_TO_FINISH
 from xpyramid.options.types import AxisType
 from xpyramid.reader import explain
 from xpyramid.reader.find import image_above, images_below
@@ -64,8 +65,8 @@ def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> O
             _say_where(place, error)
             raise
         raise NotAPyramidError(
-            f"{unfinished} is unfinished: its build was broken off; the same call with "
-            "resume=True goes on with it, with mode='w' begins anew"
+            f"{unfinished} is unfinished: its build was broken off",
+            fix=HOW_TO_FINISH,
         ) from error
 
 
@@ -78,7 +79,9 @@ def _say_where(place: NodePath | None, error: NotAPyramidError) -> None:
     """
     image = None if place is None else image_above(place)
     if image is not None:
-        raise NotAPyramidError(f"{error}; the image it is a part of is {image}") from error
+        raise NotAPyramidError(
+            error.message, fix=f"the image it is a part of is {image}"
+        ) from error
 
 
 @contextmanager
@@ -93,7 +96,7 @@ def typed_errors(place: NodePath) -> Iterator[None]:
     except NotAPyramidError as error:
         if str(error).startswith(str(place)):
             raise
-        raise NotAPyramidError(f"{place}: {error}") from error
+        raise NotAPyramidError(f"{place}: " + error.message) from error
     except (PyramidError, OSError, MemoryError, Warning):
         raise
     except Exception as error:
@@ -110,17 +113,17 @@ def _open(place: NodePath, multiscale: int | str) -> Opened:
     if node is None:
         if fault := find_fault(place):  # zarr takes it for nothing
             raise NotAPyramidError(fault)
-        raise NotAPyramidError(f"{place}: {explain.missing(place)}")
+        raise NotAPyramidError(f"{place}: " + explain.missing(place))
     if not isinstance(node, zarr.Group):
         raise NotAPyramidError(
-            f"{place}: there is an array; accepted: the group of an OME-Zarr image"
+            f"{place}: there is an array", accepted="the group of an OME-Zarr image"
         )
     attrs = dict(node.attrs)
     if ngff.version_of(attrs) is None:
         images = list(islice(images_below(place), 2)) if ngff.may_list_images(attrs) else []
         if len(images) == 1 and images[0]:
             return _open(place / images[0], multiscale)
-        raise NotAPyramidError(f"{place}: {explain.explain(place, node)}")
+        raise NotAPyramidError(f"{place}: " + explain.explain(place, node))
     image = ngff.parse(attrs, multiscale)
     arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
@@ -180,7 +183,7 @@ def _check_codecs(array: zarr.Array[Any], path: str) -> None:
         names = {str(codec.to_dict().get("name")) for codec in metadata.codecs}
     if any("pickle" in name for name in names):
         raise NotAPyramidError(
-            f"{path[:80]!r} holds pickled objects, which run code when they are read; refused"
+            f"{path[:80]!r} holds pickled objects, which run code when they are read", fix="refused"
         )
 
 

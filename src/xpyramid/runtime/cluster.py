@@ -61,7 +61,8 @@ def check_main_module() -> None:
         return
     if b"__name__" not in text:
         raise PlanError(
-            f"scheduler={dask.config.get('scheduler')!r}: each worker process runs {script} again, "
-            "which would begin another build; put the calls of the script below "
-            "if __name__ == '__main__':, or choose scheduler='threads'"
+            f"scheduler={dask.config.get('scheduler')!r}: each worker process runs "
+            f"{script} again, which would begin another build",
+            fix="put the calls of the script below if __name__ == '__main__':, or choose "
+            "scheduler='threads'",
         )

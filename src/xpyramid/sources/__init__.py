@@ -9,6 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from xpyramid.errors import SourceError, check_kind
+from xpyramid.messages import Message, option
 from xpyramid.sources.bioio_formats import PLUGINS, open_with_bioio
 from xpyramid.sources.datasets import is_dataset, open_variable
 from xpyramid.sources.dims import may_repeat, name_dims
@@ -102,8 +103,12 @@ def _open_file(path: Path, variable: str | None, dims: Sequence[str] | None) -> 
         return open_variable(path, variable, is_named=dims is not None)
     if variable is not None:
         raise SourceError(
-            f"{str(path)!r} is one array; accepted with variable=: a Zarr group, and files "
-            "that hold several variables or series"
+            f"{str(path)!r} is one array",
+            fix=Message(
+                "accepted with ",
+                option("variable"),
+                ": a Zarr group, and files that hold several variables or series",
+            ),
         )
     return open_npy(path) if suffix == ".npy" else open_picture(path)
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from xpyramid.errors import SourceError
+from xpyramid.messages import Message, option
 from xpyramid.sources.dims import BY_RANK
 from xpyramid.sources.metadata import Channel, FileMetadata, Grid, attach, spacing_of
 from xpyramid.sources.packages import is_installed, missing
+from xpyramid.warn import warn
 
 #: Suffixes, and the plugin of bioio that reads such files.
 PLUGINS = {
@@ -55,15 +56,16 @@ def _choose_scene(image: Any, variable: str | None, path: str) -> None:
     scenes = [str(scene) for scene in image.scenes]
     if variable is None:
         if len(scenes) > 1:
-            warnings.warn(
-                f"{path!r} holds the scenes {', '.join(scenes)}; this is the first, variable= "
-                "chooses",
-                UserWarning,
-                stacklevel=4,
+            warn(
+                Message(
+                    f"{path!r} holds the scenes {', '.join(scenes)}; this is the first, ",
+                    option("variable"),
+                    " chooses",
+                )
             )
         return
     if variable not in scenes:
-        raise SourceError(f"{path!r} has no scene {variable!r}; it has {', '.join(scenes)}")
+        raise SourceError(f"{path!r} has no scene {variable!r}", fix=f"it has {', '.join(scenes)}")
     image.set_scene(variable)
 
 
@@ -76,8 +78,8 @@ def _plain_array(read: xr.DataArray, path: str) -> xr.DataArray:
         array = array.rename({"s": "c"})
     if not set(array.dims) <= set(BY_RANK):
         raise SourceError(
-            f"{path!r} has the dimensions {', '.join(map(str, array.dims))}; accepted: "
-            f"{', '.join(BY_RANK)}"
+            f"{path!r} has the dimensions {', '.join(map(str, array.dims))}",
+            accepted=f"{', '.join(BY_RANK)}",
         )
     return array.transpose(*[dim for dim in BY_RANK if dim in array.dims])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import re
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +17,10 @@ from xarray.backends import (
 )
 
 from xpyramid.errors import SourceError
+from xpyramid.messages import Message, option
 from xpyramid.sources.dims import by_rank, name_dims
 from xpyramid.sources.packages import is_installed, missing
+from xpyramid.warn import warn
 
 #: What a file begins with, what it is, and which of xarray's engines read it, the best first.
 _SIGNATURES = {
@@ -97,7 +98,7 @@ def choose_variable(
             raise SourceError(f"{source!r} has several variables, choose one: {listed}")
         variable = images[0]
     if variable not in found:
-        raise SourceError(f"{source!r} has no variable {variable!r}; it has {listed}")
+        raise SourceError(f"{source!r} has no variable {variable!r}", fix=f"it has {listed}")
     return found[variable]
 
 
@@ -177,10 +178,12 @@ def _without_phony_dims(array: xr.DataArray, source: str) -> xr.DataArray:
         return array
     named = zip(array.dims, by_rank(array.ndim), strict=True)
     dims = [new if _PHONY.fullmatch(str(old)) else str(old) for old, new in named]
-    warnings.warn(
-        f"{source!r} does not name all dimensions of {array.name!r} ({_dims(array)}); they are "
-        f"taken for {', '.join(dims)}; open_source(dims=...) says otherwise",
-        UserWarning,
-        stacklevel=4,
+    warn(
+        Message(
+            f"{source!r} does not name all dimensions of {array.name!r} ({_dims(array)}); they are "
+            f"taken for {', '.join(dims)}; ",
+            option("dims", ..., call="open_source"),
+            " says otherwise",
+        )
     )
     return name_dims(array, dims, source)

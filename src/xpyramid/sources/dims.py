@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import xarray as xr
 
 from xpyramid.errors import SourceError
+from xpyramid.messages import Message, option
 
 #: Dimensions of an array that does not name them: the last ones of these.
 BY_RANK = ("t", "c", "z", "y", "x")
@@ -29,7 +30,7 @@ def by_rank(ndim: int) -> tuple[str, ...]:
     ('z', 'y', 'x')
     """
     if ndim > len(BY_RANK):
-        raise SourceError(f"the array has {ndim} dimensions; accepted: up to {len(BY_RANK)}")
+        raise SourceError(f"the array has {ndim} dimensions", accepted=f"up to {len(BY_RANK)}")
     return BY_RANK[len(BY_RANK) - ndim :]
 
 
@@ -63,13 +64,17 @@ def name_dims(array: xr.DataArray, dims: Sequence[str] | None, source: str) -> x
         if is_unique:
             return array
         raise SourceError(
-            f"{source!r} has the dimensions {', '.join(old)}, some of the same name; give each its "
-            f"own with open_source(dims=...), as in {','.join(by_rank(len(old)))}"
+            f"{source!r} has the dimensions {', '.join(old)}, some of the same name",
+            fix=Message(
+                "give each its own with ",
+                option("dims", ..., call="open_source"),
+                f", as in {','.join(by_rank(len(old)))}",
+            ),
         )
     if len(dims) != array.ndim or len(set(dims)) < array.ndim:
         raise SourceError(
-            f"{source!r} has the shape {array.shape}; {','.join(dims)!r} does not name each of its "
-            f"{array.ndim} dimensions once"
+            f"{source!r} has the shape {array.shape}",
+            fix=f"{','.join(dims)!r} does not name each of its {array.ndim} dimensions once",
         )
     if is_unique:
         return array.rename({a: b for a, b in zip(array.dims, dims, strict=True) if a != b})

@@ -27,7 +27,7 @@ def open_geotiff(path: Path, *, is_photograph: bool) -> xr.DataArray:
 
     array = rioxarray.open_rasterio(path, cache=False)
     if not isinstance(array, xr.DataArray):
-        raise SourceError(f"{str(path)!r} holds several data sets; accepted: one")
+        raise SourceError(f"{str(path)!r} holds several data sets", accepted="one")
     if array.rio.crs is not None:
         array = array.rio.write_coordinate_system()  # units and axes of the coordinates
     attrs = dict(array.attrs)

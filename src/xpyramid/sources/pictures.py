@@ -67,12 +67,12 @@ def open_picture(path: Path) -> xr.DataArray:
         with Image.open(path) as picture:
             frames = getattr(picture, "n_frames", 1)
             if frames > 1 and picture.format != "MPO":  # a JPEG with a preview beside the picture
-                raise SourceError(f"{str(path)!r} holds {frames} pictures; accepted: 1, or a TIFF")
+                raise SourceError(f"{str(path)!r} holds {frames} pictures", accepted="1, or a TIFF")
             return _picture_array(picture, ImageOps.exif_transpose(picture))
     except UnidentifiedImageError as error:
         if path.suffix.lower() in Image.registered_extensions():
             raise
-        raise SourceError(f"{str(path)!r} is in no format that is known; {_ACCEPTED}") from error
+        raise SourceError(f"{str(path)!r} is in no format that is known", fix=_ACCEPTED) from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

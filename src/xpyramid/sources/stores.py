@@ -12,12 +12,14 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import SourceError
+from xpyramid.messages import Message, option
 from xpyramid.pyramid import Pyramid, open_pyramid
 from xpyramid.reader import find_images
 from xpyramid.sources.datasets import choose_variable
 from xpyramid.sources.dims import by_rank
 from xpyramid.store.confined import resolve_confined
 from xpyramid.store.path import NodePath, is_name, resolve
+from xpyramid.warn import warn
 
 #: How many directories above an array its image may be: ``image/0``, ``image/0/image``.
 _HIGHEST = 4
@@ -62,14 +64,22 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
         if variable is not None:
             deepest = (ngff.paths_of(dict(node.attrs)) or ["1"])[-1]
             raise SourceError(
-                f"{source!r} is an OME-Zarr image; accepted with variable=: a Zarr group that is "
-                f"none. A level is opened by its path, as in {source.rstrip('/')}/{deepest}"
+                f"{source!r} is an OME-Zarr image",
+                fix=Message(
+                    "accepted with ",
+                    option("variable"),
+                    ": a Zarr group that is none. A level is opened by its path, as in "
+                    f"{source.rstrip('/')}/{deepest}",
+                ),
             )
         return level
     if isinstance(node, zarr.Group):
         return _open_variable(place, node, source, variable)
     if variable is not None:
-        raise SourceError(f"{source!r} is one array; accepted with variable=: a Zarr group")
+        raise SourceError(
+            f"{source!r} is one array",
+            fix=Message("accepted with ", option("variable"), ": a Zarr group"),
+        )
     return _open_array(node)
 
 
@@ -79,11 +89,9 @@ def _open_level(source: str) -> xr.DataArray | None:
         try:
             node = resolve(above, read_only=True).node()
         except Exception as error:
-            warnings.warn(
+            warn(
                 f"{above!r} cannot be read, and may be an image of which {source!r} is a level; "
-                f"coordinates are left out: {type(error).__name__}: {error}",
-                UserWarning,
-                stacklevel=4,
+                f"coordinates are left out: {type(error).__name__}: {error}"
             )
             return None
         attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
@@ -137,7 +145,9 @@ def _only_image(source: str, group: zarr.Group) -> str | None:
     if len(images) > 1:
         listed = ", ".join(f"{base}/{path}" for path in images[:20])
         more = f" and {len(images) - 20} more" if len(images) > 20 else ""
-        raise SourceError(f"{source!r} holds several images; open one by its path: {listed}{more}")
+        raise SourceError(
+            f"{source!r} holds several images", fix=f"give the path of one: {listed}{more}"
+        )
     return f"{base}/{images[0]}" if images else None
 
 

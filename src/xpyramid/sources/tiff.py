@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from xarray.backends import BackendArray, CachingFileManager
 from xarray.core import indexing
 
 from xpyramid.errors import SourceError
+from xpyramid.messages import Message, option
 from xpyramid.sources.dims import BY_RANK
 from xpyramid.sources.geotiff import open_geotiff
 from xpyramid.sources.metadata import attach
@@ -33,6 +33,7 @@ from xpyramid.sources.tiff_metadata import (
     read_metadata,
     tag_of,
 )
+from xpyramid.warn import warn
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
@@ -92,8 +93,12 @@ def _warn_of_colors(series: Any, source: str) -> None:
     kind = getattr(series.keyframe.photometric, "name", "")
     if kind == "PALETTE":
         _warn(
-            f"{source!r} holds indices of a palette, and its colours are left out; they are labels "
-            "for kind='labels'; for a picture, convert it to RGB first"
+            Message(
+                f"{source!r} holds indices of a palette, and its colours are left out; "
+                "they are labels for ",
+                option("kind", "labels"),
+                "; for a picture, convert it to RGB first",
+            )
         )
     elif kind == "MINISWHITE":
         _warn(f"{source!r} has 0 for white, and is stored as it is: it shows inverted")
@@ -137,17 +142,23 @@ def _choose(tiff: TiffFile, variable: str | None, path: str) -> int:
     listed = ", ".join(f"{i}{f' ({name})' if name else ''}" for i, name in enumerate(names))
     if variable is None:
         if len(names) > 1:
-            _warn(f"{path!r} holds the series {listed}; this is the first, variable= chooses")
+            _warn(
+                Message(
+                    f"{path!r} holds the series {listed}; this is the first, ",
+                    option("variable"),
+                    " chooses",
+                )
+            )
         return 0
     if names.count(variable) == 1:
         return names.index(variable)
     if variable.isdecimal() and int(variable) < len(names):
         return int(variable)
-    raise SourceError(f"{path!r} has no series {variable!r}; it has {listed}")
+    raise SourceError(f"{path!r} has no series {variable!r}", fix=f"it has {listed}")
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=5)
+    warn(message)
 
 
 def _check_compression(series: TiffPageSeries, path: str) -> None:
@@ -158,8 +169,8 @@ def _check_compression(series: TiffPageSeries, path: str) -> None:
         if "imagecodecs" not in str(error):
             raise
         raise SourceError(
-            f"{path!r} is compressed with {_codec(series)}, which needs imagecodecs; "
-            "pip install 'xpyramid[tiff]'"
+            f"{path!r} is compressed with {_codec(series)}, which needs imagecodecs",
+            fix="pip install 'xpyramid[tiff]'",
         ) from error
 
 
@@ -173,8 +184,8 @@ def _open_series(series: TiffPageSeries, path: Path, index: int) -> xr.DataArray
     dims = _tiff_dims(series.axes)
     if len(set(dims)) < len(dims) or len(dims) > len(BY_RANK):
         raise SourceError(
-            f"{str(path)!r} has the axes {series.axes}; accepted: {', '.join(BY_RANK)}, each at "
-            "most once"
+            f"{str(path)!r} has the axes {series.axes}",
+            accepted=f"{', '.join(BY_RANK)}, each at most once",
         )
     wanted = tuple(dim for dim in BY_RANK if dim in dims)
     if series.dataoffset is not None:  # all of it lies in one piece

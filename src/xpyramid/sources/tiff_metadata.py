@@ -36,7 +36,7 @@ def check_description(tiff: TiffFile, path: str) -> None:
     """
     described = tiff.pages.first.description if len(tiff.pages) else ""
     if re.search(r"<!\s*(DOCTYPE|ENTITY)", described[-10_000_000:], re.IGNORECASE):
-        raise SourceError(f"{path!r} has XML with a document type of its own; refused")
+        raise SourceError(f"{path!r} has XML with a document type of its own", fix="refused")
 
 
 def read_metadata(tiff: TiffFile, index: int) -> FileMetadata:

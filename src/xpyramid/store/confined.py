@@ -19,6 +19,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, ZipStore
 
 from xpyramid.errors import NotAPyramidError
+from xpyramid.messages import Message, option
 from xpyramid.store.path import NodePath, Store, resolve
 
 #: The largest file of metadata that is read. Consolidated ones of large plates are tens of MB.
@@ -136,8 +137,10 @@ class ConfinedStore(LocalStore):
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(self._real):
             raise NotAPyramidError(
-                f"{key[:200]!r} leads out of {str(self.root)!r}, through a symbolic link; if you "
-                "trust it, open a directory that holds both, and pass group="
+                f"{key[:200]!r} leads out of {str(self.root)!r}, through a symbolic link",
+                fix=Message(
+                    "if you trust it, open a directory that holds both, and pass ", option("group")
+                ),
             )
 
 
@@ -190,12 +193,13 @@ class BoundedZipStore(ZipStore):
         if member.compress_type != zipfile.ZIP_DEFLATED:  # zipfile unpacks others without a bound
             raise NotAPyramidError(
                 f"{key[:200]!r} in {str(self.path)!r} is compressed by method "
-                f"{member.compress_type}; accepted: stored, deflated"
+                f"{member.compress_type}",
+                accepted="stored, deflated",
             )
         if member.file_size > MAX_MEMBER:
             raise NotAPyramidError(
-                f"{key[:200]!r} in {str(self.path)!r} unpacks to {member.file_size} bytes; "
-                f"accepted: at most {MAX_MEMBER}"
+                f"{key[:200]!r} in {str(self.path)!r} unpacks to {member.file_size} bytes",
+                accepted=f"at most {MAX_MEMBER}",
             )
 
 
@@ -213,5 +217,5 @@ def _bounds(byte_range: ByteRequest | None, size: int) -> tuple[int, int]:
 def _check_size(key: str, size: int) -> None:
     if size > MAX_METADATA and key.rpartition("/")[2] in _METADATA:
         raise NotAPyramidError(
-            f"the metadata {key[:200]!r} are {size} bytes; accepted: at most {MAX_METADATA}"
+            f"the metadata {key[:200]!r} are {size} bytes", accepted=f"at most {MAX_METADATA}"
         )

@@ -116,9 +116,9 @@ def _encoded_fill(given: Any, dtype: np.dtype[Any]) -> Any:
         return FillValueCoder.encode(value.item() if value.size == 1 else given, dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise AttributeValueError(
-            f"attribute '_FillValue' of the array is {given!r}, and the array has dtype {dtype}; "
-            "accepted: a value that it can have; change it, or drop it with "
-            "del array.attrs['_FillValue']"
+            f"attribute '_FillValue' of the array is {given!r}, and the array has dtype {dtype}",
+            accepted="a value that it can have",
+            fix="change it, or drop it with del array.attrs['_FillValue']",
         ) from error
 
 

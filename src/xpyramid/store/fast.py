@@ -18,6 +18,7 @@ from xarray.backends.zarr import ZarrArrayWrapper
 from zarr.storage import LocalStore
 
 from xpyramid.store.local_chunks import ObjectArray, by_object
+from xpyramid.warn import warn
 
 _PIPELINE = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
 _told: set[str] = set()
@@ -47,7 +48,7 @@ def accelerate(array: zarr.Array[Any]) -> zarr.Array[Any] | ObjectArray:
         return fast
     if reasons[0] not in _told:
         _told.add(reasons[0])
-        warnings.warn(f"{array.path!r} goes without zarrs: {reasons[0]}", UserWarning, stacklevel=2)
+        warn(f"{array.path!r} goes without zarrs: {reasons[0]}")
     return array
 
 

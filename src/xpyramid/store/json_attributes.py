@@ -144,8 +144,9 @@ class _Writer:
     def mapping(self, attrs: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
         if bad := [key for key in attrs if not isinstance(key, str)]:
             raise AttributeValueError(
-                f"attribute {f'{where}{bad[0]}'[:200]!r} of {self.holder.name} has a name that is "
-                "not text; rename it"
+                f"attribute {f'{where}{bad[0]}'[:200]!r} of {self.holder.name} has a name "
+                "that is not text",
+                fix="rename it",
             )
         for key in attrs:
             self.value(key, f"{where}{key}", depth)

@@ -17,6 +17,7 @@ from xpyramid.errors import (
     PyramidError,
     check_kind,
 )
+from xpyramid.messages import Message, option
 from xpyramid.store.path import NodePath, check_name, is_name, is_root
 from xpyramid.warn import warn
 
@@ -84,15 +85,20 @@ def prepare(
     """
     spoken, found = _image(image)
     if dtype.kind not in "iu":
-        raise DtypeError(f"labels of dtype {dtype}; accepted: integers; call .astype('uint8')")
+        raise DtypeError(
+            f"labels of dtype {dtype}", accepted="integers", fix="call .astype('uint8')"
+        )
     if spoken != version:
         raise PlanError(
-            f"version={version!r} for labels of {image}, which is {spoken}; pass version={spoken!r}"
+            Message(option("version", version), f" for labels of {image}, which is {spoken}"),
+            option="version",
+            value=version,
+            fix=Message("pass ", option("version", spoken)),
         )
     if levels != len(found.datasets):
         raise PlanError(
-            f"{levels} levels of labels, and {image} has {len(found.datasets)}; "
-            f"accepted: as many: .pyramid.build(levels={len(found.datasets)})"
+            f"{levels} levels of labels, and {image} has {len(found.datasets)}",
+            accepted=Message("as many: ", option("levels", len(found.datasets), call="build")),
         )
     return LabelsGroup(image / "labels", path, version)
 
@@ -114,8 +120,13 @@ def warn_of_misfits(image: NodePath, attrs: Mapping[str, Any], shape: tuple[int,
     paths = [path for path in listed if _is_path(path)] if isinstance(listed, list) else []
     if unfit := [path for path in paths if not _fits(image / "labels" / path, new, shape)]:
         warn(
-            f"the labels {', '.join(unfit)} of {image} stay, and do not fit the image that "
-            "replaces it; write them again, with labels_of= and mode='w'"
+            Message(
+                f"the labels {', '.join(unfit)} of {image} stay, and do not fit the image "
+                "that replaces it; write them again, with ",
+                option("labels_of"),
+                " and ",
+                option("mode", "w"),
+            )
         )
 
 
@@ -140,5 +151,8 @@ def _image(place: NodePath) -> tuple[str, ngff.Multiscale]:
     attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
     version = ngff.version_of(attrs)
     if version is None:
-        raise NotAPyramidError(f"labels_of= names {place}, where no OME-Zarr image is")
+        raise NotAPyramidError(
+            Message(option("labels_of"), f" names {place}, where no OME-Zarr image is"),
+            option="labels_of",
+        )
     return version, ngff.parse(attrs)

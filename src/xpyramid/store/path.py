@@ -26,7 +26,7 @@ from zarr.storage import (
 
 from xpyramid import ngff
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
-from xpyramid.messages import literal
+from xpyramid.messages import Message, literal, option
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, Any]
 Node = zarr.Group | zarr.Array[Any]
@@ -102,8 +102,10 @@ class NodePath:
             raise
         except Exception as error:  # zarr trips over damaged documents in many ways
             raise TargetExistsError(
-                f"{self} holds metadata that are damaged: {type(error).__name__}: {error}; mend or "
-                "remove them, or choose another group= or store"
+                f"{self} holds metadata that are damaged: {type(error).__name__}: {error}",
+                fix=Message(
+                    "mend or remove them, or choose another ", option("group"), " or store"
+                ),
             ) from error
 
     def seen_from(self, above: NodePath) -> Node | None:
@@ -198,8 +200,9 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
         kind = f"an object of {type(store).__module__}.{type(store).__qualname__}"
         what = literal(store)[:60] if isinstance(store, str | int | None) else kind
         raise InvalidNameError(
-            f"{what} is no place; accepted: a path ('.' is this directory), a URL, a Zarr store or "
-            "group, a mapper of fsspec, a store of obstore, or a dict"
+            f"{what} is no place",
+            accepted="a path ('.' is this directory), a URL, a Zarr store or group, a mapper "
+            "of fsspec, a store of obstore, or a dict",
         )
     location = os.fsdecode(store)
     if "://" in location and not location.startswith("file://"):
@@ -211,7 +214,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
         if getattr(error, "errno", errno.EINVAL) in _NO_PATH:
             raise InvalidNameError(f"{location[:60]!r} cannot be a path: {error}") from error
     if path.exists() and not path.is_dir():
-        raise NotAPyramidError(f"{location!r} is a file; a Zarr store is a directory")
+        raise NotAPyramidError(f"{location!r} is a file", fix="a Zarr store is a directory")
     if read_only and not path.exists():
         raise NotAPyramidError(f"there is nothing at {location!r}")
     return NodePath(LocalStore(path, read_only=read_only), "")
@@ -262,18 +265,21 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
     """
     if name is None:
         raise InvalidNameError(
-            "the array has no name; call .rename('field'), or pass group='field'"
+            "the array has no name",
+            fix=Message("call .rename('field'), or pass ", option("group", "field")),
         )
     if not nested and "/" in name:
         raise InvalidNameError(
-            f"the array's name {name[:60]!r} has a slash; rename it, and pass group= for its place"
+            f"the array's name {name[:60]!r} has a slash",
+            fix=Message("rename it, and pass ", option("group"), " for its place"),
         )
     if not isinstance(name, str):
-        raise InvalidNameError(f"group={literal(name)[:60]}; accepted: text, as in 'lab/field'")
+        raise InvalidNameError(option="group", value=name, accepted="text, as in 'lab/field'")
     for part in name.split("/"):
         if not is_name(part):
             raise InvalidNameError(
-                f"{part[:60]!r} in {name[:60]!r} cannot be the name of a Zarr node; accepted: 1 to "
-                "200 bytes without slashes or control characters, not '.', '..' or a Zarr file name"
+                f"{part[:60]!r} in {name[:60]!r} cannot be the name of a Zarr node",
+                accepted="1 to 200 bytes without slashes or control characters, not '.', '..' or "
+                "a Zarr file name",
             )
     return name

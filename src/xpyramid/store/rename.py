@@ -89,7 +89,8 @@ class RenameTransaction:
             lock.acquire()
         except (Timeout, FileNotFoundError):  # or removed by another who is just done
             raise TargetBusyError(
-                f"{self.target} is being made by another process; wait for it, or write elsewhere"
+                f"{self.target} is being made by another process",
+                fix="wait for it, or write elsewhere",
             ) from None
         _settle_backup(directory / _BACKUP, _directory(self.target))
         try:

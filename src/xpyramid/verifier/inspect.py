@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from xpyramid import ngff
+from xpyramid.messages import HOW_TO_FINISH
 from xpyramid.ngff import Problem
 from xpyramid.store import manifest as inventory
 from xpyramid.store.documents import attributes_of
@@ -79,7 +80,7 @@ def is_unfinished(attributes: Mapping[str, Any]) -> bool:
 
 def unfinished(path: str) -> Problem:
     """Say that a build has not come to its end."""
-    said = "unfinished: a build began here and did not end; go on with resume=True"
+    said = "unfinished: a build began here and did not end; " + HOW_TO_FINISH
     return Problem("unfinished", path, said)
 
 

@@ -93,7 +93,9 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
         return report
     if kind in ("nothing", "array") and not _has_nodes(place):
         what = "an array" if kind == "array" else "no Zarr group"
-        raise NotAPyramidError(f"{place}: there is {what}; accepted: an OME-Zarr image, or a store")
+        raise NotAPyramidError(
+            f"{place}: there is {what}", accepted="an OME-Zarr image, or a store"
+        )
     _descend(place, "", report, deep)
     if not report.images and not report and not ngff.has_others(peek(place).attributes):
         said = "no multiscales metadata here or below; expected an OME-Zarr image"

@@ -54,8 +54,10 @@ def compressor_of(asked: Any, zarr_format: ZarrFormat) -> Any:
             return several
     example = "zarr.codecs.BloscCodec()" if zarr_format == 3 else "numcodecs.Blosc()"
     raise PlanError(
-        f"compressor={asked!r}; accepted with Zarr v{zarr_format}: 'default' (Zstandard, level 1, "
-        f"with checksums), None, or a codec such as {example}"
+        option="compressor",
+        value=asked,
+        fix=f"accepted with Zarr v{zarr_format}: 'default' (Zstandard, level 1, with "
+        f"checksums), None, or a codec such as {example}",
     )
 
 

@@ -13,6 +13,7 @@ from xpyramid.errors import (
     TargetBusyError,
     TargetExistsError,
 )
+from xpyramid.messages import HOW_TO_FINISH, Message, option
 from xpyramid.store.path import NodePath
 from xpyramid.store.transaction import Transaction
 
@@ -65,9 +66,9 @@ def _hints(transactions: Sequence[Transaction]) -> list[str]:
     left = [transaction for transaction in transactions if _is_left(transaction)]
     places = ", ".join(str(transaction.target) for transaction in left)
     if all(transaction.tasks is not None for transaction in left):
-        way = "call again with resume=True to finish it, or with mode='w' to begin anew"
+        way = HOW_TO_FINISH
     else:
-        way = "call again with mode='w'"
+        way = Message("call again with ", option("mode", "w"))
     return [f"{places} is unfinished; {way}"] if left else []
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from xpyramid.engine import Distribution, Handed, Node
 from xpyramid.errors import ResumeError
+from xpyramid.messages import Message, option
 from xpyramid.store.documents import as_buffer, get_document, put
 from xpyramid.store.listing import list_keys
 from xpyramid.store.path import NodePath
@@ -57,8 +58,9 @@ class Journal:
             return _handed(get_document(self.place / _key(node)) or b"")
         except (ValueError, IndexError, EOFError, TypeError) as error:
             raise ResumeError(
-                f"{self.place / _key(node)}, which tells what a task of an unfinished build has "
-                f"done, is damaged: {type(error).__name__}: {error}; begin anew with mode='w'"
+                f"{self.place / _key(node)}, which tells what a task of an unfinished "
+                f"build has done, is damaged: {type(error).__name__}: {error}",
+                fix=Message("begin anew with ", option("mode", "w")),
             ) from error
 
 

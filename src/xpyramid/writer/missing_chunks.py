@@ -14,7 +14,7 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
-from xpyramid.messages import literal
+from xpyramid.messages import Message, literal, option
 from xpyramid.store.manifest import Grid, Present, expected, sealed
 from xpyramid.store.path import NodePath, local_path
 from xpyramid.warn import warn
@@ -52,9 +52,16 @@ def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
         )
         if strict:
             raise MissingChunkError(
-                f"{message}; restore them, or, if they are meant to be empty, pass strict=False"
+                message,
+                fix=Message(
+                    "restore them, or, if they are meant to be empty, leave out ",
+                    option("strict", True),
+                ),
             )
-        warn(f"{message}; strict=True makes this an error", MissingChunkWarning)
+        warn(
+            Message(f"{message}; ", option("strict", True), " makes this an error"),
+            MissingChunkWarning,
+        )
 
 
 def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:

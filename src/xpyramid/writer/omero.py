@@ -13,7 +13,7 @@ from xpyramid import engine, ngff
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.axes import is_channel_name
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import literal
+from xpyramid.messages import Message, option
 from xpyramid.store.names import name_of
 
 
@@ -115,9 +115,14 @@ def prepare(
     if omero is False:
         return None
     if not (omero is True or isinstance(omero, Mapping)):
-        raise PlanError(f"omero={literal(omero)}; accepted: None, True, False, or a mapping")
+        raise PlanError(option="omero", value=omero, accepted="None, True, False, or a mapping")
     if not real:
-        raise DtypeError(f"omero={literal(omero)} for dtype {base.dtype}; accepted: real numbers")
+        raise DtypeError(
+            Message(option("omero", omero), f" for dtype {base.dtype}"),
+            option="omero",
+            value=omero,
+            accepted="real numbers",
+        )
     given = {} if omero is True else omero
     channels = ngff.channels(names, given, are_alike=_are_alike(base, dim))
     ignore = plan.options.get("ignore")

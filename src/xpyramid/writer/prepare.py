@@ -14,7 +14,8 @@ from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry import units
 from xpyramid.geometry.coordinates import level_attributes
 from xpyramid.geometry.plan import Plan
-from xpyramid.inputs.kinds import AVERAGING, averaged
+from xpyramid.inputs.kinds import AVERAGING, averaged_labels
+from xpyramid.messages import Message, option
 from xpyramid.options import WriteOptions
 from xpyramid.options.types import Convention
 from xpyramid.store import flat_layout, label_groups
@@ -141,13 +142,27 @@ def _check_options(options: WriteOptions) -> None:
         raise PlanError(option="conventions", value=conventions, accepted="['geozarr']")
     if ngff.VERSIONS[version].zarr_format == 2 and options["shards"] is not None:
         raise PlanError(
-            f"shards={options['shards']!r} with version={version!r}, which is Zarr v2; "
-            "accepted: version='0.5'"
+            Message(
+                option("shards", options["shards"]),
+                " with ",
+                option("version", version),
+                ", which is Zarr v2",
+            ),
+            option="shards",
+            value=options["shards"],
+            accepted=option("version", "0.5"),
         )
     if ngff.VERSIONS[version].zarr_format == 2 and conventions:
         raise PlanError(
-            f"conventions={conventions!r} with version={version!r}, whose 'multiscales' is in the "
-            "same place; accepted: version='0.5'"
+            Message(
+                option("conventions", conventions),
+                " with ",
+                option("version", version),
+                ", whose 'multiscales' is in the same place",
+            ),
+            option="conventions",
+            value=conventions,
+            accepted=option("version", "0.5"),
         )
 
 
@@ -159,7 +174,7 @@ def _check_method(image: ImageSource, options: WriteOptions) -> None:
     if is_copy and "image-label" in image.document:
         return  # somebody's labels, whatever they call how they were made
     if image.plan.kind == "labels" or options["labels_of"] is not None:
-        raise PlanError(averaged(method))
+        raise averaged_labels(method)
 
 
 def _check_levels(image: ImageSource, options: WriteOptions) -> None:
@@ -167,9 +182,14 @@ def _check_levels(image: ImageSource, options: WriteOptions) -> None:
     base = image.levels[0]
     if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
         raise DtypeError(
-            f"method={image.plan.method!r} turns dtype {base.dtype} into {image.reducer.dtype}, "
-            "and the levels of an OME-Zarr image have one dtype; call "
-            f".astype('{image.reducer.dtype}') before .pyramid"
+            Message(
+                option("method", image.plan.method),
+                f" turns dtype {base.dtype} into {image.reducer.dtype}, and the levels of "
+                "an OME-Zarr image have one dtype",
+            ),
+            option="method",
+            value=image.plan.method,
+            fix=f"call .astype('{image.reducer.dtype}') before .pyramid",
         )
     _check_method(image, options)
 

@@ -103,8 +103,8 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
     root = resolve(store, read_only=False)
     if isinstance(root.store, MemoryStore) and not in_process():
         raise PlanError(
-            "a store in memory, and tasks in other processes, which would write to copies of it; "
-            "accepted: a store on disk, or dask.config.set(scheduler='threads')"
+            "a store in memory, and tasks in other processes, which would write to copies of it",
+            accepted="a store on disk, or dask.config.set(scheduler='threads')",
         )
     read = what_is_read(
         [level.variable for image in images for level in image.read],

@@ -23,6 +23,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore, ZipStore
 
 from xpyramid.errors import SourceOverlapError
+from xpyramid.messages import Message, option
 from xpyramid.store.path import NodePath
 
 #: How far to look into objects of which nothing is known.
@@ -98,9 +99,13 @@ def check_source(read: Iterable[Location], targets: Iterable[NodePath]) -> None:
         for source in read:
             if source.overlaps(goal):
                 raise SourceOverlapError(
-                    f"cannot write to {target}: the data are read from {source.name}, which that "
-                    "would destroy; choose another store or group=, or read the data into memory "
-                    "first with .load()"
+                    f"cannot write to {target}: the data are read from {source.name}, which "
+                    "that would destroy",
+                    fix=Message(
+                        "choose another store or ",
+                        option("group"),
+                        ", or read the data into memory first with .load()",
+                    ),
                 )
 
 

@@ -23,6 +23,7 @@ from xpyramid.errors import (
     PyramidError,
     TargetExistsError,
 )
+from xpyramid.messages import Message, option
 from xpyramid.options import WriteOptions
 from xpyramid.store.listing import children
 from xpyramid.store.path import (
@@ -46,8 +47,14 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
     unfinished = transaction.unfinished() is not None
     if unfinished and options["mode"] == "w-" and not options["resume"]:
         raise TargetExistsError(
-            f"there is an unfinished build of {target}; call again with resume=True to go on with "
-            "it, or with mode='w' to begin anew"
+            f"there is an unfinished build of {target}",
+            fix=Message(
+                "call again with ",
+                option("resume", True),
+                " to go on with it, or with ",
+                option("mode", "w"),
+                " to begin anew",
+            ),
         )
     if unfinished and transaction.location == target:
         return  # what is there is the unfinished build itself
@@ -68,8 +75,9 @@ def _check_root(target: NodePath, node: zarr.Group | zarr.Array[Any] | None) -> 
         if not names:
             return
         raise TargetExistsError(
-            f"{target} holds {[name[:60] for name in names[:10]]}, which an image in its place "
-            "would hide; choose another store, or a group= in this one"
+            f"{target} holds {[name[:60] for name in names[:10]]}, which an image in "
+            "its place would hide",
+            fix=Message("choose another store, or a ", option("group"), " in this one"),
         )
 
 
@@ -93,8 +101,8 @@ def check_above(place: NodePath, zarr_format: Literal[2, 3], *, is_label: bool =
     """
     if place.path.split("/")[0] == ngff.OME_GROUP:
         raise InvalidNameError(
-            f"{place.path!r}: the group {ngff.OME_GROUP!r} is where a store lists its images; "
-            "choose another group="
+            f"{place.path!r}: the group {ngff.OME_GROUP!r} is where a store lists its images",
+            fix=Message("choose another ", option("group")),
         )
     for above in place.parents():
         node = above.sound_node()
@@ -104,8 +112,9 @@ def check_above(place: NodePath, zarr_format: Literal[2, 3], *, is_label: bool =
             _check_inside(place, above, dict(node.attrs), is_label=is_label)
         if node is not None and node.metadata.zarr_format != zarr_format:
             raise TargetExistsError(
-                f"{above} is in Zarr format {node.metadata.zarr_format} and this OME-NGFF version "
-                f"needs {zarr_format}; write to another store, or choose the other version="
+                f"{above} is in Zarr format {node.metadata.zarr_format} and this OME-NGFF "
+                f"version needs {zarr_format}",
+                fix=Message("write to another store, or choose the other ", option("version")),
             )
 
 
@@ -116,18 +125,26 @@ def _check_inside(
     first = place.path[len(image.path) :].strip("/").split("/")[0]
     if first == "labels" and not is_label:
         raise InvalidNameError(
-            f"'labels' in {image}, which is an image, is for groups of label images; choose "
-            f"another group=, or pass labels_of={image.path!r}"
+            f"'labels' in {image}, which is an image, is for groups of label images",
+            fix=Message(
+                "choose another ", option("group"), ", or pass ", option("labels_of", image.path)
+            ),
         )
     if first in {path.split("/")[0] for path in ngff.paths_of(attrs)}:
         raise TargetExistsError(
-            f"{image / first} is a level of an image, and cannot hold {place.path!r}; choose "
-            "another group="
+            f"{image / first} is a level of an image, and cannot hold {place.path!r}",
+            fix=Message("choose another ", option("group")),
         )
     if not is_label:
         raise TargetExistsError(
-            f"{image} is an image, and cannot hold {place.path!r}, which would not be listed there"
-            "; choose another group= or store, or pass labels_of= for its labels"
+            f"{image} is an image, and cannot hold {place.path!r}, which would not be listed there",
+            fix=Message(
+                "choose another ",
+                option("group"),
+                " or store, or pass ",
+                option("labels_of"),
+                " for its labels",
+            ),
         )
 
 
@@ -140,8 +157,14 @@ def check_free(place: NodePath) -> None:
     """
     if not place.is_empty():
         raise TargetExistsError(
-            f"{place} already holds {_what(place.sound_node())}; choose another group= or store, "
-            "replace the image with mode='w', or remove it first"
+            f"{place} already holds {_what(place.sound_node())}",
+            fix=Message(
+                "choose another ",
+                option("group"),
+                " or store, replace the image with ",
+                option("mode", "w"),
+                ", or remove it first",
+            ),
         )
 
 
@@ -164,14 +187,14 @@ def check_replaceable(place: NodePath, names: Sequence[str], announced: Set[str]
     node = place.sound_node()
     if isinstance(node, zarr.Array) or (node is None and not place.is_empty()):
         raise TargetExistsError(
-            f"{place} holds {_what(node)}, and mode='w' replaces images; choose another group= or "
-            "store, or remove it first"
+            Message(f"{place} holds {_what(node)}, and ", option("mode", "w"), " replaces images"),
+            fix=Message("choose another ", option("group"), " or store, or remove it first"),
         )
     taken = [name for name in names if name not in announced and not (place / name).is_empty()]
     if taken:
         raise TargetExistsError(
-            f"{place} holds {taken}, which no image there announces and a level would replace; "
-            "move it, or choose another group="
+            f"{place} holds {taken}, which no image there announces and a level would replace",
+            fix=Message("move it, or choose another ", option("group")),
         )
 
 
@@ -199,12 +222,13 @@ def check_writable(place: NodePath) -> None:
         and not store.root.is_dir()
     ):
         raise NotWritableError(
-            f"{place} is in an archive, which can be read and not written to; write to a "
-            "directory, and pack that"
+            f"{place} is in an archive, which can be read and not written to",
+            fix="write to a directory, and pack that",
         )
     if place.store.read_only:
         raise NotWritableError(
-            f"{place} is in a store that is read-only; open it with read_only=False or mode='a'"
+            f"{place} is in a store that is read-only",
+            fix="open it with read_only=False or mode='a'",
         )
     path = local_path(place)
     if path is not None:
@@ -217,23 +241,24 @@ def _check_directory(path: Path, staging: Path) -> None:
     for here in (path, staging):
         if here.is_symlink():
             raise NotWritableError(
-                f"{str(here)!r} is a symbolic link to {os.readlink(here)!r}, which is neither "
-                "replaced nor written through; remove it, or write to where it points"
+                f"{str(here)!r} is a symbolic link to {os.readlink(here)!r}, which is "
+                "neither replaced nor written through",
+                fix="remove it, or write to where it points",
             )
     here = _existing(path)
     if not here.is_dir():
         raise NotWritableError(
-            f"{str(here)!r} is a file or a broken link; {str(path)!r} cannot lie inside it"
+            f"{str(here)!r} is a file or a broken link", fix=f"{str(path)!r} cannot lie inside it"
         )
     if not os.access(here, os.W_OK | os.X_OK):
         raise NotWritableError(
-            f"no permission to write in {str(here)!r}; change it, or write to another store"
+            f"no permission to write in {str(here)!r}", fix="change it, or write to another store"
         )
     for above in path.resolve().parents:
         if _is_array(above):
             raise TargetExistsError(
-                f"{str(above)!r} is an array, and cannot hold {str(path)!r}; choose another group= "
-                "or store"
+                f"{str(above)!r} is an array, and cannot hold {str(path)!r}",
+                fix=Message("choose another ", option("group"), " or store"),
             )
 
 
@@ -264,8 +289,8 @@ def _check_reachable(place: NodePath) -> None:
         raise
     except Exception as error:  # whatever a cloud's client raises
         raise NotWritableError(
-            f"{place} cannot be reached: {type(error).__name__}: {error}; check the address, the "
-            "network, and the credentials"
+            f"{place} cannot be reached: {type(error).__name__}: {error}",
+            fix="check the address, the network, and the credentials",
         ) from error
 
 
@@ -320,8 +345,8 @@ def check_case(documents: Iterable[tuple[NodePath, Sequence[str]]]) -> None:
                 other = seen.setdefault(_folded(spelled), spelled)
                 if other != spelled:
                     raise InvalidNameError(
-                        f"{spelled!r} and {other!r} are one name on this disk, which ignores case; "
-                        "rename one of them, or write to another store"
+                        f"{spelled!r} and {other!r} are one name on this disk, which ignores case",
+                        fix="rename one of them, or write to another store",
                     )
         _check_spelling(path, place)
 
@@ -331,8 +356,8 @@ def _check_spelling(path: Path, place: NodePath) -> None:
     for above in (path, *path.parents[: place.path.count("/")]):
         if lexists(above) and above.name not in os.listdir(above.parent):
             raise TargetExistsError(
-                f"{str(above)!r} is there in another spelling, and this disk ignores case; choose "
-                "another group=, or spell it as it is there"
+                f"{str(above)!r} is there in another spelling, and this disk ignores case",
+                fix=Message("choose another ", option("group"), ", or spell it as it is there"),
             )
 
 
