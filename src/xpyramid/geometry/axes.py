@@ -17,6 +17,7 @@ import numpy as np
 from xpyramid.errors import AxisError
 from xpyramid.geometry import units
 from xpyramid.geometry.ranges import range_of
+from xpyramid.messages import Message, code
 from xpyramid.options.types import AxisType
 
 if TYPE_CHECKING:
@@ -160,7 +161,10 @@ def describe(
             fix="give each its own name: xr.DataArray(array.data, dims=[...])",
         )
     if bad := [d for d in dims if not isinstance(d, str)]:
-        raise AxisError(f"dimension names must be strings, got {bad!r}", fix="use .rename(...)")
+        raise AxisError(
+            f"dimension names must be strings, got {bad!r}",
+            fix=Message("use ", code(".rename(...)")),
+        )
     names, unknown = _axis_names(array, types or {}, coarsened)
     return tuple(_axis(array, str(dim), names[dim], dim not in unknown) for dim in dims)
 

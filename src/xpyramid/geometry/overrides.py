@@ -20,7 +20,7 @@ from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units as units_module
 from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of
-from xpyramid.messages import Message, literal, option
+from xpyramid.messages import Message, code, literal, option
 from xpyramid.options.types import AxisType, PerDim
 
 _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
@@ -243,7 +243,11 @@ def _check_numeric(array: xr.DataArray, dim: str) -> None:
                 f" are for numbers, and the coordinate of {dim!r} holds {what}",
             ),
             option="spacing",
-            fix=f"leave {dim!r} out, or drop the coordinate with .drop_vars({dim!r}) first",
+            fix=Message(
+                f"leave {dim!r} out, or drop the coordinate with ",
+                code(f".drop_vars({dim!r})"),
+                " first",
+            ),
         )
 
 

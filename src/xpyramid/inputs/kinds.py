@@ -13,7 +13,7 @@ from typing import get_args
 import xarray as xr
 
 from xpyramid.errors import KindWarning, PlanError
-from xpyramid.messages import Message, option
+from xpyramid.messages import Message, code, option
 from xpyramid.options.types import Kind, Method
 from xpyramid.warn import warn
 
@@ -177,8 +177,9 @@ def _warn_if_unknown(array: xr.DataArray) -> None:
         warn(
             Message(
                 f"the array{named} of dtype {array.dtype} is taken for an image, and "
-                "averaged; if it holds labels, call .astype('uint32') before .pyramid; "
-                "if not, pass ",
+                "averaged; if it holds labels, call ",
+                code(".astype('uint32')"),
+                " before .pyramid; if not, pass ",
                 option("method", "mean"),
             ),
             KindWarning,

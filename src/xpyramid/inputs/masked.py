@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.messages import Message, option
+from xpyramid.messages import Message, code, option
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -83,7 +83,7 @@ def check_method(method: Any, skipna: bool | None, ignore: object) -> None:
             option="method",
             value=name,
             accepted="mean, mode, median, min, max",
-            fix="fill it first with .filled(...)",
+            fix=Message("fill it first with ", code(".filled(...)")),
         )
     if skipna is False or ignore is not None:
         raise PlanError(
@@ -95,5 +95,5 @@ def check_method(method: Any, skipna: bool | None, ignore: object) -> None:
             ),
             option="skipna",
             value=skipna,
-            fix="leave them out, or fill it first with .filled(...)",
+            fix=Message("leave them out, or fill it first with ", code(".filled(...)")),
         )

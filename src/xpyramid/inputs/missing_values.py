@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.errors import PlanError
-from xpyramid.messages import Message, option
+from xpyramid.messages import Message, code, option
 
 #: What CF calls the attributes that name missing data.
 _NAMES = ("_FillValue", "missing_value")
@@ -63,7 +63,11 @@ def missing_value(array: xr.DataArray) -> float | None:
         raise PlanError(
             f"the attribute _Unsigned={unsigned!r} says that dtype {array.dtype} is "
             "not what the samples are",
-            fix="open the file with mask_and_scale=True, or call .astype(...) and drop it",
+            fix=Message(
+                "open the file with mask_and_scale=True, or call ",
+                code(".astype(...)"),
+                " and drop it",
+            ),
         )
     numbers = _numbers(array.attrs, array.dtype)
     if len(numbers) > 1:
@@ -71,7 +75,10 @@ def missing_value(array: xr.DataArray) -> float | None:
             f"the attributes '_FillValue' and 'missing_value' name {sorted(numbers)}, "
             "and one value can be left out of the levels",
             fix=Message(
-                "say which with ", option("ignore"), ", or make the others NaN with .where(...)"
+                "say which with ",
+                option("ignore"),
+                ", or make the others NaN with ",
+                code(".where(...)"),
             ),
         )
     return min(numbers, default=None)

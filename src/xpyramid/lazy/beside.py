@@ -16,7 +16,7 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.geometry.ranges import range_coordinates, range_of
 from xpyramid.inputs.kinds import AVERAGING
 from xpyramid.lazy.levels import Levels
-from xpyramid.messages import Message, option
+from xpyramid.messages import Message, code, option
 from xpyramid.options.types import Boundary
 
 #: Spacings and origins within this part of a sample are the same.
@@ -184,7 +184,7 @@ def _check_dims(plan: Plan, image: ImageGeometry, shared: Mapping[int, int]) -> 
             f"labels with the dimensions {plan.dims}, and the image {image.path!r} "
             f"has {image.plan.dims}",
             accepted="the same space dimensions",
-            fix="select, or add one with .expand_dims(...)",
+            fix=Message("select, or add one with ", code(".expand_dims(...)")),
         )
 
 
@@ -218,8 +218,9 @@ def _is_coarser(plan: Plan, image: ImageGeometry, i: int, j: int) -> bool:
                 option("spacing"),
                 " and ",
                 option("origin"),
-                f" to match it, or drop the coordinate with .drop_vars({axis.dim!r}) to "
-                "take that of the image",
+                " to match it, or drop the coordinate with ",
+                code(f".drop_vars({axis.dim!r})"),
+                " to take that of the image",
             ),
         )
     return not same_size
@@ -254,8 +255,11 @@ def _check_values(
             f"{mine.values[-1]}, and the image {image.path!r} goes from "
             f"{other.values[0]} to {other.values[-1]}",
             accepted="the same values",
-            fix=f"drop those of the labels with .drop_vars({axis.dim!r}) to take those of "
-            "the image",
+            fix=Message(
+                "drop those of the labels with ",
+                code(f".drop_vars({axis.dim!r})"),
+                " to take those of the image",
+            ),
         )
 
 
@@ -276,7 +280,7 @@ def _check_channels(
                 f"along {dim!r}, the labels have {mine[:8]}, and the image {image.path!r} "
                 f"has {other[:8]}",
                 accepted="the same order",
-                fix=f"select them with .sel({dim}={other[:8]})",
+                fix=Message("select them with ", code(f".sel({dim}={other[:8]})")),
             )
 
 

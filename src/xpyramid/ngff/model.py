@@ -12,7 +12,7 @@ import numpy as np
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import Message, option
+from xpyramid.messages import Message, code, option
 from xpyramid.options.types import Irregular
 from xpyramid.warn import warn
 
@@ -170,7 +170,7 @@ def _check_axes(plan: Plan, irregular: Irregular) -> None:
         found = [axis.dim for axis in axes if axis.type == "space"]
         raise AxisError(
             f"OME-NGFF needs 2 or 3 space dimensions, {dims} has {len(found)}: {found}",
-            fix="add one of length 1 with .expand_dims('y')",
+            fix=Message("add one of length 1 with ", code(".expand_dims('y')")),
         )
     right = sorted(axes, key=lambda axis: (_ORDER[axis.type], "zyx".find(axis.name)))
     if (wanted := tuple(axis.dim for axis in right)) != dims:
@@ -183,7 +183,9 @@ def _check_axes(plan: Plan, irregular: Irregular) -> None:
         raise AxisError(
             f"OME-NGFF orders dimensions time, channel, z, y, x, not {dims}",
             fix=Message(
-                f"call .transpose({', '.join(map(repr, wanted))}) before .pyramid",
+                "call ",
+                code(f".transpose({', '.join(map(repr, wanted))})"),
+                " before .pyramid",
                 colors if is_picture else "",
             ),
         )

@@ -17,7 +17,7 @@ from xpyramid.errors import (
     PyramidError,
     check_kind,
 )
-from xpyramid.messages import Message, option
+from xpyramid.messages import Message, code, option
 from xpyramid.store.path import NodePath, check_name, is_name, is_root
 from xpyramid.warn import warn
 
@@ -86,7 +86,9 @@ def prepare(
     spoken, found = _image(image)
     if dtype.kind not in "iu":
         raise DtypeError(
-            f"labels of dtype {dtype}", accepted="integers", fix="call .astype('uint8')"
+            f"labels of dtype {dtype}",
+            accepted="integers",
+            fix=Message("call ", code(".astype('uint8')")),
         )
     if spoken != version:
         raise PlanError(

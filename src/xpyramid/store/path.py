@@ -26,7 +26,7 @@ from zarr.storage import (
 
 from xpyramid import ngff
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
-from xpyramid.messages import Message, literal, option
+from xpyramid.messages import Message, code, literal, option
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, Any]
 Node = zarr.Group | zarr.Array[Any]
@@ -266,7 +266,7 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
     if name is None:
         raise InvalidNameError(
             "the array has no name",
-            fix=Message("call .rename('field'), or pass ", option("group", "field")),
+            fix=Message("call ", code(".rename('field')"), ", or pass ", option("group", "field")),
         )
     if not nested and "/" in name:
         raise InvalidNameError(

@@ -15,7 +15,7 @@ from xpyramid.geometry import units
 from xpyramid.geometry.coordinates import level_attributes
 from xpyramid.geometry.plan import Plan
 from xpyramid.inputs.kinds import AVERAGING, averaged_labels
-from xpyramid.messages import Message, option
+from xpyramid.messages import Message, code, option
 from xpyramid.options import WriteOptions
 from xpyramid.options.types import Convention
 from xpyramid.store import flat_layout, label_groups
@@ -189,7 +189,7 @@ def _check_levels(image: ImageSource, options: WriteOptions) -> None:
             ),
             option="method",
             value=image.plan.method,
-            fix=f"call .astype('{image.reducer.dtype}') before .pyramid",
+            fix=Message("call ", code(f".astype('{image.reducer.dtype}')"), " before .pyramid"),
         )
     _check_method(image, options)
 

@@ -23,7 +23,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore, ZipStore
 
 from xpyramid.errors import SourceOverlapError
-from xpyramid.messages import Message, option
+from xpyramid.messages import Message, code, option
 from xpyramid.store.path import NodePath
 
 #: How far to look into objects of which nothing is known.
@@ -104,7 +104,8 @@ def check_source(read: Iterable[Location], targets: Iterable[NodePath]) -> None:
                     fix=Message(
                         "choose another store or ",
                         option("group"),
-                        ", or read the data into memory first with .load()",
+                        ", or read the data into memory first with ",
+                        code(".load()"),
                     ),
                 )
 
