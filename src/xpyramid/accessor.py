@@ -106,6 +106,7 @@ class ArrayAccessor:
         Returns
         -------
         Pyramid
+            Its ``levels`` are lazy DataArrays, level 0 this array itself.
 
         Raises
         ------
@@ -139,7 +140,22 @@ class ArrayAccessor:
         group: str | None = None,
         **options: Any,
     ) -> Any:
-        """Build and write in one call: the options of :meth:`build` and `Pyramid.to_ome_zarr`."""
+        """Build and write in one call.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            Created if it is not there.
+        group : str, optional
+            Path of the image in the store; default: the name of the array.
+        **options
+            Those of :meth:`build` and of :meth:`xpyramid.Pyramid.to_ome_zarr`.
+
+        Returns
+        -------
+        dask.delayed.Delayed or None
+            What writes it when computed, with ``compute=False``.
+        """
         build_options, write_options = _split(options, self.build)
         return build(
             self._array, image=image_of_labels(store, write_options.get("labels_of")),
@@ -175,10 +191,40 @@ class DatasetAccessor:
     ) -> Pyramids:
         """Build the pyramid of every variable that has the dimensions to coarsen.
 
-        Parameters are those of :meth:`ArrayAccessor.build`; without ``dims``, the dimensions are
-        the space dimensions of the variable that has most of them. ``method`` and ``kind`` may
-        also be mappings from variables; those that they leave out get what suits them. The repr
-        ends with the variables that have no pyramid.
+        Parameters
+        ----------
+        levels : int, optional
+            This and all below that say nothing else are as in :meth:`ArrayAccessor.build`.
+        factor : int, {dim: int}, tuple of int, or a list of those, optional
+            Step from one level to the next.
+        method : str, callable or mapping of those, optional
+            Of all variables, or a mapping from variables; those that it leaves out get what suits
+            them.
+        kind : {"labels", "image"} or mapping of those, optional
+            What the samples are, of all variables or a mapping from variables in the same way.
+        dims : str or sequence of str, optional
+            Dimensions to coarsen. Default: the space dimensions of the variable that has most.
+        boundary : {"pad", "trim", "exact"}
+            What becomes of a last, partial window.
+        skipna : bool, optional
+            Whether NaN samples do not count.
+        ignore : number, optional
+            A background value that does not count.
+        min_valid : float, optional
+            The least fraction of samples that count for a cell to be valid.
+        chunks : int, {dim: int} or sequence of int, optional
+            Shape of the stored chunks.
+        spacing, origin : float, {dim: float} or sequence of float, optional
+            Where the samples lie.
+        units : str, {dim: str} or sequence of str, optional
+            Units of the coordinates.
+        axis_types : {dim: {"time", "channel", "space"}}, optional
+            What dimensions are.
+
+        Returns
+        -------
+        Pyramids
+            A mapping from names of variables. Its repr ends with those that have no pyramid.
 
         Raises
         ------
@@ -204,7 +250,22 @@ class DatasetAccessor:
         group: str | None = None,
         **options: Any,
     ) -> Any:
-        """Build and write in one call: the options of :meth:`build` and `Pyramids.to_ome_zarr`."""
+        """Build and write in one call.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            Created if it is not there.
+        group : str, optional
+            Path of the group of the images in the store; default: the root.
+        **options
+            Those of :meth:`build` and of :meth:`xpyramid.Pyramid.to_ome_zarr`.
+
+        Returns
+        -------
+        dask.delayed.Delayed or None
+            What writes them when computed, with ``compute=False``.
+        """
         build_options, write_options = _split(options, self.build)
         return build_dataset(
             self._dataset, image=image_of_labels(store, write_options.get("labels_of")),

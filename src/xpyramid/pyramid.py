@@ -104,6 +104,11 @@ class Pyramid:
         Each child is a Dataset that holds the level under the array's name (``"data"`` where it has
         none). Nothing is computed.
 
+        Returns
+        -------
+        xarray.DataTree
+            Named as the array.
+
         Examples
         --------
         >>> import xpyramid
@@ -225,6 +230,7 @@ class Pyramid:
         Returns
         -------
         dask.delayed.Delayed or None
+            What writes it when computed, with ``compute=False``.
 
         Raises
         ------
@@ -339,9 +345,25 @@ class Pyramids(Mapping[str, Pyramid]):
         chunks: Chunks | None = None,
         **options: Any,
     ) -> Any:
-        """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
+        """Write every pyramid to ``<group>/<variable>``.
 
         All variables are computed together, so what they share is computed once.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            Created if it is not there.
+        group : str, optional
+            Path of the group of the images in the store; default: the root.
+        chunks : int, {dim: int} or sequence of int, optional
+            Shape of the stored chunks. Default: those that each pyramid has.
+        **options
+            The other options of :meth:`Pyramid.to_ome_zarr`.
+
+        Returns
+        -------
+        dask.delayed.Delayed or None
+            What writes them when computed, with ``compute=False``.
         """
         check_options(options, [one.name for one in fields(io.Options)], "to_ome_zarr()")
         prefix = f"{group}/" if group else ""
