@@ -2,7 +2,7 @@
 # /// script
 # dependencies = ["nox>=2025.2.9"]
 # ///
-"""The tasks of developers: ``nox`` runs the linters and the tests, ``nox -s minimum`` one of them."""
+"""Tasks of developers: ``nox`` runs the usual, ``nox -s minimum`` one; ``nox -l`` lists them."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ nox.options.default_venv_backend = "uv|virtualenv"
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """All hooks of pre-commit: ruff, mypy, numpydoc, codespell and others."""
+    """Run all hooks of pre-commit: ruff, mypy, numpydoc, codespell and others."""
     session.install("pre-commit")
     session.run("pre-commit", "run", "--all-files", *session.posargs)
 
 
 @nox.session(python=["3.11", "3.13"])
 def tests(session: nox.Session) -> None:
-    """The tests; arguments go to pytest: ``nox -s tests-3.13 -- tests/unit``."""
+    """Run the tests; arguments go to pytest, as in ``nox -s tests-3.13 -- tests/unit``."""
     session.install("-e", ".[test]")
     session.run("pytest", *session.posargs)
 
 
 @nox.session(default=False, venv_backend="none")
 def minimum(session: nox.Session) -> None:
-    """The tests with the oldest versions that are allowed; arguments go to pytest."""
+    """Run the tests with the oldest versions that are allowed; arguments go to pytest."""
     session.run(".ci/minimum", *session.posargs, external=True)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Form and links of the pages, and their code blocks."""
+    """Check form and links of the pages, and run their code."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "docs"))
     session.run("rumdl", "check", ".")
     session.run("pytest", "tests/integration/test_docs.py", *session.posargs)
@@ -42,7 +42,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def viewers(session: nox.Session) -> None:
-    """What viewers make of our images, and we of those of other writers; see CONTRIBUTING.md."""
+    """Test with viewers, and with images of other writers; see CONTRIBUTING.md."""
     session.install("-e", ".[test,viewers,peers]")
     session.run("npm", "install", "--no-save", "--no-package-lock", "@vivjs/loaders", external=True)
     names = ("napari", "neuroglancer", "viv", "peers", "bioio", "grib")

@@ -113,7 +113,7 @@ def _plain_blocks(data: da.Array) -> da.Array:
     if _package(meta) == "cupy":
         return _mapped(data, _fetched)
     if isinstance(meta, np.ma.MaskedArray):
-        return _mapped(data, _unmasked, _unmasked(np.ma.masked_all(1, data.dtype)).dtype)
+        return _mapped(data, _unmasked, _promoted(data.dtype))
     if isinstance(meta, np.ndarray):  # a subclass that is no more than its samples
         return data
     raise _unsupported(meta)
@@ -128,10 +128,15 @@ def _mapped(
 
 
 def _unmasked(block: Any) -> Any:
-    """Return samples with NaN for the masked ones, in the dtype that xarray has for that."""
+    """Return samples with NaN or NaT for the masked ones."""
     dims = [f"dim_{i}" for i in range(block.ndim)]
-    dtype = xr.Variable((), np.ma.masked_all((), block.dtype)).dtype
-    return xr.Variable(dims, block).to_numpy().astype(dtype, copy=False)
+    return xr.Variable(dims, block).to_numpy().astype(_promoted(block.dtype), copy=False)
+
+
+def _promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that xarray has for samples of which some are masked."""
+    promoted: np.dtype[Any] = xr.Variable((), np.ma.masked_array(np.zeros((), dtype), True)).dtype
+    return promoted
 
 
 def _dense(block: Any) -> Any:

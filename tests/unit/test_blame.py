@@ -100,7 +100,10 @@ KEYS = {
     "tile": (lambda graph: ours(graph, 0, 1, 2), f"{INSIDE}: y=8:16, x=16:24"),
     "join": (lambda graph: ours(graph, 1, 1, 0), f"{BELOW}: y=16:32, x=0:16"),
     "block": (lambda graph: block(graph, 1, 0), f"{BELOW}: y=16:32, x=0:16"),
-    "what a block is made of": (lambda graph: input_of_block(graph, 1, 0), f"{BELOW}: y=16:32, x=0:16"),
+    "what a block is made of": (
+        lambda graph: input_of_block(graph, 1, 0),
+        f"{BELOW}: y=16:32, x=0:16",
+    ),
 }
 NOTHING = {
     "work": lambda graph: lone(graph, "-work"),
