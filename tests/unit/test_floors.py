@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 PROJECT: dict[str, Any] = tomllib.loads(
@@ -29,6 +30,10 @@ def expanded(lines: list[str]) -> dict[str, Requirement]:
     return found
 
 
+IS_MINIMUM = bool(os.environ.get("XPYRAMID_MINIMUM"))  # .ci/minimum
+INSTALLED = {
+    canonicalize_name(name) for names in packages_distributions().values() for name in names
+}
 NEEDED = expanded([*PROJECT["dependencies"], f"{PROJECT['name']}[test]"])
 
 
@@ -39,7 +44,10 @@ def floor(requirement: Requirement) -> Version:
 
 @pytest.mark.parametrize("name", NEEDED)
 def test_everything_has_a_floor_that_is_tested_with(name: str) -> None:
-    lowest, installed = floor(NEEDED[name]), Version(version(name))
+    lowest = floor(NEEDED[name])
+    if not IS_MINIMUM and name not in INSTALLED:
+        pytest.skip("pip install 'xpyramid[test]'")
+    installed = Version(version(name))
     assert installed >= lowest
-    if os.environ.get("XPYRAMID_MINIMUM"):  # .ci/minimum
+    if IS_MINIMUM:
         assert installed.release[: len(lowest.release)] == lowest.release
