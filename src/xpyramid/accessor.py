@@ -47,11 +47,12 @@ class ArrayAccessor:
             Number of levels, the base included. Default: until every coarsened dimension fits into
             one chunk.
         **options
-            As the docstring shows at run time.
+            Those of `xpyramid.options.BuildOptions`.
 
         Returns
         -------
         Pyramid
+            Its ``levels`` are lazy DataArrays, level 0 this array itself.
 
         Raises
         ------
@@ -88,7 +89,7 @@ class ArrayAccessor:
         group : str, optional
             Path of the image in the store; default: the name of the array.
         **options
-            As the docstring shows at run time.
+            Those of `BuildOptions` and `WriteOptions` of `xpyramid.options`.
 
         Returns
         -------
@@ -136,7 +137,7 @@ class DatasetAccessor:
         levels : int, optional
             As for :meth:`ArrayAccessor.build`.
         **options
-            As the docstring shows at run time.
+            Those of `xpyramid.options.DatasetBuildOptions`.
 
         Returns
         -------
@@ -169,7 +170,7 @@ class DatasetAccessor:
         group : str, optional
             Path of a group in the store, in which each variable has one of its own.
         **options
-            As the docstring shows at run time.
+            Those of `DatasetBuildOptions` and `WriteOptions` of `xpyramid.options`.
 
         Returns
         -------

@@ -52,8 +52,15 @@ def downsample(
         As in :meth:`xpyramid.accessor.ArrayAccessor.build`.
     num_mips : int
         Number of levels, where ``factor`` is not a list of levels.
-    skipna, ignore, min_valid, boundary
-        As in :meth:`xpyramid.accessor.ArrayAccessor.build`.
+    skipna : bool, optional
+        Whether NaN samples do not count. Default: they do not.
+    ignore : number, optional
+        A background value that does not count.
+    min_valid : float, optional
+        The least fraction of samples that count, from 0 to 1, for a cell to be valid.
+    boundary : {"pad", "trim", "exact"}
+        What becomes of a last, partial window, as in
+        :meth:`xpyramid.accessor.ArrayAccessor.build`.
 
     Returns
     -------

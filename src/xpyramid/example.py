@@ -39,9 +39,10 @@ def example_field(
     chunks : int or sequence of int, optional
         Dask chunks. Default: 512 x 512 or 64 x 64 x 64 in space, 1 elsewhere.
     dtype : dtype
-        bool, an integer or a float. Integers fill the lower half of at most 16 bits; floats are
+        A bool, an integer or a float. Integers fill the lower half of at most 16 bits; floats are
         between 0 and 1; bool is what is brighter than the background.
     seed : int
+        Another one makes another field.
     spacing : float
         Sample spacing of the space coordinates.
     unit : str

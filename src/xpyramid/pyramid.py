@@ -107,6 +107,11 @@ class Pyramid:
         Each child is a Dataset that holds the level under the array's name (``"data"`` where it has
         none). Nothing is computed.
 
+        Returns
+        -------
+        xarray.DataTree
+            Named as the array.
+
         Examples
         --------
         >>> import xpyramid
@@ -143,11 +148,12 @@ class Pyramid:
             Shape of the stored chunks, as in :meth:`xpyramid.accessor.ArrayAccessor.build`, where
             it also says how many levels there are. Default: those that the pyramid has.
         **options
-            As the docstring shows at run time.
+            Those of `xpyramid.options.WriteOptions`.
 
         Returns
         -------
         dask.delayed.Delayed or None
+            What writes it when computed, with ``compute=False``.
 
         Raises
         ------
@@ -280,7 +286,7 @@ class Pyramids(Mapping[str, Pyramid]):
         chunks : int, {dim: int} or sequence of int, optional
             Shape of the stored chunks. Default: those that each pyramid has.
         **options
-            As the docstring shows at run time.
+            Those of `xpyramid.options.WriteOptions`.
 
         Returns
         -------

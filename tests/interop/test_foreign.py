@@ -220,6 +220,7 @@ def test_ome_zarr(tmp_path: Path, fmt: Any) -> None:
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+@pytest.mark.skipif(np.__version__.startswith("2.0."), reason="ngff-zarr writes with NumPy 2.1")
 def test_ngff_zarr(tmp_path: Path, version: str) -> None:
     ngff_zarr = pytest.importorskip("ngff_zarr")
     data = np.arange(65 * 66, dtype="u2").reshape(65, 66)

@@ -10,6 +10,7 @@ import numpy as np
 import tifffile
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from packaging.version import Version
 
 import xpyramid
 from xpyramid.geometry import units
@@ -17,6 +18,8 @@ from xpyramid.geometry import units
 SPACINGS = st.floats(1e-6, 1e6).map(lambda n: float(f"{n:.6g}"))
 LENGTHS = ("nm", "µm", "mm", "cm", "m", "km", "Å", "in")
 TIMES = ("ns", "ms", "s", "min", "h", "d")
+#: Until 2026.3.3, tifffile wrote quotes into attributes as they are, which is no XML.
+QUOTE = '"' if Version(tifffile.__version__) >= Version("2026.3.3") else ""
 
 
 @settings(max_examples=60)
@@ -24,7 +27,7 @@ TIMES = ("ns", "ms", "s", "min", "h", "d")
     spacing=st.fixed_dictionaries({}, optional=dict.fromkeys("tzyx", SPACINGS)),
     length=st.sampled_from(LENGTHS),
     time=st.sampled_from(TIMES),
-    names=st.none() | st.lists(st.text("abcαβ &<>\"'", min_size=1), min_size=2, max_size=2),
+    names=st.none() | st.lists(st.text(f"abcαβ &<>'{QUOTE}", min_size=1), min_size=2, max_size=2),
     colors=st.none() | st.lists(st.integers(-(2**31), 2**31 - 1), min_size=2, max_size=2),
     compressed=st.booleans(),
 )

@@ -57,7 +57,12 @@ def lone(graph: Any, end: str) -> Any:
 
 
 def block(graph: Any, row: int, column: int) -> Any:
-    return next(key for key in graph if key[0].endswith("lazy") and key[1:] == (row, column))
+    return next(key for key in graph if key[0].startswith("lazy") and key[1:] == (row, column))
+
+
+def input_of_block(graph: Any, row: int, column: int) -> Any:
+    name = block(graph, row, column)[0]  # as it is, or with a token, depending on dask
+    return (f"array-{name}", row, column)
 
 
 Said = Callable[..., str]
@@ -95,7 +100,10 @@ KEYS = {
     "tile": (lambda graph: ours(graph, 0, 1, 2), f"{INSIDE}: y=8:16, x=16:24"),
     "join": (lambda graph: ours(graph, 1, 1, 0), f"{BELOW}: y=16:32, x=0:16"),
     "block": (lambda graph: block(graph, 1, 0), f"{BELOW}: y=16:32, x=0:16"),
-    "what a block is made of": (lambda _: ("array-lazy", 1, 0), f"{BELOW}: y=16:32, x=0:16"),
+    "what a block is made of": (
+        lambda graph: input_of_block(graph, 1, 0),
+        f"{BELOW}: y=16:32, x=0:16",
+    ),
 }
 NOTHING = {
     "work": lambda graph: lone(graph, "-work"),

@@ -78,10 +78,20 @@ def test_methods_that_know_no_mask(method: Any) -> None:
         xpyramid.downsample(np.ma.masked_array([1, 2]), 2, method)
 
 
-def test_masked_blocks_of_dask() -> None:
-    data = da.ma.masked_greater(da.arange(8, chunks=4, dtype="i4").reshape(2, 4), 5)
-    p = field(data).pyramid.build(2, factor=2)  # xarray has made NaN of what is masked
+@pytest.mark.parametrize("dtype", ["i2", "i4", "f4"])
+def test_masked_blocks_of_dask(dtype: str) -> None:
+    data = da.ma.masked_greater(da.arange(8, chunks=4, dtype=dtype).reshape(2, 4), 5)
+    p = field(data).pyramid.build(2, factor=2)  # what is masked is NaN, for xarray or else for us
+    assert p[0].dtype == p[1].dtype == xr.DataArray(data.compute()).dtype
+    np.testing.assert_array_equal(p[0], [[0, 1, 2, 3], [4, 5, np.nan, np.nan]])
     np.testing.assert_array_equal(p[1], [[2.5, 2.5]])  # (0, 1, 4, 5) and (2, 3)
+
+
+def test_masked_times_of_dask() -> None:
+    days = np.array(["2000-01-01", "2000-01-03", "2000-01-05", "2000-01-06"], "M8[ns]")
+    masked = da.from_array(np.ma.masked_array(days, [0, 0, 0, 1]), chunks=2)
+    p = xr.DataArray(masked, dims="x", name="field").pyramid.build(2, factor=2)
+    assert p[1].values.astype("M8[D]").astype(str).tolist() == ["2000-01-02", "2000-01-05"]
 
 
 # pint

@@ -20,8 +20,8 @@ def plain(array: xr.DataArray) -> xr.DataArray:
     ----------
     array : xarray.DataArray
         Units of pint become the attribute ``units`` of the array and of its coordinates, sparse
-        arrays are made dense block by block, and blocks on a GPU are fetched. Masked arrays are no
-        concern: xarray has made floats with NaN of them.
+        arrays are made dense block by block, and blocks on a GPU are fetched. Masked samples are
+        NaN or NaT, as newer releases of xarray have made of them already.
 
     Raises
     ------
@@ -112,15 +112,31 @@ def _plain_blocks(data: da.Array) -> da.Array:
         return _mapped(data, _dense)
     if _package(meta) == "cupy":
         return _mapped(data, _fetched)
+    if isinstance(meta, np.ma.MaskedArray):
+        return _mapped(data, _unmasked, _promoted(data.dtype))
     if isinstance(meta, np.ndarray):  # a subclass that is no more than its samples
         return data
     raise _unsupported(meta)
 
 
-def _mapped(data: da.Array, function: Callable[[Any], Any]) -> da.Array:
-    meta, blocks = np.empty((0,) * data.ndim, data.dtype), cast(Any, data)
-    mapped: da.Array = blocks.map_blocks(function, dtype=data.dtype, meta=meta)
+def _mapped(
+    data: da.Array, function: Callable[[Any], Any], dtype: np.dtype[Any] | None = None
+) -> da.Array:
+    meta, blocks = np.empty((0,) * data.ndim, dtype or data.dtype), cast(Any, data)
+    mapped: da.Array = blocks.map_blocks(function, dtype=meta.dtype, meta=meta)
     return mapped
+
+
+def _unmasked(block: Any) -> Any:
+    """Return samples with NaN or NaT for the masked ones."""
+    dims = [f"dim_{i}" for i in range(block.ndim)]
+    return xr.Variable(dims, block).to_numpy().astype(_promoted(block.dtype), copy=False)
+
+
+def _promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the dtype that xarray has for samples of which some are masked."""
+    promoted: np.dtype[Any] = xr.Variable((), np.ma.masked_array(np.zeros((), dtype), True)).dtype
+    return promoted
 
 
 def _dense(block: Any) -> Any:

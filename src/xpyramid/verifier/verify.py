@@ -54,6 +54,7 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
     Parameters
     ----------
     store : str, path, URL, zarr store or zarr.Group
+        As for :func:`xpyramid.open_pyramid`.
     group : str, optional
         Path of an image, or of a group of images, in the store; default: the store itself.
     deep : bool

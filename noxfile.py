@@ -1,0 +1,55 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox>=2025.2.9"]
+# ///
+"""Tasks of developers: ``nox`` runs the usual, ``nox -s minimum`` one; ``nox -l`` lists them."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Run all hooks of pre-commit: ruff, mypy, numpydoc, codespell and others."""
+    session.install("pre-commit")
+    session.run("pre-commit", "run", "--all-files", *session.posargs)
+
+
+@nox.session(python=["3.11", "3.13"])
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments go to pytest, as in ``nox -s tests-3.13 -- tests/unit``."""
+    session.install("-e", ".[test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False, venv_backend="none")
+def minimum(session: nox.Session) -> None:
+    """Run the tests with the oldest versions that are allowed; arguments go to pytest."""
+    session.run(".ci/minimum", *session.posargs, external=True)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Check form and links of the pages, and run their code."""
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "docs"))
+    session.run("rumdl", "check", ".")
+    session.run("pytest", "tests/integration/test_docs.py", *session.posargs)
+
+
+@nox.session(default=False)
+def viewers(session: nox.Session) -> None:
+    """Test with viewers, and with images of other writers; see CONTRIBUTING.md."""
+    session.install("-e", ".[test,viewers,peers]")
+    session.run("npm", "install", "--no-save", "--no-package-lock", "@vivjs/loaders", external=True)
+    names = ("napari", "neuroglancer", "viv", "peers", "bioio", "grib")
+    session.run("pytest", *(f"tests/interop/test_{name}.py" for name in names), *session.posargs)
+
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+if __name__ == "__main__":
+    nox.main()
