@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from xpyramid.chunks import fit, regular
-from xpyramid.tiles import LEAF_BYTES, TILE_BYTES, Lengths, Tiling, make_tiling
+from xpyramid.tiles import LEAF_BYTES, TILE_BYTES, Lengths, Region, Tiling, make_tiling
 
 Blocks = tuple[Lengths, ...]
 
@@ -127,6 +127,9 @@ def passes(
     limits: Limits,
     *,
     whole: bool = False,
+    present: Collection[int] = (),
+    region: Region | None = None,
+    outputs: int = 1,
 ) -> Iterator[Pass]:
     """Yield the passes that writing a pyramid takes.
 
@@ -143,6 +146,12 @@ def passes(
     whole : bool
         Whether the method needs all samples of a window at once, so that each level is made from
         level 0 by itself.
+    present : collection of int
+        Levels that are in their place already, and are not written.
+    region : tuple of slice, optional
+        Of level 0, to which the passes are limited; see `Tiling.limited`.
+    outputs : int
+        How many reductions are made in each pass.
 
     Raises
     ------
@@ -153,27 +162,28 @@ def passes(
     def one(chosen: Sequence[int], strides: Sequence[Lengths], writes: Sequence[int]) -> Pass:
         used = [levels[k] for k in chosen]
         base, blocks = used[0], given[chosen[0]].blocks
-        region = None if blocks is not None else _joined(base, given[chosen[0]], itemsize, limits)
-        if region is None and blocks is None:
+        unit = None if blocks is not None else _joined(base, given[chosen[0]], itemsize, limits)
+        if unit is None and blocks is None:
             blocks = _wrapped(base, given[chosen[0]])
         tiling = make_tiling(
-            base.shape, strides, [region or base.stored, *(level.stored for level in used[1:])],
+            base.shape, strides, [unit or base.stored, *(level.stored for level in used[1:])],
             itemsize, workers=limits.workers, memory=limits.memory, gathered=blocks is not None,
             copies=_WHOLE if whole and strides else 2,
             tile_bytes=TILE_BYTES if blocks is None else LEAF_BYTES,  # dask holds all of a tile
+            outputs=outputs, region=region,
         )  # fmt: skip
         return Pass(tuple(chosen), tuple(writes), tiling, blocks)
 
     count = range(len(levels))
+    missing = [k for k in count if k not in present]
     if len(given) > 1:
-        yield from (one([k], (), [k]) for k in count)
-    elif not whole:
-        yield one(count, steps, count)
-    else:
-        yield one([0], (), [0])
-        for k in count[1:]:
+        yield from (one([k], (), [k]) for k in missing)
+    elif not whole and missing:
+        yield one(count, steps, missing)
+    elif whole:
+        for k in missing:
             factors = tuple(math.prod(along) for along in zip(*steps[:k], strict=True))
-            yield one([0, k], (factors,), [k])
+            yield one([0, k], (factors,), [k]) if k else one([0], (), [0])
 
 
 #: How often samples are there that a median is taken of: beside the usual, put in order.

@@ -51,6 +51,11 @@ class Tiling:
         How often the samples of a leaf are there at a time.
     gathered : bool
         Whether all samples of a tile are there before its task begins, in blocks.
+    outputs : int
+        How many reductions are made of a leaf while it is there.
+    within : tuple of slice, or None
+        The region of level 0 that the work is on, at the edges of windows of the top: nodes are
+        clipped to it, and those outside are none. None is all of level 0. See `limited`.
     """
 
     shape: Lengths
@@ -60,6 +65,8 @@ class Tiling:
     tile: int = 0
     copies: int = 2
     gathered: bool = False
+    outputs: int = 1
+    within: Region | None = None
 
     @property
     def top(self) -> int:
@@ -78,15 +85,51 @@ class Tiling:
         """Return the samples of level 0 under a whole node, along each dimension."""
         return tuple(a * f for a, f in zip(self.spans[level], self.factors(level), strict=True))
 
+    def align(self, region: Region) -> Region:
+        """Return a region of level 0, rounded outward to whole windows of the top.
+
+        What lies above such a region can be told from its samples alone, on every level.
+        """
+        aligned = []
+        for part, f, n in zip(region, self.factors(self.top), self.shape, strict=True):
+            start, stop, _ = part.indices(n)
+            first = start // f * f
+            aligned.append(slice(first, min(-(-stop // f) * f, n) if start < stop else first))
+        return tuple(aligned)
+
+    def limited(self, region: Region) -> Tiling:
+        """Return the nodes above a region of level 0 alone; it is rounded outward, see `align`.
+
+        They are clipped to it: at its edges a node holds parts of stored objects, each of which
+        belongs to one node still.
+        """
+        return replace(self, within=self.align(region))
+
+    def extent(self, level: int) -> Region:
+        """Return the cells of a level that the work is on."""
+        whole = tuple(slice(0, n) for n in self.shape)
+        return self.over(whole if self.within is None else self.within, level)
+
     def grid(self, level: int) -> Lengths:
-        """Return the number of nodes of a level along each dimension."""
+        """Return the number of nodes of a level along each dimension, were the work on all."""
         pairs = zip(self.cells(level), self.spans[level], strict=True)
         return tuple(-(-n // span) for n, span in pairs)
 
+    def ranges(self, level: int) -> tuple[range, ...]:
+        """Return the indexes of the nodes of a level along each dimension."""
+        pairs = zip(self.extent(level), self.spans[level], strict=True)
+        return tuple(
+            range(part.start // span, -(-part.stop // span) if part.start < part.stop else 0)
+            for part, span in pairs
+        )
+
     def region(self, level: int, index: Index) -> Region:
         """Return the cells of a node."""
-        ends = zip(index, self.spans[level], self.cells(level), strict=True)
-        return tuple(slice(i * span, min((i + 1) * span, n)) for i, span, n in ends)
+        ends = zip(index, self.spans[level], self.extent(level), strict=True)
+        return tuple(
+            slice(max(i * span, part.start), min((i + 1) * span, part.stop))
+            for i, span, part in ends
+        )
 
     def base(self, level: int, index: Index) -> Region:
         """Return the samples of level 0 under a node."""
@@ -112,11 +155,12 @@ class Tiling:
     def children(self, level: int, index: Index) -> Iterator[Index]:
         """Yield the nodes of the level below that make up a node."""
         ends = []
-        for i, span, step, below, n in zip(
+        for i, span, step, below, known in zip(
             index, self.spans[level], self.steps[level - 1], self.spans[level - 1],
-            self.grid(level - 1), strict=True,
+            self.ranges(level - 1), strict=True,
         ):  # fmt: skip
-            ends.append(range(i * span * step // below, min(-(-(i + 1) * span * step // below), n)))
+            first, stop = i * span * step // below, -(-(i + 1) * span * step // below)
+            ends.append(range(max(first, known.start), min(stop, known.stop)))
         yield from product(*ends)
 
     def under(self, level: int, index: Index, wanted: int) -> Iterator[Index]:
@@ -129,16 +173,17 @@ class Tiling:
 
     def nodes(self, level: int) -> Iterator[Index]:
         """Yield all nodes of a level, neighbours together."""
-        for index in product(*map(range, self.grid(self.top))):
+        for index in product(*self.ranges(self.top)):
             yield from self.under(self.top, index, level)
 
     def count(self, level: int) -> int:
         """Return the number of nodes of a level."""
-        return math.prod(self.grid(level))
+        return math.prod(map(len, self.ranges(level)))
 
     def samples(self, level: int) -> int:
         """Return the number of samples of level 0 under the largest node of a level."""
-        return math.prod(min(r, n) for r, n in zip(self.reach(level), self.shape, strict=True))
+        pairs = zip(self.reach(level), self.extent(0), strict=True)
+        return math.prod(min(reach, part.stop - part.start) for reach, part in pairs)
 
     def tasks(self) -> int:
         """Return the number of tasks: tiles, and nodes above them."""
@@ -149,18 +194,20 @@ class Tiling:
 
         A leaf is there as it is read, as it is encoded, and as states of its levels; for each level
         above, up to the tile, the states that the children hand up are there, and put together.
+        There are states of each output.
         """
         held = self.copies * self.samples(self.leaf) * itemsize
         held += self.gathered * self.samples(self.tile) * itemsize
-        held += STATE_BYTES * self._cells_under(min(1, self.top), self.leaf)
+        states = STATE_BYTES * self.outputs
+        held += states * self._cells_under(min(1, self.top), self.leaf)
         for level in range(self.leaf + 1, self.tile + 1):
-            held += 2 * STATE_BYTES * self._cells_under(level, level)
+            held += 2 * states * self._cells_under(level, level)
         return held
 
     def _cells_under(self, level: int, node: int) -> int:
         """Return how many cells of a level lie under a node of a level."""
-        pairs = zip(self.reach(node), self.shape, self.factors(level), strict=True)
-        return math.prod(-(-min(reach, n) // f) for reach, n, f in pairs)
+        triples = zip(self.reach(node), self.extent(0), self.factors(level), strict=True)
+        return math.prod(-(-min(reach, p.stop - p.start) // f) for reach, p, f in triples)
 
 
 def make_tiling(
@@ -175,6 +222,8 @@ def make_tiling(
     tile_bytes: int = TILE_BYTES,
     copies: int = 2,
     gathered: bool = False,
+    outputs: int = 1,
+    region: Region | None = None,
 ) -> Tiling:
     """Divide the work on a pyramid.
 
@@ -194,8 +243,10 @@ def make_tiling(
         What all workers together may hold, in bytes.
     leaf_bytes, tile_bytes : int
         The largest leaves and tiles, where a stored object is not larger.
-    copies, gathered
+    copies, gathered, outputs
         See `Tiling`.
+    region : tuple of slice, optional
+        Of level 0, to which the work is limited; see `Tiling.limited`.
 
     Raises
     ------
@@ -203,7 +254,11 @@ def make_tiling(
         If the memory does not do for the smallest tiles.
     """
     spans = _spans(shape, steps, objects)
-    tiling = Tiling(tuple(shape), tuple(steps), spans, copies=copies, gathered=gathered)
+    tiling = Tiling(
+        tuple(shape), tuple(steps), spans, copies=copies, gathered=gathered, outputs=outputs
+    )
+    if region is not None:
+        tiling = tiling.limited(region)
     sizes = [tiling.samples(level) * itemsize for level in range(len(objects))]
     leaf = max((k for k, size in enumerate(sizes) if size <= leaf_bytes), default=0)
     tile = max((k for k, size in enumerate(sizes) if size <= tile_bytes), default=0)

@@ -134,7 +134,8 @@ def execute(case: Case, reducer: Any, steps: tuple[Lengths, ...], targets: list[
     if case.blocks is not None:
         blocks = da.from_array(case.base, chunks=case.blocks, name=False)
         source = engine.DaskSource(blocks, tiling.reach(tiling.tile))
-    work = engine.Work(tiling, reducer, tuple(t.shape for t in targets), tuple(targets))
+    output = engine.Output(reducer, tuple(t.shape for t in targets), tuple(targets))
+    work = engine.Work(tiling, (output,))
     with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="synchronous"):
         patch.setattr(graph_module, "WAVE", case.wave)
         engine.run([engine.Job(work, source)])

@@ -1,10 +1,11 @@
 """One pass over a base: read it once, reduce it, and write each stored object once."""
 
 from xpyramid.engine.graph import Job
+from xpyramid.engine.identity import identity
 from xpyramid.engine.run import delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
-from xpyramid.engine.work import Handed, Journal, Sink, Work
+from xpyramid.engine.work import Handed, Journal, Output, Sink, Work
 from xpyramid.tiles import Node
 
 __all__ = [
@@ -15,10 +16,12 @@ __all__ = [
     "Journal",
     "Node",
     "Observer",
+    "Output",
     "Sink",
     "Source",
     "Statistics",
     "Work",
     "delay",
+    "identity",
     "run",
 ]

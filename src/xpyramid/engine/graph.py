@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from dask._task_spec import GraphNode
 from xpyramid.cluster import workers
 from xpyramid.engine.named import Key, NamedTask
 from xpyramid.engine.source import Blocks, Source, graph_of
-from xpyramid.engine.work import Handed, Work
+from xpyramid.engine.work import AllHanded, Work
 from xpyramid.reducers import Array
 from xpyramid.tiles import Index, Node
 
@@ -38,10 +38,21 @@ Graph = dict[Key, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """A work, and where its samples come from."""
+    """A work, and where its samples come from.
+
+    Attributes
+    ----------
+    work : Work
+    source : Source
+    samples : hashable
+        What equals that of another job with the same samples; see `identity`. None where nothing
+        is known of that.
+    name : str
+    """
 
     work: Work
     source: Source
+    samples: Hashable | None = None
     name: str = field(default_factory=lambda: f"pyramid-{uuid4().hex}")
 
     def key(self, level: int, index: Index) -> Key:
@@ -75,8 +86,10 @@ class Job:
         groups = self.source.groups(tiling.reach(level), tiling.grid(level))
         if groups is None:
             yield from ([index] for index in tiling.nodes(level))
-        else:
-            yield from (product(*ranges) for ranges in product(*groups))
+            return
+        pairs = zip(groups, tiling.ranges(level), strict=True)
+        runs = [list(_within(along, known)) for along, known in pairs]
+        yield from (product(*ranges) for ranges in product(*runs))
 
     @property
     def wave_level(self) -> int:
@@ -97,12 +110,14 @@ class Job:
             return []
         return [(tiling.top, index) for index in tiling.nodes(tiling.top)]
 
-    def tasks(self, level: int, index: Index, done: dict[Key, Handed]) -> Iterator[tuple[Key, Any]]:
+    def tasks(
+        self, level: int, index: Index, done: dict[Key, AllHanded]
+    ) -> Iterator[tuple[Key, Any]]:
         """Yield the tasks of a node and of those below it that are not done."""
         tiling, key = self.work.tiling, self.key(level, index)
         if key in done:
             yield key, (_unpack, Packed(done.pop(key)))
-        elif (level, index) in self.work.done:
+        elif self.work.is_done((level, index)):
             yield key, (_load, self.work_key, level, index)
         elif level == tiling.tile:
             region = tiling.base(level, index)
@@ -119,8 +134,16 @@ class Job:
                 yield from self.tasks(level - 1, child, done)
 
 
+def _within(runs: Iterable[range], known: range) -> Iterator[range]:
+    """Yield the parts of runs of indexes that are known."""
+    for run in runs:
+        part = range(max(run.start, known.start), min(run.stop, known.stop))
+        if part:
+            yield part
+
+
 def make_graph(
-    jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, Handed]
+    jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, AllHanded]
 ) -> Graph:
     """Return the tasks of some nodes of each job, with all that they need."""
     graph: Graph = {}
@@ -192,26 +215,23 @@ def _unpack(packed: Packed) -> Any:
     return packed.content
 
 
-def _load(work: Work, level: int, index: Index) -> Handed:
-    return Handed((), (), {}) if work.journal is None else work.journal.load((level, index))
+def _load(work: Work, level: int, index: Index) -> AllHanded:
+    return work.load(level, index)
 
 
 def _tile(
     work: Work, name: str, level: int, index: Index, source: Any, blocks: Sequence[Array]
-) -> Handed:
+) -> AllHanded:
     read = source.of(blocks).read if isinstance(source, Blocks) else source.read
-    return _done(work, name, level, index, work.node(level, index, read))
+    handed = work.tile(level, index, read)
+    _say(name, level, index)
+    return handed
 
 
 def _join(
-    work: Work, name: str, level: int, index: Index, below: Packed, parts: Sequence[Handed]
-) -> Handed:
-    return _done(work, name, level, index, work.join(level, index, below.content, parts))
-
-
-def _done(work: Work, name: str, level: int, index: Index, handed: Handed) -> Handed:
-    if work.journal is not None:
-        work.journal.save((level, index), handed)
+    work: Work, name: str, level: int, index: Index, below: Packed, parts: Sequence[AllHanded]
+) -> AllHanded:
+    handed = work.above(level, index, below.content, parts)
     _say(name, level, index)
     return handed
 

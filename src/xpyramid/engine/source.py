@@ -77,6 +77,11 @@ class Source:
                 return index, chunk
         return None, region
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a sample."""
+        return int(self.variable.dtype.itemsize)
+
     def called(self, region: Region) -> str:
         """Name the samples of a region."""
         return _named(self.name, "", self.variable.dims, region)
@@ -204,6 +209,11 @@ class DaskSource(Source):
         self.given, self.given_name = array.chunks, array.name
         self.array = rechunk(array, fitting)
         self.edges = [(0, *accumulate(sizes)) for sizes in self.array.chunks]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a sample."""
+        return int(self.array.dtype.itemsize)
 
     def sample(self, region: Region) -> Array:
         """Compute the samples of a region.

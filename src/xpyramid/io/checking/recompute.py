@@ -226,7 +226,8 @@ def _jobs(
             base.array.dtype.itemsize, workers=workers(),
         )  # fmt: skip
         shapes = tuple(s.array.shape for s in used)
-        work = engine.Work(tiling, record, shapes, (None, *(sinks[k - 1] for k in chosen[1:])))
+        targets = (None, *(sinks[k - 1] for k in chosen[1:]))
+        work = engine.Work(tiling, (engine.Output(record, shapes, targets),))
         jobs.append(engine.Job(work, _Base(base, holes)))
     return jobs, sinks
 

@@ -1,8 +1,10 @@
-"""What there is to do for an image."""
+"""What there is to do for images: one pass over each base, mostly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 
 from xpyramid import engine
 from xpyramid.coarsen import as_dask, given
@@ -20,16 +22,18 @@ def jobs_of(
     sinks: Sequence[engine.Sink | None],
     limits: Limits,
     tasks: Place | None,
+    *,
+    present: Collection[int] = (),
 ) -> Iterator[engine.Job]:
     """Yield what there is to do for an image, mostly one job for all of its levels.
 
-    Each keeps a journal of its own below ``tasks``.
+    Each keeps a journal of its own below ``tasks``. Levels that are ``present`` are not written.
     """
     plan, reducer = checked.plan, checked.reducer
     levels = list(map(Shape, (level.shape for level in plan.levels), checked.objects))
     read = list(map(given, checked.levels[: len(plan.given)]))
     itemsize = plan.dtype.itemsize
-    for one in passes(levels, plan.steps, read, itemsize, limits, whole=plan.whole):
+    for one in passes(levels, plan.steps, read, itemsize, limits, whole=plan.whole, present=present):
         record = copier(plan.dtype) if reducer is None else reducer
         if record.whole and len(one.levels) > 1:
             record = at_once(record)
@@ -49,9 +53,65 @@ def _job(
     base = checked.levels[first]
     journal = None if tasks is None else Journal.of(tasks / str(one.levels[-1]))
     shapes = tuple(checked.plan.levels[k].shape for k in one.levels)
-    work = engine.Work(tiling, reducer, shapes, tuple(sinks), journal=journal)
+    output = engine.Output(reducer, shapes, tuple(sinks), journal=journal)
+    work = engine.Work(tiling, (output,))
+    samples = engine.identity(base.variable)
     name = f"level {first} of {name_of(base, checked.name)!r}"
     if one.blocks is None:
-        return engine.Job(work, engine.Source(accelerate_reads(base.variable), name))
+        return engine.Job(work, engine.Source(accelerate_reads(base.variable), name), samples)
     data = accelerate_graph(as_dask(base, checked.objects[first]))
-    return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile), name, base.dims))
+    source = engine.DaskSource(data, tiling.reach(tiling.tile), name, base.dims)
+    return engine.Job(work, source, samples)
+
+
+def shared_jobs(
+    images: Sequence[Sequence[engine.Job]], limits: Limits
+) -> tuple[list[engine.Job], list[int]]:
+    """Put jobs together that read the same samples by the same tiles, so that they are read once.
+
+    Each output keeps the journal of its own image: a task that an earlier run has done for some of
+    them runs for the others alone. So an image can be gone on with beside others than before, or
+    by itself, and nothing that is finished is written again. Jobs whose states together would take
+    more memory than allowed stay apart.
+
+    Parameters
+    ----------
+    images : sequence of sequence of Job
+        At least one job for each image, of which the first reads level 0.
+    limits : Limits
+
+    Returns
+    -------
+    jobs : list of Job
+    positions : list of int
+        For each image, which of the statistics that `engine.run` returns for these jobs is that of
+        the first output of its first job.
+    """
+    merged: list[engine.Job] = []
+    outputs: dict[str, list[str]] = {}  # from a merged job to the jobs that its outputs come from
+    for job in chain.from_iterable(images):
+        found = next((i for i, one in enumerate(merged) if _fits(one, job, limits)), None)
+        if found is None:
+            merged.append(job)
+            outputs[job.name] = [job.name] * len(job.work.outputs)
+        else:
+            merged[found] = _merge(merged[found], job)
+            outputs[merged[found].name] += [job.name] * len(job.work.outputs)
+    order = [name for job in merged for name in outputs[job.name]]
+    return merged, [order.index(first.name) for first, *_ in images]
+
+
+def _fits(one: engine.Job, other: engine.Job, limits: Limits) -> bool:
+    """Whether two jobs can be one."""
+    a, b = (replace(job.work.tiling, outputs=1) for job in (one, other))
+    if one.samples is None or one.samples != other.samples or a != b:
+        return False
+    tiling = _merge(one, other).work.tiling
+    needed = limits.workers * tiling.memory(one.source.itemsize)
+    return limits.memory is None or needed <= limits.memory
+
+
+def _merge(one: engine.Job, other: engine.Job) -> engine.Job:
+    outputs = (*one.work.outputs, *other.work.outputs)
+    tiling = replace(one.work.tiling, outputs=len(outputs))
+    return replace(one, work=engine.Work(tiling, outputs))

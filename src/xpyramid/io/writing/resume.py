@@ -108,8 +108,9 @@ def check_input(job: engine.Job, image: Checked) -> None:
     ------
     ResumeError
     """
-    sink, tiling = job.work.sinks[0], job.work.tiling
-    done = sorted(node for node in job.work.done if node[0] == tiling.tile)
+    output, tiling = job.work.outputs[0], job.work.tiling
+    sink = output.sinks[0]
+    done = sorted(node for node in output.done if node[0] == tiling.tile)
     if not isinstance(sink, ZarrSink):
         return
     for node in done[:: max(1, -(-len(done) // _SAMPLES))]:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
 from typing import Any
 
 import zarr
@@ -27,7 +26,7 @@ from xpyramid.io.writing.done import prepare_all
 from xpyramid.io.writing.draft import announcement, consolidate, empty_array, write_lazy
 from xpyramid.io.writing.guard import arrays, sources
 from xpyramid.io.writing.image import Checked, Image, Options
-from xpyramid.io.writing.jobs import jobs_of
+from xpyramid.io.writing.jobs import jobs_of, shared_jobs
 from xpyramid.io.writing.missing import MANY, check_missing
 from xpyramid.io.writing.packing import pack
 from xpyramid.io.writing.prepare import check_target
@@ -68,8 +67,8 @@ def write(images: Sequence[Image], store: Store, options: Options) -> Any:
         list(jobs_of(image, [None] * len(image.levels), limits, None))
     with told(image.staging for image in checked), _held([*checked, *done]):
         each = [_begin(image, options, limits) for image in checked]
-        jobs = list(chain.from_iterable(each))
-        begun = _Begun(checked, list(map(len, each)), done, options.durable)
+        jobs, positions = shared_jobs(each, limits)
+        begun = _Begun(checked, positions, done, options.durable)
         if not options.compute:
             return engine.delay(jobs, _finish_later, begun)
         seen = engine.run(jobs, options.progress)
@@ -120,19 +119,19 @@ def _begin(image: Checked, options: Options, limits: Limits) -> list[engine.Job]
 
 @dataclass(frozen=True)
 class _Begun:
-    """Images with the number of jobs of each, and those that an earlier run has finished."""
+    """Images, where what was seen of each stands, and those that an earlier run has finished."""
 
     images: Sequence[Checked]
-    counts: Sequence[int]
+    positions: Sequence[int]
     done: Sequence[Checked]
     durable: bool
 
 
 def _finish(seen: Sequence[engine.Statistics], begun: _Begun) -> None:
-    """Make images of what is complete now; what was seen is given for each job of each image."""
-    for image, first in zip(begun.images, accumulate(begun.counts, initial=0), strict=False):
+    """Make images of what is complete now; what was seen is given for each output of each job."""
+    for image, position in zip(begun.images, begun.positions, strict=True):
         staging = image.staging
-        omero = None if image.shown is None else image.shown.metadata(seen[first])
+        omero = None if image.shown is None else image.shown.metadata(seen[position])
         documents = announcement(image.draft, staging.image, omero)
         staging.publish(documents, durable=begun.durable)
     for image in (*begun.images, *begun.done):
