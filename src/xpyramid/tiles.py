@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 from xpyramid.errors import PlanError
@@ -75,7 +76,15 @@ class Tiling:
 
     def factors(self, level: int) -> Lengths:
         """Cumulative factors of a level."""
-        return tuple(math.prod(s[i] for s in self.steps[:level]) for i in range(len(self.shape)))
+        return self._totals[level]
+
+    @cached_property
+    def _totals(self) -> tuple[Lengths, ...]:
+        """Cumulative factors of all levels: every task asks for them many times."""
+        return tuple(
+            tuple(math.prod(step[i] for step in self.steps[:level]) for i in range(len(self.shape)))
+            for level in range(self.top + 1)
+        )
 
     def cells(self, level: int) -> Lengths:
         """Shape of a level, partial windows included."""
@@ -107,8 +116,12 @@ class Tiling:
 
     def extent(self, level: int) -> Region:
         """Return the cells of a level that the work is on."""
-        whole = tuple(slice(0, n) for n in self.shape)
-        return self.over(whole if self.within is None else self.within, level)
+        return self._extents[level]
+
+    @cached_property
+    def _extents(self) -> tuple[Region, ...]:
+        within = self.within or tuple(slice(0, n) for n in self.shape)
+        return tuple(self.over(within, level) for level in range(self.top + 1))
 
     def grid(self, level: int) -> Lengths:
         """Return the number of nodes of a level along each dimension, were the work on all."""

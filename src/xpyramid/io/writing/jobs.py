@@ -33,7 +33,9 @@ def jobs_of(
     levels = list(map(Shape, (level.shape for level in plan.levels), checked.objects))
     read = list(map(given, checked.levels[: len(plan.given)]))
     itemsize = plan.dtype.itemsize
-    for one in passes(levels, plan.steps, read, itemsize, limits, whole=plan.whole, present=present):
+    for one in passes(
+        levels, plan.steps, read, itemsize, limits, whole=plan.whole, present=present
+    ):
         record = copier(plan.dtype) if reducer is None else reducer
         if record.whole and len(one.levels) > 1:
             record = at_once(record)
