@@ -149,7 +149,7 @@ def test_variables_that_are_written_later(tmp_path: Path) -> None:
     check(tmp_path / "out.zarr", "b", "max", values())
 
 
-class _Enough(Exception):
+class EnoughError(Exception):
     pass
 
 
@@ -162,11 +162,11 @@ def broken_off(pyramids: xpyramid.Pyramids, path: Path, after: int) -> list[str]
         save(self, *arguments)
         saved.append(str(self.place))
         if len(saved) == after:
-            raise _Enough
+            raise EnoughError
 
     with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="sync"):
         patch.setattr(Journal, "save", fail)
-        with pytest.raises(_Enough):
+        with pytest.raises(EnoughError):
             pyramids.to_ome_zarr(path)
     return saved
 

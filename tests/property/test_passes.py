@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from xpyramid import engine
 from xpyramid.engine import Observer
+from xpyramid.passes import Given, Limits, Shape, passes
 from xpyramid.reducers import Reducer, at_once, make_reducer, reduce_levels
 from xpyramid.tiles import Region, Tiling, make_tiling
 
@@ -367,3 +368,47 @@ def test_levels_that_are_there_are_not_written(geometry: Geometry, data: st.Data
         expected = base if k == 0 else oracle.mean(base, total)
         np.testing.assert_array_equal(target.values, expected[kept], strict=True)
         assert (target.hits() == 1).all()
+
+
+@given(geometry=geometries(max_dims=2), data=st.data())
+@settings(max_examples=40)
+@pytest.mark.parametrize("method", ["mean", "median"])
+def test_passes_make_what_is_not_there(
+    method: str, geometry: Geometry, data: st.DataObject
+) -> None:
+    """Whatever is there already, and over a region as well as over all."""
+    base = data.draw(strategies.labels(geometry.shape, np.dtype("u2")))
+    present = data.draw(st.just({0}) | st.sets(st.integers(0, len(geometry.steps))))
+    region = data.draw(st.none() | regions(geometry.shape))
+    reducer = make_reducer(method, base.dtype, geometry.samples)
+    record = at_once(reducer) if reducer.whole else reducer
+    targets = geometry.targets(base, reducer)
+    found = list(
+        passes(
+            [Shape(shape, geometry.objects) for shape in geometry.levels], geometry.steps,
+            [Given()], base.itemsize, Limits(1, None), whole=reducer.whole,
+            present=present, region=region,
+        )
+    )  # fmt: skip
+    for one in found:
+        sinks = tuple(targets[k] if k in one.writes else None for k in one.levels)
+        shapes = tuple(geometry.levels[k] for k in one.levels)
+        work = engine.Work(one.tiling, (engine.Output(record, shapes, sinks),))
+        with dask.config.set(scheduler="synchronous"):
+            engine.run([engine.Job(work, CountingSource(base))])
+    assert sorted(k for one in found for k in one.writes) == [
+        k for k in range(len(targets)) if k not in present
+    ]
+    inside = tuple(slice(0, n) for n in base.shape) if region is None else region
+    for k, (target, total) in enumerate(zip(targets, geometry.totals, strict=True)):
+        if k in present:
+            assert target.calls == []
+            continue
+        kept = tuple(map(slice, target.values.shape))
+        expected = (base if k == 0 else oracle.reduce(base, total, method))[kept]
+        pairs = zip(inside, total, strict=True)
+        part = tuple(slice(p.start // f, -(-p.stop // f)) for p, f in pairs)
+        if any(p.start == p.stop for p in inside):
+            continue
+        np.testing.assert_array_equal(target.values[part], expected[part], strict=True)
+        assert target.hits().max(initial=0) <= 1

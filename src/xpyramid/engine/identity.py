@@ -1,8 +1,9 @@
 """Whether two arrays hold the same samples, as far as that is known without reading them.
 
-A dask array is what its name says. What xarray reads lazily is some backend's array, at a key: the
-caches around that hold no samples of their own until all is read. Where that is not sure, two
-arrays are taken for different ones, which costs no more than reading twice.
+A dask array is what its name says. What xarray reads lazily is an array of a backend, of which it
+takes some indexes and may decode the samples, in caches that hold none until all is read: two are
+the same if they begin with the same object and do the same to it. Where that is not sure, arrays
+are taken for different ones, which costs no more than reading twice.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+from xarray.coding.common import _ElementwiseFunctionArray
 from xarray.core.indexing import CopyOnWriteArray, LazilyIndexedArray, MemoryCachedArray
 
 
@@ -37,12 +39,19 @@ def identity(variable: xr.Variable) -> Hashable | None:
     data: Any = variable._data
     if isinstance(data, da.Array):
         return "dask", data.name, data.chunks
+    return None if variable._in_memory else _lazy(data)
+
+
+def _lazy(data: Any) -> Hashable:
+    """Return what equals that of another array that reads the same, in the same way."""
     while type(data) in (MemoryCachedArray, CopyOnWriteArray):
         data = data.array
-    if type(data) is not LazilyIndexedArray:
-        return None
-    pairs = zip(data.key.tuple, data.array.shape, strict=True)
-    return "lazy", _Object(data.array), *(_along(part, length) for part, length in pairs)
+    if type(data) is _ElementwiseFunctionArray:
+        return "decoded", _Object(data.func), data.dtype, _lazy(data.array)
+    if type(data) is LazilyIndexedArray:
+        pairs = zip(data.key.tuple, data.array.shape, strict=True)
+        return "indexed", _lazy(data.array), *(_along(part, length) for part, length in pairs)
+    return _Object(data)
 
 
 def _along(part: Any, length: int) -> Hashable:
