@@ -17,7 +17,7 @@ from xpyramid import coordinates
 from xpyramid.axes import COLORS, AxisSpec, has_trailing_colors, names_colors
 from xpyramid.beside import ImageGeometry, image_boundary, image_factors, place_beside
 from xpyramid.chunks import Chunks, parse_chunks, stored_chunks
-from xpyramid.coarsen import as_dask, coarsen, given
+from xpyramid.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.display import listed
 from xpyramid.ducks import plain
 from xpyramid.errors import PlanError, check_kind
@@ -85,7 +85,8 @@ def build(
     reducer = make_reducer(method, array.dtype, largest, **told)
     told = {key: value for key, value in told.items() if value is not None}
     plan = replace(
-        plan, options=told, given=(given(array),), whole=reducer.whole, kind=choice.kind,
+        plan, options=told, source_chunks=(source_chunks(array),), holistic=reducer.holistic,
+        kind=choice.kind,
         kind_reason=choice.reason,
     )  # fmt: skip
     made = _lazy_levels(array, plan, reducer)

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.chunks import align, regular
-from xpyramid.passes import Given
+from xpyramid.passes import SourceChunks
 from xpyramid.reducers import Reducer, reduce_block
 
 
@@ -75,11 +75,12 @@ def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     return rechunked
 
 
-def given(array: xr.DataArray) -> Given:
-    """Return how the samples of an array are given."""
-    on_disk = array.encoding.get("preferred_chunks", {})
-    lengths = (on_disk.get(dim) for dim in array.dims)
-    return Given(array.chunks, tuple(tuple(n) if isinstance(n, Sequence) else n for n in lengths))
+def source_chunks(array: xr.DataArray) -> SourceChunks:
+    """Return in which chunks the samples of an array are given."""
+    preferred = array.encoding.get("preferred_chunks", {})
+    lengths = (preferred.get(dim) for dim in array.dims)
+    on_disk = tuple(tuple(n) if isinstance(n, Sequence) else n for n in lengths)
+    return SourceChunks(array.chunks, on_disk)
 
 
 def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:

@@ -18,7 +18,7 @@ from xpyramid.chunks import Chunks, clip_shards, default_chunks, parse_chunks, p
 from xpyramid.cluster import workers as workers_now
 from xpyramid.errors import PlanError, literal
 from xpyramid.kinds import Kind
-from xpyramid.passes import Given, Limits, Shape, passes
+from xpyramid.passes import Limits, Shape, SourceChunks, passes
 
 Boundary = Literal["pad", "trim", "exact"]
 StepFactor = int | Mapping[str, int] | tuple[int, ...]
@@ -98,9 +98,9 @@ class Plan:
         Of each level, where a store says it; empty where it follows from the axes and factors.
     options : mapping
         What else the method was told: skipna, ignore and min_valid, where they were.
-    given : tuple of Given
+    source_chunks : tuple of SourceChunks
         How the samples of level 0 are given; of a pyramid that is in a store, those of each level.
-    whole : bool
+    holistic : bool
         Whether each level takes a pass over the base of its own.
     kind : {"image", "labels"}
         What the samples are.
@@ -116,8 +116,10 @@ class Plan:
     levels: tuple[Level, ...]
     stored: tuple[Grid, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    given: tuple[Given, ...] = field(default=(Given(),), compare=False, repr=False)
-    whole: bool = False
+    source_chunks: tuple[SourceChunks, ...] = field(
+        default=(SourceChunks(),), compare=False, repr=False
+    )
+    holistic: bool = False
     kind: Kind = "image"
     kind_reason: str = ""
 
@@ -203,7 +205,9 @@ class Plan:
         itemsize = self.dtype.itemsize
         levels = list(map(Shape, (level.shape for level in self.levels), self.objects(shards)))
         limits = Limits(workers, budget(memory))
-        found = list(passes(levels, self.steps, self.given, itemsize, limits, whole=self.whole))
+        found = list(
+            passes(levels, self.steps, self.source_chunks, itemsize, limits, holistic=self.holistic)
+        )
         return Cost(
             bytes_read=sum(self.levels[one.levels[0]].nbytes for one in found),
             bytes_written=self.nbytes,

@@ -56,7 +56,7 @@ class Tiling:
         How many reductions are made of a leaf while it is there.
     within : tuple of slice, or None
         The region of level 0 that the work is on, at the edges of windows of the top: nodes are
-        clipped to it, and those outside are none. None is all of level 0. See `limited`.
+        clipped to it, and those outside are none. None is all of level 0. See `limited_to`.
     """
 
     shape: Lengths
@@ -86,11 +86,11 @@ class Tiling:
             for level in range(self.top + 1)
         )
 
-    def cells(self, level: int) -> Lengths:
+    def level_shape(self, level: int) -> Lengths:
         """Shape of a level, partial windows included."""
         return tuple(-(-n // f) for n, f in zip(self.shape, self.factors(level), strict=True))
 
-    def reach(self, level: int) -> Lengths:
+    def base_shape(self, level: int) -> Lengths:
         """Return the samples of level 0 under a whole node, along each dimension."""
         return tuple(a * f for a, f in zip(self.spans[level], self.factors(level), strict=True))
 
@@ -106,7 +106,7 @@ class Tiling:
             aligned.append(slice(first, min(-(-stop // f) * f, n) if start < stop else first))
         return tuple(aligned)
 
-    def limited(self, region: Region) -> Tiling:
+    def limited_to(self, region: Region) -> Tiling:
         """Return the nodes above a region of level 0 alone; it is rounded outward, see `align`.
 
         They are clipped to it: at its edges a node holds parts of stored objects, each of which
@@ -121,14 +121,14 @@ class Tiling:
     @cached_property
     def _extents(self) -> tuple[Region, ...]:
         within = self.within or tuple(slice(0, n) for n in self.shape)
-        return tuple(self.over(within, level) for level in range(self.top + 1))
+        return tuple(self.coarse_region(within, level) for level in range(self.top + 1))
 
     def grid(self, level: int) -> Lengths:
         """Return the number of nodes of a level along each dimension, were the work on all."""
-        pairs = zip(self.cells(level), self.spans[level], strict=True)
+        pairs = zip(self.level_shape(level), self.spans[level], strict=True)
         return tuple(-(-n // span) for n, span in pairs)
 
-    def ranges(self, level: int) -> tuple[range, ...]:
+    def node_ranges(self, level: int) -> tuple[range, ...]:
         """Return the indexes of the nodes of a level along each dimension."""
         pairs = zip(self.extent(level), self.spans[level], strict=True)
         return tuple(
@@ -144,19 +144,19 @@ class Tiling:
             for i, span, part in ends
         )
 
-    def base(self, level: int, index: Index) -> Region:
+    def base_region(self, level: int, index: Index) -> Region:
         """Return the samples of level 0 under a node."""
         ends = zip(self.region(level, index), self.factors(level), self.shape, strict=True)
         return tuple(slice(r.start * f, min(r.stop * f, n)) for r, f, n in ends)
 
-    def over(self, base: Region, level: int) -> Region:
+    def coarse_region(self, base: Region, level: int) -> Region:
         """Return the cells of a level whose windows a region of level 0 begins and ends with."""
         pairs = zip(base, self.factors(level), strict=True)
         return tuple(slice(part.start // f, -(-part.stop // f)) for part, f in pairs)
 
-    def settled(self, level: int) -> int:
+    def last_complete_level(self, level: int) -> int:
         """Return the highest level of which the nodes of a level cover whole windows."""
-        ends = list(zip(self.reach(level), self.shape, strict=True))
+        ends = list(zip(self.base_shape(level), self.shape, strict=True))
         top = level
         while top < self.top and all(
             reach % f == 0 or reach >= n
@@ -170,32 +170,32 @@ class Tiling:
         ends = []
         for i, span, step, below, known in zip(
             index, self.spans[level], self.steps[level - 1], self.spans[level - 1],
-            self.ranges(level - 1), strict=True,
+            self.node_ranges(level - 1), strict=True,
         ):  # fmt: skip
             first, stop = i * span * step // below, -(-(i + 1) * span * step // below)
             ends.append(range(max(first, known.start), min(stop, known.stop)))
         yield from product(*ends)
 
-    def under(self, level: int, index: Index, wanted: int) -> Iterator[Index]:
+    def descendants(self, level: int, index: Index, wanted: int) -> Iterator[Index]:
         """Yield the nodes of a lower level that make up a node, neighbours together."""
         if level == wanted:
             yield index
             return
         for child in self.children(level, index):
-            yield from self.under(level - 1, child, wanted)
+            yield from self.descendants(level - 1, child, wanted)
 
     def nodes(self, level: int) -> Iterator[Index]:
         """Yield all nodes of a level, neighbours together."""
-        for index in product(*self.ranges(self.top)):
-            yield from self.under(self.top, index, level)
+        for index in product(*self.node_ranges(self.top)):
+            yield from self.descendants(self.top, index, level)
 
     def count(self, level: int) -> int:
         """Return the number of nodes of a level."""
-        return math.prod(map(len, self.ranges(level)))
+        return math.prod(map(len, self.node_ranges(level)))
 
     def samples(self, level: int) -> int:
         """Return the number of samples of level 0 under the largest node of a level."""
-        pairs = zip(self.reach(level), self.extent(0), strict=True)
+        pairs = zip(self.base_shape(level), self.extent(0), strict=True)
         return math.prod(min(reach, part.stop - part.start) for reach, part in pairs)
 
     def tasks(self) -> int:
@@ -219,7 +219,7 @@ class Tiling:
 
     def _cells_under(self, level: int, node: int) -> int:
         """Return how many cells of a level lie under a node of a level."""
-        triples = zip(self.reach(node), self.extent(0), self.factors(level), strict=True)
+        triples = zip(self.base_shape(node), self.extent(0), self.factors(level), strict=True)
         return math.prod(-(-min(reach, p.stop - p.start) // f) for reach, p, f in triples)
 
 
@@ -259,7 +259,7 @@ def make_tiling(
     copies, gathered, outputs
         See `Tiling`.
     region : tuple of slice, optional
-        Of level 0, to which the work is limited; see `Tiling.limited`.
+        Of level 0, to which the work is limited; see `Tiling.limited_to`.
 
     Raises
     ------
@@ -271,7 +271,7 @@ def make_tiling(
         tuple(shape), tuple(steps), spans, copies=copies, gathered=gathered, outputs=outputs
     )
     if region is not None:
-        tiling = tiling.limited(region)
+        tiling = tiling.limited_to(region)
     sizes = [tiling.samples(level) * itemsize for level in range(len(objects))]
     leaf = max((k for k, size in enumerate(sizes) if size <= leaf_bytes), default=0)
     tile = max((k for k, size in enumerate(sizes) if size <= tile_bytes), default=0)

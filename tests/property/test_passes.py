@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from xpyramid import engine
 from xpyramid.engine import Observer
-from xpyramid.passes import Given, Limits, Shape, passes
-from xpyramid.reducers import Reducer, at_once, make_reducer, reduce_levels
+from xpyramid.passes import Limits, Shape, SourceChunks, passes
+from xpyramid.reducers import Reducer, make_reducer, reduce_levels, single_step
 from xpyramid.tiles import Region, Tiling, make_tiling
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -150,7 +150,7 @@ class Geometry:
         source = counting = CountingSource(base)
         if self.blocks is not None:
             blocks = da.from_array(base, chunks=self.blocks, name=False)
-            source = engine.DaskSource(blocks, tiling.reach(tiling.tile))
+            source = engine.DaskSource(blocks, tiling.base_shape(tiling.tile))
         with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="synchronous"):
             patch.setattr(graph_module, "WAVE", self.wave)
             seen = engine.run([engine.Job(engine.Work(tiling, tuple(outputs)), source)])
@@ -254,7 +254,7 @@ def test_whole_windows_of_several_outputs(geometry: Geometry, data: st.DataObjec
     for method in ("median", "max", "mean"):
         reducer = make_reducer(method, base.dtype, geometry.samples)
         own = geometry.targets(base, reducer)
-        record = at_once(reducer) if reducer.whole else reducer
+        record = single_step(reducer) if reducer.holistic else reducer
         outputs.append(engine.Output(record, tuple(geometry.levels), tuple(own)))
         targets.append((reducer, own))
     geometry.run(base, outputs)
@@ -299,7 +299,7 @@ def test_a_pass_over_a_region_gives_what_a_full_one_does(
         check_same(own, full)
         for level, target in enumerate(own):
             inside = np.zeros(target.values.shape, int)
-            inside[tiling.over(aligned, level)] = 1
+            inside[tiling.coarse_region(aligned, level)] = 1
             assert (target.hits() == inside).all()  # nothing else, and each cell once
             assert (target.writers() <= 1).all()  # an object by one task, also where it is cut
 
@@ -326,16 +326,18 @@ def test_the_nodes_above_a_region(geometry: Geometry, data: st.DataObject) -> No
     for level in range(tiling.top + 1):
         nodes = list(tiling.nodes(level))
         assert len(nodes) == len(set(nodes)) == tiling.count(level)
-        covered = np.zeros(everything.cells(level), int)
+        covered = np.zeros(everything.level_shape(level), int)
         for index in nodes:
             covered[tiling.region(level, index)] += 1
             if level:
-                below = [tiling.base(level - 1, child) for child in tiling.children(level, index)]
+                below = [
+                    tiling.base_region(level - 1, child) for child in tiling.children(level, index)
+                ]
                 sizes = [math.prod(p.stop - p.start for p in part) for part in below]
-                whole = tiling.base(level, index)
+                whole = tiling.base_region(level, index)
                 assert sum(sizes) == math.prod(p.stop - p.start for p in whole)
-        inside = np.zeros(everything.cells(level), int)
-        inside[tiling.over(aligned, level)] = 1
+        inside = np.zeros(everything.level_shape(level), int)
+        inside[tiling.coarse_region(aligned, level)] = 1
         assert (covered == inside).all()
 
 
@@ -381,12 +383,12 @@ def test_passes_make_what_is_not_there(
     present = data.draw(st.just({0}) | st.sets(st.integers(0, len(geometry.steps))))
     region = data.draw(st.none() | regions(geometry.shape))
     reducer = make_reducer(method, base.dtype, geometry.samples)
-    record = at_once(reducer) if reducer.whole else reducer
+    record = single_step(reducer) if reducer.holistic else reducer
     targets = geometry.targets(base, reducer)
     found = list(
         passes(
             [Shape(shape, geometry.objects) for shape in geometry.levels], geometry.steps,
-            [Given()], base.itemsize, Limits(1, None), whole=reducer.whole,
+            [SourceChunks()], base.itemsize, Limits(1, None), holistic=reducer.holistic,
             present=present, region=region,
         )
     )  # fmt: skip

@@ -5,13 +5,13 @@ from xpyramid.engine.identity import identity
 from xpyramid.engine.run import delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
-from xpyramid.engine.work import Handed, Journal, Output, Sink, Work
+from xpyramid.engine.work import Intermediate, Journal, Output, Sink, Work
 from xpyramid.tiles import Node
 
 __all__ = [
     "DaskSource",
     "Distribution",
-    "Handed",
+    "Intermediate",
     "Job",
     "Journal",
     "Node",

@@ -1,4 +1,8 @@
-"""From works to dask tasks, in waves, so that the graph stays small however large the base is."""
+"""From works to dask tasks, in waves, so that the graph stays small however large the base is.
+
+A wave is the tasks of some nodes of one level, with all that lie below them and the blocks of the
+base that these need. What its nodes hand up waits for the last graph, that of the nodes above.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +19,9 @@ from uuid import uuid4
 from dask._task_spec import GraphNode
 
 from xpyramid.cluster import workers
-from xpyramid.engine.named import Key, NamedTask
 from xpyramid.engine.source import Blocks, Source, graph_of
-from xpyramid.engine.work import AllHanded, Work
+from xpyramid.engine.tasks import Key, NamedTask
+from xpyramid.engine.work import Intermediates, Work
 from xpyramid.reducers import Array
 from xpyramid.tiles import Index, Node
 
@@ -44,10 +48,12 @@ class Job:
     ----------
     work : Work
     source : Source
+        Reads level 0.
     samples : hashable
         What equals that of another job with the same samples; see `identity`. None where nothing
         is known of that.
     name : str
+        What the keys of its tasks begin with.
     """
 
     work: Work
@@ -83,11 +89,11 @@ class Job:
     def _groups(self, level: int) -> Iterator[Iterable[Index]]:
         """Yield nodes by groups that share no block, so that no block is needed in two waves."""
         tiling = self.work.tiling
-        groups = self.source.groups(tiling.reach(level), tiling.grid(level))
+        groups = self.source.groups(tiling.base_shape(level), tiling.grid(level))
         if groups is None:
             yield from ([index] for index in tiling.nodes(level))
             return
-        pairs = zip(groups, tiling.ranges(level), strict=True)
+        pairs = zip(groups, tiling.node_ranges(level), strict=True)
         runs = [list(_within(along, known)) for along, known in pairs]
         yield from (product(*ranges) for ranges in product(*runs))
 
@@ -100,7 +106,7 @@ class Job:
     def _tasks_under(self, level: int) -> float:
         """Return the mean number of tasks for a node of a level."""
         tiling = self.work.tiling
-        tiles = tiling.count(tiling.tile) * (1 + self.source.tasks(tiling.reach(tiling.tile)))
+        tiles = tiling.count(tiling.tile) * (1 + self.source.tasks(tiling.base_shape(tiling.tile)))
         return tiles / max(1, tiling.count(level))
 
     def roots(self, *, always: bool = False) -> list[Node]:
@@ -111,7 +117,7 @@ class Job:
         return [(tiling.top, index) for index in tiling.nodes(tiling.top)]
 
     def tasks(
-        self, level: int, index: Index, done: dict[Key, AllHanded]
+        self, level: int, index: Index, done: dict[Key, Intermediates]
     ) -> Iterator[tuple[Key, Any]]:
         """Yield the tasks of a node and of those below it that are not done."""
         tiling, key = self.work.tiling, self.key(level, index)
@@ -120,7 +126,7 @@ class Job:
         elif self.work.is_done((level, index)):
             yield key, (_load, self.work_key, level, index)
         elif level == tiling.tile:
-            region = tiling.base(level, index)
+            region = tiling.base_region(level, index)
             blocks = self.source.blocks(region)
             source = f"{self.name}-source" if blocks is None else blocks
             yield key, (
@@ -129,7 +135,7 @@ class Job:
         else:
             children = list(tiling.children(level, index))
             keys = [self.key(level - 1, child) for child in children]
-            yield key, (_join, self.work_key, self.name, level, index, Packed(children), keys)
+            yield key, (_merge, self.work_key, self.name, level, index, Packed(children), keys)
             for child in children:
                 yield from self.tasks(level - 1, child, done)
 
@@ -143,7 +149,7 @@ def _within(runs: Iterable[range], known: range) -> Iterator[range]:
 
 
 def make_graph(
-    jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, AllHanded]
+    jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, Intermediates]
 ) -> Graph:
     """Return the tasks of some nodes of each job, with all that they need."""
     graph: Graph = {}
@@ -215,28 +221,33 @@ def _unpack(packed: Packed) -> Any:
     return packed.content
 
 
-def _load(work: Work, level: int, index: Index) -> AllHanded:
+def _load(work: Work, level: int, index: Index) -> Intermediates:
     return work.load(level, index)
 
 
 def _tile(
     work: Work, name: str, level: int, index: Index, source: Any, blocks: Sequence[Array]
-) -> AllHanded:
+) -> Intermediates:
     read = source.of(blocks).read if isinstance(source, Blocks) else source.read
-    handed = work.tile(level, index, read)
-    _say(name, level, index)
-    return handed
+    intermediates = work.run_tile(level, index, read)
+    _log_done(name, level, index)
+    return intermediates
 
 
-def _join(
-    work: Work, name: str, level: int, index: Index, below: Packed, parts: Sequence[AllHanded]
-) -> AllHanded:
-    handed = work.above(level, index, below.content, parts)
-    _say(name, level, index)
-    return handed
+def _merge(
+    work: Work,
+    name: str,
+    level: int,
+    index: Index,
+    children: Packed,
+    intermediates: Sequence[Intermediates],
+) -> Intermediates:
+    merged = work.run_merge(level, index, children.content, intermediates)
+    _log_done(name, level, index)
+    return merged
 
 
-def _say(name: str, level: int, index: Index) -> None:
+def _log_done(name: str, level: int, index: Index) -> None:
     """Tell a cluster's client that a task is done; other schedulers say so by themselves."""
     distributed = sys.modules.get("distributed")
     if distributed is not None:

@@ -19,11 +19,11 @@ from dask.callbacks import Callback
 from dask.delayed import Delayed
 
 from xpyramid.cluster import PROCESSES, client, workers
-from xpyramid.engine.blame import blaming
+from xpyramid.engine.failures import attribute_failures
 from xpyramid.engine.graph import TOPIC, Graph, Job, Packed, give_up, inlined, make_graph
-from xpyramid.engine.named import Key
 from xpyramid.engine.statistics import Statistics, merge
-from xpyramid.engine.work import AllHanded
+from xpyramid.engine.tasks import Key
+from xpyramid.engine.work import Intermediates
 from xpyramid.progress import bar
 
 
@@ -42,17 +42,17 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
         What each output of each job has seen of its base, one job after the other.
     """
     get = _scheduler()
-    done: dict[Key, AllHanded] = {}
+    done: dict[Key, Intermediates] = {}
     waves = zip_longest(*(job.waves() for job in jobs), fillvalue=())
     total = sum(job.work.nbytes for job in jobs)
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
-    with bar(total, progress) as advance, _heard(jobs, advance):
+    with bar(total, progress) as advance, _report_progress(jobs, advance):
         for wave in chain(waves, [[job.roots() for job in jobs]]):
             graph = make_graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
-            with blaming(subjects, graph, client()):
+            with attribute_failures(subjects, graph, client()):
                 done.update(zip(keys, get(inlined(graph), keys), strict=True))
-    return _seen(_outputs(jobs), done)
+    return _statistics(_outputs(jobs), done)
 
 
 def _outputs(jobs: Sequence[Job]) -> list[tuple[str, int]]:
@@ -60,16 +60,18 @@ def _outputs(jobs: Sequence[Job]) -> list[tuple[str, int]]:
     return [(job.name, i) for job in jobs for i in range(len(job.work.outputs))]
 
 
-def _seen(outputs: Sequence[tuple[str, int]], done: dict[Key, AllHanded]) -> list[Statistics]:
+def _statistics(
+    outputs: Sequence[tuple[str, int]], done: dict[Key, Intermediates]
+) -> list[Statistics]:
     """Return what each output has seen, from what the nodes of the top handed up."""
     return [
-        merge(handed[i].seen for key, handed in done.items() if key[0] == name)
+        merge(intermediates[i].statistics for key, intermediates in done.items() if key[0] == name)
         for name, i in outputs
     ]
 
 
 @contextmanager
-def _heard(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterator[None]:
+def _report_progress(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterator[None]:
     """Call ``advance`` with the bytes that each task has written, wherever it runs."""
     if advance is None:
         yield
@@ -141,6 +143,6 @@ def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
     return Delayed(last, inlined(graph))
 
 
-def _call(packed: Packed, results: Sequence[AllHanded]) -> Any:
+def _call(packed: Packed, results: Sequence[Intermediates]) -> Any:
     function, outputs, keys, args = packed.content
-    return function(_seen(outputs, dict(zip(keys, results, strict=True))), *args)
+    return function(_statistics(outputs, dict(zip(keys, results, strict=True))), *args)

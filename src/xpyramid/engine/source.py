@@ -16,7 +16,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid.chunks import fit
 from xpyramid.coarsen import rechunk
-from xpyramid.engine.named import named
+from xpyramid.engine.tasks import named
 from xpyramid.errors import ReadError
 from xpyramid.reducers import Array
 from xpyramid.retry import retried

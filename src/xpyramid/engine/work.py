@@ -1,4 +1,13 @@
-"""What a task does: read, reduce, write, and hand up."""
+"""What the task of a node does: read, reduce, write, and hand up.
+
+The nodes of a `Tiling` form a tree. The task of a tile reads its part of the base leaf by leaf. A
+leaf is reduced to as many levels as it covers whole windows of; the cells of its own level and of
+those below are written, and what is left of the levels above is its `Intermediate`. A node above
+puts the intermediates of its children together, writes the cells of its level, and goes on from
+the states to the levels that it covers whole windows of now.
+
+That is done for each `Output`: several pyramids are made of one base, which is read once.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +17,15 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from xpyramid.engine.statistics import Observer, Statistics, merge
-from xpyramid.reducers import Array, Part, Reducer, State, Window, climb, place
+from xpyramid.reducers import (
+    Array,
+    Part,
+    Reducer,
+    State,
+    Window,
+    assemble_arrays,
+    reduce_levels_with_state,
+)
 from xpyramid.tiles import Index, Node, Region, Tiling, relative
 
 Read = Callable[[Region], Array]
@@ -17,8 +34,8 @@ Read = Callable[[Region], Array]
 Sink = Callable[[Region, Array], None]
 
 
-class Handed(NamedTuple):
-    """What a node hands up of an output: all that its samples alone say of the levels above.
+class Intermediate(NamedTuple):
+    """What a node hands up for an output: all that its samples alone say of the levels above.
 
     Attributes
     ----------
@@ -26,30 +43,30 @@ class Handed(NamedTuple):
         Of its cells of the levels above, up to the last of which it covers whole windows.
     state : tuple of ndarray
         Of its cells of that last level, where there are levels above it.
-    seen : Statistics
+    statistics : Statistics
         Of the base.
     """
 
     values: tuple[Array, ...]
     state: State
-    seen: Statistics
+    statistics: Statistics
 
 
-#: Of each output.
-AllHanded = tuple[Handed, ...]
+#: One for each output.
+Intermediates = tuple[Intermediate, ...]
 
 
 class Journal(Protocol):
-    """What keeps what tasks have handed up of an output."""
+    """What keeps what tasks have handed up for an output."""
 
     @property
     def done(self) -> frozenset[Node]:
         """Nodes whose tasks an earlier run has done."""
 
-    def load(self, node: Node) -> Handed:
+    def load(self, node: Node) -> Intermediate:
         """Return what such a task has handed up."""
 
-    def save(self, node: Node, handed: Handed) -> None:
+    def save(self, node: Node, intermediate: Intermediate) -> None:
         """Keep what a task hands up; all that it writes is written."""
 
 
@@ -60,6 +77,7 @@ class Output:
     Attributes
     ----------
     reducer : Reducer
+        How level 0 becomes the others.
     shapes : tuple of tuple of int
         Of the levels that are written; shorter than the tiling's where windows are trimmed.
     sinks : tuple of callable or None
@@ -67,7 +85,7 @@ class Output:
     observe : Observer or None
         Looks at the base on its way through.
     journal : Journal or None
-        Keeps what tasks have handed up of this output.
+        Keeps what tasks have handed up for this output.
     """
 
     reducer: Reducer
@@ -81,19 +99,29 @@ class Output:
         """Nodes whose tasks need not run for this output."""
         return frozenset() if self.journal is None else self.journal.done
 
+    def write(self, level: int, region: Region, values: Array) -> None:
+        """Hand values to a level's sink, without what is trimmed."""
+        sink = self.sinks[level]
+        kept = tuple(
+            slice(r.start, min(r.stop, n)) for r, n in zip(region, self.shapes[level], strict=True)
+        )
+        if sink is not None and all(r.start < r.stop for r in kept):
+            sink(kept, values[tuple(slice(r.stop - r.start) for r in kept)])
+
 
 @dataclass(frozen=True)
 class Work:
     """Everything that the tasks of one pass have in common.
 
-    A part of the base is read once, and then reduced and written for each output. An output whose
-    journal says that an earlier run has done a task is left out of it, and what it handed up then
-    is loaded.
+    An output whose journal says that an earlier run has done a task is left out of that task; what
+    was handed up then is loaded.
 
     Attributes
     ----------
     tiling : Tiling
+        Which nodes there are.
     outputs : tuple of Output
+        What is made of the base.
     """
 
     tiling: Tiling
@@ -103,113 +131,129 @@ class Work:
         """Whether the task of a node need not run for any output."""
         return all(node in output.done for output in self.outputs)
 
-    def observed(self, observer: Observer) -> Work:
+    def with_observer(self, observer: Observer) -> Work:
         """Return a work of which each output has an observer of the base."""
-        return replace(
-            self, outputs=tuple(replace(output, observe=observer) for output in self.outputs)
-        )
+        observed = (replace(output, observe=observer) for output in self.outputs)
+        return replace(self, outputs=tuple(observed))
 
-    def tile(self, level: int, index: Index, read: Read) -> AllHanded:
+    def run_tile(self, level: int, index: Index, read: Read) -> Intermediates:
         """Run the task of a tile: a node whose samples are read."""
-        left = self._left((level, index))
-        return self._keep((level, index), self._only(left).node(level, index, read))
+        pending = self._pending((level, index))
+        made = self._only(pending).reduce_node(level, index, read)
+        return self._record((level, index), made)
 
-    def above(
-        self, level: int, index: Index, below: Sequence[Index], handed: Sequence[AllHanded]
-    ) -> AllHanded:
-        """Run the task of a node above the tiles, given what those below it hand up."""
-        left = self._left((level, index))
-        parts = [tuple(one[i] for i in left) for one in handed]
-        return self._keep((level, index), self._only(left).join(level, index, below, parts))
+    def run_merge(
+        self,
+        level: int,
+        index: Index,
+        children: Sequence[Index],
+        intermediates: Sequence[Intermediates],
+    ) -> Intermediates:
+        """Run the task of a node above the tiles, given what its children hand up."""
+        pending = self._pending((level, index))
+        wanted = [tuple(child[i] for i in pending) for child in intermediates]
+        made = self._only(pending).merge_children(level, index, children, wanted)
+        return self._record((level, index), made)
 
-    def load(self, level: int, index: Index) -> AllHanded:
+    def load(self, level: int, index: Index) -> Intermediates:
         """Return what a task handed up that has been done for all outputs."""
-        return self._keep((level, index), ())
+        return self._record((level, index), ())
 
-    def _left(self, node: Node) -> list[int]:
-        """Return the outputs for which a task has to run."""
+    def _pending(self, node: Node) -> list[int]:
+        """Return the positions of the outputs for which the task of a node has to run."""
         return [i for i, output in enumerate(self.outputs) if node not in output.done]
 
-    def _only(self, outputs: Sequence[int]) -> Work:
-        return replace(self, outputs=tuple(self.outputs[i] for i in outputs))
+    def _only(self, positions: Sequence[int]) -> Work:
+        return replace(self, outputs=tuple(self.outputs[i] for i in positions))
 
-    def _keep(self, node: Node, made: AllHanded) -> AllHanded:
-        """Note that a task is done; return what it hands up with what was handed up before."""
+    def _record(self, node: Node, made: Intermediates) -> Intermediates:
+        """Note in the journals that a task is done; add what was handed up before."""
         new = iter(made)
-        handed = []
+        intermediates = []
         for output in self.outputs:
-            if output.journal is not None and node in output.done:
-                handed.append(output.journal.load(node))
-                continue
-            handed.append(next(new))
-            if output.journal is not None:
-                output.journal.save(node, handed[-1])
-        return tuple(handed)
+            if output.journal is None:
+                intermediates.append(next(new))
+            elif node in output.journal.done:
+                intermediates.append(output.journal.load(node))
+            else:
+                intermediates.append(next(new))
+                output.journal.save(node, intermediates[-1])
+        return tuple(intermediates)
 
-    def node(self, level: int, index: Index, read: Read) -> AllHanded:
+    def reduce_node(self, level: int, index: Index, read: Read) -> Intermediates:
         """Write all that lies in a node, and return what the levels above need of it."""
         tiling = self.tiling
         if level > tiling.leaf:
-            below = [(c, self.node(level - 1, c, read)) for c in tiling.children(level, index)]
-            return self.join(level, index, *zip(*below, strict=True))
-        base = tiling.base(level, index)
+            children = list(tiling.children(level, index))
+            intermediates = [self.reduce_node(level - 1, child, read) for child in children]
+            return self.merge_children(level, index, children, intermediates)
+        base = tiling.base_region(level, index)
         block = read(base)
-        seen: dict[Observer | None, Statistics] = {None: {}}
+        statistics: dict[Observer | None, Statistics] = {None: {}}
         for output in self.outputs:
-            if output.observe is not None and output.observe not in seen:
-                seen[output.observe] = output.observe(base, block)
+            if output.observe is not None and output.observe not in statistics:
+                statistics[output.observe] = output.observe(base, block)
         return tuple(
-            self._leaf(output, level, base, block, seen[output.observe]) for output in self.outputs
+            self._reduce_leaf(output, level, base, block, statistics[output.observe])
+            for output in self.outputs
         )
 
-    def _leaf(
-        self, output: Output, level: int, base: Region, block: Array, seen: Statistics
-    ) -> Handed:
-        """Write the cells above a block, and return what the levels above need of it."""
+    def _reduce_leaf(
+        self, output: Output, level: int, base: Region, block: Array, statistics: Statistics
+    ) -> Intermediate:
+        """Write the cells of a leaf, and return what the levels above need of it."""
         tiling = self.tiling
-        _write(output, 0, base, block)
+        output.write(0, base, block)
         if tiling.top == 0:
-            return Handed((), (), seen)
-        top = tiling.settled(level)
-        keep = top < tiling.top
-        values, state = climb(block, tiling.steps[:top], output.reducer, keep=keep)
+            return Intermediate((), (), statistics)
+        top = tiling.last_complete_level(level)
+        steps, keep = tiling.steps[:top], top < tiling.top
+        values, state = reduce_levels_with_state(block, steps, output.reducer, keep=keep)
         for k in range(1, level + 1):
-            _write(output, k, tiling.over(base, k), values[k - 1])
-        return Handed(tuple(values[level:]), state if keep else (), seen)
+            output.write(k, tiling.coarse_region(base, k), values[k - 1])
+        return Intermediate(tuple(values[level:]), () if state is None else state, statistics)
 
-    def join(
-        self, level: int, index: Index, below: Sequence[Index], handed: Sequence[AllHanded]
-    ) -> AllHanded:
+    def merge_children(
+        self,
+        level: int,
+        index: Index,
+        children: Sequence[Index],
+        intermediates: Sequence[Intermediates],
+    ) -> Intermediates:
         """Write the cells of a node that its children hold, and return what is needed above."""
-        parts = [self.tiling.base(level - 1, child) for child in below]
-        base = self.tiling.base(level, index)
-        each = zip(self.outputs, zip(*handed, strict=True), strict=True)
-        return tuple(self._join(output, level, base, parts, own) for output, own in each)
+        bases = [self.tiling.base_region(level - 1, child) for child in children]
+        base = self.tiling.base_region(level, index)
+        pairs = zip(self.outputs, zip(*intermediates, strict=True), strict=True)
+        return tuple(self._merge(output, level, base, bases, own) for output, own in pairs)
 
-    def _join(
+    def _merge(
         self,
         output: Output,
         level: int,
         base: Region,
-        parts: Sequence[Region],
-        handed: Sequence[Handed],
-    ) -> Handed:
-        tiling, known = self.tiling, self.tiling.settled(level - 1)
+        bases: Sequence[Region],
+        intermediates: Sequence[Intermediate],
+    ) -> Intermediate:
+        """Do what `merge_children` does for an output, given the regions of level 0."""
+        tiling, known = self.tiling, self.tiling.last_complete_level(level - 1)
         values: list[Array] = []
         for k in range(level, known + 1):
-            pieces = [(one.values[k - level],) for one in handed]
-            values += place(self._parts(pieces, parts, base, k), _shape(tiling.over(base, k)))
-        _write(output, level, tiling.over(base, level), values[0])
+            pieces = [(child.values[k - level],) for child in intermediates]
+            parts = self._parts(pieces, bases, base, k)
+            values += assemble_arrays(parts, _shape(tiling.coarse_region(base, k)))
+        output.write(level, tiling.coarse_region(base, level), values[0])
         state: State = ()
         if known < tiling.top:
-            held = self._parts([one.state for one in handed], parts, base, known)
-            state = output.reducer.assemble(held, _shape(tiling.over(base, known)))
-            top = tiling.settled(level)
-            more, state = self._climb(output.reducer, state, base, known, top)
+            parts = self._parts([child.state for child in intermediates], bases, base, known)
+            cells = _shape(tiling.coarse_region(base, known))
+            state = output.reducer.assemble(parts, cells)
+            top = tiling.last_complete_level(level)
+            more, state = self._combine(output.reducer, state, base, known, top)
             values += more
-        return Handed(tuple(values[1:]), state, merge(one.seen for one in handed))
+        statistics = merge(child.statistics for child in intermediates)
+        return Intermediate(tuple(values[1:]), state, statistics)
 
-    def _climb(
+    def _combine(
         self, reducer: Reducer, state: State, base: Region, level: int, top: int
     ) -> tuple[list[Array], State]:
         """Return the values of the levels above one, up to a top, and the state of that."""
@@ -221,53 +265,41 @@ class Work:
         return values, state if top < self.tiling.top else ()
 
     def _parts(
-        self, states: Sequence[State], bases: Sequence[Region], whole: Region, level: int
+        self, states: Sequence[State], bases: Sequence[Region], together: Region, level: int
     ) -> list[Part]:
         """Return where states of a level lie in the cells over a region of level 0."""
         tiling = self.tiling
-        origin = [part.start for part in tiling.over(whole, level)]
+        origin = [part.start for part in tiling.coarse_region(together, level)]
         parts = []
         for state, base in zip(states, bases, strict=True):
-            where = relative(tiling.over(base, level), origin)
+            where = relative(tiling.coarse_region(base, level), origin)
             parts.append(Part(where, state, Window(_shape(base), tiling.factors(level))))
         return parts
 
     def written(self, node: Node) -> int:
         """Return the bytes that the task of a node writes, in this run."""
-        return sum(
-            self._written(output, node) for output in self.outputs if node not in output.done
-        )
+        return sum(self._nbytes(output, node) for output in self.outputs if node not in output.done)
 
     @property
     def nbytes(self) -> int:
         """Bytes that all tasks together write, in this run."""
         return sum(
-            self._written(output) - sum(self._written(output, node) for node in output.done)
+            self._nbytes(output) - sum(self._nbytes(output, node) for node in output.done)
             for output in self.outputs
         )
 
-    def _written(self, output: Output, node: Node | None = None) -> int:
+    def _nbytes(self, output: Output, node: Node | None = None) -> int:
         """Return the bytes of an output that belong to the task of a node, or all of them."""
         tiling = self.tiling
         levels, base = range(tiling.top + 1), tiling.extent(0)
         if node is not None:
             levels = range(0 if node[0] == tiling.tile else node[0], node[0] + 1)
-            base = tiling.base(*node)
+            base = tiling.base_region(*node)
         return output.reducer.dtype.itemsize * sum(
             math.prod(Window(_shape(base), tiling.factors(k)).cells)
             for k in levels
             if output.sinks[k] is not None
         )
-
-
-def _write(output: Output, level: int, region: Region, values: Array) -> None:
-    """Hand values to a level's sink, without what is trimmed."""
-    sink = output.sinks[level]
-    kept = tuple(
-        slice(r.start, min(r.stop, n)) for r, n in zip(region, output.shapes[level], strict=True)
-    )
-    if sink is not None and all(r.start < r.stop for r in kept):
-        sink(kept, values[tuple(slice(r.stop - r.start) for r in kept)])
 
 
 def _shape(region: Region) -> tuple[int, ...]:

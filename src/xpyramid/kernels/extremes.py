@@ -18,7 +18,7 @@ def pick(best: Any, value: Any, largest: Any, skipna: Any, ignored: Any) -> Any:
 
 
 @inline
-def fold(
+def reduce_row(
     row: Array, factor: int, largest: Any, skipna: Any, ignored: Any,
     out: Array, b: int, z: int, y: int,
 ) -> None:  # fmt: skip
@@ -61,4 +61,4 @@ def window_extreme(
                     for j in range(y0 + (i == z0), y1):
                         for x in range(row.size):
                             row[x] = pick(row[x], src[b, i, j, x], largest, skipna, ignored)
-                fold(row, fx, largest, skipna, ignored, out, b, z, y)
+                reduce_row(row, fx, largest, skipna, ignored, out, b, z, y)

@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError, literal
-from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window, place
+from xpyramid.reducers.record import (
+    Array,
+    Factors,
+    Part,
+    Reducer,
+    Request,
+    State,
+    Window,
+    assemble_arrays,
+)
 from xpyramid.reducers.windows import sum_windows
 
 Make = Callable[[Request], Reducer]
@@ -39,7 +48,7 @@ def _ticks(block: Array) -> Array:
 
 def ticks(make: Make, request: Request) -> Reducer:
     """Return the record of a method for datetime64 or timedelta64."""
-    if request.skips:
+    if request.has_ignore:
         raise DtypeError(f"ignore={literal(request.ignore)} with dtype {request.dtype}; use NaT")
     inner = make(Request(np.dtype(np.int64), request.samples, None, _NAT))
     if inner.name == "sum" and request.dtype.kind == "M":
@@ -48,7 +57,7 @@ def ticks(make: Make, request: Request) -> Reducer:
     reducer = replace(
         inner, dtype=request.dtype, chunk=adapter.chunk, finalise=adapter.finalise, direct=None
     )
-    return reducer if request.skips_na else with_min_valid(reducer, request, 1.0)
+    return reducer if request.skipna else with_min_valid(reducer, request, 1.0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,7 @@ class _Pairs:
 
     def chunk(self, block: Array, factors: Factors) -> State:
         real, imaginary = block.real, block.imag
-        if self.request.skips_na and (missing := np.isnan(block)).any():
+        if self.request.skipna and (missing := np.isnan(block)).any():
             nan = real.dtype.type(np.nan)
             real, imaginary = np.where(missing, nan, real), np.where(missing, nan, imaginary)
         return (*self.inner.chunk(real, factors), *self.inner.chunk(imaginary, factors))
@@ -88,7 +97,7 @@ class _Pairs:
 
 def pairs(make: Make, request: Request) -> Reducer:
     """Return the record of a method for complex numbers."""
-    if request.skips:
+    if request.has_ignore:
         raise DtypeError(f"ignore={literal(request.ignore)} with dtype {request.dtype}; use NaN")
     part = np.dtype(f"f{request.dtype.itemsize // 2}").newbyteorder(request.dtype.byteorder)
     order = DtypeError(
@@ -119,7 +128,7 @@ class _MinValid:
         valid = np.ones(block.shape, bool)
         if block.dtype.kind in "fcmM":
             valid = ~np.isnat(block) if block.dtype.kind in "mM" else ~np.isnan(block)
-        if self.request.skips:
+        if self.request.has_ignore:
             valid &= block != block.dtype.type(self.request.ignore)
         return (sum_windows(valid, factors, np.int64), *self.inner.chunk(block, factors))
 
@@ -128,7 +137,7 @@ class _MinValid:
         return (count, *self.inner.combine(state[1:], factors))
 
     def assemble(self, parts: Sequence[Part], cells: tuple[int, ...]) -> State:
-        count = place([replace(part, state=part.state[:1]) for part in parts], cells)
+        count = assemble_arrays([replace(part, state=part.state[:1]) for part in parts], cells)
         rest = [replace(part, state=part.state[1:]) for part in parts]
         return (*count, *self.inner.assemble(rest, cells))
 
@@ -138,8 +147,8 @@ class _MinValid:
         return values
 
     def _empty(self) -> Any:
-        if self.request.skips:
-            return self.request.ignored(self.inner.dtype)
+        if self.request.has_ignore:
+            return self.request.ignore_as(self.inner.dtype)
         if self.inner.dtype.kind in "mM":
             return np.array("NaT", self.inner.dtype)
         return complex(np.nan, np.nan) if self.inner.dtype.kind == "c" else np.nan
@@ -149,7 +158,7 @@ def with_min_valid(inner: Reducer, request: Request, min_valid: float) -> Reduce
     """Return a record whose cells need a least fraction of samples that count."""
     if not 0 <= min_valid <= 1:
         raise PlanError(f"min_valid={literal(min_valid)}; accepted: a fraction from 0 to 1")
-    if inner.name == "nearest" or (request.dtype.kind in "biu" and not request.skips):
+    if inner.name == "nearest" or (request.dtype.kind in "biu" and not request.has_ignore):
         raise PlanError(
             f"min_valid={min_valid} with method={inner.name!r} and dtype {request.dtype}: every "
             "sample counts; say which does not with ignore="
@@ -157,5 +166,5 @@ def with_min_valid(inner: Reducer, request: Request, min_valid: float) -> Reduce
     rule = _MinValid(inner, request, min_valid)
     return Reducer(
         inner.name, inner.dtype, rule.chunk, rule.combine, rule.finalise,
-        assemble=rule.assemble, whole=inner.whole,
+        assemble=rule.assemble, holistic=inner.holistic,
     )  # fmt: skip

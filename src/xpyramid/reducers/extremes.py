@@ -32,8 +32,8 @@ class _Extreme:
 
     def finalise(self, state: State, window: Window) -> Array:  # noqa: ARG002
         values = state[0]
-        if self.request.skips and self.request.skips_na and values.dtype.kind == "f":
-            values = np.where(np.isnan(values), self.request.ignored(values.dtype), values)
+        if self.request.has_ignore and self.request.skipna and values.dtype.kind == "f":
+            values = np.where(np.isnan(values), self.request.ignore_as(values.dtype), values)
         return values.astype(self.request.dtype)
 
 

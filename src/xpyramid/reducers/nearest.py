@@ -22,7 +22,7 @@ def _finalise(state: State, window: Window) -> Array:  # noqa: ARG001
 @register("nearest")
 def nearest(request: Request) -> Reducer:
     """Return the record of the first sample; any dtype."""
-    if request.skips or request.skipna:
+    if request.has_ignore or request.skipna_option:
         raise PlanError(
             "method='nearest' takes each window's first sample as it is; skipna and ignore do not "
             "apply: leave them out"

@@ -42,28 +42,28 @@ class Request:
         Of the samples.
     samples : int
         Number of samples of level 0 in the largest window.
-    skipna : bool or None
-        Whether NaN and NaT do not count; None is yes.
+    skipna_option : bool or None
+        Whether NaN and NaT do not count, as it was asked for; None, where it was not, is yes.
     ignore : number or None
         A value that does not count.
     """
 
     dtype: np.dtype[Any]
     samples: int
-    skipna: bool | None = None
+    skipna_option: bool | None = None
     ignore: float | None = None
 
     @property
-    def skips_na(self) -> bool:
+    def skipna(self) -> bool:
         """Whether NaN samples do not count."""
-        return self.skipna is None or bool(self.skipna)
+        return self.skipna_option is None or bool(self.skipna_option)
 
     @property
-    def skips(self) -> bool:
+    def has_ignore(self) -> bool:
         """Whether a value is ignored."""
         return self.ignore is not None
 
-    def ignored(self, dtype: np.dtype[Any] | None = None) -> Any:
+    def ignore_as(self, dtype: np.dtype[Any] | None = None) -> Any:
         """Return the ignored value as samples have it, in their or another dtype; 0 for none."""
         value = self.dtype.type(0 if self.ignore is None else self.ignore)
         kind = np.dtype(np.uint8) if self.dtype.kind == "b" else dtype or self.dtype
@@ -140,7 +140,7 @@ class Part:
     window: Window
 
 
-def place(parts: Sequence[Part], cells: tuple[int, ...]) -> State:
+def assemble_arrays(parts: Sequence[Part], cells: tuple[int, ...]) -> State:
     """Assemble states of arrays whose last dimensions are the cells."""
     if len(parts) == 1:
         return parts[0].state
@@ -171,7 +171,7 @@ class Reducer:
         not apply; then what was filled is of no use.
     assemble : callable
         Puts states of neighbouring regions together.
-    whole : bool
+    holistic : bool
         Whether a state holds all samples, so that it is not small enough to be handed on.
     """
 
@@ -181,5 +181,5 @@ class Reducer:
     combine: Callable[[State, Factors], State]
     finalise: Callable[[State, Window], Array]
     direct: Callable[[Array, Steps, Array], State | None] | None = None
-    assemble: Callable[[Sequence[Part], tuple[int, ...]], State] = place
-    whole: bool = False
+    assemble: Callable[[Sequence[Part], tuple[int, ...]], State] = assemble_arrays
+    holistic: bool = False

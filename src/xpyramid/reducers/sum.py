@@ -22,7 +22,7 @@ class _Sum:
     @property
     def counted(self) -> bool:
         """Whether the state holds counts."""
-        return self.request.skips or (self.request.dtype.kind == "f" and self.request.skips_na)
+        return self.request.has_ignore or (self.request.dtype.kind == "f" and self.request.skipna)
 
     def chunk(self, block: Array, factors: Factors) -> State:
         values = at_least_float32(block)
@@ -34,7 +34,7 @@ class _Sum:
     def finalise(self, state: State, window: Window) -> Array:  # noqa: ARG002
         values = state[0]
         if self.counted:
-            empty = self.request.ignored(self.dtype) if self.request.skips else np.nan
+            empty = self.request.ignore_as(self.dtype) if self.request.has_ignore else np.nan
             values = np.where(state[1] > 0, values, empty)
         with np.errstate(over="ignore"):  # a sum beyond float16 or float32 is infinite
             return values.astype(self.dtype)

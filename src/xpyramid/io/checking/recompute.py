@@ -18,7 +18,7 @@ from xpyramid.errors import PyramidError
 from xpyramid.io.checking.stored import Region, Stored
 from xpyramid.ngff import Problem
 from xpyramid.plan import METHOD_OPTIONS
-from xpyramid.reducers import METHODS, Array, Reducer, at_once, make_reducer, reduce_levels
+from xpyramid.reducers import METHODS, Array, Reducer, make_reducer, reduce_levels, single_step
 from xpyramid.tiles import make_tiling
 
 Damaged = Mapping[str, list[Region]]
@@ -214,9 +214,9 @@ def _jobs(
     sinks = [_Comparer(s, f, damaged, base.path) for s, f in zip(levels, factors, strict=True)][1:]
     steps = [tuple(b // a for a, b in zip(x, y, strict=True)) for x, y in pairwise(factors)]
     parts = [(range(len(levels)), steps, reducer)]
-    if reducer.whole:
+    if reducer.holistic:
         parts = [
-            (range(0, k + 1, k), [factors[k]], at_once(reducer)) for k in range(1, len(levels))
+            (range(0, k + 1, k), [factors[k]], single_step(reducer)) for k in range(1, len(levels))
         ]
     jobs = []
     for chosen, strides, record in parts:

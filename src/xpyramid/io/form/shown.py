@@ -71,7 +71,7 @@ def watch(jobs: Sequence[engine.Job], shown: Shown | None) -> list[engine.Job]:
     if shown is None:
         return list(jobs)
     first, *others = jobs
-    return [replace(first, work=first.work.observed(shown.observer)), *others]
+    return [replace(first, work=first.work.with_observer(shown.observer)), *others]
 
 
 def prepare(

@@ -18,7 +18,7 @@ from zarr.errors import ZarrUserWarning
 
 from xpyramid import axes as axes_module
 from xpyramid import ngff, units
-from xpyramid.coarsen import given
+from xpyramid.coarsen import source_chunks
 from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.io.form import flat
 from xpyramid.io.form.encoding import attributes_back, decode, restore_attributes
@@ -145,7 +145,7 @@ def _open(place: Place, multiscale: int | str) -> Opened:
     plan = _plan(axes, levels[0].dtype, arrays, image, factors)
     return Opened(
         levels,
-        replace(plan, given=tuple(map(given, levels))),
+        replace(plan, source_chunks=tuple(map(source_chunks, levels))),
         image.document,
         explain.labels_of(node),
     )

@@ -7,14 +7,14 @@ from dataclasses import replace
 from itertools import chain
 
 from xpyramid import engine
-from xpyramid.coarsen import as_dask, given
+from xpyramid.coarsen import as_dask, source_chunks
 from xpyramid.io.form.names import name_of
 from xpyramid.io.store.fast import accelerate_graph, accelerate_reads
 from xpyramid.io.store.target import Place
 from xpyramid.io.writing.image import Checked
 from xpyramid.io.writing.journal import Journal
 from xpyramid.passes import Limits, Pass, Shape, passes
-from xpyramid.reducers import Reducer, at_once, copier
+from xpyramid.reducers import Reducer, passthrough, single_step
 
 
 def jobs_of(
@@ -31,14 +31,14 @@ def jobs_of(
     """
     plan, reducer = checked.plan, checked.reducer
     levels = list(map(Shape, (level.shape for level in plan.levels), checked.objects))
-    read = list(map(given, checked.levels[: len(plan.given)]))
+    read = list(map(source_chunks, checked.levels[: len(plan.source_chunks)]))
     itemsize = plan.dtype.itemsize
     for one in passes(
-        levels, plan.steps, read, itemsize, limits, whole=plan.whole, present=present
+        levels, plan.steps, read, itemsize, limits, holistic=plan.holistic, present=present
     ):
-        record = copier(plan.dtype) if reducer is None else reducer
-        if record.whole and len(one.levels) > 1:
-            record = at_once(record)
+        record = passthrough(plan.dtype) if reducer is None else reducer
+        if record.holistic and len(one.levels) > 1:
+            record = single_step(record)
         targets = [sinks[k] if k in one.writes else None for k in one.levels]
         yield _job(checked, one, record, targets, tasks)
 
@@ -62,7 +62,7 @@ def _job(
     if one.blocks is None:
         return engine.Job(work, engine.Source(accelerate_reads(base.variable), name), samples)
     data = accelerate_graph(as_dask(base, checked.objects[first]))
-    source = engine.DaskSource(data, tiling.reach(tiling.tile), name, base.dims)
+    source = engine.DaskSource(data, tiling.base_shape(tiling.tile), name, base.dims)
     return engine.Job(work, source, samples)
 
 

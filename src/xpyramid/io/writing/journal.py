@@ -1,4 +1,9 @@
-"""What tasks have finished, and what they hand up: so that a build can be gone on with."""
+"""What tasks have finished, and what they hand up: so that a build can be gone on with.
+
+Each output of a pass has a journal of its own: a document for each node of the tiling, which holds
+NumPy arrays one after the other: first how many there are of each kind, then the values, the state,
+and five arrays for the statistics of each channel.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import numpy as np
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 
-from xpyramid.engine import Distribution, Handed, Node
+from xpyramid.engine import Distribution, Intermediate, Node
 from xpyramid.errors import ResumeError
 from xpyramid.io.store.staging import keys_below, put
 from xpyramid.io.store.target import Place
@@ -41,11 +46,11 @@ class Journal:
                 found.add((int(level), tuple(map(int, parts))))
         return cls(place, frozenset(found))
 
-    def save(self, node: Node, handed: Handed) -> None:
+    def save(self, node: Node, intermediate: Intermediate) -> None:
         """Note that a task is done: all that it writes is written."""
-        lengths = np.asarray([len(handed.values), len(handed.state), len(handed.seen)])
-        arrays = [lengths, *handed.values, *handed.state]
-        for channel, one in handed.seen.items():
+        values, state, statistics = intermediate
+        arrays = [np.asarray([*map(len, intermediate)]), *values, *state]
+        for channel, one in statistics.items():
             arrays += [np.asarray(v) for v in (channel, one.low, one.high, one.keys, one.counts)]
         file = io.BytesIO()
         for array in arrays:
@@ -53,13 +58,13 @@ class Journal:
         document = default_buffer_prototype().buffer.from_bytes(file.getvalue())
         put(self.place, {_key(node): document})
 
-    def load(self, node: Node) -> Handed:
+    def load(self, node: Node) -> Intermediate:
         """Return what a task has handed up."""
         where = (self.place / _key(node)).path
         get = self.place.store.get
         document = retried(lambda: sync(get(where, default_buffer_prototype())))
         try:
-            return _handed(b"" if document is None else document.to_bytes())
+            return _parse(b"" if document is None else document.to_bytes())
         except (ValueError, IndexError, EOFError, TypeError) as error:
             raise ResumeError(
                 f"{self.place / _key(node)}, which tells what a task of an unfinished build has "
@@ -67,7 +72,7 @@ class Journal:
             ) from error
 
 
-def _handed(document: bytes) -> Handed:
+def _parse(document: bytes) -> Intermediate:
     """Return what a document says was handed up, if it is all there."""
     file = io.BytesIO(document)
     arrays = []
@@ -77,11 +82,11 @@ def _handed(document: bytes) -> Handed:
     first, second = 1 + values, 1 + values + state
     if len(arrays) != second + 5 * channels:
         raise ValueError(f"{len(arrays)} arrays")
-    seen = {}
+    statistics = {}
     for i in range(second, len(arrays), 5):
         channel, low, high, *histogram = arrays[i : i + 5]
-        seen[channel.item()] = Distribution(low.item(), high.item(), *histogram)
-    return Handed(tuple(arrays[1:first]), tuple(arrays[first:second]), seen)
+        statistics[channel.item()] = Distribution(low.item(), high.item(), *histogram)
+    return Intermediate(tuple(arrays[1:first]), tuple(arrays[first:second]), statistics)
 
 
 def _key(node: Node) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xpyramid.coarsen import as_dask, coarsen, given
+from xpyramid.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.errors import DtypeError, PlanError, literal
 from xpyramid.io.writing.image import Image
 from xpyramid.levels import Levels
@@ -148,8 +148,8 @@ def pack(image: Image) -> Image:
         replace(level, nbytes=level.nbytes // base.dtype.itemsize * size) for level in plan.levels
     )
     plan = replace(
-        plan, dtype=packed.dtype, levels=levels, options=options, given=(given(packed),),
-        whole=reducer.whole,
+        plan, dtype=packed.dtype, levels=levels, options=options, holistic=reducer.holistic,
+        source_chunks=(source_chunks(packed),),
     )  # fmt: skip
     makers = [partial(_level, packed, plan, k, reducer) for k in range(len(levels))]
     made = Levels(makers, image.levels.coordinates)
@@ -164,7 +164,7 @@ def _check_method(image: Image, packing: Packing) -> None:
             "dtype='source' for the levels of a stored pyramid; accepted: arrays of which the "
             "levels are built, with .pyramid.build()"
         )
-    is_own = image.reducer.whole and plan.method != "median"
+    is_own = image.reducer.holistic and plan.method != "median"
     if is_own or plan.method not in METHODS or plan.method == "sum":
         raise PlanError(f"dtype='source' with method={plan.method!r}; accepted: {accepted}")
     if packing.scale < 0 and plan.method not in _WITHOUT_ORDER:

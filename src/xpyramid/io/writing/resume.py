@@ -114,7 +114,7 @@ def check_input(job: engine.Job, image: Checked) -> None:
     if not isinstance(sink, ZarrSink):
         return
     for node in done[:: max(1, -(-len(done) // _SAMPLES))]:
-        base = tiling.base(*node)
+        base = tiling.base_region(*node)
         pairs = zip(base, image.objects[0], strict=True)
         region = tuple(slice(b.start, min(b.stop, b.start + n)) for b, n in pairs)
         given = np.asarray(job.source.sample(region))

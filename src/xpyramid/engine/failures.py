@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from xpyramid.engine.named import Key, TaskError, dependents
 from xpyramid.engine.source import DaskSource, Source
+from xpyramid.engine.tasks import Key, TaskError, dependents
 from xpyramid.errors import ReadError, StorageError
 from xpyramid.tiles import Region, Tiling
 
@@ -20,7 +20,9 @@ Subjects = Mapping[str, tuple[Tiling, Source]]
 
 
 @contextmanager
-def blaming(subjects: Subjects, graph: Mapping[Key, Any], client: Any = None) -> Iterator[None]:
+def attribute_failures(
+    subjects: Subjects, graph: Mapping[Key, Any], client: Any = None
+) -> Iterator[None]:
     """Say which samples a task was about that has failed, or killed its workers.
 
     Parameters
@@ -96,7 +98,7 @@ def _subject(subjects: Subjects, graph: Mapping[Key, Any], key: Key) -> str | No
     if isinstance(key, tuple) and key[0] in subjects:
         tiling, source = subjects[key[0]]
         level, *index = key[1:]
-        return source.called(tiling.base(level, tuple(index)))
+        return source.called(tiling.base_region(level, tuple(index)))
     block = _block(subjects, graph, key)
     return None if block is None else block[0].called(block[1])
 

@@ -62,15 +62,15 @@ class _Median:
     def _lower_middle(self, windows: Array) -> Array:
         request, is_float = self.request, windows.dtype.kind == "f"
         missing = np.isnan(windows) if is_float else np.zeros(windows.shape, bool)
-        if request.skips:
+        if request.has_ignore:
             missing |= windows == windows.dtype.type(request.ignore)
         last = np.nan if is_float else self._highest()
         ordered = np.sort(np.where(missing, windows.dtype.type(last), windows), axis=1)
         valid = windows.shape[1] - missing.sum(1)
         middle = np.take_along_axis(ordered, np.maximum(valid - 1, 0)[:, None] // 2, axis=1)[:, 0]
-        if request.skips:
+        if request.has_ignore:
             middle = np.where(valid > 0, middle, windows.dtype.type(request.ignore))
-        if is_float and not request.skips_na:
+        if is_float and not request.skipna:
             middle = np.where(np.isnan(windows).any(1), np.nan, middle)
         return middle
 
@@ -89,7 +89,7 @@ def median(request: Request) -> Reducer:
     request.check_ignore()
     _check_size("median", request)
     return Reducer(
-        "median", request.dtype, _keep, _keep_state, _Median(request).finalise, whole=True
+        "median", request.dtype, _keep, _keep_state, _Median(request).finalise, holistic=True
     )
 
 
@@ -155,7 +155,7 @@ def user(function: Callable[..., Any], request: Request) -> Reducer:
         If the function does not turn a window into a number; it is tried on one of ones.
     """
     name = method_name(function)
-    if request.skips or request.skipna is not None:
+    if request.has_ignore or request.skipna_option is not None:
         raise PlanError(f"method {name!r} gets all samples; skipna and ignore do not apply to it")
     _check_size(name, request)
     probe = np.ones((1, request.samples), request.dtype.newbyteorder("="))
@@ -176,4 +176,4 @@ def user(function: Callable[..., Any], request: Request) -> Reducer:
         raise PlanError(
             f"method {name!r} does not reduce axis=-1: {probe.shape} became {result.shape}"
         )
-    return Reducer(name, rule.dtype, _keep, _keep_state, rule.finalise, whole=True)
+    return Reducer(name, rule.dtype, _keep, _keep_state, rule.finalise, holistic=True)
