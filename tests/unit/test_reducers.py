@@ -8,6 +8,7 @@ import pytest
 
 import xpyramid
 from xpyramid.errors import PlanError
+from xpyramid.kernels import Array
 from xpyramid.reducers import (
     METHODS,
     Reducer,
@@ -17,7 +18,7 @@ from xpyramid.reducers import (
     reduce_levels,
     reduce_levels_with_state,
 )
-from xpyramid.reducers.record import Array, State, Window
+from xpyramid.reducers.record import State, Window
 
 Steps = list[tuple[int, ...]]
 

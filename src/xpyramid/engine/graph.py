@@ -39,6 +39,9 @@ TOPIC = "xpyramid-progress"
 
 Graph = dict[Key, Any]
 
+#: Of the task of a node: the name of its job, its level and its index.
+NodeKey = tuple[str, int, *tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class Job:
@@ -61,12 +64,12 @@ class Job:
     samples: Hashable | None = None
     name: str = field(default_factory=lambda: f"pyramid-{uuid4().hex}")
 
-    def key(self, level: int, index: Index) -> Key:
+    def key(self, level: int, index: Index) -> NodeKey:
         """Return the key of the task of a node."""
         return (self.name, level, *index)
 
     @property
-    def work_key(self) -> Key:
+    def work_key(self) -> str:
         """Key of the work itself."""
         return f"{self.name}-work"
 
@@ -117,7 +120,7 @@ class Job:
         return [(tiling.top, index) for index in tiling.nodes(tiling.top)]
 
     def tasks(
-        self, level: int, index: Index, done: dict[Key, Intermediates]
+        self, level: int, index: Index, done: dict[NodeKey, Intermediates]
     ) -> Iterator[tuple[Key, Any]]:
         """Yield the tasks of a node and of those below it that are not done."""
         tiling, key = self.work.tiling, self.key(level, index)
@@ -149,7 +152,7 @@ def _within(runs: Iterable[range], known: range) -> Iterator[range]:
 
 
 def make_graph(
-    jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, Intermediates]
+    jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[NodeKey, Intermediates]
 ) -> Graph:
     """Return the tasks of some nodes of each job, with all that they need."""
     graph: Graph = {}
@@ -226,7 +229,12 @@ def _load(work: Work, level: int, index: Index) -> Intermediates:
 
 
 def _tile(
-    work: Work, name: str, level: int, index: Index, source: Any, blocks: Sequence[Array]
+    work: Work,
+    name: str,
+    level: int,
+    index: Index,
+    source: Source | Blocks,
+    blocks: Sequence[Array],
 ) -> Intermediates:
     read = source.of(blocks).read if isinstance(source, Blocks) else source.read
     intermediates = work.run_tile(level, index, read)

@@ -20,7 +20,7 @@ from dask.delayed import Delayed
 
 from xpyramid.cluster import PROCESSES, client, workers
 from xpyramid.engine.failures import attribute_failures
-from xpyramid.engine.graph import TOPIC, Graph, Job, Packed, give_up, inlined, make_graph
+from xpyramid.engine.graph import TOPIC, Graph, Job, NodeKey, Packed, give_up, inlined, make_graph
 from xpyramid.engine.statistics import Statistics, merge
 from xpyramid.engine.tasks import Key
 from xpyramid.engine.work import Intermediates
@@ -42,7 +42,7 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
         What each output of each job has seen of its base, one job after the other.
     """
     get = _scheduler()
-    done: dict[Key, Intermediates] = {}
+    done: dict[NodeKey, Intermediates] = {}
     waves = zip_longest(*(job.waves() for job in jobs), fillvalue=())
     total = sum(job.work.nbytes for job in jobs)
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
@@ -61,7 +61,7 @@ def _outputs(jobs: Sequence[Job]) -> list[tuple[str, int]]:
 
 
 def _statistics(
-    outputs: Sequence[tuple[str, int]], done: dict[Key, Intermediates]
+    outputs: Sequence[tuple[str, int]], done: dict[NodeKey, Intermediates]
 ) -> list[Statistics]:
     """Return what each output has seen, from what the nodes of the top handed up."""
     return [

@@ -16,13 +16,11 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid.chunks import fit
 from xpyramid.coarsen import rechunk
-from xpyramid.engine.tasks import named
+from xpyramid.engine.tasks import Key, named
 from xpyramid.errors import ReadError
 from xpyramid.reducers import Array
 from xpyramid.retry import retried
 from xpyramid.tiles import Lengths, Region, relative
-
-Key = Any
 
 
 class Source:

@@ -11,6 +11,7 @@ from dask._task_spec import GraphNode, Task
 from xpyramid.errors import PyramidError, ReadError
 from xpyramid.retry import retried
 
+#: Of any dask task: text, or a tuple of text and numbers.
 Key = Any
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels._jit import Array, inline, jit
+from xpyramid.kernels import Array
+from xpyramid.kernels._jit import inline, jit
 
 
 @inline
@@ -72,7 +73,7 @@ def reduce_row(row: Array, factor: int, out: Array, b: int, z: int, y: int) -> N
 
 @jit
 def window_sum(
-    src: Array, fz: int, fy: int, fx: int, together: Any, row: Array, out: Array
+    src: Array, fz: int, fy: int, fx: int, together: bool | None, row: Array, out: Array
 ) -> None:
     """Fill ``out`` with the sums over windows; ``row`` is a buffer of one row of ``src``.
 
@@ -93,7 +94,7 @@ def window_sum(
 
 @jit
 def window_sum_valid(
-    src: Array, fz: int, fy: int, fx: int, skipna: Any, ignored: Any,
+    src: Array, fz: int, fy: int, fx: int, skipna: bool | None, ignored: Any,
     row: Array, seen: Array, out: Array, count: Array,
 ) -> None:  # fmt: skip
     """Fill ``out`` and ``count`` with the sums and numbers of the samples that count.
@@ -127,19 +128,19 @@ def window_sum_valid(
 
 
 @inline
-def finish(value: Any, rounded: Any) -> Any:
+def finish(value: Any, rounded: bool | None) -> Any:
     """Return a quotient as it is stored; ``rounded`` is None for no, see `window_sum`."""
     return value if rounded is None else np.rint(value)
 
 
 @inline
-def is_finite(mean: Any, rounded: Any) -> bool:
+def is_finite(mean: Any, rounded: bool | None) -> bool:
     """Whether a quotient is a number; one that is rounded, of integers, always is."""
     return True if rounded is not None else mean - mean == 0
 
 
 @jit
-def divide(total: Array, count: Any, rounded: Any, out: Array) -> None:
+def divide(total: Array, count: Any, rounded: bool | None, out: Array) -> None:
     """Fill ``out`` with ``total / count``; 1-D, with one count for all."""
     real, share = type(count), type(count)(1) / count
     if np.int64(count) & (np.int64(count) - 1) == 0:  # a power of two: the same, and faster
@@ -160,7 +161,7 @@ def divide_each(total: Array, count: Array, out: Array) -> None:
 
 @inline
 def divide_row(
-    total: Array, rows: int, length: int, factor: int, ratio: Array, rounded: Any,
+    total: Array, rows: int, length: int, factor: int, ratio: Array, rounded: bool | None,
     out: Array, b: int, z: int, y: int,
 ) -> bool:  # fmt: skip
     """Fill a row of ``out`` with means of ``rows`` times ``factor`` samples; see `window_mean`.
@@ -189,8 +190,8 @@ def divide_row(
 
 @jit
 def window_mean(
-    src: Array, fz: int, fy: int, fx: int, together: Any, row: Array, total: Array,
-    gz: int, gy: int, above: Any, ratio: Array, rounded: Any, out: Array,
+    src: Array, fz: int, fy: int, fx: int, together: bool | None, row: Array, total: Array,
+    gz: int, gy: int, above: Array | None, ratio: Array, rounded: bool | None, out: Array,
 ) -> bool:  # fmt: skip
     """Fill ``out`` with means: `window_sum` and `divide` at once, which saves a pass of memory.
 

@@ -11,17 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels._jit import Array, inline, inline_once, jit
+from xpyramid.kernels import Array
+from xpyramid.kernels._jit import Shape, inline, inline_once, jit
+
+#: Where four rows begin.
+Rows = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 
 @inline
-def begin(shape: Any, b: int, z: int, y: int) -> Any:
+def begin(shape: Shape, b: int, z: int, y: int) -> np.uint64:
     """Return where a row begins."""
     return np.uint64(((b * shape[1] + z) * shape[2] + y) * shape[3])
 
 
 @inline
-def begin_rows(shape: Any, b: int, z: int, y: int, fz: int, fy: int) -> Any:
+def begin_rows(shape: Shape, b: int, z: int, y: int, fz: int, fy: int) -> Rows:
     """Return where the four rows of a row of windows begin, some twice where there are fewer."""
     z0, z1 = z * fz, min((z + 1) * fz, shape[1]) - 1
     y0, y1 = y * fy, min((y + 1) * fy, shape[2]) - 1
@@ -30,7 +34,7 @@ def begin_rows(shape: Any, b: int, z: int, y: int, fz: int, fy: int) -> Any:
 
 
 @inline
-def padded_stop(at: Any, size: int, room: int, end: int) -> Any:
+def padded_stop(at: np.uint64, size: int, room: int, end: int) -> np.uint64:
     """Return how many samples of a row to do: ``room``, whole vectors, where memory goes on so far.
 
     What is left of a row after its whole vectors takes as long as all of them, sample by sample.
@@ -50,7 +54,7 @@ def eighth(total: Any) -> Any:
 
 @jit
 def window_mean(
-    src: Array, shape: Any, fz: int, fy: int, fx: int, row: Array, out: Array, cells: Any
+    src: Array, shape: Shape, fz: int, fy: int, fx: int, row: Array, out: Array, cells: Shape
 ) -> None:
     """Fill ``out`` with means of integers, rounded.
 
@@ -150,13 +154,13 @@ def longest_run(s: Any, ignored: Any) -> Any:
 
 
 @inline
-def pair_indices(x: Any, pairs: Any) -> Any:
+def pair_indices(x: np.uint64, pairs: bool | None) -> tuple[np.uint64, np.uint64]:
     """Return where the samples of a window are in its rows; ``pairs`` is None where it has one."""
     return (x, x) if pairs is None else (np.uint64(2) * x, np.uint64(2) * x + np.uint64(1))
 
 
 @inline
-def sort_window(rows: Array, src: Array, last: Any, p: Any, q: Any) -> Any:
+def sort_window(rows: Array, src: Array, last: np.uint64, p: np.uint64, q: np.uint64) -> Any:
     """Return the samples of a window sorted, those at two places of its rows; see `read_rows`."""
     return sort_8(
         rows[0, p], rows[0, q], rows[1, p], rows[1, q],
@@ -165,7 +169,7 @@ def sort_window(rows: Array, src: Array, last: Any, p: Any, q: Any) -> Any:
 
 
 @inline
-def read_rows(src: Array, size: int, starts: Any, rows: Array) -> Any:
+def read_rows(src: Array, size: int, starts: Rows, rows: Array) -> np.int64:
     """Fill ``rows`` with all rows of a row of windows but the last, one after the other.
 
     Memory is read twice as fast so as by a loop that needs several rows at once. The last row is
@@ -181,8 +185,8 @@ def read_rows(src: Array, size: int, starts: Any, rows: Array) -> Any:
 
 @jit
 def window_mode(
-    src: Array, shape: Any, fz: int, fy: int, pairs: Any, ignored: Any,
-    rows: Array, out: Array, cells: Any,
+    src: Array, shape: Shape, fz: int, fy: int, pairs: bool | None, ignored: Any,
+    rows: Array, out: Array, cells: Shape,
 ) -> None:  # fmt: skip
     """Fill ``out`` with the most frequent labels, the lowest on ties; see `pair_indices`.
 

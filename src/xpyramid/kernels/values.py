@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from xpyramid.kernels._jit import Array, jit
+from xpyramid.kernels import Array
+from xpyramid.kernels._jit import jit
 
 
 @jit

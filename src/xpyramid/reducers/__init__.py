@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
+from xpyramid.kernels import Array
 from xpyramid.reducers import adapt, holistic
 from xpyramid.reducers.holistic import method_name
 from xpyramid.reducers.record import (
-    Array,
     Factors,
     Part,
     Reducer,

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError, literal
+from xpyramid.kernels import Array
 from xpyramid.reducers.record import (
-    Array,
     Factors,
     Part,
     Reducer,

@@ -11,7 +11,8 @@ import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.kernels import Array
+from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 
 #: The largest window, in bytes, that is held in memory as a whole.
@@ -74,9 +75,9 @@ class _Median:
             middle = np.where(np.isnan(windows).any(1), np.nan, middle)
         return middle
 
-    def _highest(self) -> Any:
+    def _highest(self) -> bool | int:
         dtype = self.request.dtype
-        return True if dtype.kind == "b" else np.iinfo(dtype).max
+        return True if dtype.kind == "b" else int(np.iinfo(dtype).max)
 
 
 @register("median")

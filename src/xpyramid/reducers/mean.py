@@ -11,8 +11,8 @@ import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
+from xpyramid.kernels import Array
 from xpyramid.reducers.record import (
-    Array,
     Factors,
     Part,
     Reducer,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from xpyramid.errors import PlanError
-from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.kernels import Array
+from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 
 

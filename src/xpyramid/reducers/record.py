@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, literal
+from xpyramid.kernels import Array
 
-Array = np.ndarray[Any, np.dtype[Any]]
 State = tuple[Array, ...]
 Factors = tuple[int, ...]
 Steps = Sequence[Factors]

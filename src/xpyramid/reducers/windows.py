@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from xpyramid import kernels
-from xpyramid.reducers.record import Array, Factors, Request, State
+from xpyramid.kernels import Array
+from xpyramid.reducers.record import Factors, Request, State
 
 Shape4 = tuple[int, int, int, int]
 Step3 = tuple[int, int, int]
