@@ -90,9 +90,9 @@ def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:
     """
     if array.chunks is None:
         on_disk = array.encoding.get("preferred_chunks", {})
-        wanted = dict(zip(array.dims, chunks, strict=True))
+        lengths = dict(zip(array.dims, chunks, strict=True))
         variable = array.variable.to_base_variable()  # that of an index is not chunked
-        data: da.Array = variable.chunk({d: on_disk.get(d, c) for d, c in wanted.items()}).data
+        data: da.Array = variable.chunk({d: on_disk.get(d, c) for d, c in lengths.items()}).data
         return data
     data = array.data
     return data

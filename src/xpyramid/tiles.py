@@ -176,13 +176,13 @@ class Tiling:
             ends.append(range(max(first, known.start), min(stop, known.stop)))
         yield from product(*ends)
 
-    def descendants(self, level: int, index: Index, wanted: int) -> Iterator[Index]:
+    def descendants(self, level: int, index: Index, below: int) -> Iterator[Index]:
         """Yield the nodes of a lower level that make up a node, neighbours together."""
-        if level == wanted:
+        if level == below:
             yield index
             return
         for child in self.children(level, index):
-            yield from self.descendants(level - 1, child, wanted)
+            yield from self.descendants(level - 1, child, below)
 
     def nodes(self, level: int) -> Iterator[Index]:
         """Yield all nodes of a level, neighbours together."""

@@ -8,7 +8,7 @@ import pytest
 
 import xpyramid
 from xpyramid.errors import PlanError
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers import (
     METHODS,
     Reducer,

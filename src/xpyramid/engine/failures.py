@@ -86,9 +86,9 @@ def _deaths(client: Any) -> Iterator[tuple[Any, Sequence[Key]]]:
 
 def _all_named(subjects: Subjects, graph: Mapping[Key, Any], keys: Sequence[Key]) -> str:
     """Name what some tasks are about, each thing once."""
-    found = dict.fromkeys(_subject(subjects, graph, key) for key in keys)
+    subjects_of_keys = dict.fromkeys(_subject(subjects, graph, key) for key in keys)
     # Tasks that are about no samples only hand something on; they are named if there is no other.
-    names = [name for name in found if name] or [f"the task {key!r}" for key in keys]
+    names = [name for name in subjects_of_keys if name] or [f"the task {key!r}" for key in keys]
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return "; ".join(names[:_NAMED]) + more
 
@@ -108,7 +108,7 @@ def _block(
 ) -> tuple[DaskSource, Region] | None:
     """Return the block of a base that a task is for, or the first of several."""
     sources = [source for _, source in subjects.values() if isinstance(source, DaskSource)]
-    names = {name for source in sources for name in (source.given_name, source.array.name)}
+    names = {name for source in sources for name in (source.source_name, source.array.name)}
     for needed in dependents(graph, key, names):
         for source in sources:
             region = source.region_of(needed)

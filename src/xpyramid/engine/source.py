@@ -100,12 +100,12 @@ class Source:
         """Return how the results of those tasks make up the region; None where there are none."""
         return None
 
-    def groups(self, reach: Lengths, grid: Lengths) -> list[list[range]] | None:  # noqa: ARG002
+    def groups(self, base_shape: Lengths, grid: Lengths) -> list[list[range]] | None:  # noqa: ARG002
         """Return how nodes must stay together along each dimension, None where they need not.
 
         Parameters
         ----------
-        reach : tuple of int
+        base_shape : tuple of int
             Samples under a node.
         grid : tuple of int
             Number of nodes.
@@ -204,7 +204,7 @@ class DaskSource(Source):
         fitting = tuple(map(fit, array.chunks, tile))
         self.name = name
         self.dims = dims or [f"dim_{i}" for i in range(array.ndim)]
-        self.given, self.given_name = array.chunks, array.name
+        self.source_chunks, self.source_name = array.chunks, array.name
         self.array = rechunk(array, fitting)
         self.edges = [(0, *accumulate(sizes)) for sizes in self.array.chunks]
 
@@ -233,7 +233,7 @@ class DaskSource(Source):
         """Name the samples of a region, and their blocks, as they were given."""
         spans = [
             np.searchsorted([*accumulate(sizes)], (part.start, part.stop - 1), side="right")
-            for sizes, part in zip(self.given, region, strict=True)
+            for sizes, part in zip(self.source_chunks, region, strict=True)
         ]
         first, last = (tuple(int(span[i]) for span in spans) for i in (0, 1))
         blocks = f"block {first}" if first == last else f"blocks {first} to {last}"
@@ -241,33 +241,36 @@ class DaskSource(Source):
 
     def region_of(self, key: Key) -> Region | None:
         """Return the samples of a block, as it was given or as tiles need it; None for others."""
-        for name, chunks in ((self.given_name, self.given), (self.array.name, self.array.chunks)):
+        for name, chunks in (
+            (self.source_name, self.source_chunks),
+            (self.array.name, self.array.chunks),
+        ):
             if isinstance(key, tuple) and key[0] == name:
                 edges = [(0, *accumulate(sizes)) for sizes in chunks]
                 return tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, key[1:], strict=True))
         return None
 
     def _blocks(self, region: Region) -> list[range]:
-        found = []
+        indexes = []
         for edges, part in zip(self.edges, region, strict=True):
             first = int(np.searchsorted(edges, part.start, side="right")) - 1
             last = int(np.searchsorted(edges, part.stop, side="left"))
-            found.append(range(first, last))
-        return found
+            indexes.append(range(first, last))
+        return indexes
 
     def tasks(self, shape: Lengths) -> int:
         """Return how many of the largest blocks a region of a shape touches."""
         pairs = zip(shape, self.array.chunks, strict=True)
         return math.prod(-(-n // max(1, *sizes)) for n, sizes in pairs)
 
-    def groups(self, reach: Lengths, grid: Lengths) -> list[list[range]] | None:
+    def groups(self, base_shape: Lengths, grid: Lengths) -> list[list[range]] | None:
         """Return runs of nodes between the edges that they share with the blocks as given."""
-        found = []
-        for sizes, span, number in zip(self.given, reach, grid, strict=True):
+        runs = []
+        for sizes, span, number in zip(self.source_chunks, base_shape, grid, strict=True):
             edges = {*accumulate(sizes)}
             ends = [i for i in range(1, number) if i * span in edges]
-            found.append([range(a, b) for a, b in pairwise((0, *ends, number))])
-        return found
+            runs.append([range(a, b) for a, b in pairwise((0, *ends, number))])
+        return runs
 
     def needs(self, region: Region) -> list[Key]:
         """Return the keys of the blocks that a region touches."""

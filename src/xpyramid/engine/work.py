@@ -151,8 +151,8 @@ class Work:
     ) -> Intermediates:
         """Run the task of a node above the tiles, given what its children hand up."""
         pending = self._pending((level, index))
-        wanted = [tuple(child[i] for i in pending) for child in intermediates]
-        made = self._only(pending).merge_children(level, index, children, wanted)
+        of_pending = [tuple(child[i] for i in pending) for child in intermediates]
+        made = self._only(pending).merge_children(level, index, children, of_pending)
         return self._record((level, index), made)
 
     def load(self, level: int, index: Index) -> Intermediates:

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import importlib
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xpyramid.kernels import extremes as extremes
@@ -24,9 +22,6 @@ if TYPE_CHECKING:
     from xpyramid.kernels import twos as twos
     from xpyramid.kernels import user as user
     from xpyramid.kernels import values as values
-
-#: An array of any dtype and rank; the one name for it, below and above.
-Array = NDArray[Any]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpyramid.kernels import Array
 from xpyramid.kernels._jit import inline, jit
+from xpyramid.kernels.arrays import Array
 
 
 @inline

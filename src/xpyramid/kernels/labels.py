@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels import Array
 from xpyramid.kernels._jit import Shape, inline, inline_once, jit
+from xpyramid.kernels.arrays import Array
 
 #: Where counting starts. A literal 0 has a type of its own: what it is given to is compiled twice.
 ZERO = np.int64(0)

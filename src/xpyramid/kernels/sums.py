@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels import Array
 from xpyramid.kernels._jit import inline, jit
+from xpyramid.kernels.arrays import Array
 
 
 @inline

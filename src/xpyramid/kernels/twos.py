@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels import Array
 from xpyramid.kernels._jit import Shape, inline, inline_once, jit
+from xpyramid.kernels.arrays import Array
 
 #: Where four rows begin.
 Rows = tuple[np.uint64, np.uint64, np.uint64, np.uint64]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xpyramid.kernels import Array
 from xpyramid.kernels._jit import jit
+from xpyramid.kernels.arrays import Array
 
 
 @jit

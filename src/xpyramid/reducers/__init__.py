@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers import adapt, holistic
 from xpyramid.reducers.holistic import method_name
 from xpyramid.reducers.record import (

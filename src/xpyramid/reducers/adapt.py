@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError, literal
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import (
     Factors,
     Part,

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from xpyramid.errors import DtypeError
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import at_least_float32, extreme_windows

@@ -11,7 +11,7 @@ import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import (
     Factors,
     Part,
@@ -146,8 +146,8 @@ class _Mode:
 
 def _rows(size: int, dtype: np.dtype[Any]) -> Array:
     """Return a buffer for three rows of so many samples, in whole vectors."""
-    one = padded_aligned_empty(size, dtype).size
-    return aligned_empty(3 * one, dtype).reshape(3, one)
+    length = padded_aligned_empty(size, dtype).size
+    return aligned_empty(3 * length, dtype).reshape(3, length)
 
 
 def _thread_scratch(use: str, size: int, dtype: np.dtype[Any]) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from xpyramid.errors import PlanError
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, literal
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 
 State = tuple[Array, ...]
 Factors = tuple[int, ...]
@@ -144,14 +144,15 @@ def assemble_arrays(parts: Sequence[Part], cells: tuple[int, ...]) -> State:
     """Assemble states of arrays whose last dimensions are the cells."""
     if len(parts) == 1:
         return parts[0].state
-    lead = [array.shape[: array.ndim - len(cells)] for array in parts[0].state]
+    prefixes = [array.shape[: array.ndim - len(cells)] for array in parts[0].state]
     dtypes = [array.dtype for array in parts[0].state]
-    whole = tuple(np.empty(a + cells, dtype) for a, dtype in zip(lead, dtypes, strict=True))
+    pairs = zip(prefixes, dtypes, strict=True)
+    assembled = tuple(np.empty(prefix + cells, dtype) for prefix, dtype in pairs)
     for part in parts:
         region: Any = (..., *part.where)
-        for out, array in zip(whole, part.state, strict=True):
+        for out, array in zip(assembled, part.state, strict=True):
             out[region] = array
-    return whole
+    return assembled
 
 
 @dataclass(frozen=True)

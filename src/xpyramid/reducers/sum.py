@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xpyramid.errors import DtypeError
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import add, at_least_float32, sum_valid_windows, sum_windows

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from xpyramid import kernels
-from xpyramid.kernels import Array
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Request, State
 
 Shape4 = tuple[int, int, int, int]

@@ -33,33 +33,33 @@ def jobs_of(
     levels = list(map(Shape, (level.shape for level in plan.levels), checked.objects))
     read = list(map(source_chunks, checked.levels[: len(plan.source_chunks)]))
     itemsize = plan.dtype.itemsize
-    for one in passes(
+    for job_pass in passes(
         levels, plan.steps, read, itemsize, limits, holistic=plan.holistic, present=present
     ):
         record = passthrough(plan.dtype) if reducer is None else reducer
-        if record.holistic and len(one.levels) > 1:
+        if record.holistic and len(job_pass.levels) > 1:
             record = single_step(record)
-        targets = [sinks[k] if k in one.writes else None for k in one.levels]
-        yield _job(checked, one, record, targets, tasks)
+        targets = [sinks[k] if k in job_pass.writes else None for k in job_pass.levels]
+        yield _job(checked, job_pass, record, targets, tasks)
 
 
 def _job(
     checked: Checked,
-    one: Pass,
+    job_pass: Pass,
     reducer: Reducer,
     sinks: Sequence[engine.Sink | None],
     tasks: Place | None,
 ) -> engine.Job:
     """Return the job of a pass."""
-    first, tiling = one.levels[0], one.tiling
+    first, tiling = job_pass.levels[0], job_pass.tiling
     base = checked.levels[first]
-    journal = None if tasks is None else Journal.of(tasks / str(one.levels[-1]))
-    shapes = tuple(checked.plan.levels[k].shape for k in one.levels)
+    journal = None if tasks is None else Journal.of(tasks / str(job_pass.levels[-1]))
+    shapes = tuple(checked.plan.levels[k].shape for k in job_pass.levels)
     output = engine.Output(reducer, shapes, tuple(sinks), journal=journal)
     work = engine.Work(tiling, (output,))
     samples = engine.identity(base.variable)
     name = f"level {first} of {name_of(base, checked.name)!r}"
-    if one.blocks is None:
+    if job_pass.blocks is None:
         return engine.Job(work, engine.Source(accelerate_reads(base.variable), name), samples)
     data = accelerate_graph(as_dask(base, checked.objects[first]))
     source = engine.DaskSource(data, tiling.base_shape(tiling.tile), name, base.dims)
@@ -92,13 +92,13 @@ def shared_jobs(
     merged: list[engine.Job] = []
     outputs: dict[str, list[str]] = {}  # from a merged job to the jobs that its outputs come from
     for job in chain.from_iterable(images):
-        found = next((i for i, one in enumerate(merged) if _fits(one, job, limits)), None)
-        if found is None:
+        group = next((i for i, first in enumerate(merged) if _fits(first, job, limits)), None)
+        if group is None:
             merged.append(job)
             outputs[job.name] = [job.name] * len(job.work.outputs)
         else:
-            merged[found] = _merge(merged[found], job)
-            outputs[merged[found].name] += [job.name] * len(job.work.outputs)
+            merged[group] = _merge(merged[group], job)
+            outputs[merged[group].name] += [job.name] * len(job.work.outputs)
     order = [name for job in merged for name in outputs[job.name]]
     return merged, [order.index(first.name) for first, *_ in images]
 

@@ -38,20 +38,20 @@ class Journal:
     @classmethod
     def of(cls, place: Place) -> Journal:
         """Return the journal that is at a place."""
-        found = set()
+        nodes = set()
         for key in keys_below(place):
             level, _, index = key.partition("/")
             parts = index.split(".")
             if level.isdecimal() and all(part.isdecimal() for part in parts):
-                found.add((int(level), tuple(map(int, parts))))
-        return cls(place, frozenset(found))
+                nodes.add((int(level), tuple(map(int, parts))))
+        return cls(place, frozenset(nodes))
 
     def save(self, node: Node, intermediate: Intermediate) -> None:
         """Note that a task is done: all that it writes is written."""
         values, state, statistics = intermediate
         arrays = [np.asarray([*map(len, intermediate)]), *values, *state]
-        for channel, one in statistics.items():
-            arrays += [np.asarray(v) for v in (channel, one.low, one.high, one.keys, one.counts)]
+        for channel, d in statistics.items():
+            arrays += [np.asarray(v) for v in (channel, d.low, d.high, d.keys, d.counts)]
         file = io.BytesIO()
         for array in arrays:
             np.save(file, array, allow_pickle=False)
