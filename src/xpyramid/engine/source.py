@@ -241,10 +241,9 @@ class DaskSource(Source):
 
     def region_of(self, key: Key) -> Region | None:
         """Return the samples of a block, as it was given or as tiles need it; None for others."""
-        for name, chunks in (
-            (self.source_name, self.source_chunks),
-            (self.array.name, self.array.chunks),
-        ):
+        as_given = self.source_name, self.source_chunks
+        as_needed = self.array.name, self.array.chunks
+        for name, chunks in (as_given, as_needed):
             if isinstance(key, tuple) and key[0] == name:
                 edges = [(0, *accumulate(sizes)) for sizes in chunks]
                 return tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, key[1:], strict=True))

@@ -103,17 +103,20 @@ def shared_jobs(
     return merged, [order.index(first.name) for first, *_ in images]
 
 
-def _fits(one: engine.Job, other: engine.Job, limits: Limits) -> bool:
+def _fits(job: engine.Job, other: engine.Job, limits: Limits) -> bool:
     """Whether two jobs can be one."""
-    a, b = (replace(job.work.tiling, outputs=1) for job in (one, other))
-    if one.samples is None or one.samples != other.samples or a != b:
+    if job.samples is None or job.samples != other.samples:
         return False
-    tiling = _merge(one, other).work.tiling
-    needed = limits.workers * tiling.memory(one.source.itemsize)
+    tiling, another = (replace(one.work.tiling, outputs=1) for one in (job, other))
+    if tiling != another:
+        return False
+    merged = _merge(job, other).work.tiling
+    needed = limits.workers * merged.memory(job.source.itemsize)
     return limits.memory is None or needed <= limits.memory
 
 
-def _merge(one: engine.Job, other: engine.Job) -> engine.Job:
-    outputs = (*one.work.outputs, *other.work.outputs)
-    tiling = replace(one.work.tiling, outputs=len(outputs))
-    return replace(one, work=engine.Work(tiling, outputs))
+def _merge(job: engine.Job, other: engine.Job) -> engine.Job:
+    """Return a job that makes the outputs of two."""
+    outputs = (*job.work.outputs, *other.work.outputs)
+    tiling = replace(job.work.tiling, outputs=len(outputs))
+    return replace(job, work=engine.Work(tiling, outputs))
