@@ -1,4 +1,8 @@
-"""Lazy levels: the only module that builds dask graphs over arrays."""
+"""Lazy levels: the only module that builds dask graphs over arrays.
+
+The chunks of level 0 are moved to the edges of windows, and each is reduced by a task of its own;
+the level is then cut into the chunks that it is to have.
+"""
 
 from __future__ import annotations
 

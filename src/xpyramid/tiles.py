@@ -55,8 +55,8 @@ class Tiling:
     outputs : int
         How many reductions are made of a leaf while it is there.
     within : tuple of slice, or None
-        The region of level 0 that the work is on, at the edges of windows of the top: nodes are
-        clipped to it, and those outside are none. None is all of level 0. See `limited_to`.
+        The region of level 0 that the work is on, whole windows of the top; None is all of level 0.
+        There are no nodes outside, and those at its edges are clipped. See `limited_to`.
     """
 
     shape: Lengths
@@ -98,7 +98,17 @@ class Tiling:
         """Return a region of level 0, rounded outward to whole windows of the top.
 
         What lies above such a region can be told from its samples alone, on every level.
+
+        Raises
+        ------
+        PlanError
+            For slices with steps, or another number of them than there are dimensions.
         """
+        if len(region) != len(self.shape) or any(part.step not in (None, 1) for part in region):
+            raise PlanError(
+                f"region={region} of an array of shape {self.shape}; accepted: a slice without a "
+                f"step for each of the {len(self.shape)} dimensions"
+            )
         aligned = []
         for part, f, n in zip(region, self.factors(self.top), self.shape, strict=True):
             start, stop, _ = part.indices(n)
@@ -107,10 +117,10 @@ class Tiling:
         return tuple(aligned)
 
     def limited_to(self, region: Region) -> Tiling:
-        """Return the nodes above a region of level 0 alone; it is rounded outward, see `align`.
+        """Return a tiling of only what lies above a region of level 0, rounded outward by `align`.
 
-        They are clipped to it: at its edges a node holds parts of stored objects, each of which
-        belongs to one node still.
+        Nodes are clipped to that region. Those at its edges then hold parts of stored objects, but
+        still no two nodes hold parts of the same one.
         """
         return replace(self, within=self.align(region))
 
@@ -124,12 +134,12 @@ class Tiling:
         return tuple(self.coarse_region(within, level) for level in range(self.top + 1))
 
     def grid(self, level: int) -> Lengths:
-        """Return the number of nodes of a level along each dimension, were the work on all."""
+        """Return how many nodes cover all of a level along each dimension."""
         pairs = zip(self.level_shape(level), self.spans[level], strict=True)
         return tuple(-(-n // span) for n, span in pairs)
 
     def node_ranges(self, level: int) -> tuple[range, ...]:
-        """Return the indexes of the nodes of a level along each dimension."""
+        """Return the indexes of the nodes of a level that the work is on, along each dimension."""
         pairs = zip(self.extent(level), self.spans[level], strict=True)
         return tuple(
             range(part.start // span, -(-part.stop // span) if part.start < part.stop else 0)

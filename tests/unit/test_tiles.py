@@ -93,6 +93,29 @@ def test_factors_and_objects_that_do_not_fit_each_other() -> None:
             assert span % tree.steps[level][0] == 0
 
 
+def test_regions_are_rounded_outward() -> None:
+    tree = tiling()  # of 100 x 70, in windows of 8
+    assert tree.align((slice(9, 16), slice(65, None))) == (slice(8, 16), slice(64, 70))
+    assert tree.align((slice(-1, None), slice(3, 3))) == (slice(96, 100), slice(0, 0))
+    assert tree.limited_to((slice(None), slice(None))).count(0) == tree.count(0)
+    assert tree.limited_to((slice(0, 1), slice(0, 1))).count(0) == 1
+
+
+@pytest.mark.parametrize(
+    "region", [(slice(0, 8),), (slice(0, 8),) * 3, (slice(8, 0, -1), slice(0, 8))]
+)
+def test_no_regions(region: tuple[slice, ...]) -> None:
+    with pytest.raises(PlanError, match=r"accepted: a slice without a step for each of the 2 dim"):
+        tiling().align(region)
+
+
+def test_states_of_several_outputs_take_memory() -> None:
+    one, three = tiling(), tiling(outputs=3)
+    assert one.spans == three.spans
+    assert one.memory(1) < three.memory(1) < 3 * one.memory(1)
+    assert tiling(outputs=3, memory=one.memory(1)).tile < one.tile
+
+
 def test_less_memory_makes_smaller_tiles() -> None:
     usual = tiling()
     less = tiling(memory=usual.memory(1) - 1)

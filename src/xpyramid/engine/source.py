@@ -1,4 +1,9 @@
-"""Where the samples of level 0 come from."""
+"""Where the samples of level 0 come from.
+
+A task reads regions. Those of an array in memory, or of one that xarray reads lazily, it reads by
+itself (`Source`). Of a dask array it is given the blocks that its region touches, which are tasks
+of the same graph (`DaskSource`); blocks that lie across the edges of tiles are cut by dask before.
+"""
 
 from __future__ import annotations
 

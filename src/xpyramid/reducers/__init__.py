@@ -1,4 +1,10 @@
-"""Reduction methods, each a record; see :mod:`xpyramid.reducers.record`."""
+"""Reduction methods, and how a block of samples is reduced to several levels by one.
+
+A method is a record of functions, see :mod:`xpyramid.reducers.record`; `make_reducer` makes that of
+a method for a dtype and a largest window. `reduce_levels` goes from samples to the state of level
+1, from there to that of level 2, and so on, and from each state to the values of its level. Where
+the method has a way straight to the values of level 1 (`Reducer.direct`), that comes first.
+"""
 
 from __future__ import annotations
 
