@@ -23,7 +23,7 @@ from xpyramid.inputs.ducks import plain
 from xpyramid.inputs.kinds import choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
 from xpyramid.lazy.beside import ImageGeometry, image_boundary, image_factors, place_beside
-from xpyramid.lazy.coarsen import as_dask, coarsen, given
+from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import Message, option
 from xpyramid.options import (
@@ -82,7 +82,8 @@ def build(
     reducer = make_reducer(method, array.dtype, largest, **counting)
     plan = replace(
         plan, options={name: value for name, value in counting.items() if value is not None},
-        given=(given(array),), whole=reducer.whole, kind=choice.kind, kind_reason=choice.reason,
+        source_chunks=(source_chunks(array),), holistic=reducer.holistic, kind=choice.kind,
+        kind_reason=choice.reason,
     )  # fmt: skip
     made = _lazy_levels(array, plan, reducer)
     return Pyramid(*(place_beside(made, plan, image) if image else (made, plan)), reducer)

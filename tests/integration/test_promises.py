@@ -210,9 +210,9 @@ def test_states_of_every_kind_are_kept(method: str, tmp_path: Path) -> None:
     save = journal.Journal.save
     kept = []
 
-    def fail(self: journal.Journal, node: Any, handed: engine.Handed) -> None:
-        save(self, node, handed)
-        kept.append(handed)
+    def fail(self: journal.Journal, node: Any, intermediate: engine.Intermediate) -> None:
+        save(self, node, intermediate)
+        kept.append(intermediate)
         if len(kept) >= 4:
             raise RuntimeError("enough")
 
@@ -223,7 +223,7 @@ def test_states_of_every_kind_are_kept(method: str, tmp_path: Path) -> None:
                 wanted.to_ome_zarr(tmp_path / "out.zarr")
         wanted.to_ome_zarr(tmp_path / "out.zarr", resume=True)
     if method != "median":  # whose levels are made one by one
-        assert all(handed.values and handed.state for handed in kept)
+        assert all(intermediate.values and intermediate.state for intermediate in kept)
     for got, want in zip(xpyramid.open_pyramid(tmp_path / "out.zarr/field"), wanted, strict=True):
         np.testing.assert_array_equal(got, want)
 

@@ -148,7 +148,7 @@ def test_kinds_of_tasks_that_dask_treats_apart_stay() -> None:
     """Clusters tell their own rechunking by the type of its tasks."""
     from dask._task_spec import Alias, Task
 
-    from xpyramid.engine.named import NamedTask, named
+    from xpyramid.engine.tasks import NamedTask, named
 
     class Barrier(Task):
         pass

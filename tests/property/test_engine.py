@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import xpyramid
 from xpyramid import engine
 from xpyramid.geometry.tiles import make_tiling
-from xpyramid.reducers import at_once, make_reducer, reduce_levels
+from xpyramid.reducers import make_reducer, reduce_levels, single_step
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Lengths = tuple[int, ...]
@@ -133,8 +133,9 @@ def execute(case: Case, reducer: Any, steps: tuple[Lengths, ...], targets: list[
     source = engine.Source(xr.Variable(range(case.base.ndim), case.base))
     if case.blocks is not None:
         blocks = da.from_array(case.base, chunks=case.blocks, name=False)
-        source = engine.DaskSource(blocks, tiling.reach(tiling.tile))
-    work = engine.Work(tiling, reducer, tuple(t.shape for t in targets), tuple(targets))
+        source = engine.DaskSource(blocks, tiling.base_shape(tiling.tile))
+    output = engine.Output(reducer, tuple(t.shape for t in targets), tuple(targets))
+    work = engine.Work(tiling, (output,))
     with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="synchronous"):
         patch.setattr(graph_module, "WAVE", case.wave)
         engine.run([engine.Job(work, source)])
@@ -174,7 +175,7 @@ def test_whole_windows(case: Case) -> None:
     expected = reduce_levels(case.base, steps, reducer)
     shapes = shapes_of(case)
     targets = make_targets(case, [shapes[0], shapes[-1]], [case.base.dtype, reducer.dtype])
-    execute(case, at_once(reducer), steps, targets)
+    execute(case, single_step(reducer), steps, targets)
     for target, values in zip(targets, [case.base, *expected], strict=True):
         target.check(values)
 

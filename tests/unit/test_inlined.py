@@ -16,7 +16,7 @@ from dask._task_spec import TaskRef
 from dask.callbacks import Callback
 
 import xpyramid
-from xpyramid.engine.named import NamedTask
+from xpyramid.engine.tasks import NamedTask
 
 graph_module = importlib.import_module("xpyramid.engine.graph")
 

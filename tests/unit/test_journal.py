@@ -12,15 +12,17 @@ import zarr
 from zarr.storage import LocalStore, MemoryStore
 
 import xpyramid
-from xpyramid.engine import Distribution, Handed
+from xpyramid.engine import Distribution, Intermediate
 from xpyramid.store.path import NodePath
 from xpyramid.writer.journal import Journal
 
-HANDED = {
-    "nothing": Handed((), (), {}),
-    "values": Handed((np.arange(6, dtype="u1").reshape(2, 3), np.ones((1, 2), ">f4")), (), {}),
-    "states": Handed((), (np.arange(6.0).reshape(2, 3), np.empty(0, "i8")), {}),
-    "all": Handed(
+INTERMEDIATES = {
+    "nothing": Intermediate((), (), {}),
+    "values": Intermediate(
+        (np.arange(6, dtype="u1").reshape(2, 3), np.ones((1, 2), ">f4")), (), {}
+    ),
+    "states": Intermediate((), (np.arange(6.0).reshape(2, 3), np.empty(0, "i8")), {}),
+    "all": Intermediate(
         (np.zeros((2, 2), "i2"),),
         (np.ones((1, 1), ">u2"),),
         {
@@ -31,21 +33,21 @@ HANDED = {
 }
 
 
-@pytest.mark.parametrize("handed", HANDED.values(), ids=list(HANDED))
-def test_what_is_saved_is_loaded(handed: Handed, tmp_path: Path) -> None:
+@pytest.mark.parametrize("intermediate", INTERMEDIATES.values(), ids=list(INTERMEDIATES))
+def test_what_is_saved_is_loaded(intermediate: Intermediate, tmp_path: Path) -> None:
     for store in (MemoryStore(), LocalStore(tmp_path)):
         journal = Journal(NodePath(store, "tasks/0"))
-        journal.save((2, (0, 13)), handed)
+        journal.save((2, (0, 13)), intermediate)
         back = Journal.of(journal.place)
         assert back.done == {(2, (0, 13))}
-        values, state, seen = back.load((2, (0, 13)))
-        for got, want in ((values, handed.values), (state, handed.state)):
+        values, state, statistics = back.load((2, (0, 13)))
+        for got, want in ((values, intermediate.values), (state, intermediate.state)):
             assert [(a.dtype, a.tobytes()) for a in got] == [(a.dtype, a.tobytes()) for a in want]
-        assert seen.keys() == handed.seen.keys()
-        for channel, one in handed.seen.items():
-            assert (seen[channel].low, seen[channel].high) == (one.low, one.high)
-            np.testing.assert_array_equal(seen[channel].keys, one.keys)
-            np.testing.assert_array_equal(seen[channel].counts, one.counts)
+        assert statistics.keys() == intermediate.statistics.keys()
+        for channel, one in intermediate.statistics.items():
+            assert (statistics[channel].low, statistics[channel].high) == (one.low, one.high)
+            np.testing.assert_array_equal(statistics[channel].keys, one.keys)
+            np.testing.assert_array_equal(statistics[channel].counts, one.counts)
 
 
 def test_windows_of_a_build_that_was_gone_on_with_are_the_same(tmp_path: Path) -> None:
@@ -54,8 +56,8 @@ def test_windows_of_a_build_that_was_gone_on_with_are_the_same(tmp_path: Path) -
     save = Journal.save
     saved = []
 
-    def fail(self: Journal, node: object, handed: Handed) -> None:
-        save(self, node, handed)  # type: ignore[arg-type]
+    def fail(self: Journal, node: object, intermediate: Intermediate) -> None:
+        save(self, node, intermediate)  # type: ignore[arg-type]
         saved.append(node)
         if len(saved) == 7:
             raise RuntimeError("enough")

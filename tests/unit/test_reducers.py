@@ -8,16 +8,17 @@ import pytest
 
 import xpyramid
 from xpyramid.errors import PlanError
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers import (
     METHODS,
     Reducer,
-    climb,
     make_reducer,
     method_name,
     reduce_block,
     reduce_levels,
+    reduce_levels_with_state,
 )
-from xpyramid.reducers.record import Array, State, Window
+from xpyramid.reducers.record import State, Window
 
 Steps = list[tuple[int, ...]]
 
@@ -154,7 +155,7 @@ def test_several_levels_at_once_have_the_same_bits(
         for k, got in enumerate(made, 1):
             want = through_states(values, steps[:k], reducer)
             assert (got.tobytes(), got.shape, got.dtype) == (want.tobytes(), want.shape, want.dtype)
-            levels, state = climb(values, steps[:k], reducer, keep=True)
+            levels, state = reduce_levels_with_state(values, steps[:k], reducer, keep=True)
             assert [level.tobytes() for level in levels] == [level.tobytes() for level in made[:k]]
             for one, other in zip(state, states(values, steps[:k], reducer), strict=True):
                 assert one.tobytes() == other.tobytes()

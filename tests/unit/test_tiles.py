@@ -37,7 +37,7 @@ def test_the_nodes_of_a_level_cover_it_once() -> None:
             for node in nodes
             for cell in product(*(range(r.start, r.stop) for r in tree.region(level, node)))
         ]
-        assert sorted(cells) == list(product(*map(range, tree.cells(level))))
+        assert sorted(cells) == list(product(*map(range, tree.level_shape(level))))
 
 
 @pytest.mark.parametrize("length", [8, 24, 64])
@@ -45,9 +45,9 @@ def test_children_lie_under_their_node(length: int) -> None:
     tree = tiling(length)
     for level in range(1, tree.top + 1):
         for node in tree.nodes(level):
-            children = [tree.base(level - 1, child) for child in tree.children(level, node)]
+            children = [tree.base_region(level - 1, child) for child in tree.children(level, node)]
             samples = sum(math.prod(r.stop - r.start for r in child) for child in children)
-            whole = tree.base(level, node)
+            whole = tree.base_region(level, node)
             assert samples == math.prod(r.stop - r.start for r in whole)
             for child in children:
                 for inner, outer in zip(child, whole, strict=True):
@@ -61,7 +61,7 @@ def test_leaves_and_tiles_are_as_large_as_allowed() -> None:
     assert (tree.leaf, tree.tile) == (0, 1)
     tree = tiling(leaf_bytes=1, tile_bytes=1)  # never smaller than a stored object
     assert (tree.leaf, tree.tile) == (0, 0)
-    assert (tree.spans[0], tree.reach(1)) == ((8, 8), (16, 16))
+    assert (tree.spans[0], tree.base_shape(1)) == ((8, 8), (16, 16))
 
 
 def test_there_are_tiles_for_every_worker() -> None:
@@ -73,12 +73,12 @@ def test_there_are_tiles_for_every_worker() -> None:
 def test_values_that_a_node_can_tell() -> None:
     """Those of whole windows, and of windows cut off at the end."""
     tree = make_tiling((100, 70), [(2, 2), (2, 2), (3, 3)], [(8, 8)] * 4, 1)
-    assert [tree.reach(k) for k in range(4)] == [(8, 8), (16, 16), (96, 72), (96, 72)]
-    assert [tree.settled(k) for k in range(4)] == [2, 2, 3, 3]
+    assert [tree.base_shape(k) for k in range(4)] == [(8, 8), (16, 16), (96, 72), (96, 72)]
+    assert [tree.last_complete_level(k) for k in range(4)] == [2, 2, 3, 3]
     for level in range(3):
         for index in tree.nodes(level):
-            base = tree.base(level, index)
-            for k in range(level, tree.settled(level) + 1):
+            base = tree.base_region(level, index)
+            for k in range(level, tree.last_complete_level(level) + 1):
                 assert all(
                     part.start % f == 0 for part, f in zip(base, tree.factors(k), strict=True)
                 )
@@ -87,10 +87,33 @@ def test_values_that_a_node_can_tell() -> None:
 def test_factors_and_objects_that_do_not_fit_each_other() -> None:
     tree = make_tiling((100,), [(3,), (2,)], [(5,), (4,), (7,)], 1)
     for level, objects in enumerate((5, 4, 7)):
-        span, n = tree.spans[level][0], tree.cells(level)[0]
+        span, n = tree.spans[level][0], tree.level_shape(level)[0]
         assert span % objects == 0 or span == n
         if level < tree.top and span < n:
             assert span % tree.steps[level][0] == 0
+
+
+def test_regions_are_rounded_outward() -> None:
+    tree = tiling()  # of 100 x 70, in windows of 8
+    assert tree.align((slice(9, 16), slice(65, None))) == (slice(8, 16), slice(64, 70))
+    assert tree.align((slice(-1, None), slice(3, 3))) == (slice(96, 100), slice(0, 0))
+    assert tree.limited_to((slice(None), slice(None))).count(0) == tree.count(0)
+    assert tree.limited_to((slice(0, 1), slice(0, 1))).count(0) == 1
+
+
+@pytest.mark.parametrize(
+    "region", [(slice(0, 8),), (slice(0, 8),) * 3, (slice(8, 0, -1), slice(0, 8))]
+)
+def test_no_regions(region: tuple[slice, ...]) -> None:
+    with pytest.raises(PlanError, match=r"accepted: a slice without a step for each of the 2 dim"):
+        tiling().align(region)
+
+
+def test_states_of_several_outputs_take_memory() -> None:
+    one, three = tiling(), tiling(outputs=3)
+    assert one.spans == three.spans
+    assert one.memory(1) < three.memory(1) < 3 * one.memory(1)
+    assert tiling(outputs=3, memory=one.memory(1)).tile < one.tile
 
 
 def test_less_memory_makes_smaller_tiles() -> None:

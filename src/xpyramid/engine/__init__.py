@@ -1,24 +1,27 @@
 """One pass over a base: read it once, reduce it, and write each stored object once."""
 
 from xpyramid.engine.graph import Job
+from xpyramid.engine.identity import identity
 from xpyramid.engine.run import delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
-from xpyramid.engine.work import Handed, Journal, Sink, Work
+from xpyramid.engine.work import Intermediate, Journal, Output, Sink, Work
 from xpyramid.geometry.tiles import Node
 
 __all__ = [
     "DaskSource",
     "Distribution",
-    "Handed",
+    "Intermediate",
     "Job",
     "Journal",
     "Node",
     "Observer",
+    "Output",
     "Sink",
     "Source",
     "Statistics",
     "Work",
     "delay",
+    "identity",
     "run",
 ]

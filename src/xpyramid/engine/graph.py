@@ -1,10 +1,14 @@
-"""From works to dask tasks, in waves, so that the graph stays small however large the base is."""
+"""From works to dask tasks, in waves, so that the graph stays small however large the base is.
+
+A wave is the tasks of some nodes of one level, with all that lie below them and the blocks of the
+base that these need. What its nodes hand up waits for the last graph, that of the nodes above.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,9 +18,9 @@ from uuid import uuid4
 
 from dask._task_spec import GraphNode
 
-from xpyramid.engine.named import Key, NamedTask
 from xpyramid.engine.source import Blocks, Source, graph_of
-from xpyramid.engine.work import Handed, Work
+from xpyramid.engine.tasks import Key, NamedTask
+from xpyramid.engine.work import Intermediates, Work
 from xpyramid.geometry.tiles import Index, Node
 from xpyramid.reducers import Array
 from xpyramid.runtime.cluster import workers
@@ -35,21 +39,37 @@ TOPIC = "xpyramid-progress"
 
 Graph = dict[Key, Any]
 
+#: Of the task of a node: the name of its job, its level and its index.
+NodeKey = tuple[str, int, *tuple[int, ...]]
+
 
 @dataclass(frozen=True)
 class Job:
-    """A work, and where its samples come from."""
+    """A work, and where its samples come from.
+
+    Attributes
+    ----------
+    work : Work
+    source : Source
+        Reads level 0.
+    samples : hashable
+        What equals that of another job with the same samples; see `identity`. None where nothing
+        is known of that.
+    name : str
+        What the keys of its tasks begin with.
+    """
 
     work: Work
     source: Source
+    samples: Hashable | None = None
     name: str = field(default_factory=lambda: f"pyramid-{uuid4().hex}")
 
-    def key(self, level: int, index: Index) -> Key:
+    def key(self, level: int, index: Index) -> NodeKey:
         """Return the key of the task of a node."""
         return (self.name, level, *index)
 
     @property
-    def work_key(self) -> Key:
+    def work_key(self) -> str:
         """Key of the work itself."""
         return f"{self.name}-work"
 
@@ -72,11 +92,13 @@ class Job:
     def _groups(self, level: int) -> Iterator[Iterable[Index]]:
         """Yield nodes by groups that share no block, so that no block is needed in two waves."""
         tiling = self.work.tiling
-        groups = self.source.groups(tiling.reach(level), tiling.grid(level))
+        groups = self.source.groups(tiling.base_shape(level), tiling.grid(level))
         if groups is None:
             yield from ([index] for index in tiling.nodes(level))
-        else:
-            yield from (product(*ranges) for ranges in product(*groups))
+            return
+        pairs = zip(groups, tiling.node_ranges(level), strict=True)
+        runs = [list(_within(along, known)) for along, known in pairs]
+        yield from (product(*ranges) for ranges in product(*runs))
 
     @property
     def wave_level(self) -> int:
@@ -87,7 +109,7 @@ class Job:
     def _tasks_under(self, level: int) -> float:
         """Return the mean number of tasks for a node of a level."""
         tiling = self.work.tiling
-        tiles = tiling.count(tiling.tile) * (1 + self.source.tasks(tiling.reach(tiling.tile)))
+        tiles = tiling.count(tiling.tile) * (1 + self.source.tasks(tiling.base_shape(tiling.tile)))
         return tiles / max(1, tiling.count(level))
 
     def roots(self, *, always: bool = False) -> list[Node]:
@@ -97,15 +119,17 @@ class Job:
             return []
         return [(tiling.top, index) for index in tiling.nodes(tiling.top)]
 
-    def tasks(self, level: int, index: Index, done: dict[Key, Handed]) -> Iterator[tuple[Key, Any]]:
+    def tasks(
+        self, level: int, index: Index, done: dict[NodeKey, Intermediates]
+    ) -> Iterator[tuple[Key, Any]]:
         """Yield the tasks of a node and of those below it that are not done."""
         tiling, key = self.work.tiling, self.key(level, index)
         if key in done:
             yield key, (_unpack, Packed(done.pop(key)))
-        elif (level, index) in self.work.done:
+        elif self.work.is_done((level, index)):
             yield key, (_load, self.work_key, level, index)
         elif level == tiling.tile:
-            region = tiling.base(level, index)
+            region = tiling.base_region(level, index)
             blocks = self.source.blocks(region)
             source = f"{self.name}-source" if blocks is None else blocks
             yield key, (
@@ -114,13 +138,21 @@ class Job:
         else:
             children = list(tiling.children(level, index))
             keys = [self.key(level - 1, child) for child in children]
-            yield key, (_join, self.work_key, self.name, level, index, Packed(children), keys)
+            yield key, (_merge, self.work_key, self.name, level, index, Packed(children), keys)
             for child in children:
                 yield from self.tasks(level - 1, child, done)
 
 
+def _within(runs: Iterable[range], known: range) -> Iterator[range]:
+    """Yield the parts of runs of indexes that are known."""
+    for run in runs:
+        part = range(max(run.start, known.start), min(run.stop, known.stop))
+        if part:
+            yield part
+
+
 def make_graph(
-    jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[Key, Handed]
+    jobs: Sequence[Job], waves: Sequence[Sequence[Node]], done: dict[NodeKey, Intermediates]
 ) -> Graph:
     """Return the tasks of some nodes of each job, with all that they need."""
     graph: Graph = {}
@@ -192,31 +224,38 @@ def _unpack(packed: Packed) -> Any:
     return packed.content
 
 
-def _load(work: Work, level: int, index: Index) -> Handed:
-    return Handed((), (), {}) if work.journal is None else work.journal.load((level, index))
+def _load(work: Work, level: int, index: Index) -> Intermediates:
+    return work.load(level, index)
 
 
 def _tile(
-    work: Work, name: str, level: int, index: Index, source: Any, blocks: Sequence[Array]
-) -> Handed:
+    work: Work,
+    name: str,
+    level: int,
+    index: Index,
+    source: Source | Blocks,
+    blocks: Sequence[Array],
+) -> Intermediates:
     read = source.of(blocks).read if isinstance(source, Blocks) else source.read
-    return _done(work, name, level, index, work.node(level, index, read))
+    intermediates = work.run_tile(level, index, read)
+    _log_done(name, level, index)
+    return intermediates
 
 
-def _join(
-    work: Work, name: str, level: int, index: Index, below: Packed, parts: Sequence[Handed]
-) -> Handed:
-    return _done(work, name, level, index, work.join(level, index, below.content, parts))
+def _merge(
+    work: Work,
+    name: str,
+    level: int,
+    index: Index,
+    children: Packed,
+    intermediates: Sequence[Intermediates],
+) -> Intermediates:
+    merged = work.run_merge(level, index, children.content, intermediates)
+    _log_done(name, level, index)
+    return merged
 
 
-def _done(work: Work, name: str, level: int, index: Index, handed: Handed) -> Handed:
-    if work.journal is not None:
-        work.journal.save((level, index), handed)
-    _say(name, level, index)
-    return handed
-
-
-def _say(name: str, level: int, index: Index) -> None:
+def _log_done(name: str, level: int, index: Index) -> None:
     """Tell a cluster's client that a task is done; other schedulers say so by themselves."""
     distributed = sys.modules.get("distributed")
     if distributed is not None:

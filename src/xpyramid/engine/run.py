@@ -18,11 +18,11 @@ from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 
-from xpyramid.engine.blame import blaming
-from xpyramid.engine.graph import TOPIC, Graph, Job, Packed, give_up, inlined, make_graph
-from xpyramid.engine.named import Key
+from xpyramid.engine.failures import attribute_failures
+from xpyramid.engine.graph import TOPIC, Graph, Job, NodeKey, Packed, give_up, inlined, make_graph
 from xpyramid.engine.statistics import Statistics, merge
-from xpyramid.engine.work import Handed
+from xpyramid.engine.tasks import Key
+from xpyramid.engine.work import Intermediates
 from xpyramid.runtime.cluster import PROCESSES, client, workers
 from xpyramid.runtime.progress import bar
 
@@ -39,29 +39,39 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
     Returns
     -------
     list of Statistics
-        What each job has seen of its base.
+        What each output of each job has seen of its base, one job after the other.
     """
     get = _scheduler()
-    done: dict[Key, Handed] = {}
+    done: dict[NodeKey, Intermediates] = {}
     waves = zip_longest(*(job.waves() for job in jobs), fillvalue=())
-    total = sum(job.work.written() - sum(map(job.work.written, job.work.done)) for job in jobs)
+    total = sum(job.work.nbytes for job in jobs)
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
-    with bar(total, progress) as advance, _heard(jobs, advance):
+    with bar(total, progress) as advance, _report_progress(jobs, advance):
         for wave in chain(waves, [[job.roots() for job in jobs]]):
             graph = make_graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
-            with blaming(subjects, graph, client()):
+            with attribute_failures(subjects, graph, client()):
                 done.update(zip(keys, get(inlined(graph), keys), strict=True))
-    return _seen([job.name for job in jobs], done)
+    return _statistics(_outputs(jobs), done)
 
 
-def _seen(names: Sequence[str], done: dict[Key, Handed]) -> list[Statistics]:
-    """Return what each job has seen, from what the nodes of the top handed up."""
-    return [merge(one.seen for key, one in done.items() if key[0] == name) for name in names]
+def _outputs(jobs: Sequence[Job]) -> list[tuple[str, int]]:
+    """Return the name of the job of each output, and which of its outputs that is."""
+    return [(job.name, i) for job in jobs for i in range(len(job.work.outputs))]
+
+
+def _statistics(
+    outputs: Sequence[tuple[str, int]], done: dict[NodeKey, Intermediates]
+) -> list[Statistics]:
+    """Return what each output has seen, from what the nodes of the top handed up."""
+    return [
+        merge(intermediates[i].statistics for key, intermediates in done.items() if key[0] == name)
+        for name, i in outputs
+    ]
 
 
 @contextmanager
-def _heard(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterator[None]:
+def _report_progress(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterator[None]:
     """Call ``advance`` with the bytes that each task has written, wherever it runs."""
     if advance is None:
         yield
@@ -73,8 +83,7 @@ def _heard(jobs: Sequence[Job], advance: Callable[[int], None] | None) -> Iterat
         if key[0] in works and tuple(key) not in heard:  # a later wave takes up what is handed on
             heard.add(tuple(key))
             name, level, *index = key
-            node, work = (level, tuple(index)), works[name]
-            advance(0 if node in work.done else work.written(node))
+            advance(works[name].written((level, tuple(index))))
 
     cluster = client()
     if cluster is None:
@@ -123,16 +132,17 @@ def _on_threads(graph: Graph, keys: Sequence[Key]) -> Any:
 def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
     """Return one dask Delayed of all tasks of all jobs, and of a call after them.
 
-    ``then`` is called with what each job has seen of its base, and with ``args``.
+    ``then`` is called with what each output of each job has seen of its base, one job after the
+    other, and with ``args``.
     """
     roots = [job.roots(always=True) for job in jobs]
     graph = make_graph(jobs, roots, {})
     keys = [job.key(*node) for job, nodes in zip(jobs, roots, strict=True) for node in nodes]
     last = f"pyramid-announce-{uuid4().hex}"
-    graph[last] = (_call, Packed((then, [job.name for job in jobs], keys, args)), keys)
+    graph[last] = (_call, Packed((then, _outputs(jobs), keys, args)), keys)
     return Delayed(last, inlined(graph))
 
 
-def _call(packed: Packed, results: Sequence[Handed]) -> Any:
-    function, names, keys, args = packed.content
-    return function(_seen(names, dict(zip(keys, results, strict=True))), *args)
+def _call(packed: Packed, results: Sequence[Intermediates]) -> Any:
+    function, outputs, keys, args = packed.content
+    return function(_statistics(outputs, dict(zip(keys, results, strict=True))), *args)

@@ -1,4 +1,9 @@
-"""Where the samples of level 0 come from."""
+"""Where the samples of level 0 come from.
+
+A task reads regions. Those of an array in memory, or of one that xarray reads lazily, it reads by
+itself (`Source`). Of a dask array it is given the blocks that its region touches, which are tasks
+of the same graph (`DaskSource`); blocks that lie across the edges of tiles are cut by dask before.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +19,14 @@ import xarray as xr
 from dask.array.optimization import optimize
 from dask.highlevelgraph import HighLevelGraph
 
-from xpyramid.engine.named import named
+from xpyramid.engine.tasks import Key, named
 from xpyramid.errors import ReadError
 from xpyramid.geometry.chunks import fit
 from xpyramid.geometry.tiles import Lengths, Region, relative
 from xpyramid.lazy.coarsen import rechunk
+from xpyramid.messages import Message, option
 from xpyramid.reducers import Array
 from xpyramid.runtime.retry import retried
-
-Key = Any
 
 
 class Source:
@@ -77,6 +81,11 @@ class Source:
                 return index, chunk
         return None, region
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a sample."""
+        return int(self.variable.dtype.itemsize)
+
     def called(self, region: Region) -> str:
         """Name the samples of a region."""
         return _named(self.name, "", self.variable.dims, region)
@@ -97,12 +106,12 @@ class Source:
         """Return how the results of those tasks make up the region; None where there are none."""
         return None
 
-    def groups(self, reach: Lengths, grid: Lengths) -> list[list[range]] | None:  # noqa: ARG002
+    def groups(self, base_shape: Lengths, grid: Lengths) -> list[list[range]] | None:  # noqa: ARG002
         """Return how nodes must stay together along each dimension, None where they need not.
 
         Parameters
         ----------
-        reach : tuple of int
+        base_shape : tuple of int
             Samples under a node.
         grid : tuple of int
             Number of nodes.
@@ -142,13 +151,25 @@ class Blocks:
         for block, shape in zip(blocks, shapes, strict=True):
             if block.dtype.newbyteorder("=") != self.dtype.newbyteorder("="):
                 raise ReadError(
-                    f"a dask block of dtype {block.dtype} in an array of dtype {self.dtype}; pass "
-                    "the right dtype= where the array is made, as in map_blocks(..., dtype=...)"
+                    f"a dask block of dtype {block.dtype} in an array of dtype {self.dtype}",
+                    fix=Message(
+                        "pass the right ",
+                        option("dtype"),
+                        " where the array is made, as in map_blocks(..., ",
+                        option("dtype"),
+                        ")",
+                    ),
                 )
             if block.shape != shape:
                 raise ReadError(
-                    f"a dask block of shape {block.shape}, announced as {shape}; pass the right "
-                    "chunks= where the array is made, as in map_blocks(..., chunks=...)"
+                    f"a dask block of shape {block.shape}, announced as {shape}",
+                    fix=Message(
+                        "pass the right ",
+                        option("chunks"),
+                        " where the array is made, as in map_blocks(..., ",
+                        option("chunks"),
+                        ")",
+                    ),
                 )
         return _Filled(self.edges, blocks)
 
@@ -201,9 +222,14 @@ class DaskSource(Source):
         fitting = tuple(map(fit, array.chunks, tile))
         self.name = name
         self.dims = dims or [f"dim_{i}" for i in range(array.ndim)]
-        self.given, self.given_name = array.chunks, array.name
+        self.source_chunks, self.source_name = array.chunks, array.name
         self.array = rechunk(array, fitting)
         self.edges = [(0, *accumulate(sizes)) for sizes in self.array.chunks]
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a sample."""
+        return int(self.array.dtype.itemsize)
 
     def sample(self, region: Region) -> Array:
         """Compute the samples of a region.
@@ -225,7 +251,7 @@ class DaskSource(Source):
         """Name the samples of a region, and their blocks, as they were given."""
         spans = [
             np.searchsorted([*accumulate(sizes)], (part.start, part.stop - 1), side="right")
-            for sizes, part in zip(self.given, region, strict=True)
+            for sizes, part in zip(self.source_chunks, region, strict=True)
         ]
         first, last = (tuple(int(span[i]) for span in spans) for i in (0, 1))
         blocks = f"block {first}" if first == last else f"blocks {first} to {last}"
@@ -233,33 +259,35 @@ class DaskSource(Source):
 
     def region_of(self, key: Key) -> Region | None:
         """Return the samples of a block, as it was given or as tiles need it; None for others."""
-        for name, chunks in ((self.given_name, self.given), (self.array.name, self.array.chunks)):
+        as_given = self.source_name, self.source_chunks
+        as_needed = self.array.name, self.array.chunks
+        for name, chunks in (as_given, as_needed):
             if isinstance(key, tuple) and key[0] == name:
                 edges = [(0, *accumulate(sizes)) for sizes in chunks]
                 return tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, key[1:], strict=True))
         return None
 
     def _blocks(self, region: Region) -> list[range]:
-        found = []
+        indexes = []
         for edges, part in zip(self.edges, region, strict=True):
             first = int(np.searchsorted(edges, part.start, side="right")) - 1
             last = int(np.searchsorted(edges, part.stop, side="left"))
-            found.append(range(first, last))
-        return found
+            indexes.append(range(first, last))
+        return indexes
 
     def tasks(self, shape: Lengths) -> int:
         """Return how many of the largest blocks a region of a shape touches."""
         pairs = zip(shape, self.array.chunks, strict=True)
         return math.prod(-(-n // max(1, *sizes)) for n, sizes in pairs)
 
-    def groups(self, reach: Lengths, grid: Lengths) -> list[list[range]] | None:
+    def groups(self, base_shape: Lengths, grid: Lengths) -> list[list[range]] | None:
         """Return runs of nodes between the edges that they share with the blocks as given."""
-        found = []
-        for sizes, span, number in zip(self.given, reach, grid, strict=True):
+        runs = []
+        for sizes, span, number in zip(self.source_chunks, base_shape, grid, strict=True):
             edges = {*accumulate(sizes)}
             ends = [i for i in range(1, number) if i * span in edges]
-            found.append([range(a, b) for a, b in pairwise((0, *ends, number))])
-        return found
+            runs.append([range(a, b) for a, b in pairwise((0, *ends, number))])
+        return runs
 
     def needs(self, region: Region) -> list[Key]:
         """Return the keys of the blocks that a region touches."""

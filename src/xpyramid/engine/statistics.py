@@ -44,8 +44,8 @@ class Distribution:
 
     def __add__(self, other: Distribution) -> Distribution:
         counts = np.zeros(_KEYS, np.int64)
-        for one in (self, other):
-            counts[one.keys] += one.counts
+        for distribution in (self, other):
+            counts[distribution.keys] += distribution.counts
         low, high = min(self.low, other.low), max(self.high, other.high)
         return _sparse(low, high, counts)
 
@@ -93,17 +93,18 @@ class Observer:
             pieces = {start + i: plane for i, plane in enumerate(planes)}
         if self.ignore is not None:
             pieces = {channel: piece[piece != self.ignore] for channel, piece in pieces.items()}
-        found = {channel: _distribution(piece) for channel, piece in pieces.items()}
-        return {channel: one for channel, one in found.items() if one is not None}
+        distributions = {channel: _distribution(piece) for channel, piece in pieces.items()}
+        return {channel: known for channel, known in distributions.items() if known is not None}
 
 
 def merge(parts: Iterable[Statistics]) -> Statistics:
     """Put statistics of several blocks together."""
-    whole: Statistics = {}
+    merged: Statistics = {}
     for part in parts:
-        for channel, one in part.items():
-            whole[channel] = whole[channel] + one if channel in whole else one
-    return whole
+        for channel, distribution in part.items():
+            known = merged.get(channel)
+            merged[channel] = distribution if known is None else known + distribution
+    return merged
 
 
 def _distribution(values: Array) -> Distribution | None:

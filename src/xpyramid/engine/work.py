@@ -1,15 +1,32 @@
-"""What a task does: read, reduce, write, and hand up."""
+"""What the task of a node does: read, reduce, write, and hand up.
+
+The nodes of a `Tiling` form a tree. The task of a tile reads its part of the base leaf by leaf. A
+leaf is reduced to as many levels as it covers whole windows of; the cells of its own level and of
+those below are written, and what is left of the levels above is its `Intermediate`. A node above
+puts the intermediates of its children together, writes the cells of its level, and goes on from
+the states to the levels that it covers whole windows of now.
+
+That is done for each `Output`: several pyramids are made of one base, which is read once.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from xpyramid.engine.statistics import Observer, Statistics, merge
 from xpyramid.geometry.tiles import Index, Node, Region, Tiling, relative
-from xpyramid.reducers import Array, Part, Reducer, State, Window, climb, place
+from xpyramid.reducers import (
+    Array,
+    Part,
+    Reducer,
+    State,
+    Window,
+    assemble_arrays,
+    reduce_levels_with_state,
+)
 
 Read = Callable[[Region], Array]
 
@@ -17,8 +34,8 @@ Read = Callable[[Region], Array]
 Sink = Callable[[Region, Array], None]
 
 
-class Handed(NamedTuple):
-    """What a node hands up: all that can be said of the levels above from its samples alone.
+class Intermediate(NamedTuple):
+    """What a node hands up for an output: all that its samples alone say of the levels above.
 
     Attributes
     ----------
@@ -26,37 +43,41 @@ class Handed(NamedTuple):
         Of its cells of the levels above, up to the last of which it covers whole windows.
     state : tuple of ndarray
         Of its cells of that last level, where there are levels above it.
-    seen : Statistics
+    statistics : Statistics
         Of the base.
     """
 
     values: tuple[Array, ...]
     state: State
-    seen: Statistics
+    statistics: Statistics
+
+
+#: One for each output.
+Intermediates = tuple[Intermediate, ...]
 
 
 class Journal(Protocol):
-    """What keeps what tasks have handed up."""
+    """What keeps what tasks have handed up for an output."""
 
     @property
     def done(self) -> frozenset[Node]:
         """Nodes whose tasks an earlier run has done."""
 
-    def load(self, node: Node) -> Handed:
+    def load(self, node: Node) -> Intermediate:
         """Return what such a task has handed up."""
 
-    def save(self, node: Node, handed: Handed) -> None:
+    def save(self, node: Node, intermediate: Intermediate) -> None:
         """Keep what a task hands up; all that it writes is written."""
 
 
 @dataclass(frozen=True)
-class Work:
-    """Everything that tasks of one pyramid have in common.
+class Output:
+    """One of the pyramids that a pass makes of its base.
 
     Attributes
     ----------
-    tiling : Tiling
     reducer : Reducer
+        How level 0 becomes the others.
     shapes : tuple of tuple of int
         Of the levels that are written; shorter than the tiling's where windows are trimmed.
     sinks : tuple of callable or None
@@ -64,9 +85,9 @@ class Work:
     observe : Observer or None
         Looks at the base on its way through.
     journal : Journal or None
+        Keeps what tasks have handed up for this output.
     """
 
-    tiling: Tiling
     reducer: Reducer
     shapes: tuple[tuple[int, ...], ...]
     sinks: tuple[Sink | None, ...]
@@ -75,71 +96,10 @@ class Work:
 
     @property
     def done(self) -> frozenset[Node]:
-        """Nodes whose tasks need not run."""
+        """Nodes whose tasks need not run for this output."""
         return frozenset() if self.journal is None else self.journal.done
 
-    def node(self, level: int, index: Index, read: Read) -> Handed:
-        """Write all that lies in a node, and return what the levels above need of it."""
-        tiling, base = self.tiling, self.tiling.base(level, index)
-        if level > tiling.leaf:
-            below = [(c, self.node(level - 1, c, read)) for c in tiling.children(level, index)]
-            return self.join(level, index, *zip(*below, strict=True))
-        block = read(base)
-        self._write(0, base, block)
-        seen = self.observe(base, block) if self.observe else {}
-        if tiling.top == 0:
-            return Handed((), (), seen)
-        top = tiling.settled(level)
-        keep = top < tiling.top
-        values, state = climb(block, tiling.steps[:top], self.reducer, keep=keep)
-        for k in range(1, level + 1):
-            self._write(k, tiling.over(base, k), values[k - 1])
-        return Handed(tuple(values[level:]), state if keep else (), seen)
-
-    def join(
-        self, level: int, index: Index, below: Sequence[Index], handed: Sequence[Handed]
-    ) -> Handed:
-        """Write the cells of a node that its children hold, and return what is needed above."""
-        tiling, base = self.tiling, self.tiling.base(level, index)
-        parts = [tiling.base(level - 1, child) for child in below]
-        known = tiling.settled(level - 1)
-        values: list[Array] = []
-        for k in range(level, known + 1):
-            pieces = [(one.values[k - level],) for one in handed]
-            values += place(self._parts(pieces, parts, base, k), _shape(tiling.over(base, k)))
-        self._write(level, tiling.over(base, level), values[0])
-        state: State = ()
-        if known < tiling.top:
-            held = self._parts([one.state for one in handed], parts, base, known)
-            state = self.reducer.assemble(held, _shape(tiling.over(base, known)))
-            more, state = self._climb(state, base, known, tiling.settled(level))
-            values += more
-        return Handed(tuple(values[1:]), state, merge(one.seen for one in handed))
-
-    def _climb(self, state: State, base: Region, level: int, top: int) -> tuple[list[Array], State]:
-        """Return the values of the levels above one, up to a top, and the state of that."""
-        values = []
-        for k in range(level + 1, top + 1):
-            state = self.reducer.combine(state, self.tiling.steps[k - 1])
-            values.append(self._values(state, base, k))
-        return values, state if top < self.tiling.top else ()
-
-    def _values(self, state: State, base: Region, level: int) -> Array:
-        return self.reducer.finalise(state, Window(_shape(base), self.tiling.factors(level)))
-
-    def _parts(
-        self, states: Sequence[State], bases: Sequence[Region], whole: Region, level: int
-    ) -> list[Part]:
-        """Return where states of a level lie in the cells over a region of level 0."""
-        tiling = self.tiling
-        origin = [part.start for part in tiling.over(whole, level)]
-        parts = []
-        for state, base in zip(states, bases, strict=True):
-            where = relative(tiling.over(base, level), origin)
-            parts.append(Part(where, state, Window(_shape(base), tiling.factors(level))))
-        return parts
-
-    def _write(self, level: int, region: Region, values: Array) -> None:
+    def write(self, level: int, region: Region, values: Array) -> None:
         """Hand values to a level's sink, without what is trimmed."""
         sink = self.sinks[level]
         kept = tuple(
@@ -148,17 +108,197 @@ class Work:
         if sink is not None and all(r.start < r.stop for r in kept):
             sink(kept, values[tuple(slice(r.stop - r.start) for r in kept)])
 
-    def written(self, node: Node | None = None) -> int:
-        """Return the bytes that the task of a node writes, or all of them together."""
+
+@dataclass(frozen=True)
+class Work:
+    """Everything that the tasks of one pass have in common.
+
+    An output whose journal says that an earlier run has done a task is left out of that task; what
+    was handed up then is loaded.
+
+    Attributes
+    ----------
+    tiling : Tiling
+        Which nodes there are.
+    outputs : tuple of Output
+        What is made of the base.
+    """
+
+    tiling: Tiling
+    outputs: tuple[Output, ...]
+
+    def is_done(self, node: Node) -> bool:
+        """Whether the task of a node need not run for any output."""
+        return all(node in output.done for output in self.outputs)
+
+    def with_observer(self, observer: Observer) -> Work:
+        """Return a work of which each output has an observer of the base."""
+        observed = (replace(output, observe=observer) for output in self.outputs)
+        return replace(self, outputs=tuple(observed))
+
+    def run_tile(self, level: int, index: Index, read: Read) -> Intermediates:
+        """Run the task of a tile: a node whose samples are read."""
+        pending = self._pending((level, index))
+        made = self._only(pending).reduce_node(level, index, read)
+        return self._record((level, index), made)
+
+    def run_merge(
+        self,
+        level: int,
+        index: Index,
+        children: Sequence[Index],
+        intermediates: Sequence[Intermediates],
+    ) -> Intermediates:
+        """Run the task of a node above the tiles, given what its children hand up."""
+        pending = self._pending((level, index))
+        of_pending = [tuple(child[i] for i in pending) for child in intermediates]
+        made = self._only(pending).merge_children(level, index, children, of_pending)
+        return self._record((level, index), made)
+
+    def load(self, level: int, index: Index) -> Intermediates:
+        """Return what a task handed up that has been done for all outputs."""
+        return self._record((level, index), ())
+
+    def _pending(self, node: Node) -> list[int]:
+        """Return the positions of the outputs for which the task of a node has to run."""
+        return [i for i, output in enumerate(self.outputs) if node not in output.done]
+
+    def _only(self, positions: Sequence[int]) -> Work:
+        return replace(self, outputs=tuple(self.outputs[i] for i in positions))
+
+    def _record(self, node: Node, made: Intermediates) -> Intermediates:
+        """Note in the journals that a task is done; add what was handed up before."""
+        new = iter(made)
+        intermediates = []
+        for output in self.outputs:
+            if output.journal is None:
+                intermediates.append(next(new))
+            elif node in output.journal.done:
+                intermediates.append(output.journal.load(node))
+            else:
+                intermediates.append(next(new))
+                output.journal.save(node, intermediates[-1])
+        return tuple(intermediates)
+
+    def reduce_node(self, level: int, index: Index, read: Read) -> Intermediates:
+        """Write all that lies in a node, and return what the levels above need of it."""
         tiling = self.tiling
-        levels, base = range(tiling.top + 1), tuple(slice(0, n) for n in tiling.shape)
+        if level > tiling.leaf:
+            children = list(tiling.children(level, index))
+            intermediates = [self.reduce_node(level - 1, child, read) for child in children]
+            return self.merge_children(level, index, children, intermediates)
+        base = tiling.base_region(level, index)
+        block = read(base)
+        statistics: dict[Observer | None, Statistics] = {None: {}}
+        for output in self.outputs:
+            if output.observe is not None and output.observe not in statistics:
+                statistics[output.observe] = output.observe(base, block)
+        return tuple(
+            self._reduce_leaf(output, level, base, block, statistics[output.observe])
+            for output in self.outputs
+        )
+
+    def _reduce_leaf(
+        self, output: Output, level: int, base: Region, block: Array, statistics: Statistics
+    ) -> Intermediate:
+        """Write the cells of a leaf, and return what the levels above need of it."""
+        tiling = self.tiling
+        output.write(0, base, block)
+        if tiling.top == 0:
+            return Intermediate((), (), statistics)
+        top = tiling.last_complete_level(level)
+        steps, keep = tiling.steps[:top], top < tiling.top
+        values, state = reduce_levels_with_state(block, steps, output.reducer, keep=keep)
+        for k in range(1, level + 1):
+            output.write(k, tiling.coarse_region(base, k), values[k - 1])
+        return Intermediate(tuple(values[level:]), () if state is None else state, statistics)
+
+    def merge_children(
+        self,
+        level: int,
+        index: Index,
+        children: Sequence[Index],
+        intermediates: Sequence[Intermediates],
+    ) -> Intermediates:
+        """Write the cells of a node that its children hold, and return what is needed above."""
+        bases = [self.tiling.base_region(level - 1, child) for child in children]
+        base = self.tiling.base_region(level, index)
+        pairs = zip(self.outputs, zip(*intermediates, strict=True), strict=True)
+        return tuple(self._merge(output, level, base, bases, own) for output, own in pairs)
+
+    def _merge(
+        self,
+        output: Output,
+        level: int,
+        base: Region,
+        bases: Sequence[Region],
+        intermediates: Sequence[Intermediate],
+    ) -> Intermediate:
+        """Do what `merge_children` does for an output, given the regions of level 0."""
+        tiling, known = self.tiling, self.tiling.last_complete_level(level - 1)
+        values: list[Array] = []
+        for k in range(level, known + 1):
+            pieces = [(child.values[k - level],) for child in intermediates]
+            parts = self._parts(pieces, bases, base, k)
+            values += assemble_arrays(parts, _shape(tiling.coarse_region(base, k)))
+        output.write(level, tiling.coarse_region(base, level), values[0])
+        state: State = ()
+        if known < tiling.top:
+            parts = self._parts([child.state for child in intermediates], bases, base, known)
+            cells = _shape(tiling.coarse_region(base, known))
+            state = output.reducer.assemble(parts, cells)
+            top = tiling.last_complete_level(level)
+            more, state = self._combine(output.reducer, state, base, known, top)
+            values += more
+        statistics = merge(child.statistics for child in intermediates)
+        return Intermediate(tuple(values[1:]), state, statistics)
+
+    def _combine(
+        self, reducer: Reducer, state: State, base: Region, level: int, top: int
+    ) -> tuple[list[Array], State]:
+        """Return the values of the levels above one, up to a top, and the state of that."""
+        values = []
+        for k in range(level + 1, top + 1):
+            state = reducer.combine(state, self.tiling.steps[k - 1])
+            window = Window(_shape(base), self.tiling.factors(k))
+            values.append(reducer.finalise(state, window))
+        return values, state if top < self.tiling.top else ()
+
+    def _parts(
+        self, states: Sequence[State], bases: Sequence[Region], together: Region, level: int
+    ) -> list[Part]:
+        """Return where states of a level lie in the cells over a region of level 0."""
+        tiling = self.tiling
+        origin = [part.start for part in tiling.coarse_region(together, level)]
+        parts = []
+        for state, base in zip(states, bases, strict=True):
+            where = relative(tiling.coarse_region(base, level), origin)
+            parts.append(Part(where, state, Window(_shape(base), tiling.factors(level))))
+        return parts
+
+    def written(self, node: Node) -> int:
+        """Return the bytes that the task of a node writes, in this run."""
+        return sum(self._nbytes(output, node) for output in self.outputs if node not in output.done)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all tasks together write, in this run."""
+        return sum(
+            self._nbytes(output) - sum(self._nbytes(output, node) for node in output.done)
+            for output in self.outputs
+        )
+
+    def _nbytes(self, output: Output, node: Node | None = None) -> int:
+        """Return the bytes of an output that belong to the task of a node, or all of them."""
+        tiling = self.tiling
+        levels, base = range(tiling.top + 1), tiling.extent(0)
         if node is not None:
             levels = range(0 if node[0] == tiling.tile else node[0], node[0] + 1)
-            base = tiling.base(*node)
-        return self.reducer.dtype.itemsize * sum(
+            base = tiling.base_region(*node)
+        return output.reducer.dtype.itemsize * sum(
             math.prod(Window(_shape(base), tiling.factors(k)).cells)
             for k in levels
-            if self.sinks[k] is not None
+            if output.sinks[k] is not None
         )
 
 

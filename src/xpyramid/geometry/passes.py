@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
 from xpyramid.geometry.chunks import fit, regular
-from xpyramid.geometry.tiles import LEAF_BYTES, TILE_BYTES, Lengths, Tiling, make_tiling
+from xpyramid.geometry.tiles import LEAF_BYTES, TILE_BYTES, Lengths, Region, Tiling, make_tiling
 
 Blocks = tuple[Lengths, ...]
 
 
 @dataclass(frozen=True)
-class Given:
-    """How the samples of a level are given.
+class SourceChunks:
+    """In which chunks the samples of a level are given.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Pass:
         """
         if self.blocks is None:
             return 0
-        tiling, tile = self.tiling, self.tiling.reach(self.tiling.tile)
+        tiling, tile = self.tiling, self.tiling.base_shape(self.tiling.tile)
         touched = tuple(map(_touched, self.blocks, tile))
         fitting = tuple(map(fit, self.blocks, tile))
         cut = [i for i, blocks in enumerate(self.blocks) if blocks != fitting[i]]
@@ -122,11 +122,14 @@ def _touched(blocks: Lengths, span: int) -> int:
 def passes(
     levels: Sequence[Shape],
     steps: Sequence[Lengths],
-    given: Sequence[Given],
+    source_chunks: Sequence[SourceChunks],
     itemsize: int,
     limits: Limits,
     *,
-    whole: bool = False,
+    holistic: bool = False,
+    present: Collection[int] = (),
+    region: Region | None = None,
+    outputs: int = 1,
 ) -> Iterator[Pass]:
     """Yield the passes that writing a pyramid takes.
 
@@ -135,14 +138,20 @@ def passes(
     levels : sequence of Shape
     steps : sequence of tuple of int
         Factors from each level to the next.
-    given : sequence of Given
+    source_chunks : sequence of SourceChunks
         Of level 0; or of each level, where all of them are there already.
     itemsize : int
         Of a sample, in bytes.
     limits : Limits
-    whole : bool
+    holistic : bool
         Whether the method needs all samples of a window at once, so that each level is made from
         level 0 by itself.
+    present : collection of int
+        Levels that are in their place already, and are not written.
+    region : tuple of slice, optional
+        Of level 0, to which the passes are limited; see `Tiling.limited_to`.
+    outputs : int
+        How many reductions are made in each pass.
 
     Raises
     ------
@@ -150,44 +159,46 @@ def passes(
         If the memory does not do for the smallest tiles.
     """
 
-    def one(chosen: Sequence[int], strides: Sequence[Lengths], writes: Sequence[int]) -> Pass:
+    def make_pass(chosen: Sequence[int], strides: Sequence[Lengths], writes: Sequence[int]) -> Pass:
         used = [levels[k] for k in chosen]
-        base, blocks = used[0], given[chosen[0]].blocks
-        region = None if blocks is not None else _joined(base, given[chosen[0]], itemsize, limits)
-        if region is None and blocks is None:
-            blocks = _wrapped(base, given[chosen[0]])
+        base, blocks = used[0], source_chunks[chosen[0]].blocks
+        unit: Lengths | None = None
+        if blocks is None:
+            unit = _joined(base, source_chunks[chosen[0]], itemsize, limits)
+            blocks = _wrapped(base, source_chunks[chosen[0]]) if unit is None else None
         tiling = make_tiling(
-            base.shape, strides, [region or base.stored, *(level.stored for level in used[1:])],
+            base.shape, strides, [unit or base.stored, *(level.stored for level in used[1:])],
             itemsize, workers=limits.workers, memory=limits.memory, gathered=blocks is not None,
-            copies=_WHOLE if whole and strides else 2,
+            copies=_HOLISTIC_COPIES if holistic and strides else 2,
             tile_bytes=TILE_BYTES if blocks is None else LEAF_BYTES,  # dask holds all of a tile
+            outputs=outputs, region=region,
         )  # fmt: skip
         return Pass(tuple(chosen), tuple(writes), tiling, blocks)
 
     count = range(len(levels))
-    if len(given) > 1:
-        yield from (one([k], (), [k]) for k in count)
-    elif not whole:
-        yield one(count, steps, count)
-    else:
-        yield one([0], (), [0])
-        for k in count[1:]:
+    missing = [k for k in count if k not in present]
+    if len(source_chunks) > 1:
+        yield from (make_pass([k], (), [k]) for k in missing)
+    elif not holistic and missing:
+        yield make_pass(count, steps, missing)
+    elif holistic:
+        for k in missing:
             factors = tuple(math.prod(along) for along in zip(*steps[:k], strict=True))
-            yield one([0, k], (factors,), [k])
+            yield make_pass([0, k], (factors,), [k]) if k else make_pass([0], (), [0])
 
 
 #: How often samples are there that a median is taken of: beside the usual, put in order.
-_WHOLE = 5
+_HOLISTIC_COPIES = 5
 
 
-def _joined(level: Shape, given: Given, itemsize: int, limits: Limits) -> Lengths | None:
+def _joined(level: Shape, source: SourceChunks, itemsize: int, limits: Limits) -> Lengths | None:
     """Return regions of whole chunks of both source and target, None where they get too large.
 
     What is read in such regions is read once.
     """
-    found = [chunk or 1 for chunk in given.on_disk] or [1] * len(level.shape)
-    chunks = [chunk for chunk in found if isinstance(chunk, int)]
-    if len(chunks) != len(found):  # of several lengths
+    lengths = [chunk or 1 for chunk in source.on_disk] or [1] * len(level.shape)
+    chunks = [chunk for chunk in lengths if isinstance(chunk, int)]
+    if len(chunks) != len(lengths):  # of several lengths
         return None
     triples = zip(level.stored, chunks, level.shape, strict=True)
     region = tuple(min(math.lcm(s, chunk), max(1, n)) for s, chunk, n in triples)
@@ -198,9 +209,9 @@ def _joined(level: Shape, given: Given, itemsize: int, limits: Limits) -> Length
     return region if math.prod(region) * itemsize <= limit else None
 
 
-def _wrapped(level: Shape, given: Given) -> Blocks:
+def _wrapped(level: Shape, source: SourceChunks) -> Blocks:
     """Return the blocks that dask reads in, where regions get too large."""
-    triples = zip(level.shape, given.on_disk, level.stored, strict=True)
+    triples = zip(level.shape, source.on_disk, level.stored, strict=True)
     return tuple(
         regular(n, chunk or length) if not isinstance(chunk, tuple) else chunk
         for n, chunk, length in triples

@@ -15,7 +15,7 @@ from xpyramid.errors import PlanError
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.chunks import clip_shards, default_chunks, parse_chunks, parse_shards
-from xpyramid.geometry.passes import Given, Limits, Shape, passes
+from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
 from xpyramid.messages import Message, option
 from xpyramid.options.types import Boundary, Chunks, Factor, Kind, StepFactor
 from xpyramid.runtime.cluster import workers as workers_now
@@ -95,9 +95,9 @@ class Plan:
         Of each level, where a store says it; empty where it follows from the axes and factors.
     options : mapping
         What else the method was told: skipna, ignore and min_valid, where they were.
-    given : tuple of Given
+    source_chunks : tuple of SourceChunks
         How the samples of level 0 are given; of a pyramid that is in a store, those of each level.
-    whole : bool
+    holistic : bool
         Whether each level takes a pass over the base of its own.
     kind : {"image", "labels"}
         What the samples are.
@@ -113,8 +113,10 @@ class Plan:
     levels: tuple[Level, ...]
     stored: tuple[Grid, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    given: tuple[Given, ...] = field(default=(Given(),), compare=False, repr=False)
-    whole: bool = False
+    source_chunks: tuple[SourceChunks, ...] = field(
+        default=(SourceChunks(),), compare=False, repr=False
+    )
+    holistic: bool = False
     kind: Kind = "image"
     kind_reason: str = ""
 
@@ -200,7 +202,9 @@ class Plan:
         itemsize = self.dtype.itemsize
         levels = list(map(Shape, (level.shape for level in self.levels), self.objects(shards)))
         limits = Limits(workers, budget(memory))
-        found = list(passes(levels, self.steps, self.given, itemsize, limits, whole=self.whole))
+        found = list(
+            passes(levels, self.steps, self.source_chunks, itemsize, limits, holistic=self.holistic)
+        )
         return Cost(
             bytes_read=sum(self.levels[one.levels[0]].nbytes for one in found),
             bytes_written=self.nbytes,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
 
 from xpyramid.errors import PlanError
@@ -51,6 +52,11 @@ class Tiling:
         How often the samples of a leaf are there at a time.
     gathered : bool
         Whether all samples of a tile are there before its task begins, in blocks.
+    outputs : int
+        How many reductions are made of a leaf while it is there.
+    within : tuple of slice, or None
+        The region of level 0 that the work is on, whole windows of the top; None is all of level 0.
+        There are no nodes outside, and those at its edges are clipped. See `limited_to`.
     """
 
     shape: Lengths
@@ -60,6 +66,8 @@ class Tiling:
     tile: int = 0
     copies: int = 2
     gathered: bool = False
+    outputs: int = 1
+    within: Region | None = None
 
     @property
     def top(self) -> int:
@@ -68,39 +76,97 @@ class Tiling:
 
     def factors(self, level: int) -> Lengths:
         """Cumulative factors of a level."""
-        return tuple(math.prod(s[i] for s in self.steps[:level]) for i in range(len(self.shape)))
+        return self._totals[level]
 
-    def cells(self, level: int) -> Lengths:
+    @cached_property
+    def _totals(self) -> tuple[Lengths, ...]:
+        """Cumulative factors of all levels: every task asks for them many times."""
+        return tuple(
+            tuple(math.prod(step[i] for step in self.steps[:level]) for i in range(len(self.shape)))
+            for level in range(self.top + 1)
+        )
+
+    def level_shape(self, level: int) -> Lengths:
         """Shape of a level, partial windows included."""
         return tuple(-(-n // f) for n, f in zip(self.shape, self.factors(level), strict=True))
 
-    def reach(self, level: int) -> Lengths:
+    def base_shape(self, level: int) -> Lengths:
         """Return the samples of level 0 under a whole node, along each dimension."""
         return tuple(a * f for a, f in zip(self.spans[level], self.factors(level), strict=True))
 
+    def align(self, region: Region) -> Region:
+        """Return a region of level 0, rounded outward to whole windows of the top.
+
+        What lies above such a region can be told from its samples alone, on every level.
+
+        Raises
+        ------
+        PlanError
+            For slices with steps, or another number of them than there are dimensions.
+        """
+        if len(region) != len(self.shape) or any(part.step not in (None, 1) for part in region):
+            raise PlanError(
+                f"region={region} of an array of shape {self.shape}",
+                accepted=f"a slice without a step for each of the {len(self.shape)} dimensions",
+            )
+        aligned = []
+        for part, f, n in zip(region, self.factors(self.top), self.shape, strict=True):
+            start, stop, _ = part.indices(n)
+            first = start // f * f
+            aligned.append(slice(first, min(-(-stop // f) * f, n) if start < stop else first))
+        return tuple(aligned)
+
+    def limited_to(self, region: Region) -> Tiling:
+        """Return a tiling of only what lies above a region of level 0, rounded outward by `align`.
+
+        Nodes are clipped to that region. Those at its edges then hold parts of stored objects, but
+        still no two nodes hold parts of the same one.
+        """
+        return replace(self, within=self.align(region))
+
+    def extent(self, level: int) -> Region:
+        """Return the cells of a level that the work is on."""
+        return self._extents[level]
+
+    @cached_property
+    def _extents(self) -> tuple[Region, ...]:
+        within = self.within or tuple(slice(0, n) for n in self.shape)
+        return tuple(self.coarse_region(within, level) for level in range(self.top + 1))
+
     def grid(self, level: int) -> Lengths:
-        """Return the number of nodes of a level along each dimension."""
-        pairs = zip(self.cells(level), self.spans[level], strict=True)
+        """Return how many nodes cover all of a level along each dimension."""
+        pairs = zip(self.level_shape(level), self.spans[level], strict=True)
         return tuple(-(-n // span) for n, span in pairs)
+
+    def node_ranges(self, level: int) -> tuple[range, ...]:
+        """Return the indexes of the nodes of a level that the work is on, along each dimension."""
+        pairs = zip(self.extent(level), self.spans[level], strict=True)
+        return tuple(
+            range(part.start // span, -(-part.stop // span) if part.start < part.stop else 0)
+            for part, span in pairs
+        )
 
     def region(self, level: int, index: Index) -> Region:
         """Return the cells of a node."""
-        ends = zip(index, self.spans[level], self.cells(level), strict=True)
-        return tuple(slice(i * span, min((i + 1) * span, n)) for i, span, n in ends)
+        ends = zip(index, self.spans[level], self.extent(level), strict=True)
+        return tuple(
+            slice(max(i * span, part.start), min((i + 1) * span, part.stop))
+            for i, span, part in ends
+        )
 
-    def base(self, level: int, index: Index) -> Region:
+    def base_region(self, level: int, index: Index) -> Region:
         """Return the samples of level 0 under a node."""
         ends = zip(self.region(level, index), self.factors(level), self.shape, strict=True)
         return tuple(slice(r.start * f, min(r.stop * f, n)) for r, f, n in ends)
 
-    def over(self, base: Region, level: int) -> Region:
+    def coarse_region(self, base: Region, level: int) -> Region:
         """Return the cells of a level whose windows a region of level 0 begins and ends with."""
         pairs = zip(base, self.factors(level), strict=True)
         return tuple(slice(part.start // f, -(-part.stop // f)) for part, f in pairs)
 
-    def settled(self, level: int) -> int:
+    def last_complete_level(self, level: int) -> int:
         """Return the highest level of which the nodes of a level cover whole windows."""
-        ends = list(zip(self.reach(level), self.shape, strict=True))
+        ends = list(zip(self.base_shape(level), self.shape, strict=True))
         top = level
         while top < self.top and all(
             reach % f == 0 or reach >= n
@@ -112,33 +178,35 @@ class Tiling:
     def children(self, level: int, index: Index) -> Iterator[Index]:
         """Yield the nodes of the level below that make up a node."""
         ends = []
-        for i, span, step, below, n in zip(
+        for i, span, step, below, known in zip(
             index, self.spans[level], self.steps[level - 1], self.spans[level - 1],
-            self.grid(level - 1), strict=True,
+            self.node_ranges(level - 1), strict=True,
         ):  # fmt: skip
-            ends.append(range(i * span * step // below, min(-(-(i + 1) * span * step // below), n)))
+            first, stop = i * span * step // below, -(-(i + 1) * span * step // below)
+            ends.append(range(max(first, known.start), min(stop, known.stop)))
         yield from product(*ends)
 
-    def under(self, level: int, index: Index, wanted: int) -> Iterator[Index]:
+    def descendants(self, level: int, index: Index, below: int) -> Iterator[Index]:
         """Yield the nodes of a lower level that make up a node, neighbours together."""
-        if level == wanted:
+        if level == below:
             yield index
             return
         for child in self.children(level, index):
-            yield from self.under(level - 1, child, wanted)
+            yield from self.descendants(level - 1, child, below)
 
     def nodes(self, level: int) -> Iterator[Index]:
         """Yield all nodes of a level, neighbours together."""
-        for index in product(*map(range, self.grid(self.top))):
-            yield from self.under(self.top, index, level)
+        for index in product(*self.node_ranges(self.top)):
+            yield from self.descendants(self.top, index, level)
 
     def count(self, level: int) -> int:
         """Return the number of nodes of a level."""
-        return math.prod(self.grid(level))
+        return math.prod(map(len, self.node_ranges(level)))
 
     def samples(self, level: int) -> int:
         """Return the number of samples of level 0 under the largest node of a level."""
-        return math.prod(min(r, n) for r, n in zip(self.reach(level), self.shape, strict=True))
+        pairs = zip(self.base_shape(level), self.extent(0), strict=True)
+        return math.prod(min(reach, part.stop - part.start) for reach, part in pairs)
 
     def tasks(self) -> int:
         """Return the number of tasks: tiles, and nodes above them."""
@@ -149,18 +217,20 @@ class Tiling:
 
         A leaf is there as it is read, as it is encoded, and as states of its levels; for each level
         above, up to the tile, the states that the children hand up are there, and put together.
+        There are states of each output.
         """
         held = self.copies * self.samples(self.leaf) * itemsize
         held += self.gathered * self.samples(self.tile) * itemsize
-        held += STATE_BYTES * self._cells_under(min(1, self.top), self.leaf)
+        states = STATE_BYTES * self.outputs
+        held += states * self._cells_under(min(1, self.top), self.leaf)
         for level in range(self.leaf + 1, self.tile + 1):
-            held += 2 * STATE_BYTES * self._cells_under(level, level)
+            held += 2 * states * self._cells_under(level, level)
         return held
 
     def _cells_under(self, level: int, node: int) -> int:
         """Return how many cells of a level lie under a node of a level."""
-        pairs = zip(self.reach(node), self.shape, self.factors(level), strict=True)
-        return math.prod(-(-min(reach, n) // f) for reach, n, f in pairs)
+        triples = zip(self.base_shape(node), self.extent(0), self.factors(level), strict=True)
+        return math.prod(-(-min(reach, p.stop - p.start) // f) for reach, p, f in triples)
 
 
 def make_tiling(
@@ -175,6 +245,8 @@ def make_tiling(
     tile_bytes: int = TILE_BYTES,
     copies: int = 2,
     gathered: bool = False,
+    outputs: int = 1,
+    region: Region | None = None,
 ) -> Tiling:
     """Divide the work on a pyramid.
 
@@ -194,8 +266,10 @@ def make_tiling(
         What all workers together may hold, in bytes.
     leaf_bytes, tile_bytes : int
         The largest leaves and tiles, where a stored object is not larger.
-    copies, gathered
+    copies, gathered, outputs
         See `Tiling`.
+    region : tuple of slice, optional
+        Of level 0, to which the work is limited; see `Tiling.limited_to`.
 
     Raises
     ------
@@ -203,7 +277,11 @@ def make_tiling(
         If the memory does not do for the smallest tiles.
     """
     spans = _spans(shape, steps, objects)
-    tiling = Tiling(tuple(shape), tuple(steps), spans, copies=copies, gathered=gathered)
+    tiling = Tiling(
+        tuple(shape), tuple(steps), spans, copies=copies, gathered=gathered, outputs=outputs
+    )
+    if region is not None:
+        tiling = tiling.limited_to(region)
     sizes = [tiling.samples(level) * itemsize for level in range(len(objects))]
     leaf = max((k for k, size in enumerate(sizes) if size <= leaf_bytes), default=0)
     tile = max((k for k, size in enumerate(sizes) if size <= tile_bytes), default=0)
@@ -213,9 +291,10 @@ def make_tiling(
     while memory is not None and workers * tiling.memory(itemsize) > memory:
         if tiling.tile == 0:
             raise PlanError(
-                f"memory of {memory} bytes for {workers} workers; a worker that writes one stored "
-                f"object of shape {tuple(objects[0])} needs about {tiling.memory(itemsize)}; "
-                "accepted: more memory, smaller chunks or shards, fewer workers"
+                f"memory of {memory} bytes for {workers} workers; a worker that writes "
+                f"one stored object of shape {tuple(objects[0])} needs about "
+                f"{tiling.memory(itemsize)}",
+                accepted="more memory, smaller chunks or shards, fewer workers",
             )
         smaller = tiling.tile - 1
         tiling = replace(tiling, tile=smaller, leaf=min(tiling.leaf, smaller))

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numba
-import numpy as np
 from filelock import FileLock
 
 Kernel = Callable[..., Any]
-Array = np.ndarray[Any, np.dtype[Any]]
+#: (b, z, y, x)
+Shape = tuple[int, int, int, int]
 
 
 def _one_at_a_time(cache: Any) -> None:

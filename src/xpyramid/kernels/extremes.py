@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpyramid.kernels._jit import Array, inline, jit
+from xpyramid.kernels._jit import inline, jit
+from xpyramid.kernels.arrays import Array
 
 
 @inline
-def pick(best: Any, value: Any, largest: Any, skipna: Any, ignored: Any) -> Any:
+def pick(best: Any, value: Any, largest: bool | None, skipna: bool | None, ignored: Any) -> Any:
     """Return the better of two; NaN loses if ``skipna`` and wins if not; ``ignored`` loses."""
     take = value < best if largest is None else value > best
     take |= (value != value) if skipna is None else (best != best)  # noqa: PLR0124
@@ -18,8 +19,8 @@ def pick(best: Any, value: Any, largest: Any, skipna: Any, ignored: Any) -> Any:
 
 
 @inline
-def fold(
-    row: Array, factor: int, largest: Any, skipna: Any, ignored: Any,
+def reduce_row(
+    row: Array, factor: int, largest: bool | None, skipna: bool | None, ignored: Any,
     out: Array, b: int, z: int, y: int,
 ) -> None:  # fmt: skip
     """Fill a row of ``out`` with the best of ``factor`` neighbours; the last may have fewer."""
@@ -43,7 +44,7 @@ def fold(
 
 @jit
 def window_extreme(
-    src: Array, fz: int, fy: int, fx: int, largest: Any, skipna: Any, ignored: Any,
+    src: Array, fz: int, fy: int, fx: int, largest: bool | None, skipna: bool | None, ignored: Any,
     row: Array, out: Array,
 ) -> None:  # fmt: skip
     """Fill ``out`` with the smallest or largest samples; ``row`` is a buffer of one row.
@@ -61,4 +62,4 @@ def window_extreme(
                     for j in range(y0 + (i == z0), y1):
                         for x in range(row.size):
                             row[x] = pick(row[x], src[b, i, j, x], largest, skipna, ignored)
-                fold(row, fx, largest, skipna, ignored, out, b, z, y)
+                reduce_row(row, fx, largest, skipna, ignored, out, b, z, y)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels._jit import Array, inline, inline_once, jit
+from xpyramid.kernels._jit import Shape, inline, inline_once, jit
+from xpyramid.kernels.arrays import Array
 
 #: Where counting starts. A literal 0 has a type of its own: what it is given to is compiled twice.
 ZERO = np.int64(0)
@@ -43,7 +44,7 @@ def compare_rows(
 
 
 @inline
-def list_offsets(shape: Any, deep: int, high: int, wide: int, offsets: Array) -> int:
+def list_offsets(shape: Shape, deep: int, high: int, wide: int, offsets: Array) -> int:
     """Fill ``offsets`` with where the samples of a window are, after the first; return how many.
 
     One loop over these takes half as long as three over short rows.
@@ -59,7 +60,7 @@ def list_offsets(shape: Any, deep: int, high: int, wide: int, offsets: Array) ->
 
 @inline
 def list_two(
-    flat: Array, at: Any, offsets: Array, size: int, skip: bool, ignored: Any,
+    flat: Array, at: np.uint64, offsets: Array, size: int, skip: bool, ignored: Any,
     labels: Array, counts: Array, end: int,
 ) -> int:  # fmt: skip
     """Fill a list with the labels of a window if there are two; return its end, or -1.
@@ -128,7 +129,7 @@ def winner(labels: Array, counts: Array, start: int, end: int, none: Any) -> Any
 def count_labels(
     src: Array, flat: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
     row: Array, mixed: Array, offsets: Array, entries: Array, votes: Array,
-    labels: Array, counts: Array, cells: Any, ends: Any, out: Any,
+    labels: Array, counts: Array, cells: Shape, ends: Array | None, out: Array | None,
 ) -> None:  # fmt: skip
     """Fill the lists of all cells from samples, or ``out`` with the winners.
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels._jit import Array, inline, jit
+from xpyramid.kernels._jit import inline, jit
+from xpyramid.kernels.arrays import Array
 
 
 @inline
@@ -29,7 +30,7 @@ def add_rows(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array)
 
 
 @inline
-def add_rows_at_once(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array) -> None:
+def add_rows_together(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array) -> None:
     """Fill ``row`` as `add_rows` does, but with the rows of most windows of two in one loop.
 
     That is faster for bytes in a cache, of which a loop does not hold many.
@@ -48,7 +49,7 @@ def add_rows_at_once(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row
 
 
 @inline
-def fold(row: Array, factor: int, out: Array, b: int, z: int, y: int) -> None:
+def reduce_row(row: Array, factor: int, out: Array, b: int, z: int, y: int) -> None:
     """Fill a row of ``out`` with sums of ``factor`` neighbours of ``row``; the last may have fewer.
 
     Rows of ``out`` are indexed, not sliced: a slice per row would cost as much as the row.
@@ -71,10 +72,12 @@ def fold(row: Array, factor: int, out: Array, b: int, z: int, y: int) -> None:
 
 
 @jit
-def window_sum(src: Array, fz: int, fy: int, fx: int, at_once: Any, row: Array, out: Array) -> None:
+def window_sum(
+    src: Array, fz: int, fy: int, fx: int, together: bool | None, row: Array, out: Array
+) -> None:
     """Fill ``out`` with the sums over windows; ``row`` is a buffer of one row of ``src``.
 
-    ``row`` has the dtype of ``out``, and best begins with a cache line. ``at_once`` says how rows
+    ``row`` has the dtype of ``out``, and best begins with a cache line. ``together`` says how rows
     are read; it is None rather than False, with which both ways would be compiled.
     """
     for b in range(out.shape[0]):
@@ -82,16 +85,16 @@ def window_sum(src: Array, fz: int, fy: int, fx: int, at_once: Any, row: Array, 
             z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
             for y in range(out.shape[2]):
                 y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
-                if at_once is None:
+                if together is None:
                     add_rows(src, b, z0, z1, y0, y1, row)
                 else:
-                    add_rows_at_once(src, b, z0, z1, y0, y1, row)
-                fold(row, fx, out, b, z, y)
+                    add_rows_together(src, b, z0, z1, y0, y1, row)
+                reduce_row(row, fx, out, b, z, y)
 
 
 @jit
 def window_sum_valid(
-    src: Array, fz: int, fy: int, fx: int, skipna: Any, ignored: Any,
+    src: Array, fz: int, fy: int, fx: int, skipna: bool | None, ignored: Any,
     row: Array, seen: Array, out: Array, count: Array,
 ) -> None:  # fmt: skip
     """Fill ``out`` and ``count`` with the sums and numbers of the samples that count.
@@ -115,8 +118,8 @@ def window_sum_valid(
                                 valid &= value != ignored
                             row[x] += wide(value) if valid else wide(0)
                             seen[x] += valid
-                fold(row, fx, out, b, z, y)
-                fold(seen, fx, count, b, z, y)
+                reduce_row(row, fx, out, b, z, y)
+                reduce_row(seen, fx, count, b, z, y)
 
 
 # Division is in the dtype of the count, float32 or float64 with a mantissa of m bits. For integers
@@ -125,19 +128,19 @@ def window_sum_valid(
 
 
 @inline
-def finish(value: Any, rounded: Any) -> Any:
+def finish(value: Any, rounded: bool | None) -> Any:
     """Return a quotient as it is stored; ``rounded`` is None for no, see `window_sum`."""
     return value if rounded is None else np.rint(value)
 
 
 @inline
-def is_finite(mean: Any, rounded: Any) -> bool:
+def is_finite(mean: Any, rounded: bool | None) -> bool:
     """Whether a quotient is a number; one that is rounded, of integers, always is."""
     return True if rounded is not None else mean - mean == 0
 
 
 @jit
-def divide(total: Array, count: Any, rounded: Any, out: Array) -> None:
+def divide(total: Array, count: Any, rounded: bool | None, out: Array) -> None:
     """Fill ``out`` with ``total / count``; 1-D, with one count for all."""
     real, share = type(count), type(count)(1) / count
     if np.int64(count) & (np.int64(count) - 1) == 0:  # a power of two: the same, and faster
@@ -158,7 +161,7 @@ def divide_each(total: Array, count: Array, out: Array) -> None:
 
 @inline
 def divide_row(
-    total: Array, rows: int, length: int, factor: int, ratio: Array, rounded: Any,
+    total: Array, rows: int, length: int, factor: int, ratio: Array, rounded: bool | None,
     out: Array, b: int, z: int, y: int,
 ) -> bool:  # fmt: skip
     """Fill a row of ``out`` with means of ``rows`` times ``factor`` samples; see `window_mean`.
@@ -187,8 +190,8 @@ def divide_row(
 
 @jit
 def window_mean(
-    src: Array, fz: int, fy: int, fx: int, at_once: Any, row: Array, total: Array,
-    gz: int, gy: int, above: Any, ratio: Array, rounded: Any, out: Array,
+    src: Array, fz: int, fy: int, fx: int, together: bool | None, row: Array, total: Array,
+    gz: int, gy: int, above: Array | None, ratio: Array, rounded: bool | None, out: Array,
 ) -> bool:  # fmt: skip
     """Fill ``out`` with means: `window_sum` and `divide` at once, which saves a pass of memory.
 
@@ -205,11 +208,11 @@ def window_mean(
             z0, z1 = z * fz, min((z + 1) * fz, src.shape[1])
             for y in range(out.shape[2]):
                 y0, y1 = y * fy, min((y + 1) * fy, src.shape[2])
-                if at_once is None:
+                if together is None:
                     add_rows(src, b, z0, z1, y0, y1, row)
                 else:
-                    add_rows_at_once(src, b, z0, z1, y0, y1, row)
-                fold(row, fx, total, 0, 0, 0)
+                    add_rows_together(src, b, z0, z1, y0, y1, row)
+                reduce_row(row, fx, total, 0, 0, 0)
                 if above is not None:
                     i, j = z // gz, y // gy
                     for x in range(out.shape[3]):

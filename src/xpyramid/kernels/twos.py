@@ -11,17 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from xpyramid.kernels._jit import Array, inline, inline_once, jit
+from xpyramid.kernels._jit import Shape, inline, inline_once, jit
+from xpyramid.kernels.arrays import Array
+
+#: Where four rows begin.
+Rows = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
 
 
 @inline
-def begin(shape: Any, b: int, z: int, y: int) -> Any:
+def begin(shape: Shape, b: int, z: int, y: int) -> np.uint64:
     """Return where a row begins."""
     return np.uint64(((b * shape[1] + z) * shape[2] + y) * shape[3])
 
 
 @inline
-def begin_rows(shape: Any, b: int, z: int, y: int, fz: int, fy: int) -> Any:
+def begin_rows(shape: Shape, b: int, z: int, y: int, fz: int, fy: int) -> Rows:
     """Return where the four rows of a row of windows begin, some twice where there are fewer."""
     z0, z1 = z * fz, min((z + 1) * fz, shape[1]) - 1
     y0, y1 = y * fy, min((y + 1) * fy, shape[2]) - 1
@@ -30,7 +34,7 @@ def begin_rows(shape: Any, b: int, z: int, y: int, fz: int, fy: int) -> Any:
 
 
 @inline
-def reach(at: Any, size: int, room: int, end: int) -> Any:
+def padded_stop(at: np.uint64, size: int, room: int, end: int) -> np.uint64:
     """Return how many samples of a row to do: ``room``, whole vectors, where memory goes on so far.
 
     What is left of a row after its whole vectors takes as long as all of them, sample by sample.
@@ -50,7 +54,7 @@ def eighth(total: Any) -> Any:
 
 @jit
 def window_mean(
-    src: Array, shape: Any, fz: int, fy: int, fx: int, row: Array, out: Array, cells: Any
+    src: Array, shape: Shape, fz: int, fy: int, fx: int, row: Array, out: Array, cells: Shape
 ) -> None:
     """Fill ``out`` with means of integers, rounded.
 
@@ -62,22 +66,22 @@ def window_mean(
         for z in range(cells[1]):
             for y in range(cells[2]):
                 p, q, r, s = begin_rows(shape, b, z, y, fz, fy)
-                for x in range(reach(s, shape[3], row.size, src.size)):
+                for x in range(padded_stop(s, shape[3], row.size, src.size)):
                     above = wide(wide(src[p + x]) + wide(src[q + x]))
                     row[x] = wide(above + wide(wide(src[r + x]) + wide(src[s + x])))
                 at = begin(cells, b, z, y)
                 if fx == 2:
                     if shape[3] % 2:
                         row[shape[3]] = row[shape[3] - 1]
-                    for x in range(reach(at, cells[3], row.size // 2, out.size)):
+                    for x in range(padded_stop(at, cells[3], row.size // 2, out.size)):
                         out[at + x] = eighth(wide(row[two * x] + row[two * x + one]))
                 else:
-                    for x in range(reach(at, cells[3], row.size, out.size)):
+                    for x in range(padded_stop(at, cells[3], row.size, out.size)):
                         out[at + x] = eighth(wide(row[x] + row[x]))
 
 
 @inline_once
-def order(a: Any, b: Any) -> Any:
+def compare_exchange(a: Any, b: Any) -> Any:
     """Return two labels, the lower one first."""
     return (a if a < b else b), (b if a < b else a)
 
@@ -96,25 +100,25 @@ def sort_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> An
 
     By Batcher's odd-even merge sort: Knuth, The Art of Computer Programming, volume 3, 5.3.4.
     """
-    a, b = order(a, b)
-    c, d = order(c, d)
-    e, f = order(e, f)
-    g, h = order(g, h)
-    a, c = order(a, c)
-    b, d = order(b, d)
-    e, g = order(e, g)
-    f, h = order(f, h)
-    b, c = order(b, c)
-    f, g = order(f, g)
-    a, e = order(a, e)
-    b, f = order(b, f)
-    c, g = order(c, g)
-    d, h = order(d, h)
-    c, e = order(c, e)
-    d, f = order(d, f)
-    b, c = order(b, c)
-    d, e = order(d, e)
-    f, g = order(f, g)
+    a, b = compare_exchange(a, b)
+    c, d = compare_exchange(c, d)
+    e, f = compare_exchange(e, f)
+    g, h = compare_exchange(g, h)
+    a, c = compare_exchange(a, c)
+    b, d = compare_exchange(b, d)
+    e, g = compare_exchange(e, g)
+    f, h = compare_exchange(f, h)
+    b, c = compare_exchange(b, c)
+    f, g = compare_exchange(f, g)
+    a, e = compare_exchange(a, e)
+    b, f = compare_exchange(b, f)
+    c, g = compare_exchange(c, g)
+    d, h = compare_exchange(d, h)
+    c, e = compare_exchange(c, e)
+    d, f = compare_exchange(d, f)
+    b, c = compare_exchange(b, c)
+    d, e = compare_exchange(d, e)
+    f, g = compare_exchange(f, g)
     return a, b, c, d, e, f, g, h
 
 
@@ -150,13 +154,13 @@ def longest_run(s: Any, ignored: Any) -> Any:
 
 
 @inline
-def places(x: Any, pairs: Any) -> Any:
+def pair_indices(x: np.uint64, pairs: bool | None) -> tuple[np.uint64, np.uint64]:
     """Return where the samples of a window are in its rows; ``pairs`` is None where it has one."""
     return (x, x) if pairs is None else (np.uint64(2) * x, np.uint64(2) * x + np.uint64(1))
 
 
 @inline
-def sort_window(rows: Array, src: Array, last: Any, p: Any, q: Any) -> Any:
+def sort_window(rows: Array, src: Array, last: np.uint64, p: np.uint64, q: np.uint64) -> Any:
     """Return the samples of a window sorted, those at two places of its rows; see `read_rows`."""
     return sort_8(
         rows[0, p], rows[0, q], rows[1, p], rows[1, q],
@@ -165,14 +169,14 @@ def sort_window(rows: Array, src: Array, last: Any, p: Any, q: Any) -> Any:
 
 
 @inline
-def read_rows(src: Array, size: int, starts: Any, rows: Array) -> Any:
+def read_rows(src: Array, size: int, starts: Rows, rows: Array) -> np.int64:
     """Fill ``rows`` with all rows of a row of windows but the last, one after the other.
 
     Memory is read twice as fast so as by a loop that needs several rows at once. The last row is
     left to the loop that sorts: it computes while it waits for memory. Returns how many samples of
-    a row it may do; see `reach`.
+    a row it may do; see `padded_stop`.
     """
-    most = reach(starts[3], size, rows.shape[1], src.size)
+    most = padded_stop(starts[3], size, rows.shape[1], src.size)
     for i in range(3):
         for x in range(most):
             rows[i, x] = src[starts[i] + x]
@@ -181,10 +185,10 @@ def read_rows(src: Array, size: int, starts: Any, rows: Array) -> Any:
 
 @jit
 def window_mode(
-    src: Array, shape: Any, fz: int, fy: int, pairs: Any, ignored: Any,
-    rows: Array, out: Array, cells: Any,
+    src: Array, shape: Shape, fz: int, fy: int, pairs: bool | None, ignored: Any,
+    rows: Array, out: Array, cells: Shape,
 ) -> None:  # fmt: skip
-    """Fill ``out`` with the most frequent labels, the lowest on ties; ``pairs``: see `places`.
+    """Fill ``out`` with the most frequent labels, the lowest on ties; see `pair_indices`.
 
     No branch depends on the data, so that it vectorises; for the same reason ``ignored`` is None
     rather than a flag where every label counts. ``rows`` is a buffer for three rows of ``src``, of
@@ -197,8 +201,8 @@ def window_mode(
             for y in range(cells[2]):
                 starts, at = begin_rows(shape, b, z, y, fz, fy), begin(cells, b, z, y)
                 last, most = starts[3], read_rows(src, shape[3], starts, rows)
-                for x in range(reach(at, whole, most // fx, out.size)):
-                    p, q = places(x, pairs)
+                for x in range(padded_stop(at, whole, most // fx, out.size)):
+                    p, q = pair_indices(x, pairs)
                     out[at + x] = longest_run(sort_window(rows, src, last, p, q), ignored)
                 if whole < cells[3]:
                     ordered = sort_window(rows, src, last, right, right)

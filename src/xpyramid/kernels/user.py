@@ -8,7 +8,7 @@ import numba
 import numba.np.numpy_support
 import numpy as np
 
-from xpyramid.kernels._jit import Array
+from xpyramid.kernels.arrays import Array
 
 
 def result_dtype(function: Any, window: Array) -> np.dtype[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from xpyramid.kernels._jit import Array, jit
+from xpyramid.kernels._jit import jit
+from xpyramid.kernels.arrays import Array
 
 
 @jit

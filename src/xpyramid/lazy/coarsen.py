@@ -1,4 +1,8 @@
-"""Lazy levels: the only module that builds dask graphs over arrays."""
+"""Lazy levels: the only module that builds dask graphs over arrays.
+
+The chunks of level 0 are moved to the edges of windows, and each is reduced by a task of its own;
+the level is then cut into the chunks that it is to have.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.geometry.chunks import align, regular
-from xpyramid.geometry.passes import Given
+from xpyramid.geometry.passes import SourceChunks
 from xpyramid.reducers import Reducer, reduce_block
 
 
@@ -75,11 +79,12 @@ def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     return rechunked
 
 
-def given(array: xr.DataArray) -> Given:
-    """Return how the samples of an array are given."""
-    on_disk = array.encoding.get("preferred_chunks", {})
-    lengths = (on_disk.get(dim) for dim in array.dims)
-    return Given(array.chunks, tuple(tuple(n) if isinstance(n, Sequence) else n for n in lengths))
+def source_chunks(array: xr.DataArray) -> SourceChunks:
+    """Return in which chunks the samples of an array are given."""
+    preferred = array.encoding.get("preferred_chunks", {})
+    lengths = (preferred.get(dim) for dim in array.dims)
+    on_disk = tuple(tuple(n) if isinstance(n, Sequence) else n for n in lengths)
+    return SourceChunks(array.chunks, on_disk)
 
 
 def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:
@@ -89,9 +94,9 @@ def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:
     """
     if array.chunks is None:
         on_disk = array.encoding.get("preferred_chunks", {})
-        wanted = dict(zip(array.dims, chunks, strict=True))
+        lengths = dict(zip(array.dims, chunks, strict=True))
         variable = array.variable.to_base_variable()  # that of an index is not chunked
-        data: da.Array = variable.chunk({d: on_disk.get(d, c) for d, c in wanted.items()}).data
+        data: da.Array = variable.chunk({d: on_disk.get(d, c) for d, c in lengths.items()}).data
         return data
     data = array.data
     return data

@@ -23,7 +23,7 @@ from xpyramid.geometry import units
 from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, Plan
 from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
 from xpyramid.inputs.kinds import label_reason
-from xpyramid.lazy.coarsen import given
+from xpyramid.lazy.coarsen import source_chunks
 from xpyramid.messages import HOW_TO_FINISH
 from xpyramid.options.types import AxisType
 from xpyramid.reader import explain
@@ -150,7 +150,7 @@ def _open(place: NodePath, multiscale: int | str) -> Opened:
     plan = _plan(axes, levels[0].dtype, arrays, image, factors)
     return Opened(
         levels,
-        replace(plan, given=tuple(map(given, levels))),
+        replace(plan, source_chunks=tuple(map(source_chunks, levels))),
         image.document,
         explain.labels_of(node),
     )

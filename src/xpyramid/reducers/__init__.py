@@ -1,4 +1,10 @@
-"""Reduction methods, each a record; see :mod:`xpyramid.reducers.record`."""
+"""Reduction methods, and how a block of samples is reduced to several levels by one.
+
+A method is a record of functions, see :mod:`xpyramid.reducers.record`; `make_reducer` makes that of
+a method for a dtype and a largest window. `reduce_levels` goes from samples to the state of level
+1, from there to that of level 2, and so on, and from each state to the values of its level. Where
+the method has a way straight to the values of level 1 (`Reducer.direct`), that comes first.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.reducers import adapt, whole
+from xpyramid.kernels.arrays import Array
+from xpyramid.reducers import adapt, holistic
+from xpyramid.reducers.holistic import method_name
 from xpyramid.reducers.record import (
-    Array,
     Factors,
     Part,
     Reducer,
@@ -25,11 +32,10 @@ from xpyramid.reducers.record import (
     State,
     Steps,
     Window,
-    place,
+    assemble_arrays,
     times,
 )
 from xpyramid.reducers.registry import METHODS
-from xpyramid.reducers.whole import method_name
 from xpyramid.reducers.windows import fillable
 
 __all__ = [
@@ -41,14 +47,14 @@ __all__ = [
     "Reducer",
     "State",
     "Window",
-    "at_once",
-    "climb",
-    "copier",
+    "assemble_arrays",
     "make_reducer",
     "method_name",
-    "place",
+    "passthrough",
     "reduce_block",
     "reduce_levels",
+    "reduce_levels_with_state",
+    "single_step",
     "suggest_method",
 ]
 
@@ -89,7 +95,8 @@ def make_reducer(
     Parameters
     ----------
     method : str or callable
-        A key of `METHODS`, or a reduction of one's own; see :func:`xpyramid.reducers.whole.user`.
+        A key of `METHODS`, or a reduction of one's own; see
+        :func:`xpyramid.reducers.holistic.user`.
     dtype : numpy.dtype
         Of the array to reduce.
     samples : int
@@ -107,13 +114,15 @@ def make_reducer(
     request = Request(np.dtype(dtype), samples, skipna, ignore)
     if request.dtype.kind not in "biufcmM" or request.dtype.char in "gG":
         raise DtypeError(
-            f"{method_name(method)} of dtype {dtype}; accepted: bool, integers, floats, complex, "
-            "datetime64, timedelta64"
+            f"{method_name(method)} of dtype {dtype}",
+            accepted="bool, integers, floats, complex, datetime64, timedelta64",
         )
     if callable(method):
         if min_valid is not None:
-            raise PlanError(f"{method_name(method)!r} gets all samples; min_valid does not apply")
-        reducer = whole.user(method, request)
+            raise PlanError(
+                f"{method_name(method)!r} gets all samples", fix="min_valid does not apply"
+            )
+        reducer = holistic.user(method, request)
     elif method in METHODS:
         make = METHODS[method]
         adapter = {"m": adapt.ticks, "M": adapt.ticks, "c": adapt.pairs}.get(request.dtype.kind)
@@ -121,8 +130,9 @@ def make_reducer(
         reducer = make(request) if direct or adapter is None else adapter(make, request)
     else:
         raise PlanError(
-            f"method={method!r}; accepted: {', '.join(sorted(METHODS))}, or a callable"
-            f"{suggest_method(method)}"
+            option="method",
+            value=method,
+            accepted=f"{', '.join(sorted(METHODS))}, or a callable{suggest_method(method)}",
         )
     return reducer if min_valid is None else adapt.with_min_valid(reducer, request, min_valid)
 
@@ -141,12 +151,12 @@ def suggest_method(method: str) -> str:
     return f"; did you mean {meant!r}?" if meant in METHODS else ""
 
 
-def copier(dtype: np.dtype[Any]) -> Reducer:
+def passthrough(dtype: np.dtype[Any]) -> Reducer:
     """Return a record for levels that are there already: it is never asked to reduce."""
     return make_reducer("nearest", dtype, 1)
 
 
-def at_once(reducer: Reducer) -> Reducer:
+def single_step(reducer: Reducer) -> Reducer:
     """Return a record that goes from samples to values in one step, its state being the values."""
 
     def chunk(block: Array, factors: Factors) -> State:
@@ -155,24 +165,26 @@ def at_once(reducer: Reducer) -> Reducer:
     def finalise(state: State, window: Window) -> Array:  # noqa: ARG001
         return state[0]
 
-    return replace(reducer, chunk=chunk, finalise=finalise, direct=None, whole=False)
+    return replace(reducer, chunk=chunk, finalise=finalise, direct=None, holistic=False)
 
 
-def climb(
+def reduce_levels_with_state(
     block: Array, steps: Steps, reducer: Reducer, *, keep: bool = False
-) -> tuple[list[Array], State]:
-    """Return what `reduce_levels` does, and with ``keep`` also the state of the last level.
+) -> tuple[list[Array], State | None]:
+    """Return what `reduce_levels` does, and the state of the last level.
 
-    For blocks that are small enough to be reduced as a whole. Without ``keep`` the state is nothing
-    in particular.
+    For blocks that are small enough to be reduced as a whole. Without ``keep`` there is no state:
+    it is None.
     """
-    straight = None if keep and len(steps) == 1 else _straight(block, steps, reducer)
-    if straight is None:
-        return _by_states(block, steps, reducer)
-    return _go_on(*straight, block.shape, steps, reducer)
+    fused = None if keep and len(steps) == 1 else _fused(block, steps, reducer)
+    if fused is None:
+        levels, state = _stepwise(block, steps, reducer)
+    else:
+        levels, state = _finish_levels(*fused, block.shape, steps, reducer)
+    return levels, state if keep else None
 
 
-def _straight(block: Array, steps: Steps, reducer: Reducer) -> tuple[list[Array], State] | None:
+def _fused(block: Array, steps: Steps, reducer: Reducer) -> tuple[list[Array], State] | None:
     """Return level 1 and the state of level 2, if the reducer can make them in one go."""
     if reducer.direct is None:
         return None
@@ -181,12 +193,12 @@ def _straight(block: Array, steps: Steps, reducer: Reducer) -> tuple[list[Array]
     return None if state is None else ([out.astype(reducer.dtype, copy=False)], state)
 
 
-def _by_states(block: Array, steps: Steps, reducer: Reducer) -> tuple[list[Array], State]:
-    """Do what `climb` does, by way of the state of level 1."""
-    return _go_on([], reducer.chunk(block, steps[0]), block.shape, steps, reducer)
+def _stepwise(block: Array, steps: Steps, reducer: Reducer) -> tuple[list[Array], State]:
+    """Do what `reduce_levels_with_state` does, by way of the state of level 1."""
+    return _finish_levels([], reducer.chunk(block, steps[0]), block.shape, steps, reducer)
 
 
-def _go_on(
+def _finish_levels(
     levels: list[Array], state: State, shape: tuple[int, ...], steps: Steps, reducer: Reducer
 ) -> tuple[list[Array], State]:
     """Add the values of the other levels to the first ones; the state is of the next one."""
@@ -214,18 +226,18 @@ def reduce_levels(block: Array, steps: Steps, reducer: Reducer) -> list[Array]:
     list of ndarray
         ``ceil(n / F)`` cells along each dimension, in the dtype (and byte order) of the reducer.
     """
-    straight = _straight(block, steps, reducer)
-    if straight is not None:
-        return _go_on(*straight, block.shape, steps, reducer)[0]
+    fused = _fused(block, steps, reducer)
+    if fused is not None:
+        return _finish_levels(*fused, block.shape, steps, reducer)[0]
     axis, length = _slab(block, steps)
     if len(steps) == 1 or 2 * length >= block.shape[axis]:  # to cut takes longer than it gains
-        return _by_states(block, steps, reducer)[0]
+        return _stepwise(block, steps, reducer)[0]
     factors = list(accumulate(steps, times))
     levels = [np.empty(Window(block.shape, total).cells, reducer.dtype) for total in factors]
     before = (slice(None),) * axis
     for start in range(0, block.shape[axis], length):
         stop = start + length
-        made, _ = _by_states(block[(*before, slice(start, stop))], steps, reducer)
+        made, _ = _stepwise(block[(*before, slice(start, stop))], steps, reducer)
         for level, total, values in zip(levels, factors, made, strict=True):
             level[(*before, slice(start // total[axis], -(-stop // total[axis])))] = values
     return levels
@@ -246,6 +258,6 @@ def _slab(block: Array, steps: Steps) -> tuple[int, int]:
 
 def reduce_block(block: Array, steps: Steps, reducer: Reducer) -> Array:
     """Reduce a block of level 0 to level ``len(steps)``; see `reduce_levels`."""
-    if reducer.whole:  # what the levels between would cost is for nothing
+    if reducer.holistic:  # what the levels between would cost is for nothing
         steps = [reduce(times, steps)]
     return reduce_levels(block, steps, reducer)[-1]

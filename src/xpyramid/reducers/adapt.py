@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.messages import literal
-from xpyramid.reducers.record import Array, Factors, Part, Reducer, Request, State, Window, place
+from xpyramid.kernels.arrays import Array
+from xpyramid.messages import Message, option
+from xpyramid.reducers.record import (
+    Factors,
+    Part,
+    Reducer,
+    Request,
+    State,
+    Window,
+    assemble_arrays,
+)
 from xpyramid.reducers.windows import sum_windows
 
 Make = Callable[[Request], Reducer]
@@ -40,16 +49,21 @@ def _ticks(block: Array) -> Array:
 
 def ticks(make: Make, request: Request) -> Reducer:
     """Return the record of a method for datetime64 or timedelta64."""
-    if request.skips:
-        raise DtypeError(f"ignore={literal(request.ignore)} with dtype {request.dtype}; use NaT")
+    if request.has_ignore:
+        raise DtypeError(
+            Message(option("ignore", request.ignore), f" with dtype {request.dtype}"),
+            option="ignore",
+            value=request.ignore,
+            fix="use NaT",
+        )
     inner = make(Request(np.dtype(np.int64), request.samples, None, _NAT))
     if inner.name == "sum" and request.dtype.kind == "M":
-        raise DtypeError(f"sum of dtype {request.dtype}; accepted: bool, numbers, durations")
+        raise DtypeError(f"sum of dtype {request.dtype}", accepted="bool, numbers, durations")
     adapter = _Ticks(inner, request.dtype)
     reducer = replace(
         inner, dtype=request.dtype, chunk=adapter.chunk, finalise=adapter.finalise, direct=None
     )
-    return reducer if request.skips_na else with_min_valid(reducer, request, 1.0)
+    return reducer if request.skipna else with_min_valid(reducer, request, 1.0)
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,7 @@ class _Pairs:
 
     def chunk(self, block: Array, factors: Factors) -> State:
         real, imaginary = block.real, block.imag
-        if self.request.skips_na and (missing := np.isnan(block)).any():
+        if self.request.skipna and (missing := np.isnan(block)).any():
             nan = real.dtype.type(np.nan)
             real, imaginary = np.where(missing, nan, real), np.where(missing, nan, imaginary)
         return (*self.inner.chunk(real, factors), *self.inner.chunk(imaginary, factors))
@@ -89,8 +103,13 @@ class _Pairs:
 
 def pairs(make: Make, request: Request) -> Reducer:
     """Return the record of a method for complex numbers."""
-    if request.skips:
-        raise DtypeError(f"ignore={literal(request.ignore)} with dtype {request.dtype}; use NaN")
+    if request.has_ignore:
+        raise DtypeError(
+            Message(option("ignore", request.ignore), f" with dtype {request.dtype}"),
+            option="ignore",
+            value=request.ignore,
+            fix="use NaN",
+        )
     part = np.dtype(f"f{request.dtype.itemsize // 2}").newbyteorder(request.dtype.byteorder)
     order = DtypeError(
         f"dtype {request.dtype}: complex numbers have a mean and a sum, but no order"
@@ -120,7 +139,7 @@ class _MinValid:
         valid = np.ones(block.shape, bool)
         if block.dtype.kind in "fcmM":
             valid = ~np.isnat(block) if block.dtype.kind in "mM" else ~np.isnan(block)
-        if self.request.skips:
+        if self.request.has_ignore:
             valid &= block != block.dtype.type(self.request.ignore)
         return (sum_windows(valid, factors, np.int64), *self.inner.chunk(block, factors))
 
@@ -129,7 +148,7 @@ class _MinValid:
         return (count, *self.inner.combine(state[1:], factors))
 
     def assemble(self, parts: Sequence[Part], cells: tuple[int, ...]) -> State:
-        count = place([replace(part, state=part.state[:1]) for part in parts], cells)
+        count = assemble_arrays([replace(part, state=part.state[:1]) for part in parts], cells)
         rest = [replace(part, state=part.state[1:]) for part in parts]
         return (*count, *self.inner.assemble(rest, cells))
 
@@ -139,8 +158,8 @@ class _MinValid:
         return values
 
     def _empty(self) -> Any:
-        if self.request.skips:
-            return self.request.ignored(self.inner.dtype)
+        if self.request.has_ignore:
+            return self.request.ignore_as(self.inner.dtype)
         if self.inner.dtype.kind in "mM":
             return np.array("NaT", self.inner.dtype)
         return complex(np.nan, np.nan) if self.inner.dtype.kind == "c" else np.nan
@@ -149,14 +168,21 @@ class _MinValid:
 def with_min_valid(inner: Reducer, request: Request, min_valid: float) -> Reducer:
     """Return a record whose cells need a least fraction of samples that count."""
     if not 0 <= min_valid <= 1:
-        raise PlanError(f"min_valid={literal(min_valid)}; accepted: a fraction from 0 to 1")
-    if inner.name == "nearest" or (request.dtype.kind in "biu" and not request.skips):
+        raise PlanError(option="min_valid", value=min_valid, accepted="a fraction from 0 to 1")
+    if inner.name == "nearest" or (request.dtype.kind in "biu" and not request.has_ignore):
         raise PlanError(
-            f"min_valid={min_valid} with method={inner.name!r} and dtype {request.dtype}: every "
-            "sample counts; say which does not with ignore="
+            Message(
+                option("min_valid", min_valid),
+                " with ",
+                option("method", inner.name),
+                f" and dtype {request.dtype}: every sample counts",
+            ),
+            option="min_valid",
+            value=min_valid,
+            fix=Message("say which does not with ", option("ignore")),
         )
     rule = _MinValid(inner, request, min_valid)
     return Reducer(
         inner.name, inner.dtype, rule.chunk, rule.combine, rule.finalise,
-        assemble=rule.assemble, whole=inner.whole,
+        assemble=rule.assemble, holistic=inner.holistic,
     )  # fmt: skip

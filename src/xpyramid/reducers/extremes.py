@@ -8,7 +8,8 @@ from functools import partial
 import numpy as np
 
 from xpyramid.errors import DtypeError
-from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.kernels.arrays import Array
+from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import at_least_float32, extreme_windows
 
@@ -32,15 +33,15 @@ class _Extreme:
 
     def finalise(self, state: State, window: Window) -> Array:  # noqa: ARG002
         values = state[0]
-        if self.request.skips and self.request.skips_na and values.dtype.kind == "f":
-            values = np.where(np.isnan(values), self.request.ignored(values.dtype), values)
+        if self.request.has_ignore and self.request.skipna and values.dtype.kind == "f":
+            values = np.where(np.isnan(values), self.request.ignore_as(values.dtype), values)
         return values.astype(self.request.dtype)
 
 
 def _extreme(name: str, largest: bool, request: Request) -> Reducer:
     dtype = request.dtype
     if dtype.kind not in "biuf":
-        raise DtypeError(f"{name} of dtype {dtype}; accepted: bool, integers, floats, datetimes")
+        raise DtypeError(f"{name} of dtype {dtype}", accepted="bool, integers, floats, datetimes")
     request.check_ignore()
     extreme = _Extreme(largest, request)
     return Reducer(name, dtype, extreme.chunk, extreme.combine, extreme.finalise)

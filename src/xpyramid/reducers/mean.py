@@ -11,8 +11,8 @@ import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import (
-    Array,
     Factors,
     Part,
     Reducer,
@@ -20,20 +20,20 @@ from xpyramid.reducers.record import (
     State,
     Steps,
     Window,
-    place,
+    assemble_arrays,
 )
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import (
     add,
+    aligned_empty,
+    as_native,
     at_least_float32,
-    at_once,
     cells_of,
-    line,
-    native,
+    padded_aligned_empty,
+    read_rows_together,
     single_pass,
     sum_valid_windows,
     sum_windows,
-    vectors,
 )
 
 #: Up to so many bytes, samples are taken to lie in a cache, as a decoded block does. There, several
@@ -51,12 +51,12 @@ def mean(request: Request) -> Reducer:
     """
     dtype = request.dtype
     if dtype.kind not in "biuf":
-        raise DtypeError(f"mean of dtype {dtype}; accepted: bool, integers, floats")
+        raise DtypeError(f"mean of dtype {dtype}", accepted="bool, integers, floats")
     request.check_ignore()
     floats = _Floats(request) if dtype.kind == "f" else None
     kind = floats or _Integers(request)
-    direct = None if dtype.kind == "b" or request.skips else kind.direct
-    assemble = floats.assemble if floats else place
+    direct = None if dtype.kind == "b" or request.has_ignore else kind.direct
+    assemble = floats.assemble if floats else assemble_arrays
     return Reducer("mean", dtype, kind.chunk, kind.combine, kind.finalise, direct, assemble)
 
 
@@ -83,9 +83,10 @@ def _means(
     above: Array | None = None
     if several:  # np.zeros would give new memory each time, which costs more than to fill it
         above = np.full((batch, -(-nz // gz), -(-ny // gy), nx), 0, wide)
-    src = native(block).reshape(shape)
+    src = as_native(block).reshape(shape)
     finite = kernels.sums.window_mean(
-        src, *step, at_once(src), line(shape[3], row), line(nx, row).reshape(1, 1, 1, -1),
+        src, *step, read_rows_together(src),
+        aligned_empty(shape[3], row), aligned_empty(nx, row).reshape(1, 1, 1, -1),
         gz, gy, above, np.empty(0, ratio), True if out.dtype.kind in "iu" else None,
         out.reshape(batch, nz, ny, nx),
     )  # fmt: skip
@@ -106,8 +107,8 @@ def _means_of_few(block: Array, steps: Steps, out: Array) -> bool:
     if only is None or len(steps) > 1 or max(steps[0]) > 2 or not small:
         return False
     shape, step, cells = only
-    row = vectors(shape[3] + 1, _accumulator(8 * block.itemsize + 3))
-    src = native(block).reshape(-1)
+    row = padded_aligned_empty(shape[3] + 1, _accumulator(8 * block.itemsize + 3))
+    src = as_native(block).reshape(-1)
     kernels.twos.window_mean(src, shape, *step, row, out.reshape(-1), cells)
     return True
 
@@ -143,7 +144,7 @@ class _Integers:
 
     def __post_init__(self) -> None:
         if self.width < 16:
-            raise PlanError(f"windows of {self.request.samples} samples; accepted: up to 2**46")
+            raise PlanError(f"windows of {self.request.samples} samples", accepted="up to 2**46")
 
     @property
     def bits(self) -> int:
@@ -180,15 +181,15 @@ class _Integers:
 
     def chunk(self, block: Array, factors: Factors) -> State:
         accumulator = _accumulator(self.bits + _growth(math.prod(factors)))
-        if self.narrow and self.request.skips:
+        if self.narrow and self.request.has_ignore:
             total, count = sum_valid_windows(block, factors, accumulator, self.request)
             return (total[None], count)
         if self.narrow:
             return (sum_windows(block, factors, accumulator)[None],)
         counts: State = ()
-        block = native(block)
-        if self.request.skips:
-            valid = block != self.request.ignored()
+        block = as_native(block)
+        if self.request.has_ignore:
+            valid = block != self.request.ignore_as()
             block = np.where(valid, block, block.dtype.type(0))
             counts = (sum_windows(valid, factors, np.int64),)
         return (self._limbs(block, factors), *counts)
@@ -216,15 +217,15 @@ class _Integers:
     def finalise(self, state: State, window: Window) -> Array:
         dtype, limbs = self.request.dtype, state[0]
         if dtype.kind == "b":
-            count = state[1] if self.request.skips else window.counts()
+            count = state[1] if self.request.has_ignore else window.counts()
             majority = 2 * limbs[0].astype(np.int64) > count
             return np.where(count > 0, majority, bool(self.request.ignore))
         native_dtype = dtype.newbyteorder("=")
-        if not self.request.skips and (self.narrow or _is_small(limbs)):
+        if not self.request.has_ignore and (self.narrow or _is_small(limbs)):
             ratio = _ratio(self.sum_bits if self.narrow else 52)
             return _divided(limbs[-1], window, ratio, native_dtype).astype(dtype, copy=False)
-        count = (state[1] if self.request.skips else window.counts()).reshape(-1)
-        out = np.full(window.cells, self.request.ignored(), native_dtype)
+        count = (state[1] if self.request.has_ignore else window.counts()).reshape(-1)
+        out = np.full(window.cells, self.request.ignore_as(), native_dtype)
         flat = limbs.reshape(len(limbs), -1)
         if self.narrow:
             real: Array = count.astype(_ratio(self.sum_bits))
@@ -276,7 +277,7 @@ class _Floats:
     @property
     def counted(self) -> bool:
         """Whether the state holds counts."""
-        return self.request.skips_na or self.request.skips
+        return self.request.skipna or self.request.has_ignore
 
     @property
     def scaled(self) -> bool:
@@ -294,7 +295,7 @@ class _Floats:
         values = at_least_float32(block)
         counts: State = ()
         total = sum_windows(values, factors, np.float64)
-        if self.request.skips or (self.request.skips_na and np.isnan(total).any()):
+        if self.request.has_ignore or (self.request.skipna and np.isnan(total).any()):
             total, count = sum_valid_windows(values, factors, np.float64, self.request)
             counts = (count,)
         elif self.counted:  # where no sum is NaN no sample was
@@ -303,10 +304,12 @@ class _Floats:
             return (total, *counts)
         if np.isfinite(total).all():
             return (total, _IMPLIED, *counts)
-        small, double = native(values) * _SCALE, np.dtype(np.float64)
+        small, double = as_native(values) * _SCALE, np.dtype(np.float64)
         if self.counted:
-            ignore = float(self.request.ignored()) * _SCALE if self.request.skips else None
-            scaled_request = Request(double, self.request.samples, self.request.skipna, ignore)
+            ignore = float(self.request.ignore_as()) * _SCALE if self.request.has_ignore else None
+            scaled_request = Request(
+                double, self.request.samples, self.request.skipna_option, ignore
+            )
             scaled = sum_valid_windows(small, factors, double, scaled_request)[0]
         else:
             scaled = sum_windows(small, factors, double)
@@ -327,7 +330,7 @@ class _Floats:
         entries = zip(*(part.state for part in parts), strict=True)
         said = [not all(map(_implies, each)) for each in entries]
         spelled = [replace(part, state=self._spelled(part, said)) for part in parts]
-        placed = iter(place(spelled, cells))
+        placed = iter(assemble_arrays(spelled, cells))
         return tuple(next(placed) if say else _IMPLIED for say in said)
 
     def _spelled(self, part: Part, said: Sequence[bool]) -> State:
@@ -356,8 +359,8 @@ class _Floats:
                 large = np.where(np.isfinite(large), np.clip(large, -limit, limit), large)
                 mean = np.where(np.isfinite(state[0]), mean, large / _SCALE)
             out = np.asarray(mean.astype(self.request.dtype))
-        if self.request.skips:
-            out[count == 0] = self.request.ignored()
+        if self.request.has_ignore:
+            out[count == 0] = self.request.ignore_as()
         return out
 
 

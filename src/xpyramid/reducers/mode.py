@@ -12,8 +12,8 @@ import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError
+from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import (
-    Array,
     Factors,
     Part,
     Reducer,
@@ -25,18 +25,18 @@ from xpyramid.reducers.record import (
 )
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import (
-    Pass,
+    AxisPass,
+    aligned_empty,
+    as_native,
+    axis_passes,
     cells_of,
-    line,
-    native,
-    passes,
+    padded_aligned_empty,
     single_pass,
-    vectors,
 )
 
 #: What a thread keeps to work in, up to so many bytes for a use.
-_rooms = threading.local()
-_LARGEST_ROOM = 2**24
+_scratch = threading.local()
+_LARGEST_SCRATCH = 2**24
 
 #: Labels of windows up to so many samples are counted at once, those of larger ones step by step.
 _LARGEST_WINDOW = 128
@@ -59,18 +59,18 @@ class _Mode:
         if only is None or (len(steps) > 1 and math.prod(second) > _LARGEST_WINDOW):
             return None
         shape, step, reduced = only
-        src = native(block)
+        src = as_native(block)
         if max(step) <= 2:
             pairs = True if step[2] == 2 else None  # with False, both ways would be compiled
-            ignored = self.request.ignored(src.dtype) if self.request.skips else None
+            ignored = self.request.ignore_as(src.dtype) if self.request.has_ignore else None
             kernels.twos.window_mode(
                 src.reshape(-1), shape, *step[:2], pairs, ignored, _rows(shape[3], src.dtype),
                 out.reshape(-1), reduced,
             )  # fmt: skip
         else:
-            room = math.prod(step)
-            labels: Array = np.empty(room, src.dtype)
-            counts: Array = np.empty(room, self.number)
+            window_size = math.prod(step)
+            labels: Array = np.empty(window_size, src.dtype)
+            counts: Array = np.empty(window_size, self.number)
             self._count(src, only, labels, counts, None, out.reshape(reduced))
         return () if len(steps) == 1 else self.chunk(src, second)
 
@@ -80,27 +80,27 @@ class _Mode:
         return np.int32 if self.request.samples < 2**31 else np.int64
 
     def chunk(self, block: Array, factors: Factors) -> State:
-        first, *_ = passes(block.shape, factors)
-        src = native(block)
-        labels = _room("labels", src.size, src.dtype)
-        counts = _room("counts", src.size, np.dtype(self.number))
+        first, *_ = axis_passes(block.shape, factors)
+        src = as_native(block)
+        labels = _thread_scratch("labels", src.size, src.dtype)
+        counts = _thread_scratch("counts", src.size, np.dtype(self.number))
         ends: Array = np.empty(first[2], _positions(src.size))
         self._count(src, first, labels, counts, ends, None)
         return self._merged((ends, *_used(ends, labels, counts)), block.shape, factors, done=1)
 
     def _count(
-        self, src: Array, only: Pass, labels: Array, counts: Array,
+        self, src: Array, only: AxisPass, labels: Array, counts: Array,
         ends: Array | None, out: Array | None,
     ) -> None:  # fmt: skip
         """Fill the lists of all cells, or ``out`` with the winners."""
         shape, step, reduced = only
-        row, mixed = line(shape[3], src.dtype), line(reduced[3], src.dtype)
+        row, mixed = aligned_empty(shape[3], src.dtype), aligned_empty(reduced[3], src.dtype)
         offsets: Array = np.empty(math.prod(step), np.uint64)
         wide = np.promote_types(src.dtype, np.dtype(f"{src.dtype.kind}4"))
         kernels.labels.count_labels(
-            src.reshape(shape), src.reshape(-1), *step, self.request.skips,
-            self.request.ignored(src.dtype), row, mixed, offsets,
-            line(offsets.size, wide), line(offsets.size, self.number),
+            src.reshape(shape), src.reshape(-1), *step, self.request.has_ignore,
+            self.request.ignore_as(src.dtype), row, mixed, offsets,
+            aligned_empty(offsets.size, wide), aligned_empty(offsets.size, self.number),
             labels, counts, reduced, ends, out,
         )  # fmt: skip
 
@@ -109,7 +109,7 @@ class _Mode:
 
     def _merged(self, state: State, shape: tuple[int, ...], factors: Factors, done: int) -> State:
         ends, labels, counts = state
-        for before, step, reduced in list(passes(shape, factors))[done:]:
+        for before, step, reduced in list(axis_passes(shape, factors))[done:]:
             src = (ends.reshape(before), labels, counts)
             labels, counts = np.empty_like(labels), np.empty_like(counts)
             ends = np.empty(reduced, ends.dtype)
@@ -139,30 +139,30 @@ class _Mode:
 
     def finalise(self, state: State, window: Window) -> Array:
         ends, labels, counts = state
-        none, out = self.request.ignored(labels.dtype), np.empty(window.cells, labels.dtype)
+        none, out = self.request.ignore_as(labels.dtype), np.empty(window.cells, labels.dtype)
         kernels.labels.most_frequent(ends.reshape(-1), labels, counts, none, out.reshape(-1))
         return out.astype(self.request.dtype, copy=False)
 
 
 def _rows(size: int, dtype: np.dtype[Any]) -> Array:
     """Return a buffer for three rows of so many samples, in whole vectors."""
-    one = vectors(size, dtype).size
-    return line(3 * one, dtype).reshape(3, one)
+    length = padded_aligned_empty(size, dtype).size
+    return aligned_empty(3 * length, dtype).reshape(3, length)
 
 
-def _room(use: str, size: int, dtype: np.dtype[Any]) -> Array:
+def _thread_scratch(use: str, size: int, dtype: np.dtype[Any]) -> Array:
     """Return an array for a use, to a thread the same one each time if it is not too large.
 
     To be given new memory takes longer than to count labels in it.
     """
-    if size * dtype.itemsize > _LARGEST_ROOM:
+    if size * dtype.itemsize > _LARGEST_SCRATCH:
         return np.empty(size, dtype)
     name = f"{use} {dtype}"
-    room: Array | None = getattr(_rooms, name, None)
-    if room is None or room.size < size:
-        room = np.empty(size, dtype)
-        setattr(_rooms, name, room)
-    return room
+    scratch: Array | None = getattr(_scratch, name, None)
+    if scratch is None or scratch.size < size:
+        scratch = np.empty(size, dtype)
+        setattr(_scratch, name, scratch)
+    return scratch
 
 
 def _positions(size: int) -> type:
@@ -185,9 +185,10 @@ def mode(request: Request) -> Reducer:
     """
     if request.dtype.kind not in "biu":
         raise DtypeError(
-            f"mode of dtype {request.dtype}; accepted: bool, integers, datetimes; for labels that "
-            "are floats call .astype('int32'), and .fillna(...) before it where some are NaN, or "
-            "open the file with mask_and_scale=False"
+            f"mode of dtype {request.dtype}",
+            accepted="bool, integers, datetimes",
+            fix="for labels that are floats call .astype('int32'), and .fillna(...) "
+            "before it where some are NaN, or open the file with mask_and_scale=False",
         )
     request.check_ignore()
     rule = _Mode(request)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from xpyramid.errors import PlanError
-from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.kernels.arrays import Array
+from xpyramid.messages import Message, option
+from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 
 
@@ -22,9 +24,11 @@ def _finalise(state: State, window: Window) -> Array:  # noqa: ARG001
 @register("nearest")
 def nearest(request: Request) -> Reducer:
     """Return the record of the first sample; any dtype."""
-    if request.skips or request.skipna:
+    if request.has_ignore or request.skipna_option:
         raise PlanError(
-            "method='nearest' takes each window's first sample as it is; skipna and ignore do not "
-            "apply: leave them out"
+            Message(option("method", "nearest"), " takes each window's first sample as it is"),
+            option="method",
+            value="nearest",
+            fix="skipna and ignore do not apply: leave them out",
         )
     return Reducer("nearest", request.dtype, _first, _combine, _finalise)

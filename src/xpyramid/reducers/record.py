@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError
-from xpyramid.messages import literal
+from xpyramid.kernels.arrays import Array
+from xpyramid.messages import Message, option
 
-Array = np.ndarray[Any, np.dtype[Any]]
 State = tuple[Array, ...]
 Factors = tuple[int, ...]
 Steps = Sequence[Factors]
@@ -43,28 +43,28 @@ class Request:
         Of the samples.
     samples : int
         Number of samples of level 0 in the largest window.
-    skipna : bool or None
-        Whether NaN and NaT do not count; None is yes.
+    skipna_option : bool or None
+        Whether NaN and NaT do not count, as it was asked for; None, where it was not, is yes.
     ignore : number or None
         A value that does not count.
     """
 
     dtype: np.dtype[Any]
     samples: int
-    skipna: bool | None = None
+    skipna_option: bool | None = None
     ignore: float | None = None
 
     @property
-    def skips_na(self) -> bool:
+    def skipna(self) -> bool:
         """Whether NaN samples do not count."""
-        return self.skipna is None or bool(self.skipna)
+        return self.skipna_option is None or bool(self.skipna_option)
 
     @property
-    def skips(self) -> bool:
+    def has_ignore(self) -> bool:
         """Whether a value is ignored."""
         return self.ignore is not None
 
-    def ignored(self, dtype: np.dtype[Any] | None = None) -> Any:
+    def ignore_as(self, dtype: np.dtype[Any] | None = None) -> Any:
         """Return the ignored value as samples have it, in their or another dtype; 0 for none."""
         value = self.dtype.type(0 if self.ignore is None else self.ignore)
         kind = np.dtype(np.uint8) if self.dtype.kind == "b" else dtype or self.dtype
@@ -78,7 +78,12 @@ class Request:
         low, high = (0, 1) if kind == "b" else (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
         if not (low <= self.ignore <= high and self.ignore == int(self.ignore)):
             raise DtypeError(
-                f"ignore={literal(self.ignore)} is no value of dtype {self.dtype} ({low} to {high})"
+                Message(
+                    option("ignore", self.ignore),
+                    f" is no value of dtype {self.dtype} ({low} to {high})",
+                ),
+                option="ignore",
+                value=self.ignore,
             )
 
 
@@ -141,18 +146,19 @@ class Part:
     window: Window
 
 
-def place(parts: Sequence[Part], cells: tuple[int, ...]) -> State:
+def assemble_arrays(parts: Sequence[Part], cells: tuple[int, ...]) -> State:
     """Assemble states of arrays whose last dimensions are the cells."""
     if len(parts) == 1:
         return parts[0].state
-    lead = [array.shape[: array.ndim - len(cells)] for array in parts[0].state]
+    prefixes = [array.shape[: array.ndim - len(cells)] for array in parts[0].state]
     dtypes = [array.dtype for array in parts[0].state]
-    whole = tuple(np.empty(a + cells, dtype) for a, dtype in zip(lead, dtypes, strict=True))
+    pairs = zip(prefixes, dtypes, strict=True)
+    assembled = tuple(np.empty(prefix + cells, dtype) for prefix, dtype in pairs)
     for part in parts:
         region: Any = (..., *part.where)
-        for out, array in zip(whole, part.state, strict=True):
+        for out, array in zip(assembled, part.state, strict=True):
             out[region] = array
-    return whole
+    return assembled
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,7 @@ class Reducer:
         not apply; then what was filled is of no use.
     assemble : callable
         Puts states of neighbouring regions together.
-    whole : bool
+    holistic : bool
         Whether a state holds all samples, so that it is not small enough to be handed on.
     """
 
@@ -182,5 +188,5 @@ class Reducer:
     combine: Callable[[State, Factors], State]
     finalise: Callable[[State, Window], Array]
     direct: Callable[[Array, Steps, Array], State | None] | None = None
-    assemble: Callable[[Sequence[Part], tuple[int, ...]], State] = place
-    whole: bool = False
+    assemble: Callable[[Sequence[Part], tuple[int, ...]], State] = assemble_arrays
+    holistic: bool = False

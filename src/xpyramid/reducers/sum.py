@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from xpyramid.errors import DtypeError
-from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.kernels.arrays import Array
+from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import add, at_least_float32, sum_valid_windows, sum_windows
 
@@ -22,7 +23,7 @@ class _Sum:
     @property
     def counted(self) -> bool:
         """Whether the state holds counts."""
-        return self.request.skips or (self.request.dtype.kind == "f" and self.request.skips_na)
+        return self.request.has_ignore or (self.request.dtype.kind == "f" and self.request.skipna)
 
     def chunk(self, block: Array, factors: Factors) -> State:
         values = at_least_float32(block)
@@ -34,7 +35,7 @@ class _Sum:
     def finalise(self, state: State, window: Window) -> Array:  # noqa: ARG002
         values = state[0]
         if self.counted:
-            empty = self.request.ignored(self.dtype) if self.request.skips else np.nan
+            empty = self.request.ignore_as(self.dtype) if self.request.has_ignore else np.nan
             values = np.where(state[1] > 0, values, empty)
         with np.errstate(over="ignore"):  # a sum beyond float16 or float32 is infinite
             return values.astype(self.dtype)
@@ -50,7 +51,7 @@ def total(request: Request) -> Reducer:
     """
     kind = request.dtype.kind
     if kind not in "biuf":
-        raise DtypeError(f"sum of dtype {request.dtype}; accepted: bool, numbers, durations")
+        raise DtypeError(f"sum of dtype {request.dtype}", accepted="bool, numbers, durations")
     request.check_ignore()
     dtype = request.dtype if kind == "f" else np.dtype(np.uint64 if kind == "u" else np.int64)
     rule = _Sum(request, dtype)

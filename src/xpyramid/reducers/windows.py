@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from xpyramid import kernels
-from xpyramid.reducers.record import Array, Factors, Request, State
+from xpyramid.kernels.arrays import Array
+from xpyramid.reducers.record import Factors, Request, State
 
 Shape4 = tuple[int, int, int, int]
 Step3 = tuple[int, int, int]
-Pass = tuple[Shape4, Step3, Shape4]
+AxisPass = tuple[Shape4, Step3, Shape4]
 
 _CACHE_LINE = 64
 
@@ -25,7 +26,7 @@ _VECTORS = 128
 _IN_CACHE = 2**25
 
 
-def native(values: Array) -> Array:
+def as_native(values: Array) -> Array:
     """Return samples as kernels want them: C-contiguous, native byte order, bool as uint8."""
     if values.dtype.kind == "b":
         values = values.view(np.uint8)
@@ -52,7 +53,7 @@ def cells_of(shape: tuple[int, ...], factors: Factors) -> tuple[int, ...]:
     return tuple(-(-n // f) for n, f in zip(shape, steps, strict=True))
 
 
-def passes(shape: tuple[int, ...], factors: Factors) -> Iterator[Pass]:
+def axis_passes(shape: tuple[int, ...], factors: Factors) -> Iterator[AxisPass]:
     """Split a reduction of any rank into passes of a batch and three dimensions.
 
     The last three dimensions are reduced first, then the ones before them, with all that is
@@ -71,31 +72,31 @@ def passes(shape: tuple[int, ...], factors: Factors) -> Iterator[Pass]:
         shape, todo = (1, 1, *shape[:-3], math.prod(reduced)), (1, 1, *todo, 1)
 
 
-def single_pass(shape: tuple[int, ...], factors: Factors) -> Pass | None:
+def single_pass(shape: tuple[int, ...], factors: Factors) -> AxisPass | None:
     """Return the only pass of a reduction, None where there are several."""
-    first, *more = passes(shape, factors)
+    first, *more = axis_passes(shape, factors)
     return None if more else first
 
 
-def line(size: int, dtype: DTypeLike) -> Array:
+def aligned_empty(size: int, dtype: DTypeLike) -> Array:
     """Return a buffer that begins with a cache line of memory.
 
     Kernels store and load a row many times, and take half as long again where vectors of it lie
     across two cache lines.
     """
     dtype = np.dtype(dtype)
-    room: Array = np.empty(size * dtype.itemsize + _CACHE_LINE, np.uint8)
-    start = -room.__array_interface__["data"][0] % _CACHE_LINE
-    return room[start : start + size * dtype.itemsize].view(dtype)
+    scratch: Array = np.empty(size * dtype.itemsize + _CACHE_LINE, np.uint8)
+    start = -scratch.__array_interface__["data"][0] % _CACHE_LINE
+    return scratch[start : start + size * dtype.itemsize].view(dtype)
 
 
-def vectors(size: int, dtype: DTypeLike) -> Array:
-    """Return a `line` for at least so many samples, of whole vectors."""
+def padded_aligned_empty(size: int, dtype: DTypeLike) -> Array:
+    """Return an `aligned_empty` for at least so many samples, of whole vectors."""
     whole = max(1, _VECTORS // np.dtype(dtype).itemsize)
-    return line(-(-size // whole) * whole, dtype)
+    return aligned_empty(-(-size // whole) * whole, dtype)
 
 
-def at_once(values: Array) -> bool | None:
+def read_rows_together(values: Array) -> bool | None:
     """Return how kernels are to read the rows of a window; see `kernels.sums`."""
     return True if values.itemsize == 1 and values.nbytes <= _IN_CACHE else None
 
@@ -112,10 +113,12 @@ def sum_windows(values: Array, factors: Factors, dtype: DTypeLike) -> Array:
     dtype : dtype
         Of the sums; the caller knows that they fit.
     """
-    out = native(values)
-    for shape, step, reduced in passes(values.shape, factors):
+    out = as_native(values)
+    for shape, step, reduced in axis_passes(values.shape, factors):
         src, out = out.reshape(shape), np.empty(reduced, dtype)
-        kernels.sums.window_sum(src, *step, at_once(src), line(shape[3], dtype), out)
+        kernels.sums.window_sum(
+            src, *step, read_rows_together(src), aligned_empty(shape[3], dtype), out
+        )
     return out.reshape(cells_of(values.shape, factors))
 
 
@@ -123,12 +126,12 @@ def sum_valid_windows(
     values: Array, factors: Factors, dtype: DTypeLike, request: Request
 ) -> tuple[Array, Array]:
     """Return the sums of the samples that count, and how many there are (int64)."""
-    src = native(values)
-    (shape, step, reduced), *more = passes(values.shape, factors)
+    src = as_native(values)
+    (shape, step, reduced), *more = axis_passes(values.shape, factors)
     total, count = np.empty(reduced, dtype), np.empty(reduced, np.int64)
     kernels.sums.window_sum_valid(
         src.reshape(shape), *step, *_flags(request, src.dtype),
-        line(shape[3], dtype), line(shape[3], np.int64), total, count,
+        aligned_empty(shape[3], dtype), aligned_empty(shape[3], np.int64), total, count,
     )  # fmt: skip
     for shape, step, reduced in more:
         total = sum_windows(total.reshape(shape), step, dtype).reshape(reduced)
@@ -139,8 +142,8 @@ def sum_valid_windows(
 
 def _flags(request: Request, dtype: np.dtype[Any]) -> tuple[bool | None, Any]:
     """Return whether NaN is skipped, and what is ignored; None where that does not apply."""
-    nan = request.skips_na and dtype.kind == "f"
-    return True if nan else None, request.ignored(dtype) if request.skips else None
+    nan = request.skipna and dtype.kind == "f"
+    return True if nan else None, request.ignore_as(dtype) if request.has_ignore else None
 
 
 def add(state: State, factors: Factors) -> State:
@@ -150,9 +153,9 @@ def add(state: State, factors: Factors) -> State:
 
 def extreme_windows(values: Array, factors: Factors, largest: bool, request: Request) -> Array:
     """Return the smallest or largest samples of windows, in native byte order."""
-    out = native(values)
+    out = as_native(values)
     flags = True if largest else None, *_flags(request, out.dtype)
-    for shape, step, reduced in passes(values.shape, factors):
+    for shape, step, reduced in axis_passes(values.shape, factors):
         src, out = out.reshape(shape), np.empty(reduced, out.dtype)
-        kernels.extremes.window_extreme(src, *step, *flags, line(shape[3], out.dtype), out)
+        kernels.extremes.window_extreme(src, *step, *flags, aligned_empty(shape[3], out.dtype), out)
     return out.reshape(cells_of(values.shape, factors))

@@ -17,7 +17,7 @@ from xpyramid.errors import PyramidError
 from xpyramid.geometry.plan import METHOD_OPTIONS
 from xpyramid.geometry.tiles import make_tiling
 from xpyramid.ngff import Problem
-from xpyramid.reducers import METHODS, Array, Reducer, at_once, make_reducer, reduce_levels
+from xpyramid.reducers import METHODS, Array, Reducer, make_reducer, reduce_levels, single_step
 from xpyramid.runtime.cluster import workers
 from xpyramid.verifier.arrays import Region, Stored
 
@@ -214,9 +214,9 @@ def _jobs(
     sinks = [_Comparer(s, f, damaged, base.path) for s, f in zip(levels, factors, strict=True)][1:]
     steps = [tuple(b // a for a, b in zip(x, y, strict=True)) for x, y in pairwise(factors)]
     parts = [(range(len(levels)), steps, reducer)]
-    if reducer.whole:
+    if reducer.holistic:
         parts = [
-            (range(0, k + 1, k), [factors[k]], at_once(reducer)) for k in range(1, len(levels))
+            (range(0, k + 1, k), [factors[k]], single_step(reducer)) for k in range(1, len(levels))
         ]
     jobs = []
     for chosen, strides, record in parts:
@@ -226,7 +226,8 @@ def _jobs(
             base.array.dtype.itemsize, workers=workers(),
         )  # fmt: skip
         shapes = tuple(s.array.shape for s in used)
-        work = engine.Work(tiling, record, shapes, (None, *(sinks[k - 1] for k in chosen[1:])))
+        targets = (None, *(sinks[k - 1] for k in chosen[1:]))
+        work = engine.Work(tiling, (engine.Output(record, shapes, targets),))
         jobs.append(engine.Job(work, _Base(base, holes)))
     return jobs, sinks
 

@@ -1,13 +1,15 @@
-"""What there is to do for an image."""
+"""What there is to do for images: one pass over each base, mostly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain
 
 from xpyramid import engine
 from xpyramid.geometry.passes import Limits, Pass, Shape, passes
-from xpyramid.lazy.coarsen import as_dask, given
-from xpyramid.reducers import Reducer, at_once, copier
+from xpyramid.lazy.coarsen import as_dask, source_chunks
+from xpyramid.reducers import Reducer, passthrough, single_step
 from xpyramid.store.fast import accelerate_graph, accelerate_reads
 from xpyramid.store.names import name_of
 from xpyramid.store.path import NodePath
@@ -15,12 +17,20 @@ from xpyramid.writer.journal import Journal
 from xpyramid.writer.request import PreparedImage
 
 
-def passes_of(image: PreparedImage, limits: Limits) -> Iterator[Pass]:
-    """Yield the passes that writing an image takes; mostly one over all of its levels."""
+def passes_of(
+    image: PreparedImage, limits: Limits, present: Collection[int] = ()
+) -> Iterator[Pass]:
+    """Yield the passes that writing an image takes; mostly one over all of its levels.
+
+    Levels that are ``present`` are not written.
+    """
     plan = image.plan
     levels = list(map(Shape, (level.shape for level in plan.levels), image.objects))
-    read = list(map(given, image.levels[: len(plan.given)]))
-    yield from passes(levels, plan.steps, read, plan.dtype.itemsize, limits, whole=plan.whole)
+    read = list(map(source_chunks, image.levels[: len(plan.source_chunks)]))
+    yield from passes(
+        levels, plan.steps, read, plan.dtype.itemsize, limits, holistic=plan.holistic,
+        present=present,
+    )  # fmt: skip
 
 
 def jobs_of(
@@ -30,29 +40,88 @@ def jobs_of(
 
     Each keeps a journal of its own below ``tasks``.
     """
-    for one in image.passes:
-        record = copier(image.plan.dtype) if image.reducer is None else image.reducer
-        if record.whole and len(one.levels) > 1:
-            record = at_once(record)
-        targets = [sinks[k] if k in one.writes else None for k in one.levels]
-        yield _job(image, one, record, targets, tasks)
+    for job_pass in image.passes:
+        record = passthrough(image.plan.dtype) if image.reducer is None else image.reducer
+        if record.holistic and len(job_pass.levels) > 1:
+            record = single_step(record)
+        targets = [sinks[k] if k in job_pass.writes else None for k in job_pass.levels]
+        yield _job(image, job_pass, record, targets, tasks)
 
 
 def _job(
-    checked: PreparedImage,
-    one: Pass,
+    image: PreparedImage,
+    job_pass: Pass,
     reducer: Reducer,
     sinks: Sequence[engine.Sink | None],
     tasks: NodePath | None,
 ) -> engine.Job:
     """Return the job of a pass."""
-    first, tiling = one.levels[0], one.tiling
-    base = checked.levels[first]
-    journal = None if tasks is None else Journal.of(tasks / str(one.levels[-1]))
-    shapes = tuple(checked.plan.levels[k].shape for k in one.levels)
-    work = engine.Work(tiling, reducer, shapes, tuple(sinks), journal=journal)
-    name = f"level {first} of {name_of(base, checked.name)!r}"
-    if one.blocks is None:
-        return engine.Job(work, engine.Source(accelerate_reads(base.variable), name))
-    data = accelerate_graph(as_dask(base, checked.objects[first]))
-    return engine.Job(work, engine.DaskSource(data, tiling.reach(tiling.tile), name, base.dims))
+    first, tiling = job_pass.levels[0], job_pass.tiling
+    base = image.levels[first]
+    journal = None if tasks is None else Journal.of(tasks / str(job_pass.levels[-1]))
+    shapes = tuple(image.plan.levels[k].shape for k in job_pass.levels)
+    output = engine.Output(reducer, shapes, tuple(sinks), journal=journal)
+    work = engine.Work(tiling, (output,))
+    samples = engine.identity(base.variable)
+    name = f"level {first} of {name_of(base, image.name)!r}"
+    if job_pass.blocks is None:
+        return engine.Job(work, engine.Source(accelerate_reads(base.variable), name), samples)
+    data = accelerate_graph(as_dask(base, image.objects[first]))
+    source = engine.DaskSource(data, tiling.base_shape(tiling.tile), name, base.dims)
+    return engine.Job(work, source, samples)
+
+
+def shared_jobs(
+    images: Sequence[Sequence[engine.Job]], limits: Limits
+) -> tuple[list[engine.Job], list[int]]:
+    """Put jobs together that read the same samples by the same tiles, so that they are read once.
+
+    Each output keeps the journal of its own image: a task that an earlier run has done for some of
+    them runs for the others alone. So an image can be gone on with beside others than before, or
+    by itself, and nothing that is finished is written again. Jobs whose states together would take
+    more memory than allowed stay apart.
+
+    Parameters
+    ----------
+    images : sequence of sequence of Job
+        At least one job for each image, of which the first reads level 0.
+    limits : Limits
+
+    Returns
+    -------
+    jobs : list of Job
+    positions : list of int
+        For each image, which of the statistics that `engine.run` returns for these jobs is that of
+        the first output of its first job.
+    """
+    merged: list[engine.Job] = []
+    outputs: dict[str, list[str]] = {}  # from a merged job to the jobs that its outputs come from
+    for job in chain.from_iterable(images):
+        group = next((i for i, first in enumerate(merged) if _fits(first, job, limits)), None)
+        if group is None:
+            merged.append(job)
+            outputs[job.name] = [job.name] * len(job.work.outputs)
+        else:
+            merged[group] = _merge(merged[group], job)
+            outputs[merged[group].name] += [job.name] * len(job.work.outputs)
+    order = [name for job in merged for name in outputs[job.name]]
+    return merged, [order.index(first.name) for first, *_ in images]
+
+
+def _fits(job: engine.Job, other: engine.Job, limits: Limits) -> bool:
+    """Whether two jobs can be one."""
+    if job.samples is None or job.samples != other.samples:
+        return False
+    tiling, another = (replace(one.work.tiling, outputs=1) for one in (job, other))
+    if tiling != another:
+        return False
+    merged = _merge(job, other).work.tiling
+    needed = limits.workers * merged.memory(job.source.itemsize)
+    return limits.memory is None or needed <= limits.memory
+
+
+def _merge(job: engine.Job, other: engine.Job) -> engine.Job:
+    """Return a job that makes the outputs of two."""
+    outputs = (*job.work.outputs, *other.work.outputs)
+    tiling = replace(job.work.tiling, outputs=len(outputs))
+    return replace(job, work=engine.Work(tiling, outputs))

@@ -1,4 +1,9 @@
-"""What tasks have finished, and what they hand up: so that a build can be gone on with."""
+"""What tasks have finished, and what they hand up: so that a build can be gone on with.
+
+Each output of a pass has a journal of its own: a document for each node of the tiling, which holds
+NumPy arrays one after the other: first how many there are of each kind, then the values, the state,
+and five arrays for the statistics of each channel.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpyramid.engine import Distribution, Handed, Node
+from xpyramid.engine import Distribution, Intermediate, Node
 from xpyramid.errors import ResumeError
 from xpyramid.messages import Message, option
 from xpyramid.store.documents import as_buffer, get_document, put
@@ -32,30 +37,30 @@ class Journal:
     @classmethod
     def of(cls, place: NodePath) -> Journal:
         """Return the journal that is at a place."""
-        found = set()
+        nodes = set[Node]()
         for key in list_keys(place):
             level, _, index = key.partition("/")
             parts = index.split(".")
             if level.isdecimal() and all(part.isdecimal() for part in parts):
-                found.add((int(level), tuple(map(int, parts))))
-        return cls(place, frozenset(found))
+                nodes.add((int(level), tuple(map(int, parts))))
+        return cls(place, frozenset(nodes))
 
-    def save(self, node: Node, handed: Handed) -> None:
+    def save(self, node: Node, intermediate: Intermediate) -> None:
         """Note that a task is done: all that it writes is written."""
-        lengths = np.asarray([len(handed.values), len(handed.state), len(handed.seen)])
-        arrays = [lengths, *handed.values, *handed.state]
-        for channel, one in handed.seen.items():
-            arrays += [np.asarray(v) for v in (channel, one.low, one.high, one.keys, one.counts)]
+        values, state, statistics = intermediate
+        arrays = [np.asarray([*map(len, intermediate)]), *values, *state]
+        for channel, d in statistics.items():
+            arrays += [np.asarray(v) for v in (channel, d.low, d.high, d.keys, d.counts)]
         file = io.BytesIO()
         for array in arrays:
             np.save(file, array, allow_pickle=False)
         document = as_buffer(file.getvalue())
         put(self.place, {_key(node): document})
 
-    def load(self, node: Node) -> Handed:
+    def load(self, node: Node) -> Intermediate:
         """Return what a task has handed up."""
         try:
-            return _handed(get_document(self.place / _key(node)) or b"")
+            return _parse(get_document(self.place / _key(node)) or b"")
         except (ValueError, IndexError, EOFError, TypeError) as error:
             raise ResumeError(
                 f"{self.place / _key(node)}, which tells what a task of an unfinished "
@@ -64,7 +69,7 @@ class Journal:
             ) from error
 
 
-def _handed(document: bytes) -> Handed:
+def _parse(document: bytes) -> Intermediate:
     """Return what a document says was handed up, if it is all there."""
     file = io.BytesIO(document)
     arrays = []
@@ -74,11 +79,11 @@ def _handed(document: bytes) -> Handed:
     first, second = 1 + values, 1 + values + state
     if len(arrays) != second + 5 * channels:
         raise ValueError(f"{len(arrays)} arrays")
-    seen = {}
+    statistics = {}
     for i in range(second, len(arrays), 5):
         channel, low, high, *histogram = arrays[i : i + 5]
-        seen[channel.item()] = Distribution(low.item(), high.item(), *histogram)
-    return Handed(tuple(arrays[1:first]), tuple(arrays[first:second]), seen)
+        statistics[channel.item()] = Distribution(low.item(), high.item(), *histogram)
+    return Intermediate(tuple(arrays[1:first]), tuple(arrays[first:second]), statistics)
 
 
 def _key(node: Node) -> str:

@@ -72,7 +72,7 @@ def watch(jobs: Sequence[engine.Job], request: OmeroRequest | None) -> list[engi
     if request is None:
         return list(jobs)
     first, *others = jobs
-    return [replace(first, work=replace(first.work, observe=request.observer)), *others]
+    return [replace(first, work=first.work.with_observer(request.observer)), *others]
 
 
 def prepare(

@@ -16,7 +16,7 @@ import xarray as xr
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.plan import Plan, largest_window
-from xpyramid.lazy.coarsen import as_dask, coarsen, given
+from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import Message, literal, option
 from xpyramid.reducers import METHODS, Reducer, make_reducer
@@ -184,8 +184,8 @@ def pack(image: ImageSource) -> ImageSource:
         replace(level, nbytes=level.nbytes // base.dtype.itemsize * size) for level in plan.levels
     )
     plan = replace(
-        plan, dtype=packed.dtype, levels=levels, options=options, given=(given(packed),),
-        whole=reducer.whole,
+        plan, dtype=packed.dtype, levels=levels, options=options, holistic=reducer.holistic,
+        source_chunks=(source_chunks(packed),),
     )  # fmt: skip
     makers = [partial(_level, packed, plan, k, reducer) for k in range(len(levels))]
     made = Levels(makers, image.levels.coordinates)
@@ -202,7 +202,7 @@ def _check_method(image: ImageSource, packing: Packing) -> None:
             value="source",
             accepted="arrays of which the levels are built, with .pyramid.build()",
         )
-    is_own = image.reducer.whole and plan.method != "median"
+    is_own = image.reducer.holistic and plan.method != "median"
     if is_own or plan.method not in METHODS or plan.method == "sum":
         raise PlanError(
             Message(option("dtype", "source"), " with ", option("method", plan.method)),

@@ -121,12 +121,13 @@ def check_input(job: engine.Job, image: PreparedImage) -> None:
     ------
     ResumeError
     """
-    sink, tiling = job.work.sinks[0], job.work.tiling
-    done = sorted(node for node in job.work.done if node[0] == tiling.tile)
+    output, tiling = job.work.outputs[0], job.work.tiling
+    sink = output.sinks[0]
+    done = sorted(node for node in output.done if node[0] == tiling.tile)
     if not isinstance(sink, ZarrSink):
         return
     for node in done[:: max(1, -(-len(done) // _SAMPLES))]:
-        pairs = zip(tiling.base(*node), image.objects[0], strict=True)
+        pairs = zip(tiling.base_region(*node), image.objects[0], strict=True)
         region = tuple(slice(b.start, min(b.stop, b.start + n)) for b, n in pairs)
         samples = np.asarray(job.source.sample(region))
         try:

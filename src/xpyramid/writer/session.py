@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from itertools import accumulate, chain
 from typing import Any
 
 import zarr
@@ -29,7 +28,7 @@ from xpyramid.store.documents import put
 from xpyramid.store.path import NodePath, Store, resolve
 from xpyramid.writer.array_checks import warn_of_dtypes
 from xpyramid.writer.failures import resume_hint, storage_errors
-from xpyramid.writer.jobs import jobs_of, passes_of
+from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
 from xpyramid.writer.missing_chunks import MANY, check_missing
 from xpyramid.writer.omero import watch
 from xpyramid.writer.packing import pack
@@ -62,8 +61,10 @@ class Session:
     limits : Limits
     unchecked : sequence of zarr.Array
         Sources with so many chunks that they are looked for when all is written.
-    jobs : sequence of sequence of Job
-        What there is to do for each image; empty before `begin`.
+    jobs : sequence of Job
+        What there is to do for all images together; empty before `begin`.
+    positions : sequence of int
+        For each image, which of the statistics of the jobs are of its level 0.
     """
 
     images: Sequence[PreparedImage]
@@ -71,7 +72,8 @@ class Session:
     options: WriteOptions
     limits: Limits
     unchecked: Sequence[zarr.Array[Any]] = ()
-    jobs: Sequence[Sequence[engine.Job]] = ()
+    jobs: Sequence[engine.Job] = ()
+    positions: Sequence[int] = ()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -92,7 +94,7 @@ def write(images: Sequence[ImageSource], store: Store, options: WriteOptions) ->
     with resume_hint(image.transaction for image in session.images), session.lock():
         session = begin(session)
         if not session.options["compute"]:
-            return engine.delay([*chain(*session.jobs)], _publish_later, session)
+            return engine.delay(session.jobs, _publish_later, session)
         publish(session, run(session))
         return None
 
@@ -137,7 +139,9 @@ def begin(session: Session) -> Session:
     TargetExistsError
         If somebody else has made an image there meanwhile.
     """
-    return replace(session, jobs=[_begin(image, session) for image in session.images])
+    each = [_begin(image, session) for image in session.images]
+    jobs, positions = shared_jobs(each, session.limits)
+    return replace(session, jobs=jobs, positions=positions)
 
 
 def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
@@ -171,8 +175,8 @@ def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
 
 
 def run(session: Session) -> list[engine.Statistics]:
-    """Compute and write all samples; return what each job has seen of its base."""
-    statistics = engine.run([*chain(*session.jobs)], session.options["progress"])
+    """Compute and write all samples; return what each output of each job has seen of its base."""
+    statistics = engine.run(session.jobs, session.options["progress"])
     check_missing(session.unchecked, strict=False)
     return statistics
 
@@ -184,12 +188,11 @@ def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
     ----------
     session : Session
     statistics : sequence of Statistics
-        What each job has seen, as `run` returns it.
+        What each output of each job has seen, as `run` returns it.
     """
     durable = session.options["durable"]
-    starts = accumulate(map(len, session.jobs), initial=0)
-    for image, start in zip(session.images, starts, strict=False):
-        omero = None if image.omero is None else image.omero.metadata(statistics[start])
+    for image, position in zip(session.images, session.positions, strict=True):
+        omero = None if image.omero is None else image.omero.metadata(statistics[position])
         documents = group_documents(image.template, image.transaction.location, omero)
         image.transaction.publish(documents, durable=durable)
     for image in (*session.images, *session.finished):

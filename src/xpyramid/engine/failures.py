@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from xpyramid.engine.named import Key, TaskError, dependents
 from xpyramid.engine.source import DaskSource, Source
+from xpyramid.engine.tasks import Key, TaskError, dependents
 from xpyramid.errors import ReadError, StorageError
 from xpyramid.geometry.tiles import Region, Tiling
 
@@ -20,7 +20,9 @@ Subjects = Mapping[str, tuple[Tiling, Source]]
 
 
 @contextmanager
-def blaming(subjects: Subjects, graph: Mapping[Key, Any], client: Any = None) -> Iterator[None]:
+def attribute_failures(
+    subjects: Subjects, graph: Mapping[Key, Any], client: Any = None
+) -> Iterator[None]:
     """Say which samples a task was about that has failed, or killed its workers.
 
     Parameters
@@ -51,8 +53,8 @@ def blaming(subjects: Subjects, graph: Mapping[Key, Any], client: Any = None) ->
             raise
         named = _all_named(subjects, graph, _in_hand(error, client))
         raise StorageError(
-            f"workers die, again and again, of one of these: {named}; the last one had them in "
-            f"hand: {error}"
+            f"workers die, again and again, of one of these: {named}",
+            fix=f"the last one had them in hand: {error}",
         ) from error
 
 
@@ -84,9 +86,9 @@ def _deaths(client: Any) -> Iterator[tuple[Any, Sequence[Key]]]:
 
 def _all_named(subjects: Subjects, graph: Mapping[Key, Any], keys: Sequence[Key]) -> str:
     """Name what some tasks are about, each thing once."""
-    found = dict.fromkeys(_subject(subjects, graph, key) for key in keys)
+    subjects_of_keys = dict.fromkeys(_subject(subjects, graph, key) for key in keys)
     # Tasks that are about no samples only hand something on; they are named if there is no other.
-    names = [name for name in found if name] or [f"the task {key!r}" for key in keys]
+    names = [name for name in subjects_of_keys if name] or [f"the task {key!r}" for key in keys]
     more = f"; and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return "; ".join(names[:_NAMED]) + more
 
@@ -96,7 +98,7 @@ def _subject(subjects: Subjects, graph: Mapping[Key, Any], key: Key) -> str | No
     if isinstance(key, tuple) and key[0] in subjects:
         tiling, source = subjects[key[0]]
         level, *index = key[1:]
-        return source.called(tiling.base(level, tuple(index)))
+        return source.called(tiling.base_region(level, tuple(index)))
     block = _block(subjects, graph, key)
     return None if block is None else block[0].called(block[1])
 
@@ -106,7 +108,7 @@ def _block(
 ) -> tuple[DaskSource, Region] | None:
     """Return the block of a base that a task is for, or the first of several."""
     sources = [source for _, source in subjects.values() if isinstance(source, DaskSource)]
-    names = {name for source in sources for name in (source.given_name, source.array.name)}
+    names = {name for source in sources for name in (source.source_name, source.array.name)}
     for needed in dependents(graph, key, names):
         for source in sources:
             region = source.region_of(needed)

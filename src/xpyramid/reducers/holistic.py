@@ -11,7 +11,9 @@ import numpy as np
 
 from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.reducers.record import Array, Factors, Reducer, Request, State, Window
+from xpyramid.kernels.arrays import Array
+from xpyramid.messages import Message, option
+from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 
 #: The largest window, in bytes, that is held in memory as a whole.
@@ -30,8 +32,14 @@ def _check_size(name: str, request: Request) -> None:
     size = request.samples * request.dtype.itemsize
     if size > LARGEST_WINDOW:
         raise PlanError(
-            f"method={name!r} needs whole windows of level 0 in memory, here {size} bytes; "
-            f"accepted: up to {LARGEST_WINDOW}; build fewer levels"
+            Message(
+                option("method", name),
+                f" needs whole windows of level 0 in memory, here {size} bytes",
+            ),
+            option="method",
+            value=name,
+            accepted=f"up to {LARGEST_WINDOW}",
+            fix="build fewer levels",
         )
 
 
@@ -62,21 +70,21 @@ class _Median:
     def _lower_middle(self, windows: Array) -> Array:
         request, is_float = self.request, windows.dtype.kind == "f"
         missing = np.isnan(windows) if is_float else np.zeros(windows.shape, bool)
-        if request.skips:
+        if request.has_ignore:
             missing |= windows == windows.dtype.type(request.ignore)
         last = np.nan if is_float else self._highest()
         ordered = np.sort(np.where(missing, windows.dtype.type(last), windows), axis=1)
         valid = windows.shape[1] - missing.sum(1)
         middle = np.take_along_axis(ordered, np.maximum(valid - 1, 0)[:, None] // 2, axis=1)[:, 0]
-        if request.skips:
+        if request.has_ignore:
             middle = np.where(valid > 0, middle, windows.dtype.type(request.ignore))
-        if is_float and not request.skips_na:
+        if is_float and not request.skipna:
             middle = np.where(np.isnan(windows).any(1), np.nan, middle)
         return middle
 
-    def _highest(self) -> Any:
+    def _highest(self) -> bool | int:
         dtype = self.request.dtype
-        return True if dtype.kind == "b" else np.iinfo(dtype).max
+        return True if dtype.kind == "b" else int(np.iinfo(dtype).max)
 
 
 @register("median")
@@ -84,12 +92,12 @@ def median(request: Request) -> Reducer:
     """Return the record of the median: the lower middle of the samples of level 0."""
     if request.dtype.kind not in "biuf":
         raise DtypeError(
-            f"median of dtype {request.dtype}; accepted: bool, integers, floats, datetimes"
+            f"median of dtype {request.dtype}", accepted="bool, integers, floats, datetimes"
         )
     request.check_ignore()
     _check_size("median", request)
     return Reducer(
-        "median", request.dtype, _keep, _keep_state, _Median(request).finalise, whole=True
+        "median", request.dtype, _keep, _keep_state, _Median(request).finalise, holistic=True
     )
 
 
@@ -155,8 +163,10 @@ def user(function: Callable[..., Any], request: Request) -> Reducer:
         If the function does not turn a window into a number; it is tried on one of ones.
     """
     name = method_name(function)
-    if request.skips or request.skipna is not None:
-        raise PlanError(f"method {name!r} gets all samples; skipna and ignore do not apply to it")
+    if request.has_ignore or request.skipna_option is not None:
+        raise PlanError(
+            f"method {name!r} gets all samples", fix="skipna and ignore do not apply to it"
+        )
     _check_size(name, request)
     probe = np.ones((1, request.samples), request.dtype.newbyteorder("="))
     try:
@@ -176,4 +186,4 @@ def user(function: Callable[..., Any], request: Request) -> Reducer:
         raise PlanError(
             f"method {name!r} does not reduce axis=-1: {probe.shape} became {result.shape}"
         )
-    return Reducer(name, rule.dtype, _keep, _keep_state, rule.finalise, whole=True)
+    return Reducer(name, rule.dtype, _keep, _keep_state, rule.finalise, holistic=True)

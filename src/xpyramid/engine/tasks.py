@@ -11,6 +11,7 @@ from dask._task_spec import GraphNode, Task
 from xpyramid.errors import PyramidError, ReadError
 from xpyramid.runtime.retry import retried
 
+#: Of any dask task: text, or a tuple of text and numbers.
 Key = Any
 
 
@@ -53,18 +54,18 @@ def _named(task: Task) -> NamedTask:
     )
 
 
-def dependents(graph: Mapping[Key, Any], key: Key, wanted: Collection[str]) -> Iterable[Key]:
-    """Yield the tasks that need a task, itself included, and whose array is one of those wanted.
+def dependents(graph: Mapping[Key, Any], key: Key, arrays: Collection[str]) -> Iterable[Key]:
+    """Yield the tasks that need a task, itself included, and that belong to one of some arrays.
 
     The nearest come first.
     """
     above: dict[Key, list[Key]] = {}
-    for one, node in graph.items():
-        for below in node.dependencies if isinstance(node, GraphNode) else ():
-            above.setdefault(below, []).append(one)
-    waiting, seen = [key], {key}
-    for one in waiting:
-        if isinstance(one, tuple) and one[0] in wanted:
-            yield one
-        waiting += [found for found in above.get(one, ()) if found not in seen]
-        seen.update(waiting)
+    for dependent, node in graph.items():
+        for needed in node.dependencies if isinstance(node, GraphNode) else ():
+            above.setdefault(needed, []).append(dependent)
+    waiting, visited = [key], {key}
+    for reached in waiting:
+        if isinstance(reached, tuple) and reached[0] in arrays:
+            yield reached
+        waiting += [new for new in above.get(reached, ()) if new not in visited]
+        visited.update(waiting)
