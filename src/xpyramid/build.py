@@ -29,7 +29,7 @@ from xpyramid.geometry.plan import (
     make_plan,
     named_dims,
 )
-from xpyramid.geometry.ranges import range_of
+from xpyramid.geometry.ranges import range_of, transform_of
 from xpyramid.inputs.ducks import plain
 from xpyramid.inputs.kinds import choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
@@ -277,15 +277,16 @@ def _coordinates(array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
         return array.coords.to_dataset()
     coords, as_data = coordinates.split(array, plan, k)
     for dim, f in zip(plan.dims, plan.levels[k].factors, strict=True):
-        if range_of(array, dim) is not None:
-            coords.pop(dim, None)
+        if transform_of(array, dim) is not None and (f == 1 or range_of(array, dim) is not None):
+            for name in array.xindexes.get_all_coords(dim) if f == 1 else [dim]:
+                coords.pop(name, None)
         elif f > 1 and dim in array.coords and array.coords[dim].ndim == 1:
             coords[dim] = coordinates.level_coordinate(array, plan, k, dim)
     for name, coordinate in as_data.items():
         coords[name] = _coarsen_coordinate(coordinate, plan, k)
     made = xr.Dataset(coords=coords)
-    for ranges in coordinates.level_ranges(array, plan, k):
-        made = made.assign_coords(ranges)
+    for lazily in coordinates.unmade(array, plan, k):
+        made = made.assign_coords(lazily)
     return made
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec, is_cftime, is_temporal, since_first
 from xpyramid.geometry.plan import Plan, centre
-from xpyramid.geometry.ranges import range_coordinates, range_of
+from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of, transform_of
 from xpyramid.warn import warn
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -55,6 +55,13 @@ def check_coarsenable(array: xr.DataArray, dims: Sequence[str]) -> None:
         if range_of(array, dim) is not None:
             continue
         coordinate = array.coords[dim]
+        if transform_of(array, dim) is not None and coordinate.size > LONGEST_MADE:
+            raise AxisError(
+                f"the coordinate of {dim!r} is made of {coordinate.size} positions, not on a line, "
+                f"and can be coarsened up to a length of {LONGEST_MADE}; accepted: evenly spaced "
+                f"numbers; pass spacing={{{dim!r}: ...}}, drop it with .drop_vars({dim!r}), or "
+                "choose other dims="
+            )
         ways_out = f"drop it with .drop_vars({dim!r}), or choose other dims="
         of_numpy = isinstance(coordinate.dtype, np.dtype)
         if of_numpy and is_cftime(coordinate.values):
@@ -304,11 +311,17 @@ def split(
     return kept, as_data
 
 
-def level_ranges(array: xr.DataArray, plan: Plan, k: int) -> Iterator[xr.Coordinates]:
-    """Yield the coordinates of level ``k`` that are ranges, as they are at level 0."""
+def unmade(array: xr.DataArray, plan: Plan, k: int) -> Iterator[xr.Coordinates]:
+    """Yield the coordinates of level ``k`` that are not made, as they are not at level 0."""
     level = plan.levels[k]
     for dim, f, n in zip(plan.dims, level.factors, level.shape, strict=True):
-        if (line := range_of(array, dim)) is not None:
+        if transform_of(array, dim) is None:
+            continue
+        if f == 1:
+            together = array.xindexes.get_all_coords(dim)
+            index = array.xindexes[dim]
+            yield xr.Coordinates(together, dict.fromkeys(together, index))
+        elif (line := range_of(array, dim)) is not None:
             step, start = line
             middle = start + step * centre(f, plan.sampled)
             yield range_coordinates(dim, step * f, middle, n, array.coords[dim].attrs)

@@ -19,6 +19,7 @@ from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_l
 from xpyramid.store.encoding import ARRAY_NOTE, attributes_back, restore_attributes
 from xpyramid.store.json_attributes import coordinate as holder
 from xpyramid.store.json_attributes import json_attributes
+from xpyramid.warn import warn
 
 #: Uneven coordinates up to so many numbers are written into the metadata.
 _MOST_VALUES = 10_000
@@ -43,10 +44,16 @@ def remember(
             if len(coordinate) <= _MOST_VALUES:
                 values = coordinate.values.tolist()
                 kept[axis.dim] = {"dtype": str(coordinate.dtype), "values": values, "attrs": attrs}
+            else:
+                warn(
+                    f"the coordinate of {axis.dim!r} is not stored: layout='arrays' keeps up to "
+                    f"{_MOST_VALUES} uneven values; pass layout='groups', or drop it with "
+                    f".drop_vars({axis.dim!r})"
+                )
         elif kind in "iuf":
             kept[axis.dim] = {"dtype": str(coordinate.dtype), "attrs": attrs}
         elif kind == "M":
-            start = np.datetime_as_string(coordinate.values[:1].astype("M8[ns]"))[0]
+            start = np.datetime_as_string(coordinate[:1].values.astype("M8[ns]"))[0]
             attrs |= {"units": f"seconds since {start}", "calendar": "proleptic_gregorian"}
             kept[axis.dim] = {"dtype": "float64", "attrs": attrs}
         elif kind in "UT":

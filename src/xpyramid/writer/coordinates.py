@@ -15,7 +15,7 @@ from zarr.errors import UnstableSpecificationWarning
 from zarr.storage import MemoryStore
 
 from xpyramid.errors import AxisError
-from xpyramid.geometry.ranges import lazy_range, range_of
+from xpyramid.geometry.ranges import lazy_labels, transform_of
 from xpyramid.store.documents import Documents, as_buffer
 from xpyramid.store.encoding import stored_attributes
 from xpyramid.store.json_attributes import coordinate
@@ -52,7 +52,7 @@ def prepare_coordinates(
     AttributeValueError
         For attributes that JSON cannot hold.
     """
-    dataset = _with_ranges_as_dask(coordinates.copy()).assign_attrs(attrs)
+    dataset = _with_long_ones_as_dask(coordinates.copy()).assign_attrs(attrs)
     for name, variable in dataset.variables.items():
         if variable.chunks is None:
             continue
@@ -75,13 +75,14 @@ def prepare_coordinates(
     return xr.Dataset(coords=xr.Coordinates(stored, indexes={}), attrs=dataset.attrs)
 
 
-def _with_ranges_as_dask(dataset: xr.Dataset) -> xr.Dataset:
-    """Return coordinates of which long ranges, which xarray would make, are left to dask."""
+def _with_long_ones_as_dask(dataset: xr.Dataset) -> xr.Dataset:
+    """Return coordinates of which long ones that xarray would make are left to dask."""
     for dim in list(dataset.dims):
         if dim not in dataset.coords or dataset[dim].nbytes <= _SMALL:
             continue
-        if (line := range_of(dataset, dim)) is not None:
-            lazy = xr.Coordinates({dim: lazy_range(dataset[dim].variable, *line)}, indexes={})
+        if (transform := transform_of(dataset, dim)) is not None:
+            labels = lazy_labels(dataset[dim].variable, transform)
+            lazy = xr.Coordinates({dim: labels}, indexes={})
             dataset = dataset.drop_vars([dim]).assign_coords(lazy)
     return dataset
 
