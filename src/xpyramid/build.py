@@ -328,4 +328,5 @@ def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.Data
         tuple(level.chunks[i] for i in at),
     )
     coarse = xr.DataArray(data, dims=coordinate.dims, attrs=coordinate.attrs)
+    coarse.encoding = coordinates.time_encoding(coordinate)
     return coarse.fillna(fill) if is_masked else coarse

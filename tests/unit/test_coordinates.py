@@ -312,3 +312,10 @@ def test_what_a_dtype_rounds_off_is_not_uneven(dtype: str) -> None:
     axis = array.pyramid.build(2).plan.axes[1]
     assert axis.uneven is None
     assert axis.spacing == pytest.approx(0.01, rel=1e-5)
+
+
+def test_means_of_uneven_times_are_exact_to_the_nanosecond() -> None:
+    days = np.array([0, 1, 2, 106750]).astype("M8[D]").astype("M8[ns]")
+    array = xr.DataArray(np.zeros((4, 8)), {"time": days}, ("time", "x"))
+    level = array.pyramid.build(2, factor={"time": 2})[1]
+    assert level.time.values.tolist() == [43_200 * 10**9, 53376 * 86_400 * 10**9]

@@ -34,7 +34,7 @@ REFERENCES = (
 )  # fmt: skip
 
 #: What coarsened times are counted in.
-_KEPT_ENCODING = ("units", "calendar")
+_KEPT_ENCODING = ("units", "calendar", "dtype")
 
 #: Where the six numbers a, b, c, d, e, f of an affine transformation are in what tools write.
 _GDAL_ORDER = (1, 2, 0, 4, 5, 3)
@@ -139,8 +139,10 @@ def _window_means(values: Array, starts: Array, kind: np.dtype[Any], period: flo
     counts = np.diff(np.append(starts, len(values)))
     if is_temporal(values.dtype):
         ticks = values.astype(np.int64)
-        offsets = np.add.reduceat((ticks - ticks[0]).astype(np.float64), starts) / counts
-        averaged: Array = ticks[0] + np.rint(offsets).astype(np.int64)
+        offsets, count = ticks - ticks[0], np.repeat(counts, counts)
+        whole = np.add.reduceat(offsets // count, starts)  # floats would round nanoseconds
+        rest = np.rint(np.add.reduceat(offsets % count, starts) / counts)
+        averaged: Array = ticks[0] + whole + rest.astype(np.int64)
         return averaged.astype(values.dtype)
     means: Array = np.add.reduceat(values.astype(np.float64), starts) / counts
     return means.astype(kind)
@@ -335,10 +337,16 @@ def level_coordinate(array: xr.DataArray, plan: Plan, k: int, dim: str) -> xr.Da
         angular_period(old),
     )  # fmt: skip
     attrs = {key: value for key, value in old.attrs.items() if key not in BOUNDS}
-    kept = {key: old.encoding[key] for key in _KEPT_ENCODING if key in old.encoding}
     coordinate = xr.DataArray(values, dims=dim, attrs=attrs)
-    coordinate.encoding = kept
+    coordinate.encoding = time_encoding(old)
     return coordinate
+
+
+def time_encoding(coordinate: xr.DataArray) -> dict[str, Any]:
+    """Return in what the means of some times are counted; nothing for other coordinates."""
+    if coordinate.dtype.kind not in "mMO":
+        return {}
+    return {key: coordinate.encoding[key] for key in _KEPT_ENCODING if key in coordinate.encoding}
 
 
 def _with(coordinate: xr.DataArray, attrs: Mapping[Any, Any]) -> xr.DataArray:

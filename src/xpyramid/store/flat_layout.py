@@ -24,6 +24,9 @@ from xpyramid.warn import warn
 #: Uneven coordinates up to so many numbers are written into the metadata.
 _MOST_VALUES = 10_000
 
+#: What times are counted from.
+_TIME_UNITS = ("units", "calendar")
+
 
 def remember(
     base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str, coarsened: Collection[str]
@@ -56,6 +59,8 @@ def remember(
             start = np.datetime_as_string(coordinate[:1].values.astype("M8[ns]"))[0]
             attrs |= {"units": f"seconds since {start}", "calendar": "proleptic_gregorian"}
             kept[axis.dim] = {"dtype": "float64", "attrs": attrs}
+            was = {key: str(v) for key, v in coordinate.encoding.items() if key in _TIME_UNITS}
+            kept[axis.dim] |= {"encoding": was} if was else {}
         elif kind in "UT":
             kept[axis.dim] = {"values": [str(v) for v in coordinate.values], "attrs": attrs}
     return {"layout": "arrays", "variable": name, "coordinates": kept}
@@ -89,6 +94,12 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
     decoded = xr.decode_cf(stored.drop_vars(left), concat_characters=False).assign_coords(
         {d: stored[d] for d in left}
     )
+    for dim in map(str, decoded.variables):
+        was = metadata["coordinates"][dim].get("encoding")
+        if isinstance(was, Mapping) and decoded[dim].dtype.kind == "M":
+            decoded.variables[dim].encoding = {
+                key: was[key] for key in _TIME_UNITS if isinstance(was.get(key), str)
+            }
     for coordinates in ranges:
         decoded = decoded.assign_coords(coordinates)
     larger = [dim for dim, f in zip(dims, metadata["factors"][level], strict=True) if f > 1]
