@@ -41,6 +41,12 @@ _OTHER_WORDS = {
 }
 _OURS = {theirs: ours for ours, words in _OTHER_WORDS.items() for theirs in words.split()}
 
+#: The calls that follow each other, whose options are taken for each other's.
+_NEIGHBOURS = {".pyramid.build()": "to_ome_zarr()", "to_ome_zarr()": ".pyramid.build()"}
+
+#: Options of the calls that `explains_options` has seen.
+_ACCEPTED: dict[str, list[str]] = {}
+
 
 def check_options(given: Collection[str], accepted: Collection[str], call: str) -> None:
     """Refuse options that a call does not have, and name those that are meant.
@@ -58,7 +64,13 @@ def check_options(given: Collection[str], accepted: Collection[str], call: str) 
     """
     unknown = [name for name in given if name not in accepted]
     if unknown:
-        hints = [hint for name in unknown if (hint := suggest(name, accepted))]
+        neighbour = _NEIGHBOURS.get(call, "")
+        elsewhere = _ACCEPTED.get(neighbour, [])
+        hints = [
+            hint
+            for name in unknown
+            if (hint := suggest(name, accepted) or _belongs(name, elsewhere, neighbour))
+        ]
         raise OptionError(
             f"{call} has no option {', '.join(f'{name}=' for name in unknown)}; "
             + "; ".join(hints or [f"accepted: {', '.join(accepted)}"])
@@ -70,8 +82,21 @@ def suggest(name: str, accepted: Collection[str]) -> str:
     ours = _OURS.get(name.lower(), "")
     if ours and ours.partition("=")[0] in accepted:
         return f"for {name!r}, write {ours if '=' in ours else ours + '='}"
+    if ours:
+        return ""
     near = difflib.get_close_matches(name.lower(), accepted, 1, 0.7)
     return f"for {name!r}, the nearest is {near[0]}=" if near else ""
+
+
+def _belongs(name: str, accepted: Collection[str], call: str) -> str:
+    """Say which option of another call is meant; empty where none is."""
+    ours = name if name in accepted else _OURS.get(name.lower(), "")
+    near = difflib.get_close_matches(name.lower(), accepted, 1, 0.7)
+    if not ours and near:
+        return f"for {name!r}, the nearest is {near[0]}= of {call}"
+    if ours.partition("=")[0] not in accepted:
+        return ""
+    return f"for {name!r}, pass {ours if '=' in ours else ours + '='} to {call}"
 
 
 def explains_options(call: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -80,6 +105,7 @@ def explains_options(call: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         parameters = inspect.signature(function).parameters
         accepted = [name for name in parameters if name != "self"]
+        _ACCEPTED.setdefault(call, accepted)
 
         @wraps(function)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
