@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -271,10 +272,9 @@ def test_options_of_the_other_call_are_told(
     array = field("y", "x")
     given: Any = array.to_dataset() if several else array
     options: dict[str, Any] = {name: 2}
+    write = partial(given.pyramid.build(2).to_ome_zarr, {})
+    called = given.pyramid.build if call == "build" else write
     with pytest.raises(errors.OptionError, match=re.escape(f"for {name!r}, pass {where}")):
-        if call == "build":
-            given.pyramid.build(**options)
-        else:
-            given.pyramid.build(2).to_ome_zarr({}, **options)
-    with pytest.raises(errors.OptionError, match="'mehtod', the nearest is method= of .pyramid"):
-        given.pyramid.build(2).to_ome_zarr({}, mehtod="mode")
+        called(**options)
+    with pytest.raises(errors.OptionError, match=r"'mehtod', the nearest is method= of \.pyramid"):
+        write(mehtod="mode")
