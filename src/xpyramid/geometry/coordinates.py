@@ -12,6 +12,7 @@ import xarray as xr
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec, is_cftime, is_temporal, since_first
+from xpyramid.geometry.coordinate_kinds import check_average
 from xpyramid.geometry.plan import Plan, centre
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of, transform_of
 from xpyramid.warn import warn
@@ -62,20 +63,15 @@ def check_coarsenable(array: xr.DataArray, dims: Sequence[str]) -> None:
                 f"numbers; pass spacing={{{dim!r}: ...}}, drop it with .drop_vars({dim!r}), or "
                 "choose other dims="
             )
-        ways_out = f"drop it with .drop_vars({dim!r}), or choose other dims="
-        of_numpy = isinstance(coordinate.dtype, np.dtype)
-        if of_numpy and is_cftime(coordinate.values):
+        check_average(array, dim)
+        if coordinate.dtype.kind == "O":  # dates of a calendar
             continue
-        if not of_numpy or coordinate.dtype.kind not in "iufmM":
-            raise AxisError(
-                f"the coordinate of {dim!r} has dtype {coordinate.dtype} and cannot be coarsened; "
-                f"accepted: numbers and datetimes; {ways_out}"
-            )
         missing = np.flatnonzero(~np.isfinite(coordinate.values))  # NaT counts as not finite
         if missing.size:
             value = coordinate.values[missing[0]]
             raise AxisError(
-                f"the coordinate of {dim!r} is {value} at position {missing[0]}; {ways_out}"
+                f"the coordinate of {dim!r} is {value} at position {missing[0]}; drop it with "
+                f".drop_vars({dim!r}), or choose other dims="
             )
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import tzinfo
 from typing import Any, cast
 
 import numpy as np
 import xarray as xr
-from xarray.indexes import PandasMultiIndex
 
 from xpyramid.errors import (
     AttributeValueError,
@@ -19,7 +17,6 @@ from xpyramid.errors import (
     ViewerWarning,
     literal,
 )
-from xpyramid.geometry.axes import is_cftime
 from xpyramid.geometry.plan import Plan
 from xpyramid.store.names import StoredNames
 from xpyramid.store.path import check_name, is_text
@@ -102,53 +99,6 @@ def check_axis_names(names: StoredNames) -> None:
                 f"names='source' and the dimension {dim[:60]!r}; accepted: up to {MOST_CHARACTERS} "
                 "characters that can be printed, and no slash; pass names='ome', or rename it"
             )
-
-
-def check_coordinates(array: xr.DataArray) -> None:
-    """Refuse coordinates of kinds that Zarr has no form for, and name them.
-
-    Raises
-    ------
-    AxisError
-        For several columns in one (a MultiIndex), times with a zone, categories, intervals, and
-        other objects that are no text or dates.
-    """
-    for index in array.xindexes.values():
-        if isinstance(index, PandasMultiIndex):
-            raise AxisError(
-                f"coordinate {index.dim!r} is a MultiIndex of {list(map(str, index.index.names))}, "
-                "which a store has no form for; accepted: one value for each sample; call "
-                f".reset_index({index.dim!r}), which keeps its columns, before .pyramid"
-            )
-    for name, coordinate in array.coords.items():
-        _check_kind(str(name), coordinate)
-
-
-def _check_kind(name: str, coordinate: xr.DataArray) -> None:
-    """Refuse a coordinate that a store has no form for."""
-    dtype: Any = coordinate.dtype
-    ways_out = f"or drop it with .drop_vars({name!r})"
-    if not isinstance(dtype, np.dtype):  # of pandas, which has them in one dimension
-        dim, zone = coordinate.dims[0], getattr(dtype, "tz", None)
-        zoned = isinstance(zone, tzinfo)
-        kind = f"times with the zone {zone}" if zoned else f"dtype {dtype}"
-        accepted = "times without a zone" if zoned else "numbers, booleans, text, dates"
-        plain = f"array[{name!r}]" + (
-            ".to_index().tz_convert(None)" if zoned else ".to_numpy().astype(str)"
-        )
-        raise AxisError(
-            f"coordinate {name!r} has {kind}, which a store has no form for; accepted: {accepted}; "
-            f"call .assign_coords({{{name!r}: ({dim!r}, {plain})}}) before .pyramid, {ways_out}"
-        )
-    if dtype.kind != "O" or is_cftime(values := coordinate.values):
-        return
-    kinds = {type(value).__name__ for value in values.flat if not isinstance(value, str)}
-    if kinds:
-        raise AxisError(
-            f"coordinate {name!r} has dtype object, with values of type {', '.join(sorted(kinds))};"
-            " accepted: numbers, booleans, text, dates; call "
-            f".assign_coords({{{name!r}: array[{name!r}].astype(str)}}), {ways_out}"
-        )
 
 
 def warn_of_packing(array: xr.DataArray) -> None:
