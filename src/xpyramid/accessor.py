@@ -14,10 +14,14 @@ from xpyramid.options import (
     LevelOptions,
     WriteOptions,
     only,
+    options_of,
     takes_options,
 )
 from xpyramid.pyramid import Pyramid, Pyramids, image_of_labels
 from xpyramid.store.path import Store
+
+#: What is asked of writing, not of building.
+_WRITING = {"to_ome_zarr()": options_of(WriteOptions)}
 
 
 class ArrayOptions(LevelOptions, BuildOptions, WriteOptions, total=False):
@@ -35,7 +39,7 @@ class ArrayAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
-    @takes_options(BuildOptions, call=".pyramid.build()")
+    @takes_options(BuildOptions, call=".pyramid.build()", elsewhere=_WRITING)
     def build(self, levels: int | None = None, **options: Unpack[BuildOptions]) -> Pyramid:
         """Build the pyramid of this array, lazily: no data are read.
 
@@ -125,7 +129,7 @@ class DatasetAccessor:
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
-    @takes_options(DatasetBuildOptions, call=".pyramid.build()")
+    @takes_options(DatasetBuildOptions, call=".pyramid.build()", elsewhere=_WRITING)
     def build(self, levels: int | None = None, **options: Unpack[DatasetBuildOptions]) -> Pyramids:
         """Build the pyramid of every variable that has the dimensions to coarsen.
 

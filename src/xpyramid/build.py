@@ -18,7 +18,7 @@ from xpyramid.geometry.axes import COLORS, AxisSpec, has_trailing_colors, names_
 from xpyramid.geometry.chunks import parse_chunks, stored_chunks
 from xpyramid.geometry.overrides import Overrides, apply
 from xpyramid.geometry.plan import Plan, factors_by_dim, largest_window, make_plan, named_dims
-from xpyramid.geometry.ranges import range_of
+from xpyramid.geometry.ranges import range_of, transform_of
 from xpyramid.inputs.ducks import plain
 from xpyramid.inputs.kinds import choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
@@ -264,15 +264,16 @@ def _coordinates(array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
         return array.coords.to_dataset()
     coords, as_data = coordinates.split(array, plan, k)
     for dim, f in zip(plan.dims, plan.levels[k].factors, strict=True):
-        if range_of(array, dim) is not None:
-            coords.pop(dim, None)
+        if transform_of(array, dim) is not None and (f == 1 or range_of(array, dim) is not None):
+            for name in array.xindexes.get_all_coords(dim) if f == 1 else [dim]:
+                coords.pop(name, None)
         elif f > 1 and dim in array.coords and array.coords[dim].ndim == 1:
             coords[dim] = coordinates.level_coordinate(array, plan, k, dim)
     for name, coordinate in as_data.items():
         coords[name] = _coarsen_coordinate(coordinate, plan, k)
     made = xr.Dataset(coords=coords)
-    for ranges in coordinates.level_ranges(array, plan, k):
-        made = made.assign_coords(ranges)
+    for lazily in coordinates.unmade(array, plan, k):
+        made = made.assign_coords(lazily)
     return made
 
 
@@ -314,4 +315,5 @@ def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.Data
         tuple(level.chunks[i] for i in at),
     )
     coarse = xr.DataArray(data, dims=coordinate.dims, attrs=coordinate.attrs)
+    coarse.encoding = coordinates.time_encoding(coordinate)
     return coarse.fillna(fill) if is_masked else coarse

@@ -57,9 +57,8 @@ def notes(
         yield f"label images: {listed(labels)}"
     if plan.kind == "labels":
         yield "labels" + (", as said by " + plan.kind_reason if plan.kind_reason else "")
-    coarsened = [axis for axis in plan.axes if axis.dim in plan.coarsened]
-    kept = [_why_kept(axis, coarsened) for axis in plan.axes if axis not in coarsened]
-    if is_new and coarsened and kept:
+    kept = [_why_kept(dim, plan) for dim in plan.dims if dim not in plan.coarsened]
+    if is_new and plan.coarsened and kept:
         yield "not coarsened: " + joined(", ", kept)
     if is_new and len(plan.levels) == 1:
         yield Message(
@@ -143,18 +142,10 @@ def _scale(plan: Plan, level: int) -> str:
     return times([f"{s} {word}".strip() for s, word in zip(scale, words, strict=True)])
 
 
-def _why_kept(axis: AxisSpec, coarsened: Sequence[AxisSpec]) -> str:
-    """Say why a dimension is as long at the top as at the base."""
-    if not axis.known:
-        return Message(
-            f"{axis.dim} (nothing says that it is space; name it in ", option("dims"),
-            " to coarsen it)",
-        )  # fmt: skip
-    if axis.type == "space":
-        comparable = [other for other in coarsened if axis.unit and other.unit == axis.unit]
-        finest = min((abs(other.spacing) for other in comparable), default=0)
-        return f"{axis.dim} (coarser already)" if abs(axis.spacing) > finest > 0 else axis.dim
-    return f"{axis.dim} ({axis.type})" if axis.dim != axis.type else axis.dim
+def _why_kept(dim: str, plan: Plan) -> str:
+    """Return a dimension with the reason why it is not coarsened, where its name is not it."""
+    reason = plan.kept.get(dim, "")
+    return f"{dim} (" + reason + ")" if reason not in ("", dim) else dim
 
 
 def _unknown_units(axes: Sequence[AxisSpec], coordinates: xr.Dataset) -> Iterator[str]:

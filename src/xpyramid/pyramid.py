@@ -17,7 +17,7 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.beside import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import Message, joined, option
-from xpyramid.options import WriteOptions, takes_options
+from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of, takes_options
 from xpyramid.options.types import Chunks, Kind
 from xpyramid.reader import find_images, open_levels
 from xpyramid.reducers import Reducer
@@ -25,6 +25,9 @@ from xpyramid.store.label_groups import check_image_path
 from xpyramid.store.path import Store
 from xpyramid.warn import warn
 from xpyramid.writer import ImageSource, write
+
+#: What is asked of building, not of writing.
+_BUILDING = {".pyramid.build()": options_of(LevelOptions, BuildOptions)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -123,7 +126,7 @@ class Pyramid:
         nodes = {str(k): level.to_dataset(name=name) for k, level in enumerate(self.levels)}
         return xr.DataTree.from_dict(nodes, name=name)
 
-    @takes_options(WriteOptions, call="to_ome_zarr()")
+    @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=_BUILDING)
     def to_ome_zarr(
         self,
         store: Store,
@@ -264,7 +267,7 @@ class Pyramids(Mapping[str, Pyramid]):
              for name, p in self.items() for k, level in enumerate(p)}
         )  # fmt: skip
 
-    @takes_options(WriteOptions, call="to_ome_zarr()")
+    @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=_BUILDING)
     def to_ome_zarr(
         self,
         store: Store,

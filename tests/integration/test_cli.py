@@ -616,6 +616,18 @@ def test_info_lists_all_images_of_a_store(run):
     assert run("info", "out.zarr", "--group", "deep") == f"{table}\n"
 
 
+@pytest.mark.parametrize("broken", ["a", "b", "c"])
+def test_info_sets_tables_apart_and_what_is_wrong_needs_no_room(broken, capsys):
+    field = xpyramid.example_field((60, 50))
+    for group in ("a", "b", "c"):
+        field.pyramid.to_ome_zarr("out.zarr", group, levels=2)
+    Path(f"out.zarr/{broken}/0/field/zarr.json").write_text("{")
+    assert main(["info", "out.zarr"]) == 2
+    lines = capsys.readouterr().out.splitlines()
+    assert [i for i, line in enumerate(lines) if not line] == [len(lines) // 2]
+    assert lines[0] == f"out.zarr/{'b' if broken == 'a' else 'a'}"
+
+
 def test_info_names_label_images(run):
     field = xpyramid.example_field((60, 50))
     field.pyramid.to_ome_zarr("out.zarr", levels=2)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import xpyramid
 from xpyramid.ngff import check_document
 
 ROOT = Path(__file__).parents[1] / "conformance"
@@ -61,3 +62,73 @@ def test_case(name: str, document: Any, valid: bool) -> None:
 def test_all_cases_are_here() -> None:
     assert len(CASES) == 321
     assert set(INVALID) <= {name for name, _, valid in CASES if valid}
+
+
+#: The stores are of metadata alone: that nothing lies where they say something does is no answer.
+_ABSENT = "missing"
+_OLD_FORM = (
+    "the transformations of its datasets name no coordinate systems, as 0.6 asks and as the same "
+    "case does among the documents"
+)
+#: What is said of stores for these reasons, which are not what any of them is about.
+_ELSEWHERE = (
+    "expected input: {path: ...} and output: {name: ...}",
+    "expected names of coordinate systems",
+    "as its indices say",  # of transposed wells
+)
+
+#: Stores that are valid, say their authors, and are not.
+INVALID_STORES = {
+    **dict.fromkeys(
+        [
+            "spec/valid/image/custom_type_axes",
+            "spec/valid/image/invalid_axis_units",
+            "spec/valid/image/missing_name",
+            "spec/valid/image/untyped_axes",
+            "strict/valid/image/image",
+            "strict/valid/image/image_metadata",
+            "strict/valid/image/image_omero",
+            "strict/valid/image/multiscales_example",
+            "strict/valid/image/multiscales_transformations",
+        ],
+        _OLD_FORM,
+    ),
+    **dict.fromkeys(
+        [
+            "spec/valid/plate/minimal_acquisitions",
+            "spec/valid/plate/minimal_no_acquisitions",
+            "spec/valid/plate/non_alphanumeric_row",
+            "strict/valid/plate/strict_acquisitions",
+            "strict/valid/plate/strict_no_acquisitions",
+        ],
+        _TRANSPOSED,
+    ),
+    "spec/valid/image/mismatch_axes_units": _LENGTHS,
+}
+
+#: Stores that are invalid, and not only for what they are about: a line break within a text.
+NO_JSON = ["spec/invalid/label/colors_rgba_length", "spec/invalid/plate/zero_field_count"]
+
+STORES = sorted(
+    str(path.parent.relative_to(ROOT / "stores"))
+    for path in (ROOT / "stores").glob("*/*/*/*/zarr.json")
+)
+
+
+@pytest.mark.parametrize("name", STORES)
+@pytest.mark.filterwarnings("ignore:.*0.6rc0")
+def test_store(name: str) -> None:
+    found = xpyramid.verify(ROOT / "stores" / name)
+    wrong = [p for p in found if p.severity == "error" and p.kind != _ABSENT]
+    if name.startswith("strict"):
+        wrong += [p for p in found if p.kind == "recommended"]
+    if "/valid/" in name:
+        assert (wrong == []) == (name not in INVALID_STORES), wrong
+    else:  # for a reason of its own
+        assert [p for p in wrong if not any(text in p.message for text in _ELSEWHERE)], wrong
+    assert any("not JSON" in p.message for p in wrong) == (name in NO_JSON)
+
+
+def test_all_stores_are_here() -> None:
+    assert len(STORES) == 85
+    assert set(INVALID_STORES) <= {name for name in STORES if "/valid/" in name}

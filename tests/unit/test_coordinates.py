@@ -1,3 +1,6 @@
+import datetime
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,6 +107,18 @@ KINDS = {
 }
 
 
+def advised(message: str) -> str:
+    """Return the call that a message says to make; without one, that which drops something."""
+    call, brackets = "", 0
+    word = "call " if "call " in message else "drop it with "
+    for character in message.partition(word)[2]:
+        brackets += {"(": 1, ")": -1}.get(character, 0)
+        call += character
+        if character == ")" and not brackets:
+            break
+    return call
+
+
 @pytest.mark.parametrize("is_index", [True, False])
 @pytest.mark.parametrize("kind", KINDS)
 def test_kinds_that_a_store_has_no_form_for(kind: str, is_index: bool) -> None:
@@ -117,12 +132,7 @@ def test_kinds_that_a_store_has_no_form_for(kind: str, is_index: bool) -> None:
         pyramid.to_ome_zarr(store := {})
     assert store == {}
     assert "station" not in str(raised.value)
-    call, brackets = "", 0
-    for character in str(raised.value).partition("call ")[2]:
-        brackets += {"(": 1, ")": -1}.get(character, 0)
-        call += character
-        if character == ")" and not brackets:
-            break
+    call = advised(str(raised.value))
     eval(f"array{call}").pyramid.to_ome_zarr(store, levels=2)  # what the message says
     assert xpyramid.open_pyramid(store, "a")[1].shape == (3, 4, 4)
 
@@ -137,10 +147,52 @@ def test_several_columns_in_one_coordinate() -> None:
     assert xpyramid.open_pyramid(store, "a")[1].q.values.tolist() == [1, 2, 3]
 
 
-def test_times_with_a_zone_along_a_coarsened_dimension() -> None:
-    zoned = field(y=("y", pd.date_range("2000", periods=7, tz="Europe/Paris")))
-    with pytest.raises(errors.AxisError, match=r"'y' has dtype datetime64\[.*, Europe/Paris\]"):
-        zoned.pyramid.build(levels=2, dims=["y", "x"])
+WITHOUT_A_MEAN = {
+    "zone": (pd.date_range("2000", periods=4, freq="D", tz="UTC"), "times with the zone UTC", "M"),
+    "categories": (pd.Categorical(["a", "b", "a", "c"]), "dtype category", None),
+    "intervals": (pd.interval_range(0, 4), "dtype interval", "f"),
+    "periods": (pd.period_range("2000", periods=4, freq="D"), "dtype period", "M"),
+    "nullable": (pd.array([1, 2, 3, 4]), "dtype Int64", "f"),
+    "columns": (None, "a MultiIndex", "i"),
+    "days": (
+        np.array([datetime.date(2000, 1, day) for day in (1, 2, 3, 4)], object),
+        "dtype object, with values of type date", "M",
+    ),
+    "fractions": (
+        np.array([Fraction(i, 4) for i in range(4)], object), "dtype object, with values of type F",
+        "f",
+    ),
+    "mixed": (np.array(["a", 1, 2, 3], object), "dtype object, with values of type int", None),
+    "text": (list("abcd"), "dtype <U1", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WITHOUT_A_MEAN)
+def test_kinds_that_have_no_mean(kind: str) -> None:
+    """As on other dimensions, the message names the one that is meant, and a call that works."""
+    values, said, becomes = WITHOUT_A_MEAN[kind]
+    array = xr.DataArray(np.zeros((4, 4, 8), "f4"), dims=("w", "y", "x"), name="a")
+    if kind == "columns":
+        columns = pd.MultiIndex.from_product([[1, 2], [1, 2]], names=["p", "q"])
+        array = array.assign_coords(xr.Coordinates.from_pandas_multiindex(columns, "w"))
+    else:
+        array = array.assign_coords(w=("w", values))
+    array = array.assign_coords(x=np.arange(8.0))
+    with pytest.raises(errors.AxisError, match=f"^(the )?coordinate (of )?'w' .*{said}") as raised:
+        array.pyramid.build(levels=2, factor={"w": 2, "x": 2})
+    message = str(raised.value)
+    assert "accepted: " in message
+    assert "'x'" not in message
+    mended = eval(f"array{advised(message)}")  # what the message says
+    p = mended.pyramid.build(levels=2, factor={"w": 2, "x": 2})
+    if becomes is None:
+        assert "w" not in p[1].coords
+    else:
+        assert p[1]["q" if kind == "columns" else "w"].dtype.kind in ("f", becomes)
+    p.to_ome_zarr(store := {})
+    assert xpyramid.open_pyramid(store, "a")[1].shape == (2, 4, 4)
+    kept = array.pyramid.build(levels=2, dims="x")  # which it says, too
+    assert kept[1].shape == (4, 4, 4)
 
 
 def test_warnings_point_to_the_caller() -> None:
@@ -312,3 +364,10 @@ def test_what_a_dtype_rounds_off_is_not_uneven(dtype: str) -> None:
     axis = array.pyramid.build(2).plan.axes[1]
     assert axis.uneven is None
     assert axis.spacing == pytest.approx(0.01, rel=1e-5)
+
+
+def test_means_of_uneven_times_are_exact_to_the_nanosecond() -> None:
+    days = np.array([0, 1, 2, 106750]).astype("M8[D]").astype("M8[ns]")
+    array = xr.DataArray(np.zeros((4, 8)), {"time": days}, ("time", "x"))
+    level = array.pyramid.build(2, factor={"time": 2})[1]
+    assert level.time.values.tolist() == [43_200 * 10**9, 53376 * 86_400 * 10**9]

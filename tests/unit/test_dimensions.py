@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -249,3 +251,32 @@ def test_downsample_by_one_returns_the_samples(factor: Any) -> None:
     np.testing.assert_array_equal(first, array)
     with pytest.raises(errors.PlanError, match="makes no coarser level"):
         xr.DataArray(array, dims=("y", "x")).pyramid.build(factor=1)
+
+
+OF_THE_OTHER_CALL = [
+    ("to_ome_zarr", "scale_factors", "factor= to .pyramid.build()"),
+    ("to_ome_zarr", "voxel_size", "spacing= to .pyramid.build()"),
+    ("to_ome_zarr", "resolution", "spacing= to .pyramid.build()"),
+    ("to_ome_zarr", "method", "method= to .pyramid.build()"),
+    ("build", "overwrite", "mode='w' to to_ome_zarr()"),
+    ("build", "shard_shape", "shards= to to_ome_zarr()"),
+    ("build", "compressor", "compressor= to to_ome_zarr()"),
+]
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(("call", "name", "where"), OF_THE_OTHER_CALL)
+def test_options_of_the_other_call_are_told(
+    call: str, name: str, where: str, several: bool
+) -> None:
+    array = field("y", "x")
+    given: Any = array.to_dataset() if several else array
+    options: dict[str, Any] = {name: 2}
+    write = partial(given.pyramid.build(2).to_ome_zarr, {})
+    called = given.pyramid.build if call == "build" else write
+    with pytest.raises(errors.OptionError, match=re.escape(f"for {name!r}, pass {where}")):
+        called(**options)
+    with pytest.raises(
+        errors.OptionError, match=r"mean method= of \.pyramid\.build\(\) for 'mehtod'"
+    ):
+        write(mehtod="mode")

@@ -157,6 +157,47 @@ def test_sparse_arrays_are_made_dense_block_by_block(
 # Others
 
 
+def _of_sparse(values: Any) -> Any:
+    return pytest.importorskip("sparse").COO(values)
+
+
+def _of_sparse_rows(values: Any) -> Any:
+    return pytest.importorskip("sparse").GCXS(values)
+
+
+def _of_scipy(values: Any) -> Any:
+    return pytest.importorskip("scipy.sparse").csr_array(values)
+
+
+def _of_pint(values: Any) -> Any:
+    return values * pytest.importorskip("pint").UnitRegistry().kelvin
+
+
+@pytest.mark.parametrize("made_by", [_of_sparse, _of_sparse_rows, _of_scipy, _of_pint])
+def test_the_call_that_downsample_advises_can_be_made(made_by: Any) -> None:
+    values = np.eye(4)
+    array = made_by(values)
+    with pytest.raises(errors.UnsupportedArrayError, match="pass array") as error:
+        xpyramid.downsample(array, 2)
+    advice = str(error.value).rpartition("; pass ")[2]
+    (level,) = xpyramid.downsample(eval(advice, {"array": array}), 2)
+    np.testing.assert_array_equal(level, [[0.5, 0], [0, 0.5]])
+
+
+def test_an_array_on_a_gpu_is_fetched_by_the_call_that_is_advised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OnDevice(Stranger):
+        def get(self) -> np.ndarray[Any, Any]:
+            return self.data
+
+    monkeypatch.setattr(OnDevice, "__module__", "cupy._core")
+    with pytest.raises(errors.UnsupportedArrayError, match=r"pass array\.get\(\)$"):
+        xpyramid.downsample(OnDevice(np.zeros((4, 4))), 2)
+    with pytest.raises(errors.UnsupportedArrayError, match=r"call .*, or \.chunk\(\.\.\.\)$"):
+        field(OnDevice(np.zeros((4, 4)))).pyramid.build(2)
+
+
 class Stranger:
     """An array of some other package, by the protocols that xarray asks for."""
 

@@ -94,7 +94,7 @@ def test_wells_that_are_not_there(store: Path, capsys: pytest.CaptureFixture[str
     out, err = capsys.readouterr()
     assert f"{store}/A/2/0" in out
     assert [line.split(": ")[1:3] for line in err.splitlines()] == [
-        [f"{store}/A/1", f"there is nothing; {store} holds []"],
+        [f"{store}/A/1", f"there is nothing; {store} holds neither groups nor arrays"],
         [f"{store}/A/2/1", f"there is nothing; {store}/A/2 holds ['0']"],
     ]
     with pytest.raises(errors.NotAPyramidError, match="pass group='A/2/0'"):

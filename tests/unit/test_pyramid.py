@@ -114,14 +114,41 @@ def test_a_unit_of_all_but_channels_is_said_once() -> None:
     assert scale == "1 × 1 × 1 micrometer × 1 micrometer"
 
 
-@pytest.mark.parametrize(("units", "said"), [("hPa", ""), (None, ""), ("um", " (coarser already)")])
-def test_samples_are_coarser_than_others_in_the_same_unit(units: str | None, said: str) -> None:
-    array = xr.DataArray(np.zeros((3, 8, 8), "u1"), dims=("z", "y", "x"))
-    p = array.pyramid.build(
-        levels=2, dims=("y", "x"), spacing=(267, 1, 1), units=(units, "um", "um")
+WHY_KEPT = [
+    ({"spacing": (4, 1, 1), "units": "um"}, "z (coarser already)"),
+    ({"spacing": (4, 1, 1)}, "z (coarser already)"),  # without units, the numbers are compared
+    ({"spacing": (4, 1, 1), "units": (None, "um", "um")}, None),  # which cannot be compared
+    ({"spacing": (1, 1, 1), "units": ("um", "nm", "nm")}, "z (coarser already)"),
+    ({"spacing": (4, 1, 1), "dims": ("y", "x")}, "z (not in dims=)"),
+    ({"spacing": (4, 1, 1), "units": "um", "dims": ("y", "x")}, "z (not in dims=)"),
+    ({"factor": {"y": 2, "x": 2}}, "z (not in factor=)"),
+    ({"factor": (1, 2, 2)}, "z (its factor is 1)"),
+    ({"factor": [(1, 2, 2)]}, "z (its factor is 1)"),
+    ({"factor": 5, "boundary": "trim"}, "z (shorter than its factor, 5)"),
+    ({"factor": {"z": 2}}, "y (not in factor=), x (not in factor=)"),
+]
+
+
+@pytest.mark.parametrize(("options", "said"), WHY_KEPT)
+def test_the_repr_says_why_a_dimension_is_not_coarsened(
+    options: dict[str, Any], said: str | None
+) -> None:
+    p = xr.DataArray(np.zeros((4, 8, 8), "u1"), dims=("z", "y", "x")).pyramid.build(2, **options)
+    found = [line for line in repr(p).splitlines() if line.startswith("not coarsened")]
+    assert found == ([f"not coarsened: {said}"] if said else [])
+
+
+def test_what_is_short_or_coarse_says_so_beside_channels_and_times() -> None:
+    array = xr.DataArray(np.zeros((2, 3, 1, 8, 8), "u1"), dims=("time", "c", "z", "y", "x"))
+    p = array.pyramid.build(2, spacing={"y": 1, "x": 4})
+    said = "time, c (channel), z (one sample), x (coarser already)"
+    assert f"not coarsened: {said}" in repr(p)
+    grid = xr.DataArray(
+        np.zeros((2, 16, 16), "f4"),
+        {"latitude": np.arange(16) * 0.01, "longitude": np.arange(16) * 0.04},
+        ("time", "latitude", "longitude"),
     )
-    assert repr(p).splitlines()[-1 if units != "hPa" else -2] == f"not coarsened: z{said}"
-    assert "coarser" not in repr(array.pyramid.build(levels=2, spacing=(267, 1, 1)))
+    assert "not coarsened: time, longitude (coarser already)" in repr(grid.pyramid.build(2))
 
 
 def test_datatree() -> None:

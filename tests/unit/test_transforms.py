@@ -15,6 +15,15 @@ ENDS = {"input": {"name": "physical"}, "output": {"name": "world"}}
 SCALE = {"type": "scale", "scale": [2, 2]}
 
 
+def parts(*axes: tuple[list[int], list[int]]) -> Json:
+    """Return a transformation of some axes by one scale, and of others by another."""
+    made = [
+        {"transformation": {"type": "scale", "scale": [2]}, "inputAxes": i, "outputAxes": o}
+        for i, o in axes
+    ]
+    return {"type": "byDimension", "transformations": made} | ENDS
+
+
 def image(*transforms: Any, **level: Any) -> Json:
     """Return an image with transformations of its own; ``level`` changes that of its level."""
     system = {"axes": [{"name": name, "type": "space"} for name in "yx"]}
@@ -47,7 +56,9 @@ def messages(document: Json) -> list[str]:
         {"type": "bijection", "forward": SCALE, "inverse": SCALE},
         {
             "type": "byDimension",
-            "transformations": [{"transformation": SCALE, "inputAxes": [0], "outputAxes": [1]}],
+            "transformations": [
+                {"transformation": SCALE, "inputAxes": [1, 0], "outputAxes": [0, 1]}
+            ],
         },
         {"type": "displacements", "path": "field"},
         {"type": "coordinates", "path": "field"},
@@ -99,6 +110,18 @@ def test_what_is_right(transform: Json) -> None:
             "inputAxes and outputAxes",
         ),
         ({"type": "displacements"} | ENDS, "displacements without a path"),
+        (parts(([1], [2]), ([0], [2])), "outputAxes [2] in several parts"),
+        (parts(([1], [2]), ([0], [2])), "outputAxes [2]; 'world' has 2 axes"),
+        (parts(([1], [1]), ([1], [1])), "outputAxes [1] in several parts"),
+        (parts(([1], [1]), ([0], [2])), "outputAxes [1, 2]; expected all from 0 on"),
+        (parts(([1], [1]), ([0], [2])), "outputAxes [2]; 'world' has 2 axes"),
+        (parts(([1], [0])), "axes [1] of 'world' are in no outputAxes"),
+        (parts(([2], [0]), ([0], [1])), "inputAxes [2]; 'physical' has 2 axes"),
+        (parts(([0, 1], [0, 1])), "scale [2] with inputAxes [0, 1] and outputAxes [0, 1]"),
+        (
+            {"type": "sequence", "transformations": [parts(([0], [1]), ([1], [1]))]} | ENDS,
+            "outputAxes [1] in several parts",
+        ),
     ],
 )
 def test_what_is_wrong(transform: Any, message: str) -> None:

@@ -75,6 +75,15 @@ def test_as_the_models_write_them(version: str, image: Multiscale) -> None:
     assert json.dumps(ours) == json.dumps(by_models(version, image))
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_json_is_strict(version: str) -> None:
+    metadata = {"ignore": float("inf"), "more": [{"a": float("nan")}]}
+    axes = (Axis("y", "space"), Axis("x", "space"))
+    image = Multiscale(axes, (Dataset("0", (1, 1), (0, 0)),), metadata=metadata)
+    document = VERSIONS[version].attributes(image)
+    assert '"ignore": null, "more": [{"a": null}]' in json.dumps(document, allow_nan=False)
+
+
 def test_a_first_write_loads_no_models() -> None:
     code = (
         "import sys, numpy as np, xarray as xr, zarr, xpyramid\n"

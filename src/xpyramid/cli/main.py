@@ -256,18 +256,24 @@ def _info(arguments: argparse.Namespace) -> int:
         with reading(location):
             print(open_pyramid(location, (images or [group])[0] or None))
         return 0
-    return max(_print_image(location, path, first=i == 0) for i, path in enumerate(images))
+    codes: list[int] = []
+    for path in images:
+        codes.append(_print_image(location, path, below=0 in codes))
+    return max(codes)
 
 
-def _print_image(location: str, path: str, *, first: bool) -> int:
-    """Print the table of one image of several, or what is wrong with it; return the exit code."""
+def _print_image(location: str, path: str, *, below: bool) -> int:
+    """Print the table of one image of several, or what is wrong with it; return the exit code.
+
+    A table below another is set apart by an empty line.
+    """
     try:
         with reading(location):
             pyramid = open_pyramid(location, path or None)
     except PyramidError as error:
         sys.stdout.flush()
         return _fail(error, 2)
-    print(f"{'' if first else chr(10)}{location.rstrip('/')}/{path}\n{pyramid}", flush=True)
+    print(f"{chr(10) if below else ''}{location.rstrip('/')}/{path}\n{pyramid}", flush=True)
     return 0
 
 

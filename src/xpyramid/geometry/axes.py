@@ -16,16 +16,13 @@ import numpy as np
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry import units
-from xpyramid.geometry.ranges import range_of
+from xpyramid.geometry.ranges import labels_along, range_of, straight_line
 from xpyramid.messages import Message, code
 from xpyramid.options.types import AxisType
 
 if TYPE_CHECKING:
     import xarray as xr
 
-
-#: A coordinate is regular when no value is further than this part of a step from a straight line.
-REGULAR_TOLERANCE = 1e-3
 
 AXIS_TYPES: Mapping[str, AxisType] = {
     "t": "time", "c": "channel", "z": "space", "y": "space", "x": "space",
@@ -209,44 +206,6 @@ def since_first(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int
     return np.array([(value - values[0]) // microsecond for value in values], "int64")
 
 
-def straight_line(values: np.ndarray[Any, Any]) -> tuple[float, float, tuple[float, float] | None]:
-    """Fit ``values[i] = origin + spacing * i``.
-
-    Parameters
-    ----------
-    values : ndarray
-        1-D, real numbers, finite, at least one.
-
-    Returns
-    -------
-    spacing, origin : float
-        The spacing is the shortest decimal that gives the values back to rounding error where
-        there is one (0.1 rather than 0.10000000000000002), else the mean step.
-    uneven : (float, float) or None
-        The smallest and largest step if some value is further than `REGULAR_TOLERANCE` steps from
-        the line, or if the line is flat.
-    """
-    line = values.astype(np.float64)
-    origin = float(line[0])
-    if len(line) == 1:
-        return 1.0, origin, None
-    steps = np.arange(len(line))
-    spacing = (float(line[-1]) - origin) / (len(line) - 1)
-    precision = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
-    noise = 2 * float(np.finfo(precision).eps) * float(np.abs(line).max())
-    # What the dtype of the coordinate rounds off is not uneven, as long as samples are told apart.
-    tolerance = max(REGULAR_TOLERANCE * abs(spacing), min(noise, abs(spacing) / 8))
-    if not np.abs(line - (origin + spacing * steps)).max() <= tolerance or spacing == 0:
-        jumps = np.diff(line)
-        return spacing, origin, (float(jumps.min()), float(jumps.max()))
-    for digits in range(1, 17):
-        short = float(f"{spacing:.{digits}g}")
-        last = abs(float(line[-1]) - (origin + short * (len(line) - 1)))
-        if last <= noise and np.abs(line - (origin + short * steps)).max() <= noise:
-            return short, origin, None
-    return spacing, origin, None
-
-
 def _axis_names(
     array: xr.DataArray, types: Mapping[str, AxisType], coarsened: Collection[Hashable]
 ) -> tuple[dict[Hashable, str], set[Hashable]]:
@@ -344,23 +303,27 @@ def _axis_along(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
     unit = units.to_ngff(coordinate.attrs.get("units", coordinate.attrs.get("unit")), axis_type)
     if (line := range_of(array, dim)) is not None:
         return AxisSpec(dim, name, axis_type, unit, *line)
-    of_numpy = isinstance(coordinate.dtype, np.dtype)  # pandas has categories, times with a zone
-    values = coordinate.values if of_numpy else np.empty(0, object)
-    if is_temporal(values.dtype) or (of_numpy and is_cftime(values)):
-        return _axis_in_time(values, AxisSpec(dim, name, axis_type))
+    if not isinstance(coordinate.dtype, np.dtype):  # pandas has categories, times with a zone
+        return AxisSpec(dim, name, axis_type)
+    values, positions = labels_along(array, dim)
+    if is_temporal(values.dtype) or is_cftime(values):
+        return _axis_in_time(values, positions, AxisSpec(dim, name, axis_type))
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
         return AxisSpec(dim, name, axis_type)
-    spacing, origin, uneven = straight_line(values)
+    spacing, origin, uneven = straight_line(values, positions)
     return AxisSpec(dim, name, axis_type, unit, spacing, origin, uneven)
 
 
-def _axis_in_time(values: np.ndarray[Any, Any], axis: AxisSpec) -> AxisSpec:
+def _axis_in_time(
+    values: np.ndarray[Any, Any], positions: np.ndarray[Any, Any] | None, axis: AxisSpec
+) -> AxisSpec:
     """Return an axis with the grid of datetimes, durations, or dates of a calendar, in seconds."""
     if is_cftime(values):
-        spacing, _, uneven = straight_line(since_first(values) / 1e6)
+        spacing, _, uneven = straight_line(since_first(values) / 1e6, positions)
         return replace(axis, unit="second", spacing=spacing, uneven=uneven)
     if np.isnat(values).any():
         return axis
-    spacing, _, uneven = straight_line((values - values[0]) / np.timedelta64(1, "s"))
+    seconds = (values - values[0]) / np.timedelta64(1, "s")
+    spacing, _, uneven = straight_line(seconds, positions)
     origin = 0.0 if values.dtype.kind == "M" else float(values[0] / np.timedelta64(1, "s"))
     return replace(axis, unit="second", spacing=spacing, origin=origin, uneven=uneven)

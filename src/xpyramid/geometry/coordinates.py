@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xpyramid.messages import option
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec, is_cftime, is_temporal, since_first
+from xpyramid.geometry.coordinate_kinds import check_average
 from xpyramid.geometry.plan import Plan, centre
-from xpyramid.geometry.ranges import range_coordinates, range_of
+from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of, transform_of
+from xpyramid.messages import Message, code, option
 from xpyramid.warn import warn
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -34,7 +37,7 @@ REFERENCES = (
 )  # fmt: skip
 
 #: What coarsened times are counted in.
-_KEPT_ENCODING = ("units", "calendar")
+_KEPT_ENCODING = ("units", "calendar", "dtype")
 
 #: Where the six numbers a, b, c, d, e, f of an affine transformation are in what tools write.
 _GDAL_ORDER = (1, 2, 0, 4, 5, 3)
@@ -55,20 +58,31 @@ def check_coarsenable(array: xr.DataArray, dims: Sequence[str]) -> None:
         if range_of(array, dim) is not None:
             continue
         coordinate = array.coords[dim]
-        ways_out = f"drop it with .drop_vars({dim!r}), or choose other dims="
-        of_numpy = isinstance(coordinate.dtype, np.dtype)
-        if of_numpy and is_cftime(coordinate.values):
-            continue
-        if not of_numpy or coordinate.dtype.kind not in "iufmM":
+        if transform_of(array, dim) is not None and coordinate.size > LONGEST_MADE:
             raise AxisError(
-                f"the coordinate of {dim!r} has dtype {coordinate.dtype} and cannot be coarsened; "
-                f"accepted: numbers and datetimes; {ways_out}"
+                f"the coordinate of {dim!r} is made of {coordinate.size} positions, not on a line, "
+                f"and can be coarsened up to a length of {LONGEST_MADE}",
+                accepted="evenly spaced numbers",
+                fix=Message(
+                    "pass ", option("spacing", {dim: ...}), ", drop it with ",
+                    code(f".drop_vars({dim!r})"), ", or choose other ", option("dims"),
+                ),
             )
+            )
+        check_average(array, dim)
+        if coordinate.dtype.kind == "O":  # dates of a calendar
+            continue
         missing = np.flatnonzero(~np.isfinite(coordinate.values))  # NaT counts as not finite
         if missing.size:
             value = coordinate.values[missing[0]]
             raise AxisError(
-                f"the coordinate of {dim!r} is {value} at position {missing[0]}; {ways_out}"
+                f"the coordinate of {dim!r} is {value} at position {missing[0]}",
+                fix=Message(
+                    "drop it with ",
+                    code(f".drop_vars({dim!r})"),
+                    ", or choose other ",
+                    option("dims"),
+                ),
             )
 
 
@@ -132,8 +146,10 @@ def _window_means(values: Array, starts: Array, kind: np.dtype[Any], period: flo
     counts = np.diff(np.append(starts, len(values)))
     if is_temporal(values.dtype):
         ticks = values.astype(np.int64)
-        offsets = np.add.reduceat((ticks - ticks[0]).astype(np.float64), starts) / counts
-        averaged: Array = ticks[0] + np.rint(offsets).astype(np.int64)
+        offsets, count = ticks - ticks[0], np.repeat(counts, counts)
+        whole = np.add.reduceat(offsets // count, starts)  # floats would round nanoseconds
+        rest = np.rint(np.add.reduceat(offsets % count, starts) / counts)
+        averaged: Array = ticks[0] + whole + rest.astype(np.int64)
         return averaged.astype(values.dtype)
     means: Array = np.add.reduceat(values.astype(np.float64), starts) / counts
     return means.astype(kind)
@@ -304,11 +320,17 @@ def split(
     return kept, as_data
 
 
-def level_ranges(array: xr.DataArray, plan: Plan, k: int) -> Iterator[xr.Coordinates]:
-    """Yield the coordinates of level ``k`` that are ranges, as they are at level 0."""
+def unmade(array: xr.DataArray, plan: Plan, k: int) -> Iterator[xr.Coordinates]:
+    """Yield the coordinates of level ``k`` that are not made, as they are not at level 0."""
     level = plan.levels[k]
     for dim, f, n in zip(plan.dims, level.factors, level.shape, strict=True):
-        if (line := range_of(array, dim)) is not None:
+        if transform_of(array, dim) is None:
+            continue
+        if f == 1:
+            together = array.xindexes.get_all_coords(dim)
+            index = array.xindexes[dim]
+            yield xr.Coordinates(together, dict.fromkeys(together, index))
+        elif (line := range_of(array, dim)) is not None:
             step, start = line
             middle = start + step * centre(f, plan.sampled)
             yield range_coordinates(dim, step * f, middle, n, array.coords[dim].attrs)
@@ -322,10 +344,16 @@ def level_coordinate(array: xr.DataArray, plan: Plan, k: int, dim: str) -> xr.Da
         angular_period(old),
     )  # fmt: skip
     attrs = {key: value for key, value in old.attrs.items() if key not in BOUNDS}
-    kept = {key: old.encoding[key] for key in _KEPT_ENCODING if key in old.encoding}
     coordinate = xr.DataArray(values, dims=dim, attrs=attrs)
-    coordinate.encoding = kept
+    coordinate.encoding = time_encoding(old)
     return coordinate
+
+
+def time_encoding(coordinate: xr.DataArray) -> dict[str, Any]:
+    """Return in what the means of some times are counted; nothing for other coordinates."""
+    if coordinate.dtype.kind not in "mMO":
+        return {}
+    return {key: coordinate.encoding[key] for key in _KEPT_ENCODING if key in coordinate.encoding}
 
 
 def _with(coordinate: xr.DataArray, attrs: Mapping[Any, Any]) -> xr.DataArray:

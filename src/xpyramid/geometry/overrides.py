@@ -19,7 +19,7 @@ from xpyramid.errors import AxisError
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units as units_module
 from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
-from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of
+from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, transform_of
 from xpyramid.messages import Message, code, literal, option
 from xpyramid.options.types import AxisType, PerDim
 
@@ -155,13 +155,23 @@ def _with_coordinates(
         if dim in units:
             attrs.pop("unit", None)
             attrs["units"] = units[dim]
-        line = grids.get(dim, range_of(array, dim) if is_there else (1.0, 0.0))
-        if line is None:
-            kept = xr.Variable(dim, array.coords[dim].values, attrs, array.coords[dim].encoding)
-            array = array.assign_coords({dim: kept})
+        if dim in grids or not is_there:
+            array = _on_a_line(array, dim, grids.get(dim, (1.0, 0.0)), attrs)
         else:
-            array = _on_a_line(array, dim, line, attrs)
+            array = _with_attributes(array, dim, attrs)
     return array
+
+
+def _with_attributes(array: xr.DataArray, dim: str, attrs: Mapping[Any, Any]) -> xr.DataArray:
+    """Return an array with other attributes of a coordinate, whose values are left alone."""
+    index = array.xindexes.get(dim)
+    together: dict[Any, xr.Variable] = {dim: array.coords[dim].variable}
+    if index is not None:  # which may have several coordinates, of which none goes alone
+        together = dict(array.xindexes.get_all_coords(dim))
+    together[dim] = together[dim].copy(deep=False)
+    together[dim].attrs = dict(attrs)
+    indexes = {} if index is None else dict.fromkeys(together, index)
+    return array.assign_coords(xr.Coordinates(together, indexes))
 
 
 def _on_a_line(
@@ -170,6 +180,8 @@ def _on_a_line(
     """Return an array with the coordinate of a dimension on a line, made only if it is short."""
     step, start = line
     length = array.sizes[dim]
+    if transform_of(array, dim) is not None:
+        array = array.drop_indexes(list(array.xindexes.get_all_coords(dim)))
     if length > LONGEST_MADE:
         coordinates = range_coordinates(dim, step, start, length, attrs)
         return array.drop_vars(dim, errors="ignore").assign_coords(coordinates)

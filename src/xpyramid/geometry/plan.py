@@ -103,6 +103,8 @@ class Plan:
         What the samples are.
     kind_reason : str
         What says so; empty for images of which nothing says anything.
+    kept : mapping
+        Of a pyramid that was built: why each dimension that is not coarsened is not, in words.
     """
 
     axes: tuple[AxisSpec, ...]
@@ -119,6 +121,7 @@ class Plan:
     holistic: bool = False
     kind: Kind = "image"
     kind_reason: str = ""
+    kept: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -323,7 +326,7 @@ def make_plan(
                 value=levels,
                 fix="leave levels out",
             )
-        steps = listed
+        steps, repeated = listed, None
     else:
         repeated = None if factor is None else _coarser_step(factor, names, chosen)
         steps = _automatic_steps(axes, shape, chunks, chosen, repeated, levels, boundary)
@@ -332,6 +335,8 @@ def make_plan(
     for step in steps:
         shapes.append(next_shape(shapes[-1], step, names, boundary))
         totals.append(tuple(f * s for f, s in zip(totals[-1], step, strict=True)))
+    given = repeated or (None if listed is None else (1,) * len(shape))
+    left_out = {d: "factor=" if dims is None else "dims=" for d in names if d not in chosen}
     return Plan(
         axes=axes,
         dtype=dtype,
@@ -347,7 +352,37 @@ def make_plan(
             )
             for s, f in zip(shapes, totals, strict=True)
         ),
+        kept={
+            axis.dim: _why_kept(axis, shape[i], given[i] if given else None, left_out.get(axis.dim))
+            for i, axis in enumerate(axes)
+            if totals[-1][i] == 1
+        },
     )
+
+
+def _why_kept(axis: AxisSpec, length: int, factor: int | None, left_out_by: str | None) -> str:
+    """Say why a dimension is as long at the top as at the base.
+
+    Parameters
+    ----------
+    axis : AxisSpec
+    length : int
+    factor : int or None
+        That was given for it; None where the finest dimensions are halved first.
+    left_out_by : str or None
+        The option that does not name it; None where it could be coarsened.
+    """
+    if left_out_by and not axis.known:
+        return Message(
+            "nothing says that it is space; name it in ", option("dims"), " to coarsen it"
+        )
+    if left_out_by:
+        return f"not in {left_out_by}" if axis.type == "space" else axis.type
+    if length < 2:
+        return "one sample" if length else "no samples"
+    if factor is None:
+        return "coarser already"
+    return f"shorter than its factor, {factor}" if factor > 1 else "its factor is 1"
 
 
 def _clip(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:

@@ -1,7 +1,9 @@
-"""Regular coordinates that are never made: xarray's `RangeIndex`.
+"""Coordinates that are never made: ranges, and what else xarray makes when it is asked.
 
-A coordinate of a hundred million samples takes seconds and gigabytes to make, and says no more
-than two numbers do. Long ones are ranges; short ones are arrays, in which `.sel` finds values.
+A coordinate of a hundred million samples takes seconds and gigabytes to make. A regular one says no
+more than two numbers do: long ones are ranges (xarray's `RangeIndex`), short ones are arrays, in
+which `.sel` finds values. Any `CoordinateTransformIndex` makes its labels from their positions.
+Whether they lie on a straight line is seen in some of them, as all are too many to look at.
 """
 
 from __future__ import annotations
@@ -12,12 +14,31 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-from xarray.indexes import RangeIndex
+from xarray.indexes import CoordinateTransform, CoordinateTransformIndex, RangeIndex
 
 from xpyramid.warn import warn
 
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: A coordinate is regular when no value is further than this part of a step from a straight line.
+REGULAR_TOLERANCE = 1e-3
+
 #: Regular coordinates longer than that are not made; of what a store holds, not read.
 LONGEST_MADE, LONGEST_READ = 2**20, 2**24
+
+#: Of a longer coordinate that is made from positions, so many labels are looked at, and as many
+#: that follow them.
+_LOOKED_AT = 2**10
+
+_GOLDEN = (5**0.5 - 1) / 2
+
+
+def transform_of(array: xr.DataArray | xr.Dataset, dim: Hashable) -> CoordinateTransform | None:
+    """Return what makes the coordinate of a dimension from positions; None for any other."""
+    index = array.xindexes.get(dim)
+    if not isinstance(index, CoordinateTransformIndex) or index.transform.dims != (dim,):
+        return None
+    return index.transform
 
 
 def range_of(array: xr.DataArray | xr.Dataset, dim: Hashable) -> tuple[float, float] | None:
@@ -30,7 +51,80 @@ def range_of(array: xr.DataArray | xr.Dataset, dim: Hashable) -> tuple[float, fl
     (2.0, 2.0)
     """
     index = array.xindexes.get(dim)
-    return (float(index.step), float(index.start)) if isinstance(index, RangeIndex) else None
+    if isinstance(index, RangeIndex):
+        return float(index.step), float(index.start)
+    if transform_of(array, dim) is None or not array.sizes[dim]:
+        return None
+    labels, positions = labels_along(array, dim)
+    if labels.dtype.kind not in "iuf" or not np.isfinite(labels).all():
+        return None
+    step, start, uneven = straight_line(labels, positions)
+    return None if uneven else (step, start)
+
+
+def labels_along(array: xr.DataArray | xr.Dataset, dim: Hashable) -> tuple[Array, Array | None]:
+    """Return the values of the coordinate of a dimension: all, or some and their positions.
+
+    Some are enough where there are many that would have to be made: those at both ends, in the
+    middle, and a thousand places between, each with the one that follows it.
+    """
+    transform, length = transform_of(array, dim), array.sizes[dim]
+    if transform is None or length <= 2 * _LOOKED_AT:
+        return array.coords[dim].values, None
+    # Multiples of the golden ratio are spread evenly, and follow no period of the labels.
+    spread = np.arange(1, _LOOKED_AT) * _GOLDEN % 1
+    first = np.append((spread * (length - 1)).astype(np.int64), [0, length // 2, length - 2])
+    positions = np.unique(np.concatenate([first, first + 1]))
+    return _labels(positions, transform, dim), positions
+
+
+def _labels(positions: Array, transform: CoordinateTransform, name: Hashable) -> Array:
+    """Return the labels at some positions."""
+    (dim,) = transform.dims
+    return np.asarray(transform.forward({dim: positions})[name], transform.dtype)
+
+
+def straight_line(
+    values: np.ndarray[Any, Any], positions: np.ndarray[Any, Any] | None = None
+) -> tuple[float, float, tuple[float, float] | None]:
+    """Fit ``values[i] = origin + spacing * i``.
+
+    Parameters
+    ----------
+    values : ndarray
+        1-D, real numbers, finite, at least one.
+    positions : ndarray of int, optional
+        The ``i`` of each value, ascending from 0. Default: there is a value for each.
+
+    Returns
+    -------
+    spacing, origin : float
+        The spacing is the shortest decimal that gives the values back to rounding error where
+        there is one (0.1 rather than 0.10000000000000002), else the mean step.
+    uneven : (float, float) or None
+        The smallest and largest step if some value is further than `REGULAR_TOLERANCE` steps from
+        the line, or if the line is flat.
+    """
+    line = values.astype(np.float64)
+    origin = float(line[0])
+    if len(line) == 1:
+        return 1.0, origin, None
+    steps = np.arange(len(line)) if positions is None else positions
+    last = int(steps[-1])
+    spacing = (float(line[-1]) - origin) / last
+    precision = values.dtype if values.dtype.kind == "f" else np.dtype(np.float64)
+    noise = 2 * float(np.finfo(precision).eps) * float(np.abs(line).max())
+    # What the dtype of the coordinate rounds off is not uneven, as long as samples are told apart.
+    tolerance = max(REGULAR_TOLERANCE * abs(spacing), min(noise, abs(spacing) / 8))
+    if not np.abs(line - (origin + spacing * steps)).max() <= tolerance or spacing == 0:
+        jumps = np.diff(line) / np.diff(steps)
+        return spacing, origin, (float(jumps.min()), float(jumps.max()))
+    for digits in range(1, 17):
+        short = float(f"{spacing:.{digits}g}")
+        off = abs(float(line[-1]) - (origin + short * last))
+        if off <= noise and np.abs(line - (origin + short * steps)).max() <= noise:
+            return short, origin, None
+    return spacing, origin, None
 
 
 def range_coordinates(
@@ -44,10 +138,13 @@ def range_coordinates(
     return coordinates
 
 
-def lazy_range(coordinate: xr.Variable, step: float, start: float) -> xr.Variable:
-    """Return a long range as a variable that dask makes, piece by piece."""
-    positions = da.arange(coordinate.size, chunks=LONGEST_MADE, dtype=np.float64)
-    return xr.Variable(coordinate.dims, start + step * positions, coordinate.attrs)
+def lazy_labels(variable: xr.Variable, transform: CoordinateTransform) -> xr.Variable:
+    """Return a long coordinate as a variable that dask makes, piece by piece."""
+    positions: Any = da.arange(variable.size, chunks=LONGEST_MADE, dtype=np.int64)
+    labels = positions.map_blocks(
+        _labels, transform, variable.dims[0], dtype=variable.dtype, meta=np.empty(0, variable.dtype)
+    )
+    return xr.Variable(variable.dims, labels, variable.attrs)
 
 
 def warn_too_long(dim: str, length: int) -> None:

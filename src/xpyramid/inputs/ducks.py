@@ -12,6 +12,14 @@ import xarray as xr
 from xpyramid.errors import UnsupportedArrayError
 from xpyramid.geometry.chunks import default_chunks
 
+#: Packages whose arrays NumPy does not take as they are: the call that makes one of NumPy.
+_TO_NUMPY = {
+    "sparse": "array.todense()",
+    "scipy": "array.toarray()",
+    "cupy": "array.get()",
+    "cupyx": "array.toarray().get()",
+}
+
 
 def plain(array: xr.DataArray) -> xr.DataArray:
     """Return an array whose data are NumPy's, dask's, or still in a file.
@@ -52,10 +60,14 @@ def check_numpy(array: Any) -> None:
     """
     if hasattr(array, "magnitude") and hasattr(array, "units"):
         raise UnsupportedArrayError(
-            "an array of pint would lose its unit; accepted: NumPy arrays; pass array.magnitude"
+            "an array of pint would lose its unit",
+            accepted="NumPy arrays",
+            fix="pass array.magnitude",
         )
-    if _package(array) in ("sparse", "cupy"):
-        raise _unsupported(array)
+    if (call := _TO_NUMPY.get(_package(array))) is not None:
+        raise UnsupportedArrayError(
+            f"an array of the type {_kind(array)}", accepted="arrays of NumPy", fix=f"pass {call}"
+        )
 
 
 def _data(array: xr.DataArray | xr.Variable) -> Any:
@@ -147,9 +159,13 @@ def _fetched(block: Any) -> Any:
     return block.get() if hasattr(block, "get") else block
 
 
+def _kind(data: Any) -> str:
+    return f"{type(data).__module__}.{type(data).__qualname__}"
+
+
 def _unsupported(data: Any) -> UnsupportedArrayError:
-    kind = f"{type(data).__module__}.{type(data).__qualname__}"
+    or_chunk = ", or .chunk(...)" if _package(data) == "cupy" else ""
     return UnsupportedArrayError(
-        f"an array of the type {kind}; accepted: NumPy, dask, and what xarray opens lazily; call "
-        "array.as_numpy() first, or .chunk(...)"
+        f"an array of the type {_kind(data)}; accepted: NumPy, dask, and what xarray opens lazily; "
+        f"call array.as_numpy() first{or_chunk}"
     )

@@ -84,7 +84,7 @@ def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
                 yield from _check_label(content, version)
             continue
         if key == "scene":
-            yield from check_listed(inside.get("coordinateTransformations"))
+            yield from check_listed(inside.get("coordinateTransformations"), inside)
         try:
             _validate(key, content, version)
         except (ValueError, TypeError, LookupError) as error:

@@ -35,11 +35,18 @@ def check_transforms(image: _Json) -> Iterator[Problem]:
         elif not (_refers(transforms[0], "input", "path") and _refers(transforms[0], "output")):
             said = "expected input: {path: ...} and output: {name: ...} in the transformation"
             yield Problem("transformation", dataset["path"], said)
-    yield from check_listed(image.get("coordinateTransformations", []))
+    yield from check_listed(image.get("coordinateTransformations", []), image)
 
 
-def check_listed(listed: object) -> Iterator[Problem]:
-    """Yield what is wrong with the transformations of an image or a scene."""
+def check_listed(listed: object, holder: _Json) -> Iterator[Problem]:
+    """Yield what is wrong with the transformations of an image or a scene.
+
+    Parameters
+    ----------
+    listed : list
+    holder : mapping
+        The image or scene, whose ``coordinateSystems`` they lead from and to.
+    """
     if not isinstance(listed, list):
         yield Problem("transformation", "", "coordinateTransformations; expected a list")
         return
@@ -48,8 +55,55 @@ def check_listed(listed: object) -> Iterator[Problem]:
         if not (_refers(transform, "input") and _refers(transform, "output")):
             said = f"{where}: expected names of coordinate systems as input and output"
             yield Problem("transformation", "", said)
-        for said in _check(transform):
+        for said in [*_check(transform), *_check_axes(transform, _axis_counts(holder))]:
             yield Problem("transformation", "", f"{where}: {said}")
+
+
+def _axis_counts(holder: _Json) -> dict[str, int]:
+    """Return how many axes each coordinate system has, so far as it is said."""
+    systems = holder.get("coordinateSystems")
+    return {
+        system["name"]: len(system["axes"])
+        for system in (systems if isinstance(systems, list) else [])
+        if is_map(system)
+        and isinstance(system.get("name"), str)
+        and isinstance(system.get("axes"), list)
+    }
+
+
+def _check_axes(transform: object, counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield axes of the parts of ``byDimension`` that the coordinate systems do not have."""
+    if not (is_map(transform) and transform.get("type") == "byDimension"):
+        return
+    if not _is_by_dimension(transform):
+        return
+    for end, key in (("input", "inputAxes"), ("output", "outputAxes")):
+        if not _refers(transform, end) or (name := transform[end]["name"]) not in counts:
+            continue
+        axes = {axis for part in transform["transformations"] for axis in part[key]}
+        if strange := sorted(axes - set(range(counts[name]))):
+            yield f"byDimension: {key} {strange}; {name[:80]!r} has {counts[name]} axes"
+        elif end == "output" and (absent := sorted(set(range(counts[name])) - axes)):
+            yield f"byDimension: axes {absent} of {name[:80]!r} are in no outputAxes"
+
+
+def _check_parts(one: _Json) -> Iterator[str]:
+    """Yield what is wrong with the axes of the parts of ``byDimension``, taken together."""
+    outputs = [axis for part in one["transformations"] for axis in part["outputAxes"]]
+    if twice := sorted({axis for axis in outputs if outputs.count(axis) > 1}):
+        yield f"byDimension: outputAxes {twice} in several parts; expected each axis in one"
+    elif sorted(outputs) != list(range(len(outputs))):
+        yield f"byDimension: outputAxes {sorted(outputs)}; expected all from 0 on, each in one part"
+    for part in one["transformations"]:
+        inner = part["transformation"]
+        kind = inner.get("type") if is_map(inner) else None
+        numbers = inner.get(kind) if kind in ("scale", "translation") else None
+        lengths = {len(part["inputAxes"]), len(part["outputAxes"])}
+        if isinstance(numbers, list) and lengths != {len(numbers)}:
+            yield (
+                f"byDimension: {kind} {numbers[:5]} with inputAxes {part['inputAxes']} and "
+                f"outputAxes {part['outputAxes']}; expected as many of each"
+            )
 
 
 def _refers(transform: object, end: str, key: str = "name") -> bool:
@@ -72,6 +126,8 @@ def _check(transform: object) -> Iterator[str]:
         if not fits(one):
             yield f"{kind} without {expected}"
             continue
+        if kind == "byDimension":
+            yield from _check_parts(one)
         if kind in ("sequence", "byDimension"):
             parts = one["transformations"]
             todo += parts if kind == "sequence" else [part["transformation"] for part in parts]

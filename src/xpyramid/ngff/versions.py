@@ -15,6 +15,7 @@ a second to import, judge them in the tests and in `verify`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NotRequired, TypedDict
@@ -59,6 +60,15 @@ def _transformations(dataset: Dataset) -> list[Scale | Translation]:
     ]
 
 
+def _finite(value: Any) -> Any:
+    """Return a value for strict JSON, which has no NaN and no infinity: those are null."""
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return list(map(_finite, value))
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _multiscale(image: Multiscale) -> dict[str, Any]:
     """Return an image as 0.4 and 0.5 have it, its keys in the order of ome-zarr-models."""
     return {
@@ -67,7 +77,7 @@ def _multiscale(image: Multiscale) -> dict[str, Any]:
             {"path": dataset.path, "coordinateTransformations": _transformations(dataset)}
             for dataset in image.datasets
         ],
-        "metadata": dict(image.metadata),
+        "metadata": _finite(image.metadata),
         "name": image.name,
         "type": image.type,
     }
@@ -91,7 +101,7 @@ def _attributes_06(image: Multiscale) -> dict[str, Any]:
         ],
         "name": image.name,
         "type": image.type,
-        "metadata": dict(image.metadata),
+        "metadata": _finite(image.metadata),
     }
     return {"ome": {"version": "0.6", "multiscales": [multiscale]}}
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, wraps
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import (
     Annotated,
     Any,
@@ -140,7 +140,9 @@ def only(group: type[Group], options: Mapping[str, object]) -> Group:
     return group(**{name: value for name, value in options.items() if name in declared})
 
 
-def takes_options(*groups: type, call: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def takes_options(
+    *groups: type, call: str, elsewhere: Mapping[str, Collection[str]] = MappingProxyType({})
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator for a function that takes the options of some groups as ``**options``.
 
     The function gets the signature that it has with all of them, and a docstring in which they
@@ -151,6 +153,8 @@ def takes_options(*groups: type, call: str) -> Callable[[Callable[P, R]], Callab
     *groups : type
     call : str
         What users call, for messages: ``"to_ome_zarr()"``.
+    elsewhere : mapping of str to collection of str
+        Other calls that are easily taken for this one, with their options.
     """
     declared = options_of(*groups)
 
@@ -161,7 +165,7 @@ def takes_options(*groups: type, call: str) -> Callable[[Callable[P, R]], Callab
 
         @wraps(function)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
-            check_names(tuple(kwargs), accepted, call)
+            check_names(tuple(kwargs), accepted, call, elsewhere)
             return function(*args, **kwargs)
 
         added = [

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from xpyramid.errors import OptionError
 from xpyramid.messages import Message, joined, option
@@ -37,7 +38,12 @@ _OTHER_WORDS = {
 _OURS = {theirs: ours for ours, words in _OTHER_WORDS.items() for theirs in words.split()}
 
 
-def check_names(given: Collection[str], accepted: Collection[str], call: str) -> None:
+def check_names(
+    given: Collection[str],
+    accepted: Collection[str],
+    call: str,
+    elsewhere: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> None:
     """Refuse options that a call does not have, and name those that are meant.
 
     Parameters
@@ -53,7 +59,11 @@ def check_names(given: Collection[str], accepted: Collection[str], call: str) ->
     """
     unknown = [name for name in given if name not in accepted]
     if unknown:
-        hints = [hint for name in unknown if (hint := suggest(name, accepted))]
+        hints = [
+            hint
+            for name in unknown
+            if (hint := suggest(name, accepted) or _suggest_elsewhere(name, elsewhere))
+        ]
         names = ", ".join(f"{name}=" for name in unknown)
         raise OptionError(
             f"{call} has no option {names}",
@@ -68,5 +78,19 @@ def suggest(name: str, accepted: Collection[str]) -> Message:
     if ours and ours.partition("=")[0] in accepted:
         part = option("mode", "w") if "=" in ours else option(ours)
         return Message(f"for {name!r}, write ", part)
+    if ours:
+        return Message()
     near = difflib.get_close_matches(name.lower(), accepted, 1, 0.7)
     return Message("did you mean ", option(near[0]), f" for {name!r}?") if near else Message()
+
+
+def _suggest_elsewhere(name: str, elsewhere: Mapping[str, Collection[str]]) -> Message:
+    """Return which option of another call is meant; empty where none is."""
+    for call, accepted in elsewhere.items():
+        ours = name if name in accepted else _OURS.get(name.lower(), "")
+        if ours.partition("=")[0] in accepted:
+            part = option("mode", "w") if "=" in ours else option(ours)
+            return Message(f"for {name!r}, pass ", part, f" to {call}")
+        if near := difflib.get_close_matches(name.lower(), accepted, 1, 0.7):
+            return Message("did you mean ", option(near[0]), f" of {call} for {name!r}?")
+    return Message()

@@ -98,7 +98,8 @@ def missing(place: NodePath) -> str:
                 )
             labels = labels_of(node)
             also = f", and has the labels {_list(labels)}" if labels else ""
-            return f"there is nothing; {above} holds {_list(names)}{also}"
+            held = _list(names) if names else "neither groups nor arrays"
+            return f"there is nothing; {above} holds {held}{also}"
     return "there is nothing; accepted: the group of an OME-Zarr image"
 
 
@@ -149,6 +150,8 @@ def _paths(found: Iterable[object] | None) -> list[str]:
 
 def _list(names: Iterable[str]) -> str:
     listed = list(names)
+    if not listed:
+        return "(none)"
     more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
     return f"{[name[:80] for name in listed[:_LISTED]]}{more}"
 

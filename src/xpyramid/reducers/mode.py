@@ -13,6 +13,7 @@ import numpy as np
 from xpyramid import kernels
 from xpyramid.errors import DtypeError
 from xpyramid.kernels.arrays import Array
+from xpyramid.messages import Message, code
 from xpyramid.reducers.record import (
     Factors,
     Part,
@@ -187,8 +188,13 @@ def mode(request: Request) -> Reducer:
         raise DtypeError(
             f"mode of dtype {request.dtype}",
             accepted="bool, integers, datetimes",
-            fix="for labels that are floats call .astype('int32'), and .fillna(...) "
-            "before it where some are NaN, or open the file with mask_and_scale=False",
+            fix=Message(
+                "for labels that are floats call ",
+                code(".astype('int32')"),
+                ", and ",
+                code(".fillna(...)"),
+                " before it where some are NaN, or open the file with mask_and_scale=False",
+            ),
         )
     request.check_ignore()
     rule = _Mode(request)

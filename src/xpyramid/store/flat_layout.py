@@ -19,9 +19,13 @@ from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_l
 from xpyramid.store.encoding import ARRAY_NOTE, attributes_back, restore_attributes
 from xpyramid.store.json_attributes import coordinate as holder
 from xpyramid.store.json_attributes import json_attributes
+from xpyramid.warn import warn
 
 #: Uneven coordinates up to so many numbers are written into the metadata.
 _MOST_VALUES = 10_000
+
+#: What times are counted from.
+_TIME_UNITS = ("units", "calendar")
 
 
 def remember(
@@ -43,12 +47,20 @@ def remember(
             if len(coordinate) <= _MOST_VALUES:
                 values = coordinate.values.tolist()
                 kept[axis.dim] = {"dtype": str(coordinate.dtype), "values": values, "attrs": attrs}
+            else:
+                warn(
+                    f"the coordinate of {axis.dim!r} is not stored: layout='arrays' keeps up to "
+                    f"{_MOST_VALUES} uneven values; pass layout='groups', or drop it with "
+                    f".drop_vars({axis.dim!r})"
+                )
         elif kind in "iuf":
             kept[axis.dim] = {"dtype": str(coordinate.dtype), "attrs": attrs}
         elif kind == "M":
-            start = np.datetime_as_string(coordinate.values[:1].astype("M8[ns]"))[0]
+            start = np.datetime_as_string(coordinate[:1].values.astype("M8[ns]"))[0]
             attrs |= {"units": f"seconds since {start}", "calendar": "proleptic_gregorian"}
             kept[axis.dim] = {"dtype": "float64", "attrs": attrs}
+            was = {key: str(v) for key, v in coordinate.encoding.items() if key in _TIME_UNITS}
+            kept[axis.dim] |= {"encoding": was} if was else {}
         elif kind in "UT":
             kept[axis.dim] = {"values": [str(v) for v in coordinate.values], "attrs": attrs}
     return {"layout": "arrays", "variable": name, "coordinates": kept}
@@ -82,6 +94,12 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
     decoded = xr.decode_cf(stored.drop_vars(left), concat_characters=False).assign_coords(
         {d: stored[d] for d in left}
     )
+    for dim in map(str, decoded.variables):
+        was = metadata["coordinates"][dim].get("encoding")
+        if isinstance(was, Mapping) and decoded[dim].dtype.kind == "M":
+            decoded.variables[dim].encoding = {
+                key: was[key] for key in _TIME_UNITS if isinstance(was.get(key), str)
+            }
     for coordinates in ranges:
         decoded = decoded.assign_coords(coordinates)
     larger = [dim for dim, f in zip(dims, metadata["factors"][level], strict=True) if f > 1]

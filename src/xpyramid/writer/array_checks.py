@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import tzinfo
 from typing import Any, cast
 
 import numpy as np
 import xarray as xr
-from xarray.indexes import PandasMultiIndex
 
 from xpyramid.errors import (
     AttributeValueError,
@@ -18,9 +16,8 @@ from xpyramid.errors import (
     PlanError,
     ViewerWarning,
 )
-from xpyramid.geometry.axes import is_cftime
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import literal
+from xpyramid.messages import Message, code, literal, option
 from xpyramid.store.names import StoredNames
 from xpyramid.store.path import check_name, is_text
 from xpyramid.warn import warn
@@ -56,8 +53,9 @@ def check_chunks(plan: Plan) -> None:
         size = plan.dtype.itemsize * math.prod(level.chunks)
         if size > CHUNK_BYTES:
             raise PlanError(
-                f"chunks {level.chunks} of level {k} have {size:,} bytes each; accepted: less than "
-                "2 GiB, better some MB; pass smaller ones to .build(chunks=...)"
+                f"chunks {level.chunks} of level {k} have {size:,} bytes each",
+                accepted="less than 2 GiB, better some MB",
+                fix=Message("pass smaller ones to ", option("chunks", call="build")),
             )
 
 
@@ -71,20 +69,24 @@ def check_names(array: xr.DataArray) -> None:
     """
     for dim in array.dims:
         if not str(dim) or not is_text(str(dim)):
-            raise AxisError(f"dimension {dim!r} has no proper name; call .rename({{{dim!r}: 'x'}})")
+            raise AxisError(
+                f"dimension {dim!r} has no proper name",
+                fix=Message("call ", code(f".rename({{{dim!r}: 'x'}})")),
+            )
     for name in array.coords:
         if not isinstance(name, str):
             raise AxisError(
-                f"coordinate {name!r} has a name that is not text; call "
-                f".rename({{{name!r}: {str(name)!r}}})"
+                f"coordinate {name!r} has a name that is not text",
+                fix=Message("call ", code(f".rename({{{name!r}: {str(name)!r}}})")),
             )
         try:
             check_name(str(name), nested=False)
         except InvalidNameError as error:
             raise AxisError(
-                f"coordinate {str(name)[:60]!r} cannot be stored: its name must be 1 to 200 bytes "
-                "without slashes or control characters, and not a Zarr file name; rename it, or "
-                "drop it with .drop_vars(...)"
+                f"coordinate {str(name)[:60]!r} cannot be stored: its name must be 1 to "
+                "200 bytes without slashes or control characters, and not a Zarr file "
+                "name",
+                fix=Message("rename it, or drop it with ", code(".drop_vars(...)")),
             ) from error
 
 
@@ -99,56 +101,12 @@ def check_axis_names(names: StoredNames) -> None:
     for dim, name in names.dims.items():
         if "/" in name or not name.isprintable() or len(name) > MOST_CHARACTERS:
             raise AxisError(
-                f"names='source' and the dimension {dim[:60]!r}; accepted: up to {MOST_CHARACTERS} "
-                "characters that can be printed, and no slash; pass names='ome', or rename it"
+                Message(option("names", "source"), f" and the dimension {dim[:60]!r}"),
+                option="names",
+                value="source",
+                accepted=f"up to {MOST_CHARACTERS} characters that can be printed, and no slash",
+                fix=Message("pass ", option("names", "ome"), ", or rename it"),
             )
-
-
-def check_coordinates(array: xr.DataArray) -> None:
-    """Refuse coordinates of kinds that Zarr has no form for, and name them.
-
-    Raises
-    ------
-    AxisError
-        For several columns in one (a MultiIndex), times with a zone, categories, intervals, and
-        other objects that are no text or dates.
-    """
-    for index in array.xindexes.values():
-        if isinstance(index, PandasMultiIndex):
-            raise AxisError(
-                f"coordinate {index.dim!r} is a MultiIndex of {list(map(str, index.index.names))}, "
-                "which a store has no form for; accepted: one value for each sample; call "
-                f".reset_index({index.dim!r}), which keeps its columns, before .pyramid"
-            )
-    for name, coordinate in array.coords.items():
-        _check_kind(str(name), coordinate)
-
-
-def _check_kind(name: str, coordinate: xr.DataArray) -> None:
-    """Refuse a coordinate that a store has no form for."""
-    dtype: Any = coordinate.dtype
-    ways_out = f"or drop it with .drop_vars({name!r})"
-    if not isinstance(dtype, np.dtype):  # of pandas, which has them in one dimension
-        dim, zone = coordinate.dims[0], getattr(dtype, "tz", None)
-        zoned = isinstance(zone, tzinfo)
-        kind = f"times with the zone {zone}" if zoned else f"dtype {dtype}"
-        accepted = "times without a zone" if zoned else "numbers, booleans, text, dates"
-        plain = f"array[{name!r}]" + (
-            ".to_index().tz_convert(None)" if zoned else ".to_numpy().astype(str)"
-        )
-        raise AxisError(
-            f"coordinate {name!r} has {kind}, which a store has no form for; accepted: {accepted}; "
-            f"call .assign_coords({{{name!r}: ({dim!r}, {plain})}}) before .pyramid, {ways_out}"
-        )
-    if dtype.kind != "O" or is_cftime(values := coordinate.values):
-        return
-    kinds = {type(value).__name__ for value in values.flat if not isinstance(value, str)}
-    if kinds:
-        raise AxisError(
-            f"coordinate {name!r} has dtype object, with values of type {', '.join(sorted(kinds))};"
-            " accepted: numbers, booleans, text, dates; call "
-            f".assign_coords({{{name!r}: array[{name!r}].astype(str)}}), {ways_out}"
-        )
 
 
 def warn_of_packing(array: xr.DataArray) -> None:
@@ -187,9 +145,10 @@ def dataset_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     """
     if taken := _ANNOUNCING & {key for key in attrs if isinstance(key, str)}:
         raise AttributeValueError(
-            f"attributes {sorted(taken)} of the Dataset have a meaning in OME-Zarr, and levels "
-            f"would be taken for images; drop them with dataset.drop_attrs(deep=False) or del "
-            f"dataset.attrs[{min(taken)!r}]"
+            f"attributes {sorted(taken)} of the Dataset have a meaning in OME-Zarr, "
+            "and levels would be taken for images",
+            fix="drop them with dataset.drop_attrs(deep=False) or del dataset.attrs["
+            f"{min(taken)!r}]",
         )
     return {key: value for key, value in attrs.items() if key != "xpyramid"}
 

@@ -10,26 +10,29 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from zarr.errors import UnstableSpecificationWarning
 from zarr.storage import MemoryStore
 
 from xpyramid.errors import AxisError
-from xpyramid.geometry.ranges import lazy_range, range_of
+from xpyramid.geometry.ranges import lazy_labels, transform_of
+from xpyramid.messages import Message, code
 from xpyramid.store.documents import Documents, as_buffer
 from xpyramid.store.encoding import stored_attributes
 from xpyramid.store.json_attributes import coordinate
 from xpyramid.store.local_chunks import only_chunk
 from xpyramid.store.names import StoredNames, with_names
 from xpyramid.store.path import NodePath
+from xpyramid.warn import warn
 from xpyramid.writer.compression import ZarrFormat, compressor_of, with_checksums
 from xpyramid.writer.documents import array_of, as_document, parse
 
 #: Coordinates up to so many bytes are computed at once, where they are lazy.
 _SMALL = 2**20
 
-#: Encoding of coordinates that is kept: what times are counted from.
-_KEPT_ENCODING = ("units", "calendar")
+#: What times are counted from.
+_TIME_UNITS = ("units", "calendar")
 
 #: Attributes by which xarray stores other numbers than it is given.
 _CODING = {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "dtype"}
@@ -52,7 +55,7 @@ def prepare_coordinates(
     AttributeValueError
         For attributes that JSON cannot hold.
     """
-    dataset = _with_ranges_as_dask(coordinates.copy()).assign_attrs(attrs)
+    dataset = _with_long_ones_as_dask(coordinates.copy()).assign_attrs(attrs)
     for name, variable in dataset.variables.items():
         if variable.chunks is None:
             continue
@@ -65,9 +68,7 @@ def prepare_coordinates(
         attributes = stored_attributes(variable, names, coordinate(name))
         if "_FillValue" in variable.attrs:  # xarray has a way to store it
             attributes["_FillValue"] = variable.attrs["_FillValue"]
-        kept = {key: variable.encoding[key] for key in _KEPT_ENCODING if key in variable.encoding}
-        if variable.dtype.kind == "M" and not _come_back(variable, kept):
-            kept = {}  # xarray then counts from a date of its own choice
+        kept = _time_encoding(variable, str(name))
         if variable.dtype.kind in "fc" and "_FillValue" not in variable.attrs:
             kept["_FillValue"] = None  # xarray would write NaN, as an attribute
         variable.attrs, variable.encoding = attributes, kept
@@ -75,27 +76,68 @@ def prepare_coordinates(
     return xr.Dataset(coords=xr.Coordinates(stored, indexes={}), attrs=dataset.attrs)
 
 
-def _with_ranges_as_dask(dataset: xr.Dataset) -> xr.Dataset:
-    """Return coordinates of which long ranges, which xarray would make, are left to dask."""
+def _with_long_ones_as_dask(dataset: xr.Dataset) -> xr.Dataset:
+    """Return coordinates of which long ones that xarray would make are left to dask."""
     for dim in list(dataset.dims):
         if dim not in dataset.coords or dataset[dim].nbytes <= _SMALL:
             continue
-        if (line := range_of(dataset, dim)) is not None:
-            lazy = xr.Coordinates({dim: lazy_range(dataset[dim].variable, *line)}, indexes={})
+        if (transform := transform_of(dataset, dim)) is not None:
+            labels = lazy_labels(dataset[dim].variable, transform)
+            lazy = xr.Coordinates({dim: labels}, indexes={})
             dataset = dataset.drop_vars([dim]).assign_coords(lazy)
     return dataset
 
 
+def _time_encoding(times: xr.Variable, name: str) -> dict[str, Any]:
+    """Return how times are counted: in the units that they came with, where these give them back.
+
+    Where they do not, xarray counts from a date of its own choice.
+    """
+    counted = {key: times.encoding[key] for key in _TIME_UNITS if key in times.encoding}
+    if not counted or times.dtype.kind not in "mMO":
+        return counted
+    for dtype in _number_types(times):
+        encoding: dict[str, Any] = counted if dtype is None else {**counted, "dtype": dtype}
+        if dtype is not None and dtype.kind == "f":
+            encoding["_FillValue"] = None  # xarray would write NaN, as an attribute
+        if _come_back(times, encoding):
+            return encoding
+    if "units" in counted:
+        warn(
+            f"the times of {name!r} cannot be counted exactly in {str(counted['units'])[:80]!r}; "
+            "they are stored in other units, which xarray chooses"
+        )
+    return {}
+
+
+def _number_types(times: xr.Variable) -> Iterator[np.dtype[Any] | None]:
+    """Yield the types of numbers to count times in, the best first; None leaves it to xarray."""
+    if times.dtype.kind == "m" or "units" not in times.encoding:
+        yield None
+        return
+    given = times.encoding.get("dtype")
+    if isinstance(given, np.dtype | str | type) and np.dtype(given).kind in "iuf":
+        yield np.dtype(given)
+    yield np.dtype(np.int64)
+    yield np.dtype(np.float64)
+
+
 def _come_back(times: xr.Variable, encoding: Mapping[str, Any]) -> bool:
-    """Whether times can be counted in the units that they came with."""
-    wanted = xr.Variable(times.dims, times.values, encoding=encoding)
+    """Whether times are the same when they have been encoded and decoded."""
+    wanted = xr.Variable(times.dims, times.data, encoding=encoding)
+    as_dates = xr.coders.CFDatetimeCoder(use_cftime=times.dtype.kind == "O")
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # of units too coarse
+        if times.dtype.kind != "m":  # of those it warns of fractions too
+            warnings.simplefilter("error")  # of units too coarse
+        else:
+            warnings.simplefilter("ignore")
         try:
-            xr.conventions.decode_cf_variable("", xr.conventions.encode_cf_variable(wanted))
-        except (Warning, ValueError, OverflowError):
+            encoded = xr.conventions.encode_cf_variable(wanted)
+            decoded = xr.conventions.decode_cf_variable("", encoded, decode_times=as_dates)
+            same = (decoded == wanted) | (decoded.isnull() & wanted.isnull())
+            return bool(same.all())
+        except (Warning, ValueError, OverflowError, TypeError):
             return False
-    return True
 
 
 def lazy_part(dataset: xr.Dataset) -> xr.Dataset:
@@ -184,6 +226,8 @@ def _by_xarray(dataset: xr.Dataset, zarr_format: ZarrFormat) -> Documents:
         with warnings.catch_warnings():
             # Zarr v3 has no final word on strings and datetimes.
             warnings.simplefilter("ignore", UnstableSpecificationWarning)
+            # Whether durations come back has been tried.
+            warnings.filterwarnings("ignore", "Timedeltas can't be serialized faithfully")
             dataset.to_zarr(
                 MemoryStore(made),
                 mode="w-",
@@ -202,6 +246,7 @@ def _by_xarray(dataset: xr.Dataset, zarr_format: ZarrFormat) -> Documents:
             (name,) = dataset.variables
             what = f"coordinate {name!r} of dtype {dataset.variables[name].dtype}"
         raise AxisError(
-            f"{what} cannot be stored: {error}; change it, or drop it with .drop_vars(...)"
+            f"{what} cannot be stored: {error}",
+            fix=Message("change it, or drop it with ", code(".drop_vars(...)")),
         ) from error
     return made

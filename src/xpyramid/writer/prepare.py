@@ -12,6 +12,7 @@ from xpyramid import ngff
 from xpyramid._version import __version__
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry import units
+from xpyramid.geometry.coordinate_kinds import check_storable
 from xpyramid.geometry.coordinates import level_attributes
 from xpyramid.geometry.plan import Plan
 from xpyramid.inputs.kinds import AVERAGING, averaged_labels
@@ -30,7 +31,6 @@ from xpyramid.writer import omero
 from xpyramid.writer.array_checks import (
     check_axis_names,
     check_chunks,
-    check_coordinates,
     check_names,
     dataset_attributes,
     warn_of_packing,
@@ -65,7 +65,7 @@ def prepare_image(
     zarr_format, base = ngff.VERSIONS[options["version"]].zarr_format, image.levels[0]
     check_names(base)
     if options["layout"] == "groups":
-        check_coordinates(base)
+        check_storable(base)
     check_chunks(image.plan)
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = "" if is_root(image.group) else check_name(image.group or named)
