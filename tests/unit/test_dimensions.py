@@ -276,7 +276,5 @@ def test_options_of_the_other_call_are_told(
     called = given.pyramid.build if call == "build" else write
     with pytest.raises(errors.OptionError, match=re.escape(f"for {name!r}, pass {where}")):
         called(**options)
-    with pytest.raises(
-        errors.OptionError, match=r"mean method= of \.pyramid\.build\(\) for 'mehtod'"
-    ):
+    with pytest.raises(errors.OptionError, match=r"method= of \.pyramid\.build.* for 'mehtod'"):
         write(mehtod="mode")

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xpyramid.messages import option
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec, is_cftime, is_temporal, since_first
 from xpyramid.geometry.coordinate_kinds import check_average
@@ -64,10 +63,13 @@ def check_coarsenable(array: xr.DataArray, dims: Sequence[str]) -> None:
                 f"and can be coarsened up to a length of {LONGEST_MADE}",
                 accepted="evenly spaced numbers",
                 fix=Message(
-                    "pass ", option("spacing", {dim: ...}), ", drop it with ",
-                    code(f".drop_vars({dim!r})"), ", or choose other ", option("dims"),
+                    "pass ",
+                    option("spacing", {dim: ...}),
+                    ", drop it with ",
+                    code(f".drop_vars({dim!r})"),
+                    ", or choose other ",
+                    option("dims"),
                 ),
-            )
             )
         check_average(array, dim)
         if coordinate.dtype.kind == "O":  # dates of a calendar
