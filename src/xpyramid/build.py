@@ -19,7 +19,7 @@ from xpyramid.geometry.chunks import parse_chunks, stored_chunks
 from xpyramid.geometry.overrides import Overrides, apply
 from xpyramid.geometry.plan import Plan, factors_by_dim, largest_window, make_plan, named_dims
 from xpyramid.geometry.ranges import range_of, transform_of
-from xpyramid.inputs.ducks import plain
+from xpyramid.inputs.duck_arrays import as_plain_array
 from xpyramid.inputs.kinds import choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
 from xpyramid.lazy.beside import ImageGeometry, image_boundary, image_factors, place_beside
@@ -54,7 +54,7 @@ def build(
     """
     options = resolve_options(BuildOptions, given_options)
     _check_lengths(array)
-    array = with_missing_attributes(plain(array))
+    array = with_missing_attributes(as_plain_array(array))
     dims, method = options["dims"], options["method"]
     factor = factors_by_dim(options["factor"], tuple(map(str, array.dims)))
     named = named_dims(factor, dims)
@@ -219,7 +219,7 @@ def _wanted_dims(
 
 def _axes(array: xr.DataArray, overrides: Overrides) -> tuple[AxisSpec, ...]:
     """Return the axes of a variable, of the types that the caller says."""
-    return axes_module.describe(array, overrides.only(array.dims).axis_types)
+    return axes_module.describe_axes(array, overrides.only(array.dims).axis_types)
 
 
 def _channel_first(

@@ -11,8 +11,8 @@ import numpy as np
 
 from xpyramid.errors import PlanError, check_kind
 from xpyramid.geometry.plan import check_boundary, is_int, largest_window, next_shape, one_step
-from xpyramid.inputs.ducks import check_numpy
-from xpyramid.inputs.masked import check_method, marked, masked_again
+from xpyramid.inputs.duck_arrays import check_numpy
+from xpyramid.inputs.masked_arrays import check_method, marked, masked_again
 from xpyramid.messages import literal
 from xpyramid.options import takes_options
 from xpyramid.options.types import Boundary

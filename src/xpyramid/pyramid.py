@@ -419,5 +419,8 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
     """
     opened = open_levels(store, group, multiscale)
     return Pyramid(
-        Levels.of(opened.levels), opened.plan, labels=opened.labels, _metadata=opened.metadata
+        Levels.from_arrays(opened.levels),
+        opened.plan,
+        labels=opened.labels,
+        _metadata=opened.metadata,
     )

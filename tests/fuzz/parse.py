@@ -55,7 +55,7 @@ def try_image(attrs: dict[str, Any], length: int) -> None:
         image = ngff.parse(attrs)
         shape = (length,) * len(image.axes)
         shapes = [tuple(n >> k for n in shape) for k in range(len(image.datasets))]
-        image = ngff.place(image, ngff.recover(image, shapes), shapes)
+        image = ngff.fill_transforms(image, ngff.recover(image, shapes), shapes)
     except errors.NotAPyramidError:
         return
     for dataset in image.datasets:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xpyramid import errors, ngff
-from xpyramid.ngff.parser import READABLE, is_published, spoken
+from xpyramid.ngff.parser import READABLE, is_published, spec_version
 
 WORD = st.text("abcdefghijklmnopqrstuvwxyz0123456789", min_size=1, max_size=12)
 SUFFIX = st.builds(
@@ -33,7 +33,7 @@ def parse(version: str) -> str | None:
 @given(KNOWN, SUFFIX | PYTHON)
 def test_a_suffix_changes_nothing_but_is_said(known: str, suffix: str) -> None:
     version = known + suffix
-    assert spoken(version) == known
+    assert spec_version(version) == known
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         assert parse(version) == known
@@ -45,13 +45,13 @@ def test_a_suffix_changes_nothing_but_is_said(known: str, suffix: str) -> None:
 
 @given(KNOWN, st.integers(0, 999), st.sampled_from(["", "-dev", ".1"]))
 def test_another_number_is_another_version(known: str, digits: int, suffix: str) -> None:
-    assert spoken(f"{known}{digits}{suffix}") is None
-    assert spoken(f"1{known}{suffix}") is None
+    assert spec_version(f"{known}{digits}{suffix}") is None
+    assert spec_version(f"1{known}{suffix}") is None
 
 
 @given(st.text(max_size=12))
 def test_any_text(version: str) -> None:
-    found = spoken(version)
+    found = spec_version(version)
     assert found is None or (found in READABLE and version.startswith(found))
     if found is None:
         with pytest.raises(errors.NotAPyramidError, match=r"accepted: 0\.1"):

@@ -7,12 +7,12 @@ import xarray as xr
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.geometry.axes import describe, straight_line
+from xpyramid.geometry.axes import describe_axes, straight_line
 
 
 def names(dims: tuple[str, ...], **coords: object) -> list[tuple[str, str]]:
     array = xr.DataArray(np.zeros((3,) * len(dims)), dims=dims, coords=coords)
-    return [(axis.name, axis.type) for axis in describe(array)]
+    return [(axis.name, axis.type) for axis in describe_axes(array)]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_text_is_a_channel(dtype: object) -> None:
 def test_numbers_of_days_since_a_date() -> None:
     time = xr.DataArray([10, 16, 22], dims="time", attrs={"units": "days since 2000-01-01"})
     array = xr.DataArray(np.zeros((3, 2, 2)), dims=("time", "y", "x"), coords={"time": time})
-    axis = describe(array)[0]
+    axis = describe_axes(array)[0]
     assert (axis.unit, axis.spacing, axis.origin) == ("day", 6, 10)
 
 
@@ -87,7 +87,7 @@ def test_dates_of_a_calendar(calendar: str) -> None:
     start = cftime.datetime(2001, 2, 27, calendar=calendar)
     days = np.array([start + timedelta(days=i) for i in range(4)])
     array = xr.DataArray(np.zeros((4, 2, 2)), {"q": days}, ("q", "y", "x"), "field")
-    axis = describe(array)[0]
+    axis = describe_axes(array)[0]
     assert (axis.name, axis.unit, axis.spacing, axis.uneven) == ("t", "second", 86400, None)
     p = array.pyramid.build(factor=[{"q": 2}])
     assert list(p[1].q.values) == [days[0] + timedelta(hours=12), days[2] + timedelta(hours=12)]
@@ -137,7 +137,7 @@ def test_units_and_times() -> None:
             "x": xr.DataArray([0.0, 0.5, 1.0], dims="x", attrs={"units": "µm"}),
         },
     )
-    t, y, x = describe(array)
+    t, y, x = describe_axes(array)
     assert (t.unit, t.spacing, t.origin) == ("second", 6 * 3600.0, 0.0)
     assert (x.unit, x.spacing) == ("micrometer", 0.5)
     assert (y.unit, y.spacing, y.origin) == (None, 1.0, 0.0)
@@ -145,10 +145,10 @@ def test_units_and_times() -> None:
 
 def test_refusals() -> None:
     with pytest.raises(errors.AxisError, match="0-dimensional"):
-        describe(xr.DataArray(1.0))
+        describe_axes(xr.DataArray(1.0))
     with pytest.warns(UserWarning, match="Duplicate dimension"):
         twice = xr.DataArray(np.zeros((2, 2)), dims=("x", "x"))
     with pytest.raises(errors.AxisError, match=r"duplicate dimensions in \('x', 'x'\)"):
-        describe(twice)
+        describe_axes(twice)
     with pytest.raises(errors.AxisError, match="must be strings"):
-        describe(xr.DataArray(np.zeros((2, 2)), dims=(0, 1)))
+        describe_axes(xr.DataArray(np.zeros((2, 2)), dims=(0, 1)))

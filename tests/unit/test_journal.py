@@ -38,7 +38,7 @@ def test_what_is_saved_is_loaded(intermediate: Intermediate, tmp_path: Path) -> 
     for store in (MemoryStore(), LocalStore(tmp_path)):
         journal = Journal(NodePath(store, "tasks/0"))
         journal.save((2, (0, 13)), intermediate)
-        back = Journal.of(journal.place)
+        back = Journal.load_from(journal.place)
         assert back.done == {(2, (0, 13))}
         values, state, statistics = back.load((2, (0, 13)))
         for got, want in ((values, intermediate.values), (state, intermediate.state)):

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 import xpyramid
 from xpyramid import errors, ngff
-from xpyramid.store import manifest as inventory
-from xpyramid.store.manifest import Grid
+from xpyramid.store import manifest
+from xpyramid.store.manifest import ChunkGrid
 from xpyramid.verifier.copies import is_same
 
 RNG = np.random.default_rng(11)
@@ -239,7 +239,7 @@ def test_symbolic_links_are_not_followed(plain: Path) -> None:
 
 
 def test_many_absent_objects_are_kept_as_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inventory, "LONGEST", 0)
+    monkeypatch.setattr(manifest, "LONGEST", 0)
     target = zarr.storage.MemoryStore()
     volume().pyramid.build(levels=2, chunks=4).to_ome_zarr(target)
     assert xpyramid.verify(target, deep=True) == []
@@ -559,12 +559,12 @@ def test_grid(zarr_format: int, separator: str, shape: tuple[int, ...]) -> None:
         chunk_key_encoding={"name": name, "separator": separator}, fill_value=0,
     )  # fmt: skip
     array[...] = 1
-    grid = Grid.of(array.metadata.to_dict())
+    grid = ChunkGrid.from_metadata(array.metadata.to_dict())
     keys = [key for key in target._store_dict if not key.startswith((".z", "zarr"))]
     assert {grid.key(i) for i in range(grid.total)} == set(keys)
-    present, strays = grid.present([*keys, "what", "c/-1", ".zattrs"])
+    present, unexpected_keys = grid.present([*keys, "what", "c/-1", ".zattrs"])
     assert present.all()
-    assert strays == ["what", "c/-1"]
+    assert unexpected_keys == ["what", "c/-1"]
     covered = np.zeros(shape, int)
     for i in range(grid.total):
         covered[grid.region(i)] += 1
@@ -832,7 +832,7 @@ def test_attributes_that_are_no_object(tmp_path: Path, zarr_format: Any) -> None
 
 
 def test_a_shape_with_a_0(tmp_path: Path) -> None:
-    """There are no objects of such an array, and so all are strays."""
+    """There are no objects of such an array, and so all are unexpected_keys."""
     path = foreign(tmp_path)
     edit(path / "0/zarr.json", lambda d: d.update(shape=[0, 65, 64]))
     found = xpyramid.verify(path, deep=True)

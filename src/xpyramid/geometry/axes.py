@@ -126,7 +126,7 @@ class AxisSpec:
     known: bool = True
 
 
-def describe(
+def describe_axes(
     array: xr.DataArray,
     types: Mapping[str, AxisType] | None = None,
     coarsened: Collection[Hashable] = (),

@@ -28,7 +28,7 @@ _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
 
 @dataclass(frozen=True)
 class Overrides:
-    """What `xpyramid.accessor.ArrayAccessor.build` is told of the axes.
+    """What `xpyramid.accessor.ArrayAccessor.build` is given of the axes.
 
     Attributes
     ----------
@@ -65,28 +65,28 @@ class Overrides:
 
     def only(self, dims: Sequence[object]) -> Self:
         """Return what is said of some dimensions."""
-        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        options = {field.name: getattr(self, field.name) for field in fields(self)}
         return replace(
             self,
             **{
                 name: {dim: value for dim, value in given.items() if dim in dims}
-                for name, given in told.items()
+                for name, given in options.items()
                 if isinstance(given, Mapping)
             },
         )
 
 
 def apply(
-    array: xr.DataArray, told: Overrides, coarsened: Collection[str] = ()
+    array: xr.DataArray, overrides: Overrides, coarsened: Collection[str] = ()
 ) -> tuple[xr.DataArray, tuple[AxisSpec, ...]]:
     """Return an array with the coordinates that the caller asks for, and its axes.
 
     Parameters
     ----------
     array : xarray.DataArray
-    told : Overrides
+    overrides : Overrides
     coarsened : collection of str
-        Dimensions that the caller wants to coarsen; see `xpyramid.geometry.axes.describe`.
+        Dimensions that the caller wants to coarsen; see `xpyramid.geometry.axes.describe_axes`.
 
     Returns
     -------
@@ -103,13 +103,13 @@ def apply(
     AxisError
         For values that make no axis.
     """
-    told.check_dims(array.dims)
-    types = _checked_types(told.axis_types)
-    axes = axes_module.describe(array, types, coarsened)
+    overrides.check_dims(array.dims)
+    types = _checked_types(overrides.axis_types)
+    axes = axes_module.describe_axes(array, types, coarsened)
     _check_names(axes, types)
-    spacing = _for_dims("spacing", told.spacing, axes, _spacing)
-    origin = _for_dims("origin", told.origin, axes, _origin)
-    units = _for_dims("units", told.units, axes, _unit)
+    spacing = _for_dims("spacing", overrides.spacing, axes, _spacing)
+    origin = _for_dims("origin", overrides.origin, axes, _origin)
+    units = _for_dims("units", overrides.units, axes, _unit)
     grids: dict[str, tuple[float, float]] = {}
     for axis in axes:
         if axis.dim in {*spacing, *origin, *units}:
@@ -124,7 +124,7 @@ def apply(
     array = _with_coordinates(array, grids, units)
     return array, tuple(
         _as_given(axis, *grids[axis.dim]) if axis.dim in grids else axis
-        for axis in axes_module.describe(array, types, coarsened)
+        for axis in axes_module.describe_axes(array, types, coarsened)
     )
 
 

@@ -30,7 +30,7 @@ class Levels(Sequence[xr.DataArray]):
         self.coordinates = tuple(coordinates)
 
     @classmethod
-    def of(cls, levels: Sequence[xr.DataArray]) -> Levels:
+    def from_arrays(cls, levels: Sequence[xr.DataArray]) -> Levels:
         """Return levels that are there already."""
         makers = [partial(_same, level) for level in levels]
         return cls(makers, [level.coords.to_dataset() for level in levels])

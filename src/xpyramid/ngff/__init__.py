@@ -1,6 +1,6 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
-from xpyramid.ngff.checks import Header, check_image, images_of, paths_of
+from xpyramid.ngff.checks import Header, check_image, dataset_paths, images_of
 from xpyramid.ngff.collection import GROUP as OME_GROUP
 from xpyramid.ngff.collection import (
     collection,
@@ -10,12 +10,13 @@ from xpyramid.ngff.collection import (
     series_of,
 )
 from xpyramid.ngff.documents import check_document, check_others, has_others
-from xpyramid.ngff.factors import place, recover
+from xpyramid.ngff.factors import fill_transforms, recover
 from xpyramid.ngff.fit import check_label
 from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
-from xpyramid.ngff.labels import add_to_list, announce, image_label
-from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe
+from xpyramid.ngff.json_types import ome_metadata
+from xpyramid.ngff.labels import add_to_list, image_label, with_metadata
+from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe_image
 from xpyramid.ngff.multiples import in_known_units, in_own_units
 from xpyramid.ngff.omero import (
     Channels,
@@ -26,7 +27,6 @@ from xpyramid.ngff.omero import (
     stored_channels,
 )
 from xpyramid.ngff.parser import parse, version_of
-from xpyramid.ngff.plain import ome_metadata
 from xpyramid.ngff.plates import listed_paths
 from xpyramid.ngff.problems import Problem
 from xpyramid.ngff.stored import as_stored, recover_axes
@@ -46,7 +46,6 @@ __all__ = [
     "Version",
     "Window",
     "add_to_list",
-    "announce",
     "as_stored",
     "channels",
     "channels_of_attrs",
@@ -55,7 +54,9 @@ __all__ = [
     "check_label",
     "check_others",
     "collection",
-    "describe",
+    "dataset_paths",
+    "describe_image",
+    "fill_transforms",
     "geozarr",
     "has_others",
     "has_transforms",
@@ -69,8 +70,6 @@ __all__ = [
     "ome_metadata",
     "omero",
     "parse",
-    "paths_of",
-    "place",
     "ratio_of",
     "recorded_factors",
     "recover",
@@ -79,4 +78,5 @@ __all__ = [
     "series_of",
     "stored_channels",
     "version_of",
+    "with_metadata",
 ]

@@ -15,10 +15,10 @@ import numpy as np
 from xpyramid.errors import PyramidError
 from xpyramid.geometry import units
 from xpyramid.ngff.geometry import check_geometry
+from xpyramid.ngff.json_types import is_map
 from xpyramid.ngff.model import Multiscale
 from xpyramid.ngff.omero import ends
-from xpyramid.ngff.parser import is_published, parse, spoken, version_of
-from xpyramid.ngff.plain import is_map
+from xpyramid.ngff.parser import is_published, parse, spec_version, version_of
 from xpyramid.ngff.problems import Problem, recommended
 from xpyramid.ngff.transforms import check_transforms
 
@@ -96,7 +96,7 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
 
 def check_version(declared: str) -> Iterator[Problem]:
     """Yield a warning for a version that was not published, but begins as one that was."""
-    known = spoken(declared)
+    known = spec_version(declared)
     if known is not None and not is_published(declared):
         yield Problem("metadata", "", f"version {declared!r}; expected {known!r}", "warning")
 
@@ -134,7 +134,7 @@ def _check_kinds(transforms: Sequence[Any], path: str) -> Iterator[Problem]:
         yield Problem("transformation", path, f"{said} translation")
 
 
-def paths_of(attrs: Mapping[str, Any]) -> list[str]:
+def dataset_paths(attrs: Mapping[str, Any]) -> list[str]:
     """Return the paths of the datasets that attributes announce, also where they are not valid."""
     ome = attrs.get("ome")
     holder = ome if isinstance(ome, Mapping) and "multiscales" in ome else attrs
@@ -162,7 +162,7 @@ def check_image(
     attrs : mapping
         Attributes of the image's group.
     """
-    version = spoken(version_of(attrs) or "") or ""
+    version = spec_version(version_of(attrs) or "") or ""
     names = tuple(axis.name for axis in image.axes)
     found = [(d.path, headers[d.path]) for d in image.datasets if d.path in headers]
     for path, header in found:

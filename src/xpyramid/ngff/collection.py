@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xpyramid.ngff.plain import is_map
+from xpyramid.ngff.json_types import is_map
 
 #: The group that lists the images.
 GROUP = "OME"

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from xpyramid.ngff.checks import check_image, check_version, images_of
+from xpyramid.ngff.json_types import is_map, ome_metadata
 from xpyramid.ngff.label_checks import check_image_label
-from xpyramid.ngff.parser import READABLE, spoken
-from xpyramid.ngff.plain import is_map, ome_metadata
+from xpyramid.ngff.parser import READABLE, spec_version
 from xpyramid.ngff.plates import check_plate, check_well
 from xpyramid.ngff.problems import Problem, recommended
 from xpyramid.ngff.transforms import check_listed
@@ -69,7 +69,7 @@ def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
         inside = content[key] if is_map(content[key]) else content
         usual = "0.4" if content is attrs else "0.5"
         declared = str(content.get("version", inside.get("version", usual)))[:200]
-        known = spoken(declared) or ""
+        known = spec_version(declared) or ""
         old = known in READABLE and known not in VERSIONS and key in ("labels", "image-label")
         version = "0.4" if old else known  # labels have hardly changed
         if version not in VERSIONS:

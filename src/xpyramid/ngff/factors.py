@@ -74,7 +74,9 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
     return tuple(factors)
 
 
-def place(image: Multiscale, factors: Sequence[Factors], shapes: Sequence[Shape]) -> Multiscale:
+def fill_transforms(
+    image: Multiscale, factors: Sequence[Factors], shapes: Sequence[Shape]
+) -> Multiscale:
     """Return the image with a scale and a translation for each level.
 
     Versions 0.1 to 0.3 do not have any: there, coordinates count the samples of level 0. Some

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from xpyramid.ngff.plain import is_count, is_map
+from xpyramid.ngff.json_types import is_count, is_map
 from xpyramid.ngff.problems import Problem
 
 _Json = Mapping[str, Any]

@@ -15,8 +15,8 @@ import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.messages import literal
+from xpyramid.ngff.json_types import is_map
 from xpyramid.ngff.omero import default_colors
-from xpyramid.ngff.plain import is_map
 
 _KEYS = ("colors", "properties", "source")
 
@@ -110,7 +110,7 @@ def add_to_list(attrs: Mapping[str, Any], version: str, path: str) -> dict[str, 
     return {"ome": {**ome, "version": version, "labels": labels}}
 
 
-def announce(announcement: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+def with_metadata(announcement: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
     """Return the attributes of an image with one more key beside ``multiscales``."""
     if "ome" in announcement:
         return {**announcement, "ome": {**announcement["ome"], key: value}}

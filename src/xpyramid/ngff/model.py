@@ -33,7 +33,7 @@ class Dataset:
     """One level: where it is, and ``physical = scale * index + translation``.
 
     Both are empty where the metadata do not say (0.1 to 0.3), and a scale is 0 where it is not
-    known; see `xpyramid.ngff.place`.
+    known; see `xpyramid.ngff.fill_transforms`.
     """
 
     path: str
@@ -59,7 +59,7 @@ class Multiscale:
     document: Mapping[str, Any] = field(default_factory=dict)
 
 
-def describe(
+def describe_image(
     plan: Plan,
     paths: Sequence[str],
     name: str,

@@ -13,8 +13,8 @@ from fractions import Fraction
 from typing import Any
 
 from xpyramid.geometry.plan import Factors, Plan, centre
+from xpyramid.ngff.json_types import is_number
 from xpyramid.ngff.model import Multiscale
-from xpyramid.ngff.plain import is_number
 
 #: Where the multiples are noted.
 _KEY = "multiples"

@@ -16,7 +16,7 @@ from typing import Any
 
 from xpyramid.errors import PlanError
 from xpyramid.messages import Message, literal, option
-from xpyramid.ngff.plain import Number, is_map, is_number
+from xpyramid.ngff.json_types import Number, is_map, is_number
 from xpyramid.warn import warn
 
 Window = tuple[Number, Number]

@@ -18,8 +18,8 @@ from typing import Any
 
 from xpyramid.errors import NotAPyramidError
 from xpyramid.geometry.axes import AXIS_TYPES
+from xpyramid.ngff.json_types import is_map
 from xpyramid.ngff.model import Axis, Dataset, Multiscale
-from xpyramid.ngff.plain import is_map
 from xpyramid.warn import warn
 
 #: A hundred levels halve more samples than there are atoms.
@@ -44,7 +44,7 @@ def version_of(attrs: Mapping[str, Any]) -> str | None:
     """Return the version that a group's attributes speak, None if they announce no image."""
     ome = attrs.get("ome")
     recent = isinstance(ome, Mapping) and "multiscales" in ome
-    image = _announced(attrs)
+    image = _first_multiscale(attrs)
     if image is None:
         if not recent:  # any group may have something else of that name
             return None
@@ -67,13 +67,13 @@ def version_of(attrs: Mapping[str, Any]) -> str | None:
     return "0.3" if isinstance(axes, list) and axes and isinstance(axes[0], str) else "0.4"
 
 
-def spoken(version: str) -> str | None:
+def spec_version(version: str) -> str | None:
     """Return the version that a declared one is, or begins with; None for unknown ones.
 
     Examples
     --------
-    >>> spoken("0.6rc0"), spoken("0.5-dev-spatialdata"), spoken("0.55"), spoken("7")
-    ('0.6', '0.5', None, None)
+    >>> [spec_version(said) for said in ("0.6rc0", "0.5-dev-spatialdata", "0.55", "7")]
+    ['0.6', '0.5', None, None]
     """
     known = _VERSION.fullmatch(version)
     return known[1] if known else None
@@ -108,14 +108,14 @@ def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
     version = version_of(attrs)
     if version is None:
         raise NotAPyramidError("the group's attributes announce no multiscale image")
-    known = spoken(version)
+    known = spec_version(version)
     if known is None:
         raise NotAPyramidError(f"OME-NGFF version {version!r}; accepted: {', '.join(READABLE)}")
     if not is_published(version):
         _warn(f"OME-NGFF version {version!r} is none that was published; it is read as {known}")
     document = _document(attrs)
     try:
-        if _announced(attrs) is None:
+        if _first_multiscale(attrs) is None:
             raise _InvalidError("multiscales is no list of images with datasets")
         return _parse(document, _choose(document["multiscales"], which), known)
     except _InvalidError as error:
@@ -132,7 +132,7 @@ def _document(attrs: Mapping[str, Any]) -> _Json:
     return ome if isinstance(ome, Mapping) and "multiscales" in ome else attrs
 
 
-def _announced(attrs: Mapping[str, Any]) -> _Json | None:
+def _first_multiscale(attrs: Mapping[str, Any]) -> _Json | None:
     """Return the first entry of ``multiscales`` that is an image."""
     images = _document(attrs).get("multiscales")
     first = images[0] if isinstance(images, list) and images else None

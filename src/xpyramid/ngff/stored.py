@@ -41,7 +41,7 @@ def recover_axes(image: Multiscale, base: xr.DataArray) -> tuple[AxisSpec, ...]:
             f"level 0 has the dimensions {base.dims}, and the metadata {len(image.axes)} axes"
         )
     first, signs = image.datasets[0], _signs(image, base.dims)
-    found = axes_module.describe(base)
+    found = axes_module.describe_axes(base)
     noted = image.metadata.get("axes")  # where axes are called as dimensions are
     names: Sequence[object] = [axis.name for axis in image.axes]
     if isinstance(noted, list) and len(noted) == base.ndim:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from xpyramid.ngff.plain import is_map, is_number
+from xpyramid.ngff.json_types import is_map, is_number
 from xpyramid.ngff.problems import Problem
 
 _Json = Mapping[str, Any]

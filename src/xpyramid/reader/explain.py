@@ -69,7 +69,7 @@ def fault(place: NodePath) -> str | None:
     """
     if said := find_fault(place):
         return said
-    announced = _paths(ngff.paths_of(peek(place).attributes))[:_LOOKED_INTO]
+    announced = _paths(ngff.dataset_paths(peek(place).attributes))[:_LOOKED_INTO]
     for path in announced:
         above, _, name = path.rpartition("/")
         beside = children(place / above)[:_LOOKED_INTO] if above else ()
@@ -79,7 +79,7 @@ def fault(place: NodePath) -> str | None:
     return None
 
 
-def quiet() -> warnings.catch_warnings[None]:
+def ignore_zarr_warnings() -> warnings.catch_warnings[None]:
     """Have zarr not warn of files that are no nodes, such as those of unfinished builds."""
     return warnings.catch_warnings(action="ignore", category=ZarrUserWarning)
 
@@ -89,7 +89,7 @@ def missing(place: NodePath) -> str:
     for above in reversed(list(place.parents())):
         node = above.node()
         if isinstance(node, zarr.Group):
-            with quiet():
+            with ignore_zarr_warnings():
                 members = islice(node.members(), _LOOKED_INTO)
                 names = sorted(
                     name

@@ -50,7 +50,7 @@ def image_above(place: NodePath) -> NodePath | None:
         attributes = peek(above).attributes
         if ngff.version_of(attributes) is not None:
             below = str(place).removeprefix(f"{above}/")
-            levels = {path.split("/")[0] for path in ngff.paths_of(attributes)}
+            levels = {path.split("/")[0] for path in ngff.dataset_paths(attributes)}
             return above if below.split("/")[0] in levels else None
     return None
 

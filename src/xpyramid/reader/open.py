@@ -41,7 +41,7 @@ MAX_BLOCKS = 2**18
 
 
 @dataclass(frozen=True)
-class Opened:
+class StoredImage:
     """The levels of a stored image and their geometry; see :class:`xpyramid.Pyramid`."""
 
     levels: tuple[xr.DataArray, ...]
@@ -50,7 +50,7 @@ class Opened:
     labels: tuple[str, ...]
 
 
-def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> Opened:
+def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> StoredImage:
     """Open a stored image; see :func:`xpyramid.open_pyramid`."""
     check_kind("group", group, str, "text, as in 'lab/field'")
     place = None
@@ -108,7 +108,7 @@ def typed_errors(place: NodePath) -> Iterator[None]:
         ) from error
 
 
-def _open(place: NodePath, multiscale: int | str) -> Opened:
+def _open(place: NodePath, multiscale: int | str) -> StoredImage:
     node = place.node()
     if node is None:
         if fault := find_fault(place):  # zarr takes it for nothing
@@ -128,7 +128,7 @@ def _open(place: NodePath, multiscale: int | str) -> Opened:
     arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
     factors = _recorded(image, shapes) or ngff.recover(image, shapes)
-    image = ngff.in_own_units(ngff.place(image, factors, shapes), factors)
+    image = ngff.in_own_units(ngff.fill_transforms(image, factors, shapes), factors)
     dims = _own_dims(image)
     name = image.name or node.basename or "image"
     if _is_flat(image):
@@ -148,7 +148,7 @@ def _open(place: NodePath, multiscale: int | str) -> Opened:
     own = dims is not None or _is_flat(image)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
     plan = _plan(axes, levels[0].dtype, arrays, image, factors)
-    return Opened(
+    return StoredImage(
         levels,
         replace(plan, source_chunks=tuple(map(source_chunks, levels))),
         image.document,
@@ -213,7 +213,7 @@ def _open_own(
     """Open a level that we wrote: a Dataset that holds the array and all its coordinates."""
     node, _, name = dataset.path.rpartition("/")
     level = place / node
-    with explain.quiet():
+    with explain.ignore_zarr_warnings():
         arrays = _coordinate_arrays(level, name)
     ranges = _ranges(arrays, dataset, image, dims)
     left_out = [*ranges, *_too_long(arrays, ranges)]
@@ -329,7 +329,9 @@ def _axes(image: ngff.Multiscale, base: xr.DataArray) -> tuple[axes_module.AxisS
     }  # fmt: skip
     first = image.datasets[0]
     found = []
-    for i, (axis, guess) in enumerate(zip(image.axes, axes_module.describe(base), strict=True)):
+    for i, (axis, guess) in enumerate(
+        zip(image.axes, axes_module.describe_axes(base), strict=True)
+    ):
         kind = guess.type if axis.type is None else types.get(axis.type, "other")
         spec = axes_module.AxisSpec(axis.name, axis.name, kind)
         if kind != "channel":

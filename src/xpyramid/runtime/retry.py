@@ -23,7 +23,7 @@ _PASSING = {
 }  # fmt: skip
 
 
-def passes(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether an error may go away by itself, unlike a full disk or a missing permission."""
     if isinstance(error, ConnectionError | TimeoutError):
         return True
@@ -31,12 +31,12 @@ def passes(error: BaseException) -> bool:
 
 
 def retried(action: Callable[[], T]) -> T:
-    """Return what an action returns, which is tried again while it fails and that may pass."""
+    """Return what an action returns; retry it while it fails for a reason that may pass."""
     for attempt in range(TIMES - 1):
         try:
             return action()
         except OSError as error:
-            if not passes(error):
+            if not is_transient(error):
                 raise
         time.sleep(PAUSE * 2**attempt)
     return action()

@@ -39,7 +39,7 @@ def describe_source(array: xr.DataArray, placed: Collection[Hashable] = ()) -> s
     >>> describe_source(image.assign_coords(y=("y", [0, 0.5], {"units": "um"}), x=[0, 0.5]))
     'spacing y 0.5 micrometer, x 0.5 (no unit)'
     """
-    axes = [axis for axis in axes_module.describe(array) if axis.type != "channel"]
+    axes = [axis for axis in axes_module.describe_axes(array) if axis.type != "channel"]
     known = [axis for axis in axes if axis.dim in array.coords]
     parts = [str(array.encoding.get("format", ""))]
     if spaced := [axis for axis in known if axis.uneven is None and array.sizes[axis.dim] > 1]:
@@ -75,7 +75,7 @@ def _channels(array: xr.DataArray) -> str:
     """Return the names of the channels, and what else is known of them."""
     shown = ngff.stored_channels(array.attrs, None).get("channels", [])
     names = [str(one["label"])[:_LONGEST] for one in shown if one.get("label")]
-    dims = [axis.dim for axis in axes_module.describe(array) if axis.type == "channel"]
+    dims = [axis.dim for axis in axes_module.describe_axes(array) if axis.type == "channel"]
     if dims and not shown and not is_channel_name(dims[0]) and array[dims[0]].dtype.kind in "iuf":
         return f"{dims[0]} as {array.sizes[dims[0]]} channels"
     if dims and dims[0] in array.coords:

@@ -62,7 +62,7 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
         level = None if image is None else _take(open_pyramid(image), 0)
     if level is not None:
         if variable is not None:
-            deepest = (ngff.paths_of(dict(node.attrs)) or ["1"])[-1]
+            deepest = (ngff.dataset_paths(dict(node.attrs)) or ["1"])[-1]
             raise SourceError(
                 f"{source!r} is an OME-Zarr image",
                 fix=Message(
@@ -99,7 +99,7 @@ def _open_level(source: str) -> xr.DataArray | None:
             continue
         # Levels of ours are groups, which hold the array.
         announced = [
-            known == path or known.startswith(f"{path}/") for known in ngff.paths_of(attrs)
+            known == path or known.startswith(f"{path}/") for known in ngff.dataset_paths(attrs)
         ]
         if sum(announced) != 1:
             return None
@@ -109,7 +109,7 @@ def _open_level(source: str) -> xr.DataArray | None:
 
 def _open_announced(image: str, attrs: dict[str, Any], position: int) -> xr.DataArray:
     """Open a dataset by its position among all that the images of a group announce."""
-    wanted = ngff.paths_of(attrs)[position]
+    wanted = ngff.dataset_paths(attrs)[position]
     which = 0
     while True:
         paths = [dataset.path for dataset in ngff.parse(attrs, which).datasets]

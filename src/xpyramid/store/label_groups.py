@@ -69,7 +69,7 @@ def check_image_path(path: object) -> str:
     return "" if is_root(path) else check_name(str(path).strip("/"))
 
 
-def prepare(
+def labels_group_in(
     image: NodePath, path: str, dtype: np.dtype[Any], levels: int, version: str
 ) -> LabelsGroup:
     """Check that labels can be put into an image.

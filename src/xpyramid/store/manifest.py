@@ -31,11 +31,11 @@ KEY = "xpyramid"
 #: The longest list of absent objects that is kept, in characters; of a longer one, the digest is.
 LONGEST = 2**18
 
-Present = np.ndarray[Any, np.dtype[np.bool_]]
+StoredMask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True)
-class Grid:
+class ChunkGrid:
     """The stored objects of an array: chunks, or shards.
 
     Attributes
@@ -54,7 +54,7 @@ class Grid:
     separator: str
 
     @classmethod
-    def of(cls, metadata: Mapping[str, Any]) -> Grid:
+    def from_metadata(cls, metadata: Mapping[str, Any]) -> ChunkGrid:
         """Return the grid of an array from its metadata, of either Zarr format.
 
         Raises
@@ -97,9 +97,9 @@ class Grid:
         triples = zip(at, self.lengths, self.shape, strict=True)
         return tuple(slice(int(i) * n, min(int(i + 1) * n, end)) for i, n, end in triples)
 
-    def present(self, keys: Iterable[str]) -> tuple[Present, list[str]]:
+    def present(self, keys: Iterable[str]) -> tuple[StoredMask, list[str]]:
         """Return which objects are there, and the keys that are no objects of the array."""
-        found, strays = np.zeros(self.counts, bool), list[str]()
+        found, unexpected_keys = np.zeros(self.counts, bool), list[str]()
         counts, separator, lead = self.counts, self.separator, self.lead
         for key in keys:
             if not counts:
@@ -114,8 +114,8 @@ class Grid:
             if at is not None:
                 found[at] = True
             elif key.rpartition("/")[2] not in DOCUMENTS:
-                strays.append(key)
-        return found.reshape(-1), strays
+                unexpected_keys.append(key)
+        return found.reshape(-1), unexpected_keys
 
 
 def open_array(place: NodePath) -> zarr.Array[Any]:
@@ -125,13 +125,15 @@ def open_array(place: NodePath) -> zarr.Array[Any]:
         return zarr.open_array(place.store, path=place.path, mode="r")
 
 
-def grid_of(contents: Contents, path: str) -> Grid:
+def grid_of(contents: Contents, path: str) -> ChunkGrid:
     """Return the grid of an array that has been listed."""
     documents = contents.documents
-    return Grid.of(documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"])
+    return ChunkGrid.from_metadata(
+        documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"]
+    )
 
 
-def seal(contents: Contents, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def with_manifest(contents: Contents, attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
     Parameters
@@ -157,16 +159,16 @@ def seal(contents: Contents, attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {**attributes, KEY: {"sealed": record}}
 
 
-def sealed(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def manifest_of(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Return the record that an image carries, None for images of others."""
     own = attributes.get(KEY)
     record = own.get("sealed") if isinstance(own, Mapping) else None
     return record if isinstance(record, Mapping) else None
 
 
-def changed(contents: Contents, attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
+def modified_documents(contents: Contents, attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the documents that are not what the record says, and what is wrong with them."""
-    record = sealed(attributes) or {}
+    record = manifest_of(attributes) or {}
     found = []
     if record.get("attributes") != digest(_others(attributes)):
         found.append(("", "the attributes of the image"))
@@ -179,7 +181,7 @@ def changed(contents: Contents, attributes: Mapping[str, Any]) -> list[tuple[str
     return found
 
 
-def expected(record: Any, total: int) -> Present | None:
+def expected(record: Any, total: int) -> StoredMask | None:
     """Return which objects there should be; None where the record holds a digest only.
 
     Raises
@@ -194,7 +196,7 @@ def expected(record: Any, total: int) -> Present | None:
     return ~_unpack(record.get("absent"), total)
 
 
-def agrees(record: Mapping[str, Any], present: Present) -> bool:
+def agrees(record: Mapping[str, Any], present: StoredMask) -> bool:
     """Whether the objects that are there have the digest that is recorded."""
     return record.get("digest") == _bits_digest(~present)
 
@@ -212,7 +214,7 @@ def _record(contents: Contents, path: str) -> dict[str, Any]:
     return {**record, "stored": int(present.sum()), "digest": _bits_digest(~present)}
 
 
-def _unpack(packed: Any, total: int) -> Present:
+def _unpack(packed: Any, total: int) -> StoredMask:
     if packed is None:
         return np.zeros(total, bool)
     if not isinstance(packed, str):
@@ -227,7 +229,7 @@ def _unpack(packed: Any, total: int) -> Present:
     return np.unpackbits(np.frombuffer(raw, np.uint8), count=total).astype(bool)
 
 
-def _bits_digest(bits: Present) -> str:
+def _bits_digest(bits: StoredMask) -> str:
     return hashlib.sha256(np.packbits(bits).tobytes()).hexdigest()[:16]
 
 

@@ -164,7 +164,7 @@ def level_names(group: zarr.Group) -> set[str]:
 
     Anybody may have written them: those that lead elsewhere, or to labels, are left out.
     """
-    names = {path.split("/")[0] for path in ngff.paths_of(dict(group.attrs))}
+    names = {path.split("/")[0] for path in ngff.dataset_paths(dict(group.attrs))}
     return {name for name in names if is_name(name) and name != "labels"}
 
 

@@ -12,7 +12,7 @@ import zarr
 from xpyramid.ngff import Header, Problem
 from xpyramid.store.faults import fault_of
 from xpyramid.store.listing import Contents
-from xpyramid.store.manifest import Grid, Present, agrees, expected, grid_of, open_array
+from xpyramid.store.manifest import ChunkGrid, StoredMask, agrees, expected, grid_of, open_array
 
 Region = tuple[slice, ...]
 
@@ -26,18 +26,18 @@ class Stored:
     path : str
         Below the image.
     array : zarr.Array
-    grid : Grid
+    grid : ChunkGrid
     present : ndarray of bool
         Which objects are there.
-    strays : list of str
+    unexpected_keys : list of str
         Keys below the array that are none of its objects.
     """
 
     path: str
     array: zarr.Array[Any]
-    grid: Grid
-    present: Present
-    strays: list[str]
+    grid: ChunkGrid
+    present: StoredMask
+    unexpected_keys: list[str]
 
     @classmethod
     def open(cls, contents: Contents, path: str) -> Stored:
@@ -168,7 +168,7 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
 
 def check_strays(stored: Stored) -> Iterator[Problem]:
     """Yield what lies below an array and is none of its objects."""
-    for key in stored.strays:
+    for key in stored.unexpected_keys:
         wanted = f"keys as {stored.grid.key(0)!r}" if stored.grid.total else "none, for it is empty"
         said = f"is no {stored.noun} of the array; expected {wanted}"
         yield Problem("stray", f"{stored.path}/{key}", said, "warning")

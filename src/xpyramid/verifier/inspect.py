@@ -12,7 +12,7 @@ from typing import Any
 from xpyramid import ngff
 from xpyramid.messages import HOW_TO_FINISH
 from xpyramid.ngff import Problem
-from xpyramid.store import manifest as inventory
+from xpyramid.store import manifest
 from xpyramid.store.documents import attributes_of
 from xpyramid.store.listing import Contents
 from xpyramid.verifier.arrays import Stored, check_foreign, check_objects, check_strays, open_all
@@ -47,7 +47,7 @@ def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
     if ngff.version_of(attributes) is None and "" in contents.nodes():
         said = "no multiscales metadata can be read; expected those of an OME-Zarr image"
         problems.append(Problem("metadata", "", said))
-    arrays = open_all(contents, ngff.paths_of(attributes), problems)
+    arrays = open_all(contents, ngff.dataset_paths(attributes), problems)
     headers = {path: stored.header for path, stored in arrays.items()}
     images = []
     for image, found in ngff.images_of(attributes) if ngff.version_of(attributes) else ():
@@ -56,7 +56,7 @@ def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
             images.append(image)
             problems += ngff.check_image(image, headers, attributes)
     problems += ngff.check_others(attributes)
-    problems += _check_stale(contents, ngff.paths_of(attributes))
+    problems += _check_stale(contents, ngff.dataset_paths(attributes))
     problems += _check_consolidated(contents)
     problems += _check_record(contents, attributes, arrays, images, notes)
     base = _base(images, headers)
@@ -74,7 +74,7 @@ def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> 
 
 def is_unfinished(attributes: Mapping[str, Any]) -> bool:
     """Whether attributes are those of a build that has not come to its end."""
-    own = attributes.get(inventory.KEY)
+    own = attributes.get(manifest.KEY)
     return isinstance(own, Mapping) and "unfinished" in own
 
 
@@ -84,9 +84,9 @@ def unfinished(path: str) -> Problem:
     return Problem("unfinished", path, said)
 
 
-def announces(attributes: Mapping[str, Any]) -> bool:
+def is_image(attributes: Mapping[str, Any]) -> bool:
     """Whether attributes are, or were, those of an image."""
-    known = ngff.version_of(attributes) is not None or inventory.sealed(attributes) is not None
+    known = ngff.version_of(attributes) is not None or manifest.manifest_of(attributes) is not None
     return known or is_unfinished(attributes)
 
 
@@ -196,7 +196,7 @@ def _check_record(
     """Compare what is stored with what was recorded at the end, where it was."""
     for stored in arrays.values():
         yield from check_strays(stored)
-    record = inventory.sealed(attributes)
+    record = manifest.manifest_of(attributes)
     if record is None:
         if any(image.metadata.get("library") == "xpyramid" for image in images):
             said = (
@@ -212,7 +212,7 @@ def _check_record(
         where = ".zmetadata" if ".zgroup" in contents.documents else "zarr.json"
         said = "the metadata are not consolidated any more; consolidate again"
         yield Problem("consolidated", where, said)
-    for key, what in inventory.changed(contents, attributes):
+    for key, what in manifest.modified_documents(contents, attributes):
         said = f"{what} is not what was written: damaged, or changed since by something else"
         yield Problem("changed", key, said)
     objects = record.get("objects")
@@ -261,13 +261,13 @@ def _check_labels(
 
 def label_images(inside: Contents) -> set[str]:
     """Return the paths of the label images in what lies in the group ``labels`` of an image."""
-    return {p for p in inside.nodes() if p and announces(attributes_of(inside.documents, p))}
+    return {p for p in inside.nodes() if p and is_image(attributes_of(inside.documents, p))}
 
 
 def _check_against(label: Contents, base: Base) -> Iterator[Problem]:
     """Compare a label image with the image that it is of."""
     attributes = attributes_of(label.documents)
-    levels = len(ngff.paths_of(attributes))
+    levels = len(ngff.dataset_paths(attributes))
     if levels != len(base[0].datasets):
         said = f"{levels} levels; expected {len(base[0].datasets)}, as the image has"
         yield Problem("labels", "", said, "warning")
@@ -287,7 +287,7 @@ def _check_values(
     """Decode everything, and compute the levels again."""
     problems, damaged = decode(arrays.values())
     yield from problems
-    objects = (inventory.sealed(attributes) or {}).get("objects")
+    objects = (manifest.manifest_of(attributes) or {}).get("objects")
     for path, record in objects.items() if isinstance(objects, Mapping) else ():
         if path in arrays:
             damaged[path] += arrays[path].missing(record)

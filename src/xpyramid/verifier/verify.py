@@ -15,9 +15,9 @@ from xpyramid.store.path import NodePath, Store, resolve
 from xpyramid.store.transaction import unfinished_in
 from xpyramid.store.tree import listed_in
 from xpyramid.verifier.inspect import (
-    announces,
     check_group,
     inspect,
+    is_image,
     label_images,
     unfinished,
 )
@@ -113,7 +113,7 @@ def _descend(
     """
     node = peek(place)
     is_bare = node.kind == "nothing" and bool(listed)  # a row, or a well, without its document
-    if not is_bare and (node.kind in ("damaged", "nothing") or announces(node.attributes)):
+    if not is_bare and (node.kind in ("damaged", "nothing") or is_image(node.attributes)):
         report.images += 1
         notes: list[str] = []
         contents = list_contents(place)

@@ -58,7 +58,7 @@ def _job(
     """Return the job of a pass."""
     first, tiling = job_pass.levels[0], job_pass.tiling
     base = image.levels[first]
-    journal = None if tasks is None else Journal.of(tasks / str(job_pass.levels[-1]))
+    journal = None if tasks is None else Journal.load_from(tasks / str(job_pass.levels[-1]))
     shapes = tuple(image.plan.levels[k].shape for k in job_pass.levels)
     output = engine.Output(reducer, shapes, tuple(sinks), journal=journal)
     work = engine.Work(tiling, (output,))

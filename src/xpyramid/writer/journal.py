@@ -35,7 +35,7 @@ class Journal:
     done: frozenset[Node] = frozenset()
 
     @classmethod
-    def of(cls, place: NodePath) -> Journal:
+    def load_from(cls, place: NodePath) -> Journal:
         """Return the journal that is at a place."""
         nodes = set[Node]()
         for key in list_keys(place):

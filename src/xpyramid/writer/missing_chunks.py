@@ -15,7 +15,7 @@ from zarr.storage import LocalStore
 
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import Message, literal, option
-from xpyramid.store.manifest import Grid, Present, expected, sealed
+from xpyramid.store.manifest import ChunkGrid, StoredMask, expected, manifest_of
 from xpyramid.store.path import NodePath, local_path
 from xpyramid.warn import warn
 
@@ -69,7 +69,7 @@ def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of dtypes that Zarr v3 has no final word on
-            grid = Grid.of(array.metadata.to_dict())
+            grid = ChunkGrid.from_metadata(array.metadata.to_dict())
     except ValueError:  # chunks of several sizes: nothing can be said
         return 0, None, 0
     present, _ = grid.present(_keys(array))
@@ -100,12 +100,12 @@ async def _listed(store: ZarrStore, prefix: str) -> list[str]:
     return [key async for key in store.list_prefix(prefix)]
 
 
-def _left_out(array: zarr.Array[Any], total: int) -> Present:
+def _left_out(array: zarr.Array[Any], total: int) -> StoredMask:
     """Return the stored objects of which an image of ours says that they are empty."""
     none = np.zeros(total, bool)
     for image, path in _above(array):
         node = image.node()
-        record = sealed(dict(node.attrs)) if isinstance(node, zarr.Group) else None
+        record = manifest_of(dict(node.attrs)) if isinstance(node, zarr.Group) else None
         objects = record.get("objects") if record is not None else None
         if isinstance(objects, dict) and path in objects:
             try:

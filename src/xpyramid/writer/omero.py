@@ -75,7 +75,7 @@ def watch(jobs: Sequence[engine.Job], request: OmeroRequest | None) -> list[engi
     return [replace(first, work=first.work.with_observer(request.observer)), *others]
 
 
-def prepare(
+def omero_request(
     base: xr.DataArray,
     plan: Plan,
     omero: bool | Mapping[str, Any] | None,

@@ -94,7 +94,9 @@ def prepare_image(
         template=make_template(spec),
         zarr_format=zarr_format,
         omero=(
-            None if is_label else omero.prepare(base, image.plan, options["omero"], image.document)
+            None
+            if is_label
+            else omero.omero_request(base, image.plan, options["omero"], image.document)
         ),
         labels_group=labels_group,
         collection=None if is_label else _collection(transaction.target, options),
@@ -222,7 +224,7 @@ def _in_image(
     check_name(group or None)
     of = label_groups.check_image_path(options["labels_of"])
     dtype, count = image.levels[0].dtype, len(image.levels)
-    listed = label_groups.prepare(root / of, group, dtype, count, options["version"])
+    listed = label_groups.labels_group_in(root / of, group, dtype, count, options["version"])
     return f"{of}/labels/{group}".strip("/"), listed
 
 
@@ -240,7 +242,7 @@ def _group_attributes(
     about: dict[str, Any] = dict(LIBRARY)
     if options["layout"] == "arrays":
         about |= flat_layout.remember(base, plan.axes, name_of(base, name), plan.coarsened)
-    described = ngff.describe(plan, paths, name, options["irregular"], about, names.dims)
+    described = ngff.describe_image(plan, paths, name, options["irregular"], about, names.dims)
     described = ngff.in_known_units(described, plan, _multiples(base, plan))
     described = note(described, base, image.levels.coordinates[0], names)
     attributes = ngff.VERSIONS[options["version"]].attributes(described)
@@ -254,7 +256,7 @@ def _group_attributes(
         label = ngff.image_label(base.attrs, options["version"], None, image.document)
     if label:
         label = json_attributes(label, finite=True)
-        attributes = ngff.announce(attributes, "image-label", label)
+        attributes = ngff.with_metadata(attributes, "image-label", label)
     return attributes
 
 

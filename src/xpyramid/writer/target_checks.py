@@ -130,7 +130,7 @@ def _check_inside(
                 "choose another ", option("group"), ", or pass ", option("labels_of", image.path)
             ),
         )
-    if first in {path.split("/")[0] for path in ngff.paths_of(attrs)}:
+    if first in {path.split("/")[0] for path in ngff.dataset_paths(attrs)}:
         raise TargetExistsError(
             f"{image / first} is a level of an image, and cannot hold {place.path!r}",
             fix=Message("choose another ", option("group")),

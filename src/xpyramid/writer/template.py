@@ -23,7 +23,7 @@ from xpyramid import ngff
 from xpyramid.geometry.plan import Level
 from xpyramid.store.documents import Documents, is_document
 from xpyramid.store.listing import Contents, list_keys
-from xpyramid.store.manifest import seal
+from xpyramid.store.manifest import with_manifest
 from xpyramid.store.path import NodePath
 from xpyramid.writer import documents
 from xpyramid.writer.compression import STORE_EMPTY, ZarrFormat, with_checksums
@@ -131,12 +131,12 @@ def group_documents(
     written = {**template.documents, **template.own}
     attributes = documents.attributes_of(written)
     if omero is not None:
-        attributes = ngff.announce(attributes, "omero", omero)
+        attributes = ngff.with_metadata(attributes, "omero", omero)
     known = {key: documents.parse(written[key]) for key in sorted(written) if is_document(key)}
     levels = sorted({key.split("/")[0] for key in template.documents})
     keys = [f"{name}/{key}" for name in levels for key in list_keys(image / name)]
     contents = Contents(image, keys, known, {})
-    documents.consolidate(written, attributes=seal(contents, attributes))
+    documents.consolidate(written, attributes=with_manifest(contents, attributes))
     return {key: document for key, document in written.items() if "/" not in key}
 
 

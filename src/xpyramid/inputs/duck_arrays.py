@@ -21,7 +21,7 @@ _TO_NUMPY = {
 }
 
 
-def plain(array: xr.DataArray) -> xr.DataArray:
+def as_plain_array(array: xr.DataArray) -> xr.DataArray:
     """Return an array whose data are NumPy's, dask's, or still in a file.
 
     Parameters
