@@ -25,7 +25,7 @@ from xpyramid.inputs.missing_values import missing_value, with_missing_attribute
 from xpyramid.lazy.beside import ImageGeometry, image_boundary, image_factors, place_beside
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.lazy.levels import Levels
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.options import (
     AxisOptions,
     BuildOptions,
@@ -154,11 +154,8 @@ def build_dataset(
     if not arrays:
         shapes = {str(name): array.dims for name, array in dataset.data_vars.items()}
         raise PlanError(
-            Message(
-                f"no variable has all of the dimensions {wanted}; the variables have "
-                f"{shapes}; say which to coarsen with ",
-                option("dims"),
-            )
+            f"no variable has all of the dimensions {wanted}; the variables have "
+            f"{shapes}; say which to coarsen with " + say("{dims}")
         )
     methods = _by_variable("method", options["method"], arrays)
     kinds = _by_variable("kind", options["kind"], arrays)

@@ -11,7 +11,7 @@ import xarray as xr
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec, is_unnamed
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import Message, joined, option
+from xpyramid.messages import Message, joined, say
 
 Row = tuple[str, str, str, str, str]
 
@@ -61,10 +61,11 @@ def notes(
     if is_new and plan.coarsened and kept:
         yield "not coarsened: " + joined(", ", kept)
     if is_new and len(plan.levels) == 1:
-        yield Message(
-            "one level: each dimension to coarsen fits into one chunk; pass ",
-            option("levels", 2), " or smaller ", option("chunks"), " for more",
-        )  # fmt: skip
+        yield say(
+            "one level: each dimension to coarsen fits into one chunk; pass {levels} or smaller "
+            "{chunks} for more",
+            levels=2,
+        )
     for axis in plan.axes:
         if axis.type == "channel" and is_unnamed(axis.dim):
             yield f"{axis.dim}: colours, as the last axis had no name and a length of 3 or 4"

@@ -17,9 +17,10 @@ class PyramidError(Exception):
     Parameters
     ----------
     *what : str
-        What is wrong. Left out, it is the option with its value.
+        What is wrong.
     option : str, optional
-        The option that it is about.
+        The option that it is about. The message begins with it and its value, unless ``what``
+        names it.
     value : object, optional
         What was given.
     accepted : str, optional
@@ -49,8 +50,9 @@ class PyramidError(Exception):
         accepted: Part = "",
         fix: Part = "",
     ) -> None:
-        if option is not None and not what:
-            what = (OptionPart(option, value),)
+        if option is not None and not _names(what, option):
+            space = " " if what and str(what[0])[:1] not in ":;," else ""
+            what = (Message(OptionPart(option, value), space, *what),)
         if accepted or fix:
             parts = [*what, *(("; accepted: ", accepted) if accepted else ())]
             what = (Message(*parts, *(("; ", fix) if fix else ())),)
@@ -69,6 +71,12 @@ class PyramidError(Exception):
         """The message with its parts, for doors that have other words than Python."""
         first = self.args[0] if len(self.args) == 1 else str(self)
         return first if isinstance(first, Message) else Message(str(first))
+
+
+def _names(what: tuple[Any, ...], option: str) -> bool:
+    """Whether a message has an option among its parts."""
+    parts = what[0].parts if what and isinstance(what[0], Message) else ()
+    return any(isinstance(part, OptionPart) and part.name == option for part in parts)
 
 
 class PlanError(PyramidError, ValueError):

@@ -6,6 +6,7 @@ A message is text: that of the Python calls. It is made of parts, and the comman
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -91,6 +92,37 @@ class Message(str):
     def rendered(self, render: Callable[[Part], str]) -> str:
         """Return the text with each part as a door says it."""
         return "".join(map(render, self.parts))
+
+
+_FIELD = re.compile(r"\{(?:(?P<call>[a-z_.]+)\.)?(?P<name>[a-z_]+)\}|`(?P<code>[^`]+)`")
+
+
+def say(template: str, **values: object) -> Message:
+    """Return a message in which ``{group}`` is an option, and what is in backticks is Python's.
+
+    Parameters
+    ----------
+    template : str
+        ``{build.spacing}`` is an option of a call that is worth saying.
+    **values : object
+        Of the options that have one.
+
+    Examples
+    --------
+    >>> say("pass another {group}, replace it with {mode}, or call `.load()`", mode="w")
+    "pass another group=, replace it with mode='w', or call .load()"
+    """
+    parts: list[Part] = []
+    start = 0
+    for field in _FIELD.finditer(template):
+        parts.append(template[start : field.start()])
+        start = field.end()
+        if field["code"]:
+            parts.append(CodePart(field["code"]))
+        else:
+            value = values.get(field["name"], UNSET)
+            parts.append(OptionPart(field["name"], value, field["call"] or ""))
+    return Message(*parts, template[start:])
 
 
 def joined(separator: str, texts: Iterable[str]) -> Message:

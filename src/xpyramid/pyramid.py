@@ -16,7 +16,7 @@ from xpyramid.errors import NotAPyramidError
 from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.beside import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
-from xpyramid.messages import Message, joined, option
+from xpyramid.messages import Message, joined
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of, takes_options
 from xpyramid.options.types import Chunks, Kind
 from xpyramid.reader import find_images, open_levels
@@ -325,11 +325,7 @@ def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:
         opened = open_levels(store, path)
     except NotAPyramidError as error:
         raise NotAPyramidError(
-            Message(
-                option("labels_of", path),
-                " names a place where no OME-Zarr image is: ",
-                error.message,
-            ),
+            Message("names a place where no OME-Zarr image is: ", error.message),
             option="labels_of",
             value=path,
         ) from error

@@ -24,7 +24,7 @@ from xpyramid.errors import ReadError
 from xpyramid.geometry.chunks import fit
 from xpyramid.geometry.tiles import Lengths, Region, relative
 from xpyramid.lazy.coarsen import rechunk
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.reducers import Array
 from xpyramid.runtime.retry import retried
 
@@ -152,23 +152,17 @@ class Blocks:
             if block.dtype.newbyteorder("=") != self.dtype.newbyteorder("="):
                 raise ReadError(
                     f"a dask block of dtype {block.dtype} in an array of dtype {self.dtype}",
-                    fix=Message(
-                        "pass the right ",
-                        option("dtype"),
-                        " where the array is made, as in map_blocks(..., ",
-                        option("dtype"),
-                        ")",
+                    fix=say(
+                        "pass the right {dtype} where the array is made, as in map_blocks(..., "
+                        "{dtype})"
                     ),
                 )
             if block.shape != shape:
                 raise ReadError(
                     f"a dask block of shape {block.shape}, announced as {shape}",
-                    fix=Message(
-                        "pass the right ",
-                        option("chunks"),
-                        " where the array is made, as in map_blocks(..., ",
-                        option("chunks"),
-                        ")",
+                    fix=say(
+                        "pass the right {chunks} where the array is made, as in "
+                        "map_blocks(..., {chunks})"
                     ),
                 )
         return _Filled(self.edges, blocks)

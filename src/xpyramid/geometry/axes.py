@@ -17,7 +17,7 @@ import numpy as np
 from xpyramid.errors import AxisError
 from xpyramid.geometry import units
 from xpyramid.geometry.ranges import labels_along, range_of, straight_line
-from xpyramid.messages import Message, code
+from xpyramid.messages import say
 from xpyramid.options.types import AxisType
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def describe_axes(
     if bad := [d for d in dims if not isinstance(d, str)]:
         raise AxisError(
             f"dimension names must be strings, got {bad!r}",
-            fix=Message("use ", code(".rename(...)")),
+            fix=say("use `.rename(...)`"),
         )
     names, unknown = _axis_names(array, types or {}, coarsened)
     return tuple(_axis(array, str(dim), names[dim], dim not in unknown) for dim in dims)

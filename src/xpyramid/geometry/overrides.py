@@ -20,7 +20,7 @@ from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units as units_module
 from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, transform_of
-from xpyramid.messages import Message, code, literal, option
+from xpyramid.messages import Message, code, literal, say
 from xpyramid.options.types import AxisType, PerDim
 
 _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
@@ -132,12 +132,8 @@ def _as_given(axis: AxisSpec, spacing: float, origin: float) -> AxisSpec:
     """Return an axis with the numbers that were given, which its coordinate has but rounded."""
     if axis.uneven is not None:
         raise AxisError(
-            Message(
-                option("spacing", spacing),
-                " with ",
-                option("origin", origin),
-                f" along {axis.dim!r}: the coordinates are not told apart in float64",
-            ),
+            say("with {origin}", origin=origin)
+            + f" along {axis.dim!r}: the coordinates are not told apart in float64",
             option="spacing",
             value=spacing,
             accepted="an origin nearer to 0, or other units",
@@ -246,14 +242,8 @@ def _check_numeric(array: xr.DataArray, dim: str) -> None:
     if dim in array.coords and (kind := array.coords[dim].dtype.kind) not in "iuf":
         what = "datetimes or durations" if kind in "mM" else f"{array.coords[dim].dtype} values"
         raise AxisError(
-            Message(
-                option("spacing"),
-                ", ",
-                option("origin"),
-                " and ",
-                option("units"),
-                f" are for numbers, and the coordinate of {dim!r} holds {what}",
-            ),
+            say(", {origin} and {units}")
+            + f" are for numbers, and the coordinate of {dim!r} holds {what}",
             option="spacing",
             fix=Message(
                 f"leave {dim!r} out, or drop the coordinate with ",

@@ -16,7 +16,7 @@ from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.chunks import clip_shards, default_chunks, parse_chunks, parse_shards
 from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.options.types import Boundary, Chunks, Factor, Kind, StepFactor
 from xpyramid.runtime.cluster import workers as workers_now
 
@@ -317,11 +317,8 @@ def make_plan(
     if listed is not None:
         if levels not in (None, len(listed) + 1):
             raise PlanError(
-                Message(
-                    option("levels", levels),
-                    f" does not fit the list of {len(listed)} factors: it makes "
-                    f"{len(listed) + 1} levels, the base included",
-                ),
+                f"does not fit the list of {len(listed)} factors: it makes "
+                f"{len(listed) + 1} levels, the base included",
                 option="levels",
                 value=levels,
                 fix="leave levels out",
@@ -373,9 +370,7 @@ def _why_kept(axis: AxisSpec, length: int, factor: int | None, left_out_by: str 
         The option that does not name it; None where it could be coarsened.
     """
     if left_out_by and not axis.known:
-        return Message(
-            "nothing says that it is space; name it in ", option("dims"), " to coarsen it"
-        )
+        return say("nothing says that it is space; name it in {dims} to coarsen it")
     if left_out_by:
         return f"not in {left_out_by}" if axis.type == "space" else axis.type
     if length < 2:
@@ -406,7 +401,7 @@ def _chosen_dims(
         chosen = (dims,) if isinstance(dims, str) else tuple(dims)
         if unknown := [d for d in chosen if d not in names]:
             raise PlanError(
-                Message(option("dims", chosen), f": no dimension {unknown}"),
+                f": no dimension {unknown}",
                 option="dims",
                 value=chosen,
                 fix=f"the array has {names}",
@@ -420,7 +415,7 @@ def _chosen_dims(
     if not chosen:
         raise PlanError(
             f"no space dimension among {names}",
-            fix=Message("say which to coarsen, as in ", option("dims", names[-1:])),
+            fix=say("say which to coarsen, as in {dims}", dims=names[-1:]),
         )
     return chosen
 
@@ -453,16 +448,13 @@ def factors_by_dim(factor: Factor | None, dims: tuple[str, ...]) -> Factor | Non
         return factor
     if len(factor) != len(dims):
         raise PlanError(
-            Message(
-                option("factor", factor),
-                f" has {len(factor)} entries for the {len(dims)} dimensions {dims}",
-            ),
+            f"has {len(factor)} entries for the {len(dims)} dimensions {dims}",
             option="factor",
             value=factor,
-            accepted=Message(
+            accepted=say(
                 "a tuple with one integer for each dimension, or a list with one entry "
-                "for each step, as in ",
-                option("factor", [*map(int, factor)]),
+                "for each step, as in {factor}",
+                factor=[*map(int, factor)],
             ),
         )
     return dict(zip(dims, map(int, factor), strict=True))
@@ -490,26 +482,21 @@ def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) ->
         )
     if unknown := [d for d in wanted if d not in names]:
         raise PlanError(
-            Message(option("factor", factor), f": no dimension {unknown}"),
+            f": no dimension {unknown}",
             option="factor",
             value=factor,
             fix=f"the array has {names}",
         )
     if extra := [d for d in wanted if d not in chosen]:
         raise PlanError(
-            Message(
-                option("factor", factor),
-                f" names {extra}, which ",
-                option("dims", chosen),
-                " leaves out",
-            ),
+            f"names {extra}, which " + say("{dims} leaves out", dims=chosen),
             option="factor",
             value=factor,
         )
     for dim, f in wanted.items():
         if not (is_int(f) and f >= 1):
             raise PlanError(
-                Message(option("factor", f), f" along {dim!r}"),
+                f"along {dim!r}",
                 option="factor",
                 value=f,
                 accepted="integers of at least 1",
@@ -531,7 +518,7 @@ def _coarser_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...
     step = one_step(factor, names, chosen)
     if all(f == 1 for f in step):
         raise PlanError(
-            Message(option("factor", factor), " makes no coarser level"),
+            "makes no coarser level",
             option="factor",
             value=factor,
             accepted="2 or more somewhere",
@@ -577,11 +564,8 @@ def _automatic_steps(
             if levels is None:
                 break
             raise PlanError(
-                Message(
-                    option("levels", levels),
-                    f": after {len(steps) + 1} levels the shape is {shape} and nothing is "
-                    f"left to coarsen along {chosen}",
-                ),
+                f": after {len(steps) + 1} levels the shape is {shape} and nothing is "
+                f"left to coarsen along {chosen}",
                 option="levels",
                 value=levels,
                 accepted=f"levels <= {len(steps) + 1}",
@@ -612,25 +596,19 @@ def next_shape(
     for name, n, f in zip(names, shape, step, strict=True):
         if boundary == "exact" and n % f:
             raise PlanError(
-                Message(
-                    option("boundary", "exact"),
-                    f": length {n} along {name!r} is not a multiple of the factor {f}",
-                ),
+                f": length {n} along {name!r} is not a multiple of the factor {f}",
                 option="boundary",
                 value="exact",
-                accepted=Message(
-                    option("boundary", "pad"), " (reduce what is there) or 'trim' (drop the rest)"
+                accepted=say(
+                    "{boundary} (reduce what is there) or 'trim' (drop the rest)", boundary="pad"
                 ),
             )
         if n and n < f:
             raise PlanError(
-                Message(
-                    option("boundary", "trim"),
-                    f": length {n} along {name!r} is shorter than the factor {f}, nothing "
-                    "would be left",
-                ),
+                f": length {n} along {name!r} is shorter than the factor {f}, nothing "
+                "would be left",
                 option="boundary",
                 value="trim",
-                accepted=Message("fewer levels, or ", option("boundary", "pad")),
+                accepted=say("fewer levels, or {boundary}", boundary="pad"),
             )
     return tuple(n // f for n, f in zip(shape, step, strict=True))

@@ -13,7 +13,7 @@ from typing import get_args
 import xarray as xr
 
 from xpyramid.errors import KindWarning, PlanError
-from xpyramid.messages import Message, code, option
+from xpyramid.messages import Message, option, say
 from xpyramid.options.types import Kind, Method
 from xpyramid.warn import warn
 
@@ -105,7 +105,7 @@ def _choose_by_method(array: xr.DataArray, method: Method | None, reason: str) -
         _warn_if_unknown(array)
         return Choice("image", "mean")
     if method == "mode":
-        return Choice("labels", "mode", Message(option("method", "mode")))
+        return Choice("labels", "mode", say("{method}", method="mode"))
     return (
         Choice("labels", method, reason)
         if reason and method not in AVERAGING
@@ -115,9 +115,9 @@ def _choose_by_method(array: xr.DataArray, method: Method | None, reason: str) -
 
 def averaged_labels(method: str, *, may_be_image: bool = False) -> PlanError:
     """Return an error that says that a method is not for labels."""
-    other = Message(", or ", option("kind", "image")) if may_be_image else ""
+    other = say(", or {kind}", kind="image") if may_be_image else ""
     return PlanError(
-        Message(option("method", method), " of labels, which makes labels that are not there"),
+        "of labels, which makes labels that are not there",
         option="method",
         value=method,
         accepted=FOR_LABELS,
@@ -175,12 +175,8 @@ def _warn_if_unknown(array: xr.DataArray) -> None:
             )
     elif array.dtype.kind == "f" and _names_labels(array.name):
         warn(
-            Message(
-                f"the array{named} of dtype {array.dtype} is taken for an image, and "
-                "averaged; if it holds labels, call ",
-                code(".astype('uint32')"),
-                " before .pyramid; if not, pass ",
-                option("method", "mean"),
-            ),
+            f"the array{named} of dtype {array.dtype} is taken for an image, and "
+            "averaged; if it holds labels, call "
+            + say("`.astype('uint32')` before .pyramid; if not, pass {method}", method="mean"),
             KindWarning,
         )

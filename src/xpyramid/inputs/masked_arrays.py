@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.messages import Message, code, option
+from xpyramid.messages import say
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -79,21 +79,18 @@ def check_method(method: Any, skipna: bool | None, ignore: object) -> None:
     if callable(method) or method in ("nearest", "sum"):
         name = getattr(method, "__name__", method)
         raise PlanError(
-            Message(option("method", name), " of a masked array"),
+            "of a masked array",
             option="method",
             value=name,
             accepted="mean, mode, median, min, max",
-            fix=Message("fill it first with ", code(".filled(...)")),
+            fix=say("fill it first with `.filled(...)`"),
         )
     if skipna is False or ignore is not None:
         raise PlanError(
-            Message(
-                option("skipna", skipna),
-                ", ",
-                option("ignore", ignore),
-                " with a masked array, whose mask says what does not count",
+            say(
+                ", {ignore} with a masked array, whose mask says what does not count", ignore=ignore
             ),
             option="skipna",
             value=skipna,
-            fix=Message("leave them out, or fill it first with ", code(".filled(...)")),
+            fix=say("leave them out, or fill it first with `.filled(...)`"),
         )

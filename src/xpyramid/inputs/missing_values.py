@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.errors import PlanError
-from xpyramid.messages import Message, code, option
+from xpyramid.messages import say
 
 #: What CF calls the attributes that name missing data.
 _NAMES = ("_FillValue", "missing_value")
@@ -63,23 +63,14 @@ def missing_value(array: xr.DataArray) -> float | None:
         raise PlanError(
             f"the attribute _Unsigned={unsigned!r} says that dtype {array.dtype} is "
             "not what the samples are",
-            fix=Message(
-                "open the file with mask_and_scale=True, or call ",
-                code(".astype(...)"),
-                " and drop it",
-            ),
+            fix=say("open the file with mask_and_scale=True, or call `.astype(...)` and drop it"),
         )
     numbers = _numbers(array.attrs, array.dtype)
     if len(numbers) > 1:
         raise PlanError(
             f"the attributes '_FillValue' and 'missing_value' name {sorted(numbers)}, "
             "and one value can be left out of the levels",
-            fix=Message(
-                "say which with ",
-                option("ignore"),
-                ", or make the others NaN with ",
-                code(".where(...)"),
-            ),
+            fix=say("say which with {ignore}, or make the others NaN with `.where(...)`"),
         )
     return min(numbers, default=None)
 

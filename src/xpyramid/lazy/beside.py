@@ -16,7 +16,7 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.geometry.ranges import range_coordinates, range_of
 from xpyramid.inputs.kinds import AVERAGING
 from xpyramid.lazy.levels import Levels
-from xpyramid.messages import Message, code, option
+from xpyramid.messages import Message, code, option, say
 from xpyramid.options.types import Boundary
 
 #: Spacings and origins within this part of a sample are the same.
@@ -184,7 +184,7 @@ def _check_dims(plan: Plan, image: ImageGeometry, shared: Mapping[int, int]) -> 
             f"labels with the dimensions {plan.dims}, and the image {image.path!r} "
             f"has {image.plan.dims}",
             accepted="the same space dimensions",
-            fix=Message("select, or add one with ", code(".expand_dims(...)")),
+            fix=say("select, or add one with `.expand_dims(...)`"),
         )
 
 
@@ -324,7 +324,7 @@ def _check_samples(plan: Plan, image: ImageGeometry, i: int, j: int) -> None:
             f"{[a for a, _ in lengths]}, and those of the image {image.path!r} "
             f"{[b for _, b in lengths]}",
             accepted="the same",
-            fix=Message("pass ", option("boundary", image_boundary(image), call="build")),
+            fix=say("pass {build.boundary}", boundary=image_boundary(image)),
         )
     if ours != factors:
         steps = [
@@ -335,5 +335,5 @@ def _check_samples(plan: Plan, image: ImageGeometry, i: int, j: int) -> None:
             f"along {dim!r}, the labels have the factors {ours}, and the image "
             f"{image.path!r} has {factors}",
             accepted="the same",
-            fix=Message("pass ", option("factor", steps, call="build")),
+            fix=say("pass {build.factor}", factor=steps),
         )

@@ -15,7 +15,6 @@ from typing import Any
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Level, Plan, centre
-from xpyramid.messages import Message, option
 
 _CONVENTIONS = {
     "multiscales": ("d35379db-88df-4056-af3a-620245f8e347", "Multiscale layout of zarr datasets"),
@@ -57,7 +56,7 @@ def geozarr(
     axes = {axis.name: (i, axis) for i, axis in enumerate(plan.axes)}
     if not {"y", "x"} <= set(axes):
         raise AxisError(
-            Message(option("conventions", ["geozarr"]), f" for dimensions {plan.dims}"),
+            f"for dimensions {plan.dims}",
             option="conventions",
             value=["geozarr"],
             fix="it needs y and x",

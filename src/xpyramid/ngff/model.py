@@ -12,7 +12,7 @@ import numpy as np
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import Message, code, option
+from xpyramid.messages import Message, code, say
 from xpyramid.options.types import Irregular
 from xpyramid.warn import warn
 
@@ -170,15 +170,13 @@ def _check_axes(plan: Plan, irregular: Irregular) -> None:
         found = [axis.dim for axis in axes if axis.type == "space"]
         raise AxisError(
             f"OME-NGFF needs 2 or 3 space dimensions, {dims} has {len(found)}: {found}",
-            fix=Message("add one of length 1 with ", code(".expand_dims('y')")),
+            fix=say("add one of length 1 with `.expand_dims('y')`"),
         )
     right = sorted(axes, key=lambda axis: (_ORDER[axis.type], "zyx".find(axis.name)))
     if (wanted := tuple(axis.dim for axis in right)) != dims:
         is_picture = axes[-1].type == "channel"
-        colors = Message(
-            "; of a photograph, pass ",
-            option("omero", {"labels": ["red", "green", "blue"]}),
-            " too",
+        colors = say(
+            "; of a photograph, pass {omero} too", omero={"labels": ["red", "green", "blue"]}
         )
         raise AxisError(
             f"OME-NGFF orders dimensions time, channel, z, y, x, not {dims}",
@@ -195,11 +193,11 @@ def _check_axes(plan: Plan, irregular: Irregular) -> None:
             raise AxisError(
                 f"the coordinate of {axis.dim!r} is irregular: steps from {axis.uneven[0]:.6g} to "
                 f"{axis.uneven[1]:.6g}, and OME-NGFF knows evenly spaced samples only",
-                fix=Message(
-                    "pass ",
-                    option("spacing", {axis.dim: ...}, call="build"),
-                    " to put the samples on an even grid, or ",
-                    option("irregular", "approximate", call="to_ome_zarr"),
-                    " to write the mean spacing beside the true coordinates; or interpolate",
+                fix=say(
+                    "pass {build.spacing} to put the samples on an even grid, or "
+                    "{to_ome_zarr.irregular} to write the mean spacing beside the true "
+                    "coordinates; or interpolate",
+                    spacing={axis.dim: ...},
+                    irregular="approximate",
                 ),
             )

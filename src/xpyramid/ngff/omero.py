@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xpyramid.errors import PlanError
-from xpyramid.messages import Message, literal, option
+from xpyramid.messages import literal, say
 from xpyramid.ngff.json_types import Number, is_map, is_number
 from xpyramid.warn import warn
 
@@ -98,13 +98,13 @@ def channels(
     """
     if unknown := [key for key in given if key not in _KEYS]:
         raise PlanError(
-            Message(option("omero"), f" has {unknown}"),
+            f"has {unknown}",
             option="omero",
             accepted=f"{', '.join(_KEYS)}",
         )
     if "windows" in given and "contrast_limits" in given:
         raise PlanError(
-            Message(option("omero"), " has windows and contrast_limits, which are the same"),
+            "has windows and contrast_limits, which are the same",
             option="omero",
             fix="give one",
         )
@@ -115,7 +115,7 @@ def channels(
     windows = _for_each(limits, given.get(limits), named)
     if "percentiles" in given and None not in windows:
         raise PlanError(
-            Message(option("omero"), f" has percentiles, and {limits} of all channels"),
+            f"has percentiles, and {limits} of all channels",
             option="omero",
             fix="give one of them",
         )
@@ -134,7 +134,7 @@ def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[Any]:
     if isinstance(values, Mapping):
         if unknown := [label for label in values if label not in labels]:
             raise PlanError(
-                Message(option("omero", {key: ...}), f" names {unknown}"),
+                say("{omero}", omero={key: ...}) + f" names {unknown}",
                 option="omero",
                 accepted=f"the channels {list(labels)}",
             )
@@ -145,7 +145,7 @@ def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[Any]:
         return [values] * len(labels)
     if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != len(labels):
         raise PlanError(
-            Message(option("omero", {key: values}), f" for {len(labels)} channels"),
+            say("{omero}", omero={key: values}) + f" for {len(labels)} channels",
             option="omero",
             accepted="one for each, or a mapping from the labels of some",
         )
@@ -159,7 +159,7 @@ def _is_pair(values: Any) -> bool:
 def _pair(key: str, window: Any) -> Window:
     if not _is_pair(window) or not window[0] < window[1]:
         raise PlanError(
-            Message(option("omero"), f" has {key} {literal(window)}"),
+            f"has {key} {literal(window)}",
             option="omero",
             accepted="(start, end), start < end",
         )
@@ -171,7 +171,7 @@ def _percentiles(given: Any) -> Window:
     low, high = _pair("percentiles", given)
     if not 0 <= low < high <= 100:
         raise PlanError(
-            Message(option("omero"), f" has percentiles {literal(given)}"),
+            f"has percentiles {literal(given)}",
             option="omero",
             accepted="from 0 to 100",
         )
@@ -190,7 +190,7 @@ def _color(given: Any) -> str | None:
         red, green, blue, *_ = ImageColor.getrgb(str(given))
     except ValueError as error:
         raise PlanError(
-            Message(option("omero"), f" has color {literal(given)}"),
+            f"has color {literal(given)}",
             option="omero",
             accepted="six digits as in 'FF8800', or a name as in CSS: 'magenta'",
         ) from error

@@ -12,7 +12,7 @@ from zarr.errors import ZarrUserWarning
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
-from xpyramid.messages import HOW_TO_FINISH, Message, option
+from xpyramid.messages import HOW_TO_FINISH, say
 from xpyramid.reader.find import images_below
 from xpyramid.store.confined import check_path
 from xpyramid.store.faults import find_fault
@@ -158,4 +158,4 @@ def _list(names: Iterable[str]) -> str:
 
 def _open(place: NodePath, images: list[str]) -> str:
     """Say how to open the first of some images."""
-    return Message("; pass ", option("group", (place / images[0]).path)) if images else ""
+    return say("; pass {group}", group=(place / images[0]).path) if images else ""

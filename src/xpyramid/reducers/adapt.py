@@ -10,7 +10,7 @@ import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.kernels.arrays import Array
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.reducers.record import (
     Factors,
     Part,
@@ -51,7 +51,7 @@ def ticks(make: Make, request: Request) -> Reducer:
     """Return the record of a method for datetime64 or timedelta64."""
     if request.has_ignore:
         raise DtypeError(
-            Message(option("ignore", request.ignore), f" with dtype {request.dtype}"),
+            f"with dtype {request.dtype}",
             option="ignore",
             value=request.ignore,
             fix="use NaT",
@@ -105,7 +105,7 @@ def pairs(make: Make, request: Request) -> Reducer:
     """Return the record of a method for complex numbers."""
     if request.has_ignore:
         raise DtypeError(
-            Message(option("ignore", request.ignore), f" with dtype {request.dtype}"),
+            f"with dtype {request.dtype}",
             option="ignore",
             value=request.ignore,
             fix="use NaN",
@@ -171,15 +171,11 @@ def with_min_valid(inner: Reducer, request: Request, min_valid: float) -> Reduce
         raise PlanError(option="min_valid", value=min_valid, accepted="a fraction from 0 to 1")
     if inner.name == "nearest" or (request.dtype.kind in "biu" and not request.has_ignore):
         raise PlanError(
-            Message(
-                option("min_valid", min_valid),
-                " with ",
-                option("method", inner.name),
-                f" and dtype {request.dtype}: every sample counts",
-            ),
+            say("with {method}", method=inner.name)
+            + f" and dtype {request.dtype}: every sample counts",
             option="min_valid",
             value=min_valid,
-            fix=Message("say which does not with ", option("ignore")),
+            fix=say("say which does not with {ignore}"),
         )
     rule = _MinValid(inner, request, min_valid)
     return Reducer(

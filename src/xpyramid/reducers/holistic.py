@@ -12,7 +12,6 @@ import numpy as np
 from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.kernels.arrays import Array
-from xpyramid.messages import Message, option
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 
@@ -32,10 +31,7 @@ def _check_size(name: str, request: Request) -> None:
     size = request.samples * request.dtype.itemsize
     if size > LARGEST_WINDOW:
         raise PlanError(
-            Message(
-                option("method", name),
-                f" needs whole windows of level 0 in memory, here {size} bytes",
-            ),
+            f"needs whole windows of level 0 in memory, here {size} bytes",
             option="method",
             value=name,
             accepted=f"up to {LARGEST_WINDOW}",

@@ -13,7 +13,7 @@ import numpy as np
 from xpyramid import kernels
 from xpyramid.errors import DtypeError
 from xpyramid.kernels.arrays import Array
-from xpyramid.messages import Message, code
+from xpyramid.messages import say
 from xpyramid.reducers.record import (
     Factors,
     Part,
@@ -188,12 +188,10 @@ def mode(request: Request) -> Reducer:
         raise DtypeError(
             f"mode of dtype {request.dtype}",
             accepted="bool, integers, datetimes",
-            fix=Message(
-                "for labels that are floats call ",
-                code(".astype('int32')"),
-                ", and ",
-                code(".fillna(...)"),
-                " before it where some are NaN, or open the file with mask_and_scale=False",
+            fix=say(
+                "for labels that are floats call `.astype('int32')`, and "
+                "`.fillna(...)` before it where some are NaN, or open the file with "
+                "mask_and_scale=False"
             ),
         )
     request.check_ignore()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from xpyramid.errors import PlanError
 from xpyramid.kernels.arrays import Array
-from xpyramid.messages import Message, option
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
 
@@ -26,7 +25,7 @@ def nearest(request: Request) -> Reducer:
     """Return the record of the first sample; any dtype."""
     if request.has_ignore or request.skipna_option:
         raise PlanError(
-            Message(option("method", "nearest"), " takes each window's first sample as it is"),
+            "takes each window's first sample as it is",
             option="method",
             value="nearest",
             fix="skipna and ignore do not apply: leave them out",

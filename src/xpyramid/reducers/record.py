@@ -21,7 +21,6 @@ import numpy as np
 
 from xpyramid.errors import DtypeError
 from xpyramid.kernels.arrays import Array
-from xpyramid.messages import Message, option
 
 State = tuple[Array, ...]
 Factors = tuple[int, ...]
@@ -78,10 +77,7 @@ class Request:
         low, high = (0, 1) if kind == "b" else (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
         if not (low <= self.ignore <= high and self.ignore == int(self.ignore)):
             raise DtypeError(
-                Message(
-                    option("ignore", self.ignore),
-                    f" is no value of dtype {self.dtype} ({low} to {high})",
-                ),
+                f"is no value of dtype {self.dtype} ({low} to {high})",
                 option="ignore",
                 value=self.ignore,
             )

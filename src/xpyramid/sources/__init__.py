@@ -9,7 +9,7 @@ from pathlib import Path
 import xarray as xr
 
 from xpyramid.errors import SourceError, check_kind
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.sources.bioio_formats import PLUGINS, open_with_bioio
 from xpyramid.sources.datasets import is_dataset, open_variable
 from xpyramid.sources.dims import may_repeat, name_dims
@@ -104,10 +104,9 @@ def _open_file(path: Path, variable: str | None, dims: Sequence[str] | None) -> 
     if variable is not None:
         raise SourceError(
             f"{str(path)!r} is one array",
-            fix=Message(
-                "accepted with ",
-                option("variable"),
-                ": a Zarr group, and files that hold several variables or series",
+            fix=say(
+                "accepted with {variable}: a Zarr group, and files that hold several "
+                "variables or series"
             ),
         )
     return open_npy(path) if suffix == ".npy" else open_picture(path)

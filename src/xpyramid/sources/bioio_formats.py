@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from xpyramid.errors import SourceError
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.sources.dims import BY_RANK
 from xpyramid.sources.metadata import Channel, FileMetadata, Grid, attach, spacing_of
 from xpyramid.sources.packages import is_installed, missing
@@ -57,11 +57,8 @@ def _choose_scene(image: Any, variable: str | None, path: str) -> None:
     if variable is None:
         if len(scenes) > 1:
             warn(
-                Message(
-                    f"{path!r} holds the scenes {', '.join(scenes)}; this is the first, ",
-                    option("variable"),
-                    " chooses",
-                )
+                f"{path!r} holds the scenes {', '.join(scenes)}; this is the first, "
+                + say("{variable} chooses")
             )
         return
     if variable not in scenes:

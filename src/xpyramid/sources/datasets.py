@@ -17,7 +17,7 @@ from xarray.backends import (
 )
 
 from xpyramid.errors import SourceError
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.sources.dims import by_rank, name_dims
 from xpyramid.sources.packages import is_installed, missing
 from xpyramid.warn import warn
@@ -179,11 +179,7 @@ def _without_phony_dims(array: xr.DataArray, source: str) -> xr.DataArray:
     named = zip(array.dims, by_rank(array.ndim), strict=True)
     dims = [new if _PHONY.fullmatch(str(old)) else str(old) for old, new in named]
     warn(
-        Message(
-            f"{source!r} does not name all dimensions of {array.name!r} ({_dims(array)}); they are "
-            f"taken for {', '.join(dims)}; ",
-            option("dims", ..., call="open_source"),
-            " says otherwise",
-        )
+        f"{source!r} does not name all dimensions of {array.name!r} ({_dims(array)}); they are "
+        f"taken for {', '.join(dims)}; " + say("{open_source.dims} says otherwise", dims=...)
     )
     return name_dims(array, dims, source)

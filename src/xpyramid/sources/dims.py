@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import xarray as xr
 
 from xpyramid.errors import SourceError
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 
 #: Dimensions of an array that does not name them: the last ones of these.
 BY_RANK = ("t", "c", "z", "y", "x")
@@ -65,11 +65,8 @@ def name_dims(array: xr.DataArray, dims: Sequence[str] | None, source: str) -> x
             return array
         raise SourceError(
             f"{source!r} has the dimensions {', '.join(old)}, some of the same name",
-            fix=Message(
-                "give each its own with ",
-                option("dims", ..., call="open_source"),
-                f", as in {','.join(by_rank(len(old)))}",
-            ),
+            fix=say("give each its own with {open_source.dims}", dims=...)
+            + f", as in {','.join(by_rank(len(old)))}",
         )
     if len(dims) != array.ndim or len(set(dims)) < array.ndim:
         raise SourceError(

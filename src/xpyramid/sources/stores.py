@@ -12,7 +12,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import SourceError
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.pyramid import Pyramid, open_pyramid
 from xpyramid.reader import find_images
 from xpyramid.sources.datasets import choose_variable
@@ -65,12 +65,9 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
             deepest = (ngff.dataset_paths(dict(node.attrs)) or ["1"])[-1]
             raise SourceError(
                 f"{source!r} is an OME-Zarr image",
-                fix=Message(
-                    "accepted with ",
-                    option("variable"),
-                    ": a Zarr group that is none. A level is opened by its path, as in "
-                    f"{source.rstrip('/')}/{deepest}",
-                ),
+                fix=say("accepted with {variable}")
+                + ": a Zarr group that is none. A level is opened by its path, as in "
+                f"{source.rstrip('/')}/{deepest}",
             )
         return level
     if isinstance(node, zarr.Group):
@@ -78,7 +75,7 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
     if variable is not None:
         raise SourceError(
             f"{source!r} is one array",
-            fix=Message("accepted with ", option("variable"), ": a Zarr group"),
+            fix=say("accepted with {variable}: a Zarr group"),
         )
     return _open_array(node)
 

@@ -20,7 +20,7 @@ from xarray.backends import BackendArray, CachingFileManager
 from xarray.core import indexing
 
 from xpyramid.errors import SourceError
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.sources.dims import BY_RANK
 from xpyramid.sources.geotiff import open_geotiff
 from xpyramid.sources.metadata import attach
@@ -93,12 +93,9 @@ def _warn_of_colors(series: Any, source: str) -> None:
     kind = getattr(series.keyframe.photometric, "name", "")
     if kind == "PALETTE":
         _warn(
-            Message(
-                f"{source!r} holds indices of a palette, and its colours are left out; "
-                "they are labels for ",
-                option("kind", "labels"),
-                "; for a picture, convert it to RGB first",
-            )
+            f"{source!r} holds indices of a palette, and its colours are left out; "
+            "they are labels for "
+            + say("{kind}; for a picture, convert it to RGB first", kind="labels")
         )
     elif kind == "MINISWHITE":
         _warn(f"{source!r} has 0 for white, and is stored as it is: it shows inverted")
@@ -143,11 +140,8 @@ def _choose(tiff: TiffFile, variable: str | None, path: str) -> int:
     if variable is None:
         if len(names) > 1:
             _warn(
-                Message(
-                    f"{path!r} holds the series {listed}; this is the first, ",
-                    option("variable"),
-                    " chooses",
-                )
+                f"{path!r} holds the series {listed}; this is the first, "
+                + say("{variable} chooses")
             )
         return 0
     if names.count(variable) == 1:

@@ -19,7 +19,7 @@ from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, ZipStore
 
 from xpyramid.errors import NotAPyramidError
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.store.path import NodePath, Store, resolve
 
 #: The largest file of metadata that is read. Consolidated ones of large plates are tens of MB.
@@ -138,9 +138,7 @@ class ConfinedStore(LocalStore):
         if not real.is_relative_to(self._real):
             raise NotAPyramidError(
                 f"{key[:200]!r} leads out of {str(self.root)!r}, through a symbolic link",
-                fix=Message(
-                    "if you trust it, open a directory that holds both, and pass ", option("group")
-                ),
+                fix=say("if you trust it, open a directory that holds both, and pass {group}"),
             )
 
 

@@ -17,7 +17,7 @@ from xpyramid.errors import (
     PyramidError,
     check_kind,
 )
-from xpyramid.messages import Message, code, option
+from xpyramid.messages import say
 from xpyramid.store.path import NodePath, check_name, is_name, is_root
 from xpyramid.warn import warn
 
@@ -88,19 +88,19 @@ def labels_group_in(
         raise DtypeError(
             f"labels of dtype {dtype}",
             accepted="integers",
-            fix=Message("call ", code(".astype('uint8')")),
+            fix=say("call `.astype('uint8')`"),
         )
     if spoken != version:
         raise PlanError(
-            Message(option("version", version), f" for labels of {image}, which is {spoken}"),
+            f"for labels of {image}, which is {spoken}",
             option="version",
             value=version,
-            fix=Message("pass ", option("version", spoken)),
+            fix=say("pass {version}", version=spoken),
         )
     if levels != len(found.datasets):
         raise PlanError(
             f"{levels} levels of labels, and {image} has {len(found.datasets)}",
-            accepted=Message("as many: ", option("levels", len(found.datasets), call="build")),
+            accepted=say("as many: {build.levels}", levels=len(found.datasets)),
         )
     return LabelsGroup(image / "labels", path, version)
 
@@ -122,13 +122,8 @@ def warn_of_misfits(image: NodePath, attrs: Mapping[str, Any], shape: tuple[int,
     paths = [path for path in listed if _is_path(path)] if isinstance(listed, list) else []
     if unfit := [path for path in paths if not _fits(image / "labels" / path, new, shape)]:
         warn(
-            Message(
-                f"the labels {', '.join(unfit)} of {image} stay, and do not fit the image "
-                "that replaces it; write them again, with ",
-                option("labels_of"),
-                " and ",
-                option("mode", "w"),
-            )
+            f"the labels {', '.join(unfit)} of {image} stay, and do not fit the image "
+            "that replaces it; write them again, with " + say("{labels_of} and {mode}", mode="w")
         )
 
 
@@ -154,7 +149,7 @@ def _image(place: NodePath) -> tuple[str, ngff.Multiscale]:
     version = ngff.version_of(attrs)
     if version is None:
         raise NotAPyramidError(
-            Message(option("labels_of"), f" names {place}, where no OME-Zarr image is"),
+            f"names {place}, where no OME-Zarr image is",
             option="labels_of",
         )
     return version, ngff.parse(attrs)

@@ -26,7 +26,7 @@ from zarr.storage import (
 
 from xpyramid import ngff
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
-from xpyramid.messages import Message, code, literal, option
+from xpyramid.messages import literal, say
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, Any]
 Node = zarr.Group | zarr.Array[Any]
@@ -103,9 +103,7 @@ class NodePath:
         except Exception as error:  # zarr trips over damaged documents in many ways
             raise TargetExistsError(
                 f"{self} holds metadata that are damaged: {type(error).__name__}: {error}",
-                fix=Message(
-                    "mend or remove them, or choose another ", option("group"), " or store"
-                ),
+                fix=say("mend or remove them, or choose another {group} or store"),
             ) from error
 
     def seen_from(self, above: NodePath) -> Node | None:
@@ -266,12 +264,12 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
     if name is None:
         raise InvalidNameError(
             "the array has no name",
-            fix=Message("call ", code(".rename('field')"), ", or pass ", option("group", "field")),
+            fix=say("call `.rename('field')`, or pass {group}", group="field"),
         )
     if not nested and "/" in name:
         raise InvalidNameError(
             f"the array's name {name[:60]!r} has a slash",
-            fix=Message("rename it, and pass ", option("group"), " for its place"),
+            fix=say("rename it, and pass {group} for its place"),
         )
     if not isinstance(name, str):
         raise InvalidNameError(option="group", value=name, accepted="text, as in 'lab/field'")

@@ -17,7 +17,7 @@ from xpyramid.errors import (
     ViewerWarning,
 )
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import Message, code, literal, option
+from xpyramid.messages import Message, code, literal, say
 from xpyramid.store.names import StoredNames
 from xpyramid.store.path import check_name, is_text
 from xpyramid.warn import warn
@@ -55,7 +55,7 @@ def check_chunks(plan: Plan) -> None:
             raise PlanError(
                 f"chunks {level.chunks} of level {k} have {size:,} bytes each",
                 accepted="less than 2 GiB, better some MB",
-                fix=Message("pass smaller ones to ", option("chunks", call="build")),
+                fix=say("pass smaller ones to {build.chunks}"),
             )
 
 
@@ -86,7 +86,7 @@ def check_names(array: xr.DataArray) -> None:
                 f"coordinate {str(name)[:60]!r} cannot be stored: its name must be 1 to "
                 "200 bytes without slashes or control characters, and not a Zarr file "
                 "name",
-                fix=Message("rename it, or drop it with ", code(".drop_vars(...)")),
+                fix=say("rename it, or drop it with `.drop_vars(...)`"),
             ) from error
 
 
@@ -101,11 +101,11 @@ def check_axis_names(names: StoredNames) -> None:
     for dim, name in names.dims.items():
         if "/" in name or not name.isprintable() or len(name) > MOST_CHARACTERS:
             raise AxisError(
-                Message(option("names", "source"), f" and the dimension {dim[:60]!r}"),
+                f"and the dimension {dim[:60]!r}",
                 option="names",
                 value="source",
                 accepted=f"up to {MOST_CHARACTERS} characters that can be printed, and no slash",
-                fix=Message("pass ", option("names", "ome"), ", or rename it"),
+                fix=say("pass {names}, or rename it", names="ome"),
             )
 
 

@@ -17,7 +17,7 @@ from zarr.storage import MemoryStore
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry.ranges import lazy_labels, transform_of
-from xpyramid.messages import Message, code
+from xpyramid.messages import say
 from xpyramid.store.documents import Documents, as_buffer
 from xpyramid.store.encoding import stored_attributes
 from xpyramid.store.json_attributes import coordinate
@@ -247,6 +247,6 @@ def _by_xarray(dataset: xr.Dataset, zarr_format: ZarrFormat) -> Documents:
             what = f"coordinate {name!r} of dtype {dataset.variables[name].dtype}"
         raise AxisError(
             f"{what} cannot be stored: {error}",
-            fix=Message("change it, or drop it with ", code(".drop_vars(...)")),
+            fix=say("change it, or drop it with `.drop_vars(...)`"),
         ) from error
     return made

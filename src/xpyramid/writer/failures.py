@@ -13,7 +13,7 @@ from xpyramid.errors import (
     TargetBusyError,
     TargetExistsError,
 )
-from xpyramid.messages import HOW_TO_FINISH, Message, option
+from xpyramid.messages import HOW_TO_FINISH, say
 from xpyramid.store.path import NodePath
 from xpyramid.store.transaction import Transaction
 
@@ -68,7 +68,7 @@ def _hints(transactions: Sequence[Transaction]) -> list[str]:
     if all(transaction.tasks is not None for transaction in left):
         way = HOW_TO_FINISH
     else:
-        way = Message("call again with ", option("mode", "w"))
+        way = say("call again with {mode}", mode="w")
     return [f"{places} is unfinished; {way}"] if left else []
 
 

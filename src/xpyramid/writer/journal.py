@@ -14,7 +14,7 @@ import numpy as np
 
 from xpyramid.engine import Distribution, Intermediate, Node
 from xpyramid.errors import ResumeError
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.store.documents import as_buffer, get_document, put
 from xpyramid.store.listing import list_keys
 from xpyramid.store.path import NodePath
@@ -65,7 +65,7 @@ class Journal:
             raise ResumeError(
                 f"{self.place / _key(node)}, which tells what a task of an unfinished "
                 f"build has done, is damaged: {type(error).__name__}: {error}",
-                fix=Message("begin anew with ", option("mode", "w")),
+                fix=say("begin anew with {mode}", mode="w"),
             ) from error
 
 

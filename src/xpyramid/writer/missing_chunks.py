@@ -14,7 +14,7 @@ from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
-from xpyramid.messages import Message, literal, option
+from xpyramid.messages import literal, say
 from xpyramid.store.manifest import ChunkGrid, StoredMask, expected, manifest_of
 from xpyramid.store.path import NodePath, local_path
 from xpyramid.warn import warn
@@ -53,13 +53,13 @@ def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
         if strict:
             raise MissingChunkError(
                 message,
-                fix=Message(
-                    "restore them, or, if they are meant to be empty, leave out ",
-                    option("strict", True),
+                fix=say(
+                    "restore them, or, if they are meant to be empty, leave out {strict}",
+                    strict=True,
                 ),
             )
         warn(
-            Message(f"{message}; ", option("strict", True), " makes this an error"),
+            f"{message}; " + say("{strict} makes this an error", strict=True),
             MissingChunkWarning,
         )
 

@@ -13,7 +13,6 @@ from xpyramid import engine, ngff
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.axes import is_channel_name
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import Message, option
 from xpyramid.store.names import name_of
 
 
@@ -118,7 +117,7 @@ def omero_request(
         raise PlanError(option="omero", value=omero, accepted="None, True, False, or a mapping")
     if not real:
         raise DtypeError(
-            Message(option("omero", omero), f" for dtype {base.dtype}"),
+            f"for dtype {base.dtype}",
             option="omero",
             value=omero,
             accepted="real numbers",

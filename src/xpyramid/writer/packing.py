@@ -18,7 +18,7 @@ from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.plan import Plan, largest_window
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.lazy.levels import Levels
-from xpyramid.messages import Message, literal, option
+from xpyramid.messages import literal, say
 from xpyramid.reducers import METHODS, Reducer, make_reducer
 from xpyramid.writer.request import ImageSource
 
@@ -62,51 +62,37 @@ class Packing:
         missing = np.isnan(numbers)
         if missing.any() and self.fill is None:
             raise DtypeError(
-                Message(
-                    option("dtype", "source"),
-                    f" packs to {self.dtype}, and the numbers hold NaN, for which the "
-                    "encoding has no '_FillValue'",
-                ),
+                f"packs to {self.dtype}, and the numbers hold NaN, for which the "
+                "encoding has no '_FillValue'",
                 option="dtype",
                 value="source",
-                fix=Message("set array.encoding['_FillValue'], or pass no ", option("dtype")),
+                fix=say("set array.encoding['_FillValue'], or pass no {dtype}"),
             )
         info, there = np.iinfo(self.dtype), numbers[~missing]
         if self.fill is not None and (there == self.fill).any():
             raise DtypeError(
-                Message(
-                    option("dtype", "source"),
-                    f" packs some numbers to {self.fill}, which the encoding has for missing "
-                    "ones ('_FillValue')",
-                ),
+                f"packs some numbers to {self.fill}, which the encoding has for missing "
+                "ones ('_FillValue')",
                 option="dtype",
                 value="source",
-                fix=Message("change the encoding, or leave ", option("dtype"), " out"),
+                fix=say("change the encoding, or leave {dtype} out"),
             )
         if there.size and not (info.min <= there.min() and there.max() < float(info.max) + 1):
             raise DtypeError(
-                Message(
-                    option("dtype", "source"),
-                    f" packs to {self.dtype} ({info.min} to {info.max}) with scale_factor="
-                    f"{self.scale} and add_offset={self.offset}, and the numbers reach from "
-                    f"{np.nanmin(block)} to {np.nanmax(block)}",
-                ),
+                f"packs to {self.dtype} ({info.min} to {info.max}) with scale_factor="
+                f"{self.scale} and add_offset={self.offset}, and the numbers reach from "
+                f"{np.nanmin(block)} to {np.nanmax(block)}",
                 option="dtype",
                 value="source",
-                fix=Message("change the encoding, or leave ", option("dtype"), " out"),
+                fix=say("change the encoding, or leave {dtype} out"),
             )
         if there.size and np.abs(there).max() >= _EXACT:
             raise DtypeError(
-                Message(
-                    option("dtype", "source"),
-                    " packs to integers of 2**53 or more, which float64 does not tell apart, "
-                    "and the file was decoded to it",
-                ),
+                "packs to integers of 2**53 or more, which float64 does not tell "
+                "apart, and the file was decoded to it",
                 option="dtype",
                 value="source",
-                fix=Message(
-                    "open it with mask_and_scale=False, or leave ", option("dtype"), " out"
-                ),
+                fix=say("open it with mask_and_scale=False, or leave {dtype} out"),
             )
         packed: np.ndarray[Any, Any] = np.where(missing, self.fill or 0, numbers).astype(self.dtype)
         return packed
@@ -135,24 +121,19 @@ def packing_of(array: xr.DataArray) -> Packing | None:
     except (TypeError, ValueError, IndexError, OverflowError) as error:
         said = {key: encoding[key] for key in ("dtype", *_ATTRIBUTES) if key in encoding}
         raise PlanError(
-            Message(
-                option("dtype", "source"), f" with the encoding {literal(said)[:200]}: {error}"
-            ),
+            f"with the encoding {literal(said)[:200]}: {error}",
             option="dtype",
             value="source",
             accepted="a dtype of integers, and numbers",
         ) from error
     if "_Unsigned" in encoding:
         raise PlanError(
-            Message(
-                option("dtype", "source"),
-                f" with _Unsigned={literal(encoding['_Unsigned'])} in the encoding, which "
-                "Zarr has no need of",
-            ),
+            f"with _Unsigned={literal(encoding['_Unsigned'])} in the encoding, which "
+            "Zarr has no need of",
             option="dtype",
             value="source",
             accepted="encodings without it",
-            fix=Message("leave ", option("dtype"), " out"),
+            fix=say("leave {dtype} out"),
         )
     return Packing(dtype, scale, offset, missing)
 
@@ -197,7 +178,7 @@ def _check_method(image: ImageSource, packing: Packing) -> None:
     plan, accepted = image.plan, "mean, mode, median, min, max, nearest"
     if image.reducer is None:
         raise PlanError(
-            Message(option("dtype", "source"), " for the levels of a stored pyramid"),
+            "for the levels of a stored pyramid",
             option="dtype",
             value="source",
             accepted="arrays of which the levels are built, with .pyramid.build()",
@@ -205,43 +186,34 @@ def _check_method(image: ImageSource, packing: Packing) -> None:
     is_own = image.reducer.holistic and plan.method != "median"
     if is_own or plan.method not in METHODS or plan.method == "sum":
         raise PlanError(
-            Message(option("dtype", "source"), " with ", option("method", plan.method)),
+            say("with {method}", method=plan.method),
             option="dtype",
             value="source",
             accepted=accepted,
         )
     if packing.scale < 0 and plan.method not in _WITHOUT_ORDER:
         raise PlanError(
-            Message(
-                option("dtype", "source"),
-                " with ",
-                option("method", plan.method),
-                f" and scale_factor={packing.scale}, which reverses the order",
-            ),
+            say("with {method}", method=plan.method)
+            + f" and scale_factor={packing.scale}, which reverses the order",
             option="dtype",
             value="source",
             accepted=f"{', '.join(sorted(_WITHOUT_ORDER))}",
         )
     if not np.isfinite([packing.scale, packing.offset]).all() or not packing.scale:
         raise PlanError(
-            Message(
-                option("dtype", "source"),
-                f" with scale_factor={literal(packing.scale)} and add_offset="
-                f"{literal(packing.offset)}",
-            ),
+            f"with scale_factor={literal(packing.scale)} and add_offset={literal(packing.offset)}",
             option="dtype",
             value="source",
             accepted="finite numbers, a scale but 0",
         )
     if plan.options.get("ignore") is not None:
         raise PlanError(
-            Message(option("dtype", "source"), " with ", option("ignore", plan.options["ignore"])),
+            say("with {ignore}", ignore=plan.options["ignore"]),
             option="dtype",
             value="source",
-            accepted=Message(
-                "the '_FillValue' of the encoding alone, which is NaN in the array: leave ",
-                option("ignore"),
-                " out",
+            accepted=say(
+                "the '_FillValue' of the encoding alone, which is NaN in the array: "
+                "leave {ignore} out"
             ),
         )
 

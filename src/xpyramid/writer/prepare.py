@@ -16,7 +16,7 @@ from xpyramid.geometry.coordinate_kinds import check_storable
 from xpyramid.geometry.coordinates import level_attributes
 from xpyramid.geometry.plan import Plan
 from xpyramid.inputs.kinds import AVERAGING, averaged_labels
-from xpyramid.messages import Message, code, option
+from xpyramid.messages import Message, code, option, say
 from xpyramid.options import WriteOptions
 from xpyramid.options.types import Convention
 from xpyramid.store import flat_layout, label_groups
@@ -144,24 +144,14 @@ def _check_options(options: WriteOptions) -> None:
         raise PlanError(option="conventions", value=conventions, accepted="['geozarr']")
     if ngff.VERSIONS[version].zarr_format == 2 and options["shards"] is not None:
         raise PlanError(
-            Message(
-                option("shards", options["shards"]),
-                " with ",
-                option("version", version),
-                ", which is Zarr v2",
-            ),
+            say("with {version}, which is Zarr v2", version=version),
             option="shards",
             value=options["shards"],
             accepted=option("version", "0.5"),
         )
     if ngff.VERSIONS[version].zarr_format == 2 and conventions:
         raise PlanError(
-            Message(
-                option("conventions", conventions),
-                " with ",
-                option("version", version),
-                ", whose 'multiscales' is in the same place",
-            ),
+            say("with {version}, whose 'multiscales' is in the same place", version=version),
             option="conventions",
             value=conventions,
             accepted=option("version", "0.5"),
@@ -184,11 +174,8 @@ def _check_levels(image: ImageSource, options: WriteOptions) -> None:
     base = image.levels[0]
     if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
         raise DtypeError(
-            Message(
-                option("method", image.plan.method),
-                f" turns dtype {base.dtype} into {image.reducer.dtype}, and the levels of "
-                "an OME-Zarr image have one dtype",
-            ),
+            f"turns dtype {base.dtype} into {image.reducer.dtype}, and the levels of "
+            "an OME-Zarr image have one dtype",
             option="method",
             value=image.plan.method,
             fix=Message("call ", code(f".astype('{image.reducer.dtype}')"), " before .pyramid"),

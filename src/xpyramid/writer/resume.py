@@ -16,7 +16,7 @@ from xpyramid._version import __version__
 from xpyramid.errors import ResumeError
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.tiles import Region
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.options import WriteOptions
 from xpyramid.reducers import Array
 from xpyramid.store.build_record import BuildRecord
@@ -66,15 +66,13 @@ def check_same(earlier: BuildRecord, record: BuildRecord, transaction: Transacti
     if earlier.format != FORMAT:
         raise ResumeError(
             f"the unfinished build of {target} was begun by another version of xpyramid",
-            fix=Message("begin anew with ", option("mode", "w")),
+            fix=say("begin anew with {mode}", mode="w"),
         )
     if earlier.created and not transaction.is_original(earlier):
         raise ResumeError(
-            Message(
-                f"the unfinished build of {target} is a copy of one that was made "
-                "elsewhere; whether it is all there cannot be known; begin anew with ",
-                option("mode", "w"),
-            )
+            f"the unfinished build of {target} is a copy of one that was made "
+            "elsewhere; whether it is all there cannot be known; begin anew with "
+            + say("{mode}", mode="w")
         )
     old, new = earlier.about, json.loads(json.dumps(record.about))
     differ = [
@@ -83,7 +81,7 @@ def check_same(earlier: BuildRecord, record: BuildRecord, transaction: Transacti
     if differ:
         raise ResumeError(
             f"the unfinished build of {target} differs in {'; '.join(differ)}",
-            fix=Message("call it as before, or begin anew with ", option("mode", "w")),
+            fix=say("call it as before, or begin anew with {mode}", mode="w"),
         )
 
 
@@ -106,7 +104,7 @@ def check_documents(image: PreparedImage) -> None:
 def _damaged(transaction: Transaction, what: str) -> ResumeError:
     return ResumeError(
         f"the unfinished build of {transaction.target} is damaged: {what}",
-        fix=Message("begin anew with ", option("mode", "w")),
+        fix=say("begin anew with {mode}", mode="w"),
     )
 
 
@@ -144,9 +142,7 @@ def _check_samples(samples: Array, stored: Array, region: Region, what: str) -> 
         where = [(part.start, part.stop) for part in region]
         raise ResumeError(
             f"{what} had another input: samples {where} differ from what is stored",
-            fix=Message(
-                "write to another ", option("group"), ", or begin anew with ", option("mode", "w")
-            ),
+            fix=say("write to another {group}, or begin anew with {mode}", mode="w"),
         )
 
 

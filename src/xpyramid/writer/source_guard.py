@@ -23,7 +23,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore, ZipStore
 
 from xpyramid.errors import SourceOverlapError
-from xpyramid.messages import Message, code, option
+from xpyramid.messages import say
 from xpyramid.store.path import NodePath
 
 #: How far to look into objects of which nothing is known.
@@ -101,11 +101,9 @@ def check_source(read: Iterable[Location], targets: Iterable[NodePath]) -> None:
                 raise SourceOverlapError(
                     f"cannot write to {target}: the data are read from {source.name}, which "
                     "that would destroy",
-                    fix=Message(
-                        "choose another store or ",
-                        option("group"),
-                        ", or read the data into memory first with ",
-                        code(".load()"),
+                    fix=say(
+                        "choose another store or {group}, or read the data into memory first "
+                        "with `.load()`"
                     ),
                 )
 

@@ -23,7 +23,7 @@ from xpyramid.errors import (
     PyramidError,
     TargetExistsError,
 )
-from xpyramid.messages import Message, option
+from xpyramid.messages import say
 from xpyramid.options import WriteOptions
 from xpyramid.store.listing import children
 from xpyramid.store.path import (
@@ -48,12 +48,10 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
     if unfinished and options["mode"] == "w-" and not options["resume"]:
         raise TargetExistsError(
             f"there is an unfinished build of {target}",
-            fix=Message(
-                "call again with ",
-                option("resume", True),
-                " to go on with it, or with ",
-                option("mode", "w"),
-                " to begin anew",
+            fix=say(
+                "call again with {resume} to go on with it, or with {mode} to begin anew",
+                resume=True,
+                mode="w",
             ),
         )
     if unfinished and transaction.location == target:
@@ -77,7 +75,7 @@ def _check_root(target: NodePath, node: zarr.Group | zarr.Array[Any] | None) -> 
         raise TargetExistsError(
             f"{target} holds {[name[:60] for name in names[:10]]}, which an image in "
             "its place would hide",
-            fix=Message("choose another store, or a ", option("group"), " in this one"),
+            fix=say("choose another store, or a {group} in this one"),
         )
 
 
@@ -102,7 +100,7 @@ def check_above(place: NodePath, zarr_format: Literal[2, 3], *, is_label: bool =
     if place.path.split("/")[0] == ngff.OME_GROUP:
         raise InvalidNameError(
             f"{place.path!r}: the group {ngff.OME_GROUP!r} is where a store lists its images",
-            fix=Message("choose another ", option("group")),
+            fix=say("choose another {group}"),
         )
     for above in place.parents():
         node = above.sound_node()
@@ -114,7 +112,7 @@ def check_above(place: NodePath, zarr_format: Literal[2, 3], *, is_label: bool =
             raise TargetExistsError(
                 f"{above} is in Zarr format {node.metadata.zarr_format} and this OME-NGFF "
                 f"version needs {zarr_format}",
-                fix=Message("write to another store, or choose the other ", option("version")),
+                fix=say("write to another store, or choose the other {version}"),
             )
 
 
@@ -126,25 +124,17 @@ def _check_inside(
     if first == "labels" and not is_label:
         raise InvalidNameError(
             f"'labels' in {image}, which is an image, is for groups of label images",
-            fix=Message(
-                "choose another ", option("group"), ", or pass ", option("labels_of", image.path)
-            ),
+            fix=say("choose another {group}, or pass {labels_of}", labels_of=image.path),
         )
     if first in {path.split("/")[0] for path in ngff.dataset_paths(attrs)}:
         raise TargetExistsError(
             f"{image / first} is a level of an image, and cannot hold {place.path!r}",
-            fix=Message("choose another ", option("group")),
+            fix=say("choose another {group}"),
         )
     if not is_label:
         raise TargetExistsError(
             f"{image} is an image, and cannot hold {place.path!r}, which would not be listed there",
-            fix=Message(
-                "choose another ",
-                option("group"),
-                " or store, or pass ",
-                option("labels_of"),
-                " for its labels",
-            ),
+            fix=say("choose another {group} or store, or pass {labels_of} for its labels"),
         )
 
 
@@ -158,12 +148,10 @@ def check_free(place: NodePath) -> None:
     if not place.is_empty():
         raise TargetExistsError(
             f"{place} already holds {_what(place.sound_node())}",
-            fix=Message(
-                "choose another ",
-                option("group"),
-                " or store, replace the image with ",
-                option("mode", "w"),
-                ", or remove it first",
+            fix=say(
+                "choose another {group} or store, replace the image with {mode}, or "
+                "remove it first",
+                mode="w",
             ),
         )
 
@@ -187,14 +175,14 @@ def check_replaceable(place: NodePath, names: Sequence[str], announced: Set[str]
     node = place.sound_node()
     if isinstance(node, zarr.Array) or (node is None and not place.is_empty()):
         raise TargetExistsError(
-            Message(f"{place} holds {_what(node)}, and ", option("mode", "w"), " replaces images"),
-            fix=Message("choose another ", option("group"), " or store, or remove it first"),
+            f"{place} holds {_what(node)}, and " + say("{mode} replaces images", mode="w"),
+            fix=say("choose another {group} or store, or remove it first"),
         )
     taken = [name for name in names if name not in announced and not (place / name).is_empty()]
     if taken:
         raise TargetExistsError(
             f"{place} holds {taken}, which no image there announces and a level would replace",
-            fix=Message("move it, or choose another ", option("group")),
+            fix=say("move it, or choose another {group}"),
         )
 
 
@@ -258,7 +246,7 @@ def _check_directory(path: Path, staging: Path) -> None:
         if _is_array(above):
             raise TargetExistsError(
                 f"{str(above)!r} is an array, and cannot hold {str(path)!r}",
-                fix=Message("choose another ", option("group"), " or store"),
+                fix=say("choose another {group} or store"),
             )
 
 
@@ -357,7 +345,7 @@ def _check_spelling(path: Path, place: NodePath) -> None:
         if lexists(above) and above.name not in os.listdir(above.parent):
             raise TargetExistsError(
                 f"{str(above)!r} is there in another spelling, and this disk ignores case",
-                fix=Message("choose another ", option("group"), ", or spell it as it is there"),
+                fix=say("choose another {group}, or spell it as it is there"),
             )
 
 
