@@ -16,8 +16,7 @@ from itertools import product
 from typing import Any
 from uuid import uuid4
 
-from dask._task_spec import GraphNode
-
+from xpyramid._compat import GraphNode
 from xpyramid.engine.source import Blocks, Source, graph_of
 from xpyramid.engine.tasks import Key, NamedTask
 from xpyramid.engine.work import Intermediates, Work

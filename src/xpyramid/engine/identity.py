@@ -14,8 +14,8 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-from xarray.coding.common import _ElementwiseFunctionArray
-from xarray.core.indexing import CopyOnWriteArray, LazilyIndexedArray, MemoryCachedArray
+
+from xpyramid._compat import DecodedArray, indexing, is_in_memory, lazy_data
 
 
 class _Object:
@@ -36,19 +36,19 @@ def identity(variable: xr.Variable) -> Hashable | None:
 
     None where nothing is known of that, and for what is in memory, which need not be read.
     """
-    data: Any = variable._data
+    data: Any = lazy_data(variable)
     if isinstance(data, da.Array):
         return "dask", data.name, data.chunks
-    return None if variable._in_memory else _lazy(data)
+    return None if is_in_memory(variable) else _lazy(data)
 
 
 def _lazy(data: Any) -> Hashable:
     """Return what equals that of another array that reads the same, in the same way."""
-    while type(data) in (MemoryCachedArray, CopyOnWriteArray):
+    while type(data) in (indexing.MemoryCachedArray, indexing.CopyOnWriteArray):
         data = data.array
-    if type(data) is _ElementwiseFunctionArray:
+    if type(data) is DecodedArray:
         return "decoded", _Object(data.func), data.dtype, _lazy(data.array)
-    if type(data) is LazilyIndexedArray:
+    if type(data) is indexing.LazilyIndexedArray:
         pairs = zip(data.key.tuple, data.array.shape, strict=True)
         return "indexed", _lazy(data.array), *(_along(part, length) for part, length in pairs)
     return _Object(data)

@@ -14,10 +14,10 @@ from uuid import uuid4
 import dask
 import dask.multiprocessing
 import dask.threaded
-from dask.base import get_scheduler
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 
+from xpyramid._compat import get_scheduler
 from xpyramid.engine.failures import attribute_failures
 from xpyramid.engine.graph import TOPIC, Graph, Job, NodeKey, Packed, give_up, inlined, make_graph
 from xpyramid.engine.statistics import Statistics, merge

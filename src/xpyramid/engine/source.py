@@ -16,9 +16,9 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.array.optimization import optimize
 from dask.highlevelgraph import HighLevelGraph
 
+from xpyramid._compat import optimize
 from xpyramid.engine.tasks import Key, named
 from xpyramid.errors import ReadError
 from xpyramid.geometry.chunks import fit

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from dask._task_spec import GraphNode, Task
-
+from xpyramid._compat import GraphNode, Task
 from xpyramid.errors import PyramidError, ReadError
 from xpyramid.runtime.retry import retried
 

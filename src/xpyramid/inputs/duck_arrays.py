@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xpyramid._compat import lazy_data, meta_of
 from xpyramid.errors import UnsupportedArrayError
 from xpyramid.geometry.chunks import default_chunks
 
@@ -39,7 +40,7 @@ def as_plain_array(array: xr.DataArray) -> xr.DataArray:
     if any(type(index).__name__ == "PintIndex" for index in array.xindexes.values()):
         array = array.pint.dequantify()  # of pint-xarray, which made the index
     array = _without_units(array)
-    data = _data(array)
+    data = lazy_data(array)
     if isinstance(data, np.ndarray) or _is_in_a_file(data):
         return array
     if isinstance(data, da.Array):
@@ -70,12 +71,6 @@ def check_numpy(array: Any) -> None:
         )
 
 
-def _data(array: xr.DataArray | xr.Variable) -> Any:
-    """Return what an array is made of, without reading it."""
-    variable = array.variable if isinstance(array, xr.DataArray) else array
-    return variable._data
-
-
 def _package(data: Any) -> str:
     return type(data).__module__.partition(".")[0]
 
@@ -94,15 +89,15 @@ def _without_units(array: xr.DataArray) -> xr.DataArray:
     coords = {
         name: (
             coord.dims,
-            _data(coord).magnitude,
-            {**coord.attrs, "units": str(_data(coord).units)},
+            lazy_data(coord).magnitude,
+            {**coord.attrs, "units": str(lazy_data(coord).units)},
         )
         for name, coord in array.coords.items()
-        if _is_quantity(_data(coord))
+        if _is_quantity(lazy_data(coord))
     }
     array = array.assign_coords(coords) if coords else array
-    data = _data(array)
-    meta = getattr(data, "_meta", None) if isinstance(data, da.Array) else None
+    data = lazy_data(array)
+    meta = meta_of(data) if isinstance(data, da.Array) else None
     if meta is not None and _is_quantity(meta):
         unit = str(meta.units)
         return array.copy(data=_mapped(data, _magnitude)).assign_attrs(units=unit)
@@ -117,7 +112,7 @@ def _magnitude(block: Any) -> Any:
 
 def _plain_blocks(data: da.Array) -> da.Array:
     """Return a dask array whose blocks are NumPy's."""
-    meta = data._meta
+    meta = meta_of(data)
     if type(meta) is np.ndarray:
         return data
     if _package(meta) == "sparse":

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 import zarr
-from xarray.backends import BackendArray, CachingFileManager
-from xarray.core import indexing
 
+from xpyramid._compat import BackendArray, CachingFileManager, indexing
 from xpyramid.errors import SourceError
 from xpyramid.messages import say
 from xpyramid.sources.dims import BY_RANK

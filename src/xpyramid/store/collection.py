@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import zarr
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 
 from xpyramid import ngff
+from xpyramid._compat import sync
 from xpyramid.errors import NotAPyramidError
 from xpyramid.ngff import ome_xml
 from xpyramid.store.listing import children

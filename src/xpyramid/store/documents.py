@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import zarr
+from zarr.abc.buffer import Buffer
 from zarr.abc.store import RangeByteRequest, Store
-from zarr.core.buffer import Buffer, default_buffer_prototype
-from zarr.core.sync import sync
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
+from xpyramid._compat import sync
 from xpyramid.runtime.retry import retried
 from xpyramid.store.local_files import write_file
 from xpyramid.store.path import NodePath, takes_nodes_only

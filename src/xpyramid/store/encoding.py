@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from xarray.backends.zarr import FillValueCoder
 
+from xpyramid._compat import FillValueCoder
 from xpyramid.errors import AttributeValueError
 from xpyramid.geometry.coordinates import BOUNDS, REFERENCES
 from xpyramid.geometry.ranges import range_of

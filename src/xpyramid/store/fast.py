@@ -14,9 +14,9 @@ import dask.array as da
 import xarray as xr
 import zarr
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
-from xarray.backends.zarr import ZarrArrayWrapper
 from zarr.storage import LocalStore
 
+from xpyramid._compat import ZarrArrayWrapper, lazy_data, meta_of, with_lazy_data, with_zarr_array
 from xpyramid.store.local_chunks import ObjectArray, by_object
 from xpyramid.warn import warn
 
@@ -54,16 +54,14 @@ def accelerate(array: zarr.Array[Any]) -> zarr.Array[Any] | ObjectArray:
 
 def accelerate_reads(variable: xr.Variable) -> xr.Variable:
     """Return a variable that reads fast what xarray opened lazily from Zarr."""
-    fast = variable.copy(deep=False)
-    fast._data = _accelerated(variable._data)
-    return fast
+    return with_lazy_data(variable, _accelerated(lazy_data(variable)))
 
 
 def accelerate_graph(array: da.Array) -> da.Array:
     """Return a dask array that reads fast what its graph has from Zarr."""
     layers = {name: _accelerated_layer(layer) for name, layer in array.dask.layers.items()}
     graph = HighLevelGraph(layers, array.dask.dependencies)
-    return da.Array(graph, array.name, array.chunks, meta=array._meta)
+    return da.Array(graph, array.name, array.chunks, meta=meta_of(array))
 
 
 def _accelerated_layer(layer: Layer) -> Layer:
@@ -98,7 +96,7 @@ def _rewrapped(node: Any) -> Any:
         raise AttributeError(type(node).__name__)
     twin = copy.copy(node)
     if isinstance(node, ZarrArrayWrapper):
-        twin._array = accelerate(node._array)
+        with_zarr_array(twin, accelerate(node._array))
     else:
         twin.array = _rewrapped(node.array)
     return twin

@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 from numcodecs import get_codec
-from zarr.core.dtype import get_data_type_from_json
-from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.registry import get_codec_class
 
+from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata, get_data_type_from_json
 from xpyramid.errors import PyramidError
 from xpyramid.store.documents import parse_document, read_documents
 from xpyramid.store.path import NodePath

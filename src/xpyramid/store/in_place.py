@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import zarr
+from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store as ZarrStore
-from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from xpyramid.store.build_record import BuildRecord

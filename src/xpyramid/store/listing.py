@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
+from xpyramid._compat import sync
 from xpyramid.store.documents import (
     DOCUMENTS,
     attributes_of,

@@ -19,11 +19,11 @@ import numpy as np
 import zarr
 from numcodecs import Blosc, Zstd
 from zarr.abc.store import Store
+from zarr.buffer import default_buffer_prototype
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.metadata import ArrayV2Metadata
 from zarr.storage import FsspecStore, LocalStore
 
+from xpyramid._compat import ArrayV2Metadata
 from xpyramid.geometry.tiles import Lengths, Region, relative
 from xpyramid.store.local_files import write_file
 

@@ -14,17 +14,16 @@ from typing import Any
 
 import zarr
 from zarr.abc.store import Store as ZarrStore
-from zarr.core.sync import sync
 from zarr.storage import (
     FsspecStore,
     LocalStore,
     MemoryStore,
     ObjectStore,
     StorePath,
-    WrapperStore,
 )
 
 from xpyramid import ngff
+from xpyramid._compat import sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
 
@@ -120,8 +119,7 @@ class NodePath:
 
 
 def _spelled(store: ZarrStore) -> str:
-    while isinstance(store, WrapperStore):
-        store = store._store
+    store = unwrapped(store)
     if isinstance(store, LocalStore):
         return str(store.root)
     if isinstance(store, FsspecStore):
@@ -132,16 +130,13 @@ def _spelled(store: ZarrStore) -> str:
 
 def takes_nodes_only(store: ZarrStore) -> bool:
     """Whether a store takes the keys of Zarr's nodes alone, as Icechunk does."""
-    while isinstance(store, WrapperStore):
-        store = store._store
+    store = unwrapped(store)
     return _package(store) == "icechunk"
 
 
 def local_path(place: NodePath) -> Path | None:
     """Return where a place is in a directory of this machine, as it was spelled; None elsewhere."""
-    store = place.store
-    while isinstance(store, WrapperStore):
-        store = store._store
+    store = unwrapped(place.store)
     return Path(store.root, place.path) if isinstance(store, LocalStore) else None
 
 

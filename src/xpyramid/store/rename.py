@@ -20,8 +20,8 @@ from typing import Literal
 
 import zarr
 from filelock import FileLock, Timeout
+from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store as ZarrStore
-from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from xpyramid.errors import TargetBusyError

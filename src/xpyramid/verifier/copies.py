@@ -11,9 +11,9 @@ import json
 import warnings
 from typing import Any
 
-from zarr.core.buffer import default_buffer_prototype
-from zarr.core.group import GroupMetadata
-from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+from zarr.buffer import default_buffer_prototype
+
+from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata, GroupMetadata
 
 
 def is_same(copy: Any, truth: Any, key: str) -> bool:

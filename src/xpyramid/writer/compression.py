@@ -10,8 +10,8 @@ import zarr
 from numcodecs.abc import Codec
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import ZstdCodec
-from zarr.core.array_spec import ArrayConfig
 
+from xpyramid._compat import ArrayConfig, store_path_of
 from xpyramid.errors import PlanError
 
 ZarrFormat = Literal[2, 3]
@@ -73,4 +73,4 @@ def with_checksums(array: zarr.Array[Any], config: Any) -> zarr.Array[Any]:
     if isinstance(given, numcodecs.Zstd):
         metadata = replace(metadata, compressor=_Zstd(given.level, checksum=True))
     config = ArrayConfig.from_dict(config)
-    return zarr.Array(zarr.AsyncArray(metadata, array._async_array.store_path, config))
+    return zarr.Array(zarr.AsyncArray(metadata, store_path_of(array), config))

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import zarr
-from zarr.core.buffer import Buffer
-from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+from zarr.abc.buffer import Buffer
 from zarr.storage import StorePath
 
+from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata
 from xpyramid.store.documents import Documents, as_buffer
 from xpyramid.store.path import NodePath
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.abc.store import Store as ZarrStore
-from zarr.core.sync import sync
 from zarr.storage import LocalStore
 
+from xpyramid._compat import sync
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import literal, say
 from xpyramid.store.manifest import ChunkGrid, StoredMask, expected, manifest_of

@@ -15,13 +15,21 @@ import dask.base
 import numpy as np
 import xarray as xr
 import zarr
-from dask._task_spec import Alias, GraphNode, TaskRef
 from dask.blockwise import Blockwise, BlockwiseDep
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
-from xarray.backends.file_manager import FileManager
 from zarr.abc.store import Store as ZarrStore
-from zarr.storage import FsspecStore, LocalStore, MemoryStore, WrapperStore, ZipStore
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, ZipStore
 
+from xpyramid._compat import (
+    Alias,
+    FileManager,
+    GraphNode,
+    TaskRef,
+    fsspec_path,
+    lazy_data,
+    memory_of,
+    unwrapped,
+)
 from xpyramid.errors import SourceOverlapError
 from xpyramid.messages import say
 from xpyramid.store.path import NodePath
@@ -153,15 +161,14 @@ def what_is_read(samples: Iterable[Any], others: Iterable[Any] = ()) -> Reads:
 def location_of(store: ZarrStore, path: str = "") -> Location:
     """Return the place of a node of a store."""
     name = str(NodePath(store, path.strip("/")))
-    while isinstance(store, WrapperStore):
-        store = store._store
+    store = unwrapped(store)
     inside = tuple(part for part in path.split("/") if part)
     if isinstance(store, LocalStore):
         return _local(Path(store.root, *inside), name)
     if isinstance(store, ZipStore):
         return _local(Path(store.path), name)
     if isinstance(store, MemoryStore):
-        return Location(("memory", id(store._store_dict)), inside, name)
+        return Location(("memory", id(memory_of(store))), inside, name)
     if isinstance(store, FsspecStore):
         return _on_filesystem(store.fs, "/".join([store.path, *inside]), name)
     prefix = getattr(getattr(store, "store", None), "prefix", None)
@@ -185,7 +192,7 @@ def _on_filesystem(fs: Any, path: str, name: str) -> Location:
         if isinstance(getattr(fs, "path", None), str):  # a directory taken for a filesystem
             path = f"{fs.path}/{path}"
         fs = inner
-    stripped = str(fs._strip_protocol(path))
+    stripped = str(fsspec_path(fs, path))
     protocol = fs.protocol if isinstance(fs.protocol, str) else fs.protocol[0]
     if protocol in ("file", "local"):
         return _local(Path(stripped), name)
@@ -400,7 +407,7 @@ _CONTENTS: tuple[tuple[Any, Callable[[Any], Iterable[Any]]], ...] = (
     (Layer, _of_layer),
     (xr.DataTree, lambda tree: [node.to_dataset() for node in tree.subtree]),
     ((xr.Dataset, xr.DataArray), _variables),
-    (xr.Variable, lambda variable: [variable._data]),
+    (xr.Variable, lambda variable: [lazy_data(variable)]),
     (partial, lambda call: [call.func, *call.args, *call.keywords.values()]),
     (BlockwiseDep, _slots),
     (FileManager, lambda files: [getattr(files, "_args", None), getattr(files, "_value", None)]),

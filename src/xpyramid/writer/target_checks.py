@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import zarr
-from zarr.storage import FsspecStore, LocalStore, WrapperStore, ZipStore
+from zarr.storage import FsspecStore, LocalStore, ZipStore
 
 from xpyramid import ngff
+from xpyramid._compat import unwrapped
 from xpyramid.errors import (
     InvalidNameError,
     NotWritableError,
@@ -201,9 +202,7 @@ def check_writable(place: NodePath) -> None:
     TargetExistsError
         If it lies inside an array on disk.
     """
-    store = place.store
-    while isinstance(store, WrapperStore):
-        store = store._store
+    store = unwrapped(place.store)
     if isinstance(store, ZipStore) or (
         isinstance(store, LocalStore)
         and store.root.suffix.lower() in (".zip", ".ozx")

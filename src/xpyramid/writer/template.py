@@ -15,7 +15,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.core.buffer import Buffer
+from zarr.abc.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 

@@ -1,0 +1,127 @@
+"""What is used of zarr, xarray, dask and fsspec that they do not promise to keep, in one place.
+
+Each part says with which versions it was checked: the oldest that pyproject.toml allows and the
+newest at the time. `tests/unit/test_compat.py` holds what is expected of each, so that a release
+that changes it is noticed by name. numba's, which is imported only when samples are reduced, is
+`xpyramid.kernels._jit`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import xarray as xr
+import zarr
+from dask._task_spec import Alias, GraphNode, Task, TaskRef
+from dask.array.optimization import optimize
+from dask.base import get_scheduler
+from xarray.backends import BackendArray, CachingFileManager
+from xarray.backends.file_manager import FileManager
+from xarray.backends.zarr import FillValueCoder, ZarrArrayWrapper
+from xarray.coding.common import _ElementwiseFunctionArray as DecodedArray
+from xarray.core import indexing
+from zarr.abc.store import Store as ZarrStore
+from zarr.core.array_spec import ArrayConfig
+from zarr.core.dtype import get_data_type_from_json
+from zarr.core.group import GroupMetadata
+from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
+from zarr.core.sync import sync
+from zarr.storage import MemoryStore, StorePath, WrapperStore
+
+__all__ = [
+    "Alias",
+    "ArrayConfig",
+    "ArrayV2Metadata",
+    "ArrayV3Metadata",
+    "BackendArray",
+    "CachingFileManager",
+    "DecodedArray",
+    "FileManager",
+    "FillValueCoder",
+    "GraphNode",
+    "GroupMetadata",
+    "Task",
+    "TaskRef",
+    "ZarrArrayWrapper",
+    "fsspec_path",
+    "get_data_type_from_json",
+    "get_scheduler",
+    "indexing",
+    "is_in_memory",
+    "lazy_data",
+    "memory_of",
+    "meta_of",
+    "optimize",
+    "store_path_of",
+    "sync",
+    "unwrapped",
+    "with_lazy_data",
+    "with_zarr_array",
+]
+
+
+# zarr: 3.1.6 to 3.2. Public are `zarr.abc`, `zarr.storage`, `zarr.codecs`, `zarr.buffer`; not the
+# metadata classes, the synchronous call of a coroutine, and what a store wraps.
+
+
+def unwrapped(store: ZarrStore) -> ZarrStore:
+    """Return the store inside of wrappers."""
+    while isinstance(store, WrapperStore):
+        store = store._store
+    return store
+
+
+def memory_of(store: MemoryStore) -> object:
+    """Return the dict that a store in memory keeps its documents in."""
+    return store._store_dict
+
+
+def store_path_of(array: zarr.Array[Any]) -> StorePath:
+    """Return where an array is."""
+    return array._async_array.store_path
+
+
+# xarray: 2025.7 to 2026.9. Its wrappers around what it has opened are not public, nor is a way to
+# ask for what a variable holds without reading it.
+
+
+def lazy_data(array: xr.DataArray | xr.Variable) -> Any:
+    """Return what an array is made of, without reading it."""
+    variable = array.variable if isinstance(array, xr.DataArray) else array
+    return variable._data
+
+
+def with_lazy_data(variable: xr.Variable, data: Any) -> xr.Variable:
+    """Return a variable that is made of something else."""
+    other = variable.copy(deep=False)
+    other._data = data
+    return other
+
+
+def is_in_memory(variable: xr.Variable) -> bool:
+    """Whether the samples of a variable need not be read."""
+    return bool(variable._in_memory)
+
+
+def with_zarr_array(wrapper: ZarrArrayWrapper, array: object) -> ZarrArrayWrapper:
+    """Have a wrapper read another array."""
+    wrapper._array = array
+    return wrapper
+
+
+# dask: 2025.1 to 2026.8. Tasks are `dask._task_spec`, which has no public name; what an array's
+# blocks are like is its ``_meta``.
+
+
+def meta_of(array: da.Array) -> Any:
+    """Return an empty array of the type of a dask array's blocks."""
+    return array._meta
+
+
+# fsspec: 2023.10 to 2026.4.
+
+
+def fsspec_path(filesystem: Any, path: str) -> str:
+    """Return a path as a filesystem has it, without a protocol."""
+    return str(filesystem._strip_protocol(path))
