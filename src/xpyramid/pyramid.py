@@ -115,7 +115,7 @@ class Pyramid:
         ['0', '1']
         """
         name = self.name or "data"
-        nodes = {str(k): level.to_dataset(name=name) for k, level in enumerate(self.levels)}
+        nodes = {str(k): self.levels.as_dataset(k, name) for k in range(len(self.levels))}
         return xr.DataTree.from_dict(nodes, name=name)
 
     @explains_options("to_ome_zarr()")
@@ -330,8 +330,8 @@ class Pyramids(Mapping[str, Pyramid]):
     def to_datatree(self) -> xr.DataTree:
         """Return a DataTree with one child per variable, each with the children 0, 1, ..."""
         return xr.DataTree.from_dict(
-            {f"{name}/{k}": level.to_dataset(name=name)
-             for name, p in self.items() for k, level in enumerate(p)}
+            {f"{name}/{k}": p.levels.as_dataset(k, name)
+             for name, p in self.items() for k in range(len(p))}
         )  # fmt: skip
 
     def to_ome_zarr(
@@ -471,5 +471,8 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
     """
     opened = open_levels(store, group, multiscale)
     return Pyramid(
-        Levels.of(opened.levels), opened.plan, labels=opened.labels, _metadata=opened.metadata
+        Levels.of(opened.levels, opened.beside),
+        opened.plan,
+        labels=opened.labels,
+        _metadata=opened.metadata,
     )
