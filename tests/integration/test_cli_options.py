@@ -38,7 +38,7 @@ def ome(path: str) -> dict[str, Any]:
 def test_nothing_is_missing() -> None:
     """Each parameter of building and writing has its option; ``mode`` is --replace."""
     parameters = set(inspect.signature(build).parameters)
-    assert set(options.BUILDING) == parameters - {"array", "overrides", "image"}
+    assert set(options.BUILDING) == parameters - {"array", "overrides", "image", "bounds"}
     assert set(options.AXES) == {field.name for field in fields(Overrides)}
     ours = {"mode", "compute", "compressor"}  # --replace; nothing to wait for; an object of zarr
     assert set(options.WRITING) == {field.name for field in fields(WriteOptions)} - ours
