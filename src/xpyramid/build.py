@@ -15,6 +15,7 @@ from xpyramid.errors import PlanError
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import coordinates
 from xpyramid.geometry.axes import COLORS, AxisSpec, has_trailing_colors, names_colors
+from xpyramid.geometry.bounds import bounds_in, level_bounds
 from xpyramid.geometry.chunks import parse_chunks, stored_chunks
 from xpyramid.geometry.overrides import Overrides, apply
 from xpyramid.geometry.plan import Plan, factors_by_dim, largest_window, make_plan, named_dims
@@ -45,12 +46,14 @@ def build(
     levels: int | None = None,
     *,
     image: ImageGeometry | None = None,
+    bounds: xr.Dataset = xr.Dataset(),  # noqa: B008  not changed
     **given_options: Unpack[BuildOptions],
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`.
 
     With an ``image``, the array holds its labels: unless something else is said, they get its
-    factors, and they get its place where they have none.
+    factors, and they get its place where they have none. ``bounds`` are those of the cells of its
+    coordinates; see `xpyramid.geometry.bounds`.
     """
     options = resolve_options(BuildOptions, given_options)
     _check_lengths(array)
@@ -85,7 +88,7 @@ def build(
         source_chunks=(source_chunks(array),), holistic=reducer.holistic, kind=choice.kind,
         kind_reason=choice.reason,
     )  # fmt: skip
-    made = _lazy_levels(array, plan, reducer)
+    made = _lazy_levels(array, plan, reducer, bounds)
     return Pyramid(*(place_beside(made, plan, image) if image else (made, plan)), reducer)
 
 
@@ -114,9 +117,9 @@ def _with_axes(
     return array, axes, stored
 
 
-def _lazy_levels(array: xr.DataArray, plan: Plan, reducer: Reducer) -> Levels:
+def _lazy_levels(array: xr.DataArray, plan: Plan, reducer: Reducer, bounds: xr.Dataset) -> Levels:
     """Return the levels, which are made when they are asked for; their coordinates are now."""
-    coords = [_coordinates(array, plan, k) for k in range(len(plan.levels))]
+    coords = [_coordinates(array, plan, k, bounds) for k in range(len(plan.levels))]
     makers = [partial(_level, array, plan, k, reducer, coords[k]) for k in range(len(coords))]
     return Levels(makers, coords)
 
@@ -168,6 +171,7 @@ def build_dataset(
                 image=image,
                 method=methods.get(name),
                 kind=kinds.get(name),
+                bounds=bounds_in(dataset, array),
                 **{**shared, **vars(overrides.only(array.dims))},
             )
             for name, array in arrays.items()
@@ -182,6 +186,7 @@ def _left_out(
 ) -> str:
     """Say which variables make no pyramid; a grid mapping comes along, as a coordinate."""
     kept = {*arrays, *(str(name) for array in arrays.values() for name in array.coords)}
+    kept |= {str(name) for array in arrays.values() for name in bounds_in(dataset, array).coords}
     others = [
         f"{name} ({', '.join(map(str, array.dims))})"
         for name, array in dataset.data_vars.items()
@@ -255,23 +260,24 @@ def _largest(chunk: int | Sequence[int]) -> int:
     return max(chunk) if isinstance(chunk, Sequence) else int(chunk)
 
 
-def _coordinates(array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
-    """Return the coordinates of level ``k``."""
+def _coordinates(array: xr.DataArray, plan: Plan, k: int, bounds: xr.Dataset) -> xr.Dataset:
+    """Return the coordinates of level ``k``, with the bounds of their cells."""
     if k == 0:
-        return array.coords.to_dataset()
-    coords, as_data = coordinates.split(array, plan, k)
+        return array.coords.to_dataset().assign_coords(bounds.coords)
+    of_level = level_bounds(bounds, array, plan, k)
+    coords, as_data = coordinates.split(array, plan, k, of_level.coords)
     for dim, f in zip(plan.dims, plan.levels[k].factors, strict=True):
         if transform_of(array, dim) is not None and (f == 1 or range_of(array, dim) is not None):
             for name in array.xindexes.get_all_coords(dim) if f == 1 else [dim]:
                 coords.pop(name, None)
         elif f > 1 and dim in array.coords and array.coords[dim].ndim == 1:
-            coords[dim] = coordinates.level_coordinate(array, plan, k, dim)
+            coords[dim] = coordinates.level_coordinate(array, plan, k, dim, of_level.coords)
     for name, coordinate in as_data.items():
         coords[name] = _coarsen_coordinate(coordinate, plan, k)
     made = xr.Dataset(coords=coords)
-    for lazily in coordinates.unmade(array, plan, k):
+    for lazily in coordinates.unmade(array, plan, k, of_level.coords):
         made = made.assign_coords(lazily)
-    return made
+    return made.assign_coords(of_level.coords)
 
 
 def _level(
@@ -283,7 +289,9 @@ def _level(
     level, base = plan.levels[k], as_dask(array, plan.levels[0].chunks)
     data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
     attrs = coordinates.level_attributes(array.attrs, array, plan, k)
-    made = xr.DataArray(data, coords=coords.coords, dims=array.dims, name=array.name, attrs=attrs)
+    beside = [name for name, c in coords.coords.items() if not {*c.dims} <= {*array.dims}]
+    along = coords.drop_vars(beside).coords
+    made = xr.DataArray(data, coords=along, dims=array.dims, name=array.name, attrs=attrs)
     made.encoding = {
         key: array.encoding[key] for key in coordinates.REFERENCES if key in array.encoding
     }

@@ -123,7 +123,7 @@ class Pyramid:
         ['0', '1']
         """
         name = self.name or "data"
-        nodes = {str(k): level.to_dataset(name=name) for k, level in enumerate(self.levels)}
+        nodes = {str(k): self.levels.as_dataset(k, name) for k in range(len(self.levels))}
         return xr.DataTree.from_dict(nodes, name=name)
 
     @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=_BUILDING)
@@ -263,8 +263,8 @@ class Pyramids(Mapping[str, Pyramid]):
     def to_datatree(self) -> xr.DataTree:
         """Return a DataTree with one child per variable, each with the children 0, 1, ..."""
         return xr.DataTree.from_dict(
-            {f"{name}/{k}": level.to_dataset(name=name)
-             for name, p in self.items() for k, level in enumerate(p)}
+            {f"{name}/{k}": p.levels.as_dataset(k, name)
+             for name, p in self.items() for k in range(len(p))}
         )  # fmt: skip
 
     @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=_BUILDING)
@@ -415,7 +415,7 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
     """
     opened = open_levels(store, group, multiscale)
     return Pyramid(
-        Levels.from_arrays(opened.levels),
+        Levels.from_arrays(opened.levels, opened.beside),
         opened.plan,
         labels=opened.labels,
         _metadata=opened.metadata,

@@ -135,3 +135,97 @@ def test_a_grid_mapping_that_is_not_there(tmp_path: Path) -> None:
         array.pyramid.to_ome_zarr(tmp_path, levels=2)
     xr.open_zarr(tmp_path / "rain/1", decode_coords="all")  # warns of nothing
     assert xpyramid.open_pyramid(tmp_path / "rain")[1].attrs["grid_mapping"] == "crs"
+
+
+def edges(dataset: xr.Dataset | xr.DataArray, name: str) -> list[Any]:
+    return [[float(v) for v in cell] for cell in dataset[name].values]
+
+
+@pytest.mark.parametrize("decode", [False, True, "all"])
+@pytest.mark.parametrize("names", ["ome", "source"])
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_bounds_of_a_dataset_come_along(
+    tmp_path: Path, decode: Any, names: str, version: str
+) -> None:
+    """Those of cells that are larger reach from the first edge of a window to its last."""
+    ds = xr.decode_cf(rain().isel(lat=slice(7)), decode_coords=decode)
+    pyramid = ds.pyramid.build(levels=3)["rain"]
+    pyramid.to_ome_zarr(tmp_path, names=names, version=version)
+    opened = xpyramid.open_pyramid(tmp_path, "rain")
+    opened.to_ome_zarr(again := {}, names=names, version=version)
+    for tree in (pyramid, opened, xpyramid.open_pyramid(again, "rain")):
+        for k in (0, 1, 2):
+            level = tree.to_datatree()[str(k)].to_dataset()
+            wanted = [[a - 0.5, min(a + 2**k, 7) - 0.5] for a in range(0, 7, 2**k)]
+            assert edges(level, "lat_bnds") == wanted
+            xr.testing.assert_equal(level.time_bnds.variable.load(), ds.time_bnds.variable)
+            for name in ("lat", "time"):
+                where = tree[k][name].encoding if decode == "all" else tree[k][name].attrs
+                assert where["bounds"] == f"{name}_bnds"
+    for k in (0, 1, 2):  # and plain xarray finds them, and what they are
+        plain = xr.open_zarr(tmp_path / f"rain/{k}", decode_coords="all")  # warns of nothing
+        stored = {"lat": "y", "time": "t"} if names == "ome" else {"lat": "lat", "time": "time"}
+        for name, own in stored.items():
+            assert plain[own].encoding["bounds"] == f"{name}_bnds"
+            assert plain[f"{name}_bnds"].dims == (own, "nv")
+        np.testing.assert_array_equal(plain.time_bnds, ds.time_bnds)
+    assert xpyramid.verify(tmp_path, deep=True) == []
+
+
+@pytest.mark.parametrize(("method", "cell"), [("mean", [0.5, -3.5]), ("nearest", [0.5, -0.5])])
+def test_bounds_keep_their_direction(method: str, cell: list[float]) -> None:
+    ds = rain().assign_coords(lat=("lat", -np.arange(8.0), {"bounds": "lat_bnds"}))
+    ds["lat_bnds"] = ("lat", "nv"), -rain().lat_bnds.values
+    tree = ds.pyramid.build(levels=2, factor={"lat": 4}, method=method)["rain"].to_datatree()
+    assert edges(tree["1"], "lat_bnds")[0] == cell
+    ds["lat_bnds"] = ds.lat_bnds[:, ::-1]  # each from the lower to the upper, as some write them
+    tree = ds.pyramid.build(levels=2, factor={"lat": 4}, method=method)["rain"].to_datatree()
+    assert edges(tree["1"], "lat_bnds")[0] == cell[::-1]
+
+
+def test_bounds_of_times_that_are_coarsened() -> None:
+    ds = xr.decode_cf(rain())
+    pyramid = ds.pyramid.build(levels=2, factor={"time": 2, "lat": 2})["rain"]
+    pyramid.to_ome_zarr(store := {})
+    opened = xpyramid.open_pyramid(store, "rain").to_datatree()["1"]
+    days = np.array(["2000-01-01", "2000-01-03"], "M8[ns]")
+    np.testing.assert_array_equal(opened.time_bnds, [days])
+
+
+def test_bounds_that_cannot_be_told_go_with_a_word_and_no_trace() -> None:
+    """Those of climatologies, and of cells in two dimensions."""
+    ds = rain().drop_vars("lat_bnds")
+    del ds.lat.attrs["bounds"]
+    ds.time.attrs["climatology"] = ds.time.attrs.pop("bounds")
+    ds["area"] = ("lat", "lon"), np.ones((8, 8)), {"bounds": "corners"}
+    ds["corners"] = ("lat", "lon", "vertex"), np.ones((8, 8, 4))
+    ds = xr.decode_cf(ds.set_coords("area"))
+    with pytest.warns(UserWarning, match="'corners' of coordinate 'area'") as said:
+        pyramid = ds.pyramid.build(levels=2, factor=2, dims=("time", "lat", "lon"))["rain"]
+    assert "'time_bnds' of coordinate 'time'" in str(said[0].message)
+    pyramid.to_ome_zarr(store := {})
+    for tree in (pyramid, xpyramid.open_pyramid(store, "rain")):
+        whole, coarse = (tree.to_datatree()[str(k)] for k in (0, 1))
+        assert {"corners", "time_bnds"} <= {*whole.coords}
+        assert not {"corners", "time_bnds"} & {*coarse.coords}
+        for name in ("area", "time"):
+            assert not {"bounds", "climatology"} & {*coarse[name].attrs, *coarse[name].encoding}
+
+
+def test_bounds_have_no_place_beside_arrays() -> None:
+    pyramid = xr.decode_cf(rain()).pyramid.build(levels=2)["rain"]
+    with pytest.warns(UserWarning, match="bounds .*'lat_bnds'.* are not stored: layout='arrays'"):
+        pyramid.to_ome_zarr(store := {}, layout="arrays")
+    for level in xpyramid.open_pyramid(store, "rain"):
+        assert not any("bounds" in {**c.attrs, **c.encoding} for c in level.coords.values())
+    assert pyramid[0].lat.attrs["bounds"] == "lat_bnds"
+
+
+def test_bounds_along_a_dimension_that_is_called_as_an_axis() -> None:
+    ds = rain().rename(nv="x")
+    ds["of_height"] = ("x", [0.0, 4.0])
+    ds.height.attrs["bounds"] = "of_height"
+    ds.pyramid.build(levels=2)["rain"].to_ome_zarr(store := {})
+    tree = xpyramid.open_pyramid(store, "rain").to_datatree()["1"]
+    assert tree.lat_bnds.dims == ("lat", "x_bounds")
+    assert tree.of_height.values.tolist() == [0, 4]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import xarray as xr
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec, is_cftime, is_temporal, since_first
+from xpyramid.geometry.bounds import BOUNDS, without_bounds
 from xpyramid.geometry.coordinate_kinds import check_average
 from xpyramid.geometry.plan import Plan, centre
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of, transform_of
@@ -23,9 +24,6 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: Names of longitudes, and CF's units of them: section 4.2.
 _LONGITUDES = {"lon", "lons", "longitude", "nav_lon", "rlon"}
 _EAST = re.compile(r"degrees?_?e(ast)?")
-
-#: Attributes that name the bounds of cells: CF conventions, sections 7.1 and 7.4.
-BOUNDS = ("bounds", "climatology")
 
 #: What a variable names others by, which xarray moves from attributes to ``encoding`` when it
 #: decodes: CF conventions, sections 3.4, 4.3.3, 5, 5.6, and 7.
@@ -284,13 +282,13 @@ def _transform(
 
 
 def split(
-    array: xr.DataArray, plan: Plan, k: int
+    array: xr.DataArray, plan: Plan, k: int, bounds: Collection[Any] = ()
 ) -> tuple[dict[Hashable, xr.DataArray], dict[Hashable, xr.DataArray]]:
     """Return the coordinates that level ``k`` keeps as they are, and those to coarsen as data.
 
     The coordinates of the coarsened dimensions themselves are in neither. Coordinates that have no
     mean and run along a coarsened dimension are left out, with a warning at the top level; so are
-    references to bounds of cells that have become larger.
+    references to bounds of cells that have become larger, but for those ``bounds`` that are known.
     """
     factors = dict(zip(plan.dims, plan.levels[k].factors, strict=True))
     kept: dict[Hashable, xr.DataArray] = {}
@@ -301,11 +299,12 @@ def split(
             attrs = level_attributes(coordinate.attrs, array, plan, k)
             kept[name] = coordinate if attrs == coordinate.attrs else _with(coordinate, attrs)
             continue
-        attrs = {key: v for key, v in coordinate.attrs.items() if key not in BOUNDS}
+        attrs = without_bounds(coordinate.attrs, bounds)
         lost += [
             f"{text!r} of coordinate {name!r}"
             for key in BOUNDS
             if (text := coordinate.attrs.get(key, coordinate.encoding.get(key)))
+            and text not in bounds
         ]
         if name in coordinate.dims and coordinate.ndim == 1:
             continue
@@ -322,7 +321,9 @@ def split(
     return kept, as_data
 
 
-def unmade(array: xr.DataArray, plan: Plan, k: int) -> Iterator[xr.Coordinates]:
+def unmade(
+    array: xr.DataArray, plan: Plan, k: int, bounds: Collection[Any] = ()
+) -> Iterator[xr.Coordinates]:
     """Yield the coordinates of level ``k`` that are not made, as they are not at level 0."""
     level = plan.levels[k]
     for dim, f, n in zip(plan.dims, level.factors, level.shape, strict=True):
@@ -335,19 +336,22 @@ def unmade(array: xr.DataArray, plan: Plan, k: int) -> Iterator[xr.Coordinates]:
         elif (line := range_of(array, dim)) is not None:
             step, start = line
             middle = start + step * centre(f, plan.sampled)
-            yield range_coordinates(dim, step * f, middle, n, array.coords[dim].attrs)
+            attrs = without_bounds(array.coords[dim].attrs, bounds)
+            yield range_coordinates(dim, step * f, middle, n, attrs)
 
 
-def level_coordinate(array: xr.DataArray, plan: Plan, k: int, dim: str) -> xr.DataArray:
+def level_coordinate(
+    array: xr.DataArray, plan: Plan, k: int, dim: str, bounds: Collection[Any] = ()
+) -> xr.DataArray:
     """Return the coordinate of a coarsened dimension at level ``k``."""
     old, i, level = array.coords[dim], plan.dims.index(dim), plan.levels[k]
     values = coarsen_dimension(
         old.values, plan.axes[i], level.factors[i], level.shape[i], plan.sampled,
         angular_period(old),
     )  # fmt: skip
-    attrs = {key: value for key, value in old.attrs.items() if key not in BOUNDS}
-    coordinate = xr.DataArray(values, dims=dim, attrs=attrs)
-    coordinate.encoding = time_encoding(old)
+    coordinate = xr.DataArray(values, dims=dim, attrs=without_bounds(old.attrs, bounds))
+    named = {key: old.encoding[key] for key in BOUNDS if key in old.encoding}
+    coordinate.encoding = time_encoding(old) | without_bounds(named, bounds)
     return coordinate
 
 

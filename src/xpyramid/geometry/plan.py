@@ -328,10 +328,7 @@ def make_plan(
         repeated = None if factor is None else _coarser_step(factor, names, chosen)
         steps = _automatic_steps(axes, shape, chunks, chosen, repeated, levels, boundary)
 
-    shapes, totals = [shape], [(1,) * len(shape)]
-    for step in steps:
-        shapes.append(next_shape(shapes[-1], step, names, boundary))
-        totals.append(tuple(f * s for f, s in zip(totals[-1], step, strict=True)))
+    shapes, totals = _climbed(shape, steps, names, boundary)
     given = repeated or (None if listed is None else (1,) * len(shape))
     left_out = {d: "factor=" if dims is None else "dims=" for d in names if d not in chosen}
     return Plan(
@@ -341,20 +338,37 @@ def make_plan(
         boundary=boundary,
         steps=tuple(steps),
         levels=tuple(
-            Level(
-                shape=s,
-                factors=f,
-                chunks=_clip(chunks, s),
-                nbytes=math.prod(s) * dtype.itemsize,
-            )
+            Level(s, f, _clip(chunks, s), math.prod(s) * dtype.itemsize)
             for s, f in zip(shapes, totals, strict=True)
         ),
-        kept={
-            axis.dim: _why_kept(axis, shape[i], given[i] if given else None, left_out.get(axis.dim))
-            for i, axis in enumerate(axes)
-            if totals[-1][i] == 1
-        },
+        kept=_kept(axes, shape, totals[-1], given, left_out),
     )
+
+
+def _climbed(
+    shape: tuple[int, ...], steps: Sequence[Factors], names: tuple[str, ...], boundary: Boundary
+) -> tuple[list[tuple[int, ...]], list[Factors]]:
+    """Return the shape and the cumulative factors of each level."""
+    shapes, totals = [shape], [(1,) * len(shape)]
+    for step in steps:
+        shapes.append(next_shape(shapes[-1], step, names, boundary))
+        totals.append(tuple(f * s for f, s in zip(totals[-1], step, strict=True)))
+    return shapes, totals
+
+
+def _kept(
+    axes: Sequence[AxisSpec],
+    shape: Sequence[int],
+    total: Factors,
+    factors: Factors | None,
+    left_out: Mapping[str, str],
+) -> dict[str, str]:
+    """Return why each dimension with a total factor of 1 is not coarsened; see `_why_kept`."""
+    return {
+        axis.dim: _why_kept(axis, n, factors[i] if factors else None, left_out.get(axis.dim))
+        for i, (axis, n) in enumerate(zip(axes, shape, strict=True))
+        if total[i] == 1
+    }
 
 
 def _why_kept(axis: AxisSpec, length: int, factor: int | None, left_out_by: str | None) -> str:

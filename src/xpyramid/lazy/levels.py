@@ -30,10 +30,22 @@ class Levels(Sequence[xr.DataArray]):
         self.coordinates = tuple(coordinates)
 
     @classmethod
-    def from_arrays(cls, levels: Sequence[xr.DataArray]) -> Levels:
-        """Return levels that are there already."""
+    def from_arrays(
+        cls, levels: Sequence[xr.DataArray], beside: Sequence[xr.Dataset] = ()
+    ) -> Levels:
+        """Return levels that are there already, with what lies beside their coordinates."""
         makers = [partial(_same, level) for level in levels]
-        return cls(makers, [level.coords.to_dataset() for level in levels])
+        coordinates = [level.coords.to_dataset() for level in levels]
+        for k, more in enumerate(beside):
+            coordinates[k] = coordinates[k].assign_coords(more.coords)
+        return cls(makers, coordinates)
+
+    def as_dataset(self, k: int, name: str) -> xr.Dataset:
+        """Return a level with all its coordinates, those that a DataArray has no room for too."""
+        level, all_of_it = self[k], self.coordinates[k]
+        beside = [n for n in all_of_it.coords if n not in level.coords and n != name]
+        variables = {n: all_of_it.variables[n] for n in beside}
+        return level.to_dataset(name=name).assign_coords(xr.Coordinates(variables, indexes={}))
 
     def with_coordinates(self, coordinates: Sequence[xr.Dataset]) -> Levels:
         """Return the levels with coordinates in place of those of the same name, one set each."""

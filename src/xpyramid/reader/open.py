@@ -20,6 +20,7 @@ from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
+from xpyramid.geometry.bounds import bounds_in
 from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, Plan
 from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
 from xpyramid.inputs.kinds import label_reason
@@ -48,6 +49,7 @@ class StoredImage:
     plan: Plan
     metadata: Mapping[str, Any]
     labels: tuple[str, ...]
+    beside: tuple[xr.Dataset, ...] = ()
 
 
 def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> StoredImage:
@@ -131,14 +133,21 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
     image = ngff.in_own_units(ngff.fill_transforms(image, factors, shapes), factors)
     dims = _own_dims(image)
     name = image.name or node.basename or "image"
+    beside: tuple[xr.Dataset, ...] = ()
     if _is_flat(image):
         levels = tuple(flat.open_level(array, image, k) for k, array in enumerate(arrays))
-    else:
+    elif dims is None:
         levels = tuple(
             _open_other(array, dataset, image, name)
-            if dims is None
-            else _open_own(place, dataset, image, dims, total)
-            for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
+            for array, dataset in zip(arrays, image.datasets, strict=True)
+        )
+    else:
+        levels, beside = zip(
+            *(
+                _open_own(place, dataset, image, dims, total)
+                for dataset, total in zip(image.datasets, factors, strict=True)
+            ),
+            strict=True,
         )
     if _holds_labels(image):  # what is built from them must not average them
         for level in levels:
@@ -153,6 +162,7 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
         replace(plan, source_chunks=tuple(map(source_chunks, levels))),
         image.document,
         explain.labels_of(node),
+        beside,
     )
 
 
@@ -209,8 +219,11 @@ def _open_own(
     image: ngff.Multiscale,
     dims: Sequence[str],
     factors: Factors,
-) -> xr.DataArray:
-    """Open a level that we wrote: a Dataset that holds the array and all its coordinates."""
+) -> tuple[xr.DataArray, xr.Dataset]:
+    """Open a level that we wrote: a Dataset that holds the array and all its coordinates.
+
+    Returned are the level, and the bounds of its cells, for which a DataArray has no room.
+    """
     node, _, name = dataset.path.rpartition("/")
     level = place / node
     with explain.ignore_zarr_warnings():
@@ -239,7 +252,8 @@ def _open_own(
     for stored, coordinates in ranges.items():
         restore_attributes(coordinates[old_dims[stored]], stored, image.metadata, larger)
         level_array = level_array.assign_coords(coordinates)
-    return level_array.rename(own)
+    bounds = bounds_in(xr.Dataset(coords=xr.Coordinates(coords, indexes={})), level_array)
+    return level_array.rename(own), bounds
 
 
 def _coordinate_arrays(level: NodePath, name: str) -> dict[str, zarr.Array[Any]]:

@@ -18,7 +18,8 @@ import zarr
 
 from xpyramid._compat import FillValueCoder
 from xpyramid.errors import AttributeValueError
-from xpyramid.geometry.coordinates import BOUNDS, REFERENCES
+from xpyramid.geometry.bounds import BOUNDS
+from xpyramid.geometry.coordinates import REFERENCES
 from xpyramid.geometry.ranges import range_of
 from xpyramid.ngff import Multiscale
 from xpyramid.store.json_attributes import ARRAY, Holder, json_attributes, nonfinite, restore
@@ -206,13 +207,14 @@ def restore_attributes(
 ) -> None:
     """Put attributes back to what they were before they were written, by the notes on them.
 
-    The bounds of cells are those of level 0, and of no larger ones.
+    The bounds of cells are those of level 0, and of no larger ones that have none stored.
     """
     variable.attrs = restore(variable.attrs, _noted(metadata, "nonfinite").get(name))
     if variable.dtype.kind in "fc":  # no text can be missing from numbers
         variable.attrs = restore(variable.attrs, [["_FillValue"]])
     is_larger = name != ARRAY_NOTE and not {*larger}.isdisjoint(map(str, variable.dims))
-    known = {key for key in REFERENCES if not (is_larger and key in BOUNDS)}
+    gone = {key for key in BOUNDS if is_larger and key not in variable.attrs}
+    known = {*REFERENCES} - gone
     for note_of, holder in (("encoding", variable.encoding), ("absent", variable.attrs)):
         texts = _noted(metadata, note_of).get(name)
         for key, text in texts.items() if isinstance(texts, Mapping) else ():

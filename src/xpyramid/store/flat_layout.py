@@ -96,9 +96,10 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
     )
     for dim in map(str, decoded.variables):
         was = metadata["coordinates"][dim].get("encoding")
-        if isinstance(was, Mapping) and decoded[dim].dtype.kind == "M":
+        if decoded[dim].dtype.kind == "M":  # what it is counted in here is our own choice
+            known = was if isinstance(was, Mapping) else {}
             decoded.variables[dim].encoding = {
-                key: was[key] for key in _TIME_UNITS if isinstance(was.get(key), str)
+                key: known[key] for key in _TIME_UNITS if isinstance(known.get(key), str)
             }
     for coordinates in ranges:
         decoded = decoded.assign_coords(coordinates)

@@ -12,6 +12,7 @@ from xpyramid import ngff
 from xpyramid._version import __version__
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry import units
+from xpyramid.geometry.bounds import forget_bounds
 from xpyramid.geometry.coordinate_kinds import check_storable
 from xpyramid.geometry.coordinates import level_attributes
 from xpyramid.geometry.plan import Plan
@@ -227,11 +228,14 @@ def _group_attributes(
     base, plan = image.levels[0], image.plan
     name = group.rpartition("/")[2] or str(base.name)
     about: dict[str, Any] = dict(LIBRARY)
+    coordinates = image.levels.coordinates[0]
     if options["layout"] == "arrays":
+        base = forget_bounds(base, coordinates)
+        coordinates = base.coords.to_dataset()
         about |= flat_layout.remember(base, plan.axes, name_of(base, name), plan.coarsened)
     described = ngff.describe_image(plan, paths, name, options["irregular"], about, names.dims)
     described = ngff.in_known_units(described, plan, _multiples(base, plan))
-    described = note(described, base, image.levels.coordinates[0], names)
+    described = note(described, base, coordinates, names)
     attributes = ngff.VERSIONS[options["version"]].attributes(described)
     crs = _crs(base)
     if options["conventions"]:
