@@ -12,9 +12,9 @@ import dask
 import numpy as np
 import pytest
 import zarr
-from bucket import Bucket
-from killing import killed_everywhere
-from small import NEW, OLD, broken_off, pyramid, values
+from helpers.killed_process import killed_everywhere
+from helpers.object_store import Bucket
+from helpers.small_image import NEW, OLD, broken_off, pyramid, values
 
 import xpyramid
 from xpyramid import errors

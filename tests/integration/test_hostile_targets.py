@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import zarr
-from small import broken_off, is_whole, leftovers, pyramid, write
+from helpers.small_image import broken_off, is_whole, leftovers, pyramid, write
 from zarr.storage import LocalStore, WrapperStore
 
 import xpyramid

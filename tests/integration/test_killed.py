@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from killing import killed_everywhere
-from small import (
+from helpers.killed_process import killed_everywhere
+from helpers.small_image import (
     NEW,
     OLD,
     add_others,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from small import NEW, OLD, broken_off, is_whole, leftovers, pyramid, write
+from helpers.small_image import NEW, OLD, broken_off, is_whole, leftovers, pyramid, write
 
 import xpyramid
 from xpyramid import engine, errors

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import NEW, OLD, is_whole, leftovers, pyramid, whole, write
+from helpers.small_image import NEW, OLD, is_whole, leftovers, pyramid, whole, write
 
 from xpyramid import errors
 from xpyramid.runtime import retry

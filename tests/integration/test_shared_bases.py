@@ -10,11 +10,11 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-import oracle
 import pytest
 import xarray as xr
 import zarr
-from stores import CountingStore
+from helpers import oracle
+from helpers.counting_store import CountingStore
 
 import xpyramid
 from xpyramid import engine

@@ -10,7 +10,7 @@ import pytest
 import tensorstore as ts
 import xarray as xr
 import zarr
-from stores import CountingStore, is_chunk
+from helpers.counting_store import CountingStore, is_chunk
 
 import xpyramid
 from xpyramid import errors

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from stores import CountingStore
+from helpers.counting_store import CountingStore
 from zarr.storage import FsspecStore, LocalStore
 
 import xpyramid
