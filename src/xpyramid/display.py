@@ -147,7 +147,7 @@ def _why_kept(axis: AxisSpec, coarsened: Sequence[AxisSpec]) -> str:
     """Say why a dimension is as long at the top as at the base."""
     if not axis.known:
         return Message(
-            f"{axis.dim} (nothing says that it is space; name it in ", option("dims"),
+            f"{axis.dim} (not known to be space; name it in ", option("dims"),
             " to coarsen it)",
         )  # fmt: skip
     if axis.type == "space":

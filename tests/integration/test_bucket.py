@@ -134,7 +134,7 @@ def test_killed_while_it_replaces_the_old_the_new_or_none_is_there(
 
 @pytest.mark.once
 @pytest.mark.slow
-def test_killed_while_it_is_gone_on_with(usual: set[str], tmp_path: Path) -> None:
+def test_killed_while_it_is_resumed(usual: set[str], tmp_path: Path) -> None:
     half = tmp_path / "half"
     broken_off(lambda: write(half))
     done = {key for key in keys(half) if "/field/c/" in key}

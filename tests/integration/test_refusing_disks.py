@@ -59,7 +59,7 @@ def refused(
             return
 
 
-def test_what_is_left_is_said_and_can_be_gone_on_with(
+def test_what_is_left_is_said_and_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path)  # what is compiled is kept on a disk too, and may be refused

@@ -100,7 +100,7 @@ def parse_shards(
             raise PlanError(
                 Message(
                     option("shards", shards),
-                    f": {s} along {dim!r} is no multiple of the chunk length {c}",
+                    f": {s} along {dim!r} is not a multiple of the chunk length {c}",
                 ),
                 option="shards",
                 value=shards,

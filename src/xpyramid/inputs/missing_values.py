@@ -73,7 +73,7 @@ def missing_value(array: xr.DataArray) -> float | None:
     if len(numbers) > 1:
         raise PlanError(
             f"the attributes '_FillValue' and 'missing_value' name {sorted(numbers)}, "
-            "and one value can be left out of the levels",
+            "but only one value can be left out of the levels",
             fix=Message(
                 "say which with ",
                 option("ignore"),

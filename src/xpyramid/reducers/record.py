@@ -80,7 +80,7 @@ class Request:
             raise DtypeError(
                 Message(
                     option("ignore", self.ignore),
-                    f" is no value of dtype {self.dtype} ({low} to {high})",
+                    f" is not a value of dtype {self.dtype} ({low} to {high})",
                 ),
                 option="ignore",
                 value=self.ignore,

@@ -31,7 +31,7 @@ def passes(error: BaseException) -> bool:
 
 
 def retried(action: Callable[[], T]) -> T:
-    """Return what an action returns, which is tried again while it fails and that may pass."""
+    """Return the result of an action, retrying it after faults that may pass."""
     for attempt in range(TIMES - 1):
         try:
             return action()

@@ -117,7 +117,7 @@ def check_coordinates(array: xr.DataArray) -> None:
         if isinstance(index, PandasMultiIndex):
             raise AxisError(
                 f"coordinate {index.dim!r} is a MultiIndex of {list(map(str, index.index.names))}, "
-                "which a store has no form for; accepted: one value for each sample; call "
+                "which a store cannot hold; accepted: one value for each sample; call "
                 f".reset_index({index.dim!r}), which keeps its columns, before .pyramid"
             )
     for name, coordinate in array.coords.items():
@@ -137,7 +137,7 @@ def _check_kind(name: str, coordinate: xr.DataArray) -> None:
             ".to_index().tz_convert(None)" if zoned else ".to_numpy().astype(str)"
         )
         raise AxisError(
-            f"coordinate {name!r} has {kind}, which a store has no form for; accepted: {accepted}; "
+            f"coordinate {name!r} has {kind}, which a store cannot hold; accepted: {accepted}; "
             f"call .assign_coords({{{name!r}: ({dim!r}, {plain})}}) before .pyramid, {ways_out}"
         )
     if dtype.kind != "O" or is_cftime(values := coordinate.values):

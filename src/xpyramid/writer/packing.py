@@ -120,7 +120,7 @@ def packing_of(array: xr.DataArray) -> Packing | None:
     Raises
     ------
     PlanError
-        For an encoding that is none.
+        For an invalid encoding.
     """
     encoding = array.encoding
     try:
@@ -231,7 +231,7 @@ def _check_method(image: ImageSource, packing: Packing) -> None:
             ),
             option="dtype",
             value="source",
-            accepted="finite numbers, a scale but 0",
+            accepted="finite numbers, and a scale other than 0",
         )
     if plan.options.get("ignore") is not None:
         raise PlanError(

@@ -65,14 +65,14 @@ def check_same(earlier: BuildRecord, record: BuildRecord, transaction: Transacti
     target = transaction.target
     if earlier.format != FORMAT:
         raise ResumeError(
-            f"the unfinished build of {target} was begun by another version of xpyramid",
-            fix=Message("begin anew with ", option("mode", "w")),
+            f"the unfinished build of {target} was started by another version of xpyramid",
+            fix=Message("start over with ", option("mode", "w")),
         )
     if earlier.created and not transaction.is_original(earlier):
         raise ResumeError(
             Message(
                 f"the unfinished build of {target} is a copy of one that was made "
-                "elsewhere; whether it is all there cannot be known; begin anew with ",
+                "elsewhere, and may be incomplete; start over with ",
                 option("mode", "w"),
             )
         )
@@ -83,7 +83,7 @@ def check_same(earlier: BuildRecord, record: BuildRecord, transaction: Transacti
     if differ:
         raise ResumeError(
             f"the unfinished build of {target} differs in {'; '.join(differ)}",
-            fix=Message("call it as before, or begin anew with ", option("mode", "w")),
+            fix=Message("call it as before, or start over with ", option("mode", "w")),
         )
 
 
@@ -106,7 +106,7 @@ def check_documents(image: PreparedImage) -> None:
 def _damaged(transaction: Transaction, what: str) -> ResumeError:
     return ResumeError(
         f"the unfinished build of {transaction.target} is damaged: {what}",
-        fix=Message("begin anew with ", option("mode", "w")),
+        fix=Message("start over with ", option("mode", "w")),
     )
 
 
@@ -145,7 +145,7 @@ def _check_samples(samples: Array, stored: Array, region: Region, what: str) -> 
         raise ResumeError(
             f"{what} had another input: samples {where} differ from what is stored",
             fix=Message(
-                "write to another ", option("group"), ", or begin anew with ", option("mode", "w")
+                "write to another ", option("group"), ", or start over with ", option("mode", "w")
             ),
         )
 
@@ -155,7 +155,7 @@ def finished_among(
 ) -> tuple[list[PreparedImage], list[PreparedImage]]:
     """Return the images that are to be made, and those that an earlier run of the build published.
 
-    A build that is broken off at its very end has published some of its images. Where all are
+    A build that is interrupted at its very end has published some of its images. Where all are
     published and listed, nothing is to be resumed: they are in the way.
 
     Raises

@@ -42,7 +42,7 @@ _COMPRESSION = 1000
 
 
 def check_target(transaction: Transaction, paths: Sequence[str], options: WriteOptions) -> None:
-    """Refuse a place that is taken, unless by what may be replaced or gone on with."""
+    """Refuse a place that is taken, unless its image may be replaced or its build resumed."""
     target = transaction.target
     unfinished = transaction.unfinished() is not None
     if unfinished and options["mode"] == "w-" and not options["resume"]:
@@ -51,9 +51,9 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
             fix=Message(
                 "call again with ",
                 option("resume", True),
-                " to go on with it, or with ",
+                " to finish it, or with ",
                 option("mode", "w"),
-                " to begin anew",
+                " to start over",
             ),
         )
     if unfinished and transaction.location == target:
@@ -332,7 +332,7 @@ def check_case(documents: Iterable[tuple[NodePath, Sequence[str]]]) -> None:
     InvalidNameError
         For two names of one call.
     TargetExistsError
-        For a name that is there in another spelling.
+        For a name that exists in another spelling.
     """
     seen: dict[str, str] = {}
     for place, keys in documents:
@@ -352,12 +352,12 @@ def check_case(documents: Iterable[tuple[NodePath, Sequence[str]]]) -> None:
 
 
 def _check_spelling(path: Path, place: NodePath) -> None:
-    """Refuse a place of which a part is there in another spelling."""
+    """Refuse a place of which a part exists in another spelling."""
     for above in (path, *path.parents[: place.path.count("/")]):
         if lexists(above) and above.name not in os.listdir(above.parent):
             raise TargetExistsError(
-                f"{str(above)!r} is there in another spelling, and this disk ignores case",
-                fix=Message("choose another ", option("group"), ", or spell it as it is there"),
+                f"{str(above)!r} exists in another spelling, and this disk ignores case",
+                fix=Message("choose another ", option("group"), ", or use the existing spelling"),
             )
 
 
