@@ -1,4 +1,4 @@
-"""The ``.pyramid`` accessors: doors, nothing more."""
+"""The ``.pyramid`` accessors, which only pass on to the modules below."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ class ArrayAccessor:
         Returns
         -------
         Pyramid
-            Its ``levels`` are lazy DataArrays, level 0 this array itself.
+            Its ``levels`` are lazy DataArrays; level 0 is this array itself.
 
         Raises
         ------
         xpyramid.errors.AxisError
-            For 0 dimensions, duplicate ones, coordinates of a coarsened dimension that are no
-            numbers or hold NaN, or spacings, origins, units or types that make no axis.
+            For 0 dimensions, duplicate ones, coordinates of a coarsened dimension that are not
+            numeric or hold NaN, or invalid spacings, origins, units or axis types.
         xpyramid.errors.PlanError
-            For levels, factors, dimensions or chunks that make no pyramid.
+            For levels, factors, dimensions or chunks from which no pyramid can be built.
         xpyramid.errors.DtypeError
             For a dtype that the method cannot reduce.
         xpyramid.errors.OptionError
-            For an option that there is not; the words of other tools are told ours.
+            For an unknown option; for the names that other tools use, the message gives ours.
 
         Examples
         --------
@@ -124,7 +124,7 @@ class ArrayAccessor:
 
 @xr.register_dataset_accessor("pyramid")
 class DatasetAccessor:
-    """``dataset.pyramid``: pyramids of all variables that have the dimensions."""
+    """``dataset.pyramid``: pyramids of all variables that have the dimensions to coarsen."""
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
@@ -133,7 +133,7 @@ class DatasetAccessor:
     def build(self, levels: int | None = None, **options: Unpack[DatasetBuildOptions]) -> Pyramids:
         """Build the pyramid of every variable that has the dimensions to coarsen.
 
-        Without ``dims``, these are the space dimensions of the variable that has most of them. The
+        Without ``dims``, these are the space dimensions of the variable with the most of them. The
         repr ends with the variables that have no pyramid.
 
         Parameters
@@ -146,11 +146,13 @@ class DatasetAccessor:
         Returns
         -------
         Pyramids
+            A mapping from the name of each variable to its pyramid.
 
         Raises
         ------
         xpyramid.errors.PlanError
-            If no variable has the dimensions, or ``method`` or ``kind`` names one that has not.
+            If no variable has the dimensions, or ``method`` or ``kind`` names a variable that does
+            not have them.
 
         Examples
         --------
@@ -172,7 +174,7 @@ class DatasetAccessor:
         store : str, path, URL, zarr store or zarr.Group
             Created if it is not there.
         group : str, optional
-            Path of a group in the store, in which each variable has one of its own.
+            Path of a group in the store, which gets a subgroup for each variable.
         **options
             Those of `DatasetBuildOptions` and `WriteOptions` of `xpyramid.options`.
 

@@ -184,7 +184,7 @@ def build_dataset(
 def _left_out(
     dataset: xr.Dataset, wanted: Sequence[Hashable], arrays: Mapping[str, xr.DataArray]
 ) -> str:
-    """Say which variables make no pyramid; a grid mapping comes along, as a coordinate."""
+    """Say which variables have no pyramid; a grid mapping comes along, as a coordinate."""
     kept = {*arrays, *(str(name) for array in arrays.values() for name in array.coords)}
     kept |= {str(name) for array in arrays.values() for name in bounds_in(dataset, array).coords}
     others = [
@@ -241,7 +241,7 @@ def _existing_chunks(array: xr.DataArray) -> tuple[int, ...] | None:
 
     What is on disk counts as long as the dask chunks are made of whole stored ones; a user who
     chunked differently meant it. ``encoding["chunks"]`` is None where what is read together (the
-    strips of a TIFF) makes no chunks.
+    strips of a TIFF) cannot be used as chunks.
     """
     if array.encoding.get("chunks", ()) is None:
         return None

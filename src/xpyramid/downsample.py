@@ -44,22 +44,22 @@ def downsample(
     ----------
     array : ndarray
         Any rank from 1, any shape, memory order and byte order; bool, integers, floats, complex,
-        datetime64 or timedelta64. Never modified. Masked samples do not count; levels of a masked
-        array are masked where no sample counts.
+        datetime64 or timedelta64. It is never modified. Masked samples do not count; levels of a
+        masked array are masked where no sample counts.
     factor : int, sequence of int, or sequence of sequences of int
-        For every axis; one for each axis; or one sequence for each level.
+        One factor for all axes, one for each axis, or one sequence of factors for each level.
     method : str or callable
         As in :meth:`xpyramid.accessor.ArrayAccessor.build`.
     num_mips : int
-        Number of levels, where ``factor`` is not a list of levels.
+        Number of levels, unless ``factor`` has a sequence for each level.
     skipna : bool, optional
-        Whether NaN samples do not count. Default: they do not.
+        Whether to leave out NaN samples. Default: yes.
     ignore : number, optional
         A background value that does not count.
     min_valid : float, optional
-        The least fraction of samples that count, from 0 to 1, for a cell to be valid.
+        The smallest fraction of samples, from 0 to 1, that must count for a cell to be valid.
     boundary : {"pad", "trim", "exact"}
-        What becomes of a last, partial window, as in
+        What happens to a last, partial window, as in
         :meth:`xpyramid.accessor.ArrayAccessor.build`.
 
     Returns
@@ -70,7 +70,7 @@ def downsample(
     Raises
     ------
     xpyramid.errors.PlanError
-        For factors, a method or options that make no level.
+        For invalid factors, methods or options.
     xpyramid.errors.DtypeError
         For a dtype that the method cannot reduce.
     xpyramid.errors.UnsupportedArrayError

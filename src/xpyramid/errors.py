@@ -1,7 +1,7 @@
 """Every error and warning the library raises on purpose.
 
 Each error derives from :class:`PyramidError` and from the builtin that fits, so that both
-``except xpyramid.errors.PyramidError`` and ``except ValueError`` do what one expects.
+``except xpyramid.errors.PyramidError`` and ``except ValueError`` work as expected.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class PyramidError(Exception):
     *what : str
         What is wrong.
     option : str, optional
-        The option that it is about. The message begins with it and its value, unless ``what``
+        The option that is at fault. The message begins with it and its value, unless ``what``
         names it.
     value : object, optional
         What was given.
@@ -28,7 +28,7 @@ class PyramidError(Exception):
     fix : str, optional
         What can be done.
 
-    The parameters are attributes, too; None, or empty, where a message does not have them.
+    The parameters are also attributes; None or empty if the error does not have them.
 
     Examples
     --------
@@ -68,7 +68,7 @@ class PyramidError(Exception):
 
     @property
     def message(self) -> Message:
-        """The message with its parts, for doors that have other words than Python."""
+        """The message with its parts, which the command line says in its own words."""
         first = self.args[0] if len(self.args) == 1 else str(self)
         return first if isinstance(first, Message) else Message(str(first))
 
@@ -80,7 +80,7 @@ def _names(what: tuple[Any, ...], option: str) -> bool:
 
 
 class PlanError(PyramidError, ValueError):
-    """Levels, factors, dimensions or chunks that make no pyramid."""
+    """Levels, factors, dimensions or chunks from which no pyramid can be built."""
 
 
 class AxisError(PyramidError, ValueError):
@@ -88,11 +88,11 @@ class AxisError(PyramidError, ValueError):
 
 
 class OptionError(PyramidError, TypeError):
-    """An option that there is not; the message names the one that is meant."""
+    """An unknown option; the message names the one that was probably meant."""
 
 
 class UnsupportedArrayError(PyramidError, TypeError):
-    """An array of a package that cannot be read without losing something."""
+    """An array of another package that cannot be read without loss."""
 
 
 class DtypeError(PyramidError, TypeError):
@@ -108,11 +108,11 @@ class TargetExistsError(PyramidError, FileExistsError):
 
 
 class TargetBusyError(PyramidError, OSError):
-    """Somebody else writes to the place at the moment."""
+    """Another process is writing to the place."""
 
 
 class ResumeError(PyramidError, ValueError):
-    """An unfinished build that this one cannot go on with."""
+    """An unfinished build that this call cannot resume."""
 
 
 class StorageError(PyramidError, OSError):
@@ -128,11 +128,11 @@ class AttributeValueError(PyramidError, ValueError):
 
 
 class SourceError(PyramidError, ValueError):
-    """Something to read from that is not there, or that no reader understands."""
+    """A source that does not exist, or that no reader understands."""
 
 
 class SourceOverlapError(PyramidError, ValueError):
-    """The place to write to is where the data are read from."""
+    """The place to write to is also where the data are read from."""
 
 
 class NotWritableError(PyramidError, OSError):
@@ -144,23 +144,23 @@ class ReadError(PyramidError, OSError):
 
 
 class MissingChunkError(PyramidError, ValueError):
-    """Chunks of the source are not there, and ``strict=True``."""
+    """Chunks of the source are missing, and ``strict=True``."""
 
 
 class MissingChunkWarning(UserWarning):
-    """Chunks of the source are not there, and read as the array's fill value."""
+    """Chunks of the source are missing, and read as the array's fill value."""
 
 
 class KindWarning(UserWarning):
-    """Samples that may be labels are averaged, as nothing says what they are."""
+    """Samples that may be labels are averaged, because nothing says what they are."""
 
 
 class ViewerWarning(UserWarning):
-    """Something that is stored as it should be, and that a common viewer cannot show."""
+    """Something that is stored correctly, but that a common viewer cannot show."""
 
 
 def check_kind(name: str, value: object, kinds: Any, accepted: str) -> None:
-    """Refuse a parameter that is not of its kind; None is for those that say nothing.
+    """Refuse a parameter of the wrong type; None always passes.
 
     Raises
     ------

@@ -31,7 +31,7 @@ class OptionPart:
     ----------
     name : str
     value : object
-        As Python has it; a text of one's own, such as ``{'y': ...}``, is a `Verbatim`.
+        As Python has it; text to show as it is, such as ``{'y': ...}``, is a `Verbatim`.
     call : str
         What takes the option, where that is worth saying: ``"build"``.
     """
@@ -167,5 +167,5 @@ def literal(value: object) -> str:
 #: What can be done about an unfinished build.
 HOW_TO_FINISH = Message(
     "call again with ", option("resume", True), " to finish it, or with ", option("mode", "w"),
-    " to begin anew",
+    " to start over",
 )  # fmt: skip

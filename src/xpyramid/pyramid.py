@@ -44,8 +44,8 @@ class Pyramid:
     plan : Plan
         Geometry and cost; holds no data.
     labels : tuple of str
-        Of a pyramid that is in a store: the label images that belong to it. ``"cells"`` is opened
-        with ``group="<group>/labels/cells"``.
+        For a stored pyramid, the label images that belong to it. Open ``"cells"`` with
+        ``group="<group>/labels/cells"``.
     """
 
     levels: Levels
@@ -66,15 +66,15 @@ class Pyramid:
 
     @property
     def name(self) -> str | None:
-        """Name of the array, None where it has none."""
+        """Name of the array, None if it has no name."""
         name = self.levels[0].name
         return None if name is None else str(name)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """OME-NGFF metadata of a pyramid that is in a store, as they are there.
+        """OME-NGFF metadata of a stored pyramid, as they are in the store.
 
-        The mapping that holds ``multiscales``, with ``omero`` and all else; empty for a new one.
+        The mapping that holds ``multiscales``, ``omero`` and all else; empty for a new pyramid.
         """
         return MappingProxyType(dict(self._metadata))
 
@@ -107,13 +107,13 @@ class Pyramid:
     def to_datatree(self) -> xr.DataTree:
         """Return the levels as a DataTree with the children ``"0"``, ``"1"``, ...
 
-        Each child is a Dataset that holds the level under the array's name (``"data"`` where it has
-        none). Nothing is computed.
+        Each child is a Dataset that holds the level under the array's name (``"data"`` without
+        one). Nothing is computed.
 
         Returns
         -------
         xarray.DataTree
-            Named as the array.
+            Named after the array.
 
         Examples
         --------
@@ -148,15 +148,15 @@ class Pyramid:
         group : str, optional
             Path of the image in the store; default: the name of the array.
         chunks : int, {dim: int} or sequence of int, optional
-            Shape of the stored chunks, as in :meth:`xpyramid.accessor.ArrayAccessor.build`, where
-            it also says how many levels there are. Default: those that the pyramid has.
+            Shape of the stored chunks, as in :meth:`xpyramid.accessor.ArrayAccessor.build`, except
+            that the number of levels stays the same. Default: those that the pyramid has.
         **options
             Those of `xpyramid.options.WriteOptions`.
 
         Returns
         -------
         dask.delayed.Delayed or None
-            What writes it when computed, with ``compute=False``.
+            With ``compute=False``, a Delayed that writes the pyramid when computed.
 
         Raises
         ------
@@ -170,10 +170,10 @@ class Pyramid:
         xpyramid.errors.AxisError
             If OME-NGFF has no place for the dimensions, their order, or irregular coordinates.
         xpyramid.errors.InvalidNameError
-            If there is no name, or one that Zarr cannot hold.
+            If there is no name, or Zarr does not allow it.
         xpyramid.errors.PlanError
-            If there are no such chunks, shards do not fit them, the compressor is not one of the
-            format, the memory does not do for a tile, or a chunk has 2 GiB.
+            If the chunks are invalid, shards do not fit them, the compressor does not suit the
+            Zarr format, the memory is too small for a tile, or a chunk has 2 GiB or more.
         xpyramid.errors.AttributeValueError
             For attributes that JSON cannot hold.
         xpyramid.errors.SourceOverlapError
@@ -183,11 +183,11 @@ class Pyramid:
         xpyramid.errors.MissingChunkError
             If chunks of the source are missing, and ``strict=True``.
 
-        Nothing has been written when one of them is raised.
+        Nothing has been written when one of these is raised.
 
         xpyramid.errors.StorageError
-            If a part of an array cannot be written; the message names it. What is there can be
-            gone on with.
+            If a part of an array cannot be written; the message names it. The build can be
+            resumed.
 
         Examples
         --------
@@ -239,9 +239,9 @@ class Pyramids(Mapping[str, Pyramid]):
     ----------
     members : mapping of str to Pyramid
     attrs : mapping
-        Of the Dataset; kept on every level's group.
+        Those of the Dataset; stored on every level's group.
     note : str
-        Says which variables of the Dataset were left out, and why; empty where none was.
+        Says which variables of the Dataset were left out, and why; empty if none were.
     """
 
     members: Mapping[str, Pyramid]
@@ -278,7 +278,7 @@ class Pyramids(Mapping[str, Pyramid]):
     ) -> Delayed | None:
         """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
 
-        All variables are computed together, so what they share is computed once.
+        All variables are computed together, so shared intermediate results are computed once.
 
         Parameters
         ----------
@@ -311,7 +311,7 @@ class Pyramids(Mapping[str, Pyramid]):
 
 
 def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:
-    """Return the geometry of the image in a store that labels are of, None where there is none.
+    """Return the geometry of the image that labels belong to, None without one.
 
     Raises
     ------
@@ -341,13 +341,13 @@ def open_pyramids(store: Store, group: str | None = None) -> Pyramids:
     store : str, path, URL, zarr store or zarr.Group
         As for :func:`open_pyramid`.
     group : str, optional
-        Where in the store to look; default: everywhere. A plate is a group of images too.
+        Where in the store to look; default: everywhere. A plate is also a group of images.
 
     Returns
     -------
     Pyramids
-        A mapping from the path of each image, below ``group``, to its pyramid; an image that is
-        the group itself has its own name. What cannot be read is left out, with a warning.
+        A mapping from the path of each image, below ``group``, to its pyramid; if the group is
+        itself an image, its key is its name. Unreadable images are left out, with a warning.
 
     Raises
     ------
@@ -388,21 +388,21 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
     store : str, path, URL, zarr store or zarr.Group
         A directory, or a ``.zip`` or ``.ozx`` file.
     group : str, optional
-        Path of the image in the store; default: the store is the image, or holds it alone.
+        Path of the image in the store. Default: the store itself, or the only image in it.
     multiscale : int or str, optional
-        Position or name of the image, where the metadata of one group announce several.
+        Position or name of the image, if the metadata of the group announce several.
 
     Returns
     -------
     Pyramid
-        What xpyramid wrote comes back with its dimensions, coordinates and attributes; what others
-        wrote gets coordinates computed from the coordinate transformations.
+        An image that xpyramid wrote has its original dimensions, coordinates and attributes; for
+        other images, coordinates are computed from the coordinate transformations.
 
     Raises
     ------
     xpyramid.errors.NotAPyramidError
-        If there is no complete OME-Zarr image, or its metadata make no sense, or something in them
-        leads out of the store. The message names what is there: the images one level below, the
+        If there is no complete OME-Zarr image, or its metadata are invalid or lead out of the
+        store. The message names what is there instead: the images one level below, the
         wells of a plate, labels.
 
     Examples

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from small import leftovers
+from helpers.small_image import leftovers
 from zarr.storage import LocalStore, WrapperStore
 
 import xpyramid

@@ -12,9 +12,9 @@ import dask
 import numpy as np
 import pytest
 import zarr
-from bucket import Bucket
-from killing import killed_everywhere
-from small import NEW, OLD, broken_off, pyramid, values
+from helpers.killed_process import killed_everywhere
+from helpers.object_store import Bucket
+from helpers.small_image import NEW, OLD, broken_off, pyramid, values
 
 import xpyramid
 from xpyramid import errors
@@ -134,7 +134,7 @@ def test_killed_while_it_replaces_the_old_the_new_or_none_is_there(
 
 @pytest.mark.once
 @pytest.mark.slow
-def test_killed_while_it_is_gone_on_with(usual: set[str], tmp_path: Path) -> None:
+def test_killed_while_it_is_resumed(usual: set[str], tmp_path: Path) -> None:
     half = tmp_path / "half"
     broken_off(lambda: write(half))
     done = {key for key in keys(half) if "/field/c/" in key}

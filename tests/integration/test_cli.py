@@ -421,7 +421,7 @@ def test_the_table_names_options_of_the_command_line(run):
     np.save("scan.npy", noise(2, 3, 60, 50))
     build = ("build", "scan.npy", "out.zarr", "--source-dims", "t,foo,y,x")
     lines = run(*build, "--levels", 2).splitlines()
-    said = "t (time), foo (nothing says that it is space; name it in --dims to coarsen it)"
+    said = "t (time), foo (not known to be space; name it in --dims to coarsen it)"
     assert f"not coarsened: {said}" in lines
     lines = run(*build, "--replace").splitlines()
     one = "one level: each dimension to coarsen fits into one chunk; pass --levels 2 or smaller"

@@ -112,6 +112,6 @@ def test_out_that_holds_a_demo_is_refused(tmp_path, capsys, taken):
     assert main(["demo", "--out", str(tmp_path)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert printed.err == f"xpyramid: {tmp_path / taken} is there already; choose another --out\n"
+    assert printed.err == f"xpyramid: {tmp_path / taken} already exists; choose another --out\n"
     assert [p.name for p in tmp_path.iterdir()] == [taken]
     assert (tmp_path / taken).read_text() == "mine"

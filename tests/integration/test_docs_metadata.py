@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from images import SIZES, field, segmentation
+from helpers.stored_images import SIZES, field, segmentation
 
 DOCS = Path(__file__).parents[2] / "docs"
 #: What stands in fences and between backticks.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import zarr
-from small import broken_off, is_whole, leftovers, pyramid, write
+from helpers.small_image import broken_off, is_whole, leftovers, pyramid, write
 from zarr.storage import LocalStore, WrapperStore
 
 import xpyramid
@@ -71,7 +71,7 @@ def test_notes_that_are_damaged_are_begun_anew(text: str, tmp_path: Path) -> Non
             xpyramid.open_pyramid(tmp_path / path)
     with pytest.raises(errors.TargetExistsError, match="there is an unfinished build"):
         write(tmp_path)
-    with pytest.raises(errors.ResumeError, match="begin anew with mode='w'"):
+    with pytest.raises(errors.ResumeError, match="start over with mode='w'"):
         write(tmp_path, resume=True)
     write(tmp_path, mode="w")
     assert is_whole(tmp_path)
@@ -107,10 +107,10 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_build_is_not_gone_on_with(damage: str, tmp_path: Path) -> None:
+def test_a_damaged_build_is_not_resumed(damage: str, tmp_path: Path) -> None:
     broken_off(lambda: write(tmp_path))
     DAMAGE[damage](tmp_path / "out.zarr/.field.unfinished")
-    with pytest.raises(errors.ResumeError, match="begin anew with mode='w'"):
+    with pytest.raises(errors.ResumeError, match="start over with mode='w'"):
         write(tmp_path, resume=True)
     write(tmp_path, mode="w")
     assert is_whole(tmp_path)

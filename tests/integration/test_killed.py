@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from killing import killed_everywhere
-from small import (
+from helpers.killed_process import killed_everywhere
+from helpers.small_image import (
     NEW,
     OLD,
     add_others,
@@ -97,7 +97,7 @@ def test_killed_anywhere_it_is_absent_or_whole(action: Callable[..., None], tmp_
     assert outcomes[-1]
 
 
-def test_killed_while_it_is_gone_on_with(tmp_path: Path) -> None:
+def test_killed_while_it_is_resumed(tmp_path: Path) -> None:
     broken_off(lambda: write(tmp_path / "half"))
     assert finished(tmp_path / "half")
     outcomes = []

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from small import NEW, OLD, broken_off, is_whole, leftovers, pyramid, write
+from helpers.small_image import NEW, OLD, broken_off, is_whole, leftovers, pyramid, write
 
 import xpyramid
 from xpyramid import engine, errors
@@ -92,11 +92,9 @@ def test_what_is_no_image_is_not_replaced(tmp_path: Path) -> None:
 
 def test_an_unfinished_build_is_in_the_way(tmp_path: Path) -> None:
     broken_off(lambda: write(tmp_path))
-    with pytest.raises(
-        errors.TargetExistsError, match="resume=True to go on with it, or with mode"
-    ):
+    with pytest.raises(errors.TargetExistsError, match="resume=True to finish it, or with mode"):
         write(tmp_path)
-    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was broken off"):
+    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was interrupted"):
         xpyramid.open_pyramid(tmp_path / "out.zarr", "field")
     write(tmp_path, mode="w")
     assert is_whole(tmp_path)
@@ -130,7 +128,7 @@ ABOUT_METADATA = "differs in metadata, attributes and coordinates"
         ({}, {"memory": "1 GB"}, r"differs in memory \(None then, 1000000000 now\)"),
     ],
 )
-def test_another_build_is_not_gone_on_with(
+def test_another_build_is_not_resumed(
     change: dict[str, Any], options: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     broken_off(lambda: write(tmp_path))
@@ -140,19 +138,19 @@ def test_another_build_is_not_gone_on_with(
     assert is_whole(tmp_path)
 
 
-def test_another_library_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_library_does_not_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken_off(lambda: write(tmp_path))
     with monkeypatch.context() as patch:
         patch.setattr(sys.modules["xpyramid.writer.resume"], "__version__", "99")
         with pytest.raises(errors.ResumeError, match=r"differs in library \(.* then, 99 now\)"):
             resume(tmp_path)
         patch.setattr(sys.modules["xpyramid.writer.resume"], "FORMAT", 99)
-        with pytest.raises(errors.ResumeError, match="was begun by another version of xpyramid"):
+        with pytest.raises(errors.ResumeError, match="was started by another version of xpyramid"):
             resume(tmp_path)
 
 
 @pytest.mark.parametrize("version", ["0.5", "0.4"])
-def test_a_copy_is_not_gone_on_with(version: str, tmp_path: Path) -> None:
+def test_a_copy_is_not_resumed(version: str, tmp_path: Path) -> None:
     """A moved one is."""
     broken_off(lambda: write(tmp_path / "a", version=version))
     shutil.copytree(tmp_path / "a", tmp_path / "b")
@@ -197,7 +195,7 @@ def test_in_memory_a_failed_build_can_be_repeated(
     assert not [key for key in store if "unfinished" in key]
 
 
-def test_nothing_to_go_on_with_is_a_new_build(tmp_path: Path) -> None:
+def test_nothing_to_resume_is_a_new_build(tmp_path: Path) -> None:
     resume(tmp_path)
     assert is_whole(tmp_path)
 
@@ -315,7 +313,7 @@ def test_info_says_unfinished(
     assert main(["info", *path]) == 2
     said = capsys.readouterr().err
     assert "unfinished" in said
-    assert "call again with --resume to finish it, or with --replace to begin anew" in said
+    assert "call again with --resume to finish it, or with --replace to start over" in said
     assert said.count("\n") == 1
     with pytest.raises(errors.NotAPyramidError, match=r"unfinished.*resume=True"):
         xpyramid.open_pyramid(path[0], path[-1] if len(path) > 1 else None)

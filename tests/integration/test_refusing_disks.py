@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small import NEW, OLD, is_whole, leftovers, pyramid, whole, write
+from helpers.small_image import NEW, OLD, is_whole, leftovers, pyramid, whole, write
 
 from xpyramid import errors
 from xpyramid.runtime import retry
@@ -59,7 +59,7 @@ def refused(
             return
 
 
-def test_what_is_left_is_said_and_can_be_gone_on_with(
+def test_what_is_left_is_said_and_can_be_resumed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path)  # what is compiled is kept on a disk too, and may be refused

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from killing import REQUEST, killed_everywhere
-from small import NEW, OLD, pyramid, values
+from helpers.killed_process import REQUEST, killed_everywhere
+from helpers.small_image import NEW, OLD, pyramid, values
 
 import xpyramid
 from xpyramid import errors

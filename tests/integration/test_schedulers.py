@@ -325,7 +325,7 @@ def test_an_interrupt_ends_the_work_and_leaves_no_image(tmp_path: Path) -> None:
     assert begun.count("working") < 12  # a tile has more blocks
     assert "KeyboardInterrupt" in said
     assert not Path(out, "field").exists()
-    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was broken off"):
+    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was interrupted"):
         xpyramid.open_pyramid(out, "field")
 
 
@@ -337,7 +337,7 @@ def test_a_failing_task_is_heard(tmp_path: Path, request: pytest.FixtureRequest)
     pyramid = xr.DataArray(base, dims=("y", "x"), name="field").pyramid.build(factor=[2, 2])
     with on("cluster", request), pytest.raises(errors.ReadError, match="no data today"):
         pyramid.to_ome_zarr(tmp_path / "out.zarr")
-    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was broken off"):
+    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was interrupted"):
         xpyramid.open_pyramid(tmp_path / "out.zarr", "field")
 
 

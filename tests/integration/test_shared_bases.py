@@ -10,11 +10,11 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-import oracle
 import pytest
 import xarray as xr
 import zarr
-from stores import CountingStore
+from helpers import oracle
+from helpers.counting_store import CountingStore
 
 import xpyramid
 from xpyramid import engine
@@ -188,7 +188,7 @@ def gone_on_with(pyramids: xpyramid.Pyramids, path: Path) -> Counter[str]:
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 8, 11])
-def test_a_build_of_both_is_gone_on_with(after: int, tmp_path: Path) -> None:
+def test_a_build_of_both_is_resumed(after: int, tmp_path: Path) -> None:
     """Also where the journal of one image says of a task what that of the other does not."""
     ds = opened(tmp_path / "in.zarr")
     pyramids = build(ds.assign(b=ds.a), b="max")
@@ -204,7 +204,7 @@ def test_a_build_of_both_is_gone_on_with(after: int, tmp_path: Path) -> None:
     check(tmp_path / "out.zarr", "b", "max", values())
 
 
-def test_an_image_that_was_begun_alone_is_gone_on_with_beside_another(tmp_path: Path) -> None:
+def test_an_image_that_was_begun_alone_is_resumed_beside_another(tmp_path: Path) -> None:
     ds = opened(tmp_path / "in.zarr")
     both = ds.assign(b=ds.a)
     broken_off(build(both[["a"]]), tmp_path / "out.zarr", after=5)

@@ -10,7 +10,7 @@ import dask
 import numpy as np
 import pytest
 import zarr
-from small import broken_off, pyramid
+from helpers.small_image import broken_off, pyramid
 from zarr.storage import LocalStore, WrapperStore
 
 import xpyramid

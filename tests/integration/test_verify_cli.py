@@ -71,7 +71,7 @@ def test_warnings_are_problems_but_valid(capsys: pytest.CaptureFixture[str], out
     (out / "field/0/field/c/7").write_bytes(b"")
     code, printed = run(capsys, "out.zarr")
     assert code == 1
-    assert printed.startswith("warning: field/0/field/c/7: is no chunk")
+    assert printed.startswith("warning: field/0/field/c/7: is not a chunk")
     assert answer(capsys, "out.zarr")["valid"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import ome_zarr_models
 import pytest
 import zarr
-from images import LAYOUTS, VERSIONS, Stored, store, validator
+from helpers.stored_images import LAYOUTS, VERSIONS, Stored, store, validator
 
 import xpyramid
 

@@ -12,7 +12,7 @@ import pytest
 import tensorstore as ts
 import xarray as xr
 import zarr
-from images import CASES, VERSIONS, Stored, field, store, validator
+from helpers.stored_images import CASES, VERSIONS, Stored, field, store, validator
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from images import CASES, Stored, store
+from helpers.stored_images import CASES, Stored, store
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # their own

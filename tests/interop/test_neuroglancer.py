@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
-from browser import Browser, open_browser
-from images import CASES, KINDS, Stored, store
-from serving import Served, serve
+from helpers.http_server import Served, serve
+from helpers.neuroglancer_browser import Browser, open_browser
+from helpers.stored_images import CASES, KINDS, Stored, store
 
 pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore")]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from images import CASES, store
+from helpers.stored_images import CASES, store
 
 import xpyramid
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import dask.array as da
-import data
 import numpy as np
 import ome_zarr_models.v04
 import ome_zarr_models.v05
 import pytest
 import xarray as xr
 import zarr
+from helpers import real_data
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Multiscales, Reader
 
@@ -25,12 +25,12 @@ versions = pytest.mark.parametrize("version", ["0.4", "0.5"])
 
 def brain() -> xr.DataArray:
     """Return a corner of the brain, in mm, with an origin that is not 0."""
-    return data.mni_brain()[30:101, 50:133, 60:125].chunk(32)
+    return real_data.mni_brain()[30:101, 50:133, 60:125].chunk(32)
 
 
 def slice_of_brain() -> xr.DataArray:
     """Return one horizontal slice: the position of the slice is a scalar coordinate."""
-    return data.mni_brain()[90]
+    return real_data.mni_brain()[90]
 
 
 def movie() -> xr.DataArray:
@@ -53,7 +53,7 @@ def channels() -> xr.DataArray:
 
 def globe() -> xr.DataArray:
     """Return terrain: latitude descends, and its degrees are no unit of NGFF."""
-    return data.terrain()
+    return real_data.terrain()
 
 
 def plain() -> xr.DataArray:

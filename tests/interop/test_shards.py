@@ -10,7 +10,7 @@ import pytest
 import tensorstore as ts
 import xarray as xr
 import zarr
-from stores import CountingStore, is_chunk
+from helpers.counting_store import CountingStore, is_chunk
 
 import xpyramid
 from xpyramid import errors
@@ -95,7 +95,10 @@ def test_time_is_not_sharded_by_an_integer(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"shards": 20}, "20 along 'y' is no multiple of the chunk length 8; accepted: 16 or 24"),
+        (
+            {"shards": 20},
+            "20 along 'y' is not a multiple of the chunk length 8; accepted: 16 or 24",
+        ),
         ({"shards": {"q": 8}}, r"no dimension \['q'\]"),
         ({"shards": 16, "version": "0.4"}, "which is Zarr v2; accepted: version='0.5'"),
         ({"memory": "abc"}, "memory='abc'; accepted: bytes, or text as '500 MB'"),

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import data
 import numpy as np
 import pytest
 import tensorstore as ts
 import xarray as xr
+from helpers import real_data
 
 import xpyramid
 
@@ -44,26 +44,26 @@ def check(field: xr.DataArray, store: Path, version: Version, **options: Any) ->
 
 
 def test_every_voxel_of_the_brain(tmp_path: Path) -> None:
-    brain = data.mni_brain()
+    brain = real_data.mni_brain()
     assert brain.shape == (189, 233, 197)
     check(brain.chunk(64), tmp_path, "0.5", levels=5)
 
 
 def test_a_part_of_the_brain_in_zarr_v2(tmp_path: Path) -> None:
-    crop = data.mni_brain()[40:117, 60:151, 50:121]
+    crop = real_data.mni_brain()[40:117, 60:151, 50:121]
     check(crop.chunk(32), tmp_path, "0.4", levels=4)
 
 
 @pytest.mark.parametrize("version", DRIVERS)
 def test_factors_that_fit_nowhere(tmp_path: Path, version: Version) -> None:
-    crop = data.mni_brain()[60:121, 80:147, 50:103]
+    crop = real_data.mni_brain()[60:121, 80:147, 50:103]
     factor = [{"z": 3, "y": 2}, {"x": 5}, {"z": 2, "y": 3, "x": 3}]
     check(crop, tmp_path, version, factor=factor, chunks=16)
 
 
 @pytest.mark.parametrize("version", DRIVERS)
 def test_terrain(tmp_path: Path, version: Version) -> None:
-    check(data.terrain(), tmp_path, version, levels=4, chunks=100)
+    check(real_data.terrain(), tmp_path, version, levels=4, chunks=100)
 
 
 @pytest.mark.parametrize("version", DRIVERS)
@@ -81,7 +81,7 @@ def test_dtypes(tmp_path: Path, version: Version, dtype: str) -> None:
     ("field", "names"),
     [
         (xpyramid.example_field((2, 3, 9, 20, 20)), ("t", "c", "z", "y", "x")),
-        (data.terrain()[:50, :50], ("y", "x")),
+        (real_data.terrain()[:50, :50], ("y", "x")),
     ],
     ids=["tczyx", "lat-lon"],
 )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 import xarray as xr
-from stores import CountingStore, is_chunk
+from helpers.counting_store import CountingStore, is_chunk
 
 import xpyramid  # noqa: F401  registers .pyramid
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from images import CASES, Stored, store
-from serving import serve
+from helpers.http_server import serve
+from helpers.stored_images import CASES, Stored, store
 
 ROOT = Path(__file__).parents[2]
 NODE = shutil.which("node")

@@ -7,14 +7,14 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
-import oracle
 import pytest
-import strategies as our
 import xarray as xr
+from helpers import oracle
+from helpers import strategies as our
+from helpers.oracle import Array
+from helpers.strategies import Recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Array
-from strategies import Recipe
 
 from xpyramid import downsample, open_pyramid
 from xpyramid.errors import DtypeError, PlanError

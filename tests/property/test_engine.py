@@ -9,10 +9,9 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-import oracle
 import pytest
-import strategies
 import xarray as xr
+from helpers import oracle, strategies
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

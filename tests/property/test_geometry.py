@@ -6,11 +6,11 @@ from itertools import accumulate
 from typing import Any
 
 import numpy as np
-import strategies as our
 import xarray as xr
+from helpers import strategies as our
+from helpers.strategies import Recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import Recipe
 
 import xpyramid  # noqa: F401  registers .pyramid
 from xpyramid.geometry.chunks import align, regular

@@ -7,13 +7,13 @@ from typing import Any
 
 import dask
 import numpy as np
-import oracle
 import pytest
-import strategies as our
+from helpers import oracle
+from helpers import strategies as our
+from helpers.oracle import Array
+from helpers.strategies import Recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Array
-from strategies import Recipe
 
 import xpyramid  # noqa: F401  registers .pyramid
 

@@ -8,14 +8,14 @@ from typing import Any
 import dask
 import numba
 import numpy as np
-import oracle
 import pytest
-import strategies as our
 import xarray as xr
+from helpers import oracle
+from helpers import strategies as our
+from helpers.oracle import Array
+from helpers.strategies import Recipe
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracle import Array
-from strategies import Recipe
 
 import xpyramid
 from xpyramid.errors import DtypeError

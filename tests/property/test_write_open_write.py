@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import strategies as our
 import xarray as xr
+from helpers import strategies as our
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

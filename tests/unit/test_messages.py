@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from stores import CountingStore
+from helpers.counting_store import CountingStore
 from zarr.storage import FsspecStore, LocalStore
 
 import xpyramid
@@ -32,7 +32,7 @@ BAD_NUMBERS: dict[str, Callable[[], Any]] = {
     "shards=3:": lambda: ARRAY.pyramid.to_ome_zarr({}, shards=np.int64(3)),
     "memory=0.5;": lambda: ARRAY.pyramid.to_ome_zarr({}, memory=HALF),
     "windows (0.5, 0);": lambda: ARRAY.pyramid.to_ome_zarr({}, omero={"windows": [(HALF, ZERO)]}),
-    "ignore=-5 is no value": lambda: ARRAY.pyramid.build(ignore=np.int16(-5)),
+    "ignore=-5 is not a value": lambda: ARRAY.pyramid.build(ignore=np.int16(-5)),
     "min_valid=1.5;": lambda: ARRAY.pyramid.build(ignore=0, min_valid=np.float32(1.5)),
     "num_mips=0;": lambda: xpyramid.downsample(ARRAY.values, 2, num_mips=ZERO),
     "factor=0 along 'axis 1'": lambda: xpyramid.downsample(ARRAY.values, (np.int64(2), ZERO)),

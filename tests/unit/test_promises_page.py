@@ -23,7 +23,7 @@ def named(row: str) -> list[tuple[str, str | None]]:
     *_, held_by, _ = row.split("|")
     return [
         (file, name or None)
-        for file, name in re.findall(r"`((?:tests/)?\w+(?:/\w+\.py)?)(?:::(\w+))?`", held_by)
+        for file, name in re.findall(r"`((?:\w+/)*\w+(?:\.py)?)(?:::(\w+))?`", held_by)
     ]
 
 

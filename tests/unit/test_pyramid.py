@@ -271,7 +271,7 @@ def test_dtypes_without_a_mean(dtype: str) -> None:
 @pytest.mark.parametrize("ignore", [-1, 256, 0.5])
 def test_ignore_must_be_a_value_of_the_dtype(ignore: float) -> None:
     array = xr.DataArray(np.zeros((4, 4), "u1"), dims=("y", "x"))
-    with pytest.raises(errors.DtypeError, match=r"is no value of dtype uint8 \(0 to 255\)"):
+    with pytest.raises(errors.DtypeError, match=r"is not a value of dtype uint8 \(0 to 255\)"):
         array.pyramid.build(levels=2, ignore=ignore)
 
 

@@ -48,7 +48,7 @@ def choose_directory(out: str | None) -> Path:
         chosen = Path(out).expanduser()
         for path in (chosen / "retina.zarr", chosen / "levels.png"):
             if path.exists():
-                raise TargetExistsError(f"{path} is there already; choose another --out")
+                raise TargetExistsError(f"{path} already exists; choose another --out")
         return chosen
     names = (f"xpyramid-demo-{n}" if n > 1 else "xpyramid-demo" for n in count(1))
     return next(path for path in map(Path, names) if not path.exists())

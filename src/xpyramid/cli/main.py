@@ -227,7 +227,7 @@ def _found(array: xr.DataArray, arguments: argparse.Namespace) -> str:
 
 
 def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:
-    """Write a pyramid, and say so if it was broken off halfway."""
+    """Write a pyramid, and say so if it was interrupted halfway."""
     try:
         pyramid.to_ome_zarr(*arguments, **options)
     except (Exception, KeyboardInterrupt) as error:

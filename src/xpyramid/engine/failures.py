@@ -53,8 +53,8 @@ def attribute_failures(
             raise
         named = _all_named(subjects, graph, _in_hand(error, client))
         raise StorageError(
-            f"workers die, again and again, of one of these: {named}",
-            fix=f"the last one had them in hand: {error}",
+            f"workers keep dying of one of these: {named}",
+            fix=f"the last one was working on them: {error}",
         ) from error
 
 

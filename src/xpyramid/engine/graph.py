@@ -52,8 +52,8 @@ class Job:
     source : Source
         Reads level 0.
     samples : hashable
-        What equals that of another job with the same samples; see `identity`. None where nothing
-        is known of that.
+        Equal to that of another job with the same samples; see `identity`. None if that is not
+        known.
     name : str
         What the keys of its tasks begin with.
     """
@@ -196,7 +196,7 @@ def _nested(task: NamedTask, job: str) -> tuple[Any, ...]:
     return (_compute, Packed((job, task, needs)), *needs)
 
 
-#: Jobs that were broken off. They stay here: a pool may not know a thread that was just starting.
+#: Jobs that were interrupted. They stay here: a pool may not know a thread that was just starting.
 _given_up: set[str] = set()
 
 

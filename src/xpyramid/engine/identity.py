@@ -34,7 +34,7 @@ class _Object:
 def identity(variable: xr.Variable) -> Hashable | None:
     """Return what equals that of another variable with the same samples.
 
-    None where nothing is known of that, and for what is in memory, which need not be read.
+    None if that is not known, and for arrays in memory, which need not be read.
     """
     data: Any = lazy_data(variable)
     if isinstance(data, da.Array):

@@ -40,7 +40,7 @@ _BY_NAME = {
     "x": "x lon lons longitude nav_lon nlon rlon col cols column columns width easting eastings "
     "west_east nx i",
 }
-#: What is no space, and is stored as the channel axis for want of another kind.
+#: Dimensions that are not space, and are stored as the channel axis for want of another kind.
 _LIKE_CHANNELS = (
     "ensemble ensembles ens member members realization realizations realisation number spin "
     "polarization polarizations polarisation pol stokes sample samples model models scenario "
@@ -211,7 +211,7 @@ def _axis_names(
 ) -> tuple[dict[Hashable, str], set[Hashable]]:
     """Give each dimension an axis name, each of t, c, z, y, x at most once.
 
-    Also returns the dimensions of which nothing is known.
+    Also returns the dimensions about which nothing is known.
     """
     guesses = {dim: _guess_name(array, dim) for dim in array.dims}
     if has_trailing_colors(array) and array.dims[-1] in coarsened:

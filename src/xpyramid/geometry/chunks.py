@@ -98,7 +98,7 @@ def parse_shards(
         if s % c:
             near = sorted({max(c, s // c * c), (s // c + 1) * c})
             raise PlanError(
-                f": {s} along {dim!r} is no multiple of the chunk length {c}",
+                f": {s} along {dim!r} is not a multiple of the chunk length {c}",
                 option="shards",
                 value=shards,
                 accepted=f"{' or '.join(map(str, near))}",

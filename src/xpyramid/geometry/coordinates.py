@@ -156,7 +156,7 @@ def _window_means(values: Array, starts: Array, kind: np.dtype[Any], period: flo
 
 
 def angular_period(coordinate: xr.DataArray) -> float | None:
-    """Return the angle after which a coordinate begins anew, None if it is no such angle.
+    """Return the angle after which a coordinate wraps around, None if it does not.
 
     Those are longitudes and directions, as CF's units and standard names say, or the name.
     """
@@ -247,7 +247,7 @@ def level_attributes(
 
 
 def _six_numbers(value: object) -> list[float] | None:
-    """Return the numbers of a transformation, None if it is none."""
+    """Return the numbers of a transformation, None if it is not one."""
     parts = value.split() if isinstance(value, str) else value
     if not isinstance(parts, list | tuple | np.ndarray) or len(parts) not in (6, 9):
         return None

@@ -101,7 +101,7 @@ def apply(
     Raises
     ------
     AxisError
-        For values that make no axis.
+        For values that an axis cannot have.
     """
     overrides.check_dims(array.dims)
     types = _checked_types(overrides.axis_types)
@@ -226,7 +226,9 @@ def _origin(value: object, what: str) -> float:
 
 def _spacing(value: object, what: str) -> float:
     if isinstance(value, Real) and value == 0:
-        raise AxisError(f"{what}", accepted="numbers but 0, negative where the coordinate descends")
+        raise AxisError(
+            f"{what}", accepted="numbers other than 0, negative where the coordinate descends"
+        )
     return _origin(value, what)
 
 
@@ -238,7 +240,7 @@ def _unit(value: object, what: str) -> object:
 
 
 def _check_numeric(array: xr.DataArray, dim: str) -> None:
-    """Refuse to put a grid or a unit over what is no number, and so has a meaning of its own."""
+    """Refuse a grid or a unit for coordinates that are not numbers: those have a meaning."""
     if dim in array.coords and (kind := array.coords[dim].dtype.kind) not in "iuf":
         what = "datetimes or durations" if kind in "mM" else f"{array.coords[dim].dtype} values"
         raise AxisError(
@@ -272,7 +274,7 @@ def _checked_types(types: Mapping[str, AxisType] | None) -> Mapping[str, AxisTyp
 
 
 def _check_names(axes: Sequence[AxisSpec], types: Mapping[str, AxisType]) -> None:
-    """Refuse types that there is no room for beside those of other dimensions."""
+    """Refuse types that leave no axis for other dimensions."""
     for axis in axes:
         if axis.dim in types and axis.type != types[axis.dim]:
             raise AxisError(

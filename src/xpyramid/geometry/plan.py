@@ -102,7 +102,7 @@ class Plan:
     kind : {"image", "labels"}
         What the samples are.
     kind_reason : str
-        What says so; empty for images of which nothing says anything.
+        Why, for people; empty for images without any sign of their kind.
     kept : mapping
         Of a pyramid that was built: why each dimension that is not coarsened is not, in words.
     """
@@ -179,7 +179,7 @@ class Plan:
     ) -> Cost:
         """Return what it takes to write the pyramid; nothing is read to know it.
 
-        A median or a function of one's own reads the base once for each level. The variables of a
+        A median or a user-supplied function reads the base once for each level. The variables of a
         Dataset are written together: bytes and tasks add up, and the largest memory counts.
 
         Parameters
@@ -247,7 +247,7 @@ def budget(memory: int | str | None) -> int | None:
     Raises
     ------
     PlanError
-        For text that is none.
+        For text that is not a number of bytes.
     """
     if memory is None:
         return None
@@ -266,7 +266,7 @@ def largest_window(shape: tuple[int, ...], factors: Factors) -> int:
 
 
 def check_boundary(boundary: str) -> None:
-    """Refuse what is no boundary rule."""
+    """Refuse an unknown boundary rule."""
     if boundary not in get_args(Boundary):
         raise PlanError(
             option="boundary", value=boundary, accepted=f"{', '.join(get_args(Boundary))}"
@@ -304,7 +304,7 @@ def make_plan(
     Raises
     ------
     PlanError
-        For levels, factors, dimensions or a boundary that make no pyramid.
+        For levels, factors, dimensions or a boundary from which no pyramid can be built.
     """
     names = tuple(axis.dim for axis in axes)
     check_boundary(boundary)
@@ -384,7 +384,7 @@ def _why_kept(axis: AxisSpec, length: int, factor: int | None, left_out_by: str 
         The option that does not name it; None where it could be coarsened.
     """
     if left_out_by and not axis.known:
-        return say("nothing says that it is space; name it in {dims} to coarsen it")
+        return say("not known to be space; name it in {dims} to coarsen it")
     if left_out_by:
         return f"not in {left_out_by}" if axis.type == "space" else axis.type
     if length < 2:
@@ -521,7 +521,7 @@ def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) ->
 def _listed_steps(
     factor: Factor | None, names: tuple[str, ...], chosen: tuple[str, ...]
 ) -> list[Factors] | None:
-    """Return the steps of a list of factors, None where there is no list."""
+    """Return the steps of a list of factors, None if it is not a list."""
     if factor is None or isinstance(factor, str | Mapping) or not isinstance(factor, Sequence):
         return None
     return [_coarser_step(f, names, chosen) for f in factor]
@@ -532,7 +532,7 @@ def _coarser_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...
     step = one_step(factor, names, chosen)
     if all(f == 1 for f in step):
         raise PlanError(
-            "makes no coarser level",
+            "does not make a coarser level",
             option="factor",
             value=factor,
             accepted="2 or more somewhere",

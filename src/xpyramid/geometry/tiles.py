@@ -165,7 +165,7 @@ class Tiling:
         return tuple(slice(part.start // f, -(-part.stop // f)) for part, f in pairs)
 
     def last_complete_level(self, level: int) -> int:
-        """Return the highest level of which the nodes of a level cover whole windows."""
+        """Return the coarsest level whose windows the nodes of a level do not cut."""
         ends = list(zip(self.base_shape(level), self.shape, strict=True))
         top = level
         while top < self.top and all(

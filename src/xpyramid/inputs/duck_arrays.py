@@ -121,7 +121,7 @@ def _plain_blocks(data: da.Array) -> da.Array:
         return _mapped(data, _fetched)
     if isinstance(meta, np.ma.MaskedArray):
         return _mapped(data, _unmasked, _promoted(data.dtype))
-    if isinstance(meta, np.ndarray):  # a subclass that is no more than its samples
+    if isinstance(meta, np.ndarray):  # a subclass that adds nothing to its samples
         return data
     raise _unsupported(meta)
 

@@ -117,7 +117,7 @@ def averaged_labels(method: str, *, may_be_image: bool = False) -> PlanError:
     """Return an error that says that a method is not for labels."""
     other = say(", or {kind}", kind="image") if may_be_image else ""
     return PlanError(
-        "of labels, which makes labels that are not there",
+        "of labels, which makes up new labels",
         option="method",
         value=method,
         accepted=FOR_LABELS,

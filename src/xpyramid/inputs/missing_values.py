@@ -69,7 +69,7 @@ def missing_value(array: xr.DataArray) -> float | None:
     if len(numbers) > 1:
         raise PlanError(
             f"the attributes '_FillValue' and 'missing_value' name {sorted(numbers)}, "
-            "and one value can be left out of the levels",
+            "but only one value can be left out of the levels",
             fix=say("say which with {ignore}, or make the others NaN with `.where(...)`"),
         )
     return min(numbers, default=None)

@@ -199,8 +199,9 @@ def merge_labels(
 ) -> None:  # fmt: skip
     """Fill the lists of all cells from the lists under them.
 
-    The lowest of the labels that the lists of a window begin with comes first in theirs. Those that
-    have it go on, and those at their end drop out. ``heads`` and ``stops`` are buffers of a window.
+    The lowest of the labels that the lists of a window begin with comes first in theirs. Lists that
+    begin with it advance, and those at their end drop out. ``heads`` and ``stops`` are buffers of a
+    window.
     """
     end = ZERO
     _, nz, ny, nx = src_ends.shape

@@ -18,7 +18,7 @@ from xpyramid.kernels.arrays import Array
 def add_rows(src: Array, b: int, z0: int, z1: int, y0: int, y1: int, row: Array) -> None:
     """Fill ``row`` with the sum of the rows of a window, which are read one after the other.
 
-    Memory is read twice as fast so as by a loop that needs several rows at once.
+    This reads memory twice as fast as a loop that needs several rows at once.
     """
     wide = row.dtype.type
     for x in range(row.size):

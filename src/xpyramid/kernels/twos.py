@@ -172,7 +172,7 @@ def sort_window(rows: Array, src: Array, last: np.uint64, p: np.uint64, q: np.ui
 def read_rows(src: Array, size: int, starts: Rows, rows: Array) -> np.int64:
     """Fill ``rows`` with all rows of a row of windows but the last, one after the other.
 
-    Memory is read twice as fast so as by a loop that needs several rows at once. The last row is
+    This reads memory twice as fast as a loop that needs several rows at once. The last row is
     left to the loop that sorts: it computes while it waits for memory. Returns how many samples of
     a row it may do; see `padded_stop`.
     """

@@ -284,7 +284,7 @@ def _check_channel(channel: Mapping[str, Any]) -> str | None:
 
 
 def _check_window(window: Mapping[str, Any], base: Header | None) -> str | None:
-    """Return what makes no sense."""
+    """Return what is wrong with a window."""
     low, start, end, high = ends(window)
     if not (low <= high and start <= end):
         return f"window {_short(window)}; expected min <= max and start <= end"

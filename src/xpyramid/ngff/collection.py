@@ -23,7 +23,7 @@ _OTHERS = ("multiscales", "plate", "well", "labels", "scene")
 
 
 def may_list_images(attrs: Mapping[str, Any]) -> bool:
-    """Whether the root of a store is no image, plate or the like, and so can list images."""
+    """Whether the root of a store can list images, as it is not an image, a plate or the like."""
     ome = attrs.get("ome")
     holder = ome if is_map(ome) else attrs
     return not any(key in holder for key in _OTHERS)

@@ -55,7 +55,7 @@ def check_document(document: Any) -> list[Problem]:
 
 
 def has_others(attrs: Mapping[str, Any]) -> bool:
-    """Whether attributes announce something of OME-NGFF's that is no image."""
+    """Whether attributes announce something of OME-NGFF other than an image."""
     return bool({*_OTHER, *_OWN} & ome_metadata(attrs).keys())
 
 

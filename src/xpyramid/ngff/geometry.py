@@ -26,7 +26,7 @@ def check_geometry(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
     ----------
     image : Multiscale
     shapes : sequence of tuple of int or None
-        Of the arrays; None where there is none of the right rank.
+        Of the arrays; None for a missing one, or one of the wrong rank.
     """
     broken = list(_check_numbers(image, shapes))
     yield from broken

@@ -51,7 +51,7 @@ def geozarr(
     Raises
     ------
     AxisError
-        If the array is no map: there is no y or no x.
+        If the array is not a map: y or x is missing.
     """
     axes = {axis.name: (i, axis) for i, axis in enumerate(plan.axes)}
     if not {"y", "x"} <= set(axes):

@@ -3,7 +3,7 @@
 Documents come from strangers. What is merely untidy is read: missing types, versions in the wrong
 place, suffixes of versions, names that no specification knows. What would make a number wrong is
 refused: lengths that differ, scales that are negative, transformations that are more than a scale
-and a translation, two scales of which nothing says how they go together. A scale of 0 is kept: it
+and a translation, two scales without a rule how to combine them. A scale of 0 is kept: it
 is how some writers say that an axis with one sample has no spacing, and only who knows the shapes
 can tell. Nothing here recurses, and nothing is taken for a number, a text or a list before it was
 seen to be one.
@@ -103,7 +103,7 @@ def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
     Raises
     ------
     NotAPyramidError
-        If there is none, or its version is not known, or its metadata make no image.
+        If there is none, its version is not known, or its metadata are invalid.
     """
     version = version_of(attrs)
     if version is None:
@@ -112,11 +112,11 @@ def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
     if known is None:
         raise NotAPyramidError(f"OME-NGFF version {version!r}; accepted: {', '.join(READABLE)}")
     if not is_published(version):
-        _warn(f"OME-NGFF version {version!r} is none that was published; it is read as {known}")
+        _warn(f"OME-NGFF version {version!r} was never published; it is read as {known}")
     document = _document(attrs)
     try:
         if _first_multiscale(attrs) is None:
-            raise _InvalidError("multiscales is no list of images with datasets")
+            raise _InvalidError("multiscales is not a list of images with datasets")
         return _parse(document, _choose(document["multiscales"], which), known)
     except _InvalidError as error:
         raise NotAPyramidError(f"the OME-NGFF {version} metadata are not valid: {error}") from error
@@ -164,7 +164,7 @@ def _parse(document: _Json, image: _Json, version: str) -> Multiscale:
     found = tuple(_dataset(dataset, len(axes), above, placed=placed) for dataset in datasets)
     paths = [dataset.path for dataset in found]
     if twice := {path for path in paths if paths.count(path) > 1}:
-        raise _InvalidError(f"dataset paths {sorted(map(_shown, twice))} are there twice")
+        raise _InvalidError(f"dataset paths {sorted(map(_shown, twice))} occur twice")
     metadata = image.get("metadata")
     return Multiscale(
         axes=axes,
@@ -199,9 +199,9 @@ def _axis(axis: object) -> Axis:
         axis = {"name": axis}
     name = axis.get("name") if isinstance(axis, Mapping) else None
     if not isinstance(axis, Mapping) or not isinstance(name, str) or not name:
-        raise _InvalidError(f"{_shown(axis)} is no axis")
+        raise _InvalidError(f"{_shown(axis)} is not an axis")
     if len(name) > _LONGEST_NAME or not name.isprintable() or "/" in name:
-        raise _InvalidError(f"{_shown(name)} is no name of an axis")
+        raise _InvalidError(f"{_shown(name)} is not the name of an axis")
     kind = _text(axis.get("type")) or AXIS_TYPES.get(name)
     return Axis(name, kind, _text(axis.get("unit")))
 
@@ -262,7 +262,7 @@ def _dataset(
     dataset: object, ndim: int, above: tuple[_Vector, _Vector] | None, *, placed: bool
 ) -> Dataset:
     if not isinstance(dataset, Mapping) or not isinstance(dataset.get("path"), str):
-        raise _InvalidError(f"{_shown(dataset)} is no dataset with a path")
+        raise _InvalidError(f"{_shown(dataset)} is not a dataset with a path")
     path = dataset["path"]
     if not placed:
         return Dataset(path, (), ())
@@ -339,7 +339,7 @@ def _check_list(transforms: Sequence[Any], where: str) -> None:
         if len(telling) > 1:
             raise _InvalidError(
                 f"{where}: {len(values)} {kind}s, {_shown(telling[0])} and {_shown(telling[1])}; "
-                "accepted: one, for nothing says how two go together"
+                "accepted: one, as it is unclear how two combine"
             )
         if len(values) > 1:
             _warn(f"{where} has {len(values)} {kind}s; those that change nothing are left out")
@@ -375,7 +375,7 @@ def _channels(omero: object) -> tuple[str, ...]:
         return ()
     channels = omero.get("channels", []) if isinstance(omero, Mapping) else None
     if not isinstance(channels, list) or not all(isinstance(c, Mapping) for c in channels):
-        _warn("the omero metadata are no list of channels; ignored")
+        _warn("the omero metadata are not a list of channels; ignored")
         return ()
     labels = [channel.get("label") for channel in channels]
     named = [str(x)[:_LONGEST_NAME] if isinstance(x, str | int | float) else "" for x in labels]

@@ -34,16 +34,16 @@ class LevelOptions(TypedDict, total=False):
 
 
 class AxisOptions(TypedDict, total=False):
-    """What the axes are, in place of what the coordinates say."""
+    """What the axes are, overriding the coordinates."""
 
     spacing: Annotated[
         PerDim | None,
         Option(
             None,
             """float, {dim: float} or sequence of float, optional
-            Distance of the samples, in place of what the coordinate says, or where there is none:
+            Distance between samples, overriding or replacing a missing coordinate:
             level 0 then has the coordinate ``origin + spacing * i``. A number is for the space
-            dimensions, a sequence has an entry for each dimension of the array (None leaves one
+            dimensions; a sequence has an entry for each dimension of the array (None leaves one
             out). Default: that of the coordinates.""",
             help="distance of samples in space",
             parse=text.numbers,
@@ -66,8 +66,8 @@ class AxisOptions(TypedDict, total=False):
         Option(
             None,
             """str, {dim: str} or sequence of str, optional
-            Units of the coordinates, in any spelling; one that OME-NGFF has no word for is kept as
-            an attribute. A single one is for the space dimensions. Default: their attributes.""",
+            Units of the coordinates, in any spelling; a unit that OME-NGFF does not know is kept as
+            an attribute. A single unit is for the space dimensions. Default: their attributes.""",
             help="units of the coordinates",
             parse=text.words,
             metavar="um|t=s,y=um",
@@ -78,7 +78,7 @@ class AxisOptions(TypedDict, total=False):
         Option(
             None,
             """{dim: {"time", "channel", "space"}}, optional
-            What dimensions are, where their names and coordinates do not say it.""",
+            Types of dimensions whose names and coordinates do not tell.""",
             help="what dimensions are",
             parse=text.types,
             metavar="q=channel",
@@ -94,11 +94,11 @@ class _FactorOptions(TypedDict, total=False):
             """int, {dim: int}, tuple of int, or a list of those, optional
             Step from one level to the next: for all coarsened dimensions, for some, or a tuple
             with one entry for each dimension of the array; a list has one entry per step. Default:
-            2 along space dimensions, and where their spacings differ, only along the finest ones
-            until samples are about as deep as wide. A dimension that is down to one sample is left
-            at that, unless a list says otherwise.""",
-            help="step from level to level (default: 2 in space, less along what is coarse "
-            "already)",
+            2 along space dimensions; where their spacings differ, only along the finest ones
+            until samples are about as deep as wide. A dimension that has shrunk to one sample stays
+            as it is, unless a list says otherwise.""",
+            help="step from level to level (default: 2 in space, less along dimensions that are "
+            "already coarse)",
             parse=text.lengths,
             metavar="2|1,2,2|z=1,y=2",
         ),
@@ -111,9 +111,9 @@ class _WindowOptions(TypedDict, total=False):
         Option(
             None,
             """str or sequence of str, optional
-            Dimensions to coarsen. Default: those that ``factor`` names, or the space dimensions:
-            those with the name of one, a unit of length or angle, or a CF axis. Any other, such as
-            ``ensemble``, stays as it is unless it is named here or in ``factor``.""",
+            Dimensions to coarsen. Default: those that ``factor`` names, or else the space
+            dimensions, which are known by their names, a unit of length or angle, or a CF axis. Any
+            other, such as ``ensemble``, is only coarsened if it is named here or in ``factor``.""",
             types=Iterable,
             accepted="a dimension, or several",
             help="what to coarsen (default: space)",
@@ -126,8 +126,8 @@ class _WindowOptions(TypedDict, total=False):
         Option(
             "pad",
             """{"pad", "trim", "exact"}
-            A last, partial window is reduced over the samples that exist, is dropped, or is an
-            error: the words of :meth:`xarray.DataArray.coarsen`.""",
+            Whether a last, partial window is reduced over the samples that exist, dropped, or an
+            error, as in :meth:`xarray.DataArray.coarsen`.""",
             help="reduce a last, partial window over what it holds, drop it, or refuse it "
             "(default: pad)",
         ),
@@ -137,11 +137,10 @@ class _WindowOptions(TypedDict, total=False):
         Option(
             None,
             """bool, optional
-            Whether NaN samples do not count. Default: they do not; a window with none left is
-            NaN.""",
+            Whether to leave out NaN samples. Default: yes; a window without any others is NaN.""",
             types=(bool, np.bool_),
             accepted="True, False",
-            help="whether NaN samples do not count (default: they do not)",
+            help="leave out NaN samples (default: yes)",
         ),
     ]
     ignore: Annotated[
@@ -164,10 +163,11 @@ class _WindowOptions(TypedDict, total=False):
         Option(
             None,
             """float, optional
-            The least fraction of samples that count, from 0 to 1, for a cell to be valid.""",
+            The smallest fraction of samples, from 0 to 1, that must count, or else the cell is not
+            valid.""",
             types=_NUMBER,
             accepted="a number",
-            help="least fraction of samples that count, for a cell to be valid",
+            help="smallest fraction of samples that must count for a cell to be valid",
             parse=float,
             metavar="0.5",
         ),
@@ -178,7 +178,7 @@ class _WindowOptions(TypedDict, total=False):
             None,
             """int, {dim: int} or sequence of int, optional
             Shape of the stored chunks; an integer is for the space dimensions. Default: the chunks
-            that the array has on disk or in dask if they suit viewers, else 512 x 512 or
+            that the array has on disk or in dask, if they suit viewers; else 512 x 512 or
             64 x 64 x 64 in space and 1 elsewhere.""",
             help="shape of the stored chunks",
             parse=text.lengths,
@@ -190,10 +190,10 @@ class _WindowOptions(TypedDict, total=False):
 _METHOD = Option(
     None,
     """str or callable, optional
-    "mean", "mode", "median", "min", "max", "sum", "nearest", or a reduction of one's own: a
+    "mean", "mode", "median", "min", "max", "sum", "nearest", or your own function: a
     NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
-    called with the samples of one window. Windows at the ends of the array have fewer
-    samples than others, down to one. Default: "mode" for labels, else "mean".""",
+    called with the samples of one window. Windows at the ends of the array may have fewer
+    samples, down to one. Default: "mode" for labels, else "mean".""",
     types=(str, Callable),
     accepted=_METHODS,
     help="how to reduce (default: mean; mode for labels)",
@@ -201,11 +201,11 @@ _METHOD = Option(
 _KIND = Option(
     None,
     """{"labels", "image"}, optional
-    What the samples are. Labels are never averaged, and viewers are told of them. Default:
-    labels are booleans, arrays with CF flags or ``image-label`` among their attributes,
-    integers with a name such as "segmentation", "mask" or "cell_ids", and what is reduced
-    by ``method="mode"``. Integers of 32 and 64 bits of which nothing is known are an image,
-    with a warning that ``method`` or ``kind`` silences.""",
+    What the samples are. Labels are never averaged, and are marked as labels for viewers.
+    Default: booleans, arrays with CF flags or ``image-label`` among their attributes,
+    integers with a name such as "segmentation", "mask" or "cell_ids", and arrays reduced
+    by ``method="mode"`` are labels. Other 32- and 64-bit integers without metadata count as
+    an image, with a warning that ``method`` or ``kind`` silences.""",
     help="what the samples are (default: labels where their name, dtype or attributes say so)",
 )
 
@@ -221,7 +221,7 @@ class _MethodsOptions(TypedDict, total=False):
         Option(
             None,
             """str, callable, or {variable: str or callable}, optional
-            As for a DataArray; variables that a mapping leaves out get what suits them.""",
+            As for a DataArray; variables that a mapping leaves out get their default.""",
             types=(str, Callable, Mapping),
             accepted=f"{_METHODS}; or a mapping from variables to those",
         ),

@@ -19,7 +19,7 @@ Mode = Literal["w-", "w"]
 Names = Literal["ome", "source"]
 Version = Literal["0.5", "0.4", "0.6"]
 
-#: The name of a method, or a reduction of one's own.
+#: The name of a method, or a user-supplied reduction.
 Method = str | Callable[..., Any]
 
 #: For all dimensions, for some, or for each in the order of the array.

@@ -43,9 +43,9 @@ class WriteOptions(TypedDict, total=False):
         Option(
             "w-",
             """{"w-", "w"}
-            Whether a group that is there is an error, or its image is replaced. On a local disk
-            the old image stays readable until the new one is whole. What is not part of the old
-            image (labels, other arrays, files) stays.""",
+            Whether an existing group is an error, or its image is replaced. On a local disk
+            the old image stays readable until the new one is complete. Anything that is not part of
+            the old image (labels, other arrays, files) stays.""",
             accepted="'w-' (new), 'w' (replace)",
         ),
     ]
@@ -54,7 +54,7 @@ class WriteOptions(TypedDict, total=False):
         Option(
             False,
             """bool
-            Whether to finish an unfinished build of the same image: what is stored already is
+            Whether to finish an unfinished build of the same image. What is already stored is
             neither computed nor written again.""",
             **_BOOL,
             help="finish an unfinished build",
@@ -65,10 +65,10 @@ class WriteOptions(TypedDict, total=False):
         Option(
             "groups",
             """{"groups", "arrays"}
-            How levels lie in the store: each a group with the array and its coordinates, which
-            xarray opens; or each an array, ``<group>/<k>``, for tools that look for that. Arrays
-            have no place for coordinates beside them: evenly spaced ones, datetimes and texts of
-            the dimensions come back with `open_pyramid`, other coordinates are not written.""",
+            Whether each level is a group with the array and its coordinates, which
+            xarray opens, or an array, ``<group>/<k>``, for tools that expect that. With arrays,
+            `open_pyramid` restores only evenly spaced numbers, datetimes and text along
+            dimensions; other coordinates are not written.""",
             help="each level a group, with coordinates; or an array (default: groups)",
         ),
     ]
@@ -77,9 +77,9 @@ class WriteOptions(TypedDict, total=False):
         Option(
             None,
             """{"ome", "source"}, optional
-            How the dimensions are called in the store: t, c, z, y and x, which viewers know, or as
-            in xarray, which is what plain xarray selects by (``.sel(lat=...)``) and some viewers
-            do not draw. `open_pyramid` gives back xarray's names either way. Default: "source"
+            Names of the dimensions in the store: t, c, z, y and x, which viewers know, or those of
+            the array, by which plain xarray can select (``.sel(lat=...)``) but which some viewers
+            do not draw. `open_pyramid` restores the array's names either way. Default: "source"
             with ``conventions=["geozarr"]``, else "ome".""",
             accepted="'ome' (t, c, z, y, x), 'source' (the dimensions' own)",
             help="dimension names that viewers know (t, c, z, y, x), or those of SRC (default: "
@@ -91,11 +91,11 @@ class WriteOptions(TypedDict, total=False):
         Option(
             None,
             """{"source"}, optional
-            Whether numbers that were packed as integers in the file that they come from (xarray
+            Whether numbers that were packed as integers in their file (xarray
             has ``dtype``, ``scale_factor``, ``add_offset`` and ``_FillValue`` in their
-            ``encoding``) are stored packed again, as integers with these attributes, by which
-            xarray and others unpack each level. Level 0 is then the file's, bit for bit, and the
-            levels are made from the integers. Default: the dtype of the array, and a warning.""",
+            ``encoding``) are packed again, as integers with these attributes, so that
+            xarray and others unpack each level. Level 0 then equals the file, bit for bit, and the
+            levels are made from the integers. Default: the dtype of the array, with a warning.""",
             accepted="'source' (packed, as in the file)",
             fix="for another, call .astype({value}) before .pyramid",
             help="packed as integers as in SRC, where it is (default: unpacked)",
@@ -107,12 +107,12 @@ class WriteOptions(TypedDict, total=False):
             None,
             """bool or mapping, optional
             How viewers are to show channels: names, colours, and windows from the extremes and
-            the 0.1 and 99.9 percentiles of the data, found while writing. Default: written for all
-            images, and not for labels; what the store of an opened pyramid says, or else
-            ``attrs["omero"]`` of the array, is kept. A mapping may have "labels", "colors" (names
+            the 0.1 and 99.9 percentiles of the data, computed while writing. Default: written for
+            all images except labels; the settings in the store of an opened pyramid, or else in
+            ``attrs["omero"]`` of the array, are kept. A mapping may have "labels", "colors" (names
             as in CSS, or six digits: "FF8800"), "windows" or "contrast_limits" (start, end), and
-            "percentiles" (low, high): each with one entry for each channel, or a mapping from the
-            labels of some; one pair of numbers is for all channels.""",
+            "percentiles" (low, high): each with one entry per channel, or a mapping from the
+            labels of some channels; a single pair of numbers is for all channels.""",
             types=(bool, Mapping),
             accepted="None, True, False, or a mapping",
             help="how viewers show channels (default: yes for images, no for labels); JSON may "
@@ -182,8 +182,8 @@ class WriteOptions(TypedDict, total=False):
             "default",
             """codec, sequence of codecs, or None
             How chunks are compressed: a codec of `zarr.codecs`, with ``version="0.4"`` one of
-            `numcodecs`; None is not at all. Default: Zstandard, level 1, with checksums, which a
-            codec of one's own may not have.""",
+            `numcodecs`; None means uncompressed. Default: Zstandard, level 1, with checksums, which
+            other codecs may lack.""",
         ),
     ]
     memory: Annotated[
@@ -192,7 +192,7 @@ class WriteOptions(TypedDict, total=False):
             None,
             """int or str, optional
             What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
-            MB for each worker; see :meth:`Plan.cost`.""",
+            MB per worker; see :meth:`Plan.cost`.""",
             help="what all workers together may hold",
             metavar="500MB",
         ),
@@ -221,9 +221,9 @@ class WriteOptions(TypedDict, total=False):
         Option(
             False,
             """bool
-            Whether to wait until the disk has all of it, before the image appears and after.""",
+            Whether to wait until everything is on disk, before the image appears and after.""",
             **_BOOL,
-            help="wait until the disk has all of it",
+            help="wait until everything is on disk",
         ),
     ]
     strict: Annotated[
@@ -231,9 +231,9 @@ class WriteOptions(TypedDict, total=False):
         Option(
             False,
             """bool
-            Whether chunks that are missing from the Zarr arrays that are read are an error.
+            Whether chunks that are missing from the source arrays are an error.
             Default: a warning; they read as the fill value.""",
             **_BOOL,
-            help="missing chunks of SRC are an error",
+            help="treat missing chunks of SRC as an error",
         ),
     ]

@@ -1,4 +1,4 @@
-"""What is in a store that is no image: plates, collections, labels, and how to open one of them."""
+"""Groups that are not images: plates, collections, labels, and how to open an image in them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def labels_of(group: zarr.Group) -> tuple[str, ...]:
 
 
 def explain(place: NodePath, group: zarr.Group) -> str:
-    """Say why a group is no image, and how to open the images that it holds."""
+    """Say why a group is not an image, and how to open the images that it holds."""
     attrs = dict(group.attrs)
     ome = ngff.ome_metadata(attrs)
     if isinstance(ome.get("plate"), Mapping):
@@ -54,12 +54,16 @@ def explain(place: NodePath, group: zarr.Group) -> str:
 def _held(place: NodePath) -> str:
     """Say which images a group holds, finished or not."""
     if images := sorted(islice(images_below(place), _LOOKED_INTO)):
-        return f"this group is no image itself, but holds {_list(images)}" + _open(place, images)
+        return f"this group is not an image itself, but holds {_list(images)}" + _open(
+            place, images
+        )
     if unfinished := unfinished_in(place):
-        return f"this group holds {_list(unfinished)}, unfinished: the build was broken off; " + (
+        return f"this group holds {_list(unfinished)}, unfinished: the build was interrupted; " + (
             HOW_TO_FINISH
         )
-    return "this group has no multiscales metadata: it is no OME-Zarr image, or an unfinished one"
+    return (
+        "this group has no multiscales metadata: it is not an OME-Zarr image, or an unfinished one"
+    )
 
 
 def fault(place: NodePath) -> str | None:

@@ -45,7 +45,7 @@ def find_images(store: Store, group: str | None = None) -> list[str]:
 
 
 def image_above(place: NodePath) -> NodePath | None:
-    """Return the image that a place is a part of, such as a level of it; None where it is none."""
+    """Return the image that a place belongs to, such as one of its levels, or None."""
     for above in _above(place):
         attributes = peek(above).attributes
         if ngff.version_of(attributes) is not None:

@@ -67,7 +67,7 @@ def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> S
             _say_where(place, error)
             raise
         raise NotAPyramidError(
-            f"{unfinished} is unfinished: its build was broken off",
+            f"{unfinished} is unfinished: its build was interrupted",
             fix=HOW_TO_FINISH,
         ) from error
 
@@ -172,13 +172,15 @@ def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> zarr.Arr
     if not isinstance(node, zarr.Array):
         if fault := find_fault(place / path):  # zarr takes some of them for nothing
             raise NotAPyramidError(fault)
-        raise NotAPyramidError(f"the metadata announce {path[:80]!r}, and there is no array there")
+        raise NotAPyramidError(f"the metadata announce {path[:80]!r}, but there is no array")
     if node.ndim != ndim:
         raise NotAPyramidError(
             f"{path[:80]!r} has {node.ndim} dimensions and the metadata {ndim} axes"
         )
     if math.prod(max(1, n) for n in node.shape) * node.dtype.itemsize >= 2**63:
-        raise NotAPyramidError(f"{path[:80]!r} has the shape {node.shape}, which nothing can hold")
+        raise NotAPyramidError(
+            f"{path[:80]!r} has the shape {node.shape}, which is too large to read"
+        )
     _check_codecs(node, path)
     return node
 
@@ -356,7 +358,7 @@ def _axes(image: ngff.Multiscale, base: xr.DataArray) -> tuple[axes_module.AxisS
 
 
 def _recorded(image: ngff.Multiscale, shapes: Sequence[tuple[int, ...]]) -> list[Factors] | None:
-    """Return the factors that our own metadata hold, None if there are none that make sense."""
+    """Return the factors in our own metadata, None if there are no valid ones."""
     found = image.metadata.get("factors")
     if image.metadata.get("library") != "xpyramid" or not isinstance(found, list):
         return None

@@ -95,7 +95,7 @@ def make_reducer(
     Parameters
     ----------
     method : str or callable
-        A key of `METHODS`, or a reduction of one's own; see
+        A key of `METHODS`, or a user-supplied function; see
         :func:`xpyramid.reducers.holistic.user`.
     dtype : numpy.dtype
         Of the array to reduce.

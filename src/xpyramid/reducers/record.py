@@ -77,7 +77,7 @@ class Request:
         low, high = (0, 1) if kind == "b" else (np.iinfo(self.dtype).min, np.iinfo(self.dtype).max)
         if not (low <= self.ignore <= high and self.ignore == int(self.ignore)):
             raise DtypeError(
-                f"is no value of dtype {self.dtype} ({low} to {high})",
+                f"is not a value of dtype {self.dtype} ({low} to {high})",
                 option="ignore",
                 value=self.ignore,
             )

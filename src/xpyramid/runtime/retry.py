@@ -31,7 +31,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def retried(action: Callable[[], T]) -> T:
-    """Return what an action returns; retry it while it fails for a reason that may pass."""
+    """Return the result of an action, retrying it after faults that may pass."""
     for attempt in range(TIMES - 1):
         try:
             return action()

@@ -1,4 +1,4 @@
-"""What a pyramid can be made of: files and stores of many formats, as lazy DataArrays."""
+"""Sources of pyramids: files and stores of many formats, as lazy DataArrays."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def open_source(
 ) -> xr.DataArray:
     """Open a file or store of any format that a library reads, lazily, with its metadata.
 
-    Spacing, origin and units become coordinates, names of channels the coordinate of the channel
+    Spacing, origin and units become coordinates; channel names become the coordinate of the channel
     dimension. Colours and windows of channels become ``attrs["omero"]``, which is written with the
     pyramid.
 
@@ -44,16 +44,17 @@ def open_source(
     path : str or path
         An OME-Zarr image or a level of one, a Zarr array or group, by path or URL; or a file: TIFF
         (OME-TIFF, ImageJ, GeoTIFF), netCDF, HDF5, GRIB, ``.npy``, pictures (PNG, JPEG, ...), and
-        CZI, ND2, LIF and others for which bioio has a plugin. Pictures are read at once.
+        CZI, ND2, LIF and others for which bioio has a plugin. Only pictures are read at once.
     variable : str, optional
-        Which one, where there are several: a variable of a group or file ("temperature", in a group
-        of the file "group/temperature"), a series of a TIFF by its name or its number from 0, a
-        scene of a microscope's file. Default: the only one; of series and scenes the first.
+        Which one to open, if there are several: a variable of a group or file ("temperature", or
+        "group/temperature" in a group of the file), a series of a TIFF by its name or its number
+        from 0, or a scene of a microscope's file. Default: the only variable; the first series or
+        scene.
     dims : sequence of str, optional
         Names of the dimensions, for a source that does not name them, or names them wrongly.
-        Default: what the source says, else t, c, z, y, x by rank.
+        Default: those of the source, else t, c, z, y, x by rank.
     name : str, optional
-        Name of the array, for a source that has no name of its own. Default: the file's name
+        Name of the array, for a source without a name. Default: the file's name
         without its suffix.
 
     Returns
@@ -64,8 +65,8 @@ def open_source(
     Raises
     ------
     xpyramid.errors.SourceError
-        For what is not there, what no reader understands or needs a package that is not installed
-        (the message has the ``pip install``), and a choice of variable or dimensions that does not
+        If the source does not exist, no reader understands it, it needs a package that is not
+        installed (the message has the ``pip install``), or the variable or dimensions do not
         fit.
 
     Examples

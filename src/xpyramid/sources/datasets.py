@@ -89,7 +89,7 @@ def choose_variable(
     Raises
     ------
     SourceError
-        If there is none of that name, or several can be meant.
+        If no variable has that name, or several may be meant.
     """
     listed = ", ".join(sorted(f"{name} ({_dims(array)})" for name, array in found.items()))
     if variable is None:

@@ -17,7 +17,7 @@ BY_RANK = ("t", "c", "z", "y", "x")
 
 
 def by_rank(ndim: int) -> tuple[str, ...]:
-    """Return the names of the dimensions of an array of which nothing is known.
+    """Return the names of the dimensions of an array without any metadata.
 
     Raises
     ------

@@ -90,7 +90,7 @@ def attach(array: xr.DataArray, found: FileMetadata) -> xr.DataArray:
 
 
 def spacing_of(value: object) -> float | None:
-    """Return a spacing that a file states; None for what is none.
+    """Return a spacing that a file states; None if it is not a valid one.
 
     Examples
     --------

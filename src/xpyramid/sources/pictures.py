@@ -72,7 +72,7 @@ def open_picture(path: Path) -> xr.DataArray:
     except UnidentifiedImageError as error:
         if path.suffix.lower() in Image.registered_extensions():
             raise
-        raise SourceError(f"{str(path)!r} is in no format that is known", fix=_ACCEPTED) from error
+        raise SourceError(f"{str(path)!r} is not in a known format", fix=_ACCEPTED) from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
 

@@ -46,7 +46,7 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
     Raises
     ------
     SourceError
-        For what is not there, or several things of which none was chosen.
+        If there is nothing, or several arrays and none was chosen.
     """
     is_archive = Path(source).suffix.lower() in _ARCHIVES and not Path(source).is_dir()
     place = resolve_confined(source) if is_archive else resolve(source, read_only=True)
@@ -66,7 +66,7 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
             raise SourceError(
                 f"{source!r} is an OME-Zarr image",
                 fix=say("accepted with {variable}")
-                + ": a Zarr group that is none. A level is opened by its path, as in "
+                + ": a Zarr group that is not an image. A level is opened by its path, as in "
                 f"{source.rstrip('/')}/{deepest}",
             )
         return level
@@ -134,7 +134,7 @@ def _above(source: str) -> list[tuple[str, str]]:
 
 
 def _only_image(source: str, group: zarr.Group) -> str | None:
-    """Return the only image in a group; None where there is none, or xarray has arrays to open."""
+    """Return the only image in a group; None without one, or if xarray has arrays to open."""
     if any(isinstance(node, zarr.Array) for _, node in group.members()):
         return None
     images = find_images(source)
@@ -164,7 +164,7 @@ def _open_variable(
     place: NodePath, group: zarr.Group, source: str, variable: str | None
 ) -> xr.DataArray:
     """Open a variable of a group, with its coordinates and its own name."""
-    # Of an array with two dimensions of one name and several lengths, xarray makes no Dataset.
+    # xarray cannot make a Dataset of an array with two dimensions of one name and several lengths.
     bare = {name: node for name, node in group.arrays() if len(set(_dims(node))) < len(_dims(node))}
     dataset = _open_dataset(place, group, source, list(bare))
     found = {str(name): array for name, array in dataset.data_vars.items()}

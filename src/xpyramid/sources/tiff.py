@@ -1,7 +1,7 @@
 """TIFF files: which series, which dimensions, and reading planes when they are asked for.
 
 A file that is not compressed is mapped into memory. Else tiles and strips are read and decoded one
-by one, so that a file larger than memory is no matter.
+by one, so that a file may be larger than memory.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def open_tiff(path: Path, variable: str | None) -> xr.DataArray:
     Raises
     ------
     SourceError
-        For a file without pictures, a series that is not there, axes that are none of ours, and
+        For a file without pictures, a missing series, axes other than ours, and
         compressions that need another package.
     """
     import tifffile  # noqa: PLC0415  # takes a while to import; reading Zarr needs none of it
@@ -100,7 +100,7 @@ def _warn_of_colors(series: Any, source: str) -> None:
         _warn(f"{source!r} has 0 for white, and is stored as it is: it shows inverted")
     if (orientation := tag_of(series, "Orientation") or 1) != 1:
         _warn(
-            f"{source!r} says that it is to be turned or mirrored (Orientation {orientation}), and "
+            f"{source!r} needs to be rotated or mirrored (Orientation {orientation}), and "
             "is stored as it is"
         )
 

@@ -43,7 +43,7 @@ def resolve_confined(store: Store) -> NodePath:
     Raises
     ------
     NotAPyramidError
-        For a path where nothing is, or a file that is no archive.
+        For a path without a file, or a file that is not an archive.
     """
     if isinstance(store, str | os.PathLike):
         path = Path(os.fspath(store).removeprefix("file://")).expanduser()
@@ -76,7 +76,7 @@ def check_path(path: object) -> str:
         or not path.isprintable()
     ):
         shown = path[:80] if isinstance(path, str) else type(path).__name__
-        raise NotAPyramidError(f"dataset path {shown!r} is no path inside the image's group")
+        raise NotAPyramidError(f"dataset path {shown!r} is not a path inside the image's group")
     return path
 
 
@@ -129,7 +129,9 @@ class ConfinedStore(LocalStore):
         if stat.S_ISDIR(found.st_mode):
             return False
         if not stat.S_ISREG(found.st_mode):
-            raise NotAPyramidError(f"{str(path)[:200]!r} is no file")  # a pipe would wait for ever
+            raise NotAPyramidError(
+                f"{str(path)[:200]!r} is not a file"
+            )  # a pipe would wait for ever
         _check_size(key, found.st_size)
         return True
 
@@ -181,7 +183,9 @@ class BoundedZipStore(ZipStore):
             try:
                 self._archive = zipfile.ZipFile(self.path)
             except (zipfile.BadZipFile, NotImplementedError) as error:
-                raise NotAPyramidError(f"{str(self.path)!r} is no zip archive: {error}") from error
+                raise NotAPyramidError(
+                    f"{str(self.path)!r} is not a zip archive: {error}"
+                ) from error
         return self._archive
 
     def _check(self, key: str, member: zipfile.ZipInfo) -> None:

@@ -88,12 +88,12 @@ def parse_document(raw: bytes | None) -> Any:
     Raises
     ------
     ValueError
-        For what is no JSON, or too large, or nested too deeply.
+        For text that is not JSON, too large, or nested too deeply.
     """
     if raw is None:
         raise ValueError("cannot be read")
     if len(raw) > LARGEST_DOCUMENT:
-        raise ValueError(f"larger than {LARGEST_DOCUMENT} bytes, which no metadata are")
+        raise ValueError(f"larger than {LARGEST_DOCUMENT} bytes, too large for metadata")
     try:
         return json.loads(raw, parse_constant=_refuse)
     except RecursionError:
@@ -103,7 +103,7 @@ def parse_document(raw: bytes | None) -> Any:
 
 
 def _refuse(token: str) -> NoReturn:
-    raise ValueError(f"{token} is no JSON number")
+    raise ValueError(f"{token} is not a JSON number")
 
 
 def attributes_of(documents: Mapping[str, Any], path: str = "") -> dict[str, Any]:

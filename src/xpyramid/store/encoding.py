@@ -113,7 +113,7 @@ def _encoded_fill(given: Any, dtype: np.dtype[Any]) -> Any:
         if dtype.kind in "iu" and (value != cast).any():
             raise ValueError(given)  # which would be stored as another number
         if dtype.kind == "f" and np.isfinite(cast).all():
-            value = cast  # as samples have it: 1e20 is no float32
+            value = cast  # as samples have it: 1e20 is not a float32
         return FillValueCoder.encode(value.item() if value.size == 1 else given, dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise AttributeValueError(

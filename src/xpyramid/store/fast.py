@@ -48,7 +48,7 @@ def accelerate(array: zarr.Array[Any]) -> zarr.Array[Any] | ObjectArray:
         return fast
     if reasons[0] not in _told:
         _told.add(reasons[0])
-        warn(f"{array.path!r} goes without zarrs: {reasons[0]}")
+        warn(f"{array.path!r} is read without zarrs: {reasons[0]}")
     return array
 
 

@@ -28,7 +28,7 @@ _LENGTHS = "a list of integers of at least 0"
 
 
 def find_fault(place: NodePath) -> str | None:
-    """Return which document at a place makes no node, and why; None if nothing is wrong there.
+    """Return which document at a place is not a valid node, and why; None if nothing is wrong.
 
     Parameters
     ----------

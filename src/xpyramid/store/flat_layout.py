@@ -127,7 +127,7 @@ def _coordinate(
         values = np.asarray(kept["values"], kept.get("dtype"))
         return xr.DataArray(values, dims=dim, attrs=kept["attrs"])
     dtype = np.dtype(kept["dtype"])
-    if dtype.kind in "iu":  # the mean of integers is none
+    if dtype.kind in "iu":  # the mean of integers is not an integer
         dtype = dtype if factor == 1 else np.dtype(np.float64)
         line = line if dtype.kind == "f" else np.rint(line)
     return xr.DataArray(line.astype(dtype), dims=dim, attrs=kept["attrs"])

@@ -63,7 +63,7 @@ def check_image_path(path: object) -> str:
     Raises
     ------
     PlanError, InvalidNameError
-        If it is no path of an image.
+        If it cannot be the path of an image.
     """
     check_kind("labels_of", path, str, "text, as in 'lab/field'")
     return "" if is_root(path) else check_name(str(path).strip("/"))

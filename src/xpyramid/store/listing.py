@@ -34,7 +34,7 @@ class Contents:
     documents : mapping
         From the key of each metadata document to its content.
     damaged : mapping
-        From the key of each document that is none to what is wrong with it.
+        From the key of each invalid document to what is wrong with it.
     links : sequence of str
         Symbolic links, which are not followed.
     """

@@ -187,7 +187,7 @@ def expected(record: Any, total: int) -> StoredMask | None:
     Raises
     ------
     ValueError
-        For a record that is none, or is of another number of objects.
+        For an invalid record, or one of another number of objects.
     """
     if not isinstance(record, Mapping) or record.get("objects") != total:
         raise ValueError(f"the record is of {str(record)[:80]}, and the array has {total} objects")
@@ -218,7 +218,7 @@ def _unpack(packed: Any, total: int) -> StoredMask:
     if packed is None:
         return np.zeros(total, bool)
     if not isinstance(packed, str):
-        raise ValueError("the record of absent objects is no text")
+        raise ValueError("the record of absent objects is not text")
     size = -(-total // 8)
     try:
         raw = zlib.decompressobj().decompress(base64.b64decode(packed, validate=True), size + 1)

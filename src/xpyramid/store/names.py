@@ -123,7 +123,7 @@ def with_names(
 def names_back(metadata: Mapping[str, Any], variables: Iterable[str]) -> dict[str, str]:
     """Return from stored coordinates to those that they are, as the metadata of an image say it.
 
-    What makes no sense (names that are not there, or two for one) is left out.
+    Invalid entries (missing names, or two for one) are left out.
     """
     noted = metadata.get("renamed")
     there = {*variables}

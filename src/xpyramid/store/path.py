@@ -183,7 +183,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
     NotAPyramidError
         For a path that is not a directory.
     InvalidNameError
-        For what is no path, and URLs of unknown kinds.
+        For objects that are not stores, and URLs of unknown kinds.
     """
     if isinstance(store, zarr.Group | StorePath):
         return NodePath(store.store, store.path)
@@ -193,7 +193,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
         kind = f"an object of {type(store).__module__}.{type(store).__qualname__}"
         what = literal(store)[:60] if isinstance(store, str | int | None) else kind
         raise InvalidNameError(
-            f"{what} is no place",
+            f"{what} is not a store",
             accepted="a path ('.' is this directory), a URL, a Zarr store or group, a mapper "
             "of fsspec, a store of obstore, or a dict",
         )
@@ -214,7 +214,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
 
 
 def _as_zarr_store(store: object, *, read_only: bool) -> ZarrStore | None:
-    """Return the Zarr store that an object is, or stands for; None where it is none."""
+    """Return the Zarr store that an object is, or stands for; None if it is neither."""
     one = getattr(store, "store", None) if _package(store) == "icechunk" else None  # a session
     for opened in (store, one):
         if isinstance(opened, ZarrStore):
@@ -254,7 +254,7 @@ def check_name(name: str | None, *, nested: bool = True) -> str:
     Raises
     ------
     InvalidNameError
-        For no name, or one that is no path of Zarr names.
+        For a missing name, or one that is not a path of Zarr names.
     """
     if name is None:
         raise InvalidNameError(

@@ -115,7 +115,7 @@ class RenameTransaction:
         return not made.is_dir() or any((made / name).exists() for name in OWN_DOCUMENTS)
 
     def is_original(self, record: BuildRecord) -> bool:
-        """Whether the directory that a record is about was made here, and is no copy."""
+        """Whether the directory that a record is about was made here, and is not a copy."""
         return record.inode == self._inode()
 
     def _inode(self) -> int | None:
@@ -202,7 +202,7 @@ def _directory(place: NodePath) -> Path:
 
 
 def _settle_backup(backup: Path, place: Path) -> None:
-    """Undo or complete replacing an image with renames, if that was broken off."""
+    """Undo or complete replacing an image with renames, if that was interrupted."""
     if backup.is_dir() and not os.path.lexists(place):
         backup.rename(place)
     elif backup.is_dir():
@@ -214,7 +214,7 @@ def _link_others(old: Path, new: Path, replaced: set[str]) -> None:
     for child in old.iterdir():
         if child.name in replaced:
             continue
-        remove_path(new / child.name)  # of a build that was broken off here
+        remove_path(new / child.name)  # of a build that was interrupted here
         if child.is_dir() and not child.is_symlink():
             shutil.copytree(child, new / child.name, symlinks=True, copy_function=_link)
         else:

@@ -50,7 +50,7 @@ class Transaction(Protocol):
         """Return what was noted of an unfinished build, None where there is none."""
 
     def is_original(self, record: BuildRecord) -> bool:
-        """Whether what an unfinished build has written is here, and is no copy of it."""
+        """Whether what an unfinished build has written is here, and is not a copy of it."""
 
     def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
         """Remove what an earlier build has left, note this one, and make the groups around it."""

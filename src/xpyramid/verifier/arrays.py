@@ -108,7 +108,7 @@ def open_all(
             problems.append(Problem("path", "", said))
         elif not nodes.get(path, False):
             what = "a group" if path in nodes else "nothing"
-            said = f"announced as a level, and there is {what}; expected an array"
+            said = f"announced as a level, but there is {what}; expected an array"
             problems.append(Problem("missing", path[:200], said))
     return found
 
@@ -155,9 +155,7 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
                 said = f"the {stored.noun} is missing, and the array has no fill value"
                 yield Problem("missing", stored.key(index), said)
         elif some and absent.size == stored.grid.total:
-            said = (
-                f"none of {stored.grid.total} {stored.noun}s is there, and other levels have some"
-            )
+            said = f"none of {stored.grid.total} {stored.noun}s exist, but other levels have some"
             yield Problem("missing", path, said)
         else:
             notes.append(
@@ -167,8 +165,8 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
 
 
 def check_strays(stored: Stored) -> Iterator[Problem]:
-    """Yield what lies below an array and is none of its objects."""
+    """Yield what lies below an array and is not one of its objects."""
     for key in stored.unexpected_keys:
         wanted = f"keys as {stored.grid.key(0)!r}" if stored.grid.total else "none, for it is empty"
-        said = f"is no {stored.noun} of the array; expected {wanted}"
+        said = f"is not a {stored.noun} of the array; expected {wanted}"
         yield Problem("stray", f"{stored.path}/{key}", said, "warning")

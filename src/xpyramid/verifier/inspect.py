@@ -67,7 +67,7 @@ def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
 
 
 def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> Base | None:
-    """Return the first image and the shape of its level 0, None where there is none."""
+    """Return the first image and the shape of its level 0, None without an image."""
     header = headers.get(images[0].datasets[0].path) if images else None
     return (images[0], header.shape if header else None) if images else None
 
@@ -244,7 +244,7 @@ def _check_labels(
     yield from (problem.below("labels") for problem in check_group(inside.documents))
     there = label_images(inside)
     for name in sorted(set(listed) - there):
-        said = "listed among the labels, and there is no image; expected one, or not to be listed"
+        said = "listed among the labels, but there is no image; expected one, or no entry"
         yield Problem("labels", f"labels/{name[:100]}", said)
     for name in sorted(there):
         if name not in listed:

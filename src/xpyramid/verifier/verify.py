@@ -1,4 +1,4 @@
-"""Looking for what is wrong with stored images; nothing is changed, and damage raises nothing."""
+"""Look for faults in stored images; nothing is changed, and damage is listed, not raised."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from xpyramid.verifier.inspect import (
     unfinished,
 )
 
-#: How deep below what is given images are looked for: a plate has rows, columns and fields.
+#: How deep below the given place images are looked for: a plate has rows, columns and fields.
 _DEEPEST = 5
 
-#: How many entries of a directory that is no node are looked at.
+#: How many entries of a directory without a Zarr document are looked at.
 _MOST_PEEKS = 32
 
 
@@ -33,12 +33,12 @@ Paths = Sequence[str]
 
 
 class Report(list[Problem]):
-    """Problems, and what is worth knowing that is none.
+    """Problems, and notes on what is worth knowing but not wrong.
 
     Attributes
     ----------
     images, labels : int
-        How many images were looked at, and how many label images that belong to them.
+        How many images were checked, and how many label images that belong to them.
     notes : list of str
     """
 
@@ -58,19 +58,19 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
     group : str, optional
         Path of an image, or of a group of images, in the store; default: the store itself.
     deep : bool
-        False reads metadata and lists what is stored. True decodes every stored object, and
-        computes the levels once more: those that xpyramid wrote must be the same to the last bit.
+        False reads metadata and lists stored objects. True also decodes every stored object and
+        computes the levels again: those that xpyramid wrote must be the same to the last bit.
 
     Returns
     -------
     list of Problem
-        Empty if nothing was found. Each has ``kind``, ``where``, ``message`` and ``severity``
-        ("error" or "warning"). The list has ``notes``: what is worth knowing, and no problem.
+        Empty if nothing was found. Each problem has ``kind``, ``where``, ``message`` and
+        ``severity`` ("error" or "warning"). The list has ``notes``: remarks, not problems.
 
     Raises
     ------
     xpyramid.errors.NotAPyramidError
-        If there is nothing at all. Damaged and unfinished pyramids are problems, not errors.
+        If there is nothing at all. Damaged and unfinished pyramids are listed as problems.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def _missing(place: NodePath, listed: Paths) -> Iterator[Problem]:
     for path in listed:
         if peek(place / path).kind == "nothing" and not _has_nodes(place / path):
             what = "a well of the plate" if "/" in path else "a field of view of the well"
-            message = f"listed as {what}, and there is nothing; expected it, or not to be listed"
+            message = f"listed as {what}, but missing; expected it, or no entry"
             yield Problem("missing", path, message)
 
 
@@ -161,7 +161,7 @@ def _is_unfinished_beside(store: Store) -> bool:
 
 
 def _has_nodes(place: NodePath) -> bool:
-    """Whether nodes lie below a place that is none: its document has gone."""
+    """Whether a place without a document has nodes below it: its own document is missing."""
     if peek(place).kind != "nothing":
         return False
     return any(peek(place / name).kind != "nothing" for name in children(place)[:_MOST_PEEKS])

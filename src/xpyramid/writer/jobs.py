@@ -77,7 +77,7 @@ def shared_jobs(
     """Put jobs together that read the same samples by the same tiles, so that they are read once.
 
     Each output keeps the journal of its own image: a task that an earlier run has done for some of
-    them runs for the others alone. So an image can be gone on with beside others than before, or
+    them runs for the others alone. So an image can be resumed beside others than before, or
     by itself, and nothing that is finished is written again. Jobs whose states together would take
     more memory than allowed stay apart.
 

@@ -1,4 +1,4 @@
-"""What tasks have finished, and what they hand up: so that a build can be gone on with.
+"""What tasks have finished, and what they hand up, so that a build can be resumed.
 
 Each output of a pass has a journal of its own: a document for each node of the tiling, which holds
 NumPy arrays one after the other: first how many there are of each kind, then the values, the state,
@@ -65,7 +65,7 @@ class Journal:
             raise ResumeError(
                 f"{self.place / _key(node)}, which tells what a task of an unfinished "
                 f"build has done, is damaged: {type(error).__name__}: {error}",
-                fix=say("begin anew with {mode}", mode="w"),
+                fix=say("start over with {mode}", mode="w"),
             ) from error
 
 

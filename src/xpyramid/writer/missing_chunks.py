@@ -46,9 +46,10 @@ def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
         number, first, total = missing(array)
         if not number:
             continue
+        place, fill = NodePath(array.store, array.path), literal(array.fill_value)
         message = (
-            f"{NodePath(array.store, array.path)} has {total} chunks and {number} of them are not "
-            f"there, the first at {first}; they read as the fill value {literal(array.fill_value)}"
+            f"{place} has {total} chunks and {number} of them are missing, "
+            f"the first at {first}; they read as the fill value {fill}"
         )
         if strict:
             raise MissingChunkError(

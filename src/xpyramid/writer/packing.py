@@ -106,7 +106,7 @@ def packing_of(array: xr.DataArray) -> Packing | None:
     Raises
     ------
     PlanError
-        For an encoding that is none.
+        For an invalid encoding.
     """
     encoding = array.encoding
     try:
@@ -204,7 +204,7 @@ def _check_method(image: ImageSource, packing: Packing) -> None:
             f"with scale_factor={literal(packing.scale)} and add_offset={literal(packing.offset)}",
             option="dtype",
             value="source",
-            accepted="finite numbers, a scale but 0",
+            accepted="finite numbers, and a scale other than 0",
         )
     if plan.options.get("ignore") is not None:
         raise PlanError(

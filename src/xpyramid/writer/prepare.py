@@ -269,7 +269,7 @@ def _crs(base: xr.DataArray) -> dict[Any, Any]:
     name = next((word for word in words if word in base.coords), "spatial_ref")
     if words and not set(words) <= set(base.coords):
         warn(
-            f"the grid mapping {given!r} is no coordinate of the array, so its levels are without "
+            f"the grid mapping {given!r} is not a coordinate of the array, so its levels have no "
             "a reference system; build from the Dataset that has it, or open that with "
             "decode_coords='all'"
         )

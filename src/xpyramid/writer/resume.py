@@ -65,14 +65,13 @@ def check_same(earlier: BuildRecord, record: BuildRecord, transaction: Transacti
     target = transaction.target
     if earlier.format != FORMAT:
         raise ResumeError(
-            f"the unfinished build of {target} was begun by another version of xpyramid",
-            fix=say("begin anew with {mode}", mode="w"),
+            f"the unfinished build of {target} was started by another version of xpyramid",
+            fix=say("start over with {mode}", mode="w"),
         )
     if earlier.created and not transaction.is_original(earlier):
         raise ResumeError(
             f"the unfinished build of {target} is a copy of one that was made "
-            "elsewhere; whether it is all there cannot be known; begin anew with "
-            + say("{mode}", mode="w")
+            "elsewhere, and may be incomplete; start over with " + say("{mode}", mode="w")
         )
     old, new = earlier.about, json.loads(json.dumps(record.about))
     differ = [
@@ -81,7 +80,7 @@ def check_same(earlier: BuildRecord, record: BuildRecord, transaction: Transacti
     if differ:
         raise ResumeError(
             f"the unfinished build of {target} differs in {'; '.join(differ)}",
-            fix=say("call it as before, or begin anew with {mode}", mode="w"),
+            fix=say("call it as before, or start over with {mode}", mode="w"),
         )
 
 
@@ -104,7 +103,7 @@ def check_documents(image: PreparedImage) -> None:
 def _damaged(transaction: Transaction, what: str) -> ResumeError:
     return ResumeError(
         f"the unfinished build of {transaction.target} is damaged: {what}",
-        fix=say("begin anew with {mode}", mode="w"),
+        fix=say("start over with {mode}", mode="w"),
     )
 
 
@@ -142,7 +141,7 @@ def _check_samples(samples: Array, stored: Array, region: Region, what: str) -> 
         where = [(part.start, part.stop) for part in region]
         raise ResumeError(
             f"{what} had another input: samples {where} differ from what is stored",
-            fix=say("write to another {group}, or begin anew with {mode}", mode="w"),
+            fix=say("write to another {group}, or start over with {mode}", mode="w"),
         )
 
 
@@ -151,7 +150,7 @@ def finished_among(
 ) -> tuple[list[PreparedImage], list[PreparedImage]]:
     """Return the images that are to be made, and those that an earlier run of the build published.
 
-    A build that is broken off at its very end has published some of its images. Where all are
+    A build that is interrupted at its very end has published some of its images. Where all are
     published and listed, nothing is to be resumed: they are in the way.
 
     Raises

@@ -34,7 +34,7 @@ from xpyramid.errors import SourceOverlapError
 from xpyramid.messages import say
 from xpyramid.store.path import NodePath
 
-#: How far to look into objects of which nothing is known.
+#: How far to look into unknown objects.
 _DEPTH = 4
 
 #: Types that name nothing and hold nothing; a large graph is mostly made of them.

@@ -43,14 +43,14 @@ _COMPRESSION = 1000
 
 
 def check_target(transaction: Transaction, paths: Sequence[str], options: WriteOptions) -> None:
-    """Refuse a place that is taken, unless by what may be replaced or gone on with."""
+    """Refuse a place that is taken, unless its image may be replaced or its build resumed."""
     target = transaction.target
     unfinished = transaction.unfinished() is not None
     if unfinished and options["mode"] == "w-" and not options["resume"]:
         raise TargetExistsError(
             f"there is an unfinished build of {target}",
             fix=say(
-                "call again with {resume} to go on with it, or with {mode} to begin anew",
+                "call again with {resume} to finish it, or with {mode} to start over",
                 resume=True,
                 mode="w",
             ),
@@ -319,7 +319,7 @@ def check_case(documents: Iterable[tuple[NodePath, Sequence[str]]]) -> None:
     InvalidNameError
         For two names of one call.
     TargetExistsError
-        For a name that is there in another spelling.
+        For a name that exists in another spelling.
     """
     seen: dict[str, str] = {}
     for place, keys in documents:
@@ -339,12 +339,12 @@ def check_case(documents: Iterable[tuple[NodePath, Sequence[str]]]) -> None:
 
 
 def _check_spelling(path: Path, place: NodePath) -> None:
-    """Refuse a place of which a part is there in another spelling."""
+    """Refuse a place of which a part exists in another spelling."""
     for above in (path, *path.parents[: place.path.count("/")]):
         if lexists(above) and above.name not in os.listdir(above.parent):
             raise TargetExistsError(
-                f"{str(above)!r} is there in another spelling, and this disk ignores case",
-                fix=say("choose another {group}, or spell it as it is there"),
+                f"{str(above)!r} exists in another spelling, and this disk ignores case",
+                fix=say("choose another {group}, or use the existing spelling"),
             )
 
 

@@ -99,8 +99,8 @@ def test_icechunk(layout: str) -> None:
 
 @pytest.mark.parametrize(
     ("store", "name"),
-    [(3, "3 is no place"), (None, "None is no place"), ("", "'' is no place"),
-     (object(), "an object of builtins.object is no place"),
+    [(3, "3 is not a store"), (None, "None is not a store"), ("", "'' is not a store"),
+     (object(), "an object of builtins.object is not a store"),
      (iter([]), "an object of builtins.list_iterator")],
 )  # fmt: skip
 def test_what_is_no_store(store: Any, name: str) -> None:

@@ -33,7 +33,7 @@ def test_known_names_are_not_space(name: str) -> None:
 def test_a_name_that_nobody_knows_is_not_space() -> None:
     p = field("foo", "lat", "lon").pyramid.build(levels=2)
     assert p.plan.coarsened == ("lat", "lon")
-    assert "foo (nothing says that it is space; name it in dims= to coarsen it)" in repr(p)
+    assert "foo (not known to be space; name it in dims= to coarsen it)" in repr(p)
     p.to_ome_zarr(store := {})
     assert xpyramid.open_pyramid(store, "field")[1].dims == ("foo", "lat", "lon")
 
@@ -249,7 +249,7 @@ def test_downsample_by_one_returns_the_samples(factor: Any) -> None:
     array = np.arange(12, dtype="u1").reshape(3, 4)
     first, *_ = xpyramid.downsample(array, factor)
     np.testing.assert_array_equal(first, array)
-    with pytest.raises(errors.PlanError, match="makes no coarser level"):
+    with pytest.raises(errors.PlanError, match="does not make a coarser level"):
         xr.DataArray(array, dims=("y", "x")).pyramid.build(factor=1)
 
 

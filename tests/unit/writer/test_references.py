@@ -131,7 +131,7 @@ def test_coarsened_times_are_counted_as_they_were() -> None:
 def test_a_grid_mapping_that_is_not_there(tmp_path: Path) -> None:
     array = xr.decode_cf(rain(), decode_coords=True).rain
     array.lat.attrs.pop("bounds")
-    with pytest.warns(UserWarning, match="grid mapping 'crs' is no coordinate of the array"):
+    with pytest.warns(UserWarning, match="grid mapping 'crs' is not a coordinate of the array"):
         array.pyramid.to_ome_zarr(tmp_path, levels=2)
     xr.open_zarr(tmp_path / "rain/1", decode_coords="all")  # warns of nothing
     assert xpyramid.open_pyramid(tmp_path / "rain")[1].attrs["grid_mapping"] == "crs"

@@ -38,7 +38,7 @@ def test_what_is_no_place(
     what: str, use: Callable[[Any], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(errors.PyramidError, match=r"is no place; accepted: |cannot be opened: "):
+    with pytest.raises(errors.PyramidError, match=r"is not a store; accepted: |cannot be opened: "):
         use(NO_PLACES[what])
     assert not list(tmp_path.iterdir())
 

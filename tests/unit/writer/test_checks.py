@@ -236,7 +236,7 @@ def holed(path: Path, lost: tuple[str, ...] = ("0/1",), **kw: Any) -> zarr.Array
 def test_missing_chunks(tmp_path: Path, chunks: Any) -> None:
     holed(tmp_path / "in.zarr", ("c/0/1", "c/2/3"))
     ds = xr.open_zarr(tmp_path / "in.zarr", chunks=chunks, consolidated=False)
-    message = r"16 chunks and 2 of them are not there, the first at \(0, 1\)"
+    message = r"16 chunks and 2 of them are missing, the first at \(0, 1\)"
     for made in (ds.field, ds):
         refused(tmp_path, errors.MissingChunkError, message, made, strict=True)
     with pytest.warns(errors.MissingChunkWarning, match=message) as told:

@@ -14,7 +14,7 @@ from referencing.jsonschema import DRAFT202012
 
 import xpyramid
 
-SCHEMAS = Path(__file__).parent / "schemas"
+SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 VERSIONS = ("0.4", "0.5", "0.6")
 LAYOUTS = ("groups", "arrays")

@@ -187,8 +187,8 @@ def test_an_integer_is_for_space() -> None:
 @pytest.mark.parametrize(
     ("shards", "message"),
     [
-        (20, "20 along 'x' is no multiple of the chunk length 8; accepted: 16 or 24"),
-        ({"y": 3}, "3 along 'y' is no multiple of the chunk length 4; accepted: 4"),
+        (20, "20 along 'x' is not a multiple of the chunk length 8; accepted: 16 or 24"),
+        ({"y": 3}, "3 along 'y' is not a multiple of the chunk length 4; accepted: 4"),
         ({"z": 8}, r"no dimension \['z'\]"),
         (0, "accepted: a length of at least 1"),
         (-2, "accepted: a length of at least 1"),

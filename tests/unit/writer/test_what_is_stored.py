@@ -192,7 +192,7 @@ def test_datasets_keep_their_attributes(tmp_path: Path) -> None:
 def test_delayed(tmp_path: Path) -> None:
     out = tmp_path / "out.zarr"
     delayed = field().pyramid.build(levels=3).to_ome_zarr(out, compute=False)
-    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was broken off"):
+    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was interrupted"):
         xpyramid.open_pyramid(out / "field")
     delayed.compute()
     np.testing.assert_array_equal(xpyramid.open_pyramid(out / "field")[0], field())
@@ -206,7 +206,7 @@ def test_a_failing_base_leaves_no_image(tmp_path: Path) -> None:
     array = array.copy(data=array.data.map_blocks(fail, dtype="u2", meta=np.empty((0, 0), "u2")))
     with pytest.raises(errors.ReadError, match="no data today"):
         array.pyramid.build(levels=2).to_ome_zarr(tmp_path / "out.zarr")
-    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was broken off"):
+    with pytest.raises(errors.NotAPyramidError, match="is unfinished: its build was interrupted"):
         xpyramid.open_pyramid(tmp_path / "out.zarr/field")
 
 

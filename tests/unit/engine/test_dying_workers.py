@@ -127,7 +127,7 @@ def test_the_samples_of_all_that_the_dead_worker_had_in_hand(
     guilty, what = KEYS[kind]
     hand = [lambda graph: ours(graph, 0, 3, 3), guilty]
     message = said(NOTHING[innocent], *hand)
-    assert f"of one of these: {what}; {CORNER}; the last one had them in hand: killed" in message
+    assert f"of one of these: {what}; {CORNER}; the last one was working on them: killed" in message
 
 
 @pytest.mark.parametrize("kind", NOTHING)

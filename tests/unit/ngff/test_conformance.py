@@ -10,7 +10,7 @@ import pytest
 import xpyramid
 from xpyramid.ngff import check_document
 
-ROOT = Path(__file__).parents[1] / "conformance"
+ROOT = Path(__file__).parents[2] / "conformance"
 
 #: Schemas cannot compare one part of a document with another.
 _LENGTHS = "its scale has two numbers, for three axes"

@@ -50,7 +50,7 @@ def test_what_is_saved_is_loaded(intermediate: Intermediate, tmp_path: Path) -> 
             np.testing.assert_array_equal(statistics[channel].counts, one.counts)
 
 
-def test_windows_of_a_build_that_was_gone_on_with_are_the_same(tmp_path: Path) -> None:
+def test_windows_of_a_build_that_was_resumed_are_the_same(tmp_path: Path) -> None:
     data = np.random.default_rng(0).integers(0, 1000, (2, 16, 16), "u2")
     pyramid = xr.DataArray(data, dims=("c", "y", "x"), name="field").pyramid.build(chunks=4)
     save = Journal.save

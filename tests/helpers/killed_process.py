@@ -22,7 +22,7 @@ _CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.link"}
 
 
 #: What tests call a request that changes something elsewhere.
-REQUEST = "killing.request"
+REQUEST = "helpers.killed_process.request"
 
 
 def killed_everywhere(action: str, before: Path, scratch: Path, every: int = 1) -> Iterator[Path]:
@@ -40,7 +40,7 @@ def killed_everywhere(action: str, before: Path, scratch: Path, every: int = 1) 
         2 is each second step only.
     """
     scratch.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, __file__, action, str(before), str(scratch), str(every)]
+    command = [sys.executable, "-m", __name__, action, str(before), str(scratch), str(every)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     subprocess.run(command, check=True, timeout=240, env=environment)
     yield from sorted(scratch.iterdir(), key=lambda path: int(path.name))

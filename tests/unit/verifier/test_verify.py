@@ -392,7 +392,7 @@ OMERO = {
         (lambda _, m: transform(m, 2, 1, [0, 0, 0]), "translation", "expected one convention"),
         (lambda _, m: transform(m, 2, 1, [0, 9, 0.75]), "translation", "expected 0 or 0.75"),
         (lambda _, m: m["datasets"].reverse(), None, None),
-        (lambda _, m: m["datasets"].append(m["datasets"][2]), "metadata", "are there twice"),
+        (lambda _, m: m["datasets"].append(m["datasets"][2]), "metadata", "occur twice"),
         (lambda _, m: m["datasets"].pop(), "stale", "looks like a level"),
         (lambda _, m: m["axes"][1].update(unit="um"), "unit", "'um'; expected 'micrometer'"),
         (lambda _, m: m["axes"][1].update(unit="pixel"), "unit", "'pixel'; expected a space unit"),
