@@ -2,8 +2,8 @@
 
 A step is anything that changes a disk: opening a file to write, renaming, linking or removing one,
 making a directory. Whatever would change nothing, such as making a directory that exists, is not a
-step. The process dies right before it; a temporary file about to get its name is torn first, as by a
-power cut.
+step. The process dies right before it; a temporary file about to get its name is torn first, as by
+a power cut.
 """
 
 from __future__ import annotations
