@@ -230,7 +230,7 @@ def test_jobs_stay_apart_where_memory_is_short(
             assert limits.memory is None or needed <= limits.memory
         return jobs, positions
 
-    monkeypatch.setattr("xpyramid.writer.write.shared_jobs", shared)
+    monkeypatch.setattr("xpyramid.writer.session.shared_jobs", shared)
     ds = opened(tmp_path / "in.zarr")
     ds = ds.assign(b=ds.a, d=ds.a)
     least = next(b for b in range(100, 10**6, 50) if _fits(ds, b))
