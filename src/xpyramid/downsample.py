@@ -57,7 +57,7 @@ def downsample(
     ignore : number, optional
         A background value that does not count.
     min_valid : float, optional
-        The smallest fraction of samples, from 0 to 1, that must count for a cell to be valid.
+        Smallest fraction of samples, from 0 to 1, that must count for a valid cell.
     boundary : {"pad", "trim", "exact"}
         What happens to a last, partial window, as in
         :meth:`xpyramid.accessor.ArrayAccessor.build`.

@@ -1,9 +1,9 @@
 """Run something again and again, each time in a process that dies a step later.
 
-A step is anything that changes a disk: a file opened to write, renamed, linked or removed, a
-directory made; what would change nothing, as a directory that is there already, is none. The
-process dies right before it; a temporary file that was about to get its name is torn first, as by a
-power cut.
+A step is anything that changes a disk: opening a file to write, renaming, linking or removing one,
+making a directory. Whatever would change nothing, such as making a directory that exists, is not a
+step. The process dies right before it; a temporary file about to get its name is torn first, as by
+a power cut.
 """
 
 from __future__ import annotations

@@ -566,7 +566,7 @@ def test_damaged_source_breaks_off_and_what_is_there_is_no_image(capsys):
     assert error.startswith("xpyramid: ")
     assert error.endswith(
         "; out.zarr/raw is unfinished: call again with --resume to finish it, or with --replace to "
-        "begin anew\n"
+        "start over\n"
     )
     assert error.count("\n") == 1
     with pytest.raises(NotAPyramidError, match="unfinished"):
@@ -588,7 +588,7 @@ def test_ctrl_c(capsys, monkeypatch, begun):
     assert main(["build", "a.npy", "out.zarr"]) == 130
     way_on = (
         "out.zarr/a is unfinished: call again with --resume to finish it, or with --replace to "
-        "begin anew"
+        "start over"
     )
     assert capsys.readouterr().err == f"xpyramid: interrupted{f'; {way_on}' if begun else ''}\n"
 

@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 def copy_tree(before: Path, directory: Path) -> None:
-    """Copy an unfinished build so that it can be gone on with: it knows its directory."""
+    """Copy an unfinished build so that it can be resumed: it knows its directory."""
     shutil.copytree(before, directory)
     yard = directory / "out.zarr/.field.unfinished"
     if (yard / "build.json").exists():

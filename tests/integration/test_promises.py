@@ -34,7 +34,7 @@ def resume(directory: Path) -> None:
 def test_broken_off_right_after_it_came_to_its_place(
     mode: str, resumed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is in the hidden directory then is the old image, or nothing: not to be gone on with."""
+    """What is in the hidden directory then is the old image, or nothing: not to be resumed."""
     if mode == "w":
         pyramid(OLD).to_ome_zarr(tmp_path / "out.zarr")
     swap = RenameTransaction._swap

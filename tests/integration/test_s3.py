@@ -1,4 +1,4 @@
-"""S3, as moto plays it: whole, killed, gone on with, replaced, damaged.
+"""S3, as moto plays it: whole, killed, resumed, replaced, damaged.
 
 A step takes a second here, so that builds are killed at some; `test_bucket` kills at each.
 """

@@ -41,7 +41,7 @@ class AxisOptions(TypedDict, total=False):
         Option(
             None,
             """float, {dim: float} or sequence of float, optional
-            Distance between samples, overriding or replacing a missing coordinate:
+            Distance between samples, which overrides the coordinate or replaces a missing one:
             level 0 then has the coordinate ``origin + spacing * i``. A number is for the space
             dimensions; a sequence has an entry for each dimension of the array (None leaves one
             out). Default: that of the coordinates.""",
@@ -163,11 +163,10 @@ class _WindowOptions(TypedDict, total=False):
         Option(
             None,
             """float, optional
-            The smallest fraction of samples, from 0 to 1, that must count, or else the cell is not
-            valid.""",
+            Smallest fraction of samples, from 0 to 1, that must count for a valid cell.""",
             types=_NUMBER,
             accepted="a number",
-            help="smallest fraction of samples that must count for a cell to be valid",
+            help="smallest fraction of samples that must count for a valid cell",
             parse=float,
             metavar="0.5",
         ),

@@ -111,7 +111,7 @@ def test_types(dims: str, types: dict[str, Any], expected: str) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"spacing": 0}, "spacing=0 along 'y'; accepted: numbers but 0"),
+        ({"spacing": 0}, "spacing=0 along 'y'; accepted: numbers other than 0"),
         ({"spacing": {"x": np.nan}}, "spacing=nan along 'x'; accepted: finite"),
         ({"spacing": "wide"}, "spacing='wide' along 'y'; accepted: finite"),
         ({"spacing": True}, "spacing=True along"),

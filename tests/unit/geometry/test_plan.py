@@ -100,7 +100,7 @@ def test_boundaries() -> None:
     [
         ({"factor": 0}, "factor=0 along 'z'"),
         ({"factor": -2}, "factor=-2 along 'z'"),
-        ({"factor": 1}, "no coarser level"),
+        ({"factor": 1}, "does not make a coarser level"),
         ({"factor": 2.0}, "factor=2.0"),
         ({"factor": True}, "factor=True"),
         ({"factor": "2"}, "factor='2'"),

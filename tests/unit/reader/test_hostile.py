@@ -83,7 +83,7 @@ def deep_sequence(levels: int) -> Json:
 
 LIES: dict[str, tuple[Change, str]] = {
     **{
-        f"path {value!r:.30}": (path(value), "no path inside")
+        f"path {value!r:.30}": (path(value), "not a path inside")
         for value in (
             "../../secret", "0/../../x", "/etc", "//host/x", "", ".", "a//b", "a\0b", "a\\b",
             "a\nb", "https://example.org/0", "file:///etc", "C:/x", "x" * 5000, "é" * 200, "1/",
@@ -91,8 +91,8 @@ LIES: dict[str, tuple[Change, str]] = {
     },
     "path 5": (path(5), "not a dataset with a path"),
     "path twice": (path("0"), "occur twice"),
-    "nothing there": (path("7"), "no array there"),
-    "a group": (path(".zattrs"), "no array there"),
+    "nothing there": (path("7"), "there is no array"),
+    "a group": (path(".zattrs"), "there is no array"),
     **{
         f"scale {k}": (scale(value), "not valid")
         for k, value in enumerate((
@@ -137,7 +137,7 @@ LIES: dict[str, tuple[Change, str]] = {
     "one axis": (top(axes=[{"name": "y"}]), "and 1 axes"),
     "axes twice": (top(axes=[{"name": "y"}, {"name": "y"}]), "of the same name"),
     "axes that are none": (top(axes=[1, {"type": "space"}]), "is not an axis"),
-    "axes of bad names": (top(axes=[{"name": "y/../x"}, {"name": "x"}]), "no name of an axis"),
+    "axes of bad names": (top(axes=[{"name": "y/../x"}, {"name": "x"}]), "not the name of an axis"),
     "axes of three": (top(axes=["z", "y", "x"]), "and 3 axes"),
     "fine after coarse": (
         lambda m, _: m.update(datasets=m["datasets"][::-1]), "from fine to coarse",
@@ -273,7 +273,7 @@ def test_links_in_circles_and_pipes(tmp_path: Path) -> None:
     store = image(tmp_path / "a.zarr")
     (store / "1/.zarray").unlink()
     (store / "1/.zarray").symlink_to(".zarray")
-    with pytest.raises(errors.NotAPyramidError, match="no array there"):
+    with pytest.raises(errors.NotAPyramidError, match="there is no array"):
         xpyramid.open_pyramid(store)
     (store / "1/.zarray").unlink()
     os.mkfifo(store / "1/.zarray")
@@ -368,7 +368,7 @@ def test_methods_of_archives(tmp_path: Path, method: int) -> None:
 
 def test_archives_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(b"PK\x03\x04" + bytes(100))
-    with pytest.raises(errors.NotAPyramidError, match="no zip archive"):
+    with pytest.raises(errors.NotAPyramidError, match="not a zip archive"):
         xpyramid.open_pyramid(tmp_path / "a.zip")
     with zipfile.ZipFile(tmp_path / "b.zip", "w"):
         pass

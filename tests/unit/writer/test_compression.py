@@ -1,4 +1,4 @@
-"""Compressors of one's own."""
+"""Compressors that the caller chooses."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is no place to write to, or to read from."""
+"""Objects and paths that are refused as places to write to, or to read from."""
 
 from __future__ import annotations
 

@@ -261,9 +261,9 @@ def test_opening_says_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"path": "../../secret"}, "no path inside"),
-        ({"path": "/etc"}, "no path inside"),
-        ({"path": "7"}, "no array there"),
+        ({"path": "../../secret"}, "not a path inside"),
+        ({"path": "/etc"}, "not a path inside"),
+        ({"path": "7"}, "there is no array"),
         ({"coordinateTransformations": [{"type": "scale", "scale": [1]}]}, "not valid|and 2 axes"),
         ({"coordinateTransformations": []}, "not valid"),
     ],
