@@ -76,7 +76,7 @@ def build(
     ignore = options["ignore"]
     if ignore is None and isinstance(method, str) and not plan.sampled:
         ignore = missing_value(array)
-    counting: dict[str, Any] = {
+    counting: dict[str, object] = {
         "skipna": options["skipna"], "ignore": ignore, "min_valid": options["min_valid"]
     }  # fmt: skip
     reducer = make_reducer(method, array.dtype, largest, **counting)
@@ -191,7 +191,7 @@ def _left_out(
     return f"left out, without the {dims}: {listed(others)}" if others else ""
 
 
-def _by_variable(option: str, value: Any, arrays: Mapping[str, xr.DataArray]) -> Mapping[str, Any]:
+def _by_variable(option: str, value: Any, arrays: Mapping[str, xr.DataArray]) -> Mapping[str, object]:
     """Return an option for each variable, from a mapping or from what is for all of them."""
     if not isinstance(value, Mapping):
         return dict.fromkeys(arrays, value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Number
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,7 @@ from xpyramid.messages import literal
 from xpyramid.options import takes_options
 from xpyramid.options.types import Boundary
 from xpyramid.reducers import Method, make_reducer, reduce_levels
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from xpyramid.types import Array
 
 #: What lists factors; the usual ones first, as abstract classes are slow to tell.
 _LISTS = (tuple, list, np.ndarray, Sequence)
@@ -125,7 +123,7 @@ def _downsample(
 
 
 def _steps(
-    factor: int | Sequence[Any], dims: tuple[str, ...], num_mips: int
+    factor: int | Sequence[object], dims: tuple[str, ...], num_mips: int
 ) -> list[int | dict[str, int]]:
     """Return the factors of each step as the plan wants them."""
     if not is_int(num_mips) or num_mips < 1:

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.chunks import default_chunks, parse_chunks, regular
+from xpyramid.types import Array, DType
 
 _NAMES = ("t", "c", "z", "y", "x")
 _SPACE = ("z", "y", "x")
@@ -95,8 +96,8 @@ def example_field(
 
 
 def _block(
-    shape: tuple[int, ...], seed: int, kind: np.dtype[Any], block_info: Any = None
-) -> np.ndarray[Any, Any]:
+    shape: tuple[int, ...], seed: int, kind: DType, block_info: Any = None
+) -> Array:
     """Compute the samples of one block."""
     grid = np.ogrid[tuple(slice(a, b) for a, b in block_info[None]["array-location"])]
     unit = [
@@ -125,7 +126,7 @@ def _block(
     return np.asarray(value * (2**bits - 1)).astype(kind)
 
 
-def _noise(grid: Sequence[Any], shape: tuple[int, ...], seed: int) -> Any:
+def _noise(grid: Sequence[object], shape: tuple[int, ...], seed: int) -> Any:
     """Return uniform noise in [0, 1): a hash (splitmix64) of the sample's number and the seed."""
     number = np.zeros((), np.uint64)
     for axis, n in zip(grid, shape, strict=True):

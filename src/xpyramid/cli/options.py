@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import Any
 
 from xpyramid.messages import UNSET, CodePart, Message, OptionPart, Part
 from xpyramid.options import (
@@ -27,10 +26,10 @@ def add_to(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(f"--{name.replace('_', '-')}", **_argument(name, declared))
 
 
-def _argument(name: str, declared: Declared) -> dict[str, Any]:
+def _argument(name: str, declared: Declared) -> dict[str, object]:
     """Return what argparse is told of an option."""
     option = declared.option
-    argument: dict[str, Any] = {"help": option.help, "default": option.default}
+    argument: dict[str, object] = {"help": option.help, "default": option.default}
     if option.accepted == "True, False":
         is_off = option.default is False
         argument["action"] = "store_true" if is_off else argparse.BooleanOptionalAction
@@ -54,7 +53,7 @@ def _method(text: str) -> str:
     return text
 
 
-def given(arguments: argparse.Namespace, *groups: type) -> dict[str, Any]:
+def given(arguments: argparse.Namespace, *groups: type) -> dict[str, object]:
     """Return the options of some groups."""
     names = [name for name, one in options_of(*groups).items() if one.option.help]
     return {name: getattr(arguments, name) for name in names}

@@ -191,7 +191,7 @@ def inlined(graph: Graph) -> Graph:
     }
 
 
-def _nested(task: NamedTask, job: str) -> tuple[Any, ...]:
+def _nested(task: NamedTask, job: str) -> tuple[object, ...]:
     """Return a task as one that runs inside of another, of a job."""
     needs = tuple(task.dependencies)
     return (_compute, Packed((job, task, needs)), *needs)

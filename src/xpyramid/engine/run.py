@@ -129,7 +129,7 @@ def _on_threads(graph: Graph, keys: Sequence[Key]) -> Any:
         pool.shutdown(cancel_futures=True)
 
 
-def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
+def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: object) -> Delayed:
     """Return one dask Delayed of all tasks of all jobs, and of a call after them.
 
     ``then`` is called with what each output of each job has seen of its base, one job after the

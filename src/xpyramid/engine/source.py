@@ -27,6 +27,7 @@ from xpyramid.lazy.coarsen import rechunk
 from xpyramid.messages import say
 from xpyramid.reducers import Array
 from xpyramid.runtime.retry import retried
+from xpyramid.types import DType
 
 
 class Source:
@@ -137,7 +138,7 @@ class Blocks:
     """
 
     edges: tuple[Lengths, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
 
     def of(self, blocks: Sequence[Array]) -> _Filled:
         """Return something to read from.
@@ -211,7 +212,7 @@ class DaskSource(Source):
     """
 
     def __init__(
-        self, array: da.Array, tile: Lengths, name: str = "the base", dims: Sequence[Any] = ()
+        self, array: da.Array, tile: Lengths, name: str = "the base", dims: Sequence[object] = ()
     ) -> None:
         fitting = tuple(map(fit, array.chunks, tile))
         self.name = name
@@ -305,7 +306,7 @@ def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, Any]:
     return named(optimize(HighLevelGraph.merge(*graphs), list(keys))) if keys else {}
 
 
-def _named(name: str, chunk: str, dims: Sequence[Any], region: Region) -> str:
+def _named(name: str, chunk: str, dims: Sequence[object], region: Region) -> str:
     """Name some samples."""
     parts = zip(dims, region, strict=True)
     where = ", ".join(f"{dim}={part.start}:{part.stop}" for dim, part in parts)

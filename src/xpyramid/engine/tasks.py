@@ -23,7 +23,7 @@ class TaskError(ReadError):
         self.key = key
         self.reason = reason
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.key, self.reason)
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from numbers import Integral
-from typing import Any
 
 import numpy as np
 
@@ -122,7 +121,7 @@ def _lengths(
     in_space: Sequence[bool],
 ) -> list[int]:
     """Return one length for each dimension, -1 being all of it."""
-    lengths: list[Any]
+    lengths: list[object]
     if isinstance(given, Integral) and any(in_space):
         lengths = [given if space else b for space, b in zip(in_space, base, strict=True)]
     elif isinstance(given, Mapping):

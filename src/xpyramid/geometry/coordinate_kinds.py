@@ -17,6 +17,7 @@ from xarray.indexes import PandasMultiIndex
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import is_cftime
 from xpyramid.messages import Message, code, option
+from xpyramid.types import Array
 
 _AS_TEXT = ".to_numpy().astype(str)"
 _STORED = "numbers, booleans, text, dates"
@@ -184,7 +185,7 @@ def _strange_types(coordinate: xr.DataArray) -> str:
     return ", ".join(sorted(types))
 
 
-def _as_numbers(values: np.ndarray[Any, Any]) -> str:
+def _as_numbers(values: Array) -> str:
     """Return what makes numbers or datetimes of objects; empty where nothing does."""
     for dtype in ("float", "'datetime64[ns]'"):
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,8 @@ from xpyramid.geometry.coordinate_kinds import check_average
 from xpyramid.geometry.plan import Plan, centre
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of, transform_of
 from xpyramid.messages import Message, code, option
+from xpyramid.types import Array, Attrs, DType
 from xpyramid.warn import warn
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Names of longitudes, and CF's units of them: section 4.2.
 _LONGITUDES = {"lon", "lons", "longitude", "nav_lon", "rlon"}
@@ -140,7 +139,7 @@ def coarsen_dimension(
     return (axis.origin + axis.spacing * centres).astype(kind)
 
 
-def _window_means(values: Array, starts: Array, kind: np.dtype[Any], period: float | None) -> Array:
+def _window_means(values: Array, starts: Array, kind: DType, period: float | None) -> Array:
     """Return the means of the windows that begin at some positions."""
     if period is not None:
         windows = np.split(values.astype(np.float64), starts[1:])
@@ -209,7 +208,7 @@ def mean_angle(windows: Array, axis: int, period: float) -> Array:
 
 
 def level_attributes(
-    attrs: Mapping[Any, Any], array: xr.DataArray, plan: Plan, k: int
+    attrs: Attrs, array: xr.DataArray, plan: Plan, k: int
 ) -> dict[Any, Any]:
     """Return the attributes that level ``k`` has, where those of level 0 say where its cells lie.
 
@@ -351,14 +350,14 @@ def level_coordinate(array: xr.DataArray, plan: Plan, k: int, dim: str) -> xr.Da
     return coordinate
 
 
-def time_encoding(coordinate: xr.DataArray) -> dict[str, Any]:
+def time_encoding(coordinate: xr.DataArray) -> dict[str, object]:
     """Return in what the means of some times are counted; nothing for other coordinates."""
     if coordinate.dtype.kind not in "mMO":
         return {}
     return {key: coordinate.encoding[key] for key in _KEPT_ENCODING if key in coordinate.encoding}
 
 
-def _with(coordinate: xr.DataArray, attrs: Mapping[Any, Any]) -> xr.DataArray:
+def _with(coordinate: xr.DataArray, attrs: Attrs) -> xr.DataArray:
     """Return a coordinate with other attributes."""
     changed = coordinate.copy(deep=False)
     changed.attrs = dict(attrs)

@@ -22,6 +22,7 @@ from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, transform_of
 from xpyramid.messages import Message, code, literal, say
 from xpyramid.options.types import AxisType, PerDim
+from xpyramid.types import Attrs
 
 _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
 
@@ -158,7 +159,7 @@ def _with_coordinates(
     return array
 
 
-def _with_attributes(array: xr.DataArray, dim: str, attrs: Mapping[Any, Any]) -> xr.DataArray:
+def _with_attributes(array: xr.DataArray, dim: str, attrs: Attrs) -> xr.DataArray:
     """Return an array with other attributes of a coordinate, whose values are left alone."""
     index = array.xindexes.get(dim)
     together: dict[Any, xr.Variable] = {dim: array.coords[dim].variable}
@@ -171,7 +172,7 @@ def _with_attributes(array: xr.DataArray, dim: str, attrs: Mapping[Any, Any]) ->
 
 
 def _on_a_line(
-    array: xr.DataArray, dim: str, line: tuple[float, float], attrs: Mapping[Any, Any]
+    array: xr.DataArray, dim: str, line: tuple[float, float], attrs: Attrs
 ) -> xr.DataArray:
     """Return an array with the coordinate of a dimension on a line, made only if it is short."""
     step, start = line
@@ -186,7 +187,7 @@ def _on_a_line(
 
 def _for_dims(
     option: str, given: object, axes: Sequence[AxisSpec], check: Callable[[object, str], Any]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the checked value for each dimension that has one."""
     if given is None:
         return {}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Any, cast, get_args
+from typing import cast, get_args
 
 import numpy as np
 from dask.utils import parse_bytes
@@ -19,6 +19,7 @@ from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
 from xpyramid.messages import say
 from xpyramid.options.types import Boundary, Chunks, Factor, Kind, StepFactor
 from xpyramid.runtime.cluster import workers as workers_now
+from xpyramid.types import DType
 
 Factors = tuple[int, ...]
 #: Spacing and origin along each axis.
@@ -108,13 +109,13 @@ class Plan:
     """
 
     axes: tuple[AxisSpec, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
     method: str
     boundary: Boundary
     steps: tuple[Factors, ...]
     levels: tuple[Level, ...]
     stored: tuple[Grid, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    options: Mapping[str, object] = field(default_factory=dict, hash=False)
     source_chunks: tuple[SourceChunks, ...] = field(
         default=(SourceChunks(),), compare=False, repr=False
     )
@@ -281,7 +282,7 @@ def centre(factor: int, sampled: bool) -> float:
 def make_plan(
     axes: tuple[AxisSpec, ...],
     shape: tuple[int, ...],
-    dtype: np.dtype[Any],
+    dtype: DType,
     chunks: tuple[int, ...],
     *,
     levels: int | None = None,

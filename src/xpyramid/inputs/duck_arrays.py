@@ -11,6 +11,7 @@ import xarray as xr
 
 from xpyramid.errors import UnsupportedArrayError
 from xpyramid.geometry.chunks import default_chunks
+from xpyramid.types import DType
 
 #: Packages whose arrays NumPy does not take as they are: the call that makes one of NumPy.
 _TO_NUMPY = {
@@ -132,7 +133,7 @@ def _plain_blocks(data: da.Array) -> da.Array:
 
 
 def _mapped(
-    data: da.Array, function: Callable[[Any], Any], dtype: np.dtype[Any] | None = None
+    data: da.Array, function: Callable[[Any], Any], dtype: DType | None = None
 ) -> da.Array:
     meta, blocks = np.empty((0,) * data.ndim, dtype or data.dtype), cast(Any, data)
     mapped: da.Array = blocks.map_blocks(function, dtype=meta.dtype, meta=meta)
@@ -145,9 +146,9 @@ def _unmasked(block: Any) -> Any:
     return xr.Variable(dims, block).to_numpy().astype(_promoted(block.dtype), copy=False)
 
 
-def _promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _promoted(dtype: DType) -> DType:
     """Return the dtype that xarray has for samples of which some are masked."""
-    promoted: np.dtype[Any] = xr.Variable((), np.ma.masked_array(np.zeros((), dtype), True)).dtype
+    promoted: DType = xr.Variable((), np.ma.masked_array(np.zeros((), dtype), True)).dtype
     return promoted
 
 

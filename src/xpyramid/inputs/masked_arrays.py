@@ -8,8 +8,7 @@ import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.messages import say
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from xpyramid.types import Array, DType
 
 
 def marked(array: np.ma.MaskedArray[Any, Any]) -> tuple[Array, Any]:
@@ -58,8 +57,8 @@ def marked(array: np.ma.MaskedArray[Any, Any]) -> tuple[Array, Any]:
 
 
 def masked_again(
-    level: Array, value: Any, dtype: np.dtype[Any]
-) -> np.ma.MaskedArray[Any, np.dtype[Any]]:
+    level: Array, value: Any, dtype: DType
+) -> np.ma.MaskedArray[Any, DType]:
     """Return a level in the dtype of the samples, masked where no sample counted."""
     if value is None:
         lost = np.isnat(level) if level.dtype.kind in "mM" else np.isnan(level)

@@ -9,9 +9,10 @@ import numba.np.numpy_support
 import numpy as np
 
 from xpyramid.kernels.arrays import Array
+from xpyramid.types import DType
 
 
-def result_dtype(function: Any, window: Array) -> np.dtype[Any]:
+def result_dtype(function: Any, window: Array) -> DType:
     """Return the dtype of what a compiled function, called before, returns for a window."""
     returned = function.overloads[(numba.typeof(window),)].signature.return_type
     return np.dtype(numba.np.numpy_support.as_dtype(returned))

@@ -54,12 +54,12 @@ def check_document(document: Any) -> list[Problem]:
     return problems + list(check_others(attrs))
 
 
-def has_others(attrs: Mapping[str, Any]) -> bool:
+def has_others(attrs: Mapping[str, object]) -> bool:
     """Whether attributes announce something of OME-NGFF's that is no image."""
     return bool({*_OTHER, *_OWN} & ome_metadata(attrs).keys())
 
 
-def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
+def check_others(attrs: Mapping[str, object]) -> Iterator[Problem]:
     """Yield what is wrong with a plate, a well, a list of labels or a collection."""
     content = ome_metadata(attrs)
     keys = [key for key in (*_OWN, *_OTHER) if key in content]
@@ -91,7 +91,7 @@ def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
 
 
-def _check_own(key: str, content: Mapping[str, Any], version: str) -> Iterator[Problem]:
+def _check_own(key: str, content: Mapping[str, object], version: str) -> Iterator[Problem]:
     """Check what has a form of ours."""
     value = content[key]
     if key == "series":
@@ -107,7 +107,7 @@ def _check_own(key: str, content: Mapping[str, Any], version: str) -> Iterator[P
         yield from (check_plate if key == "plate" else check_well)(value, version)
 
 
-def _check_label(content: Mapping[str, Any], version: str) -> Iterator[Problem]:
+def _check_label(content: Mapping[str, object], version: str) -> Iterator[Problem]:
     """Yield what is recommended of a label image; ours knows no colours that it was not given."""
     images = content.get("multiscales")
     first = images[0] if isinstance(images, list) and images else {}
@@ -118,7 +118,7 @@ def _check_label(content: Mapping[str, Any], version: str) -> Iterator[Problem]:
         yield from recommended("image-label", label, keys)
 
 
-def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
+def _validate(key: str, content: Mapping[str, object], version: str) -> None:
     """Validate by the models of a version."""
     module, name = _OTHER[key]
     for known in (version, "0.5") if key != "scene" else (version,):

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Level, Plan, centre
+from xpyramid.types import Attrs
 
 _CONVENTIONS = {
     "multiscales": ("d35379db-88df-4056-af3a-620245f8e347", "Multiscale layout of zarr datasets"),
@@ -34,8 +34,8 @@ _RESAMPLING = {"mean": "average"}
 
 
 def geozarr(
-    plan: Plan, paths: Sequence[str], crs: Mapping[Any, Any], names: Mapping[str, str]
-) -> dict[str, Any]:
+    plan: Plan, paths: Sequence[str], crs: Attrs, names: Mapping[str, str]
+) -> dict[str, object]:
     """Return the attributes of an image's group.
 
     Parameters
@@ -64,7 +64,7 @@ def geozarr(
     assets = [path.split("/")[0] for path in paths]
     layout = []
     for asset, level in zip(assets, plan.levels, strict=True):
-        entry: dict[str, Any] = {"asset": asset}
+        entry: dict[str, object] = {"asset": asset}
         if asset != assets[0]:
             entry["derived_from"] = assets[0]  # every level is made from level 0
         entry["transform"] = {
@@ -98,7 +98,7 @@ def _corner(found: tuple[int, AxisSpec], level: Level, sampled: bool) -> tuple[f
     return axis.spacing * factor, middle - axis.spacing * factor / 2
 
 
-def _bounds(entry: Mapping[str, Any]) -> list[float]:
+def _bounds(entry: Mapping[str, object]) -> list[float]:
     """Return [x minimum, y minimum, x maximum, y maximum] of what the cells of a level cover."""
     (height, width), transform = entry["spatial:shape"], entry["spatial:transform"]
     across = sorted((transform[2], transform[2] + width * transform[0]))
@@ -106,7 +106,7 @@ def _bounds(entry: Mapping[str, Any]) -> list[float]:
     return [across[0], down[0], across[1], down[1]]
 
 
-def _projection(crs: Mapping[Any, Any]) -> dict[str, Any]:
+def _projection(crs: Attrs) -> dict[str, object]:
     """Return the reference system as the convention has it."""
     text = crs.get("crs_wkt", crs.get("spatial_ref"))
     if not isinstance(text, str) or not text:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 Number = int | float
 
@@ -14,12 +14,12 @@ def is_number(value: object) -> TypeGuard[Number]:
     return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
-def is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
+def is_map(value: object) -> TypeGuard[Mapping[str, object]]:
     """Whether a value is a JSON object."""
     return isinstance(value, Mapping)
 
 
-def ome_metadata(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+def ome_metadata(attributes: Mapping[str, object]) -> Mapping[str, object]:
     """Return what holds OME's metadata: "ome" since 0.5, all attributes before."""
     ome = attributes.get("ome")
     return ome if is_map(ome) else attributes

@@ -17,13 +17,14 @@ from xpyramid.errors import AttributeValueError
 from xpyramid.messages import literal
 from xpyramid.ngff.json_types import is_map
 from xpyramid.ngff.omero import default_colors
+from xpyramid.types import Attrs
 
 _KEYS = ("colors", "properties", "source")
 
 
 def image_label(
-    attrs: Mapping[Any, Any], version: str, depth: int | None, document: Mapping[str, Any]
-) -> dict[str, Any]:
+    attrs: Attrs, version: str, depth: int | None, document: Mapping[str, object]
+) -> dict[str, object]:
     """Return the metadata of a label image.
 
     Parameters
@@ -68,7 +69,7 @@ def image_label(
     return {"version": version, **found}
 
 
-def _stored(document: Mapping[str, Any]) -> dict[str, Any]:
+def _stored(document: Mapping[str, object]) -> dict[str, object]:
     """Return the colours and properties of a stored image that are of labels."""
     label = document.get("image-label")
     parts = {key: label.get(key) for key in ("colors", "properties")} if is_map(label) else {}
@@ -84,8 +85,8 @@ def _is_of_label(entry: object) -> bool:
 
 
 def _same_labels(
-    colors: Sequence[Mapping[str, Any]], properties: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+    colors: Sequence[Mapping[str, object]], properties: Sequence[Mapping[str, object]]
+) -> dict[str, object]:
     """Return colours and properties of the same labels, which ome-zarr-models asks for."""
     colored = {color["label-value"]: color for color in colors}
     described = {one["label-value"]: one for one in properties}
@@ -101,7 +102,7 @@ def _same_labels(
     }
 
 
-def add_to_list(attrs: Mapping[str, Any], version: str, path: str) -> dict[str, Any]:
+def add_to_list(attrs: Mapping[str, object], version: str, path: str) -> dict[str, object]:
     """Return the attributes of a ``labels`` group with one more path in its list."""
     ome = attrs if version == "0.4" else attrs.get("ome", {})
     labels = list(dict.fromkeys([*ome.get("labels", []), path]))
@@ -110,7 +111,7 @@ def add_to_list(attrs: Mapping[str, Any], version: str, path: str) -> dict[str, 
     return {"ome": {**ome, "version": version, "labels": labels}}
 
 
-def with_metadata(announcement: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+def with_metadata(announcement: Mapping[str, object], key: str, value: Any) -> dict[str, object]:
     """Return the attributes of an image with one more key beside ``multiscales``."""
     if "ome" in announcement:
         return {**announcement, "ome": {**announcement["ome"], key: value}}

@@ -53,10 +53,10 @@ class Multiscale:
     datasets: tuple[Dataset, ...]
     name: str | None = None
     type: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     version: str | None = None
     channels: tuple[str, ...] = ()
-    document: Mapping[str, Any] = field(default_factory=dict)
+    document: Mapping[str, object] = field(default_factory=dict)
 
 
 def describe_image(
@@ -64,7 +64,7 @@ def describe_image(
     paths: Sequence[str],
     name: str,
     irregular: Irregular,
-    library: Mapping[str, Any],
+    library: Mapping[str, object],
     names: Mapping[str, str],
 ) -> Multiscale:
     """Describe a pyramid in NGFF's terms.
@@ -100,7 +100,7 @@ def describe_image(
         Dataset(path, _signed(signs, even.scale(k)), _signed(signs, even.translation(k)))
         for k, path in enumerate(paths)
     )
-    metadata: dict[str, Any] = {
+    metadata: dict[str, object] = {
         "method": plan.method,
         "boundary": plan.boundary,
         "dims": list(plan.dims),

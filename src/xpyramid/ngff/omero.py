@@ -17,6 +17,7 @@ from typing import Any
 from xpyramid.errors import PlanError
 from xpyramid.messages import literal, say
 from xpyramid.ngff.json_types import Number, is_map, is_number
+from xpyramid.types import Attrs
 from xpyramid.warn import warn
 
 Window = tuple[Number, Number]
@@ -64,7 +65,7 @@ class Channels:
     windows: tuple[Window | None, ...]
     percentiles: tuple[Window, ...]
     active: int = _ACTIVE
-    stored: Mapping[str, Any] = field(default_factory=dict)
+    stored: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def is_photograph(self) -> bool:
@@ -73,7 +74,7 @@ class Channels:
 
 
 def channels(
-    names: Sequence[str], given: Mapping[str, Any], *, are_alike: bool = False
+    names: Sequence[str], given: Mapping[str, object], *, are_alike: bool = False
 ) -> Channels:
     """Return what is shown of some channels.
 
@@ -129,7 +130,7 @@ def channels(
     )
 
 
-def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[Any]:
+def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[object]:
     """Return the value for each channel, None where none is given."""
     if isinstance(values, Mapping):
         if unknown := [label for label in values if label not in labels]:
@@ -226,7 +227,7 @@ def default_colors(number: int) -> tuple[str, ...]:
     return tuple("".join(f"{round(255 * part):02X}" for part in rgb) for rgb in hues)
 
 
-def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window]) -> dict[str, Any]:
+def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window]) -> dict[str, object]:
     """Return the metadata.
 
     Parameters
@@ -262,7 +263,7 @@ def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window])
     }
 
 
-def stored_channels(document: Mapping[Any, Any], number: int | None) -> Mapping[str, Any]:
+def stored_channels(document: Attrs, number: int | None) -> Mapping[str, object]:
     """Return the ``omero`` metadata of a stored image, if they are of its channels; else nothing.
 
     Parameters
@@ -280,7 +281,7 @@ def stored_channels(document: Mapping[Any, Any], number: int | None) -> Mapping[
     return omero if fit else {}
 
 
-def channels_of_attrs(attrs: Mapping[Any, Any], names: Sequence[str]) -> Mapping[str, Any]:
+def channels_of_attrs(attrs: Attrs, names: Sequence[str]) -> Mapping[str, object]:
     """Return what ``attrs["omero"]`` of an array says of the channels that it has.
 
     Channels are told by their labels, so that those of a selection, or in another order, keep what
@@ -309,7 +310,7 @@ def channels_of_attrs(attrs: Mapping[Any, Any], names: Sequence[str]) -> Mapping
     return {}
 
 
-def _kept(channel: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _kept(channel: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
     """Return what makes sense of that which somebody wrote about a channel, beside ``new``."""
     kept = {
         key: value
@@ -333,7 +334,7 @@ def ends(window: object) -> list[Number]:
     return [e for e in found if is_number(e)]
 
 
-def _plain(given: object) -> dict[str, Any]:
+def _plain(given: object) -> dict[str, object]:
     """Return the entries of a mapping that are text, numbers or booleans."""
     entries = given.items() if is_map(given) else ()
     return {key: value for key, value in entries if isinstance(value, str) or is_number(value)}

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from xpyramid.errors import NotAPyramidError
 from xpyramid.geometry.axes import AXIS_TYPES
@@ -36,11 +35,11 @@ _VERSION = re.compile(
 _DRAFT = re.compile(r"0\.6(?:[.-]?(?:dev|rc|a|b)[.-]?\d*)?")
 _LONGEST_NAME = 200
 
-_Json = Mapping[str, Any]
+_Json = Mapping[str, object]
 _Vector = tuple[float, ...]
 
 
-def version_of(attrs: Mapping[str, Any]) -> str | None:
+def version_of(attrs: Mapping[str, object]) -> str | None:
     """Return the version that a group's attributes speak, None if they announce no image."""
     ome = attrs.get("ome")
     recent = isinstance(ome, Mapping) and "multiscales" in ome
@@ -90,7 +89,7 @@ def is_published(version: str) -> bool:
     return version in READABLE or bool(_DRAFT.fullmatch(version))
 
 
-def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
+def parse(attrs: Mapping[str, object], which: int | str = 0) -> Multiscale:
     """Read a multiscale image that a group's attributes announce.
 
     Parameters
@@ -126,13 +125,13 @@ class _InvalidError(Exception):
     """What is wrong with a document."""
 
 
-def _document(attrs: Mapping[str, Any]) -> _Json:
+def _document(attrs: Mapping[str, object]) -> _Json:
     """Return the mapping that holds ``multiscales``: all attributes up to 0.4, "ome" later."""
     ome = attrs.get("ome")
     return ome if isinstance(ome, Mapping) and "multiscales" in ome else attrs
 
 
-def _first_multiscale(attrs: Mapping[str, Any]) -> _Json | None:
+def _first_multiscale(attrs: Mapping[str, object]) -> _Json | None:
     """Return the first entry of ``multiscales`` that is an image."""
     images = _document(attrs).get("multiscales")
     first = images[0] if isinstance(images, list) and images else None
@@ -140,7 +139,7 @@ def _first_multiscale(attrs: Mapping[str, Any]) -> _Json | None:
     return first if found else None
 
 
-def _choose(images: Sequence[Any], which: int | str) -> _Json:
+def _choose(images: Sequence[object], which: int | str) -> _Json:
     names = [image.get("name") if isinstance(image, Mapping) else None for image in images]
     position = names.index(which) if which in names else which
     count = isinstance(position, int) and 0 <= position < len(images)
@@ -245,7 +244,7 @@ def _above(image: _Json, ndim: int) -> tuple[_Vector, _Vector] | None:
     return None
 
 
-def _are_placed(datasets: Sequence[Any], version: str) -> bool:
+def _are_placed(datasets: Sequence[object], version: str) -> bool:
     """Whether the datasets say where they are, which 0.1 to 0.3 have no words for."""
     if version not in ("0.1", "0.2", "0.3"):
         return True
@@ -308,7 +307,7 @@ def _compose(transforms: object, ndim: int, where: str) -> tuple[_Vector, _Vecto
     return tuple(0.0 if u else s for u, s in zip(unknown, scale, strict=True)), shift
 
 
-def _flat(transforms: Sequence[Any], where: str) -> Iterator[tuple[str, _Json]]:
+def _flat(transforms: Sequence[object], where: str) -> Iterator[tuple[str, _Json]]:
     """Yield the kind of each transformation and itself, those in sequences one by one."""
     todo = list(reversed(transforms))
     while todo:
@@ -325,7 +324,7 @@ def _flat(transforms: Sequence[Any], where: str) -> Iterator[tuple[str, _Json]]:
             )
 
 
-def _check_list(transforms: Sequence[Any], where: str) -> None:
+def _check_list(transforms: Sequence[object], where: str) -> None:
     """Refuse, or warn of, what the specification forbids since no two readers agree on it.
 
     A list has one scale, and one translation after it. Of two, some readers take the product, some

@@ -13,7 +13,7 @@ from typing import Any
 from xpyramid.ngff.json_types import is_map, is_number
 from xpyramid.ngff.problems import Problem
 
-_Json = Mapping[str, Any]
+_Json = Mapping[str, object]
 
 #: Axes that an image can have.
 _MOST_AXES = 5

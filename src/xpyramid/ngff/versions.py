@@ -69,7 +69,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _multiscale(image: Multiscale) -> dict[str, Any]:
+def _multiscale(image: Multiscale) -> dict[str, object]:
     """Return an image as 0.4 and 0.5 have it, its keys in the order of ome-zarr-models."""
     return {
         "axes": list(map(_axis, image.axes)),
@@ -83,16 +83,16 @@ def _multiscale(image: Multiscale) -> dict[str, Any]:
     }
 
 
-def _attributes_04(image: Multiscale) -> dict[str, Any]:
+def _attributes_04(image: Multiscale) -> dict[str, object]:
     # The version is optional in the text, but neuroglancer refuses an image without it.
     return {"multiscales": [{**_multiscale(image), "version": "0.4"}]}
 
 
-def _attributes_05(image: Multiscale) -> dict[str, Any]:
+def _attributes_05(image: Multiscale) -> dict[str, object]:
     return {"ome": {"version": "0.5", "multiscales": [_multiscale(image)]}}
 
 
-def _attributes_06(image: Multiscale) -> dict[str, Any]:
+def _attributes_06(image: Multiscale) -> dict[str, object]:
     multiscale = {
         "coordinateSystems": [{"name": SYSTEM, "axes": list(map(_axis, image.axes))}],
         "datasets": [
@@ -106,7 +106,7 @@ def _attributes_06(image: Multiscale) -> dict[str, Any]:
     return {"ome": {"version": "0.6", "multiscales": [multiscale]}}
 
 
-def _sequence(dataset: Dataset) -> dict[str, Any]:
+def _sequence(dataset: Dataset) -> dict[str, object]:
     """Return the one transformation of a level, from its array to the coordinate system."""
     return {
         "type": "sequence",
@@ -128,7 +128,7 @@ class Version:
         In which it is stored.
     """
 
-    attributes: Callable[[Multiscale], dict[str, Any]]
+    attributes: Callable[[Multiscale], dict[str, object]]
     zarr_format: Literal[2, 3]
 
 

@@ -109,7 +109,7 @@ def options_of(*groups: Any) -> Mapping[str, Declared]:
 
 
 @cache
-def _options_of(groups: tuple[Any, ...]) -> Mapping[str, Declared]:
+def _options_of(groups: tuple[object, ...]) -> Mapping[str, Declared]:
     found = {}
     for group in groups:
         for name, hint in get_type_hints(group, include_extras=True).items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
 
 import zarr
 from zarr.errors import ZarrUserWarning
@@ -103,7 +102,7 @@ def missing(place: NodePath) -> str:
     return "there is nothing; accepted: the group of an OME-Zarr image"
 
 
-def _plate(place: NodePath, group: zarr.Group, plate: Mapping[str, Any]) -> str:
+def _plate(place: NodePath, group: zarr.Group, plate: Mapping[str, object]) -> str:
     """List the wells of a plate, and look for the first that has fields of view."""
     wells = _paths(_field(plate.get("wells"), "path"))
     text = f"this is a plate, with the wells {_list(wells)}"
@@ -132,7 +131,7 @@ def _child(group: zarr.Group, path: str) -> zarr.Group | None:
     return node if isinstance(node, zarr.Group) else None
 
 
-def _field(items: object, name: str) -> list[Any]:
+def _field(items: object, name: str) -> list[object]:
     found = items if isinstance(items, list) else []
     return [item.get(name) for item in found if isinstance(item, Mapping)]
 

@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
-from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -33,8 +32,9 @@ from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
 from xpyramid.store.names import names_back, own_name, with_names
-from xpyramid.store.path import NodePath, Store
+from xpyramid.store.path import NodePath, Store, ZarrArray
 from xpyramid.store.transaction import find_unfinished
+from xpyramid.types import DType
 
 #: More chunks than that are joined to larger blocks, for dask lists them all.
 MAX_BLOCKS = 2**18
@@ -46,7 +46,7 @@ class StoredImage:
 
     levels: tuple[xr.DataArray, ...]
     plan: Plan
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, object]
     labels: tuple[str, ...]
 
 
@@ -156,7 +156,7 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
     )
 
 
-def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
+def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> ZarrArray:
     """Return the array of a dataset, which must lie inside the image's group."""
     node = group.get(check_path(path))
     if not isinstance(node, zarr.Array):
@@ -173,7 +173,7 @@ def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> zarr.Arr
     return node
 
 
-def _check_codecs(array: zarr.Array[Any], path: str) -> None:
+def _check_codecs(array: ZarrArray, path: str) -> None:
     """Refuse what runs code when it is decoded."""
     metadata = array.metadata
     if metadata.zarr_format == 2:
@@ -242,7 +242,7 @@ def _open_own(
     return level_array.rename(own)
 
 
-def _coordinate_arrays(level: NodePath, name: str) -> dict[str, zarr.Array[Any]]:
+def _coordinate_arrays(level: NodePath, name: str) -> dict[str, ZarrArray]:
     """Return the arrays of a level beside that of its samples."""
     node = level.node()
     arrays = dict(node.arrays()) if isinstance(node, zarr.Group) else {}
@@ -252,7 +252,7 @@ def _coordinate_arrays(level: NodePath, name: str) -> dict[str, zarr.Array[Any]]
 
 
 def _ranges(
-    arrays: Mapping[str, zarr.Array[Any]],
+    arrays: Mapping[str, ZarrArray],
     dataset: ngff.Dataset,
     image: ngff.Multiscale,
     dims: Sequence[str],
@@ -276,7 +276,7 @@ def _ranges(
     return found
 
 
-def _too_long(arrays: Mapping[str, zarr.Array[Any]], ranges: Collection[str]) -> list[str]:
+def _too_long(arrays: Mapping[str, ZarrArray], ranges: Collection[str]) -> list[str]:
     """Return other coordinates that are not to be read, for xarray reads them at once."""
     found = [
         path for path, array in arrays.items()
@@ -288,7 +288,7 @@ def _too_long(arrays: Mapping[str, zarr.Array[Any]], ranges: Collection[str]) ->
 
 
 def _open_other(
-    array: zarr.Array[Any], dataset: ngff.Dataset, image: ngff.Multiscale, name: str
+    array: ZarrArray, dataset: ngff.Dataset, image: ngff.Multiscale, name: str
 ) -> xr.DataArray:
     """Open a level that others wrote, with coordinates computed from its transformation."""
     coords, ranges = {}, []
@@ -365,8 +365,8 @@ def _holds_labels(image: ngff.Multiscale) -> bool:
 
 def _plan(
     axes: tuple[axes_module.AxisSpec, ...],
-    dtype: np.dtype[Any],
-    arrays: Sequence[zarr.Array[Any]],
+    dtype: DType,
+    arrays: Sequence[ZarrArray],
     image: ngff.Multiscale,
     factors: Sequence[Factors],
 ) -> Plan:

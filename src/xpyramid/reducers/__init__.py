@@ -37,6 +37,7 @@ from xpyramid.reducers.record import (
 )
 from xpyramid.reducers.registry import METHODS
 from xpyramid.reducers.windows import fillable
+from xpyramid.types import DType
 
 __all__ = [
     "METHODS",
@@ -83,7 +84,7 @@ for _module in pkgutil.iter_modules(__path__):
 
 def make_reducer(
     method: Method,
-    dtype: np.dtype[Any],
+    dtype: DType,
     samples: int,
     *,
     skipna: bool | None = None,
@@ -151,7 +152,7 @@ def suggest_method(method: str) -> str:
     return f"; did you mean {meant!r}?" if meant in METHODS else ""
 
 
-def passthrough(dtype: np.dtype[Any]) -> Reducer:
+def passthrough(dtype: DType) -> Reducer:
     """Return a record for levels that are there already: it is never asked to reduce."""
     return make_reducer("nearest", dtype, 1)
 

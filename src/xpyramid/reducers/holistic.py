@@ -14,6 +14,7 @@ from xpyramid.errors import DtypeError, PlanError
 from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
+from xpyramid.types import DType
 
 #: The largest window, in bytes, that is held in memory as a whole.
 LARGEST_WINDOW = 2**28
@@ -100,7 +101,7 @@ def median(request: Request) -> Reducer:
 @dataclass(frozen=True)
 class _Callable:
     function: Callable[..., Any]
-    dtype: np.dtype[Any]
+    dtype: DType
 
     @property
     def scalar(self) -> bool:

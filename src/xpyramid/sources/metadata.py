@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,7 +17,7 @@ import xarray as xr
 from xpyramid.geometry import units
 
 #: What is said of a channel, in the words of OME-NGFF: "label", "color", "window".
-Channel = dict[str, Any]
+Channel = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ def attach(array: xr.DataArray, found: FileMetadata) -> xr.DataArray:
     found : FileMetadata
         What is of dimensions that the array has not, or of another number of channels, is left out.
     """
-    coords: dict[str, Any] = {}
+    coords: dict[str, object] = {}
     for dim, grid in found.grids.items():
         if dim in array.dims:
             unit = units.to_ngff(grid.unit, "time" if dim == "t" else "space") or grid.unit

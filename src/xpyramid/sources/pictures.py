@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
@@ -13,6 +13,7 @@ from xpyramid.errors import SourceError
 from xpyramid.geometry.axes import COLORS, has_trailing_colors
 from xpyramid.sources.dims import by_rank
 from xpyramid.sources.metadata import FileMetadata, attach
+from xpyramid.types import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,7 +47,7 @@ def _channel_first(array: xr.DataArray, found: FileMetadata) -> xr.DataArray:
     return attach(named.transpose(*[dim for dim in order if dim in named.dims]), found)
 
 
-def as_blocks(data: np.ndarray[Any, Any]) -> da.Array:
+def as_blocks(data: Array) -> da.Array:
     """Wrap memory-mapped data; xarray by itself would have dask read all of it for a name."""
     array: da.Array = da.from_array(data, chunks="auto")
     return array

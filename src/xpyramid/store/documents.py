@@ -105,7 +105,7 @@ def _refuse(token: str) -> NoReturn:
     raise ValueError(f"{token} is no JSON number")
 
 
-def attributes_of(documents: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def attributes_of(documents: Mapping[str, object], path: str = "") -> dict[str, object]:
     """Return the attributes of a node, of either Zarr format."""
     lead = f"{path}/" if path else ""
     node = documents.get(f"{lead}zarr.json")

@@ -16,7 +16,7 @@ from xpyramid.errors import PyramidError
 from xpyramid.store.documents import parse_document, read_documents
 from xpyramid.store.path import NodePath
 
-_Json = Mapping[str, Any]
+_Json = Mapping[str, object]
 
 _NEEDED = {
     2: ("shape", "chunks", "dtype", "compressor", "fill_value", "order", "filters"),
@@ -139,7 +139,7 @@ def _fault_of_v3(document: _Json) -> str | None:
     return _fault_of_codecs(codecs)
 
 
-def _fault_of_codecs(codecs: list[Any]) -> str | None:
+def _fault_of_codecs(codecs: list[object]) -> str | None:
     for codec in codecs:
         name = codec.get("name") if isinstance(codec, Mapping) else codec
         if not isinstance(name, str):
@@ -182,7 +182,7 @@ def _fault_of_chunks(chunks: object, shape: list[int], key: str) -> str | None:
 
 def _fault_for_zarr(document: _Json, zarr_format: int) -> str | None:
     kind: Any = ArrayV2Metadata if zarr_format == 2 else ArrayV3Metadata
-    read: Callable[[dict[str, Any]], object] = kind.from_dict
+    read: Callable[[dict[str, object]], object] = kind.from_dict
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of data types without a specification

@@ -12,6 +12,7 @@ import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.geometry import units
+from xpyramid.types import Attrs
 
 #: How deep attributes may nest; readers of JSON have limits of their own.
 _DEEPEST = 64
@@ -50,8 +51,8 @@ def coordinate(name: Hashable) -> Holder:
 
 
 def json_attributes(
-    attrs: Mapping[Any, Any], holder: Holder = ARRAY, *, finite: bool = False
-) -> dict[str, Any]:
+    attrs: Attrs, holder: Holder = ARRAY, *, finite: bool = False
+) -> dict[str, object]:
     """Return attributes as strict JSON values.
 
     NumPy's scalars and arrays become numbers and lists; NaN and infinity become text, and
@@ -73,12 +74,12 @@ def json_attributes(
     return _Writer(holder, finite).mapping(attrs, "", _DEEPEST)
 
 
-def nonfinite(attrs: Mapping[Any, Any]) -> list[list[str | int]]:
+def nonfinite(attrs: Attrs) -> list[list[str | int]]:
     """Return where NaN and infinity are in attributes."""
     return [list(path) for path in _nonfinite(attrs, ())]
 
 
-def restore(attrs: Mapping[str, Any], paths: object) -> dict[str, Any]:
+def restore(attrs: Mapping[str, object], paths: object) -> dict[str, object]:
     """Return attributes with NaN and infinity where they were.
 
     Parameters
@@ -88,7 +89,7 @@ def restore(attrs: Mapping[str, Any], paths: object) -> dict[str, Any]:
     paths : object
         What `nonfinite` returned. What leads nowhere is left out.
     """
-    restored: dict[str, Any] = dict(attrs)
+    restored: dict[str, object] = dict(attrs)
     for path in paths if isinstance(paths, list) else ():
         if isinstance(path, list) and path:
             restored = _replaced(restored, path)
@@ -108,7 +109,7 @@ def _nonfinite(value: Any, path: Path) -> Iterator[Path]:
         yield from _nonfinite(item, (*path, key))
 
 
-def _replaced(value: Any, path: Sequence[Any]) -> Any:
+def _replaced(value: Any, path: Sequence[object]) -> Any:
     """Return a value in which the word at a path is the number that it stands for."""
     if not path:
         return _WORDS.get(value, value) if isinstance(value, str) else value
@@ -141,7 +142,7 @@ class _Writer:
     holder: Holder
     finite: bool
 
-    def mapping(self, attrs: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
+    def mapping(self, attrs: Attrs, where: str, depth: int) -> dict[str, object]:
         if bad := [key for key in attrs if not isinstance(key, str)]:
             raise AttributeValueError(
                 f"attribute {f'{where}{bad[0]}'[:200]!r} of {self.holder.name} has a name "

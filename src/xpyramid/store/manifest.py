@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.errors import UnstableSpecificationWarning
 
 from xpyramid.store.documents import DOCUMENTS
 from xpyramid.store.listing import Contents
-from xpyramid.store.path import NodePath
+from xpyramid.store.path import NodePath, ZarrArray
 
 #: Attribute of the image's group that is ours.
 KEY = "xpyramid"
@@ -31,7 +32,7 @@ KEY = "xpyramid"
 #: The longest list of absent objects that is kept, in characters; of a longer one, the digest is.
 LONGEST = 2**18
 
-StoredMask = np.ndarray[Any, np.dtype[np.bool_]]
+StoredMask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class ChunkGrid:
     separator: str
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> ChunkGrid:
+    def from_metadata(cls, metadata: Mapping[str, object]) -> ChunkGrid:
         """Return the grid of an array from its metadata, of either Zarr format.
 
         Raises
@@ -118,7 +119,7 @@ class ChunkGrid:
         return found.reshape(-1), unexpected_keys
 
 
-def open_array(place: NodePath) -> zarr.Array[Any]:
+def open_array(place: NodePath) -> ZarrArray:
     """Open an array from its own document, without what groups above say of it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableSpecificationWarning)  # text in Zarr v3
@@ -133,7 +134,7 @@ def grid_of(contents: Contents, path: str) -> ChunkGrid:
     )
 
 
-def with_manifest(contents: Contents, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[str, object]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
     Parameters
@@ -159,14 +160,14 @@ def with_manifest(contents: Contents, attributes: Mapping[str, Any]) -> dict[str
     return {**attributes, KEY: {"sealed": record}}
 
 
-def manifest_of(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None:
     """Return the record that an image carries, None for images of others."""
     own = attributes.get(KEY)
     record = own.get("sealed") if isinstance(own, Mapping) else None
     return record if isinstance(record, Mapping) else None
 
 
-def modified_documents(contents: Contents, attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
+def modified_documents(contents: Contents, attributes: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return the documents that are not what the record says, and what is wrong with them."""
     record = manifest_of(attributes) or {}
     found = []
@@ -196,16 +197,16 @@ def expected(record: Any, total: int) -> StoredMask | None:
     return ~_unpack(record.get("absent"), total)
 
 
-def agrees(record: Mapping[str, Any], present: StoredMask) -> bool:
+def agrees(record: Mapping[str, object], present: StoredMask) -> bool:
     """Whether the objects that are there have the digest that is recorded."""
     return record.get("digest") == _bits_digest(~present)
 
 
-def _record(contents: Contents, path: str) -> dict[str, Any]:
+def _record(contents: Contents, path: str) -> dict[str, object]:
     """Record which objects of an array are there."""
     grid = grid_of(contents, path)
     present, _ = grid.present(contents.below(path))
-    record: dict[str, Any] = {"objects": grid.total}
+    record: dict[str, object] = {"objects": grid.total}
     if present.all():
         return record
     packed = base64.b64encode(zlib.compress(np.packbits(~present).tobytes(), 9)).decode()
@@ -239,7 +240,7 @@ def digest(document: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _others(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _others(attributes: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in attributes.items() if key != KEY}
 
 

@@ -120,7 +120,7 @@ def with_names(
     return renamed
 
 
-def names_back(metadata: Mapping[str, Any], variables: Iterable[str]) -> dict[str, str]:
+def names_back(metadata: Mapping[str, object], variables: Iterable[str]) -> dict[str, str]:
     """Return from stored coordinates to those that they are, as the metadata of an image say it.
 
     What makes no sense (names that are not there, or two for one) is left out.
@@ -134,7 +134,7 @@ def names_back(metadata: Mapping[str, Any], variables: Iterable[str]) -> dict[st
     return found
 
 
-def own_name(metadata: Mapping[str, Any], stored: str) -> str:
+def own_name(metadata: Mapping[str, object], stored: str) -> str:
     """Return the name of the array that is stored under another, as the metadata say it."""
     name = metadata.get("variable")
     return name if isinstance(name, str) else stored

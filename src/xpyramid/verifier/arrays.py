@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, SupportsInt
 
 import numpy as np
-import zarr
 
 from xpyramid.ngff import Header, Problem
 from xpyramid.store.faults import fault_of
 from xpyramid.store.listing import Contents
 from xpyramid.store.manifest import ChunkGrid, StoredMask, agrees, expected, grid_of, open_array
+from xpyramid.store.path import ZarrArray
 
 Region = tuple[slice, ...]
 
@@ -34,7 +34,7 @@ class Stored:
     """
 
     path: str
-    array: zarr.Array[Any]
+    array: ZarrArray
     grid: ChunkGrid
     present: StoredMask
     unexpected_keys: list[str]

@@ -47,12 +47,12 @@ def _meaning(document: Any, key: str) -> Any:
         return plain
 
 
-def _rewritten(document: dict[str, Any], *, is_array: bool) -> dict[str, Any]:
+def _rewritten(document: dict[str, object], *, is_array: bool) -> dict[str, object]:
     """Return what zarr writes for a document that it read."""
     kind: Any = GroupMetadata
     if is_array:
         kind = ArrayV2Metadata if document.get("zarr_format") == 2 else ArrayV3Metadata
     written = kind.from_dict(dict(document)).to_buffer_dict(default_buffer_prototype())
     main = written.get("zarr.json") or written[".zarray" if is_array else ".zgroup"]
-    found: dict[str, Any] = json.loads(main.to_bytes())
+    found: dict[str, object] = json.loads(main.to_bytes())
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import zarr
@@ -16,7 +15,7 @@ from zarr.storage import LocalStore
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import literal, say
 from xpyramid.store.manifest import ChunkGrid, StoredMask, expected, manifest_of
-from xpyramid.store.path import NodePath, local_path
+from xpyramid.store.path import NodePath, ZarrArray, local_path
 from xpyramid.warn import warn
 
 #: Listing so many stored objects of a local disk takes half a second. Larger arrays are listed when
@@ -24,7 +23,7 @@ from xpyramid.warn import warn
 MANY = 10**5
 
 
-def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
+def check_missing(arrays: Iterable[ZarrArray], *, strict: bool) -> None:
     """Say which stored arrays have chunks that are not there, which read as the fill value.
 
     Each array is listed once. It counts whole, also where only a part of it is read. Whether such a
@@ -64,7 +63,7 @@ def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
         )
 
 
-def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:
+def missing(array: ZarrArray) -> tuple[int, tuple[int, ...] | None, int]:
     """Return how many stored objects an array lacks, the index of the first, and their number."""
     try:
         with warnings.catch_warnings():
@@ -82,7 +81,7 @@ def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:
     return lost.size, tuple(int(i) for i in first), grid.total
 
 
-def _keys(array: zarr.Array[Any]) -> Iterator[str]:
+def _keys(array: ZarrArray) -> Iterator[str]:
     """Yield the keys of what is stored of an array, relative to it."""
     directory = local_path(NodePath(array.store, array.path))
     if directory is not None:  # faster than the store's own listing
@@ -100,7 +99,7 @@ async def _listed(store: ZarrStore, prefix: str) -> list[str]:
     return [key async for key in store.list_prefix(prefix)]
 
 
-def _left_out(array: zarr.Array[Any], total: int) -> StoredMask:
+def _left_out(array: ZarrArray, total: int) -> StoredMask:
     """Return the stored objects of which an image of ours says that they are empty."""
     none = np.zeros(total, bool)
     for image, path in _above(array):
@@ -116,7 +115,7 @@ def _left_out(array: zarr.Array[Any], total: int) -> StoredMask:
     return none
 
 
-def _above(array: zarr.Array[Any]) -> Iterator[tuple[NodePath, str]]:
+def _above(array: ZarrArray) -> Iterator[tuple[NodePath, str]]:
     """Yield the groups that may be the image of an array, and its path in them."""
     directory = local_path(NodePath(array.store, array.path))
     for depth in (1, 2):  # levels that are arrays, and levels that are groups
