@@ -20,6 +20,7 @@ from xpyramid.ngff.omero import ends
 from xpyramid.ngff.parser import is_published, parse, spec_version, version_of
 from xpyramid.ngff.problems import Problem, recommended
 from xpyramid.ngff.transforms import check_transforms
+from xpyramid.ngff.versions import MultiscaleDocument
 from xpyramid.types import DType
 
 #: No array can be halved more often; the models take a millisecond for each level.
@@ -102,7 +103,7 @@ def check_version(declared: str) -> Iterator[Problem]:
 
 
 def _check_announcement(
-    entry: Mapping[str, object], holder: Mapping[str, object], version: str, *, inner: bool
+    entry: MultiscaleDocument, holder: Mapping[str, object], version: str, *, inner: bool
 ) -> Iterator[Problem]:
     """Yield what is wrong with an entry of ``multiscales`` that makes an image."""
     if inner and "version" not in holder and "version" not in entry:
@@ -122,7 +123,7 @@ def _check_announcement(
             yield from _check_kinds(listed, dataset["path"])
         above = entry.get("coordinateTransformations")
         leading = isinstance(above, list) and any(is_map(t) and "output" in t for t in above)
-        if above and not leading:
+        if isinstance(above, list) and above and not leading:
             yield from _check_kinds(above, "")
 
 

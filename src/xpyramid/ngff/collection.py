@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xpyramid.ngff.json_types import is_map
+from xpyramid.ngff.json_types import Json, is_map, map_in
 
 #: The group that lists the images.
 GROUP = "OME"
@@ -43,15 +43,17 @@ def series_of(attrs: Mapping[str, object]) -> list[str] | None:
     return series
 
 
-def collection(attrs: Mapping[str, object], version: str) -> dict[str, object]:
+def collection(attrs: Mapping[str, Json], version: str) -> dict[str, Json]:
     """Return the attributes of a root that holds images."""
     if version == "0.4":
         return {_LAYOUT: 3}
-    return {"ome": {"version": version, **attrs.get("ome", {}), _LAYOUT: 3}}
+    return {"ome": {"version": version, **map_in(attrs, "ome"), _LAYOUT: 3}}
 
 
-def list_series(attrs: Mapping[str, object], version: str, series: Sequence[str]) -> dict[str, object]:
+def list_series(
+    attrs: Mapping[str, Json], version: str, series: Sequence[str]
+) -> dict[str, Json]:
     """Return the attributes of the group ``OME`` with a list of images."""
     if version == "0.4":
         return {"series": list(series)}
-    return {"ome": {"version": version, **attrs.get("ome", {}), "series": list(series)}}
+    return {"ome": {"version": version, **map_in(attrs, "ome"), "series": list(series)}}

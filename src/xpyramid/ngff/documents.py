@@ -6,7 +6,6 @@ import importlib
 import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from xpyramid.ngff.checks import check_image, check_version, images_of
 from xpyramid.ngff.json_types import is_map, ome_metadata
@@ -28,7 +27,7 @@ _OTHER = {
 }
 
 
-def check_document(document: Any) -> list[Problem]:
+def check_document(document: object) -> list[Problem]:
     """Return what is wrong with a metadata document by itself, without its arrays.
 
     Parameters
@@ -66,7 +65,8 @@ def check_others(attrs: Mapping[str, object]) -> Iterator[Problem]:
     if keys and content is not attrs and "version" not in content and "multiscales" not in content:
         yield Problem("metadata", "", f"no version beside {keys[0]}; expected ome.version")
     for key in keys:
-        inside = content[key] if is_map(content[key]) else content
+        value = content[key]
+        inside = value if is_map(value) else content
         usual = "0.4" if content is attrs else "0.5"
         declared = str(content.get("version", inside.get("version", usual)))[:200]
         known = spec_version(declared) or ""
@@ -135,6 +135,6 @@ def _validate(key: str, content: Mapping[str, object], version: str) -> None:
         return
 
 
-def _as(version: str, value: Any) -> Any:
+def _as(version: str, value: object) -> object:
     """Return a mapping that says its version as one of this version."""
     return {**value, "version": version} if is_map(value) and "version" in value else value

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 Number = int | float
+
+#: What JSON can hold.
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 
 def is_number(value: object) -> TypeGuard[Number]:
@@ -23,6 +26,12 @@ def ome_metadata(attributes: Mapping[str, object]) -> Mapping[str, object]:
     """Return what holds OME's metadata: "ome" since 0.5, all attributes before."""
     ome = attributes.get("ome")
     return ome if is_map(ome) else attributes
+
+
+def map_in(holder: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    """Return the JSON object under a key, an empty one where there is none."""
+    value = holder.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def is_count(value: object, least: int | None) -> TypeGuard[Number]:

@@ -9,13 +9,12 @@ resolution levels for the original image."
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.messages import literal
-from xpyramid.ngff.json_types import is_map
+from xpyramid.ngff.json_types import Json, is_map, map_in
 from xpyramid.ngff.omero import default_colors
 from xpyramid.types import Attrs
 
@@ -58,7 +57,7 @@ def image_label(
             found.pop(key, None)
     values, meanings = attrs.get("flag_values"), attrs.get("flag_meanings")
     if values is not None and isinstance(meanings, str):
-        pairs = zip(np.atleast_1d(values).tolist(), meanings.split(), strict=False)
+        pairs = zip(np.atleast_1d(np.asarray(values)).tolist(), meanings.split(), strict=False)
         properties = [{"label-value": int(value), "name": name} for value, name in pairs]
         if properties:
             found.setdefault("properties", properties)
@@ -102,17 +101,18 @@ def _same_labels(
     }
 
 
-def add_to_list(attrs: Mapping[str, object], version: str, path: str) -> dict[str, object]:
+def add_to_list(attrs: Mapping[str, Json], version: str, path: str) -> dict[str, Json]:
     """Return the attributes of a ``labels`` group with one more path in its list."""
-    ome = attrs if version == "0.4" else attrs.get("ome", {})
-    labels = list(dict.fromkeys([*ome.get("labels", []), path]))
+    ome = attrs if version == "0.4" else map_in(attrs, "ome")
+    listed = ome.get("labels")
+    labels = list(dict.fromkeys([*(listed if isinstance(listed, list | tuple) else ()), path]))
     if version == "0.4":
         return {"labels": labels}
     return {"ome": {**ome, "version": version, "labels": labels}}
 
 
-def with_metadata(announcement: Mapping[str, object], key: str, value: Any) -> dict[str, object]:
+def with_metadata(announcement: Mapping[str, object], key: str, value: object) -> dict[str, object]:
     """Return the attributes of an image with one more key beside ``multiscales``."""
-    if "ome" in announcement:
-        return {**announcement, "ome": {**announcement["ome"], key: value}}
+    if is_map(ome := announcement.get("ome")):
+        return {**announcement, "ome": {**ome, key: value}}
     return {**announcement, key: value}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -130,7 +129,7 @@ def _signed(signs: Sequence[float], values: Sequence[float]) -> tuple[float, ...
     return tuple(sign * value + 0.0 for sign, value in zip(signs, values, strict=True))
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     """Return a number as JSON has it; NaN and infinity, which JSON has not, as text."""
     plain = value.item() if isinstance(value, np.generic) else value
     return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain

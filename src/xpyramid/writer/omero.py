@@ -104,7 +104,7 @@ def omero_request(
     real = base.dtype.kind in "biuf"
     dim = None if axis is None else plan.axes[axis].dim
     names = _names(base, dim)
-    stored: Mapping[str, object] = {}
+    stored: ngff.StoredOmero = {}
     if omero is None:
         stored = ngff.stored_channels(document, len(names)) or ngff.channels_of_attrs(
             base.attrs, names
