@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from numbers import Number
+from typing import Any
 
 import numpy as np
 
@@ -123,7 +124,7 @@ def _downsample(
 
 
 def _steps(
-    factor: int | Sequence[object], dims: tuple[str, ...], num_mips: int
+    factor: int | Sequence[Any], dims: tuple[str, ...], num_mips: int
 ) -> list[int | dict[str, int]]:
     """Return the factors of each step as the plan wants them."""
     if not is_int(num_mips) or num_mips < 1:

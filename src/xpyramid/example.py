@@ -126,7 +126,7 @@ def _block(
     return np.asarray(value * (2**bits - 1)).astype(kind)
 
 
-def _noise(grid: Sequence[object], shape: tuple[int, ...], seed: int) -> Any:
+def _noise(grid: Sequence[Array], shape: tuple[int, ...], seed: int) -> Array:
     """Return uniform noise in [0, 1): a hash (splitmix64) of the sample's number and the seed."""
     number = np.zeros((), np.uint64)
     for axis, n in zip(grid, shape, strict=True):

@@ -226,7 +226,7 @@ def _found(array: xr.DataArray, arguments: argparse.Namespace) -> str:
     return f"{arguments.source}: {found}{hint}"
 
 
-def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: object) -> None:
+def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:
     """Write a pyramid, and say so if it was broken off halfway."""
     try:
         pyramid.to_ome_zarr(*arguments, **options)

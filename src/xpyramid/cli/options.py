@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from typing import Any
 
 from xpyramid.messages import UNSET, CodePart, Message, OptionPart, Part
 from xpyramid.options import (
@@ -26,7 +27,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(f"--{name.replace('_', '-')}", **_argument(name, declared))
 
 
-def _argument(name: str, declared: Declared) -> dict[str, object]:
+def _argument(name: str, declared: Declared) -> dict[str, Any]:
     """Return what argparse is told of an option."""
     option = declared.option
     argument: dict[str, object] = {"help": option.help, "default": option.default}
@@ -53,7 +54,7 @@ def _method(text: str) -> str:
     return text
 
 
-def given(arguments: argparse.Namespace, *groups: type) -> dict[str, object]:
+def given(arguments: argparse.Namespace, *groups: type) -> dict[str, Any]:
     """Return the options of some groups."""
     names = [name for name, one in options_of(*groups).items() if one.option.help]
     return {name: getattr(arguments, name) for name in names}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from numbers import Integral
+from typing import TypeGuard
 
 import numpy as np
 
@@ -141,10 +142,10 @@ def _lengths(
             value=given,
             accepted=f"a length of at least 1, or -1 for all, for each of {', '.join(dims)}",
         )
-    return [int(c) for c in lengths]
+    return [int(c) for c in lengths if _is_length(c)]
 
 
-def _is_length(value: object) -> bool:
+def _is_length(value: object) -> TypeGuard[Integral]:
     return isinstance(value, Integral) and (value == -1 or int(value) >= 1)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import cast, get_args
+from typing import TypedDict, cast, get_args
 
 import numpy as np
 from dask.utils import parse_bytes
@@ -27,6 +27,20 @@ Grid = tuple[tuple[float, float], ...]
 
 #: What a method may be told beside the factors.
 METHOD_OPTIONS = ("skipna", "ignore", "min_valid")
+
+
+class MethodOptions(TypedDict, total=False):
+    """What else a method was told; None where nothing was said."""
+
+    skipna: bool | None
+    ignore: float | None
+    min_valid: float | None
+
+
+def without_none(options: MethodOptions) -> MethodOptions:
+    """Return the options of which something was said."""
+    said = {name: value for name, value in options.items() if value is not None}
+    return cast("MethodOptions", said)
 
 #: Dimensions are halved together once their spacings are within this ratio. Halving a dimension
 #: that is finer by a ratio r leaves 2/r, which is nearer to 1 than r exactly when r > sqrt(2).
@@ -115,7 +129,7 @@ class Plan:
     steps: tuple[Factors, ...]
     levels: tuple[Level, ...]
     stored: tuple[Grid, ...] = ()
-    options: Mapping[str, object] = field(default_factory=dict, hash=False)
+    options: MethodOptions = field(default_factory=MethodOptions, hash=False)
     source_chunks: tuple[SourceChunks, ...] = field(
         default=(SourceChunks(),), compare=False, repr=False
     )

@@ -14,7 +14,7 @@ from xpyramid.ngff.factors import fill_transforms, recover
 from xpyramid.ngff.fit import check_label
 from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
-from xpyramid.ngff.json_types import Json, ome_metadata
+from xpyramid.ngff.json_types import ome_metadata
 from xpyramid.ngff.labels import add_to_list, image_label, with_metadata
 from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe_image
 from xpyramid.ngff.multiples import in_known_units, in_own_units
@@ -42,7 +42,6 @@ __all__ = [
     "Dataset",
     "Header",
     "Irregular",
-    "Json",
     "Multiscale",
     "Problem",
     "StoredOmero",

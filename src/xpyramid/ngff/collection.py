@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xpyramid.ngff.json_types import Json, is_map, map_in
+from xpyramid.ngff.json_types import is_map, map_in
+from xpyramid.types import Json
 
 #: The group that lists the images.
 GROUP = "OME"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TypeGuard
 
-Number = int | float
+from xpyramid.types import Json
 
-#: What JSON can hold.
-Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+Number = int | float
 
 
 def is_number(value: object) -> TypeGuard[Number]:

@@ -14,9 +14,9 @@ import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.messages import literal
-from xpyramid.ngff.json_types import Json, is_map, map_in
+from xpyramid.ngff.json_types import is_map, map_in
 from xpyramid.ngff.omero import default_colors
-from xpyramid.types import Attrs
+from xpyramid.types import Attrs, Json
 
 _KEYS = ("colors", "properties", "source")
 

@@ -273,7 +273,7 @@ def omero(
         start, end = shown.windows[i] or ranges[i]
         if not start < end:  # most values are the same one
             start, end = (low, high) if low < high else (low, low + 1)
-        window: WindowDocument = {"min": min(low, start), "max": max(high, end), "start": start, "end": end}
+        least, most = min(low, start), max(high, end)
         found.append(
             {
                 "label": shown.labels[i],
@@ -282,7 +282,7 @@ def omero(
                 "coefficient": 1,
                 "family": "linear",
                 "inverted": False,
-                "window": window,
+                "window": {"min": least, "max": most, "start": start, "end": end},
             }
         )
     rdefs = _plain(shown.stored.get("rdefs"))

@@ -36,6 +36,9 @@ _VERSION = re.compile(
 _DRAFT = re.compile(r"0\.6(?:[.-]?(?:dev|rc|a|b)[.-]?\d*)?")
 _LONGEST_NAME = 200
 
+#: What datasets can have, alone or in sequences.
+_PLAIN = ("scale", "translation", "identity")
+
 _Json = Mapping[str, object]
 _Vector = tuple[float, ...]
 
@@ -327,7 +330,7 @@ def _flat(transforms: Sequence[object], where: str) -> Iterator[tuple[str, _Json
         inner = transform.get("transformations") if isinstance(transform, Mapping) else None
         if kind == "sequence" and isinstance(inner, list):
             todo.extend(reversed(inner))
-        elif is_map(transform) and isinstance(kind, str) and kind in ("scale", "translation", "identity"):
+        elif is_map(transform) and isinstance(kind, str) and kind in _PLAIN:
             yield kind, transform
         else:
             raise _InvalidError(

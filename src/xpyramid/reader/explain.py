@@ -34,18 +34,19 @@ def explain(place: NodePath, group: zarr.Group) -> str:
     """Say why a group is no image, and how to open the images that it holds."""
     attrs = dict(group.attrs)
     ome = ngff.ome_metadata(attrs)
-    if isinstance(ome.get("plate"), Mapping):
-        return _plate(place, group, ome["plate"])
-    if isinstance(ome.get("well"), Mapping):
-        images = _paths(_field(ome["well"].get("images"), "path"))
+    plate, well, labels = ome.get("plate"), ome.get("well"), ome.get("labels")
+    if isinstance(plate, Mapping):
+        return _plate(place, group, plate)
+    if isinstance(well, Mapping):
+        images = _paths(_field(well.get("images"), "path"))
         what = "a well of a plate, with the fields of view"
         return f"this is {what} {_list(images)}" + _open(place, images)
     if "bioformats2raw.layout" in attrs or "bioformats2raw.layout" in ome:
         images = _series(group)
         what = "a bioformats2raw container, with the images"
         return f"this is {what} {_list(images)}" + _open(place, images)
-    if isinstance(ome.get("labels"), list):
-        images = _paths(ome["labels"])
+    if isinstance(labels, list):
+        images = _paths(labels)
         return f"this group lists the labels {_list(images)}" + _open(place, images)
     return _held(place)
 

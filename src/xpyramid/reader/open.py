@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
+from typing import cast
 
 import dask.array as da
 import numpy as np
@@ -19,7 +20,7 @@ from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
-from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, Plan
+from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, MethodOptions, Plan
 from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
 from xpyramid.inputs.kinds import label_reason
 from xpyramid.lazy.coarsen import source_chunks
@@ -259,7 +260,7 @@ def _ranges(
 ) -> dict[str, xr.Coordinates]:
     """Return the coordinates that are ranges, by their stored names: those are not read."""
     noted, uneven, backwards = (
-        found if isinstance(found := image.metadata.get(key), list) else []
+        listed if isinstance(listed := image.metadata.get(key), list) else []
         for key in ("ranges", "irregular", "reversed")
     )
     found = {}
@@ -373,6 +374,7 @@ def _plan(
     """Put the geometry of stored levels together."""
     boundary = image.metadata.get("boundary")
     method = image.metadata.get("method")
+    options = {k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata}
     plan = Plan(
         axes=axes,
         dtype=dtype,
@@ -391,7 +393,7 @@ def _plan(
             )
             for array, f in zip(arrays, factors, strict=True)
         ),
-        options={k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata},
+        options=cast("MethodOptions", options),
         kind="labels" if _holds_labels(image) else "image",
     )
     return ngff.as_stored(plan, image)

@@ -6,7 +6,7 @@ import importlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import xarray as xr
 from xarray.backends import (
@@ -149,7 +149,7 @@ def _variables(
     path: Path, engine: str | None, group: str, *, everywhere: bool
 ) -> dict[str, xr.DataArray]:
     """Return the variables of a group by their paths; of all groups if the first has no image."""
-    options: dict[str, object] = {"cache": False, "chunks": None, "decode_coords": "all"}
+    options: dict[str, Any] = {"cache": False, "chunks": None, "decode_coords": "all"}
     options["engine"] = None if engine is None else _backend(engine)
     if engine == "h5netcdf":
         options["phony_dims"] = "access"

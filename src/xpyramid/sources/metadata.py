@@ -10,14 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypedDict
 
 import numpy as np
 import xarray as xr
 
 from xpyramid.geometry import units
 
-#: What is said of a channel, in the words of OME-NGFF: "label", "color", "window".
-Channel = dict[str, object]
+
+class Channel(TypedDict, total=False):
+    """What is said of a channel, in the words of OME-NGFF."""
+
+    label: str
+    color: str
+    window: dict[str, float]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _open_level(source: str) -> xr.DataArray | None:
     return None
 
 
-def _open_announced(image: str, attrs: dict[str, object], position: int) -> xr.DataArray:
+def _open_announced(image: str, attrs: Mapping[str, object], position: int) -> xr.DataArray:
     """Open a dataset by its position among all that the images of a group announce."""
     wanted = ngff.dataset_paths(attrs)[position]
     which = 0

@@ -7,6 +7,7 @@ import stat
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from zarr.abc.store import (
     ByteRequest,
@@ -102,7 +103,7 @@ class ConfinedStore(LocalStore):
         """Return parts of what is stored under some keys."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
-    def get_sync(self, key: str, **options: object) -> Buffer | None:
+    def get_sync(self, key: str, **options: Any) -> Buffer | None:
         """Return what is stored under a key."""
         found: Buffer | None = super().get_sync(key, **options) if self._check(key) else None
         return found

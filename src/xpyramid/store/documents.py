@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import zarr
 from zarr.abc.store import RangeByteRequest, Store
@@ -19,6 +19,7 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 from xpyramid.runtime.retry import retried
 from xpyramid.store.local_files import write_file
 from xpyramid.store.path import NodePath, takes_nodes_only
+from xpyramid.types import Json
 
 #: Documents by their keys below a place.
 Documents = dict[str, Buffer]
@@ -81,7 +82,7 @@ async def _read(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
     return list(await asyncio.gather(*map(get, keys)))
 
 
-def parse_document(raw: bytes | None) -> Any:
+def parse_document(raw: bytes | None) -> Json:
     """Return the content of a JSON document, strictly.
 
     Raises
@@ -94,7 +95,8 @@ def parse_document(raw: bytes | None) -> Any:
     if len(raw) > LARGEST_DOCUMENT:
         raise ValueError(f"larger than {LARGEST_DOCUMENT} bytes, which no metadata are")
     try:
-        return json.loads(raw, parse_constant=_refuse)
+        content: Json = json.loads(raw, parse_constant=_refuse)
+        return content
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ValueError as error:  # also bytes that are no text
@@ -184,7 +186,7 @@ class _RecordingStore(WrapperStore[Store]):
         self.written[key] = value
 
 
-def record_writes(place: NodePath, change: Callable[[NodePath], Any]) -> Documents:
+def record_writes(place: NodePath, change: Callable[[NodePath], object]) -> Documents:
     """Return the documents that a change of a group would write, by their keys below it."""
     store = _RecordingStore(place.store)
     change(NodePath(store, place.path))

@@ -23,7 +23,7 @@ from xpyramid.ngff import Multiscale
 from xpyramid.store.json_attributes import ARRAY, Holder, json_attributes, nonfinite, restore
 from xpyramid.store.names import StoredNames
 from xpyramid.store.path import ZarrArray
-from xpyramid.types import Attrs, DType
+from xpyramid.types import Attrs, DType, Json
 
 #: In notes by the names of coordinates, the name of the array itself.
 ARRAY_NOTE = ""
@@ -40,7 +40,7 @@ def references(variable: xr.Variable | xr.DataArray) -> dict[str, str]:
 
 def stored_attributes(
     variable: xr.Variable | xr.DataArray, names: StoredNames, holder: Holder = ARRAY
-) -> dict[str, object]:
+) -> dict[str, Json]:
     """Return the attributes that a variable has in the store, references among them.
 
     Raises
@@ -78,7 +78,7 @@ def dangling(attrs: Attrs, names: StoredNames) -> dict[str, str]:
 
 def array_attributes(
     base: xr.DataArray, attrs: Attrs, names: StoredNames, zarr_format: int
-) -> dict[str, object]:
+) -> dict[str, Json]:
     """Return the attributes of the array of a level in the store.
 
     Parameters
@@ -128,7 +128,7 @@ def attributes_back(array: ZarrArray) -> dict[str, object]:
 
     What is noted of them is not undone.
     """
-    attrs: dict[str, object] = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
+    attrs: dict[str, Any] = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
     if array.metadata.zarr_format == 2 and array.fill_value is not None:
         attrs["_FillValue"] = array.fill_value
     elif array.metadata.zarr_format == 3 and isinstance(attrs.get("_FillValue"), str | list):
@@ -151,7 +151,7 @@ def note(
     names : StoredNames
     """
     of_name = {names.coords[str(name)]: v for name, v in coordinates.variables.items()}
-    variables: dict[str, object] = {**of_name, ARRAY_NOTE: base.variable}
+    variables: dict[str, xr.Variable] = {**of_name, ARRAY_NOTE: base.variable}
     lost = {name: nonfinite(_beside_fill(v)) for name, v in variables.items()}
     moved = {name: references(v) for name, v in variables.items()}
     absent = {name: dangling(v.attrs, names) for name, v in variables.items()}
@@ -227,7 +227,7 @@ def _noted(metadata: Mapping[str, object], key: str) -> Mapping[str, object]:
     return noted if isinstance(noted, Mapping) else {}
 
 
-def _beside_fill(variable: xr.Variable) -> dict[Any, Any]:
+def _beside_fill(variable: xr.Variable) -> Attrs:
     """Return the attributes that are stored as JSON; xarray has a way for the fill value."""
     return {key: value for key, value in variable.attrs.items() if key != "_FillValue"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.geometry import units
-from xpyramid.types import Attrs
+from xpyramid.types import Attrs, Json
 
 #: How deep attributes may nest; readers of JSON have limits of their own.
 _DEEPEST = 64
@@ -52,7 +52,7 @@ def coordinate(name: Hashable) -> Holder:
 
 def json_attributes(
     attrs: Attrs, holder: Holder = ARRAY, *, finite: bool = False
-) -> dict[str, object]:
+) -> dict[str, Json]:
     """Return attributes as strict JSON values.
 
     NumPy's scalars and arrays become numbers and lists; NaN and infinity become text, and
@@ -96,11 +96,11 @@ def restore(attrs: Mapping[str, object], paths: object) -> dict[str, object]:
     return restored
 
 
-def _nonfinite(value: Any, path: Path) -> Iterator[Path]:
+def _nonfinite(value: object, path: Path) -> Iterator[Path]:
     value = _plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         yield path
-    inside: Any = ()
+    inside: Iterable[tuple[str | int, object]] = ()
     if isinstance(value, Mapping):
         inside = value.items()
     elif isinstance(value, list | tuple):
@@ -121,11 +121,12 @@ def _replaced(value: Any, path: Sequence[object]) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a value without the types of NumPy and of libraries of units."""
     value = units.as_text(value)
-    is_numpy = isinstance(value, np.generic | np.ndarray) and value.dtype.kind not in "mM"
-    return value.tolist() if is_numpy else value
+    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind not in "mM":
+        return value.tolist()
+    return value
 
 
 def _number(value: float) -> float | str:
@@ -142,7 +143,7 @@ class _Writer:
     holder: Holder
     finite: bool
 
-    def mapping(self, attrs: Attrs, where: str, depth: int) -> dict[str, object]:
+    def mapping(self, attrs: Attrs, where: str, depth: int) -> dict[str, Json]:
         if bad := [key for key in attrs if not isinstance(key, str)]:
             raise AttributeValueError(
                 f"attribute {f'{where}{bad[0]}'[:200]!r} of {self.holder.name} has a name "
@@ -153,7 +154,7 @@ class _Writer:
             self.value(key, f"{where}{key}", depth)
         return {str(key): self.value(value, f"{where}{key}", depth) for key, value in attrs.items()}
 
-    def value(self, value: Any, where: str, depth: int) -> Any:
+    def value(self, value: object, where: str, depth: int) -> Json:
         """Return a value as JSON has it; ``depth`` is how deep it may still nest."""
         value = _plain(value)
         if value is None or isinstance(value, bool):
@@ -168,12 +169,14 @@ class _Writer:
             return self._nested(value, where, depth - 1)
         raise self._refusal(value, where)
 
-    def _nested(self, value: Any, where: str, depth: int) -> Any:
+    def _nested(
+        self, value: Attrs | Sequence[object], where: str, depth: int
+    ) -> Json:
         if isinstance(value, Mapping):
             return self.mapping(value, f"{where}.", depth)
         return [self.value(item, where, depth) for item in value]
 
-    def _refusal(self, value: Any, where: str) -> AttributeValueError:
+    def _refusal(self, value: object, where: str) -> AttributeValueError:
         numbers = "finite numbers" if self.finite else "numbers"
         top = where.partition(".")[0][:60]
         return AttributeValueError(

@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from zarr.core.sync import sync
 from zarr.storage import LocalStore
@@ -19,6 +20,8 @@ from xpyramid.store.documents import (
     read_documents,
 )
 from xpyramid.store.path import NodePath
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class Contents:
         """Return what is stored below a path."""
         lead = f"{path}/"
 
-        def cut(found: Mapping[str, object]) -> dict[str, object]:
+        def cut(found: Mapping[str, T]) -> dict[str, T]:
             return {k.removeprefix(lead): v for k, v in found.items() if k.startswith(lead)}
 
         return Contents(self.place / path, self.below(path), cut(self.documents), cut(self.damaged))

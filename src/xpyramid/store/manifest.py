@@ -13,9 +13,9 @@ import json
 import math
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 import zarr
@@ -33,6 +33,42 @@ KEY = "xpyramid"
 LONGEST = 2**18
 
 StoredMask = NDArray[np.bool_]
+
+
+class _Lengths(TypedDict):
+    chunk_shape: Sequence[int]
+
+
+class _Grid(TypedDict):
+    name: str
+    configuration: _Lengths
+
+
+class _KeyForm(TypedDict, total=False):
+    separator: str
+
+
+class _KeyEncoding(TypedDict):
+    name: str
+    configuration: NotRequired[_KeyForm | None]
+
+
+class ArrayV2(TypedDict):
+    """What the metadata of an array say of its chunks in Zarr v2."""
+
+    zarr_format: Literal[2]
+    shape: Sequence[int]
+    chunks: Sequence[int]
+    dimension_separator: NotRequired[str | None]
+
+
+class ArrayV3(TypedDict):
+    """What the metadata of an array say of its chunks in Zarr v3."""
+
+    zarr_format: Literal[3]
+    shape: Sequence[int]
+    chunk_grid: _Grid
+    chunk_key_encoding: _KeyEncoding
 
 
 @dataclass(frozen=True)
@@ -55,7 +91,7 @@ class ChunkGrid:
     separator: str
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, object]) -> ChunkGrid:
+    def from_metadata(cls, metadata: ArrayV2 | ArrayV3) -> ChunkGrid:
         """Return the grid of an array from its metadata, of either Zarr format.
 
         Raises
@@ -129,9 +165,8 @@ def open_array(place: NodePath) -> ZarrArray:
 def grid_of(contents: Contents, path: str) -> ChunkGrid:
     """Return the grid of an array that has been listed."""
     documents = contents.documents
-    return ChunkGrid.from_metadata(
-        documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"]
-    )
+    metadata = documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"]
+    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata))
 
 
 def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[str, object]:
@@ -167,7 +202,9 @@ def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None
     return record if isinstance(record, Mapping) else None
 
 
-def modified_documents(contents: Contents, attributes: Mapping[str, object]) -> list[tuple[str, str]]:
+def modified_documents(
+    contents: Contents, attributes: Mapping[str, object]
+) -> list[tuple[str, str]]:
     """Return the documents that are not what the record says, and what is wrong with them."""
     record = manifest_of(attributes) or {}
     found = []
@@ -182,7 +219,7 @@ def modified_documents(contents: Contents, attributes: Mapping[str, object]) -> 
     return found
 
 
-def expected(record: Any, total: int) -> StoredMask | None:
+def expected(record: object, total: int) -> StoredMask | None:
     """Return which objects there should be; None where the record holds a digest only.
 
     Raises
@@ -215,7 +252,7 @@ def _record(contents: Contents, path: str) -> dict[str, object]:
     return {**record, "stored": int(present.sum()), "digest": _bits_digest(~present)}
 
 
-def _unpack(packed: Any, total: int) -> StoredMask:
+def _unpack(packed: object, total: int) -> StoredMask:
     if packed is None:
         return np.zeros(total, bool)
     if not isinstance(packed, str):
@@ -234,7 +271,7 @@ def _bits_digest(bits: StoredMask) -> str:
     return hashlib.sha256(np.packbits(bits).tobytes()).hexdigest()[:16]
 
 
-def digest(document: Any) -> str:
+def digest(document: object) -> str:
     """Return a digest of a JSON document's content, however it is spaced and ordered."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 import numpy as np
 import zarr
@@ -14,7 +15,7 @@ from zarr.storage import LocalStore
 
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import literal, say
-from xpyramid.store.manifest import ChunkGrid, StoredMask, expected, manifest_of
+from xpyramid.store.manifest import ArrayV2, ArrayV3, ChunkGrid, StoredMask, expected, manifest_of
 from xpyramid.store.path import NodePath, ZarrArray, local_path
 from xpyramid.warn import warn
 
@@ -68,7 +69,7 @@ def missing(array: ZarrArray) -> tuple[int, tuple[int, ...] | None, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of dtypes that Zarr v3 has no final word on
-            grid = ChunkGrid.from_metadata(array.metadata.to_dict())
+            grid = ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", array.metadata.to_dict()))
     except ValueError:  # chunks of several sizes: nothing can be said
         return 0, None, 0
     present, _ = grid.present(_keys(array))

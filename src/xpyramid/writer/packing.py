@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.geometry.plan import Plan, largest_window
+from xpyramid.geometry.plan import MethodOptions, Plan, largest_window, without_none
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import literal, say
@@ -153,12 +153,12 @@ def pack(image: ImageSource) -> ImageSource:
         return image
     _check_method(image, packing)
     packed = _packed(base, packing, plan)
-    options: dict[str, object] = {}
+    options: MethodOptions = {}
     if packing.fill is not None and not plan.sampled:
         options = {"ignore": packing.fill, "min_valid": plan.options.get("min_valid")}
         if plan.options.get("skipna") is False:  # one that is missing is one too many
             options["min_valid"] = 1.0
-        options = {key: value for key, value in options.items() if value is not None}
+        options = without_none(options)
     largest = largest_window(base.shape, plan.levels[-1].factors)
     reducer = make_reducer(plan.method, packed.dtype, largest, **options)
     size = packed.dtype.itemsize

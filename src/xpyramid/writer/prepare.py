@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, get_args
+from typing import get_args
 
 import xarray as xr
 
@@ -237,7 +237,7 @@ def _group_attributes(
     crs = _crs(base)
     if options["conventions"]:
         attributes |= ngff.geozarr(plan, paths, crs, names.dims)
-    label: dict[str, object] = {}
+    label: Mapping[str, object] = {}
     if labels_group is not None:
         label = labels_group.metadata(base.attrs, image.document)
     elif plan.kind == "labels" and base.dtype.kind in "iu":
@@ -259,7 +259,7 @@ def _multiples(base: xr.DataArray, plan: Plan) -> dict[str, tuple[str, Fraction]
     return found
 
 
-def _crs(base: xr.DataArray) -> dict[Any, Any]:
+def _crs(base: xr.DataArray) -> Attrs:
     """Return the attributes of the coordinate that holds the grid mapping."""
     given = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping"))
     words = [word.rstrip(":") for word in given.split()] if isinstance(given, str) else []

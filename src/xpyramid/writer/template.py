@@ -24,7 +24,7 @@ from xpyramid.store.documents import Documents, is_document
 from xpyramid.store.listing import Contents, list_keys
 from xpyramid.store.manifest import with_manifest
 from xpyramid.store.path import NodePath, ZarrArray
-from xpyramid.types import DType
+from xpyramid.types import DType, Json
 from xpyramid.writer import documents
 from xpyramid.writer.compression import STORE_EMPTY, ZarrFormat, with_checksums
 from xpyramid.writer.coordinates import coordinate_documents, lazy_part
@@ -80,7 +80,7 @@ class TemplateSpec:
     coordinates: Sequence[xr.Dataset]
     dtype: DType
     dims: Sequence[str]
-    attributes: Sequence[Mapping[str, object]]
+    attributes: Sequence[Mapping[str, Json]]
     group_attributes: Mapping[str, object]
     zarr_format: ZarrFormat
     compressor: Any
@@ -153,14 +153,14 @@ def _make_array(place: NodePath, k: int, spec: TemplateSpec) -> None:
     """Make the empty array of a level in its group."""
     level, stored = spec.levels[k], spec.objects[k]
     attributes = dict(spec.attributes[k])
-    form: dict[str, object] = {"dimension_names": list(spec.dims)}
+    form: dict[str, Any] = {"dimension_names": list(spec.dims)}
     if spec.zarr_format == 2:
         # xarray takes a fill value for missing data; without one, empty chunks must be stored.
         attributes["_ARRAY_DIMENSIONS"] = list(spec.dims)
         # That is the only place for one that JSON has no number for.
         nonfinite = attributes.get("_FillValue") in ("NaN", "Infinity", "-Infinity")
         form = {
-            "fill_value": float(attributes.pop("_FillValue")) if nonfinite else None,
+            "fill_value": float(str(attributes.pop("_FillValue"))) if nonfinite else None,
             "config": STORE_EMPTY,
             "chunk_key_encoding": {"name": "v2", "separator": "/"},
         }
