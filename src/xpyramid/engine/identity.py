@@ -17,6 +17,8 @@ import xarray as xr
 from xarray.coding.common import _ElementwiseFunctionArray
 from xarray.core.indexing import CopyOnWriteArray, LazilyIndexedArray, MemoryCachedArray
 
+from xpyramid.types import Array
+
 
 class _Object:
     """An object that equals itself alone, kept alive so that no other takes its place."""
@@ -54,7 +56,7 @@ def _lazy(data: Any) -> Hashable:
     return _Object(data)
 
 
-def _along(part: Any, length: int) -> Hashable:
+def _along(part: slice | Array | int, length: int) -> Hashable:
     """Return which indexes a key takes along a dimension."""
     if isinstance(part, slice):
         return range(length)[part]

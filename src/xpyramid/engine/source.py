@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
-from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -300,7 +299,7 @@ class DaskSource(Source):
         return Blocks(edges, self.array.dtype)
 
 
-def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, Any]:
+def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, object]:
     """Return the dask tasks that sources need, together: what they share is computed once."""
     graphs = [source.array.dask for source in sources if isinstance(source, DaskSource)]
     return named(optimize(HighLevelGraph.merge(*graphs), list(keys))) if keys else {}

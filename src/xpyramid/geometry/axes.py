@@ -316,9 +316,7 @@ def _axis_along(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
     return AxisSpec(dim, name, axis_type, unit, spacing, origin, uneven)
 
 
-def _axis_in_time(
-    values: Array, positions: Array | None, axis: AxisSpec
-) -> AxisSpec:
+def _axis_in_time(values: Array, positions: Array | None, axis: AxisSpec) -> AxisSpec:
     """Return an axis with the grid of datetimes, durations, or dates of a calendar, in seconds."""
     if is_cftime(values):
         spacing, _, uneven = straight_line(since_first(values) / 1e6, positions)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -207,9 +206,7 @@ def mean_angle(windows: Array, axis: int, period: float) -> Array:
     return means
 
 
-def level_attributes(
-    attrs: Attrs, array: xr.DataArray, plan: Plan, k: int
-) -> dict[Any, Any]:
+def level_attributes(attrs: Attrs, array: xr.DataArray, plan: Plan, k: int) -> Attrs:
     """Return the attributes that level ``k`` has, where those of level 0 say where its cells lie.
 
     These are ``GeoTransform`` of a grid mapping, as GDAL and rioxarray have it, and ``transform``

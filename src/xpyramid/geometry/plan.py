@@ -28,9 +28,13 @@ Grid = tuple[tuple[float, float], ...]
 #: What a method may be told beside the factors.
 METHOD_OPTIONS = ("skipna", "ignore", "min_valid")
 
+#: Dimensions are halved together once their spacings are within this ratio. Halving a dimension
+#: that is finer by a ratio r leaves 2/r, which is nearer to 1 than r exactly when r > sqrt(2).
+ISOTROPY = math.sqrt(2)
+
 
 class MethodOptions(TypedDict, total=False):
-    """What else a method was told; None where nothing was said."""
+    """What else a method was told; None where nothing was said, see `METHOD_OPTIONS`."""
 
     skipna: bool | None
     ignore: float | None
@@ -41,10 +45,6 @@ def without_none(options: MethodOptions) -> MethodOptions:
     """Return the options of which something was said."""
     said = {name: value for name, value in options.items() if value is not None}
     return cast("MethodOptions", said)
-
-#: Dimensions are halved together once their spacings are within this ratio. Halving a dimension
-#: that is finer by a ratio r leaves 2/r, which is nearer to 1 than r exactly when r > sqrt(2).
-ISOTROPY = math.sqrt(2)
 
 
 @dataclass(frozen=True)

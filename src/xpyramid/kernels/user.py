@@ -8,6 +8,7 @@ import numba
 import numba.np.numpy_support
 import numpy as np
 
+from xpyramid.kernels._jit import Kernel
 from xpyramid.kernels.arrays import Array
 from xpyramid.types import DType
 
@@ -19,7 +20,7 @@ def result_dtype(function: Any, window: Array) -> DType:
 
 
 @numba.njit(nogil=True, error_model="numpy")  # not kept: no other process has this very function
-def apply(function: Any, windows: Array, out: Array) -> None:
+def apply(function: Kernel, windows: Array, out: Array) -> None:
     """Fill ``out[i]`` with ``function(windows[i])``."""
     for i in range(out.size):
         out[i] = function(windows[i])

@@ -51,9 +51,7 @@ def collection(attrs: Mapping[str, Json], version: str) -> dict[str, Json]:
     return {"ome": {"version": version, **map_in(attrs, "ome"), _LAYOUT: 3}}
 
 
-def list_series(
-    attrs: Mapping[str, Json], version: str, series: Sequence[str]
-) -> dict[str, Json]:
+def list_series(attrs: Mapping[str, Json], version: str, series: Sequence[str]) -> dict[str, Json]:
     """Return the attributes of the group ``OME`` with a list of images."""
     if version == "0.4":
         return {"series": list(series)}

@@ -72,7 +72,7 @@ class Declared:
     """An option of a group: its declaration and its type."""
 
     option: Option
-    type: Any
+    type: object
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -103,7 +103,7 @@ def _is_union(kind: object) -> bool:
     return get_origin(kind) in (Union, UnionType)
 
 
-def options_of(*groups: Any) -> Mapping[str, Declared]:
+def options_of(*groups: type) -> Mapping[str, Declared]:
     """Return the options of some groups, by name."""
     return _options_of(groups)
 

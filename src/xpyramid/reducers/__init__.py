@@ -12,16 +12,15 @@ import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.kernels.arrays import Array
+from xpyramid.options.types import Method
 from xpyramid.reducers import adapt, holistic
 from xpyramid.reducers.holistic import method_name
 from xpyramid.reducers.record import (
@@ -58,8 +57,6 @@ __all__ = [
     "single_step",
     "suggest_method",
 ]
-
-Method = str | Callable[..., Any]
 
 #: Bytes of samples that are reduced at a time, so that what is carried stays in a cache.
 _SLAB = 2**24

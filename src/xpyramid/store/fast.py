@@ -85,7 +85,7 @@ def _accelerated(data: Any) -> Any:
         return data
 
 
-def _rewrapped(node: Any) -> Any:
+def _rewrapped(node: Any) -> object:
     """Return a copy of xarray's wrappers around another array.
 
     How xarray wraps an array is not part of its API.

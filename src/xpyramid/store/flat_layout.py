@@ -25,6 +25,7 @@ from xpyramid.warn import warn
 #: Uneven coordinates up to so many numbers are written into the metadata.
 _MOST_VALUES = 10_000
 
+
 class _Kept(TypedDict, total=False):
     """What is kept of a coordinate."""
 
@@ -141,9 +142,7 @@ def _is_range(kept: _Kept, length: int, was: bool) -> bool:
     return is_line and (was or length > LONGEST_READ)
 
 
-def _coordinate(
-    dim: str, kept: _Kept, line: Array, factor: int
-) -> xr.DataArray:
+def _coordinate(dim: str, kept: _Kept, line: Array, factor: int) -> xr.DataArray:
     """Return a coordinate as it is encoded."""
     if "values" in kept:
         values = np.asarray(kept["values"], kept.get("dtype"))

@@ -169,9 +169,7 @@ class _Writer:
             return self._nested(value, where, depth - 1)
         raise self._refusal(value, where)
 
-    def _nested(
-        self, value: Attrs | Sequence[object], where: str, depth: int
-    ) -> Json:
+    def _nested(self, value: Attrs | Sequence[object], where: str, depth: int) -> Json:
         if isinstance(value, Mapping):
             return self.mapping(value, f"{where}.", depth)
         return [self.value(item, where, depth) for item in value]

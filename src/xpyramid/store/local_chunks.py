@@ -257,7 +257,7 @@ def _bytes_codec(dtype: DType, codecs: Sequence[object]) -> Codec | None:
     return None
 
 
-def _word(option: Any) -> Any:
+def _word(option: object) -> Any:
     """Return a codec's option as its metadata have it: newer releases of zarr have no enums."""
     return getattr(option, "value", option)
 
@@ -278,7 +278,7 @@ def _read_index(file: BinaryIO, grid: Lengths) -> Array:
     return np.frombuffer(tail[:length], "<u8").reshape(*grid, 2)
 
 
-def _region(key: Any, shape: Lengths) -> Region | None:
+def _region(key: object, shape: Lengths) -> Region | None:
     """Return what a key selects, if that is a region, of as many dimensions, and not empty."""
     if not isinstance(key, tuple) or len(key) != len(shape):
         return None

@@ -6,9 +6,8 @@ is called ``t``, or a coordinate ``y`` beside a latitude that becomes y, needs a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import xarray as xr
 
@@ -103,7 +102,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def with_names(
-    variables: Mapping[Any, xr.Variable], dims: Mapping[str, str], names: Mapping[str, str]
+    variables: Mapping[Hashable, xr.Variable], dims: Mapping[str, str], names: Mapping[str, str]
 ) -> dict[str, xr.Variable]:
     """Return variables under other names, along dimensions of other names.
 

@@ -73,7 +73,7 @@ class Stored:
         """Return the path of an object below the image."""
         return f"{self.path}/{self.grid.key(int(index))}"
 
-    def missing(self, record: Any) -> list[Region]:
+    def missing(self, record: object) -> list[Region]:
         """Return the samples of objects that are missing, by a record of them."""
         try:
             wanted = expected(record, self.grid.total)

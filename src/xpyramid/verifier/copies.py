@@ -16,7 +16,7 @@ from zarr.core.group import GroupMetadata
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 
 
-def is_same(copy: Any, truth: Any, key: str) -> bool:
+def is_same(copy: object, truth: object, key: str) -> bool:
     """Whether a copy of a document means what the document does.
 
     Parameters
@@ -29,7 +29,7 @@ def is_same(copy: Any, truth: Any, key: str) -> bool:
     return bool(copy == truth) or bool(_meaning(copy, key) == _meaning(truth, key))
 
 
-def _meaning(document: Any, key: str) -> Any:
+def _meaning(document: object, key: str) -> object:
     """Return a document as zarr would write it, itself where zarr cannot read it."""
     if not isinstance(document, dict):
         return document

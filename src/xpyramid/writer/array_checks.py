@@ -134,7 +134,7 @@ def _is_integer(dtype: object) -> bool:
         return False
 
 
-def dataset_attributes(attrs: Attrs) -> dict[Any, Any]:
+def dataset_attributes(attrs: Attrs) -> Attrs:
     """Return the attributes of a Dataset that a level's group may have.
 
     Those that xpyramid itself keeps at levels are left out: they are about another store.

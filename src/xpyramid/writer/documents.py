@@ -30,7 +30,7 @@ def parse(document: Buffer) -> Any:
     return json.loads(document.to_bytes())
 
 
-def as_document(content: Any, *, compact: bool = False) -> Buffer:
+def as_document(content: object, *, compact: bool = False) -> Buffer:
     """Return a document as zarr-python spaces it."""
     indent = None if compact else zarr.config.get("json_indent")
     return as_buffer(json.dumps(content, indent=indent).encode())

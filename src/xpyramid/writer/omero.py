@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -129,7 +128,7 @@ def omero_request(
     return OmeroRequest(replace(channels, stored=stored), axis, base.dtype, ignore)
 
 
-def attributes_beside(attrs: Attrs) -> dict[Any, Any]:
+def attributes_beside(attrs: Attrs) -> Attrs:
     """Return the attributes of an array without what becomes the ``omero`` metadata."""
     is_shown = bool(ngff.stored_channels(attrs, None))
     return {key: value for key, value in attrs.items() if key != "omero" or not is_shown}

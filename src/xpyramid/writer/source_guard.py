@@ -221,7 +221,7 @@ def _identity(parts: tuple[str, ...]) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _location(thing: Any) -> Location | None:
+def _location(thing: object) -> Location | None:
     """Return the place that a thing stands for; None where it stands for none."""
     if isinstance(thing, zarr.Array):
         return location_of(thing.store, thing.path)
@@ -234,7 +234,7 @@ def _location(thing: Any) -> Location | None:
     return _file(thing)
 
 
-def _file(thing: Any) -> Location | None:
+def _file(thing: object) -> Location | None:
     """Return the place of a file that another package has opened."""
     kind, fs = _package(thing), getattr(thing, "fs", None)
     if kind == "tensorstore":
@@ -252,7 +252,7 @@ def _file(thing: Any) -> Location | None:
     return _local(Path(name), str(name)) if name else None
 
 
-def _package(thing: Any) -> str:
+def _package(thing: object) -> str:
     return str(type(thing).__module__).partition(".")[0]
 
 
@@ -307,7 +307,7 @@ class _Walk:
                 stack.extend((one, deeper) for one in inside if type(one) not in _ATOMIC_TYPES)
 
 
-def _is_leaf(thing: Any) -> bool:
+def _is_leaf(thing: object) -> bool:
     if isinstance(thing, zarr.Array | zarr.Group | ZarrStore | os.PathLike | np.memmap):
         return True
     return _package(thing) in _FILES
@@ -336,7 +336,7 @@ def _of_layer(layer: Layer) -> Iterable[object]:
     return [value for value in vars(layer).values() if not isinstance(value, str)]
 
 
-def _of_object(thing: Any) -> tuple[Iterable[object], bool]:
+def _of_object(thing: object) -> tuple[Iterable[object], bool]:
     if isinstance(thing, FunctionType):
         return _of_function(thing), False
     package = _package(thing)
@@ -381,7 +381,7 @@ def _slot_names(kind: type) -> tuple[str, ...]:
 _NO_CONTENT = {"key", "_dependencies", "_token", "_repr", "__weakref__", "__dict__"}
 
 
-def _slots(thing: Any) -> list[object]:
+def _slots(thing: object) -> list[object]:
     """Return the values of an object's own attributes."""
     values = list(getattr(thing, "__dict__", {}).values())
     for name in _slot_names(type(thing)):  # type: ignore[arg-type]
