@@ -10,7 +10,7 @@ import zarr
 from numcodecs.abc import Codec
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import ZstdCodec
-from zarr.core.array_spec import ArrayConfig, ArrayConfigParams
+from zarr.core.array_spec import ArrayConfig
 
 from xpyramid.errors import PlanError
 from xpyramid.store.path import ZarrArray
@@ -18,7 +18,7 @@ from xpyramid.store.path import ZarrArray
 ZarrFormat = Literal[2, 3]
 
 #: Metadata of Zarr v2 without a fill value demand that empty chunks are stored.
-STORE_EMPTY: ArrayConfigParams = {"write_empty_chunks": True}
+STORE_EMPTY: Any = {"write_empty_chunks": True}
 
 
 class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
@@ -66,12 +66,12 @@ def _is_codec(asked: object, zarr_format: ZarrFormat) -> bool:
     return isinstance(asked, BytesBytesCodec if zarr_format == 3 else Codec)
 
 
-def with_checksums(array: ZarrArray, config: ArrayConfigParams) -> ZarrArray:
+def with_checksums(array: ZarrArray, config: Any) -> ZarrArray:
     """Return an array that writes the checksums that metadata of Zarr v2 have no words for."""
     if array.metadata.zarr_format == 3:
         return array
     metadata, given = array.metadata, array.metadata.compressor
     if isinstance(given, numcodecs.Zstd):
         metadata = replace(metadata, compressor=_Zstd(given.level, checksum=True))
-    whole = ArrayConfig.from_dict(config)
-    return zarr.Array(zarr.AsyncArray(metadata, array._async_array.store_path, whole))
+    config = ArrayConfig.from_dict(config)
+    return zarr.Array(zarr.AsyncArray(metadata, array._async_array.store_path, config))

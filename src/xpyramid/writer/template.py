@@ -14,7 +14,6 @@ from typing import Any
 import dask.array as da
 import xarray as xr
 import zarr
-from zarr.core.array_spec import ArrayConfigParams
 from zarr.core.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
@@ -180,7 +179,7 @@ def _make_array(place: NodePath, k: int, spec: TemplateSpec) -> None:
 
 
 def empty_array(
-    template: MetadataTemplate, path: str, image: NodePath, config: ArrayConfigParams = STORE_EMPTY
+    template: MetadataTemplate, path: str, image: NodePath, config: Any = STORE_EMPTY
 ) -> ZarrArray:
     """Return an array of an image as `make_template` made it."""
     return with_checksums(documents.array_of(template.documents, path, image / path), config)
