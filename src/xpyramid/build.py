@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, TypeVar, Unpack, cast
 
 import xarray as xr
 
@@ -18,7 +18,15 @@ from xpyramid.geometry.axes import COLORS, AxisSpec, has_trailing_colors, names_
 from xpyramid.geometry.bounds import bounds_in, level_bounds
 from xpyramid.geometry.chunks import parse_chunks, stored_chunks
 from xpyramid.geometry.overrides import Overrides, apply
-from xpyramid.geometry.plan import Plan, factors_by_dim, largest_window, make_plan, named_dims
+from xpyramid.geometry.plan import (
+    MethodOptions,
+    Plan,
+    factors_by_dim,
+    largest_window,
+    make_plan,
+    named_dims,
+    without_none,
+)
 from xpyramid.geometry.ranges import range_of, transform_of
 from xpyramid.inputs.duck_arrays import as_plain_array
 from xpyramid.inputs.kinds import choose
@@ -36,9 +44,11 @@ from xpyramid.options import (
     options_of,
     resolve_options,
 )
-from xpyramid.options.types import Chunks
+from xpyramid.options.types import Chunks, Kind
 from xpyramid.pyramid import Pyramid, Pyramids
 from xpyramid.reducers import Method, Reducer, make_reducer, method_name
+
+T = TypeVar("T")
 
 
 def build(
@@ -79,12 +89,12 @@ def build(
     ignore = options["ignore"]
     if ignore is None and isinstance(method, str) and not plan.sampled:
         ignore = missing_value(array)
-    counting: dict[str, Any] = {
+    counting: MethodOptions = {
         "skipna": options["skipna"], "ignore": ignore, "min_valid": options["min_valid"]
     }  # fmt: skip
     reducer = make_reducer(method, array.dtype, largest, **counting)
     plan = replace(
-        plan, options={name: value for name, value in counting.items() if value is not None},
+        plan, options=without_none(counting),
         source_chunks=(source_chunks(array),), holistic=reducer.holistic, kind=choice.kind,
         kind_reason=choice.reason,
     )  # fmt: skip
@@ -161,7 +171,8 @@ def build_dataset(
             f"{shapes}; say which to coarsen with " + say("{dims}")
         )
     methods = _by_variable("method", options["method"], arrays)
-    kinds = _by_variable("kind", options["kind"], arrays)
+    kind = cast("Kind | Mapping[str, Kind | None] | None", options["kind"])  # which `build` checks
+    kinds: Mapping[str, Kind | None] = _by_variable("kind", kind, arrays)
     shared = only(CommonBuildOptions, options)
     return Pyramids(
         {
@@ -196,7 +207,9 @@ def _left_out(
     return f"left out, without the {dims}: {listed(others)}" if others else ""
 
 
-def _by_variable(option: str, value: Any, arrays: Mapping[str, xr.DataArray]) -> Mapping[str, Any]:
+def _by_variable(
+    option: str, value: T | Mapping[str, T], arrays: Mapping[str, xr.DataArray]
+) -> Mapping[str, T]:
     """Return an option for each variable, from a mapping or from what is for all of them."""
     if not isinstance(value, Mapping):
         return dict.fromkeys(arrays, value)

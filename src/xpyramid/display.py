@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from typing import Any
 
 import xarray as xr
 
@@ -96,7 +95,7 @@ def as_html(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) ->
     return f"<div>{escape(head)}</div><table>{body}</table>{below}"
 
 
-def times(values: Sequence[Any]) -> str:
+def times(values: Sequence[object]) -> str:
     """Return numbers as they are multiplied."""
     return " × ".join(str(v) for v in values)
 

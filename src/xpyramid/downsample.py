@@ -17,8 +17,7 @@ from xpyramid.messages import literal
 from xpyramid.options import takes_options
 from xpyramid.options.types import Boundary
 from xpyramid.reducers import Method, make_reducer, reduce_levels
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from xpyramid.types import Array
 
 #: What lists factors; the usual ones first, as abstract classes are slow to tell.
 _LISTS = (tuple, list, np.ndarray, Sequence)

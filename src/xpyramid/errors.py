@@ -73,7 +73,7 @@ class PyramidError(Exception):
         return first if isinstance(first, Message) else Message(str(first))
 
 
-def _names(what: tuple[Any, ...], option: str) -> bool:
+def _names(what: tuple[object, ...], option: str) -> bool:
     """Whether a message has an option among its parts."""
     parts = what[0].parts if what and isinstance(what[0], Message) else ()
     return any(isinstance(part, OptionPart) and part.name == option for part in parts)

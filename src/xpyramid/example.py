@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.chunks import default_chunks, parse_chunks, regular
+from xpyramid.types import Array, DType
 
 _NAMES = ("t", "c", "z", "y", "x")
 _SPACE = ("z", "y", "x")
@@ -94,16 +95,14 @@ def example_field(
     return xr.DataArray(data, coords=coords, dims=dims, name="field")
 
 
-def _block(
-    shape: tuple[int, ...], seed: int, kind: np.dtype[Any], block_info: Any = None
-) -> np.ndarray[Any, Any]:
+def _block(shape: tuple[int, ...], seed: int, kind: DType, block_info: Any = None) -> Array:
     """Compute the samples of one block."""
     grid = np.ogrid[tuple(slice(a, b) for a, b in block_info[None]["array-location"])]
     unit = [
         (axis.astype(np.float32) + 0.5) / n for axis, n in zip(grid, shape, strict=True)
     ]  # positions between 0 and 1
     rng = np.random.default_rng(seed)
-    value: Any = np.float32(0.15)
+    value: Array | np.float32 = np.float32(0.15)
     for axis, frequency, phase in zip(
         unit, rng.uniform(1, 3, 5), rng.uniform(0, 6, 5), strict=False
     ):
@@ -112,7 +111,7 @@ def _block(
         )
     for _ in range(_BLOBS):
         centre, width, height = rng.uniform(0, 1, 5), rng.uniform(0.02, 0.08), rng.uniform(0.2, 0.6)
-        bell: Any = np.float32(height)
+        bell: Array | np.float32 = np.float32(height)
         for axis, middle in zip(unit, centre, strict=False):
             bell = bell * np.exp(-(((axis - np.float32(middle)) / np.float32(width)) ** 2))
         value = value + bell
@@ -125,7 +124,7 @@ def _block(
     return np.asarray(value * (2**bits - 1)).astype(kind)
 
 
-def _noise(grid: Sequence[Any], shape: tuple[int, ...], seed: int) -> Any:
+def _noise(grid: Sequence[Array], shape: tuple[int, ...], seed: int) -> Array:
     """Return uniform noise in [0, 1): a hash (splitmix64) of the sample's number and the seed."""
     number = np.zeros((), np.uint64)
     for axis, n in zip(grid, shape, strict=True):

@@ -23,6 +23,7 @@ from xpyramid.reader import find_images, open_levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
 from xpyramid.store.path import Store
+from xpyramid.types import Attrs
 from xpyramid.warn import warn
 from xpyramid.writer import ImageSource, write
 
@@ -53,7 +54,7 @@ class Pyramid:
     #: How the levels are made; None for a pyramid that is in a store.
     _reducer: Reducer | None = None
     labels: tuple[str, ...] = ()
-    _metadata: Mapping[str, Any] = field(default_factory=dict)
+    _metadata: Mapping[str, object] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -205,7 +206,7 @@ class Pyramid:
         group: str | None,
         chunks: Chunks | None,
         of: ImageGeometry | None,
-        attrs: Mapping[Any, Any] = MappingProxyType({}),
+        attrs: Attrs = MappingProxyType({}),
     ) -> ImageSource:
         """Return what is to be written, in a group, maybe as labels of an image."""
         levels, plan = self.levels, self.plan.rechunked(chunks)
@@ -245,7 +246,7 @@ class Pyramids(Mapping[str, Pyramid]):
     """
 
     members: Mapping[str, Pyramid]
-    attrs: Mapping[Any, Any] = field(default_factory=dict)
+    attrs: Attrs = field(default_factory=dict)
     note: str = ""
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 def _argument(name: str, declared: Declared) -> dict[str, Any]:
     """Return what argparse is told of an option."""
     option = declared.option
-    argument: dict[str, Any] = {"help": option.help, "default": option.default}
+    argument: dict[str, object] = {"help": option.help, "default": option.default}
     if option.accepted == "True, False":
         is_off = option.default is False
         argument["action"] = "store_true" if is_off else argparse.BooleanOptionalAction

@@ -21,7 +21,7 @@ Subjects = Mapping[str, tuple[Tiling, Source]]
 
 @contextmanager
 def attribute_failures(
-    subjects: Subjects, graph: Mapping[Key, Any], client: Any = None
+    subjects: Subjects, graph: Mapping[Key, object], client: Any = None
 ) -> Iterator[None]:
     """Say which samples a task was about that has failed, or killed its workers.
 
@@ -73,7 +73,7 @@ def _in_hand(error: Any, client: Any) -> list[Key]:
     return list(dict.fromkeys([error.task, *hand]))
 
 
-def _deaths(client: Any) -> Iterator[tuple[Any, Sequence[Key]]]:
+def _deaths(client: Any) -> Iterator[tuple[object, Sequence[Key]]]:
     """Yield workers of a cluster that have died, and what tasks they had in hand."""
     if client is None:
         return
@@ -84,7 +84,7 @@ def _deaths(client: Any) -> Iterator[tuple[Any, Sequence[Key]]]:
                 yield event.get("worker"), list(event.get("processing-tasks", ()))
 
 
-def _all_named(subjects: Subjects, graph: Mapping[Key, Any], keys: Sequence[Key]) -> str:
+def _all_named(subjects: Subjects, graph: Mapping[Key, object], keys: Sequence[Key]) -> str:
     """Name what some tasks are about, each thing once."""
     subjects_of_keys = dict.fromkeys(_subject(subjects, graph, key) for key in keys)
     # Tasks that are about no samples only hand something on; they are named if there is no other.
@@ -93,7 +93,7 @@ def _all_named(subjects: Subjects, graph: Mapping[Key, Any], keys: Sequence[Key]
     return "; ".join(names[:_NAMED]) + more
 
 
-def _subject(subjects: Subjects, graph: Mapping[Key, Any], key: Key) -> str | None:
+def _subject(subjects: Subjects, graph: Mapping[Key, object], key: Key) -> str | None:
     """Name the samples that a task is about, None where it is about none."""
     if isinstance(key, tuple) and key[0] in subjects:
         tiling, source = subjects[key[0]]
@@ -104,7 +104,7 @@ def _subject(subjects: Subjects, graph: Mapping[Key, Any], key: Key) -> str | No
 
 
 def _block(
-    subjects: Subjects, graph: Mapping[Key, Any], key: Key
+    subjects: Subjects, graph: Mapping[Key, object], key: Key
 ) -> tuple[DaskSource, Region] | None:
     """Return the block of a base that a task is for, or the first of several."""
     sources = [source for _, source in subjects.values() if isinstance(source, DaskSource)]

@@ -120,7 +120,7 @@ class Job:
 
     def tasks(
         self, level: int, index: Index, done: dict[NodeKey, Intermediates]
-    ) -> Iterator[tuple[Key, Any]]:
+    ) -> Iterator[tuple[Key, tuple[object, ...]]]:
         """Yield the tasks of a node and of those below it that are not done."""
         tiling, key = self.work.tiling, self.key(level, index)
         if key in done:
@@ -171,7 +171,11 @@ def inlined(graph: Graph) -> Graph:
     A task for each block costs as much as many a block does. Where there are few tiles, workers
     would wait for each other, and blocks stay tasks.
     """
-    tiles = {k: task for k, task in graph.items() if isinstance(task, tuple) and task[0] is _tile}
+    tiles = {
+        key: task
+        for key, task in graph.items()
+        if isinstance(key, tuple) and isinstance(task, tuple) and task[0] is _tile
+    }
     if len(tiles) < TILES_FOR_EACH * workers():
         return graph
     uses = Counter(key for task in tiles.values() for key in task[-1])
@@ -190,7 +194,7 @@ def inlined(graph: Graph) -> Graph:
     }
 
 
-def _nested(task: NamedTask, job: str) -> tuple[Any, ...]:
+def _nested(task: NamedTask, job: str) -> tuple[object, ...]:
     """Return a task as one that runs inside of another, of a job."""
     needs = tuple(task.dependencies)
     return (_compute, Packed((job, task, needs)), *needs)
@@ -205,7 +209,7 @@ def give_up(names: Iterable[str]) -> None:
     _given_up.update(names)
 
 
-def _compute(packed: Packed, *values: Any) -> Any:
+def _compute(packed: Packed, *values: object) -> object:
     job, task, needs = packed.content
     if job in _given_up:
         raise CancelledError(job)

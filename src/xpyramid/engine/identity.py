@@ -16,6 +16,7 @@ import numpy as np
 import xarray as xr
 
 from xpyramid._compat import DecodedArray, indexing, is_in_memory, lazy_data
+from xpyramid.types import Array
 
 
 class _Object:
@@ -54,7 +55,7 @@ def _lazy(data: Any) -> Hashable:
     return _Object(data)
 
 
-def _along(part: Any, length: int) -> Hashable:
+def _along(part: slice | Array | int, length: int) -> Hashable:
     """Return which indexes a key takes along a dimension."""
     if isinstance(part, slice):
         return range(length)[part]

@@ -79,7 +79,7 @@ def _report_progress(jobs: Sequence[Job], advance: Callable[[int], None] | None)
     works = {job.name: job.work for job in jobs}
     heard: set[Key] = set()
 
-    def hear(key: Key, *_: object) -> None:
+    def hear(key: Any, *_: object) -> None:
         if key[0] in works and tuple(key) not in heard:  # a later wave takes up what is handed on
             heard.add(tuple(key))
             name, level, *index = key
@@ -112,7 +112,7 @@ def _scheduler() -> Callable[..., Any]:
     return _on_threads if get in (None, dask.threaded.get) else get
 
 
-def _on_threads(graph: Graph, keys: Sequence[Key]) -> Any:
+def _on_threads(graph: Graph, keys: Sequence[NodeKey]) -> object:
     """Run a graph on threads that are done when this returns, also after an interrupt.
 
     Threads that go on while the interpreter ends may wait for others that have ended.
@@ -129,7 +129,7 @@ def _on_threads(graph: Graph, keys: Sequence[Key]) -> Any:
         pool.shutdown(cancel_futures=True)
 
 
-def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
+def delay(jobs: Sequence[Job], then: Callable[..., object], *args: object) -> Delayed:
     """Return one dask Delayed of all tasks of all jobs, and of a call after them.
 
     ``then`` is called with what each output of each job has seen of its base, one job after the
@@ -143,6 +143,6 @@ def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: Any) -> Delayed:
     return Delayed(last, inlined(graph))
 
 
-def _call(packed: Packed, results: Sequence[Intermediates]) -> Any:
+def _call(packed: Packed, results: Sequence[Intermediates]) -> object:
     function, outputs, keys, args = packed.content
     return function(_statistics(outputs, dict(zip(keys, results, strict=True))), *args)

@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
-from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -27,6 +26,7 @@ from xpyramid.lazy.coarsen import rechunk
 from xpyramid.messages import say
 from xpyramid.reducers import Array
 from xpyramid.runtime.retry import retried
+from xpyramid.types import DType
 
 
 class Source:
@@ -137,7 +137,7 @@ class Blocks:
     """
 
     edges: tuple[Lengths, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
 
     def of(self, blocks: Sequence[Array]) -> _Filled:
         """Return something to read from.
@@ -211,7 +211,7 @@ class DaskSource(Source):
     """
 
     def __init__(
-        self, array: da.Array, tile: Lengths, name: str = "the base", dims: Sequence[Any] = ()
+        self, array: da.Array, tile: Lengths, name: str = "the base", dims: Sequence[object] = ()
     ) -> None:
         fitting = tuple(map(fit, array.chunks, tile))
         self.name = name
@@ -299,13 +299,13 @@ class DaskSource(Source):
         return Blocks(edges, self.array.dtype)
 
 
-def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, Any]:
+def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, object]:
     """Return the dask tasks that sources need, together: what they share is computed once."""
     graphs = [source.array.dask for source in sources if isinstance(source, DaskSource)]
     return named(optimize(HighLevelGraph.merge(*graphs), list(keys))) if keys else {}
 
 
-def _named(name: str, chunk: str, dims: Sequence[Any], region: Region) -> str:
+def _named(name: str, chunk: str, dims: Sequence[object], region: Region) -> str:
     """Name some samples."""
     parts = zip(dims, region, strict=True)
     where = ", ".join(f"{dim}={part.start}:{part.stop}" for dim, part in parts)

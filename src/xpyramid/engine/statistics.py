@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from xpyramid import kernels
 from xpyramid.geometry.tiles import Region
 from xpyramid.reducers import Array
+from xpyramid.types import DType
 
 Number = int | float
 
@@ -49,7 +49,7 @@ class Distribution:
         low, high = min(self.low, other.low), max(self.high, other.high)
         return _sparse(low, high, counts)
 
-    def quantile(self, fraction: float, dtype: np.dtype[Any]) -> Number:
+    def quantile(self, fraction: float, dtype: DType) -> Number:
         """Return the value that a fraction of the values do not exceed.
 
         Exact for integers of 8 and 16 bits, else interpolated between keys.
@@ -152,12 +152,12 @@ def _sparse(low: Number, high: Number, counts: Array) -> Distribution:
     return Distribution(low, high, keys.astype(np.uint16), counts[keys].astype(narrow))
 
 
-def _is_exact(dtype: np.dtype[Any]) -> bool:
+def _is_exact(dtype: DType) -> bool:
     """Whether a key is a value."""
     return dtype.kind in "iub" and dtype.itemsize <= 2
 
 
-def _edges(key: int, dtype: np.dtype[Any]) -> tuple[Number, Number]:
+def _edges(key: int, dtype: DType) -> tuple[Number, Number]:
     """Return the values between which a key lies."""
     if _is_exact(dtype):
         value = key - (1 << (8 * dtype.itemsize - 1) if dtype.kind == "i" else 0)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from functools import partial
-from typing import Any
 
 from xpyramid._compat import GraphNode, Task
 from xpyramid.errors import PyramidError, ReadError
 from xpyramid.runtime.retry import retried
 
 #: Of any dask task: text, or a tuple of text and numbers.
-Key = Any
+Key = Hashable
 
 
 class TaskError(ReadError):
@@ -22,7 +21,7 @@ class TaskError(ReadError):
         self.key = key
         self.reason = reason
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.key, self.reason)
 
 
@@ -31,7 +30,7 @@ class NamedTask(Task):
 
     __slots__ = ()
 
-    def __call__(self, values: Any = ()) -> Any:
+    def __call__(self, values: Mapping[Key, object] | tuple[()] = ()) -> object:
         """Run the task, given what it needs."""
         try:
             return retried(partial(super().__call__, values))
@@ -42,7 +41,7 @@ class NamedTask(Task):
             raise TaskError(self.key, f"{type(error).__name__}: {error}") from error
 
 
-def named(graph: Mapping[Key, Any]) -> dict[Key, Any]:
+def named(graph: Mapping[Key, object]) -> dict[Key, object]:
     """Return the tasks of a graph, each with its name; kinds that dask treats apart stay."""
     return {key: _named(node) if type(node) is Task else node for key, node in graph.items()}
 
@@ -53,7 +52,7 @@ def _named(task: Task) -> NamedTask:
     )
 
 
-def dependents(graph: Mapping[Key, Any], key: Key, arrays: Collection[str]) -> Iterable[Key]:
+def dependents(graph: Mapping[Key, object], key: Key, arrays: Collection[str]) -> Iterable[Key]:
     """Yield the tasks that need a task, itself included, and that belong to one of some arrays.
 
     The nearest come first.

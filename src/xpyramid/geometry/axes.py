@@ -10,15 +10,17 @@ import re
 from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry import units
 from xpyramid.geometry.ranges import labels_along, range_of, straight_line
 from xpyramid.messages import say
 from xpyramid.options.types import AxisType
+from xpyramid.types import Array, DType
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -190,17 +192,17 @@ def has_trailing_colors(array: xr.DataArray) -> bool:
     return colors in _COLORS and min(height, width) > colors and array.dims[-1] not in array.coords
 
 
-def is_temporal(dtype: np.dtype[Any]) -> bool:
+def is_temporal(dtype: DType) -> bool:
     """Whether values are datetimes or durations."""
     return dtype.kind in "mM"
 
 
-def is_cftime(values: np.ndarray[Any, Any]) -> bool:
+def is_cftime(values: Array) -> bool:
     """Whether values are dates of a calendar, as cftime has them."""
     return values.dtype.kind == "O" and all(hasattr(value, "calendar") for value in values.flat)
 
 
-def since_first(values: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+def since_first(values: Array) -> NDArray[np.int64]:
     """Return microseconds since the first of some dates of a calendar."""
     microsecond = timedelta(microseconds=1)
     return np.array([(value - values[0]) // microsecond for value in values], "int64")
@@ -314,9 +316,7 @@ def _axis_along(array: xr.DataArray, dim: str, name: str) -> AxisSpec:
     return AxisSpec(dim, name, axis_type, unit, spacing, origin, uneven)
 
 
-def _axis_in_time(
-    values: np.ndarray[Any, Any], positions: np.ndarray[Any, Any] | None, axis: AxisSpec
-) -> AxisSpec:
+def _axis_in_time(values: Array, positions: Array | None, axis: AxisSpec) -> AxisSpec:
     """Return an axis with the grid of datetimes, durations, or dates of a calendar, in seconds."""
     if is_cftime(values):
         spacing, _, uneven = straight_line(since_first(values) / 1e6, positions)

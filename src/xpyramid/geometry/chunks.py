@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from numbers import Integral
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 
@@ -122,7 +122,7 @@ def _lengths(
     in_space: Sequence[bool],
 ) -> list[int]:
     """Return one length for each dimension, -1 being all of it."""
-    lengths: list[Any]
+    lengths: list[object]
     if isinstance(given, Integral) and any(in_space):
         lengths = [given if space else b for space, b in zip(in_space, base, strict=True)]
     elif isinstance(given, Mapping):
@@ -142,10 +142,10 @@ def _lengths(
             value=given,
             accepted=f"a length of at least 1, or -1 for all, for each of {', '.join(dims)}",
         )
-    return [int(c) for c in lengths]
+    return [int(c) for c in lengths if _is_length(c)]
 
 
-def _is_length(value: object) -> bool:
+def _is_length(value: object) -> TypeGuard[Integral]:
     return isinstance(value, Integral) and (value == -1 or int(value) >= 1)
 
 

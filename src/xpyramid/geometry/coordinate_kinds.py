@@ -17,6 +17,7 @@ from xarray.indexes import PandasMultiIndex
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import is_cftime
 from xpyramid.messages import Message, code, option
+from xpyramid.types import Array
 
 _AS_TEXT = ".to_numpy().astype(str)"
 _STORED = "numbers, booleans, text, dates"
@@ -41,18 +42,18 @@ class _Rule:
         What a store has a form for.
     """
 
-    applies: Callable[[Any], bool]
+    applies: Callable[[object], bool]
     says: str
     to_store: str
     to_average: str
     accepted: str = _STORED
 
 
-def _has_zone(dtype: Any) -> bool:
+def _has_zone(dtype: object) -> bool:
     return isinstance(getattr(dtype, "tz", None), tzinfo)
 
 
-def _is_called(dtype: Any, name: str) -> bool:
+def _is_called(dtype: object, name: str) -> bool:
     return type(dtype).__name__ == name
 
 
@@ -120,7 +121,7 @@ def check_average(array: xr.DataArray, dim: str) -> None:
     """
     _check_columns(array, dim, "which has no mean")
     coordinate = array.coords[dim]
-    dtype: Any = coordinate.dtype
+    dtype: object = coordinate.dtype
     call = ""
     if not isinstance(dtype, np.dtype):
         rule, says = _rule_for(dtype)
@@ -160,7 +161,7 @@ def _check_columns(array: xr.DataArray, dim: Hashable, which: str) -> None:
         )
 
 
-def _rule_for(dtype: Any) -> tuple[_Rule, str]:
+def _rule_for(dtype: object) -> tuple[_Rule, str]:
     """Return what to make of a dtype of pandas, and what such coordinates are said to have."""
     rule = next(rule for rule in _RULES if rule.applies(dtype))
     return rule, rule.says.format(dtype=dtype, zone=getattr(dtype, "tz", None))
@@ -184,7 +185,7 @@ def _strange_types(coordinate: xr.DataArray) -> str:
     return ", ".join(sorted(types))
 
 
-def _as_numbers(values: np.ndarray[Any, Any]) -> str:
+def _as_numbers(values: Array) -> str:
     """Return what makes numbers or datetimes of objects; empty where nothing does."""
     for dtype in ("float", "'datetime64[ns]'"):
         try:

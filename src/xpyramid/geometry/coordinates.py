@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Hashable, Iterator, Sequence
 
 import numpy as np
 import xarray as xr
@@ -17,9 +16,8 @@ from xpyramid.geometry.coordinate_kinds import check_average
 from xpyramid.geometry.plan import Plan, centre
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, range_of, transform_of
 from xpyramid.messages import Message, code, option
+from xpyramid.types import Array, Attrs, DType
 from xpyramid.warn import warn
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Names of longitudes, and CF's units of them: section 4.2.
 _LONGITUDES = {"lon", "lons", "longitude", "nav_lon", "rlon"}
@@ -138,7 +136,7 @@ def coarsen_dimension(
     return (axis.origin + axis.spacing * centres).astype(kind)
 
 
-def _window_means(values: Array, starts: Array, kind: np.dtype[Any], period: float | None) -> Array:
+def _window_means(values: Array, starts: Array, kind: DType, period: float | None) -> Array:
     """Return the means of the windows that begin at some positions."""
     if period is not None:
         windows = np.split(values.astype(np.float64), starts[1:])
@@ -206,9 +204,7 @@ def mean_angle(windows: Array, axis: int, period: float) -> Array:
     return means
 
 
-def level_attributes(
-    attrs: Mapping[Any, Any], array: xr.DataArray, plan: Plan, k: int
-) -> dict[Any, Any]:
+def level_attributes(attrs: Attrs, array: xr.DataArray, plan: Plan, k: int) -> Attrs:
     """Return the attributes that level ``k`` has, where those of level 0 say where its cells lie.
 
     These are ``GeoTransform`` of a grid mapping, as GDAL and rioxarray have it, and ``transform``
@@ -282,7 +278,7 @@ def _transform(
 
 
 def split(
-    array: xr.DataArray, plan: Plan, k: int, bounds: Collection[Any] = ()
+    array: xr.DataArray, plan: Plan, k: int, bounds: Collection[Hashable] = ()
 ) -> tuple[dict[Hashable, xr.DataArray], dict[Hashable, xr.DataArray]]:
     """Return the coordinates that level ``k`` keeps as they are, and those to coarsen as data.
 
@@ -322,7 +318,7 @@ def split(
 
 
 def unmade(
-    array: xr.DataArray, plan: Plan, k: int, bounds: Collection[Any] = ()
+    array: xr.DataArray, plan: Plan, k: int, bounds: Collection[Hashable] = ()
 ) -> Iterator[xr.Coordinates]:
     """Yield the coordinates of level ``k`` that are not made, as they are not at level 0."""
     level = plan.levels[k]
@@ -341,7 +337,7 @@ def unmade(
 
 
 def level_coordinate(
-    array: xr.DataArray, plan: Plan, k: int, dim: str, bounds: Collection[Any] = ()
+    array: xr.DataArray, plan: Plan, k: int, dim: str, bounds: Collection[Hashable] = ()
 ) -> xr.DataArray:
     """Return the coordinate of a coarsened dimension at level ``k``."""
     old, i, level = array.coords[dim], plan.dims.index(dim), plan.levels[k]
@@ -355,14 +351,14 @@ def level_coordinate(
     return coordinate
 
 
-def time_encoding(coordinate: xr.DataArray) -> dict[str, Any]:
+def time_encoding(coordinate: xr.DataArray) -> dict[str, object]:
     """Return in what the means of some times are counted; nothing for other coordinates."""
     if coordinate.dtype.kind not in "mMO":
         return {}
     return {key: coordinate.encoding[key] for key in _KEPT_ENCODING if key in coordinate.encoding}
 
 
-def _with(coordinate: xr.DataArray, attrs: Mapping[Any, Any]) -> xr.DataArray:
+def _with(coordinate: xr.DataArray, attrs: Attrs) -> xr.DataArray:
     """Return a coordinate with other attributes."""
     changed = coordinate.copy(deep=False)
     changed.attrs = dict(attrs)

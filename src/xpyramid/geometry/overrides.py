@@ -7,10 +7,10 @@ both go by the coordinates, and so cannot contradict each other.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from numbers import Real
-from typing import Any, Self, cast
+from typing import Self, TypeVar, cast
 
 import numpy as np
 import xarray as xr
@@ -22,6 +22,9 @@ from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, transform_of
 from xpyramid.messages import Message, code, literal, say
 from xpyramid.options.types import AxisType, PerDim
+from xpyramid.types import Attrs
+
+T = TypeVar("T")
 
 _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
 
@@ -158,10 +161,10 @@ def _with_coordinates(
     return array
 
 
-def _with_attributes(array: xr.DataArray, dim: str, attrs: Mapping[Any, Any]) -> xr.DataArray:
+def _with_attributes(array: xr.DataArray, dim: str, attrs: Attrs) -> xr.DataArray:
     """Return an array with other attributes of a coordinate, whose values are left alone."""
     index = array.xindexes.get(dim)
-    together: dict[Any, xr.Variable] = {dim: array.coords[dim].variable}
+    together: dict[Hashable, xr.Variable] = {dim: array.coords[dim].variable}
     if index is not None:  # which may have several coordinates, of which none goes alone
         together = dict(array.xindexes.get_all_coords(dim))
     together[dim] = together[dim].copy(deep=False)
@@ -171,7 +174,7 @@ def _with_attributes(array: xr.DataArray, dim: str, attrs: Mapping[Any, Any]) ->
 
 
 def _on_a_line(
-    array: xr.DataArray, dim: str, line: tuple[float, float], attrs: Mapping[Any, Any]
+    array: xr.DataArray, dim: str, line: tuple[float, float], attrs: Attrs
 ) -> xr.DataArray:
     """Return an array with the coordinate of a dimension on a line, made only if it is short."""
     step, start = line
@@ -185,8 +188,8 @@ def _on_a_line(
 
 
 def _for_dims(
-    option: str, given: object, axes: Sequence[AxisSpec], check: Callable[[object, str], Any]
-) -> dict[str, Any]:
+    option: str, given: object, axes: Sequence[AxisSpec], check: Callable[[object, str], T]
+) -> dict[str, T]:
     """Return the checked value for each dimension that has one."""
     if given is None:
         return {}

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
-from typing import Any, cast, get_args
+from typing import TypedDict, cast, get_args
 
 import numpy as np
 from dask.utils import parse_bytes
@@ -19,6 +19,7 @@ from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
 from xpyramid.messages import say
 from xpyramid.options.types import Boundary, Chunks, Factor, Kind, StepFactor
 from xpyramid.runtime.cluster import workers as workers_now
+from xpyramid.types import DType
 
 Factors = tuple[int, ...]
 #: Spacing and origin along each axis.
@@ -30,6 +31,20 @@ METHOD_OPTIONS = ("skipna", "ignore", "min_valid")
 #: Dimensions are halved together once their spacings are within this ratio. Halving a dimension
 #: that is finer by a ratio r leaves 2/r, which is nearer to 1 than r exactly when r > sqrt(2).
 ISOTROPY = math.sqrt(2)
+
+
+class MethodOptions(TypedDict, total=False):
+    """What else a method was told; None where nothing was said, see `METHOD_OPTIONS`."""
+
+    skipna: bool | None
+    ignore: float | None
+    min_valid: float | None
+
+
+def without_none(options: MethodOptions) -> MethodOptions:
+    """Return the options of which something was said."""
+    said = {name: value for name, value in options.items() if value is not None}
+    return cast("MethodOptions", said)
 
 
 @dataclass(frozen=True)
@@ -108,13 +123,13 @@ class Plan:
     """
 
     axes: tuple[AxisSpec, ...]
-    dtype: np.dtype[Any]
+    dtype: DType
     method: str
     boundary: Boundary
     steps: tuple[Factors, ...]
     levels: tuple[Level, ...]
     stored: tuple[Grid, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    options: MethodOptions = field(default_factory=MethodOptions, hash=False)
     source_chunks: tuple[SourceChunks, ...] = field(
         default=(SourceChunks(),), compare=False, repr=False
     )
@@ -281,7 +296,7 @@ def centre(factor: int, sampled: bool) -> float:
 def make_plan(
     axes: tuple[AxisSpec, ...],
     shape: tuple[int, ...],
-    dtype: np.dtype[Any],
+    dtype: DType,
     chunks: tuple[int, ...],
     *,
     levels: int | None = None,

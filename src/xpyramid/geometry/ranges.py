@@ -8,7 +8,7 @@ Whether they lie on a straight line is seen in some of them, as all are too many
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any
 
 import dask.array as da
@@ -16,9 +16,8 @@ import numpy as np
 import xarray as xr
 from xarray.indexes import CoordinateTransform, CoordinateTransformIndex, RangeIndex
 
+from xpyramid.types import Array, Attrs
 from xpyramid.warn import warn
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 #: A coordinate is regular when no value is further than this part of a step from a straight line.
 REGULAR_TOLERANCE = 1e-3
@@ -85,7 +84,7 @@ def _labels(positions: Array, transform: CoordinateTransform, name: Hashable) ->
 
 
 def straight_line(
-    values: np.ndarray[Any, Any], positions: np.ndarray[Any, Any] | None = None
+    values: Array, positions: Array | None = None
 ) -> tuple[float, float, tuple[float, float] | None]:
     """Fit ``values[i] = origin + spacing * i``.
 
@@ -128,7 +127,7 @@ def straight_line(
 
 
 def range_coordinates(
-    dim: str, step: float, start: float, length: int, attrs: Mapping[Any, Any]
+    dim: str, step: float, start: float, length: int, attrs: Attrs
 ) -> xr.Coordinates:
     """Return the coordinate ``start + step * i`` along a dimension, as a range."""
     stop = start + step * length

@@ -12,6 +12,7 @@ import xarray as xr
 from xpyramid._compat import lazy_data, meta_of
 from xpyramid.errors import UnsupportedArrayError
 from xpyramid.geometry.chunks import default_chunks
+from xpyramid.types import Array, DType
 
 #: Packages whose arrays NumPy does not take as they are: the call that makes one of NumPy.
 _TO_NUMPY = {
@@ -52,7 +53,7 @@ def as_plain_array(array: xr.DataArray) -> xr.DataArray:
     raise _unsupported(data)
 
 
-def check_numpy(array: Any) -> None:
+def check_numpy(array: object) -> None:
     """Refuse arrays that `numpy.asarray` would take something from.
 
     Raises
@@ -71,16 +72,16 @@ def check_numpy(array: Any) -> None:
         )
 
 
-def _package(data: Any) -> str:
+def _package(data: object) -> str:
     return type(data).__module__.partition(".")[0]
 
 
-def _is_in_a_file(data: Any) -> bool:
+def _is_in_a_file(data: object) -> bool:
     """Whether data are xarray's own wrapper around what it has opened, or an index."""
     return _package(data) == "xarray"
 
 
-def _is_quantity(data: Any) -> bool:
+def _is_quantity(data: object) -> bool:
     return hasattr(data, "magnitude") and hasattr(data, "units")
 
 
@@ -106,7 +107,7 @@ def _without_units(array: xr.DataArray) -> xr.DataArray:
     return array
 
 
-def _magnitude(block: Any) -> Any:
+def _magnitude(block: Any) -> object:
     return block.magnitude
 
 
@@ -127,38 +128,38 @@ def _plain_blocks(data: da.Array) -> da.Array:
 
 
 def _mapped(
-    data: da.Array, function: Callable[[Any], Any], dtype: np.dtype[Any] | None = None
+    data: da.Array, function: Callable[[Any], object], dtype: DType | None = None
 ) -> da.Array:
     meta, blocks = np.empty((0,) * data.ndim, dtype or data.dtype), cast(Any, data)
     mapped: da.Array = blocks.map_blocks(function, dtype=meta.dtype, meta=meta)
     return mapped
 
 
-def _unmasked(block: Any) -> Any:
+def _unmasked(block: Array) -> Array:
     """Return samples with NaN or NaT for the masked ones."""
     dims = [f"dim_{i}" for i in range(block.ndim)]
     return xr.Variable(dims, block).to_numpy().astype(_promoted(block.dtype), copy=False)
 
 
-def _promoted(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def _promoted(dtype: DType) -> DType:
     """Return the dtype that xarray has for samples of which some are masked."""
-    promoted: np.dtype[Any] = xr.Variable((), np.ma.masked_array(np.zeros((), dtype), True)).dtype
+    promoted: DType = xr.Variable((), np.ma.masked_array(np.zeros((), dtype), True)).dtype
     return promoted
 
 
-def _dense(block: Any) -> Any:
+def _dense(block: object) -> object:
     return block.todense() if hasattr(block, "todense") else block
 
 
-def _fetched(block: Any) -> Any:
+def _fetched(block: object) -> object:
     return block.get() if hasattr(block, "get") else block
 
 
-def _kind(data: Any) -> str:
+def _kind(data: object) -> str:
     return f"{type(data).__module__}.{type(data).__qualname__}"
 
 
-def _unsupported(data: Any) -> UnsupportedArrayError:
+def _unsupported(data: object) -> UnsupportedArrayError:
     or_chunk = ", or .chunk(...)" if _package(data) == "cupy" else ""
     return UnsupportedArrayError(
         f"an array of the type {_kind(data)}; accepted: NumPy, dask, and what xarray opens lazily; "

@@ -8,11 +8,13 @@ import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.messages import say
+from xpyramid.options.types import Method
+from xpyramid.types import Array, DType
 
-Array = np.ndarray[Any, np.dtype[Any]]
+Masked = np.ma.MaskedArray[Any, DType]
 
 
-def marked(array: np.ma.MaskedArray[Any, Any]) -> tuple[Array, Any]:
+def marked(array: Masked) -> tuple[Array, int | None]:
     """Return the samples with the masked ones replaced by a value that no other one has.
 
     Parameters
@@ -57,9 +59,7 @@ def marked(array: np.ma.MaskedArray[Any, Any]) -> tuple[Array, Any]:
     return np.where(np.ma.getmaskarray(array), wide, array.data), low - 1
 
 
-def masked_again(
-    level: Array, value: Any, dtype: np.dtype[Any]
-) -> np.ma.MaskedArray[Any, np.dtype[Any]]:
+def masked_again(level: Array, value: int | None, dtype: DType) -> Masked:
     """Return a level in the dtype of the samples, masked where no sample counted."""
     if value is None:
         lost = np.isnat(level) if level.dtype.kind in "mM" else np.isnan(level)
@@ -69,7 +69,7 @@ def masked_again(
     return np.ma.MaskedArray(kept, mask=lost)
 
 
-def check_method(method: Any, skipna: bool | None, ignore: object) -> None:
+def check_method(method: Method, skipna: bool | None, ignore: object) -> None:
     """Refuse what masked samples have no meaning for.
 
     Raises

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from xpyramid.errors import PlanError
 from xpyramid.messages import say
+from xpyramid.types import Attrs, DType
 
 #: What CF calls the attributes that name missing data.
 _NAMES = ("_FillValue", "missing_value")
@@ -40,7 +39,7 @@ def _encoding_to_attributes(array: xr.DataArray) -> xr.DataArray:
     return moved
 
 
-def _missing_encoding(array: xr.DataArray) -> dict[str, Any]:
+def _missing_encoding(array: xr.DataArray) -> dict[str, object]:
     """Return what the encoding of integers says of missing data, and the attributes do not.
 
     Beside a scale it speaks of the packed numbers of a file, which these are not.
@@ -75,7 +74,7 @@ def missing_value(array: xr.DataArray) -> float | None:
     return min(numbers, default=None)
 
 
-def _numbers(said: Mapping[Any, Any], dtype: np.dtype[Any]) -> set[float]:
+def _numbers(said: Attrs, dtype: DType) -> set[float]:
     """Return the numbers that are said to be missing, of those that samples can have."""
     numbers: set[float] = set()
     for name in _NAMES:
@@ -88,7 +87,7 @@ def _numbers(said: Mapping[Any, Any], dtype: np.dtype[Any]) -> set[float]:
     return numbers
 
 
-def _fits(number: float, dtype: np.dtype[Any]) -> bool:
+def _fits(number: float, dtype: DType) -> bool:
     """Whether a dtype has a number, or one next to it."""
     if dtype.kind == "f":
         return abs(number) <= float(np.finfo(dtype).max)

@@ -25,7 +25,7 @@ def _one_at_a_time(cache: Any) -> None:
     lock = FileLock(Path(cache.cache_path) / "kernels.lock", timeout=60)
 
     def alone(method: Kernel) -> Kernel:
-        def call(*args: Any) -> Any:
+        def call(*args: object) -> Any:
             try:
                 lock.acquire()
             except (OSError, NotImplementedError):  # no rights, or a file system without locks

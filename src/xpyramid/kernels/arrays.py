@@ -1,10 +1,12 @@
-"""The one name for arrays, below and above; loads no numba."""
+"""The names for what kernels work on; loads no numba."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from numpy.typing import NDArray
+from xpyramid.types import Array
 
-#: An array of any dtype and rank.
-Array = NDArray[Any]
+__all__ = ["Array", "Scalar"]
+
+#: A sample of an array of any dtype, or what is computed from it: numba infers which.
+Scalar = Any

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from xpyramid.kernels._jit import inline, jit
-from xpyramid.kernels.arrays import Array
+from xpyramid.kernels.arrays import Array, Scalar
 
 
 @inline
-def pick(best: Any, value: Any, largest: bool | None, skipna: bool | None, ignored: Any) -> Any:
+def pick(
+    best: Scalar, value: Scalar, largest: bool | None, skipna: bool | None, ignored: Scalar
+) -> Scalar:
     """Return the better of two; NaN loses if ``skipna`` and wins if not; ``ignored`` loses."""
     take = value < best if largest is None else value > best
     take |= (value != value) if skipna is None else (best != best)  # noqa: PLR0124
@@ -20,7 +20,7 @@ def pick(best: Any, value: Any, largest: bool | None, skipna: bool | None, ignor
 
 @inline
 def reduce_row(
-    row: Array, factor: int, largest: bool | None, skipna: bool | None, ignored: Any,
+    row: Array, factor: int, largest: bool | None, skipna: bool | None, ignored: Scalar,
     out: Array, b: int, z: int, y: int,
 ) -> None:  # fmt: skip
     """Fill a row of ``out`` with the best of ``factor`` neighbours; the last may have fewer."""
@@ -44,8 +44,8 @@ def reduce_row(
 
 @jit
 def window_extreme(
-    src: Array, fz: int, fy: int, fx: int, largest: bool | None, skipna: bool | None, ignored: Any,
-    row: Array, out: Array,
+    src: Array, fz: int, fy: int, fx: int, largest: bool | None, skipna: bool | None,
+    ignored: Scalar, row: Array, out: Array,
 ) -> None:  # fmt: skip
     """Fill ``out`` with the smallest or largest samples; ``row`` is a buffer of one row.
 

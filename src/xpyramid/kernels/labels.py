@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from xpyramid.kernels._jit import Shape, inline, inline_once, jit
-from xpyramid.kernels.arrays import Array
+from xpyramid.kernels.arrays import Array, Scalar
 
 #: Where counting starts. A literal 0 has a type of its own: what it is given to is compiled twice.
 ZERO = np.int64(0)
@@ -60,7 +58,7 @@ def list_offsets(shape: Shape, deep: int, high: int, wide: int, offsets: Array) 
 
 @inline
 def list_two(
-    flat: Array, at: np.uint64, offsets: Array, size: int, skip: bool, ignored: Any,
+    flat: Array, at: np.uint64, offsets: Array, size: int, skip: bool, ignored: Scalar,
     labels: Array, counts: Array, end: int,
 ) -> int:  # fmt: skip
     """Fill a list with the labels of a window if there are two; return its end, or -1.
@@ -116,7 +114,7 @@ def tally(
 
 
 @inline
-def winner(labels: Array, counts: Array, start: int, end: int, none: Any) -> Any:
+def winner(labels: Array, counts: Array, start: int, end: int, none: Scalar) -> Scalar:
     """Return the most frequent label of a list, the lowest on ties; ``none`` if it is empty."""
     best, most = none, 0
     for i in range(start, end):
@@ -127,7 +125,7 @@ def winner(labels: Array, counts: Array, start: int, end: int, none: Any) -> Any
 
 @jit
 def count_labels(
-    src: Array, flat: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Any,
+    src: Array, flat: Array, fz: int, fy: int, fx: int, skip: bool, ignored: Scalar,
     row: Array, mixed: Array, offsets: Array, entries: Array, votes: Array,
     labels: Array, counts: Array, cells: Shape, ends: Array | None, out: Array | None,
 ) -> None:  # fmt: skip
@@ -245,7 +243,7 @@ def move_lists(
 
 
 @jit
-def most_frequent(ends: Array, labels: Array, counts: Array, none: Any, out: Array) -> None:
+def most_frequent(ends: Array, labels: Array, counts: Array, none: Scalar, out: Array) -> None:
     """Fill ``out`` with each list's most frequent label, the lowest on ties; empty: ``none``."""
     start = ZERO
     for i in range(ends.size):

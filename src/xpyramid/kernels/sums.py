@@ -6,12 +6,10 @@ result: it follows the dimensions, so no chunking and no memory order can change
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from xpyramid.kernels._jit import inline, jit
-from xpyramid.kernels.arrays import Array
+from xpyramid.kernels.arrays import Array, Scalar
 
 
 @inline
@@ -94,7 +92,7 @@ def window_sum(
 
 @jit
 def window_sum_valid(
-    src: Array, fz: int, fy: int, fx: int, skipna: bool | None, ignored: Any,
+    src: Array, fz: int, fy: int, fx: int, skipna: bool | None, ignored: Scalar,
     row: Array, seen: Array, out: Array, count: Array,
 ) -> None:  # fmt: skip
     """Fill ``out`` and ``count`` with the sums and numbers of the samples that count.
@@ -128,19 +126,19 @@ def window_sum_valid(
 
 
 @inline
-def finish(value: Any, rounded: bool | None) -> Any:
+def finish(value: Scalar, rounded: bool | None) -> Scalar:
     """Return a quotient as it is stored; ``rounded`` is None for no, see `window_sum`."""
     return value if rounded is None else np.rint(value)
 
 
 @inline
-def is_finite(mean: Any, rounded: bool | None) -> bool:
+def is_finite(mean: Scalar, rounded: bool | None) -> bool:
     """Whether a quotient is a number; one that is rounded, of integers, always is."""
     return True if rounded is not None else mean - mean == 0
 
 
 @jit
-def divide(total: Array, count: Any, rounded: bool | None, out: Array) -> None:
+def divide(total: Array, count: Scalar, rounded: bool | None, out: Array) -> None:
     """Fill ``out`` with ``total / count``; 1-D, with one count for all."""
     real, share = type(count), type(count)(1) / count
     if np.int64(count) & (np.int64(count) - 1) == 0:  # a power of two: the same, and faster

@@ -7,12 +7,10 @@ how many there are as (b, z, y, x). Positions have no sign: numba counts negativ
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from xpyramid.kernels._jit import Shape, inline, inline_once, jit
-from xpyramid.kernels.arrays import Array
+from xpyramid.kernels.arrays import Array, Scalar
 
 #: Where four rows begin.
 Rows = tuple[np.uint64, np.uint64, np.uint64, np.uint64]
@@ -45,7 +43,7 @@ def padded_stop(at: np.uint64, size: int, room: int, end: int) -> np.uint64:
 
 
 @inline
-def eighth(total: Any) -> Any:
+def eighth(total: Scalar) -> Scalar:
     """Return an eighth of an integer, rounded half to even."""
     wide = type(total)
     odd = wide(total >> wide(3)) & wide(1)
@@ -81,13 +79,13 @@ def window_mean(
 
 
 @inline_once
-def compare_exchange(a: Any, b: Any) -> Any:
+def compare_exchange(a: Scalar, b: Scalar) -> tuple[Scalar, Scalar]:
     """Return two labels, the lower one first."""
     return (a if a < b else b), (b if a < b else a)
 
 
 @inline_once
-def prefer(best: Any, label: Any, last: Any, ignored: Any) -> Any:
+def prefer(best: Scalar, label: Scalar, last: Scalar, ignored: Scalar) -> Scalar:
     """Return ``label`` if it fills its list up to ``last`` and counts, else ``best``."""
     if ignored is None:
         return label if label == last else best
@@ -95,7 +93,9 @@ def prefer(best: Any, label: Any, last: Any, ignored: Any) -> Any:
 
 
 @inline_once
-def sort_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> Any:
+def sort_8(
+    a: Scalar, b: Scalar, c: Scalar, d: Scalar, e: Scalar, f: Scalar, g: Scalar, h: Scalar
+) -> tuple[Scalar, ...]:
     """Return eight labels sorted.
 
     By Batcher's odd-even merge sort: Knuth, The Art of Computer Programming, volume 3, 5.3.4.
@@ -123,7 +123,7 @@ def sort_8(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any, g: Any, h: Any) -> An
 
 
 @inline_once
-def longest_run(s: Any, ignored: Any) -> Any:
+def longest_run(s: Scalar, ignored: Scalar) -> Scalar:
     """Return the label with the longest run of eight sorted ones, the lowest if there are several.
 
     Runs of two, three and four are looked for, each from the highest label down, so that the lowest
@@ -160,7 +160,7 @@ def pair_indices(x: np.uint64, pairs: bool | None) -> tuple[np.uint64, np.uint64
 
 
 @inline
-def sort_window(rows: Array, src: Array, last: np.uint64, p: np.uint64, q: np.uint64) -> Any:
+def sort_window(rows: Array, src: Array, last: np.uint64, p: np.uint64, q: np.uint64) -> Scalar:
     """Return the samples of a window sorted, those at two places of its rows; see `read_rows`."""
     return sort_8(
         rows[0, p], rows[0, q], rows[1, p], rows[1, q],
@@ -185,7 +185,7 @@ def read_rows(src: Array, size: int, starts: Rows, rows: Array) -> np.int64:
 
 @jit
 def window_mode(
-    src: Array, shape: Shape, fz: int, fy: int, pairs: bool | None, ignored: Any,
+    src: Array, shape: Shape, fz: int, fy: int, pairs: bool | None, ignored: Scalar,
     rows: Array, out: Array, cells: Shape,
 ) -> None:  # fmt: skip
     """Fill ``out`` with the most frequent labels, the lowest on ties; see `pair_indices`.

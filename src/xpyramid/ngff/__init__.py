@@ -20,6 +20,7 @@ from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe_image
 from xpyramid.ngff.multiples import in_known_units, in_own_units
 from xpyramid.ngff.omero import (
     Channels,
+    StoredOmero,
     Window,
     channels,
     channels_of_attrs,
@@ -43,6 +44,7 @@ __all__ = [
     "Irregular",
     "Multiscale",
     "Problem",
+    "StoredOmero",
     "Version",
     "Window",
     "add_to_list",

@@ -8,7 +8,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -21,6 +20,8 @@ from xpyramid.ngff.omero import ends
 from xpyramid.ngff.parser import is_published, parse, spec_version, version_of
 from xpyramid.ngff.problems import Problem, recommended
 from xpyramid.ngff.transforms import check_transforms
+from xpyramid.ngff.versions import MultiscaleDocument
+from xpyramid.types import DType
 
 #: No array can be halved more often; the models take a millisecond for each level.
 MOST_LEVELS = 256
@@ -44,17 +45,17 @@ class Header:
     """
 
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    names: tuple[Any, ...] | None
+    dtype: DType
+    names: tuple[object, ...] | None
     separator: str
     zarr_format: int
 
 
-def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, list[Problem]]]:
+def images_of(attrs: Mapping[str, object]) -> Iterator[tuple[Multiscale | None, list[Problem]]]:
     """Yield every image that attributes announce, and what is wrong with its metadata alone."""
     ome = attrs.get("ome")
     inner = isinstance(ome, Mapping) and "multiscales" in ome
-    holder: Mapping[str, Any] = ome if inner and isinstance(ome, Mapping) else attrs
+    holder: Mapping[str, object] = ome if inner and isinstance(ome, Mapping) else attrs
     entries = holder.get("multiscales")
     if not isinstance(entries, list) or not entries:
         yield (
@@ -72,7 +73,7 @@ def images_of(attrs: Mapping[str, Any]) -> Iterator[tuple[Multiscale | None, lis
             said = f"{len(datasets)} datasets; expected at most {MOST_LEVELS}"
             yield None, [Problem("metadata", "", said)]
             continue
-        alone: dict[str, Any] = {**holder, "multiscales": [entry]}
+        alone: dict[str, object] = {**holder, "multiscales": [entry]}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what is a problem here
@@ -102,7 +103,7 @@ def check_version(declared: str) -> Iterator[Problem]:
 
 
 def _check_announcement(
-    entry: Mapping[str, Any], holder: Mapping[str, Any], version: str, *, inner: bool
+    entry: MultiscaleDocument, holder: Mapping[str, object], version: str, *, inner: bool
 ) -> Iterator[Problem]:
     """Yield what is wrong with an entry of ``multiscales`` that makes an image."""
     if inner and "version" not in holder and "version" not in entry:
@@ -122,11 +123,11 @@ def _check_announcement(
             yield from _check_kinds(listed, dataset["path"])
         above = entry.get("coordinateTransformations")
         leading = isinstance(above, list) and any(is_map(t) and "output" in t for t in above)
-        if above and not leading:
+        if isinstance(above, list) and above and not leading:
             yield from _check_kinds(above, "")
 
 
-def _check_kinds(transforms: Sequence[Any], path: str) -> Iterator[Problem]:
+def _check_kinds(transforms: Sequence[object], path: str) -> Iterator[Problem]:
     """Check that there is one scale, and at most one translation after it."""
     kinds = [t.get("type") if is_map(t) else None for t in transforms]
     if kinds not in (["scale"], ["scale", "translation"]):
@@ -134,7 +135,7 @@ def _check_kinds(transforms: Sequence[Any], path: str) -> Iterator[Problem]:
         yield Problem("transformation", path, f"{said} translation")
 
 
-def dataset_paths(attrs: Mapping[str, Any]) -> list[str]:
+def dataset_paths(attrs: Mapping[str, object]) -> list[str]:
     """Return the paths of the datasets that attributes announce, also where they are not valid."""
     ome = attrs.get("ome")
     holder = ome if isinstance(ome, Mapping) and "multiscales" in ome else attrs
@@ -150,7 +151,7 @@ def dataset_paths(attrs: Mapping[str, Any]) -> list[str]:
 
 
 def check_image(
-    image: Multiscale, headers: Mapping[str, Header], attrs: Mapping[str, Any]
+    image: Multiscale, headers: Mapping[str, Header], attrs: Mapping[str, object]
 ) -> Iterator[Problem]:
     """Yield what is wrong between the metadata of an image and its arrays.
 
@@ -249,7 +250,7 @@ def _check_same(what: str, values: Sequence[tuple[str, str]]) -> Iterator[Proble
 
 
 def _check_omero(
-    image: Multiscale, base: Header | None, attrs: Mapping[str, Any]
+    image: Multiscale, base: Header | None, attrs: Mapping[str, object]
 ) -> Iterator[Problem]:
     ome = attrs.get("ome")
     omero = (ome if isinstance(ome, Mapping) else attrs).get("omero")
@@ -273,7 +274,7 @@ def _check_omero(
             yield Problem("omero", "", f"channel {i} of omero: {said}", "warning")
 
 
-def _check_channel(channel: Mapping[str, Any]) -> str | None:
+def _check_channel(channel: Mapping[str, object]) -> str | None:
     """Return what the specification forbids."""
     color, window = channel.get("color"), channel.get("window")
     if not (isinstance(color, str) and re.fullmatch("[0-9A-Fa-f]{6}", color)):
@@ -283,7 +284,7 @@ def _check_channel(channel: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _check_window(window: Mapping[str, Any], base: Header | None) -> str | None:
+def _check_window(window: Mapping[str, object], base: Header | None) -> str | None:
     """Return what is wrong with a window."""
     low, start, end, high = ends(window)
     if not (low <= high and start <= end):

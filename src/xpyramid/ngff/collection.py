@@ -9,9 +9,9 @@ its value MUST be a list of string objects, each of which is a path to an image 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from xpyramid.ngff.json_types import is_map
+from xpyramid.ngff.json_types import is_map, map_in
+from xpyramid.types import Json
 
 #: The group that lists the images.
 GROUP = "OME"
@@ -22,20 +22,20 @@ _LAYOUT = "bioformats2raw.layout"
 _OTHERS = ("multiscales", "plate", "well", "labels", "scene")
 
 
-def may_list_images(attrs: Mapping[str, Any]) -> bool:
+def may_list_images(attrs: Mapping[str, object]) -> bool:
     """Whether the root of a store can list images, as it is not an image, a plate or the like."""
     ome = attrs.get("ome")
     holder = ome if is_map(ome) else attrs
     return not any(key in holder for key in _OTHERS)
 
 
-def says_collection(attrs: Mapping[str, Any]) -> bool:
+def says_collection(attrs: Mapping[str, object]) -> bool:
     """Whether the attributes of a root say that it holds images."""
     ome = attrs.get("ome")
     return _LAYOUT in (ome if is_map(ome) else attrs)
 
 
-def series_of(attrs: Mapping[str, Any]) -> list[str] | None:
+def series_of(attrs: Mapping[str, object]) -> list[str] | None:
     """Return the images that the attributes of the group ``OME`` list, None where they do not."""
     ome = attrs.get("ome")
     series = (ome if is_map(ome) else attrs).get("series")
@@ -44,15 +44,15 @@ def series_of(attrs: Mapping[str, Any]) -> list[str] | None:
     return series
 
 
-def collection(attrs: Mapping[str, Any], version: str) -> dict[str, Any]:
+def collection(attrs: Mapping[str, Json], version: str) -> dict[str, Json]:
     """Return the attributes of a root that holds images."""
     if version == "0.4":
         return {_LAYOUT: 3}
-    return {"ome": {"version": version, **attrs.get("ome", {}), _LAYOUT: 3}}
+    return {"ome": {"version": version, **map_in(attrs, "ome"), _LAYOUT: 3}}
 
 
-def list_series(attrs: Mapping[str, Any], version: str, series: Sequence[str]) -> dict[str, Any]:
+def list_series(attrs: Mapping[str, Json], version: str, series: Sequence[str]) -> dict[str, Json]:
     """Return the attributes of the group ``OME`` with a list of images."""
     if version == "0.4":
         return {"series": list(series)}
-    return {"ome": {"version": version, **attrs.get("ome", {}), "series": list(series)}}
+    return {"ome": {"version": version, **map_in(attrs, "ome"), "series": list(series)}}

@@ -6,7 +6,6 @@ import importlib
 import reprlib
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from xpyramid.ngff.checks import check_image, check_version, images_of
 from xpyramid.ngff.json_types import is_map, ome_metadata
@@ -28,7 +27,7 @@ _OTHER = {
 }
 
 
-def check_document(document: Any) -> list[Problem]:
+def check_document(document: object) -> list[Problem]:
     """Return what is wrong with a metadata document by itself, without its arrays.
 
     Parameters
@@ -54,19 +53,20 @@ def check_document(document: Any) -> list[Problem]:
     return problems + list(check_others(attrs))
 
 
-def has_others(attrs: Mapping[str, Any]) -> bool:
+def has_others(attrs: Mapping[str, object]) -> bool:
     """Whether attributes announce something of OME-NGFF other than an image."""
     return bool({*_OTHER, *_OWN} & ome_metadata(attrs).keys())
 
 
-def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
+def check_others(attrs: Mapping[str, object]) -> Iterator[Problem]:
     """Yield what is wrong with a plate, a well, a list of labels or a collection."""
     content = ome_metadata(attrs)
     keys = [key for key in (*_OWN, *_OTHER) if key in content]
     if keys and content is not attrs and "version" not in content and "multiscales" not in content:
         yield Problem("metadata", "", f"no version beside {keys[0]}; expected ome.version")
     for key in keys:
-        inside = content[key] if is_map(content[key]) else content
+        value = content[key]
+        inside = value if is_map(value) else content
         usual = "0.4" if content is attrs else "0.5"
         declared = str(content.get("version", inside.get("version", usual)))[:200]
         known = spec_version(declared) or ""
@@ -91,7 +91,7 @@ def check_others(attrs: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem("metadata", "", " ".join(f"{key} is not valid: {error}".split()))
 
 
-def _check_own(key: str, content: Mapping[str, Any], version: str) -> Iterator[Problem]:
+def _check_own(key: str, content: Mapping[str, object], version: str) -> Iterator[Problem]:
     """Check what has a form of ours."""
     value = content[key]
     if key == "series":
@@ -107,7 +107,7 @@ def _check_own(key: str, content: Mapping[str, Any], version: str) -> Iterator[P
         yield from (check_plate if key == "plate" else check_well)(value, version)
 
 
-def _check_label(content: Mapping[str, Any], version: str) -> Iterator[Problem]:
+def _check_label(content: Mapping[str, object], version: str) -> Iterator[Problem]:
     """Yield what is recommended of a label image; ours knows no colours that it was not given."""
     images = content.get("multiscales")
     first = images[0] if isinstance(images, list) and images else {}
@@ -118,7 +118,7 @@ def _check_label(content: Mapping[str, Any], version: str) -> Iterator[Problem]:
         yield from recommended("image-label", label, keys)
 
 
-def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
+def _validate(key: str, content: Mapping[str, object], version: str) -> None:
     """Validate by the models of a version."""
     module, name = _OTHER[key]
     for known in (version, "0.5") if key != "scene" else (version,):
@@ -135,6 +135,6 @@ def _validate(key: str, content: Mapping[str, Any], version: str) -> None:
         return
 
 
-def _as(version: str, value: Any) -> Any:
+def _as(version: str, value: object) -> object:
     """Return a mapping that says its version as one of this version."""
     return {**value, "version": version} if is_map(value) and "version" in value else value

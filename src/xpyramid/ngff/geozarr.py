@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TypedDict
 
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Level, Plan, centre
+from xpyramid.types import Attrs
 
 _CONVENTIONS = {
     "multiscales": ("d35379db-88df-4056-af3a-620245f8e347", "Multiscale layout of zarr datasets"),
@@ -33,9 +34,30 @@ _CODE = re.compile(r'(?:ID|AUTHORITY)\["EPSG",\s*"?(\d+)"?\]\s*\]\s*$')
 _RESAMPLING = {"mean": "average"}
 
 
+class _Grid(TypedDict):
+    """How the samples of a level lie in those of level 0."""
+
+    scale: list[float]
+    translation: list[float]
+
+
+#: A level; two of the keys are no names.
+_Entry = TypedDict(
+    "_Entry",
+    {
+        "asset": str,
+        "derived_from": str,
+        "transform": _Grid,
+        "spatial:shape": list[int],
+        "spatial:transform": list[float],
+    },
+    total=False,
+)
+
+
 def geozarr(
-    plan: Plan, paths: Sequence[str], crs: Mapping[Any, Any], names: Mapping[str, str]
-) -> dict[str, Any]:
+    plan: Plan, paths: Sequence[str], crs: Attrs, names: Mapping[str, str]
+) -> dict[str, object]:
     """Return the attributes of an image's group.
 
     Parameters
@@ -64,7 +86,7 @@ def geozarr(
     assets = [path.split("/")[0] for path in paths]
     layout = []
     for asset, level in zip(assets, plan.levels, strict=True):
-        entry: dict[str, Any] = {"asset": asset}
+        entry: _Entry = {"asset": asset}
         if asset != assets[0]:
             entry["derived_from"] = assets[0]  # every level is made from level 0
         entry["transform"] = {
@@ -98,7 +120,7 @@ def _corner(found: tuple[int, AxisSpec], level: Level, sampled: bool) -> tuple[f
     return axis.spacing * factor, middle - axis.spacing * factor / 2
 
 
-def _bounds(entry: Mapping[str, Any]) -> list[float]:
+def _bounds(entry: _Entry) -> list[float]:
     """Return [x minimum, y minimum, x maximum, y maximum] of what the cells of a level cover."""
     (height, width), transform = entry["spatial:shape"], entry["spatial:transform"]
     across = sorted((transform[2], transform[2] + width * transform[0]))
@@ -106,7 +128,7 @@ def _bounds(entry: Mapping[str, Any]) -> list[float]:
     return [across[0], down[0], across[1], down[1]]
 
 
-def _projection(crs: Mapping[Any, Any]) -> dict[str, Any]:
+def _projection(crs: Attrs) -> dict[str, str]:
     """Return the reference system as the convention has it."""
     text = crs.get("crs_wkt", crs.get("spatial_ref"))
     if not isinstance(text, str) or not text:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import TypeGuard
+
+from xpyramid.types import Json
 
 Number = int | float
 
@@ -14,15 +16,21 @@ def is_number(value: object) -> TypeGuard[Number]:
     return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
-def is_map(value: object) -> TypeGuard[Mapping[str, Any]]:
+def is_map(value: object) -> TypeGuard[Mapping[str, object]]:
     """Whether a value is a JSON object."""
     return isinstance(value, Mapping)
 
 
-def ome_metadata(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
+def ome_metadata(attributes: Mapping[str, object]) -> Mapping[str, object]:
     """Return what holds OME's metadata: "ome" since 0.5, all attributes before."""
     ome = attributes.get("ome")
     return ome if is_map(ome) else attributes
+
+
+def map_in(holder: Mapping[str, Json], key: str) -> Mapping[str, Json]:
+    """Return the JSON object under a key, an empty one where there is none."""
+    value = holder.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def is_count(value: object, least: int | None) -> TypeGuard[Number]:

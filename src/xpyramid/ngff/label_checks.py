@@ -8,12 +8,11 @@ from __future__ import annotations
 import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from xpyramid.ngff.json_types import is_count, is_map
 from xpyramid.ngff.problems import Problem
 
-_Json = Mapping[str, Any]
+_Json = Mapping[str, object]
 
 
 def check_image_label(label: _Json) -> Iterator[Problem]:

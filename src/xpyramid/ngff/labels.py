@@ -9,21 +9,21 @@ resolution levels for the original image."
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.messages import literal
-from xpyramid.ngff.json_types import is_map
+from xpyramid.ngff.json_types import is_map, map_in
 from xpyramid.ngff.omero import default_colors
+from xpyramid.types import Attrs, Json
 
 _KEYS = ("colors", "properties", "source")
 
 
 def image_label(
-    attrs: Mapping[Any, Any], version: str, depth: int | None, document: Mapping[str, Any]
-) -> dict[str, Any]:
+    attrs: Attrs, version: str, depth: int | None, document: Mapping[str, object]
+) -> dict[str, object]:
     """Return the metadata of a label image.
 
     Parameters
@@ -57,7 +57,7 @@ def image_label(
             found.pop(key, None)
     values, meanings = attrs.get("flag_values"), attrs.get("flag_meanings")
     if values is not None and isinstance(meanings, str):
-        pairs = zip(np.atleast_1d(values).tolist(), meanings.split(), strict=False)
+        pairs = zip(np.atleast_1d(np.asarray(values)).tolist(), meanings.split(), strict=False)
         properties = [{"label-value": int(value), "name": name} for value, name in pairs]
         if properties:
             found.setdefault("properties", properties)
@@ -68,7 +68,7 @@ def image_label(
     return {"version": version, **found}
 
 
-def _stored(document: Mapping[str, Any]) -> dict[str, Any]:
+def _stored(document: Mapping[str, object]) -> dict[str, object]:
     """Return the colours and properties of a stored image that are of labels."""
     label = document.get("image-label")
     parts = {key: label.get(key) for key in ("colors", "properties")} if is_map(label) else {}
@@ -84,8 +84,8 @@ def _is_of_label(entry: object) -> bool:
 
 
 def _same_labels(
-    colors: Sequence[Mapping[str, Any]], properties: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+    colors: Sequence[Mapping[str, object]], properties: Sequence[Mapping[str, object]]
+) -> dict[str, object]:
     """Return colours and properties of the same labels, which ome-zarr-models asks for."""
     colored = {color["label-value"]: color for color in colors}
     described = {one["label-value"]: one for one in properties}
@@ -101,17 +101,18 @@ def _same_labels(
     }
 
 
-def add_to_list(attrs: Mapping[str, Any], version: str, path: str) -> dict[str, Any]:
+def add_to_list(attrs: Mapping[str, Json], version: str, path: str) -> dict[str, Json]:
     """Return the attributes of a ``labels`` group with one more path in its list."""
-    ome = attrs if version == "0.4" else attrs.get("ome", {})
-    labels = list(dict.fromkeys([*ome.get("labels", []), path]))
+    ome = attrs if version == "0.4" else map_in(attrs, "ome")
+    listed = ome.get("labels")
+    labels = list(dict.fromkeys([*(listed if isinstance(listed, list | tuple) else ()), path]))
     if version == "0.4":
         return {"labels": labels}
     return {"ome": {**ome, "version": version, "labels": labels}}
 
 
-def with_metadata(announcement: Mapping[str, Any], key: str, value: Any) -> dict[str, Any]:
+def with_metadata(announcement: Mapping[str, object], key: str, value: object) -> dict[str, object]:
     """Return the attributes of an image with one more key beside ``multiscales``."""
-    if "ome" in announcement:
-        return {**announcement, "ome": {**announcement["ome"], key: value}}
+    if is_map(ome := announcement.get("ome")):
+        return {**announcement, "ome": {**ome, key: value}}
     return {**announcement, key: value}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -53,10 +52,10 @@ class Multiscale:
     datasets: tuple[Dataset, ...]
     name: str | None = None
     type: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
     version: str | None = None
     channels: tuple[str, ...] = ()
-    document: Mapping[str, Any] = field(default_factory=dict)
+    document: Mapping[str, object] = field(default_factory=dict)
 
 
 def describe_image(
@@ -64,7 +63,7 @@ def describe_image(
     paths: Sequence[str],
     name: str,
     irregular: Irregular,
-    library: Mapping[str, Any],
+    library: Mapping[str, object],
     names: Mapping[str, str],
 ) -> Multiscale:
     """Describe a pyramid in NGFF's terms.
@@ -100,7 +99,7 @@ def describe_image(
         Dataset(path, _signed(signs, even.scale(k)), _signed(signs, even.translation(k)))
         for k, path in enumerate(paths)
     )
-    metadata: dict[str, Any] = {
+    metadata: dict[str, object] = {
         "method": plan.method,
         "boundary": plan.boundary,
         "dims": list(plan.dims),
@@ -130,7 +129,7 @@ def _signed(signs: Sequence[float], values: Sequence[float]) -> tuple[float, ...
     return tuple(sign * value + 0.0 for sign, value in zip(signs, values, strict=True))
 
 
-def _number(value: Any) -> Any:
+def _number(value: object) -> object:
     """Return a number as JSON has it; NaN and infinity, which JSON has not, as text."""
     plain = value.item() if isinstance(value, np.generic) else value
     return str(plain) if isinstance(plain, float) and not math.isfinite(plain) else plain

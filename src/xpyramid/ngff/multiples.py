@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
 
 from xpyramid.geometry.plan import Factors, Plan, centre
 from xpyramid.ngff.json_types import is_number
@@ -36,7 +35,7 @@ def in_known_units(
         From dimensions to the unit that NGFF has, and how many of it make one of the source's.
     """
     chosen = {axis.dim: multiples.get(axis.dim) for axis in plan.axes if axis.uneven is None}
-    noted: dict[str, Any] = {}
+    noted: dict[str, object] = {}
     for i, axis in enumerate(plan.axes):
         multiple = chosen.get(axis.dim)
         if multiple is None:
@@ -86,7 +85,7 @@ def _number(note: object) -> Fraction | None:
     return None if below and not int(below) else Fraction(text) or None
 
 
-def _noted_grid(note: Mapping[str, Any], factor: int, sampled: bool) -> tuple[float, float]:
+def _noted_grid(note: Mapping[str, object], factor: int, sampled: bool) -> tuple[float, float]:
     """Return spacing and origin of a level, as they were before they were converted."""
     spacing, origin = note.get("spacing"), note.get("origin")
     if not (is_number(spacing) and is_number(origin)):

@@ -12,11 +12,12 @@ import colorsys
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypedDict, TypeGuard
 
 from xpyramid.errors import PlanError
 from xpyramid.messages import literal, say
 from xpyramid.ngff.json_types import Number, is_map, is_number
+from xpyramid.types import Attrs
 from xpyramid.warn import warn
 
 Window = tuple[Number, Number]
@@ -42,6 +43,34 @@ _RGB = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}
 _ALPHA = "alpha"
 
 
+class WindowDocument(TypedDict):
+    """What is shown of a channel's values."""
+
+    min: Number
+    max: Number
+    start: Number
+    end: Number
+
+
+class ChannelDocument(TypedDict):
+    """How a channel is shown."""
+
+    label: str
+    color: str
+    active: bool
+    coefficient: int
+    family: str
+    inverted: bool
+    window: WindowDocument
+
+
+class StoredOmero(TypedDict, total=False):
+    """``omero`` metadata of which no more has been checked than that the channels are mappings."""
+
+    channels: list[Mapping[str, object]]
+    rdefs: object
+
+
 @dataclass(frozen=True)
 class Channels:
     """Names and colours of channels, and windows where they are given.
@@ -64,7 +93,7 @@ class Channels:
     windows: tuple[Window | None, ...]
     percentiles: tuple[Window, ...]
     active: int = _ACTIVE
-    stored: Mapping[str, Any] = field(default_factory=dict)
+    stored: StoredOmero = field(default_factory=StoredOmero)
 
     @property
     def is_photograph(self) -> bool:
@@ -73,7 +102,7 @@ class Channels:
 
 
 def channels(
-    names: Sequence[str], given: Mapping[str, Any], *, are_alike: bool = False
+    names: Sequence[str], given: Mapping[str, object], *, are_alike: bool = False
 ) -> Channels:
     """Return what is shown of some channels.
 
@@ -129,7 +158,7 @@ def channels(
     )
 
 
-def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[Any]:
+def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[object]:
     """Return the value for each channel, None where none is given."""
     if isinstance(values, Mapping):
         if unknown := [label for label in values if label not in labels]:
@@ -152,11 +181,11 @@ def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[Any]:
     return list(values)
 
 
-def _is_pair(values: Any) -> bool:
+def _is_pair(values: Any) -> TypeGuard[Sequence[Number]]:
     return hasattr(values, "__len__") and len(values) == 2 and all(map(is_number, values))
 
 
-def _pair(key: str, window: Any) -> Window:
+def _pair(key: str, window: object) -> Window:
     if not _is_pair(window) or not window[0] < window[1]:
         raise PlanError(
             f"has {key} {literal(window)}",
@@ -167,7 +196,7 @@ def _pair(key: str, window: Any) -> Window:
     return start, end
 
 
-def _percentiles(given: Any) -> Window:
+def _percentiles(given: object) -> Window:
     low, high = _pair("percentiles", given)
     if not 0 <= low < high <= 100:
         raise PlanError(
@@ -178,7 +207,7 @@ def _percentiles(given: Any) -> Window:
     return low, high
 
 
-def _color(given: Any) -> str | None:
+def _color(given: object) -> str | None:
     """Return the digits of a colour."""
     if given is None or _COLOR.fullmatch(str(given).removeprefix("#")):
         return None if given is None else str(given).removeprefix("#")
@@ -226,7 +255,9 @@ def default_colors(number: int) -> tuple[str, ...]:
     return tuple("".join(f"{round(255 * part):02X}" for part in rgb) for rgb in hues)
 
 
-def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window]) -> dict[str, Any]:
+def omero(
+    shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window]
+) -> dict[str, object]:
     """Return the metadata.
 
     Parameters
@@ -237,12 +268,12 @@ def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window])
     ranges : sequence of (number, number)
         What to show at first of each channel, unless windows are given.
     """
-    found = []
+    found: list[ChannelDocument] = []
     for i, (low, high) in enumerate(extremes):
         start, end = shown.windows[i] or ranges[i]
         if not start < end:  # most values are the same one
             start, end = (low, high) if low < high else (low, low + 1)
-        window = {"min": min(low, start), "max": max(high, end), "start": start, "end": end}
+        least, most = min(low, start), max(high, end)
         found.append(
             {
                 "label": shown.labels[i],
@@ -251,18 +282,18 @@ def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window])
                 "coefficient": 1,
                 "family": "linear",
                 "inverted": False,
-                "window": window,
+                "window": {"min": least, "max": most, "start": start, "end": end},
             }
         )
     rdefs = _plain(shown.stored.get("rdefs"))
-    old = shown.stored.get("channels", found)
+    old: Sequence[Mapping[str, object]] = shown.stored.get("channels", found)
     return {
         "channels": [new | _kept(one, new) for new, one in zip(found, old, strict=True)],
         **({"rdefs": rdefs} if rdefs else {}),
     }
 
 
-def stored_channels(document: Mapping[Any, Any], number: int | None) -> Mapping[str, Any]:
+def stored_channels(document: Attrs, number: int | None) -> StoredOmero:
     """Return the ``omero`` metadata of a stored image, if they are of its channels; else nothing.
 
     Parameters
@@ -273,14 +304,17 @@ def stored_channels(document: Mapping[Any, Any], number: int | None) -> Mapping[
         Of channels that there are; None is any number.
     """
     omero = document.get("omero")
-    channels = omero.get("channels") if isinstance(omero, Mapping) else None
-    if not isinstance(omero, Mapping) or not isinstance(channels, list):
+    if not _has_channels(omero):
         return {}
-    fit = number in (None, len(channels)) and all(isinstance(one, Mapping) for one in channels)
-    return omero if fit else {}
+    return omero if number in (None, len(omero["channels"])) else {}
 
 
-def channels_of_attrs(attrs: Mapping[Any, Any], names: Sequence[str]) -> Mapping[str, Any]:
+def _has_channels(omero: object) -> TypeGuard[StoredOmero]:
+    channels = omero.get("channels") if is_map(omero) else None
+    return isinstance(channels, list) and all(map(is_map, channels))
+
+
+def channels_of_attrs(attrs: Attrs, names: Sequence[str]) -> StoredOmero:
     """Return what ``attrs["omero"]`` of an array says of the channels that it has.
 
     Channels are told by their labels, so that those of a selection, or in another order, keep what
@@ -309,7 +343,7 @@ def channels_of_attrs(attrs: Mapping[Any, Any], names: Sequence[str]) -> Mapping
     return {}
 
 
-def _kept(channel: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+def _kept(channel: Mapping[str, object], new: Mapping[str, object]) -> dict[str, object]:
     """Return what makes sense of that which somebody wrote about a channel, beside ``new``."""
     kept = {
         key: value
@@ -333,7 +367,7 @@ def ends(window: object) -> list[Number]:
     return [e for e in found if is_number(e)]
 
 
-def _plain(given: object) -> dict[str, Any]:
+def _plain(given: object) -> dict[str, object]:
     """Return the entries of a mapping that are text, numbers or booleans."""
     entries = given.items() if is_map(given) else ()
     return {key: value for key, value in entries if isinstance(value, str) or is_number(value)}

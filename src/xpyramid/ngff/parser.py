@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TypedDict, TypeGuard
 
 from xpyramid.errors import NotAPyramidError
 from xpyramid.geometry.axes import AXIS_TYPES
@@ -36,11 +36,20 @@ _VERSION = re.compile(
 _DRAFT = re.compile(r"0\.6(?:[.-]?(?:dev|rc|a|b)[.-]?\d*)?")
 _LONGEST_NAME = 200
 
-_Json = Mapping[str, Any]
+#: What datasets can have, alone or in sequences.
+_PLAIN = ("scale", "translation", "identity")
+
+_Json = Mapping[str, object]
 _Vector = tuple[float, ...]
 
 
-def version_of(attrs: Mapping[str, Any]) -> str | None:
+class _Image(TypedDict):
+    """An image of which no more has been checked than that there is a list of datasets."""
+
+    datasets: list[object]
+
+
+def version_of(attrs: Mapping[str, object]) -> str | None:
     """Return the version that a group's attributes speak, None if they announce no image."""
     ome = attrs.get("ome")
     recent = isinstance(ome, Mapping) and "multiscales" in ome
@@ -48,7 +57,7 @@ def version_of(attrs: Mapping[str, Any]) -> str | None:
     if image is None:
         if not recent:  # any group may have something else of that name
             return None
-        image = {}
+        image = {"datasets": []}
     # 0.5 and 0.6 say it beside multiscales, 0.1 to 0.4 within, and some writers mix that up.
     declared = ome.get("version") if isinstance(ome, Mapping) and recent else None
     declared = image.get("version") if declared is None else declared
@@ -90,7 +99,7 @@ def is_published(version: str) -> bool:
     return version in READABLE or bool(_DRAFT.fullmatch(version))
 
 
-def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
+def parse(attrs: Mapping[str, object], which: int | str = 0) -> Multiscale:
     """Read a multiscale image that a group's attributes announce.
 
     Parameters
@@ -115,9 +124,10 @@ def parse(attrs: Mapping[str, Any], which: int | str = 0) -> Multiscale:
         _warn(f"OME-NGFF version {version!r} was never published; it is read as {known}")
     document = _document(attrs)
     try:
-        if _first_multiscale(attrs) is None:
+        images = document.get("multiscales")
+        if _first_multiscale(attrs) is None or not isinstance(images, list):
             raise _InvalidError("multiscales is not a list of images with datasets")
-        return _parse(document, _choose(document["multiscales"], which), known)
+        return _parse(document, _choose(images, which), known)
     except _InvalidError as error:
         raise NotAPyramidError(f"the OME-NGFF {version} metadata are not valid: {error}") from error
 
@@ -126,26 +136,29 @@ class _InvalidError(Exception):
     """What is wrong with a document."""
 
 
-def _document(attrs: Mapping[str, Any]) -> _Json:
+def _document(attrs: Mapping[str, object]) -> _Json:
     """Return the mapping that holds ``multiscales``: all attributes up to 0.4, "ome" later."""
     ome = attrs.get("ome")
     return ome if isinstance(ome, Mapping) and "multiscales" in ome else attrs
 
 
-def _first_multiscale(attrs: Mapping[str, Any]) -> _Json | None:
+def _first_multiscale(attrs: Mapping[str, object]) -> _Image | None:
     """Return the first entry of ``multiscales`` that is an image."""
     images = _document(attrs).get("multiscales")
     first = images[0] if isinstance(images, list) and images else None
-    found = isinstance(first, Mapping) and isinstance(first.get("datasets"), list)
-    return first if found else None
+    return first if _is_image(first) else None
 
 
-def _choose(images: Sequence[Any], which: int | str) -> _Json:
+def _is_image(value: object) -> TypeGuard[_Image]:
+    return isinstance(value, Mapping) and isinstance(value.get("datasets"), list)
+
+
+def _choose(images: Sequence[object], which: int | str) -> _Image:
     names = [image.get("name") if isinstance(image, Mapping) else None for image in images]
     position = names.index(which) if which in names else which
     count = isinstance(position, int) and 0 <= position < len(images)
     chosen = images[position] if count and isinstance(position, int) else None
-    if not isinstance(chosen, Mapping) or not isinstance(chosen.get("datasets"), list):
+    if not _is_image(chosen):
         listed = [_shown(name) for name in names[:10]]
         raise NotAPyramidError(
             f"multiscale={which!r}; the group announces {len(images)}, named {listed}; accepted: "
@@ -154,7 +167,7 @@ def _choose(images: Sequence[Any], which: int | str) -> _Json:
     return chosen
 
 
-def _parse(document: _Json, image: _Json, version: str) -> Multiscale:
+def _parse(document: _Json, image: _Image, version: str) -> Multiscale:
     datasets = image["datasets"]
     if not 1 <= len(datasets) <= MAX_LEVELS:
         raise _InvalidError(f"{len(datasets)} datasets; accepted: 1 to {MAX_LEVELS}")
@@ -178,7 +191,7 @@ def _parse(document: _Json, image: _Json, version: str) -> Multiscale:
     )
 
 
-def _axes(image: _Json, version: str) -> tuple[Axis, ...]:
+def _axes(image: _Image, version: str) -> tuple[Axis, ...]:
     """Read axes: fixed in 0.1 and 0.2, names in 0.3, mappings later, in a system in 0.6."""
     given = image.get("axes")
     if version == "0.6" and "coordinateSystems" in image:
@@ -206,9 +219,9 @@ def _axis(axis: object) -> Axis:
     return Axis(name, kind, _text(axis.get("unit")))
 
 
-def _system(image: _Json) -> _Json:
+def _system(image: _Image) -> _Json:
     """Return the coordinate system that the datasets lead to; the first if they do not say."""
-    listed = image["coordinateSystems"]
+    listed = image.get("coordinateSystems")
     systems = [s for s in listed if isinstance(s, Mapping)] if isinstance(listed, list) else []
     if not systems:
         raise _InvalidError("there are no coordinate systems")
@@ -228,7 +241,7 @@ def _system(image: _Json) -> _Json:
     return (named or systems)[0]
 
 
-def _above(image: _Json, ndim: int) -> tuple[_Vector, _Vector] | None:
+def _above(image: _Image, ndim: int) -> tuple[_Vector, _Vector] | None:
     """Return scale and translation of the image as a whole, None where there are none.
 
     What has an output leads from the image's own coordinate system to another, as in 0.6: there may
@@ -245,7 +258,7 @@ def _above(image: _Json, ndim: int) -> tuple[_Vector, _Vector] | None:
     return None
 
 
-def _are_placed(datasets: Sequence[Any], version: str) -> bool:
+def _are_placed(datasets: Sequence[object], version: str) -> bool:
     """Whether the datasets say where they are, which 0.1 to 0.3 have no words for."""
     if version not in ("0.1", "0.2", "0.3"):
         return True
@@ -308,15 +321,16 @@ def _compose(transforms: object, ndim: int, where: str) -> tuple[_Vector, _Vecto
     return tuple(0.0 if u else s for u, s in zip(unknown, scale, strict=True)), shift
 
 
-def _flat(transforms: Sequence[Any], where: str) -> Iterator[tuple[str, _Json]]:
+def _flat(transforms: Sequence[object], where: str) -> Iterator[tuple[str, _Json]]:
     """Yield the kind of each transformation and itself, those in sequences one by one."""
     todo = list(reversed(transforms))
     while todo:
         transform = todo.pop()
         kind = transform.get("type") if isinstance(transform, Mapping) else None
-        if kind == "sequence" and isinstance(transform.get("transformations"), list):
-            todo.extend(reversed(transform["transformations"]))
-        elif isinstance(kind, str) and kind in ("scale", "translation", "identity"):
+        inner = transform.get("transformations") if isinstance(transform, Mapping) else None
+        if kind == "sequence" and isinstance(inner, list):
+            todo.extend(reversed(inner))
+        elif is_map(transform) and isinstance(kind, str) and kind in _PLAIN:
             yield kind, transform
         else:
             raise _InvalidError(
@@ -325,7 +339,7 @@ def _flat(transforms: Sequence[Any], where: str) -> Iterator[tuple[str, _Json]]:
             )
 
 
-def _check_list(transforms: Sequence[Any], where: str) -> None:
+def _check_list(transforms: Sequence[object], where: str) -> None:
     """Refuse, or warn of, what the specification forbids since no two readers agree on it.
 
     A list has one scale, and one translation after it. Of two, some readers take the product, some
@@ -333,8 +347,8 @@ def _check_list(transforms: Sequence[Any], where: str) -> None:
     """
     kinds = [t.get("type") if is_map(t) else None for t in transforms]
     for kind, neutral in (("scale", 1), ("translation", 0)):
-        values = [t.get(kind) for t, k in zip(transforms, kinds, strict=True) if k == kind]
-        values += [t["type"] for t, k in zip(transforms, kinds, strict=True) if k == "sequence"]
+        values = [t.get(kind) for t in transforms if is_map(t) and t.get("type") == kind]
+        values += [k for k in kinds if k == "sequence"]
         telling = [v for v in values if not isinstance(v, list) or any(x != neutral for x in v)]
         if len(telling) > 1:
             raise _InvalidError(

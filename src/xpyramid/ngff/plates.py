@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from xpyramid.ngff.json_types import is_count, is_map
 from xpyramid.ngff.problems import Problem, recommended
 
-_Json = Mapping[str, Any]
+_Json = Mapping[str, object]
 
 _ALPHANUMERIC = re.compile("[A-Za-z0-9]+")
 
@@ -73,7 +72,7 @@ def check_well(well: _Json, version: str) -> Iterator[Problem]:
         yield from recommended("the well", well, ("version",))
 
 
-def listed_paths(holder: Any, key: str) -> list[Any]:
+def listed_paths(holder: object, key: str) -> list[object]:
     """Return the paths of the wells of a plate, or of the images of a well, whatever they are."""
     return [entry.get("path") for _, entry in _entries(holder, key)] if is_map(holder) else []
 
@@ -142,7 +141,9 @@ def _check_list(holder: _Json, key: str, of: str = "plate") -> Iterator[Problem]
         yield _wrong("", holder, key, "a list of one or more objects", of)
 
 
-def _check_twice(key: str, field: str, values: list[Any], of: str = "plate") -> Iterator[Problem]:
+def _check_twice(
+    key: str, field: str, values: Sequence[object], of: str = "plate"
+) -> Iterator[Problem]:
     comparable = [value for value in values if isinstance(value, str | int)]
     if twice := [value for value, count in Counter(comparable).items() if count > 1]:
         message = f"{field} {reprlib.repr(twice)} in {of}.{key} more than once; expected once each"

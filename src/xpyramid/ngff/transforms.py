@@ -8,18 +8,40 @@ may leave all of it out, so nothing that is wrong here keeps an image from being
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Literal, TypedDict, TypeGuard
 
 from xpyramid.ngff.json_types import is_map, is_number
 from xpyramid.ngff.problems import Problem
+from xpyramid.ngff.versions import MultiscaleDocument, SystemDocument
 
-_Json = Mapping[str, Any]
+_Json = Mapping[str, object]
 
 #: Axes that an image can have.
 _MOST_AXES = 5
 
 
-def check_transforms(image: _Json) -> Iterator[Problem]:
+class _Part(TypedDict):
+    """What ``byDimension`` does to some of the axes."""
+
+    transformation: object
+    inputAxes: list[int]
+    outputAxes: list[int]
+
+
+class _ByDimension(TypedDict):
+    """A transformation of one part for each of some axes."""
+
+    transformations: list[_Part]
+
+
+#: The ends of a transformation, and where its parts list their axes.
+_ENDS: tuple[tuple[str, Literal["inputAxes", "outputAxes"]], ...] = (
+    ("input", "inputAxes"),
+    ("output", "outputAxes"),
+)
+
+
+def check_transforms(image: MultiscaleDocument) -> Iterator[Problem]:
     """Yield what is wrong with the references of datasets, and with transformations of the image.
 
     Parameters
@@ -65,10 +87,16 @@ def _axis_counts(holder: _Json) -> dict[str, int]:
     return {
         system["name"]: len(system["axes"])
         for system in (systems if isinstance(systems, list) else [])
-        if is_map(system)
+        if _is_system(system)
+    }
+
+
+def _is_system(system: object) -> TypeGuard[SystemDocument]:
+    return (
+        is_map(system)
         and isinstance(system.get("name"), str)
         and isinstance(system.get("axes"), list)
-    }
+    )
 
 
 def _check_axes(transform: object, counts: Mapping[str, int]) -> Iterator[str]:
@@ -77,8 +105,9 @@ def _check_axes(transform: object, counts: Mapping[str, int]) -> Iterator[str]:
         return
     if not _is_by_dimension(transform):
         return
-    for end, key in (("input", "inputAxes"), ("output", "outputAxes")):
-        if not _refers(transform, end) or (name := transform[end]["name"]) not in counts:
+    for end, key in _ENDS:
+        name = _referred(transform, end)
+        if name is None or name not in counts:
             continue
         axes = {axis for part in transform["transformations"] for axis in part[key]}
         if strange := sorted(axes - set(range(counts[name]))):
@@ -87,7 +116,7 @@ def _check_axes(transform: object, counts: Mapping[str, int]) -> Iterator[str]:
             yield f"byDimension: axes {absent} of {name[:80]!r} are in no outputAxes"
 
 
-def _check_parts(one: _Json) -> Iterator[str]:
+def _check_parts(one: _ByDimension) -> Iterator[str]:
     """Yield what is wrong with the axes of the parts of ``byDimension``, taken together."""
     outputs = [axis for part in one["transformations"] for axis in part["outputAxes"]]
     if twice := sorted({axis for axis in outputs if outputs.count(axis) > 1}):
@@ -97,7 +126,7 @@ def _check_parts(one: _Json) -> Iterator[str]:
     for part in one["transformations"]:
         inner = part["transformation"]
         kind = inner.get("type") if is_map(inner) else None
-        numbers = inner.get(kind) if kind in ("scale", "translation") else None
+        numbers = inner.get(kind) if is_map(inner) and kind in ("scale", "translation") else None
         lengths = {len(part["inputAxes"]), len(part["outputAxes"])}
         if isinstance(numbers, list) and lengths != {len(numbers)}:
             yield (
@@ -108,8 +137,14 @@ def _check_parts(one: _Json) -> Iterator[str]:
 
 def _refers(transform: object, end: str, key: str = "name") -> bool:
     """Whether one end of a transformation is an object with a name, or a path."""
+    return _referred(transform, end, key) is not None
+
+
+def _referred(transform: object, end: str, key: str = "name") -> str | None:
+    """Return the name, or the path, of what one end of a transformation refers to."""
     reference = transform.get(end) if is_map(transform) else None
-    return is_map(reference) and isinstance(reference.get(key), str)
+    referred = reference.get(key) if is_map(reference) else None
+    return referred if isinstance(referred, str) else None
 
 
 def _check(transform: object) -> Iterator[str]:
@@ -126,20 +161,21 @@ def _check(transform: object) -> Iterator[str]:
         if not fits(one):
             yield f"{kind} without {expected}"
             continue
-        if kind == "byDimension":
+        parts = one.get("transformations")
+        if kind == "byDimension" and _is_by_dimension(one):
             yield from _check_parts(one)
-        if kind in ("sequence", "byDimension"):
-            parts = one["transformations"]
-            todo += parts if kind == "sequence" else [part["transformation"] for part in parts]
+            todo += [part["transformation"] for part in one["transformations"]]
+        elif kind == "sequence" and isinstance(parts, list):
+            todo += parts
         elif kind == "bijection":
             todo += [one["forward"], one["inverse"]]
 
 
-def _numbers(value: object) -> bool:
+def _numbers(value: object) -> TypeGuard[list[float]]:
     return isinstance(value, list) and all(is_number(v) and not isinstance(v, bool) for v in value)
 
 
-def _indices(value: object) -> bool:
+def _indices(value: object) -> TypeGuard[list[int]]:
     return (
         isinstance(value, list)
         and all(type(v) is int and 0 <= v < _MOST_AXES for v in value)
@@ -168,7 +204,7 @@ def _is_rotation(one: _Json) -> bool:
 
 
 def _is_permutation(one: _Json) -> bool:
-    order: Any = one.get("mapAxis")
+    order = one.get("mapAxis")
     return _indices(order) and sorted(order) == list(range(len(order))) and len(order) > 1
 
 
@@ -177,7 +213,7 @@ def _is_projection(one: _Json) -> bool:
     return bool(given) and all(_indices(v) and 1 <= len(v) <= _MOST_AXES - 2 for v in given)
 
 
-def _is_by_dimension(one: _Json) -> bool:
+def _is_by_dimension(one: _Json) -> TypeGuard[_ByDimension]:
     parts = one.get("transformations")
     return isinstance(parts, list) and all(
         is_map(part)
@@ -188,6 +224,11 @@ def _is_by_dimension(one: _Json) -> bool:
     )
 
 
+def _is_scale(one: _Json) -> bool:
+    factors = one.get("scale")
+    return _numbers(factors) and all(factor > 0 for factor in factors)
+
+
 def _is_at_path(one: _Json) -> bool:
     return isinstance(one.get("path"), str)
 
@@ -195,10 +236,7 @@ def _is_at_path(one: _Json) -> bool:
 #: Of each type: what it needs, in words, and whether it has that.
 _KINDS: Mapping[str, tuple[str, Callable[[_Json], bool]]] = {
     "identity": ("", lambda _: True),
-    "scale": (
-        "a list of positive numbers",
-        lambda one: _numbers(one.get("scale")) and all(v > 0 for v in one["scale"]),
-    ),
+    "scale": ("a list of positive numbers", _is_scale),
     "translation": ("a list of numbers", lambda one: _numbers(one.get("translation"))),
     "affine": ("a matrix of numbers, or a path", _is_affine),
     "rotation": ("a square matrix of numbers, or a path", _is_rotation),

@@ -16,9 +16,9 @@ a second to import, judge them in the tests and in `verify`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from xpyramid.ngff.model import Axis, Dataset, Multiscale
 
@@ -48,6 +48,53 @@ class Translation(TypedDict):
     translation: list[float]
 
 
+class PathReference(TypedDict):
+    """An array that a transformation leads from."""
+
+    path: str
+
+
+class SystemReference(TypedDict):
+    """A coordinate system that a transformation leads to."""
+
+    name: str
+
+
+class SequenceDocument(TypedDict):
+    """Transformations that are applied one after the other; in 0.6."""
+
+    type: Literal["sequence"]
+    input: PathReference
+    output: SystemReference
+    transformations: list[Scale | Translation]
+
+
+class DatasetDocument(TypedDict):
+    """A level, and where it is."""
+
+    path: str
+    coordinateTransformations: Sequence[Scale | Translation | SequenceDocument]
+
+
+class SystemDocument(TypedDict):
+    """A coordinate system; in 0.6."""
+
+    name: str
+    axes: list[AxisDocument]
+
+
+class MultiscaleDocument(TypedDict):
+    """An image: with axes up to 0.5, and with coordinate systems since 0.6."""
+
+    axes: NotRequired[list[AxisDocument]]
+    coordinateSystems: NotRequired[list[SystemDocument]]
+    datasets: list[DatasetDocument]
+    metadata: object
+    name: str | None
+    type: str | None
+    version: NotRequired[str]
+
+
 def _axis(axis: Axis) -> AxisDocument:
     document: AxisDocument = {"name": axis.name, "type": axis.type}
     return {**document, "unit": axis.unit} if axis.unit else document
@@ -60,7 +107,7 @@ def _transformations(dataset: Dataset) -> list[Scale | Translation]:
     ]
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     """Return a value for strict JSON, which has no NaN and no infinity: those are null."""
     if isinstance(value, Mapping):
         return {key: _finite(one) for key, one in value.items()}
@@ -69,7 +116,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _multiscale(image: Multiscale) -> dict[str, Any]:
+def _multiscale(image: Multiscale) -> MultiscaleDocument:
     """Return an image as 0.4 and 0.5 have it, its keys in the order of ome-zarr-models."""
     return {
         "axes": list(map(_axis, image.axes)),
@@ -83,17 +130,17 @@ def _multiscale(image: Multiscale) -> dict[str, Any]:
     }
 
 
-def _attributes_04(image: Multiscale) -> dict[str, Any]:
+def _attributes_04(image: Multiscale) -> dict[str, object]:
     # The version is optional in the text, but neuroglancer refuses an image without it.
     return {"multiscales": [{**_multiscale(image), "version": "0.4"}]}
 
 
-def _attributes_05(image: Multiscale) -> dict[str, Any]:
+def _attributes_05(image: Multiscale) -> dict[str, object]:
     return {"ome": {"version": "0.5", "multiscales": [_multiscale(image)]}}
 
 
-def _attributes_06(image: Multiscale) -> dict[str, Any]:
-    multiscale = {
+def _attributes_06(image: Multiscale) -> dict[str, object]:
+    multiscale: MultiscaleDocument = {
         "coordinateSystems": [{"name": SYSTEM, "axes": list(map(_axis, image.axes))}],
         "datasets": [
             {"path": dataset.path, "coordinateTransformations": [_sequence(dataset)]}
@@ -106,7 +153,7 @@ def _attributes_06(image: Multiscale) -> dict[str, Any]:
     return {"ome": {"version": "0.6", "multiscales": [multiscale]}}
 
 
-def _sequence(dataset: Dataset) -> dict[str, Any]:
+def _sequence(dataset: Dataset) -> SequenceDocument:
     """Return the one transformation of a level, from its array to the coordinate system."""
     return {
         "type": "sequence",
@@ -128,7 +175,7 @@ class Version:
         In which it is stored.
     """
 
-    attributes: Callable[[Multiscale], dict[str, Any]]
+    attributes: Callable[[Multiscale], dict[str, object]]
     zarr_format: Literal[2, 3]
 
 

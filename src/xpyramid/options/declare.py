@@ -72,7 +72,7 @@ class Declared:
     """An option of a group: its declaration and its type."""
 
     option: Option
-    type: Any
+    type: object
 
     @property
     def choices(self) -> tuple[str, ...]:
@@ -103,13 +103,13 @@ def _is_union(kind: object) -> bool:
     return get_origin(kind) in (Union, UnionType)
 
 
-def options_of(*groups: Any) -> Mapping[str, Declared]:
+def options_of(*groups: type) -> Mapping[str, Declared]:
     """Return the options of some groups, by name."""
     return _options_of(groups)
 
 
 @cache
-def _options_of(groups: tuple[Any, ...]) -> Mapping[str, Declared]:
+def _options_of(groups: tuple[object, ...]) -> Mapping[str, Declared]:
     found = {}
     for group in groups:
         for name, hint in get_type_hints(group, include_extras=True).items():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ Names = Literal["ome", "source"]
 Version = Literal["0.5", "0.4", "0.6"]
 
 #: The name of a method, or a user-supplied reduction.
-Method = str | Callable[..., Any]
+Method = str | Callable[..., object]
 
 #: For all dimensions, for some, or for each in the order of the array.
 StepFactor = int | Mapping[str, int] | tuple[int, ...]

@@ -21,7 +21,7 @@ from xpyramid.options.types import (
     Version,
 )
 
-_BOOL: dict[str, Any] = {"types": (bool, np.bool_), "accepted": "True, False"}
+_BOOL: dict[str, object] = {"types": (bool, np.bool_), "accepted": "True, False"}
 
 
 class WriteOptions(TypedDict, total=False):
@@ -102,7 +102,7 @@ class WriteOptions(TypedDict, total=False):
         ),
     ]
     omero: Annotated[
-        bool | Mapping[str, Any] | None,
+        bool | Mapping[str, object] | None,
         Option(
             None,
             """bool or mapping, optional

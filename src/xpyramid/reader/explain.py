@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
 
 import zarr
 from zarr.errors import ZarrUserWarning
@@ -35,18 +34,19 @@ def explain(place: NodePath, group: zarr.Group) -> str:
     """Say why a group is not an image, and how to open the images that it holds."""
     attrs = dict(group.attrs)
     ome = ngff.ome_metadata(attrs)
-    if isinstance(ome.get("plate"), Mapping):
-        return _plate(place, group, ome["plate"])
-    if isinstance(ome.get("well"), Mapping):
-        images = _paths(_field(ome["well"].get("images"), "path"))
+    plate, well, labels = ome.get("plate"), ome.get("well"), ome.get("labels")
+    if isinstance(plate, Mapping):
+        return _plate(place, group, plate)
+    if isinstance(well, Mapping):
+        images = _paths(_field(well.get("images"), "path"))
         what = "a well of a plate, with the fields of view"
         return f"this is {what} {_list(images)}" + _open(place, images)
     if "bioformats2raw.layout" in attrs or "bioformats2raw.layout" in ome:
         images = _series(group)
         what = "a bioformats2raw container, with the images"
         return f"this is {what} {_list(images)}" + _open(place, images)
-    if isinstance(ome.get("labels"), list):
-        images = _paths(ome["labels"])
+    if isinstance(labels, list):
+        images = _paths(labels)
         return f"this group lists the labels {_list(images)}" + _open(place, images)
     return _held(place)
 
@@ -107,7 +107,7 @@ def missing(place: NodePath) -> str:
     return "there is nothing; accepted: the group of an OME-Zarr image"
 
 
-def _plate(place: NodePath, group: zarr.Group, plate: Mapping[str, Any]) -> str:
+def _plate(place: NodePath, group: zarr.Group, plate: Mapping[str, object]) -> str:
     """List the wells of a plate, and look for the first that has fields of view."""
     wells = _paths(_field(plate.get("wells"), "path"))
     text = f"this is a plate, with the wells {_list(wells)}"
@@ -136,7 +136,7 @@ def _child(group: zarr.Group, path: str) -> zarr.Group | None:
     return node if isinstance(node, zarr.Group) else None
 
 
-def _field(items: object, name: str) -> list[Any]:
+def _field(items: object, name: str) -> list[object]:
     found = items if isinstance(items, list) else []
     return [item.get(name) for item in found if isinstance(item, Mapping)]
 

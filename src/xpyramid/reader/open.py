@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
-from typing import Any
+from typing import cast
 
 import dask.array as da
 import numpy as np
@@ -21,7 +21,7 @@ from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
 from xpyramid.geometry.bounds import bounds_in
-from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, Plan
+from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, MethodOptions, Plan
 from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
 from xpyramid.inputs.kinds import label_reason
 from xpyramid.lazy.coarsen import source_chunks
@@ -34,8 +34,9 @@ from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
 from xpyramid.store.names import names_back, own_name, with_names
-from xpyramid.store.path import NodePath, Store
+from xpyramid.store.path import NodePath, Store, ZarrArray
 from xpyramid.store.transaction import find_unfinished
+from xpyramid.types import DType
 
 #: More chunks than that are joined to larger blocks, for dask lists them all.
 MAX_BLOCKS = 2**18
@@ -47,7 +48,7 @@ class StoredImage:
 
     levels: tuple[xr.DataArray, ...]
     plan: Plan
-    metadata: Mapping[str, Any]
+    metadata: Mapping[str, object]
     labels: tuple[str, ...]
     beside: tuple[xr.Dataset, ...] = ()
 
@@ -166,7 +167,7 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
     )
 
 
-def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> zarr.Array[Any]:
+def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> ZarrArray:
     """Return the array of a dataset, which must lie inside the image's group."""
     node = group.get(check_path(path))
     if not isinstance(node, zarr.Array):
@@ -185,7 +186,7 @@ def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> zarr.Arr
     return node
 
 
-def _check_codecs(array: zarr.Array[Any], path: str) -> None:
+def _check_codecs(array: ZarrArray, path: str) -> None:
     """Refuse what runs code when it is decoded."""
     metadata = array.metadata
     if metadata.zarr_format == 2:
@@ -258,7 +259,7 @@ def _open_own(
     return level_array.rename(own), bounds
 
 
-def _coordinate_arrays(level: NodePath, name: str) -> dict[str, zarr.Array[Any]]:
+def _coordinate_arrays(level: NodePath, name: str) -> dict[str, ZarrArray]:
     """Return the arrays of a level beside that of its samples."""
     node = level.node()
     arrays = dict(node.arrays()) if isinstance(node, zarr.Group) else {}
@@ -268,14 +269,14 @@ def _coordinate_arrays(level: NodePath, name: str) -> dict[str, zarr.Array[Any]]
 
 
 def _ranges(
-    arrays: Mapping[str, zarr.Array[Any]],
+    arrays: Mapping[str, ZarrArray],
     dataset: ngff.Dataset,
     image: ngff.Multiscale,
     dims: Sequence[str],
 ) -> dict[str, xr.Coordinates]:
     """Return the coordinates that are ranges, by their stored names: those are not read."""
     noted, uneven, backwards = (
-        found if isinstance(found := image.metadata.get(key), list) else []
+        listed if isinstance(listed := image.metadata.get(key), list) else []
         for key in ("ranges", "irregular", "reversed")
     )
     found = {}
@@ -292,7 +293,7 @@ def _ranges(
     return found
 
 
-def _too_long(arrays: Mapping[str, zarr.Array[Any]], ranges: Collection[str]) -> list[str]:
+def _too_long(arrays: Mapping[str, ZarrArray], ranges: Collection[str]) -> list[str]:
     """Return other coordinates that are not to be read, for xarray reads them at once."""
     found = [
         path for path, array in arrays.items()
@@ -304,7 +305,7 @@ def _too_long(arrays: Mapping[str, zarr.Array[Any]], ranges: Collection[str]) ->
 
 
 def _open_other(
-    array: zarr.Array[Any], dataset: ngff.Dataset, image: ngff.Multiscale, name: str
+    array: ZarrArray, dataset: ngff.Dataset, image: ngff.Multiscale, name: str
 ) -> xr.DataArray:
     """Open a level that others wrote, with coordinates computed from its transformation."""
     coords, ranges = {}, []
@@ -381,14 +382,15 @@ def _holds_labels(image: ngff.Multiscale) -> bool:
 
 def _plan(
     axes: tuple[axes_module.AxisSpec, ...],
-    dtype: np.dtype[Any],
-    arrays: Sequence[zarr.Array[Any]],
+    dtype: DType,
+    arrays: Sequence[ZarrArray],
     image: ngff.Multiscale,
     factors: Sequence[Factors],
 ) -> Plan:
     """Put the geometry of stored levels together."""
     boundary = image.metadata.get("boundary")
     method = image.metadata.get("method")
+    options = {k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata}
     plan = Plan(
         axes=axes,
         dtype=dtype,
@@ -407,7 +409,7 @@ def _plan(
             )
             for array, f in zip(arrays, factors, strict=True)
         ),
-        options={k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata},
+        options=cast("MethodOptions", options),
         kind="labels" if _holds_labels(image) else "image",
     )
     return ngff.as_stored(plan, image)

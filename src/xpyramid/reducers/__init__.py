@@ -12,16 +12,15 @@ import difflib
 import importlib
 import pkgutil
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from functools import reduce
 from itertools import accumulate
-from typing import Any
 
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.kernels.arrays import Array
+from xpyramid.options.types import Method
 from xpyramid.reducers import adapt, holistic
 from xpyramid.reducers.holistic import method_name
 from xpyramid.reducers.record import (
@@ -37,6 +36,7 @@ from xpyramid.reducers.record import (
 )
 from xpyramid.reducers.registry import METHODS
 from xpyramid.reducers.windows import fillable
+from xpyramid.types import DType
 
 __all__ = [
     "METHODS",
@@ -57,8 +57,6 @@ __all__ = [
     "single_step",
     "suggest_method",
 ]
-
-Method = str | Callable[..., Any]
 
 #: Bytes of samples that are reduced at a time, so that what is carried stays in a cache.
 _SLAB = 2**24
@@ -83,7 +81,7 @@ for _module in pkgutil.iter_modules(__path__):
 
 def make_reducer(
     method: Method,
-    dtype: np.dtype[Any],
+    dtype: DType,
     samples: int,
     *,
     skipna: bool | None = None,
@@ -151,7 +149,7 @@ def suggest_method(method: str) -> str:
     return f"; did you mean {meant!r}?" if meant in METHODS else ""
 
 
-def passthrough(dtype: np.dtype[Any]) -> Reducer:
+def passthrough(dtype: DType) -> Reducer:
     """Return a record for levels that are there already: it is never asked to reduce."""
     return make_reducer("nearest", dtype, 1)
 

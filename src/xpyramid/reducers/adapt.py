@@ -21,6 +21,7 @@ from xpyramid.reducers.record import (
     assemble_arrays,
 )
 from xpyramid.reducers.windows import sum_windows
+from xpyramid.types import DType
 
 Make = Callable[[Request], Reducer]
 
@@ -32,7 +33,7 @@ class _Ticks:
     """Datetimes and durations as int64, NaT being a value that does not count."""
 
     inner: Reducer
-    dtype: np.dtype[Any]
+    dtype: DType
 
     def chunk(self, block: Array, factors: Factors) -> State:
         return self.inner.chunk(_ticks(block), factors)

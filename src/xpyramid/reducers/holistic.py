@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from xpyramid.errors import DtypeError, PlanError
 from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
+from xpyramid.types import DType
 
 #: The largest window, in bytes, that is held in memory as a whole.
 LARGEST_WINDOW = 2**28
@@ -99,8 +99,8 @@ def median(request: Request) -> Reducer:
 
 @dataclass(frozen=True)
 class _Callable:
-    function: Callable[..., Any]
-    dtype: np.dtype[Any]
+    function: Callable[..., object]
+    dtype: DType
 
     @property
     def scalar(self) -> bool:
@@ -130,19 +130,19 @@ class _Callable:
         return out
 
 
-def method_name(method: str | Callable[..., Any]) -> str:
+def method_name(method: str | Callable[..., object]) -> str:
     """Return the name under which a method is recorded."""
     if isinstance(method, str):
         return method
     return str(getattr(method, "__name__", type(method).__name__))
 
 
-def is_compiled(function: Callable[..., Any]) -> bool:
+def is_compiled(function: Callable[..., object]) -> bool:
     """Whether a function was compiled by numba (which need not be imported to know)."""
     return hasattr(function, "py_func") and hasattr(function, "nopython_signatures")
 
 
-def user(function: Callable[..., Any], request: Request) -> Reducer:
+def user(function: Callable[..., object], request: Request) -> Reducer:
     """Return the record of a user's reduction.
 
     Parameters

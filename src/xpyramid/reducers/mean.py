@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -35,6 +34,7 @@ from xpyramid.reducers.windows import (
     sum_valid_windows,
     sum_windows,
 )
+from xpyramid.types import DType
 
 #: Up to so many bytes, samples are taken to lie in a cache, as a decoded block does. There, several
 #: levels are sooner made by states, pass by pass.
@@ -119,7 +119,7 @@ def _magnitude(block: Array) -> int:
     return max(int(block.max(initial=0)), -least).bit_length()
 
 
-def _divided(total: Array, window: Window, real: type, dtype: np.dtype[Any]) -> Array:
+def _divided(total: Array, window: Window, real: type, dtype: DType) -> Array:
     """Return sums divided, in ``real``, by the sizes of their windows."""
     (_, shape), *edges = list(window.regions()) or [((), ())]
     rounded, out = True if dtype.kind in "iu" else None, np.empty(total.shape, dtype)

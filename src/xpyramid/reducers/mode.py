@@ -6,7 +6,6 @@ import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -34,6 +33,7 @@ from xpyramid.reducers.windows import (
     padded_aligned_empty,
     single_pass,
 )
+from xpyramid.types import DType
 
 #: What a thread keeps to work in, up to so many bytes for a use.
 _scratch = threading.local()
@@ -145,13 +145,13 @@ class _Mode:
         return out.astype(self.request.dtype, copy=False)
 
 
-def _rows(size: int, dtype: np.dtype[Any]) -> Array:
+def _rows(size: int, dtype: DType) -> Array:
     """Return a buffer for three rows of so many samples, in whole vectors."""
     length = padded_aligned_empty(size, dtype).size
     return aligned_empty(3 * length, dtype).reshape(3, length)
 
 
-def _thread_scratch(use: str, size: int, dtype: np.dtype[Any]) -> Array:
+def _thread_scratch(use: str, size: int, dtype: DType) -> Array:
     """Return an array for a use, to a thread the same one each time if it is not too large.
 
     To be given new memory takes longer than to count labels in it.

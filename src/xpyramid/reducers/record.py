@@ -21,6 +21,7 @@ import numpy as np
 
 from xpyramid.errors import DtypeError
 from xpyramid.kernels.arrays import Array
+from xpyramid.types import DType
 
 State = tuple[Array, ...]
 Factors = tuple[int, ...]
@@ -48,7 +49,7 @@ class Request:
         A value that does not count.
     """
 
-    dtype: np.dtype[Any]
+    dtype: DType
     samples: int
     skipna_option: bool | None = None
     ignore: float | None = None
@@ -63,7 +64,7 @@ class Request:
         """Whether a value is ignored."""
         return self.ignore is not None
 
-    def ignore_as(self, dtype: np.dtype[Any] | None = None) -> Any:
+    def ignore_as(self, dtype: DType | None = None) -> Any:
         """Return the ignored value as samples have it, in their or another dtype; 0 for none."""
         value = self.dtype.type(0 if self.ignore is None else self.ignore)
         kind = np.dtype(np.uint8) if self.dtype.kind == "b" else dtype or self.dtype
@@ -179,7 +180,7 @@ class Reducer:
     """
 
     name: str
-    dtype: np.dtype[Any]
+    dtype: DType
     chunk: Callable[[Array, Factors], State]
     combine: Callable[[State, Factors], State]
     finalise: Callable[[State, Window], Array]

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 from xpyramid import kernels
 from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Request, State
+from xpyramid.types import DType
 
 Shape4 = tuple[int, int, int, int]
 Step3 = tuple[int, int, int]
@@ -33,7 +34,7 @@ def as_native(values: Array) -> Array:
     return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
 
 
-def fillable(dtype: np.dtype[Any]) -> np.dtype[Any]:
+def fillable(dtype: DType) -> DType:
     """Return a dtype that kernels can fill and that holds all values of another one."""
     if dtype.kind == "b":
         return np.dtype(np.uint8)
@@ -140,7 +141,7 @@ def sum_valid_windows(
     return total.reshape(cells), count.reshape(cells)
 
 
-def _flags(request: Request, dtype: np.dtype[Any]) -> tuple[bool | None, Any]:
+def _flags(request: Request, dtype: DType) -> tuple[bool | None, Any]:
     """Return whether NaN is skipped, and what is ignored; None where that does not apply."""
     nan = request.skipna and dtype.kind == "f"
     return True if nan else None, request.ignore_as(dtype) if request.has_ignore else None

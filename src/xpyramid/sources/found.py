@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from itertools import groupby
-from typing import Any
 
 import xarray as xr
 
@@ -12,6 +11,7 @@ from xpyramid import ngff
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry.axes import AxisSpec, is_channel_name
 from xpyramid.messages import literal
+from xpyramid.types import Attrs
 
 #: What is said where no dimension of space has a coordinate.
 NO_SPACING = "no spacing found"
@@ -92,7 +92,7 @@ def _channels(array: xr.DataArray) -> str:
 def _georeference(array: xr.DataArray) -> list[str]:
     """Return the reference system, and the value of missing data."""
     mapping = array.encoding.get("grid_mapping", array.attrs.get("grid_mapping", "spatial_ref"))
-    attrs: Mapping[Any, Any] = array.coords[mapping].attrs if mapping in array.coords else {}
+    attrs: Attrs = array.coords[mapping].attrs if mapping in array.coords else {}
     names = ("projected_crs_name", "geographic_crs_name", "grid_mapping_name")
     system = next((str(attrs[name]) for name in names if attrs.get(name)), "")
     found = [f"reference system {system}"] if system else []

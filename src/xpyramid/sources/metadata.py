@@ -10,15 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 import xarray as xr
 
 from xpyramid.geometry import units
 
-#: What is said of a channel, in the words of OME-NGFF: "label", "color", "window".
-Channel = dict[str, Any]
+
+class Channel(TypedDict, total=False):
+    """What is said of a channel, in the words of OME-NGFF."""
+
+    label: str
+    color: str
+    window: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ def attach(array: xr.DataArray, found: FileMetadata) -> xr.DataArray:
     found : FileMetadata
         What is of dimensions that the array has not, or of another number of channels, is left out.
     """
-    coords: dict[str, Any] = {}
+    coords: dict[str, object] = {}
     for dim, grid in found.grids.items():
         if dim in array.dims:
             unit = units.to_ngff(grid.unit, "time" if dim == "t" else "space") or grid.unit

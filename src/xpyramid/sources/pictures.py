@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
@@ -12,7 +12,8 @@ import xarray as xr
 from xpyramid.errors import SourceError
 from xpyramid.geometry.axes import COLORS, has_trailing_colors
 from xpyramid.sources.dims import by_rank
-from xpyramid.sources.metadata import FileMetadata, attach
+from xpyramid.sources.metadata import Channel, FileMetadata, attach
+from xpyramid.types import Array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,7 +35,7 @@ def open_npy(path: Path) -> xr.DataArray:
     return attach(xr.DataArray(array.data, dims=by_rank(data.ndim)), FileMetadata("NumPy"))
 
 
-def _colors(number: int) -> list[dict[str, str]]:
+def _colors(number: int) -> list[Channel]:
     return [{"label": name} for name in COLORS[:number]]
 
 
@@ -46,7 +47,7 @@ def _channel_first(array: xr.DataArray, found: FileMetadata) -> xr.DataArray:
     return attach(named.transpose(*[dim for dim in order if dim in named.dims]), found)
 
 
-def as_blocks(data: np.ndarray[Any, Any]) -> da.Array:
+def as_blocks(data: Array) -> da.Array:
     """Wrap memory-mapped data; xarray by itself would have dask read all of it for a name."""
     array: da.Array = da.from_array(data, chunks="auto")
     return array
@@ -87,6 +88,6 @@ def _picture_array(opened: Image, picture: Image) -> xr.DataArray:
     data = np.asarray(picture)
     if data.ndim == 2:
         return attach(xr.DataArray(data, dims=("y", "x")), kind)
-    names = [{"label": _BANDS.get(band, band)} for band in picture.getbands()]
+    names: list[Channel] = [{"label": _BANDS.get(band, band)} for band in picture.getbands()]
     array = xr.DataArray(np.moveaxis(data, -1, 0), dims=("c", "y", "x"))
     return attach(array, FileMetadata(kind.format, {}, names))

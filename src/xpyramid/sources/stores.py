@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from xpyramid.reader import find_images
 from xpyramid.sources.datasets import choose_variable
 from xpyramid.sources.dims import by_rank
 from xpyramid.store.confined import resolve_confined
-from xpyramid.store.path import NodePath, is_name, resolve
+from xpyramid.store.path import NodePath, ZarrArray, is_name, resolve
 from xpyramid.warn import warn
 
 #: How many directories above an array its image may be: ``image/0``, ``image/0/image``.
@@ -104,7 +105,7 @@ def _open_level(source: str) -> xr.DataArray | None:
     return None
 
 
-def _open_announced(image: str, attrs: dict[str, Any], position: int) -> xr.DataArray:
+def _open_announced(image: str, attrs: Mapping[str, object], position: int) -> xr.DataArray:
     """Open a dataset by its position among all that the images of a group announce."""
     wanted = ngff.dataset_paths(attrs)[position]
     which = 0
@@ -176,7 +177,7 @@ def _open_variable(
     return array
 
 
-def _dims(node: zarr.Array[Any]) -> tuple[str, ...]:
+def _dims(node: ZarrArray) -> tuple[str, ...]:
     """Return the dimensions that an array names; none if some have no name."""
     named: Any = node.attrs.get("_ARRAY_DIMENSIONS")
     if node.metadata.zarr_format == 3:
@@ -212,7 +213,7 @@ def _members(group: zarr.Group, source: str) -> str:
     return "; choose from " + ", ".join(f"{base}/{name}" for name in names) if names else ""
 
 
-def _open_array(node: zarr.Array[Any]) -> xr.DataArray:
+def _open_array(node: ZarrArray) -> xr.DataArray:
     """Wrap a Zarr array of any format."""
     attrs = {key: value for key, value in node.attrs.items() if key != "_ARRAY_DIMENSIONS"}
     own = _dims(node) or by_rank(node.ndim)

@@ -32,6 +32,8 @@ from xpyramid.sources.tiff_metadata import (
     read_metadata,
     tag_of,
 )
+from xpyramid.store.path import ZarrArray
+from xpyramid.types import Array, DType
 from xpyramid.warn import warn
 
 if TYPE_CHECKING:
@@ -192,8 +194,8 @@ def _open_series(series: TiffPageSeries, path: Path, index: int) -> xr.DataArray
 
 
 def chunk_encoding(
-    sizes: Any, chunks: dict[str, int], dtype: np.dtype[Any], is_tiled: bool
-) -> dict[str, Any]:
+    sizes: Any, chunks: dict[str, int], dtype: DType, is_tiled: bool
+) -> dict[str, object]:
     """Return how an array says in which chunks it is read.
 
     Tiles are chunks that viewers like, and a pyramid keeps them. Strips are read several at a time.
@@ -206,7 +208,7 @@ def chunk_encoding(
         fitting = max(1, _BAND_BYTES // max(1, row * strip))
         together = 1 << (fitting.bit_length() - 1)  # powers of two have edges in common with chunks
         chunks = {**chunks, "y": min(sizes["y"], strip * together)}
-    encoding: dict[str, Any] = {"preferred_chunks": chunks}
+    encoding: dict[str, object] = {"preferred_chunks": chunks}
     plane = math.prod(n for dim, n in sizes.items() if dim in "yx") * dtype.itemsize
     is_large = sizes.get("z", 1) > 1 and plane > _SMALL_PLANE
     if chunks.get("c", 1) > 1 or not (is_tiled or is_large):
@@ -238,7 +240,7 @@ class _OpenSeries:
 
         self._tiff = tifffile.TiffFile(path, mode=mode)
         self._store = self._tiff.series[index].aszarr(level=0)
-        self.array: zarr.Array[Any] = zarr.open_array(self._store, mode="r")
+        self.array: ZarrArray = zarr.open_array(self._store, mode="r")
 
     def close(self) -> None:
         """Close the file."""
@@ -268,7 +270,7 @@ class _Samples(BackendArray):
             key, self.shape, indexing.IndexingSupport.BASIC, self._read
         )
 
-    def _read(self, key: tuple[int | slice, ...]) -> np.ndarray[Any, Any]:
+    def _read(self, key: tuple[int | slice, ...]) -> Array:
         """Return the samples of integers and slices, one for each dimension."""
         of_file = dict(zip(self._order, key, strict=True))
         axes = sorted(of_file)

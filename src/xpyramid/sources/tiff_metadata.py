@@ -15,9 +15,13 @@ import numpy as np
 
 from xpyramid.errors import SourceError
 from xpyramid.sources.metadata import Channel, FileMetadata, Grid, spacing_of
+from xpyramid.types import DType
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPageSeries
+
+#: What ImageJ says, by its own words.
+ImageJ = Mapping[str, Any]
 
 #: ImageJ's words for samples that were not measured.
 _UNCALIBRATED = {"", "pixel", "pixels"}
@@ -50,7 +54,7 @@ def read_metadata(tiff: TiffFile, index: int) -> FileMetadata:
         found = FileMetadata("TIFF")
     samples = series.shape[series.axes.index("S")] if "S" in series.axes else 1
     if samples in (3, 4) and series.keyframe.photometric == RGB:
-        colors = [{"label": name} for name in ("red", "green", "blue", "alpha")]
+        colors: list[Channel] = [{"label": name} for name in ("red", "green", "blue", "alpha")]
         return FileMetadata(found.format, found.grids, colors[:samples])
     return found
 
@@ -61,7 +65,7 @@ def tag_of(series: TiffPageSeries, name: str) -> Any:
     return None if tag is None else tag.value
 
 
-def no_data(series: TiffPageSeries, dtype: np.dtype[Any]) -> Any:
+def no_data(series: TiffPageSeries, dtype: DType) -> Any:
     """Return the value that GDAL has for missing data, as the dtype has it, None without one.
 
     https://gdal.org/en/stable/drivers/raster/gtiff.html, "Nodata value".
@@ -82,7 +86,7 @@ def _ome(xml: str, count: int, index: int, series: TiffPageSeries) -> FileMetada
     images = [node for node in ElementTree.fromstring(xml) if _tag(node) == "Image"]
     named = [image for image in images if image.get("Name") == series.name]
     if len(images) == count:
-        image: Any = images[index]
+        image: ElementTree.Element | None = images[index]
     else:  # some images have no series of their own
         image = named[0] if len(named) == 1 else None
     pixels = None if image is None else next((n for n in image if _tag(n) == "Pixels"), None)
@@ -114,14 +118,14 @@ def _ome_channel(node: ElementTree.Element) -> Channel:
     return channel
 
 
-def _imagej(said: Mapping[str, Any], series: TiffPageSeries) -> FileMetadata:
+def _imagej(said: ImageJ, series: TiffPageSeries) -> FileMetadata:
     """Read the description that ImageJ writes."""
     count = series.shape[series.axes.index("C")] if "C" in series.axes else 1
     grids, channels = _imagej_grids(said, series), _imagej_channels(said, series, count)
     return FileMetadata("ImageJ TIFF", grids, channels)
 
 
-def _imagej_grids(said: Mapping[str, Any], series: TiffPageSeries) -> dict[str, Grid]:
+def _imagej_grids(said: ImageJ, series: TiffPageSeries) -> dict[str, Grid]:
     unit = str(said.get("unit", "")).replace("\\u00B5", "µ")
     tags = series.keyframe.tags
     resolution_unit = tags.valueof("ResolutionUnit", _NO_UNIT)
@@ -147,7 +151,7 @@ def _imagej_grid(spacing: float, unit: str, origin: object) -> Grid:
     return Grid(spacing, unit or None, -zero * spacing + 0.0)
 
 
-def _imagej_channels(said: Mapping[str, Any], series: TiffPageSeries, count: int) -> list[Channel]:
+def _imagej_channels(said: ImageJ, series: TiffPageSeries, count: int) -> list[Channel]:
     """Return names, colours and display ranges of the channels, as far as there are any."""
     channels: list[Channel] = [{} for _ in range(count)]
     for channel, label in zip(channels, _imagej_labels(said, series, count), strict=False):
@@ -163,7 +167,7 @@ def _imagej_channels(said: Mapping[str, Any], series: TiffPageSeries, count: int
     return channels if any(channels) else []
 
 
-def _imagej_labels(said: Mapping[str, Any], series: TiffPageSeries, count: int) -> list[str]:
+def _imagej_labels(said: ImageJ, series: TiffPageSeries, count: int) -> list[str]:
     """Return labels of planes that are names of channels: the same in each slice and frame."""
     labels = [str(label).strip() for label in said.get("Labels") or []]
     first = labels[:count]
@@ -174,7 +178,7 @@ def _imagej_labels(said: Mapping[str, Any], series: TiffPageSeries, count: int) 
     return first if repeated and len(labels) in (count, planes) else []
 
 
-def _imagej_ranges(said: Mapping[str, Any], count: int) -> list[tuple[float, float]]:
+def _imagej_ranges(said: ImageJ, count: int) -> list[tuple[float, float]]:
     ranges = [float(end) for end in said.get("Ranges") or ()]
     if len(ranges) == 2 * count:
         return list(zip(ranges[::2], ranges[1::2], strict=True))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from xpyramid.store.documents import parse_document
 from xpyramid.store.path import is_name
@@ -38,7 +37,7 @@ class BuildRecord:
     workers: int = 1
     children: tuple[str, ...] = ()
     created: bool = False
-    about: Mapping[str, Any] = field(default_factory=dict)
+    about: Mapping[str, object] = field(default_factory=dict)
     inode: int | None = None
 
     def to_json(self) -> bytes:

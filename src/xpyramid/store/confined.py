@@ -152,7 +152,7 @@ class BoundedZipStore(ZipStore):
 
     _archive: zipfile.ZipFile | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {**super().__getstate__(), "_archive": None}
 
     async def get(

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import zarr
 from zarr.abc.buffer import Buffer
@@ -20,6 +20,7 @@ from xpyramid._compat import sync
 from xpyramid.runtime.retry import retried
 from xpyramid.store.local_files import write_file
 from xpyramid.store.path import NodePath, takes_nodes_only
+from xpyramid.types import Json
 
 #: Documents by their keys below a place.
 Documents = dict[str, Buffer]
@@ -82,7 +83,7 @@ async def _read(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
     return list(await asyncio.gather(*map(get, keys)))
 
 
-def parse_document(raw: bytes | None) -> Any:
+def parse_document(raw: bytes | None) -> Json:
     """Return the content of a JSON document, strictly.
 
     Raises
@@ -95,7 +96,8 @@ def parse_document(raw: bytes | None) -> Any:
     if len(raw) > LARGEST_DOCUMENT:
         raise ValueError(f"larger than {LARGEST_DOCUMENT} bytes, too large for metadata")
     try:
-        return json.loads(raw, parse_constant=_refuse)
+        content: Json = json.loads(raw, parse_constant=_refuse)
+        return content
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except ValueError as error:  # also bytes that are no text
@@ -106,7 +108,7 @@ def _refuse(token: str) -> NoReturn:
     raise ValueError(f"{token} is not a JSON number")
 
 
-def attributes_of(documents: Mapping[str, Any], path: str = "") -> dict[str, Any]:
+def attributes_of(documents: Mapping[str, object], path: str = "") -> dict[str, object]:
     """Return the attributes of a node, of either Zarr format."""
     lead = f"{path}/" if path else ""
     node = documents.get(f"{lead}zarr.json")
@@ -185,7 +187,7 @@ class _RecordingStore(WrapperStore[Store]):
         self.written[key] = value
 
 
-def record_writes(place: NodePath, change: Callable[[NodePath], Any]) -> Documents:
+def record_writes(place: NodePath, change: Callable[[NodePath], object]) -> Documents:
     """Return the documents that a change of a group would write, by their keys below it."""
     store = _RecordingStore(place.store)
     change(NodePath(store, place.path))

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
 from xpyramid._compat import FillValueCoder
 from xpyramid.errors import AttributeValueError
@@ -24,6 +23,8 @@ from xpyramid.geometry.ranges import range_of
 from xpyramid.ngff import Multiscale
 from xpyramid.store.json_attributes import ARRAY, Holder, json_attributes, nonfinite, restore
 from xpyramid.store.names import StoredNames
+from xpyramid.store.path import ZarrArray
+from xpyramid.types import Attrs, DType, Json
 
 #: In notes by the names of coordinates, the name of the array itself.
 ARRAY_NOTE = ""
@@ -40,7 +41,7 @@ def references(variable: xr.Variable | xr.DataArray) -> dict[str, str]:
 
 def stored_attributes(
     variable: xr.Variable | xr.DataArray, names: StoredNames, holder: Holder = ARRAY
-) -> dict[str, Any]:
+) -> dict[str, Json]:
     """Return the attributes that a variable has in the store, references among them.
 
     Raises
@@ -63,7 +64,7 @@ def stored_attributes(
     return attributes
 
 
-def dangling(attrs: Mapping[Any, Any], names: StoredNames) -> dict[str, str]:
+def dangling(attrs: Attrs, names: StoredNames) -> dict[str, str]:
     """Return references to what is not stored, of which xarray would warn when it opens a level."""
     found = {}
     for key in set(REFERENCES) - {"coordinates", "ancillary_variables"}:
@@ -77,8 +78,8 @@ def dangling(attrs: Mapping[Any, Any], names: StoredNames) -> dict[str, str]:
 
 
 def array_attributes(
-    base: xr.DataArray, attrs: Mapping[Any, Any], names: StoredNames, zarr_format: int
-) -> dict[str, Any]:
+    base: xr.DataArray, attrs: Attrs, names: StoredNames, zarr_format: int
+) -> dict[str, Json]:
     """Return the attributes of the array of a level in the store.
 
     Parameters
@@ -104,7 +105,7 @@ def array_attributes(
     return attributes
 
 
-def _encoded_fill(given: Any, dtype: np.dtype[Any]) -> Any:
+def _encoded_fill(given: Any, dtype: DType) -> Any:
     """Return a ``_FillValue`` as xarray stores it in Zarr v3."""
     value = np.asarray(given)
     try:
@@ -123,7 +124,7 @@ def _encoded_fill(given: Any, dtype: np.dtype[Any]) -> Any:
         ) from error
 
 
-def attributes_back(array: zarr.Array[Any]) -> dict[str, Any]:
+def attributes_back(array: ZarrArray) -> dict[str, object]:
     """Return the attributes of an array without a group around it, as `array_attributes` got them.
 
     What is noted of them is not undone.
@@ -151,7 +152,7 @@ def note(
     names : StoredNames
     """
     of_name = {names.coords[str(name)]: v for name, v in coordinates.variables.items()}
-    variables: dict[str, Any] = {**of_name, ARRAY_NOTE: base.variable}
+    variables: dict[str, xr.Variable] = {**of_name, ARRAY_NOTE: base.variable}
     lost = {name: nonfinite(_beside_fill(v)) for name, v in variables.items()}
     moved = {name: references(v) for name, v in variables.items()}
     absent = {name: dangling(v.attrs, names) for name, v in variables.items()}
@@ -163,7 +164,7 @@ def note(
         "renamed": names.renamed,
         "ranges": [str(dim) for dim in base.dims if range_of(coordinates, dim) is not None],
     }
-    notes: dict[str, Any] = {key: value for key, value in found.items() if value}
+    notes: dict[str, object] = {key: value for key, value in found.items() if value}
     if base.name is not None and names.array != str(base.name):
         notes["variable"] = str(base.name)
     if not base.dtype.isnative:
@@ -172,7 +173,7 @@ def note(
 
 
 def decode(
-    stored: xr.Dataset, name: str, metadata: Mapping[str, Any], larger: Collection[str]
+    stored: xr.Dataset, name: str, metadata: Mapping[str, object], larger: Collection[str]
 ) -> xr.Dataset:
     """Return a level as it was written, under the names that it is stored with.
 
@@ -202,7 +203,7 @@ def decode(
 def restore_attributes(
     variable: xr.Variable | xr.DataArray,
     name: str,
-    metadata: Mapping[str, Any],
+    metadata: Mapping[str, object],
     larger: Collection[str],
 ) -> None:
     """Put attributes back to what they were before they were written, by the notes on them.
@@ -223,12 +224,12 @@ def restore_attributes(
                 holder[key] = text
 
 
-def _noted(metadata: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _noted(metadata: Mapping[str, object], key: str) -> Mapping[str, object]:
     noted = metadata.get(key)
     return noted if isinstance(noted, Mapping) else {}
 
 
-def _beside_fill(variable: xr.Variable) -> dict[Any, Any]:
+def _beside_fill(variable: xr.Variable) -> Attrs:
     """Return the attributes that are stored as JSON; xarray has a way for the fill value."""
     return {key: value for key, value in variable.attrs.items() if key != "_FillValue"}
 

@@ -18,6 +18,7 @@ from zarr.storage import LocalStore
 
 from xpyramid._compat import ZarrArrayWrapper, lazy_data, meta_of, with_lazy_data, with_zarr_array
 from xpyramid.store.local_chunks import ObjectArray, by_object
+from xpyramid.store.path import ZarrArray
 from xpyramid.warn import warn
 
 _PIPELINE = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
@@ -29,7 +30,7 @@ def available() -> bool:
     return importlib.util.find_spec("zarrs") is not None
 
 
-def accelerate(array: zarr.Array[Any]) -> zarr.Array[Any] | ObjectArray:
+def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray:
     """Return an array that is read faster, where there is a way.
 
     What does not go object by object is decoded with zarrs, where that is installed and able to;
@@ -82,7 +83,7 @@ def _accelerated(data: Any) -> Any:
         return data
 
 
-def _rewrapped(node: Any) -> Any:
+def _rewrapped(node: Any) -> object:
     """Return a copy of xarray's wrappers around another array.
 
     How xarray wraps an array is not part of its API.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 from numcodecs import get_codec
 from zarr.registry import get_codec_class
@@ -15,7 +15,7 @@ from xpyramid.errors import PyramidError
 from xpyramid.store.documents import parse_document, read_documents
 from xpyramid.store.path import NodePath
 
-_Json = Mapping[str, Any]
+_Json = Mapping[str, object]
 
 _NEEDED = {
     2: ("shape", "chunks", "dtype", "compressor", "fill_value", "order", "filters"),
@@ -125,7 +125,7 @@ def _fault_of_v2(document: _Json) -> str | None:
 def _fault_of_v3(document: _Json) -> str | None:
     grid, codecs = document["chunk_grid"], document["codecs"]
     configuration = grid.get("configuration") if isinstance(grid, Mapping) else None
-    if not isinstance(configuration, Mapping):
+    if not isinstance(grid, Mapping) or not isinstance(configuration, Mapping):
         return f"chunk_grid {_shown(document, 'chunk_grid')}; expected a name and a configuration"
     if grid.get("name") == "regular":
         chunks = configuration.get("chunk_shape")
@@ -138,7 +138,7 @@ def _fault_of_v3(document: _Json) -> str | None:
     return _fault_of_codecs(codecs)
 
 
-def _fault_of_codecs(codecs: list[Any]) -> str | None:
+def _fault_of_codecs(codecs: list[object]) -> str | None:
     for codec in codecs:
         name = codec.get("name") if isinstance(codec, Mapping) else codec
         if not isinstance(name, str):
@@ -172,8 +172,9 @@ def _tuples(value: object) -> object:
     )
 
 
-def _fault_of_chunks(chunks: object, shape: list[int], key: str) -> str | None:
-    if not _are_lengths(chunks, 1) or len(chunks) != len(shape):  # type: ignore[arg-type]
+def _fault_of_chunks(chunks: object, shape: object, key: str) -> str | None:
+    right = _are_lengths(chunks, 1) and _are_lengths(shape, 0) and len(chunks) == len(shape)
+    if not right:
         value = f"{key} {reprlib.repr(chunks)} of the shape {shape}"
         return f"{value[:200]}; expected as many integers of at least 1"
     return None
@@ -181,7 +182,7 @@ def _fault_of_chunks(chunks: object, shape: list[int], key: str) -> str | None:
 
 def _fault_for_zarr(document: _Json, zarr_format: int) -> str | None:
     kind: Any = ArrayV2Metadata if zarr_format == 2 else ArrayV3Metadata
-    read: Callable[[dict[str, Any]], object] = kind.from_dict
+    read: Callable[[dict[str, object]], object] = kind.from_dict
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of data types without a specification
@@ -192,7 +193,7 @@ def _fault_for_zarr(document: _Json, zarr_format: int) -> str | None:
     return None
 
 
-def _are_lengths(value: object, least: int) -> bool:
+def _are_lengths(value: object, least: int) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(n) is int and n >= least for n in value)
 
 

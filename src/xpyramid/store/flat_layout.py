@@ -5,13 +5,12 @@ What the transformations cannot say of the coordinates is kept in the metadata, 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import NotRequired, TypedDict, cast
 
 import dask.array as da
 import numpy as np
 import xarray as xr
-import zarr
 
 from xpyramid import ngff
 from xpyramid.geometry.axes import AxisSpec
@@ -19,10 +18,34 @@ from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_l
 from xpyramid.store.encoding import ARRAY_NOTE, attributes_back, restore_attributes
 from xpyramid.store.json_attributes import coordinate as holder
 from xpyramid.store.json_attributes import json_attributes
+from xpyramid.store.path import ZarrArray
+from xpyramid.types import Array, Json
 from xpyramid.warn import warn
 
 #: Uneven coordinates up to so many numbers are written into the metadata.
 _MOST_VALUES = 10_000
+
+
+class _Kept(TypedDict, total=False):
+    """What is kept of a coordinate."""
+
+    dtype: str
+    values: list[object]
+    attrs: dict[str, Json]
+    encoding: Mapping[str, str]
+
+
+class _Remembered(TypedDict):
+    """The metadata of an image that go by `remember`."""
+
+    variable: str
+    coordinates: Mapping[str, _Kept]
+    dims: Sequence[str]
+    factors: Sequence[Sequence[int]]
+    reversed: NotRequired[Sequence[str]]
+    ranges: NotRequired[Sequence[str]]
+    undecoded: NotRequired[object]
+
 
 #: What times are counted from.
 _TIME_UNITS = ("units", "calendar")
@@ -30,13 +53,13 @@ _TIME_UNITS = ("units", "calendar")
 
 def remember(
     base: xr.DataArray, axes: tuple[AxisSpec, ...], name: str, coarsened: Collection[str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return metadata from which the coordinates of the dimensions can be made again.
 
     Evenly spaced numbers and datetimes are made from the transformations, text is kept as it is,
     and so are uneven numbers that all levels have; all else is not kept.
     """
-    kept: dict[str, Any] = {}
+    kept: dict[str, _Kept] = {}
     for axis in axes:
         if axis.dim not in base.coords or (axis.uneven and axis.type != "space"):
             continue
@@ -60,15 +83,16 @@ def remember(
             attrs |= {"units": f"seconds since {start}", "calendar": "proleptic_gregorian"}
             kept[axis.dim] = {"dtype": "float64", "attrs": attrs}
             was = {key: str(v) for key, v in coordinate.encoding.items() if key in _TIME_UNITS}
-            kept[axis.dim] |= {"encoding": was} if was else {}
+            if was:
+                kept[axis.dim]["encoding"] = was
         elif kind in "UT":
             kept[axis.dim] = {"values": [str(v) for v in coordinate.values], "attrs": attrs}
     return {"layout": "arrays", "variable": name, "coordinates": kept}
 
 
-def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr.DataArray:
+def open_level(array: ZarrArray, image: ngff.Multiscale, level: int) -> xr.DataArray:
     """Open a level that we wrote in this layout."""
-    metadata, dataset = image.metadata, image.datasets[level]
+    metadata, dataset = cast("_Remembered", image.metadata), image.datasets[level]
     dims = [str(dim) for dim in metadata["dims"]]
     coords, ranges = {}, []
     for i, dim in enumerate(dims):
@@ -113,15 +137,13 @@ def open_level(array: zarr.Array[Any], image: ngff.Multiscale, level: int) -> xr
     return opened
 
 
-def _is_range(kept: Mapping[str, Any], length: int, was: bool) -> bool:
+def _is_range(kept: _Kept, length: int, was: bool) -> bool:
     """Whether a coordinate was a range, or is numbers of which there are too many to be made."""
     is_line = "values" not in kept and " since " not in str(kept["attrs"].get("units", ""))
     return is_line and (was or length > LONGEST_READ)
 
 
-def _coordinate(
-    dim: str, kept: Mapping[str, Any], line: np.ndarray[Any, Any], factor: int
-) -> xr.DataArray:
+def _coordinate(dim: str, kept: _Kept, line: Array, factor: int) -> xr.DataArray:
     """Return a coordinate as it is encoded."""
     if "values" in kept:
         values = np.asarray(kept["values"], kept.get("dtype"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.geometry import units
+from xpyramid.types import Attrs, Json
 
 #: How deep attributes may nest; readers of JSON have limits of their own.
 _DEEPEST = 64
@@ -50,8 +51,8 @@ def coordinate(name: Hashable) -> Holder:
 
 
 def json_attributes(
-    attrs: Mapping[Any, Any], holder: Holder = ARRAY, *, finite: bool = False
-) -> dict[str, Any]:
+    attrs: Attrs, holder: Holder = ARRAY, *, finite: bool = False
+) -> dict[str, Json]:
     """Return attributes as strict JSON values.
 
     NumPy's scalars and arrays become numbers and lists; NaN and infinity become text, and
@@ -73,12 +74,12 @@ def json_attributes(
     return _Writer(holder, finite).mapping(attrs, "", _DEEPEST)
 
 
-def nonfinite(attrs: Mapping[Any, Any]) -> list[list[str | int]]:
+def nonfinite(attrs: Attrs) -> list[list[str | int]]:
     """Return where NaN and infinity are in attributes."""
     return [list(path) for path in _nonfinite(attrs, ())]
 
 
-def restore(attrs: Mapping[str, Any], paths: object) -> dict[str, Any]:
+def restore(attrs: Mapping[str, object], paths: object) -> dict[str, object]:
     """Return attributes with NaN and infinity where they were.
 
     Parameters
@@ -88,18 +89,18 @@ def restore(attrs: Mapping[str, Any], paths: object) -> dict[str, Any]:
     paths : object
         What `nonfinite` returned. What leads nowhere is left out.
     """
-    restored: dict[str, Any] = dict(attrs)
+    restored: dict[str, object] = dict(attrs)
     for path in paths if isinstance(paths, list) else ():
         if isinstance(path, list) and path:
             restored = _replaced(restored, path)
     return restored
 
 
-def _nonfinite(value: Any, path: Path) -> Iterator[Path]:
+def _nonfinite(value: object, path: Path) -> Iterator[Path]:
     value = _plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         yield path
-    inside: Any = ()
+    inside: Iterable[tuple[str | int, object]] = ()
     if isinstance(value, Mapping):
         inside = value.items()
     elif isinstance(value, list | tuple):
@@ -108,7 +109,7 @@ def _nonfinite(value: Any, path: Path) -> Iterator[Path]:
         yield from _nonfinite(item, (*path, key))
 
 
-def _replaced(value: Any, path: Sequence[Any]) -> Any:
+def _replaced(value: Any, path: Sequence[object]) -> Any:
     """Return a value in which the word at a path is the number that it stands for."""
     if not path:
         return _WORDS.get(value, value) if isinstance(value, str) else value
@@ -120,11 +121,12 @@ def _replaced(value: Any, path: Sequence[Any]) -> Any:
     return value
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Return a value without the types of NumPy and of libraries of units."""
     value = units.as_text(value)
-    is_numpy = isinstance(value, np.generic | np.ndarray) and value.dtype.kind not in "mM"
-    return value.tolist() if is_numpy else value
+    if isinstance(value, np.generic | np.ndarray) and value.dtype.kind not in "mM":
+        return value.tolist()
+    return value
 
 
 def _number(value: float) -> float | str:
@@ -141,7 +143,7 @@ class _Writer:
     holder: Holder
     finite: bool
 
-    def mapping(self, attrs: Mapping[Any, Any], where: str, depth: int) -> dict[str, Any]:
+    def mapping(self, attrs: Attrs, where: str, depth: int) -> dict[str, Json]:
         if bad := [key for key in attrs if not isinstance(key, str)]:
             raise AttributeValueError(
                 f"attribute {f'{where}{bad[0]}'[:200]!r} of {self.holder.name} has a name "
@@ -152,7 +154,7 @@ class _Writer:
             self.value(key, f"{where}{key}", depth)
         return {str(key): self.value(value, f"{where}{key}", depth) for key, value in attrs.items()}
 
-    def value(self, value: Any, where: str, depth: int) -> Any:
+    def value(self, value: object, where: str, depth: int) -> Json:
         """Return a value as JSON has it; ``depth`` is how deep it may still nest."""
         value = _plain(value)
         if value is None or isinstance(value, bool):
@@ -167,12 +169,12 @@ class _Writer:
             return self._nested(value, where, depth - 1)
         raise self._refusal(value, where)
 
-    def _nested(self, value: Any, where: str, depth: int) -> Any:
+    def _nested(self, value: Attrs | Sequence[object], where: str, depth: int) -> Json:
         if isinstance(value, Mapping):
             return self.mapping(value, f"{where}.", depth)
         return [self.value(item, where, depth) for item in value]
 
-    def _refusal(self, value: Any, where: str) -> AttributeValueError:
+    def _refusal(self, value: object, where: str) -> AttributeValueError:
         numbers = "finite numbers" if self.finite else "numbers"
         top = where.partition(".")[0][:60]
         return AttributeValueError(

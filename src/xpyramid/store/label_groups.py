@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import zarr
 
 from xpyramid import ngff
@@ -19,6 +17,7 @@ from xpyramid.errors import (
 )
 from xpyramid.messages import say
 from xpyramid.store.path import NodePath, check_name, is_name, is_root
+from xpyramid.types import Attrs, DType
 from xpyramid.warn import warn
 
 
@@ -38,7 +37,7 @@ class LabelsGroup:
     path: str
     version: str
 
-    def metadata(self, attrs: Mapping[Any, Any], document: Mapping[str, Any]) -> dict[str, Any]:
+    def metadata(self, attrs: Attrs, document: Mapping[str, object]) -> dict[str, object]:
         """Return the ``image-label`` metadata of an array, or of a stored image that is copied."""
         depth = 2 + self.path.count("/")
         return ngff.image_label(attrs, self.version, depth, document)
@@ -70,7 +69,7 @@ def check_image_path(path: object) -> str:
 
 
 def labels_group_in(
-    image: NodePath, path: str, dtype: np.dtype[Any], levels: int, version: str
+    image: NodePath, path: str, dtype: DType, levels: int, version: str
 ) -> LabelsGroup:
     """Check that labels can be put into an image.
 
@@ -105,7 +104,7 @@ def labels_group_in(
     return LabelsGroup(image / "labels", path, version)
 
 
-def warn_of_misfits(image: NodePath, attrs: Mapping[str, Any], shape: tuple[int, ...]) -> None:
+def warn_of_misfits(image: NodePath, attrs: Mapping[str, object], shape: tuple[int, ...]) -> None:
     """Warn of labels of an image that do not fit the one that is to replace it.
 
     Parameters

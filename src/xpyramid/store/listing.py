@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from zarr.storage import LocalStore
 
@@ -20,6 +20,8 @@ from xpyramid.store.documents import (
     read_documents,
 )
 from xpyramid.store.path import NodePath
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Contents:
 
     place: NodePath
     keys: Sequence[str]
-    documents: Mapping[str, Any]
+    documents: Mapping[str, object]
     damaged: Mapping[str, str]
     links: Sequence[str] = field(default=())
 
@@ -55,7 +57,7 @@ class Contents:
         """Return what is stored below a path."""
         lead = f"{path}/"
 
-        def cut(found: Mapping[str, Any]) -> dict[str, Any]:
+        def cut(found: Mapping[str, T]) -> dict[str, T]:
             return {k.removeprefix(lead): v for k, v in found.items() if k.startswith(lead)}
 
         return Contents(self.place / path, self.below(path), cut(self.documents), cut(self.damaged))
@@ -78,7 +80,7 @@ def list_contents(place: NodePath) -> Contents:
     links: list[str] = []
     keys = list_keys(place, links)
     wanted = [key for key in keys if is_document(key)]
-    documents: dict[str, Any] = {}
+    documents: dict[str, object] = {}
     damaged: dict[str, str] = {}
     for key, raw in zip(wanted, read_documents(place, wanted), strict=True):
         try:
@@ -131,10 +133,10 @@ class Node:
     """
 
     kind: str
-    documents: Mapping[str, Any]
+    documents: Mapping[str, object]
 
     @property
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """The attributes, as far as they can be read; a copy where the document has gone."""
         copies = self.documents.get(".zmetadata")
         metadata = copies.get("metadata") if isinstance(copies, dict) else None
@@ -146,7 +148,7 @@ def peek(place: NodePath) -> Node:
     """Look at a place: its own documents are read, and nothing is listed."""
     names = DOCUMENTS
     raw = dict(zip(names, read_documents(place, names), strict=True))
-    documents: dict[str, Any] = {}
+    documents: dict[str, object] = {}
     for name in names:
         with suppress(ValueError):
             documents[name] = parse_document(raw[name])

@@ -16,7 +16,6 @@ from typing import Any, BinaryIO
 
 import google_crc32c
 import numpy as np
-import zarr
 from numcodecs import Blosc, Zstd
 from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
@@ -26,8 +25,8 @@ from zarr.storage import FsspecStore, LocalStore
 from xpyramid._compat import ArrayV2Metadata
 from xpyramid.geometry.tiles import Lengths, Region, relative
 from xpyramid.store.local_files import write_file
-
-Array = np.ndarray[Any, np.dtype[Any]]
+from xpyramid.store.path import ZarrArray
+from xpyramid.types import Array, DType
 
 #: What the index of a shard says of a chunk that is not stored.
 _ABSENT = 2**64 - 1
@@ -46,7 +45,7 @@ class Codec:
     compressor : numcodecs.Zstd, numcodecs.Blosc or None
     """
 
-    dtype: np.dtype[Any]
+    dtype: DType
     compressor: Zstd | Blosc | None
 
     def encode(self, chunk: Array) -> bytes:
@@ -75,7 +74,7 @@ class ObjectArray:
         Directory of its store.
     """
 
-    def __init__(self, array: zarr.Array[Any], codec: Codec, root: Path) -> None:
+    def __init__(self, array: ZarrArray, codec: Codec, root: Path) -> None:
         self.array, self.codec = array, codec
         self._directory = root / array.path
         fill = array.metadata.fill_value
@@ -183,7 +182,7 @@ class ObjectArray:
         return [*parts, tail, google_crc32c.value(tail).to_bytes(4, "little")] if parts else []
 
 
-def by_object(array: zarr.Array[Any]) -> ObjectArray | None:
+def by_object(array: ZarrArray) -> ObjectArray | None:
     """Return an array that is read and written object by object, where it is simple enough.
 
     It has to lie in a local directory, as chunks or shards of numbers in C order with zstd, blosc
@@ -194,7 +193,7 @@ def by_object(array: zarr.Array[Any]) -> ObjectArray | None:
     return None if root is None or codec is None else ObjectArray(array, codec, root)
 
 
-def only_chunk(array: zarr.Array[Any], values: Array) -> Sequence[bytes] | None:
+def only_chunk(array: ZarrArray, values: Array) -> Sequence[bytes] | None:
     """Return the bytes of an array of one chunk, none where it is all fill value.
 
     None where that takes more than a `Codec`. Nothing is read or written.
@@ -214,7 +213,7 @@ def _root(store: Store) -> Path | None:
     return None
 
 
-def _is_regular(array: zarr.Array[Any]) -> bool:
+def _is_regular(array: ZarrArray) -> bool:
     """Whether all stored objects have one shape, which newer releases of zarr do not demand."""
     try:
         return len(array.shards or array.chunks) == array.ndim
@@ -222,7 +221,7 @@ def _is_regular(array: zarr.Array[Any]) -> bool:
         return False
 
 
-def _codec(array: zarr.Array[Any]) -> Codec | None:
+def _codec(array: ZarrArray) -> Codec | None:
     """Return how an array's chunks are bytes, None where that takes more than a `Codec`."""
     metadata, kind = array.metadata, array.dtype.kind
     if kind not in "biufcmM" or (kind in "mM" and metadata.fill_value is None):
@@ -242,7 +241,7 @@ def _codec(array: zarr.Array[Any]) -> Codec | None:
             return _bytes_codec(array.dtype, codecs)
 
 
-def _bytes_codec(dtype: np.dtype[Any], codecs: Sequence[Any]) -> Codec | None:
+def _bytes_codec(dtype: DType, codecs: Sequence[object]) -> Codec | None:
     match codecs:
         case (BytesCodec(endian=endian), *compressors):
             stored = dtype.newbyteorder(">" if _word(endian) == "big" else "<")
@@ -258,7 +257,7 @@ def _bytes_codec(dtype: np.dtype[Any], codecs: Sequence[Any]) -> Codec | None:
     return None
 
 
-def _word(option: Any) -> Any:
+def _word(option: object) -> Any:
     """Return a codec's option as its metadata have it: newer releases of zarr have no enums."""
     return getattr(option, "value", option)
 
@@ -279,7 +278,7 @@ def _read_index(file: BinaryIO, grid: Lengths) -> Array:
     return np.frombuffer(tail[:length], "<u8").reshape(*grid, 2)
 
 
-def _region(key: Any, shape: Lengths) -> Region | None:
+def _region(key: object, shape: Lengths) -> Region | None:
     """Return what a key selects, if that is a region, of as many dimensions, and not empty."""
     if not isinstance(key, tuple) or len(key) != len(shape):
         return None

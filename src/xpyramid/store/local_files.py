@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
@@ -20,7 +19,7 @@ _TORN = re.compile(r".*\.[0-9a-f]{32}\.partial")
 _PATIENCE = 60
 
 
-def write_file(path: Path, parts: Iterable[Any]) -> None:
+def write_file(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> None:
     """Put a file in its place at once, with its directories.
 
     A process that is killed meanwhile may leave a torn file beside it, named as zarr-python names
@@ -67,7 +66,7 @@ def one_at_a_time(directory: Path) -> Iterator[None]:
         lock.release()
 
 
-def _write(path: Path, parts: Iterable[Any]) -> None:
+def _write(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> None:
     try:
         file = path.open("wb")
     except FileNotFoundError:

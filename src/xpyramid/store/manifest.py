@@ -13,17 +13,18 @@ import json
 import math
 import warnings
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal, NotRequired, TypedDict, cast
 
 import numpy as np
 import zarr
+from numpy.typing import NDArray
 from zarr.errors import UnstableSpecificationWarning
 
 from xpyramid.store.documents import DOCUMENTS
 from xpyramid.store.listing import Contents
-from xpyramid.store.path import NodePath
+from xpyramid.store.path import NodePath, ZarrArray
 
 #: Attribute of the image's group that is ours.
 KEY = "xpyramid"
@@ -31,7 +32,43 @@ KEY = "xpyramid"
 #: The longest list of absent objects that is kept, in characters; of a longer one, the digest is.
 LONGEST = 2**18
 
-StoredMask = np.ndarray[Any, np.dtype[np.bool_]]
+StoredMask = NDArray[np.bool_]
+
+
+class _Lengths(TypedDict):
+    chunk_shape: Sequence[int]
+
+
+class _Grid(TypedDict):
+    name: str
+    configuration: _Lengths
+
+
+class _KeyForm(TypedDict, total=False):
+    separator: str
+
+
+class _KeyEncoding(TypedDict):
+    name: str
+    configuration: NotRequired[_KeyForm | None]
+
+
+class ArrayV2(TypedDict):
+    """What the metadata of an array say of its chunks in Zarr v2."""
+
+    zarr_format: Literal[2]
+    shape: Sequence[int]
+    chunks: Sequence[int]
+    dimension_separator: NotRequired[str | None]
+
+
+class ArrayV3(TypedDict):
+    """What the metadata of an array say of its chunks in Zarr v3."""
+
+    zarr_format: Literal[3]
+    shape: Sequence[int]
+    chunk_grid: _Grid
+    chunk_key_encoding: _KeyEncoding
 
 
 @dataclass(frozen=True)
@@ -54,7 +91,7 @@ class ChunkGrid:
     separator: str
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, Any]) -> ChunkGrid:
+    def from_metadata(cls, metadata: ArrayV2 | ArrayV3) -> ChunkGrid:
         """Return the grid of an array from its metadata, of either Zarr format.
 
         Raises
@@ -118,7 +155,7 @@ class ChunkGrid:
         return found.reshape(-1), unexpected_keys
 
 
-def open_array(place: NodePath) -> zarr.Array[Any]:
+def open_array(place: NodePath) -> ZarrArray:
     """Open an array from its own document, without what groups above say of it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableSpecificationWarning)  # text in Zarr v3
@@ -128,12 +165,11 @@ def open_array(place: NodePath) -> zarr.Array[Any]:
 def grid_of(contents: Contents, path: str) -> ChunkGrid:
     """Return the grid of an array that has been listed."""
     documents = contents.documents
-    return ChunkGrid.from_metadata(
-        documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"]
-    )
+    metadata = documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"]
+    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata))
 
 
-def with_manifest(contents: Contents, attributes: Mapping[str, Any]) -> dict[str, Any]:
+def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[str, object]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
     Parameters
@@ -159,14 +195,16 @@ def with_manifest(contents: Contents, attributes: Mapping[str, Any]) -> dict[str
     return {**attributes, KEY: {"sealed": record}}
 
 
-def manifest_of(attributes: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None:
     """Return the record that an image carries, None for images of others."""
     own = attributes.get(KEY)
     record = own.get("sealed") if isinstance(own, Mapping) else None
     return record if isinstance(record, Mapping) else None
 
 
-def modified_documents(contents: Contents, attributes: Mapping[str, Any]) -> list[tuple[str, str]]:
+def modified_documents(
+    contents: Contents, attributes: Mapping[str, object]
+) -> list[tuple[str, str]]:
     """Return the documents that are not what the record says, and what is wrong with them."""
     record = manifest_of(attributes) or {}
     found = []
@@ -181,7 +219,7 @@ def modified_documents(contents: Contents, attributes: Mapping[str, Any]) -> lis
     return found
 
 
-def expected(record: Any, total: int) -> StoredMask | None:
+def expected(record: object, total: int) -> StoredMask | None:
     """Return which objects there should be; None where the record holds a digest only.
 
     Raises
@@ -196,16 +234,16 @@ def expected(record: Any, total: int) -> StoredMask | None:
     return ~_unpack(record.get("absent"), total)
 
 
-def agrees(record: Mapping[str, Any], present: StoredMask) -> bool:
+def agrees(record: Mapping[str, object], present: StoredMask) -> bool:
     """Whether the objects that are there have the digest that is recorded."""
     return record.get("digest") == _bits_digest(~present)
 
 
-def _record(contents: Contents, path: str) -> dict[str, Any]:
+def _record(contents: Contents, path: str) -> dict[str, object]:
     """Record which objects of an array are there."""
     grid = grid_of(contents, path)
     present, _ = grid.present(contents.below(path))
-    record: dict[str, Any] = {"objects": grid.total}
+    record: dict[str, object] = {"objects": grid.total}
     if present.all():
         return record
     packed = base64.b64encode(zlib.compress(np.packbits(~present).tobytes(), 9)).decode()
@@ -214,7 +252,7 @@ def _record(contents: Contents, path: str) -> dict[str, Any]:
     return {**record, "stored": int(present.sum()), "digest": _bits_digest(~present)}
 
 
-def _unpack(packed: Any, total: int) -> StoredMask:
+def _unpack(packed: object, total: int) -> StoredMask:
     if packed is None:
         return np.zeros(total, bool)
     if not isinstance(packed, str):
@@ -233,13 +271,13 @@ def _bits_digest(bits: StoredMask) -> str:
     return hashlib.sha256(np.packbits(bits).tobytes()).hexdigest()[:16]
 
 
-def digest(document: Any) -> str:
+def digest(document: object) -> str:
     """Return a digest of a JSON document's content, however it is spaced and ordered."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _others(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def _others(attributes: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in attributes.items() if key != KEY}
 
 

@@ -6,9 +6,8 @@ is called ``t``, or a coordinate ``y`` beside a latitude that becomes y, needs a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import xarray as xr
 
@@ -103,7 +102,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def with_names(
-    variables: Mapping[Any, xr.Variable], dims: Mapping[str, str], names: Mapping[str, str]
+    variables: Mapping[Hashable, xr.Variable], dims: Mapping[str, str], names: Mapping[str, str]
 ) -> dict[str, xr.Variable]:
     """Return variables under other names, along dimensions of other names.
 
@@ -120,7 +119,7 @@ def with_names(
     return renamed
 
 
-def names_back(metadata: Mapping[str, Any], variables: Iterable[str]) -> dict[str, str]:
+def names_back(metadata: Mapping[str, object], variables: Iterable[str]) -> dict[str, str]:
     """Return from stored coordinates to those that they are, as the metadata of an image say it.
 
     Invalid entries (missing names, or two for one) are left out.
@@ -134,7 +133,7 @@ def names_back(metadata: Mapping[str, Any], variables: Iterable[str]) -> dict[st
     return found
 
 
-def own_name(metadata: Mapping[str, Any], stored: str) -> str:
+def own_name(metadata: Mapping[str, object], stored: str) -> str:
     """Return the name of the array that is stored under another, as the metadata say it."""
     name = metadata.get("variable")
     return name if isinstance(name, str) else stored

@@ -27,8 +27,10 @@ from xpyramid._compat import sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
 
-Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, Any]
-Node = zarr.Group | zarr.Array[Any]
+Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, object]
+#: An array of either Zarr format.
+ZarrArray = zarr.Array[Any]
+Node = zarr.Group | ZarrArray
 
 #: Names of Zarr's own files, and those that are no names in a path.
 _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, PyramidError
@@ -27,7 +26,7 @@ class Tree:
                 self._names.setdefault(above, set()).add(name)
                 path = above
 
-    def look(self, path: str) -> tuple[str, dict[str, Any]]:
+    def look(self, path: str) -> tuple[str, dict[str, object]]:
         """Return what is at a path ("group", "array", "nothing", "damaged"), and its attributes."""
         if self._copies and path:
             lead = f"{path}/"
@@ -50,7 +49,7 @@ class Tree:
         return [name for name in children(self.place / path) if not name.startswith(".")]
 
 
-def listed_in(attributes: Mapping[str, Any]) -> list[str]:
+def listed_in(attributes: Mapping[str, object]) -> list[str]:
     """Return the paths that a plate or a well lists, those that stay inside its group."""
     content, paths = ngff.ome_metadata(attributes), []
     for key, lists in (("plate", "wells"), ("well", "images")):
@@ -62,7 +61,7 @@ def listed_in(attributes: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(paths))
 
 
-def _copies(documents: Mapping[str, Any]) -> dict[str, Any]:
+def _copies(documents: Mapping[str, object]) -> dict[str, object]:
     """Return the documents that a group's consolidated metadata are copies of."""
     node = documents.get("zarr.json")
     inline = node.get("consolidated_metadata") if isinstance(node, Mapping) else None

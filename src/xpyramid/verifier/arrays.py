@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any, SupportsInt
 
 import numpy as np
-import zarr
 
 from xpyramid.ngff import Header, Problem
 from xpyramid.store.faults import fault_of
 from xpyramid.store.listing import Contents
 from xpyramid.store.manifest import ChunkGrid, StoredMask, agrees, expected, grid_of, open_array
+from xpyramid.store.path import ZarrArray
 
 Region = tuple[slice, ...]
 
@@ -34,7 +34,7 @@ class Stored:
     """
 
     path: str
-    array: zarr.Array[Any]
+    array: ZarrArray
     grid: ChunkGrid
     present: StoredMask
     unexpected_keys: list[str]
@@ -73,7 +73,7 @@ class Stored:
         """Return the path of an object below the image."""
         return f"{self.path}/{self.grid.key(int(index))}"
 
-    def missing(self, record: Any) -> list[Region]:
+    def missing(self, record: object) -> list[Region]:
         """Return the samples of objects that are missing, by a record of them."""
         try:
             wanted = expected(record, self.grid.total)

@@ -16,7 +16,7 @@ from zarr.buffer import default_buffer_prototype
 from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata, GroupMetadata
 
 
-def is_same(copy: Any, truth: Any, key: str) -> bool:
+def is_same(copy: object, truth: object, key: str) -> bool:
     """Whether a copy of a document means what the document does.
 
     Parameters
@@ -29,7 +29,7 @@ def is_same(copy: Any, truth: Any, key: str) -> bool:
     return bool(copy == truth) or bool(_meaning(copy, key) == _meaning(truth, key))
 
 
-def _meaning(document: Any, key: str) -> Any:
+def _meaning(document: object, key: str) -> object:
     """Return a document as zarr would write it, itself where zarr cannot read it."""
     if not isinstance(document, dict):
         return document
@@ -47,12 +47,12 @@ def _meaning(document: Any, key: str) -> Any:
         return plain
 
 
-def _rewritten(document: dict[str, Any], *, is_array: bool) -> dict[str, Any]:
+def _rewritten(document: dict[str, object], *, is_array: bool) -> dict[str, object]:
     """Return what zarr writes for a document that it read."""
     kind: Any = GroupMetadata
     if is_array:
         kind = ArrayV2Metadata if document.get("zarr_format") == 2 else ArrayV3Metadata
     written = kind.from_dict(dict(document)).to_buffer_dict(default_buffer_prototype())
     main = written.get("zarr.json") or written[".zarray" if is_array else ".zgroup"]
-    found: dict[str, Any] = json.loads(main.to_bytes())
+    found: dict[str, object] = json.loads(main.to_bytes())
     return found

@@ -7,7 +7,6 @@ import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from typing import Any
 
 from xpyramid import ngff
 from xpyramid.messages import HOW_TO_FINISH
@@ -72,7 +71,7 @@ def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> 
     return (images[0], header.shape if header else None) if images else None
 
 
-def is_unfinished(attributes: Mapping[str, Any]) -> bool:
+def is_unfinished(attributes: Mapping[str, object]) -> bool:
     """Whether attributes are those of a build that has not come to its end."""
     own = attributes.get(manifest.KEY)
     return isinstance(own, Mapping) and "unfinished" in own
@@ -84,13 +83,13 @@ def unfinished(path: str) -> Problem:
     return Problem("unfinished", path, said)
 
 
-def is_image(attributes: Mapping[str, Any]) -> bool:
+def is_image(attributes: Mapping[str, object]) -> bool:
     """Whether attributes are, or were, those of an image."""
     known = ngff.version_of(attributes) is not None or manifest.manifest_of(attributes) is not None
     return known or is_unfinished(attributes)
 
 
-def check_group(documents: Mapping[str, Any], path: str = "") -> Iterator[Problem]:
+def check_group(documents: Mapping[str, object], path: str = "") -> Iterator[Problem]:
     """Yield what is wrong with the documents of a group, beside its attributes."""
     lead = f"{path}/" if path else ""
     node = documents.get(f"{lead}zarr.json")
@@ -175,7 +174,7 @@ def _check_consolidated(contents: Contents) -> Iterator[Problem]:
 
 
 def _check_left_out(
-    contents: Contents, lead: str, name: str, key: str, copies: Mapping[str, Any]
+    contents: Contents, lead: str, name: str, key: str, copies: Mapping[str, object]
 ) -> Iterator[Problem]:
     """Yield arrays that readers of consolidated metadata would not see."""
     for path, is_array in contents.nodes().items():
@@ -188,7 +187,7 @@ def _check_left_out(
 
 def _check_record(
     contents: Contents,
-    attributes: Mapping[str, Any],
+    attributes: Mapping[str, object],
     arrays: Mapping[str, Stored],
     images: list[ngff.Multiscale],
     notes: list[str],
@@ -281,7 +280,7 @@ def _check_against(label: Contents, base: Base) -> Iterator[Problem]:
 def _check_values(
     arrays: Mapping[str, Stored],
     images: list[ngff.Multiscale],
-    attributes: Mapping[str, Any],
+    attributes: Mapping[str, object],
     notes: list[str],
 ) -> Iterator[Problem]:
     """Decode everything, and compute the levels again."""

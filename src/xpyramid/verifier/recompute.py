@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from threading import Lock
-from typing import Any
+from typing import cast
 
 import dask
 import numpy as np
+from numpy.typing import NDArray
 
 from xpyramid import engine, ngff
 from xpyramid.errors import PyramidError
-from xpyramid.geometry.plan import METHOD_OPTIONS
+from xpyramid.geometry.plan import METHOD_OPTIONS, MethodOptions
 from xpyramid.geometry.tiles import make_tiling
 from xpyramid.ngff import Problem
 from xpyramid.reducers import METHODS, Array, Reducer, make_reducer, reduce_levels, single_step
@@ -144,9 +145,9 @@ def _above(hole: Region, factors: Sequence[int], region: Region) -> Region:
     )
 
 
-def _same(a: Array, b: Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _same(a: Array, b: Array) -> NDArray[np.bool_]:
     """Whether values are the same, NaN and NaT included."""
-    equal: np.ndarray[Any, np.dtype[np.bool_]] = np.asarray(a == b)
+    equal: NDArray[np.bool_] = np.asarray(a == b)
     if a.dtype.kind in "fcmM":
         equal |= (a != a) & (b != b)  # noqa: PLR0124
     return equal
@@ -190,12 +191,12 @@ def _is_elsewhere(levels: Sequence[Stored], factors: Sequence[tuple[int, ...]]) 
     )
 
 
-def _options(image: ngff.Multiscale) -> dict[str, Any]:
+def _options(image: ngff.Multiscale) -> MethodOptions:
     """Return what else the method was told."""
     found = {k: image.metadata.get(k) for k in METHOD_OPTIONS}
     if isinstance(found["ignore"], str):  # JSON has no NaN
         found["ignore"] = float(found["ignore"])
-    return found
+    return cast("MethodOptions", found)  # what else they are, the method refuses
 
 
 def _largest(base: Stored, factors: Sequence[int]) -> int:

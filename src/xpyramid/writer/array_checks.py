@@ -20,6 +20,7 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.messages import Message, code, literal, say
 from xpyramid.store.names import StoredNames
 from xpyramid.store.path import check_name, is_text
+from xpyramid.types import Attrs, DType
 from xpyramid.warn import warn
 
 #: Bytes of a chunk that codecs and viewers can still count: they use signed 32-bit integers.
@@ -133,7 +134,7 @@ def _is_integer(dtype: object) -> bool:
         return False
 
 
-def dataset_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+def dataset_attributes(attrs: Attrs) -> Attrs:
     """Return the attributes of a Dataset that a level's group may have.
 
     Those that xpyramid itself keeps at levels are left out: they are about another store.
@@ -153,7 +154,7 @@ def dataset_attributes(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
     return {key: value for key, value in attrs.items() if key != "xpyramid"}
 
 
-def warn_of_dtypes(dtypes: Mapping[str, np.dtype[Any]]) -> None:
+def warn_of_dtypes(dtypes: Mapping[str, DType]) -> None:
     """Say once which arrays some viewer refuses, and what to do.
 
     Parameters

@@ -13,6 +13,7 @@ from zarr.codecs import ZstdCodec
 
 from xpyramid._compat import ArrayConfig, store_path_of
 from xpyramid.errors import PlanError
+from xpyramid.store.path import ZarrArray
 
 ZarrFormat = Literal[2, 3]
 
@@ -26,7 +27,7 @@ class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
     The metadata need not say so, and tensorstore refuses Zarr v2 metadata that do.
     """
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "checksum": False}
 
 
@@ -36,7 +37,7 @@ _DEFAULT: dict[ZarrFormat, Any] = {
 }
 
 
-def compressor_of(asked: Any, zarr_format: ZarrFormat) -> Any:
+def compressor_of(asked: object, zarr_format: ZarrFormat) -> Any:
     """Return what zarr is to compress chunks with.
 
     Raises
@@ -61,11 +62,11 @@ def compressor_of(asked: Any, zarr_format: ZarrFormat) -> Any:
     )
 
 
-def _is_codec(asked: Any, zarr_format: ZarrFormat) -> bool:
+def _is_codec(asked: object, zarr_format: ZarrFormat) -> bool:
     return isinstance(asked, BytesBytesCodec if zarr_format == 3 else Codec)
 
 
-def with_checksums(array: zarr.Array[Any], config: Any) -> zarr.Array[Any]:
+def with_checksums(array: ZarrArray, config: Any) -> ZarrArray:
     """Return an array that writes the checksums that metadata of Zarr v2 have no words for."""
     if array.metadata.zarr_format == 3:
         return array

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -24,6 +23,7 @@ from xpyramid.store.json_attributes import coordinate
 from xpyramid.store.local_chunks import only_chunk
 from xpyramid.store.names import StoredNames, with_names
 from xpyramid.store.path import NodePath
+from xpyramid.types import DType
 from xpyramid.warn import warn
 from xpyramid.writer.compression import ZarrFormat, compressor_of, with_checksums
 from xpyramid.writer.documents import array_of, as_document, parse
@@ -39,7 +39,7 @@ _CODING = {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsign
 
 
 def prepare_coordinates(
-    coordinates: xr.Dataset, names: StoredNames, attrs: Mapping[str, Any]
+    coordinates: xr.Dataset, names: StoredNames, attrs: Mapping[str, object]
 ) -> xr.Dataset:
     """Return what is stored beside a level: its coordinates, under their stored names.
 
@@ -88,7 +88,7 @@ def _with_long_ones_as_dask(dataset: xr.Dataset) -> xr.Dataset:
     return dataset
 
 
-def _time_encoding(times: xr.Variable, name: str) -> dict[str, Any]:
+def _time_encoding(times: xr.Variable, name: str) -> dict[str, object]:
     """Return how times are counted: in the units that they came with, where these give them back.
 
     Where they do not, xarray counts from a date of its own choice.
@@ -97,7 +97,7 @@ def _time_encoding(times: xr.Variable, name: str) -> dict[str, Any]:
     if not counted or times.dtype.kind not in "mMO":
         return counted
     for dtype in _number_types(times):
-        encoding: dict[str, Any] = counted if dtype is None else {**counted, "dtype": dtype}
+        encoding: dict[str, object] = counted if dtype is None else {**counted, "dtype": dtype}
         if dtype is not None and dtype.kind == "f":
             encoding["_FillValue"] = None  # xarray would write NaN, as an attribute
         if _come_back(times, encoding):
@@ -110,7 +110,7 @@ def _time_encoding(times: xr.Variable, name: str) -> dict[str, Any]:
     return {}
 
 
-def _number_types(times: xr.Variable) -> Iterator[np.dtype[Any] | None]:
+def _number_types(times: xr.Variable) -> Iterator[DType | None]:
     """Yield the types of numbers to count times in, the best first; None leaves it to xarray."""
     if times.dtype.kind == "m" or "units" not in times.encoding:
         yield None
@@ -122,7 +122,7 @@ def _number_types(times: xr.Variable) -> Iterator[np.dtype[Any] | None]:
     yield np.dtype(np.float64)
 
 
-def _come_back(times: xr.Variable, encoding: Mapping[str, Any]) -> bool:
+def _come_back(times: xr.Variable, encoding: Mapping[str, object]) -> bool:
     """Whether times are the same when they have been encoded and decoded."""
     wanted = xr.Variable(times.dims, times.data, encoding=encoding)
     as_dates = xr.coders.CFDatetimeCoder(use_cftime=times.dtype.kind == "O")

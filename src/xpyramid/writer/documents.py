@@ -17,7 +17,7 @@ from zarr.storage import StorePath
 
 from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata
 from xpyramid.store.documents import Documents, as_buffer
-from xpyramid.store.path import NodePath
+from xpyramid.store.path import NodePath, ZarrArray
 
 #: What a group has that is in another one's copy of it, in the place of its own copies.
 _NO_COPIES = {"kind": "inline", "must_understand": False, "metadata": {}}
@@ -30,13 +30,13 @@ def parse(document: Buffer) -> Any:
     return json.loads(document.to_bytes())
 
 
-def as_document(content: Any, *, compact: bool = False) -> Buffer:
+def as_document(content: object, *, compact: bool = False) -> Buffer:
     """Return a document as zarr-python spaces it."""
     indent = None if compact else zarr.config.get("json_indent")
     return as_buffer(json.dumps(content, indent=indent).encode())
 
 
-def attributes_of(documents: Mapping[str, Buffer]) -> dict[str, Any]:
+def attributes_of(documents: Mapping[str, Buffer]) -> dict[str, object]:
     """Return the attributes of the group at the root."""
     if "zarr.json" in documents:
         return dict(parse(documents["zarr.json"])["attributes"])
@@ -44,7 +44,7 @@ def attributes_of(documents: Mapping[str, Buffer]) -> dict[str, Any]:
 
 
 def consolidate(
-    documents: Documents, path: str = "", attributes: Mapping[str, Any] | None = None
+    documents: Documents, path: str = "", attributes: Mapping[str, object] | None = None
 ) -> None:
     """Copy the metadata of all that lies in a group into it, as `zarr.consolidate_metadata` does.
 
@@ -94,11 +94,11 @@ def _order(path: str) -> tuple[int, str, str]:
     return path.count("/"), unicodedata.normalize("NFKC", path).casefold(), path
 
 
-def _copy(node: dict[str, Any]) -> dict[str, Any]:
+def _copy(node: dict[str, object]) -> dict[str, object]:
     return _with_copies(node, {}) if node["node_type"] == "group" else node
 
 
-def _with_copies(group: dict[str, Any], copies: Mapping[str, Any]) -> dict[str, Any]:
+def _with_copies(group: dict[str, object], copies: Mapping[str, object]) -> dict[str, object]:
     return {
         "attributes": group["attributes"],
         "zarr_format": 3,
@@ -107,7 +107,7 @@ def _with_copies(group: dict[str, Any], copies: Mapping[str, Any]) -> dict[str, 
     }
 
 
-def array_of(documents: Mapping[str, Buffer], path: str, place: NodePath) -> zarr.Array[Any]:
+def array_of(documents: Mapping[str, Buffer], path: str, place: NodePath) -> ZarrArray:
     """Return an array by its documents, which are not read again from where it is.
 
     Parameters

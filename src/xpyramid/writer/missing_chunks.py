@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import cast
 
 import numpy as np
 import zarr
@@ -15,8 +15,8 @@ from zarr.storage import LocalStore
 from xpyramid._compat import sync
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import literal, say
-from xpyramid.store.manifest import ChunkGrid, StoredMask, expected, manifest_of
-from xpyramid.store.path import NodePath, local_path
+from xpyramid.store.manifest import ArrayV2, ArrayV3, ChunkGrid, StoredMask, expected, manifest_of
+from xpyramid.store.path import NodePath, ZarrArray, local_path
 from xpyramid.warn import warn
 
 #: Listing so many stored objects of a local disk takes half a second. Larger arrays are listed when
@@ -24,7 +24,7 @@ from xpyramid.warn import warn
 MANY = 10**5
 
 
-def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
+def check_missing(arrays: Iterable[ZarrArray], *, strict: bool) -> None:
     """Say which stored arrays have chunks that are not there, which read as the fill value.
 
     Each array is listed once. It counts whole, also where only a part of it is read. Whether such a
@@ -65,12 +65,12 @@ def check_missing(arrays: Iterable[zarr.Array[Any]], *, strict: bool) -> None:
         )
 
 
-def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:
+def missing(array: ZarrArray) -> tuple[int, tuple[int, ...] | None, int]:
     """Return how many stored objects an array lacks, the index of the first, and their number."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of dtypes that Zarr v3 has no final word on
-            grid = ChunkGrid.from_metadata(array.metadata.to_dict())
+            grid = ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", array.metadata.to_dict()))
     except ValueError:  # chunks of several sizes: nothing can be said
         return 0, None, 0
     present, _ = grid.present(_keys(array))
@@ -83,7 +83,7 @@ def missing(array: zarr.Array[Any]) -> tuple[int, tuple[int, ...] | None, int]:
     return lost.size, tuple(int(i) for i in first), grid.total
 
 
-def _keys(array: zarr.Array[Any]) -> Iterator[str]:
+def _keys(array: ZarrArray) -> Iterator[str]:
     """Yield the keys of what is stored of an array, relative to it."""
     directory = local_path(NodePath(array.store, array.path))
     if directory is not None:  # faster than the store's own listing
@@ -101,7 +101,7 @@ async def _listed(store: ZarrStore, prefix: str) -> list[str]:
     return [key async for key in store.list_prefix(prefix)]
 
 
-def _left_out(array: zarr.Array[Any], total: int) -> StoredMask:
+def _left_out(array: ZarrArray, total: int) -> StoredMask:
     """Return the stored objects of which an image of ours says that they are empty."""
     none = np.zeros(total, bool)
     for image, path in _above(array):
@@ -117,7 +117,7 @@ def _left_out(array: zarr.Array[Any], total: int) -> StoredMask:
     return none
 
 
-def _above(array: zarr.Array[Any]) -> Iterator[tuple[NodePath, str]]:
+def _above(array: ZarrArray) -> Iterator[tuple[NodePath, str]]:
     """Yield the groups that may be the image of an array, and its path in them."""
     directory = local_path(NodePath(array.store, array.path))
     for depth in (1, 2):  # levels that are arrays, and levels that are groups

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -14,6 +13,7 @@ from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.axes import is_channel_name
 from xpyramid.geometry.plan import Plan
 from xpyramid.store.names import name_of
+from xpyramid.types import Attrs, DType
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class OmeroRequest:
 
     channels: ngff.Channels
     axis: int | None
-    dtype: np.dtype[Any]
+    dtype: DType
     ignore: int | float | None = None
 
     @property
@@ -30,7 +30,7 @@ class OmeroRequest:
         """What looks at the base."""
         return engine.Observer(self.axis, self.ignore)
 
-    def metadata(self, statistics: engine.Statistics) -> dict[str, Any]:
+    def metadata(self, statistics: engine.Statistics) -> dict[str, object]:
         """Return the ``omero`` metadata."""
         extremes: list[ngff.Window] = []
         ranges: list[ngff.Window] = []
@@ -61,7 +61,7 @@ class OmeroRequest:
         return extremes, [(min(starts), max(ends))] * len(ranges)
 
 
-def _highest(dtype: np.dtype[Any]) -> int | None:
+def _highest(dtype: DType) -> int | None:
     """Return the largest value of an integer dtype."""
     return int(np.iinfo(dtype).max) if dtype.kind in "iu" else None
 
@@ -77,8 +77,8 @@ def watch(jobs: Sequence[engine.Job], request: OmeroRequest | None) -> list[engi
 def omero_request(
     base: xr.DataArray,
     plan: Plan,
-    omero: bool | Mapping[str, Any] | None,
-    document: Mapping[str, Any],
+    omero: bool | Mapping[str, object] | None,
+    document: Mapping[str, object],
 ) -> OmeroRequest | None:
     """Return what to show of an array: of images, unless nothing was asked for.
 
@@ -103,7 +103,7 @@ def omero_request(
     real = base.dtype.kind in "biuf"
     dim = None if axis is None else plan.axes[axis].dim
     names = _names(base, dim)
-    stored: Mapping[str, Any] = {}
+    stored: ngff.StoredOmero = {}
     if omero is None:
         stored = ngff.stored_channels(document, len(names)) or ngff.channels_of_attrs(
             base.attrs, names
@@ -128,7 +128,7 @@ def omero_request(
     return OmeroRequest(replace(channels, stored=stored), axis, base.dtype, ignore)
 
 
-def attributes_beside(attrs: Mapping[Any, Any]) -> dict[Any, Any]:
+def attributes_beside(attrs: Attrs) -> Attrs:
     """Return the attributes of an array without what becomes the ``omero`` metadata."""
     is_shown = bool(ngff.stored_channels(attrs, None))
     return {key: value for key, value in attrs.items() if key != "omero" or not is_shown}

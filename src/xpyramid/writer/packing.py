@@ -15,11 +15,12 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.errors import DtypeError, PlanError
-from xpyramid.geometry.plan import Plan, largest_window
+from xpyramid.geometry.plan import MethodOptions, Plan, largest_window, without_none
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import literal, say
 from xpyramid.reducers import METHODS, Reducer, make_reducer
+from xpyramid.types import Array, DType
 from xpyramid.writer.request import ImageSource
 
 #: Encoding that becomes attributes, by which readers unpack.
@@ -45,12 +46,12 @@ class Packing:
         What stands for NaN.
     """
 
-    dtype: np.dtype[Any]
+    dtype: DType
     scale: float
     offset: float
     fill: int | None
 
-    def pack(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def pack(self, block: Array) -> Array:
         """Return packed numbers.
 
         Raises
@@ -94,7 +95,7 @@ class Packing:
                 value="source",
                 fix=say("open it with mask_and_scale=False, or leave {dtype} out"),
             )
-        packed: np.ndarray[Any, Any] = np.where(missing, self.fill or 0, numbers).astype(self.dtype)
+        packed: Array = np.where(missing, self.fill or 0, numbers).astype(self.dtype)
         return packed
 
 
@@ -152,12 +153,12 @@ def pack(image: ImageSource) -> ImageSource:
         return image
     _check_method(image, packing)
     packed = _packed(base, packing, plan)
-    options: dict[str, Any] = {}
+    options: MethodOptions = {}
     if packing.fill is not None and not plan.sampled:
         options = {"ignore": packing.fill, "min_valid": plan.options.get("min_valid")}
         if plan.options.get("skipna") is False:  # one that is missing is one too many
             options["min_valid"] = 1.0
-        options = {key: value for key, value in options.items() if value is not None}
+        options = without_none(options)
     largest = largest_window(base.shape, plan.levels[-1].factors)
     reducer = make_reducer(plan.method, packed.dtype, largest, **options)
     size = packed.dtype.itemsize
@@ -221,7 +222,7 @@ def _check_method(image: ImageSource, packing: Packing) -> None:
 def _packed(base: xr.DataArray, packing: Packing, plan: Plan) -> xr.DataArray:
     """Return level 0 packed, lazily, with the attributes by which readers unpack it."""
     unpacked: Any = as_dask(base, plan.levels[0].chunks)
-    empty: np.ndarray[Any, Any] = np.empty((0,) * base.ndim, packing.dtype)
+    empty: Array = np.empty((0,) * base.ndim, packing.dtype)
     data = unpacked.map_blocks(packing.pack, dtype=packing.dtype, meta=empty)
     unpacking = {key: base.encoding[key] for key in _ATTRIBUTES[:2] if key in base.encoding}
     if packing.fill is not None:

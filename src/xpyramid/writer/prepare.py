@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, get_args
+from typing import get_args
 
 import xarray as xr
 
@@ -27,6 +27,7 @@ from xpyramid.store.json_attributes import DATASET, json_attributes
 from xpyramid.store.names import StoredNames, choose_names, name_of
 from xpyramid.store.path import NodePath, check_name, is_root
 from xpyramid.store.transaction import transaction_for
+from xpyramid.types import Attrs
 from xpyramid.warn import warn
 from xpyramid.writer import omero
 from xpyramid.writer.array_checks import (
@@ -193,7 +194,7 @@ def _stored_names(image: ImageSource, name: str, options: WriteOptions) -> Store
     return stored
 
 
-def _attributes(image: ImageSource) -> Iterator[Mapping[Any, Any]]:
+def _attributes(image: ImageSource) -> Iterator[Attrs]:
     """Yield the attributes of the array of each level."""
     if image.reducer is None:  # each level has its own
         yield from (omero.attributes_beside(level.attrs) for level in image.levels)
@@ -223,11 +224,11 @@ def _group_attributes(
     names: StoredNames,
     labels_group: label_groups.LabelsGroup | None,
     options: WriteOptions,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return the attributes that make an image of a group, as far as they are known."""
     base, plan = image.levels[0], image.plan
     name = group.rpartition("/")[2] or str(base.name)
-    about: dict[str, Any] = dict(LIBRARY)
+    about: dict[str, object] = dict(LIBRARY)
     coordinates = image.levels.coordinates[0]
     if options["layout"] == "arrays":
         base = forget_bounds(base, coordinates)
@@ -240,7 +241,7 @@ def _group_attributes(
     crs = _crs(base)
     if options["conventions"]:
         attributes |= ngff.geozarr(plan, paths, crs, names.dims)
-    label: dict[str, Any] = {}
+    label: Mapping[str, object] = {}
     if labels_group is not None:
         label = labels_group.metadata(base.attrs, image.document)
     elif plan.kind == "labels" and base.dtype.kind in "iu":
@@ -262,7 +263,7 @@ def _multiples(base: xr.DataArray, plan: Plan) -> dict[str, tuple[str, Fraction]
     return found
 
 
-def _crs(base: xr.DataArray) -> dict[Any, Any]:
+def _crs(base: xr.DataArray) -> Attrs:
     """Return the attributes of the coordinate that holds the grid mapping."""
     given = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping"))
     words = [word.rstrip(":") for word in given.split()] if isinstance(given, str) else []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import xarray as xr
 
@@ -15,6 +15,7 @@ from xpyramid.reducers import Reducer
 from xpyramid.store.collection import ImageCollection
 from xpyramid.store.label_groups import LabelsGroup
 from xpyramid.store.transaction import Transaction
+from xpyramid.types import Attrs
 from xpyramid.writer.omero import OmeroRequest
 from xpyramid.writer.template import MetadataTemplate
 
@@ -41,8 +42,8 @@ class ImageSource:
     plan: Plan
     reducer: Reducer | None = None
     group: str | None = None
-    attrs: Mapping[Any, Any] = field(default_factory=dict)
-    document: Mapping[str, Any] = field(default_factory=dict)
+    attrs: Attrs = field(default_factory=dict)
+    document: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def read(self) -> Sequence[xr.DataArray]:

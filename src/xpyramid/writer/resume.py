@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import zarr
@@ -201,7 +200,7 @@ def _is_published(image: PreparedImage) -> bool:
     return _includes(there, own)
 
 
-def _includes(there: Any, own: Any) -> bool:
+def _includes(there: object, own: object) -> bool:
     """Whether attributes are there; more became known while the image was written."""
     if isinstance(own, Mapping) and isinstance(there, Mapping):
         return all(key in there and _includes(there[key], own[key]) for key in own)

@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
 
 import zarr
 from dask.delayed import Delayed
@@ -25,7 +24,7 @@ from xpyramid.geometry.plan import budget
 from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.runtime.cluster import check_main_module, in_process, workers
 from xpyramid.store.documents import put
-from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.store.path import NodePath, Store, ZarrArray, resolve
 from xpyramid.writer.array_checks import warn_of_dtypes
 from xpyramid.writer.failures import resume_hint, storage_errors
 from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
@@ -71,7 +70,7 @@ class Session:
     finished: Sequence[PreparedImage]
     options: WriteOptions
     limits: Limits
-    unchecked: Sequence[zarr.Array[Any]] = ()
+    unchecked: Sequence[ZarrArray] = ()
     jobs: Sequence[engine.Job] = ()
     positions: Sequence[int] = ()
 

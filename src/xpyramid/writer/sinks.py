@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
-import zarr
 
 from xpyramid.errors import StorageError
 from xpyramid.runtime.retry import retried
 from xpyramid.store.local_chunks import by_object
-from xpyramid.store.path import NodePath
+from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.types import Array
 
 
 class ZarrSink:
@@ -24,11 +21,11 @@ class ZarrSink:
         What the array is called in errors.
     """
 
-    def __init__(self, array: zarr.Array[Any], name: str) -> None:
+    def __init__(self, array: ZarrArray, name: str) -> None:
         self.array = by_object(array) or array
         self.name = name
 
-    def __call__(self, region: tuple[slice, ...], values: np.ndarray[Any, Any]) -> None:
+    def __call__(self, region: tuple[slice, ...], values: Array) -> None:
         """Store values in a region of whole chunks.
 
         Raises
@@ -46,7 +43,7 @@ class ZarrSink:
             ) from error
 
 
-def open_sink(array: zarr.Array[Any], final: NodePath, level: int) -> ZarrSink:
+def open_sink(array: ZarrArray, final: NodePath, level: int) -> ZarrSink:
     """Return what writes to an array.
 
     Parameters

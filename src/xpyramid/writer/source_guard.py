@@ -32,7 +32,8 @@ from xpyramid._compat import (
 )
 from xpyramid.errors import SourceOverlapError
 from xpyramid.messages import say
-from xpyramid.store.path import NodePath
+from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.types import Array
 
 #: How far to look into unknown objects.
 _DEPTH = 4
@@ -70,7 +71,7 @@ class Location:
         is called with.
     """
 
-    filesystem: tuple[Any, ...]
+    filesystem: tuple[object, ...]
     parts: tuple[str, ...]
     name: str = field(compare=False)
     is_uncertain: bool = field(default=False, compare=False)
@@ -129,10 +130,10 @@ class Reads:
     """
 
     locations: list[Location]
-    arrays: list[zarr.Array[Any]]
+    arrays: list[ZarrArray]
 
 
-def what_is_read(samples: Iterable[Any], others: Iterable[Any] = ()) -> Reads:
+def what_is_read(samples: Iterable[object], others: Iterable[object] = ()) -> Reads:
     """Return what is read when some objects are computed; nothing is read for it.
 
     Graphs are walked once, layer by layer, and task by task only where dask has written the tasks
@@ -147,7 +148,7 @@ def what_is_read(samples: Iterable[Any], others: Iterable[Any] = ()) -> Reads:
     _identity.cache_clear()
     walk = _Walk()
     locations: dict[Location, None] = {}
-    arrays: dict[Location, zarr.Array[Any]] = {}
+    arrays: dict[Location, ZarrArray] = {}
     for objects, holds_samples in ((samples, True), (others, False)):
         for thing in walk.things_in(objects):
             location = _location(thing)
@@ -227,7 +228,7 @@ def _identity(parts: tuple[str, ...]) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _location(thing: Any) -> Location | None:
+def _location(thing: object) -> Location | None:
     """Return the place that a thing stands for; None where it stands for none."""
     if isinstance(thing, zarr.Array):
         return location_of(thing.store, thing.path)
@@ -240,7 +241,7 @@ def _location(thing: Any) -> Location | None:
     return _file(thing)
 
 
-def _file(thing: Any) -> Location | None:
+def _file(thing: object) -> Location | None:
     """Return the place of a file that another package has opened."""
     kind, fs = _package(thing), getattr(thing, "fs", None)
     if kind == "tensorstore":
@@ -258,7 +259,7 @@ def _file(thing: Any) -> Location | None:
     return _local(Path(name), str(name)) if name else None
 
 
-def _package(thing: Any) -> str:
+def _package(thing: object) -> str:
     return str(type(thing).__module__).partition(".")[0]
 
 
@@ -285,9 +286,9 @@ class _Walk:
     def __init__(self) -> None:
         self._seen: set[int] = set()
         self._texts: set[str] = set()
-        self._alive: list[Any] = []  # an id is good as long as its object lives
+        self._alive: list[object] = []  # an id is good as long as its object lives
 
-    def things_in(self, objects: Iterable[Any]) -> Iterator[Any]:
+    def things_in(self, objects: Iterable[object]) -> Iterator[object]:
         """Yield everything in some objects that may stand for a location."""
         stack: list[tuple[Any, int]] = [(thing, 0) for thing in objects]
         while stack:
@@ -313,13 +314,13 @@ class _Walk:
                 stack.extend((one, deeper) for one in inside if type(one) not in _ATOMIC_TYPES)
 
 
-def _is_leaf(thing: Any) -> bool:
+def _is_leaf(thing: object) -> bool:
     if isinstance(thing, zarr.Array | zarr.Group | ZarrStore | os.PathLike | np.memmap):
         return True
     return _package(thing) in _FILES
 
 
-def _inside(thing: Any) -> tuple[Iterable[Any], bool]:
+def _inside(thing: Any) -> tuple[Iterable[object], bool]:
     """Return what an object is made of, and whether that is known to be all and finite."""
     for kinds, look in _CONTENTS:
         if isinstance(thing, kinds):
@@ -329,11 +330,11 @@ def _inside(thing: Any) -> tuple[Iterable[Any], bool]:
     return _of_object(thing)
 
 
-def _of_array(array: np.ndarray[Any, Any]) -> Iterable[Any]:
+def _of_array(array: Array) -> Iterable[object]:
     return array.ravel().tolist() if array.dtype == object else [array.base]
 
 
-def _of_layer(layer: Layer) -> Iterable[Any]:
+def _of_layer(layer: Layer) -> Iterable[object]:
     """Return what the tasks of a layer are made from, without making them."""
     if isinstance(layer, Blockwise):
         return [layer.task, *(array for array, _ in layer.indices), *layer.io_deps.values()]
@@ -342,7 +343,7 @@ def _of_layer(layer: Layer) -> Iterable[Any]:
     return [value for value in vars(layer).values() if not isinstance(value, str)]
 
 
-def _of_object(thing: Any) -> tuple[Iterable[Any], bool]:
+def _of_object(thing: object) -> tuple[Iterable[object], bool]:
     if isinstance(thing, FunctionType):
         return _of_function(thing), False
     package = _package(thing)
@@ -351,7 +352,7 @@ def _of_object(thing: Any) -> tuple[Iterable[Any], bool]:
     return _slots(thing), package == "xarray"  # wrappers around what is opened
 
 
-def _of_function(function: FunctionType) -> Iterable[Any]:
+def _of_function(function: FunctionType) -> Iterable[object]:
     """Return what a user's function knows from outside of it: a lambda may read an array."""
     if str(function.__module__).partition(".")[0] in _OPAQUE_PACKAGES | {
         "xarray",
@@ -368,7 +369,7 @@ def _of_function(function: FunctionType) -> Iterable[Any]:
     return [*known.nonlocals.values(), *around, *defaults]
 
 
-def _variables(thing: xr.Dataset | xr.DataArray) -> list[Any]:
+def _variables(thing: xr.Dataset | xr.DataArray) -> list[object]:
     if isinstance(thing, xr.Dataset):
         return list(thing.variables.values())
     return [thing.variable, *(coordinate.variable for coordinate in thing.coords.values())]
@@ -387,7 +388,7 @@ def _slot_names(kind: type) -> tuple[str, ...]:
 _NO_CONTENT = {"key", "_dependencies", "_token", "_repr", "__weakref__", "__dict__"}
 
 
-def _slots(thing: Any) -> list[Any]:
+def _slots(thing: object) -> list[object]:
     """Return the values of an object's own attributes."""
     values = list(getattr(thing, "__dict__", {}).values())
     for name in _slot_names(type(thing)):  # type: ignore[arg-type]
@@ -398,7 +399,7 @@ def _slots(thing: Any) -> list[Any]:
 
 
 #: What objects are made of, the most frequent in large graphs first.
-_CONTENTS: tuple[tuple[Any, Callable[[Any], Iterable[Any]]], ...] = (
+_CONTENTS: tuple[tuple[Any, Callable[[Any], Iterable[object]]], ...] = (
     (GraphNode, _slots),
     ((list, tuple, set, frozenset), iter),
     (dict, dict.values),

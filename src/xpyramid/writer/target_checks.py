@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import accumulate
 from os.path import lexists, samefile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import zarr
 from zarr.storage import FsspecStore, LocalStore, ZipStore
@@ -31,6 +31,7 @@ from xpyramid.store.path import (
     Node,
     NodePath,
     Store,
+    ZarrArray,
     is_name,
     level_names,
     local_path,
@@ -67,7 +68,7 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
     check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
 
 
-def _check_root(target: NodePath, node: zarr.Group | zarr.Array[Any] | None) -> None:
+def _check_root(target: NodePath, node: zarr.Group | ZarrArray | None) -> None:
     """Refuse to make an image of a root that holds others, which nobody would find any more."""
     if isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs)) is None:
         names = [name for name in children(target) if is_name(name)]
@@ -118,7 +119,7 @@ def check_above(place: NodePath, zarr_format: Literal[2, 3], *, is_label: bool =
 
 
 def _check_inside(
-    place: NodePath, image: NodePath, attrs: Mapping[str, Any], *, is_label: bool
+    place: NodePath, image: NodePath, attrs: Mapping[str, object], *, is_label: bool
 ) -> None:
     """Refuse a place in an image that is one of its levels, or the place for its labels."""
     first = place.path[len(image.path) :].strip("/").split("/")[0]

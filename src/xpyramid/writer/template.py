@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
-import numpy as np
 import xarray as xr
 import zarr
 from zarr.abc.buffer import Buffer
@@ -24,7 +23,8 @@ from xpyramid.geometry.plan import Level
 from xpyramid.store.documents import Documents, is_document
 from xpyramid.store.listing import Contents, list_keys
 from xpyramid.store.manifest import with_manifest
-from xpyramid.store.path import NodePath
+from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.types import DType, Json
 from xpyramid.writer import documents
 from xpyramid.writer.compression import STORE_EMPTY, ZarrFormat, with_checksums
 from xpyramid.writer.coordinates import coordinate_documents, lazy_part
@@ -78,10 +78,10 @@ class TemplateSpec:
     levels: Sequence[Level]
     objects: Sequence[tuple[int, ...]]
     coordinates: Sequence[xr.Dataset]
-    dtype: np.dtype[Any]
+    dtype: DType
     dims: Sequence[str]
-    attributes: Sequence[Mapping[str, Any]]
-    group_attributes: Mapping[str, Any]
+    attributes: Sequence[Mapping[str, Json]]
+    group_attributes: Mapping[str, object]
     zarr_format: ZarrFormat
     compressor: Any
 
@@ -116,7 +116,7 @@ def make_template(spec: TemplateSpec) -> MetadataTemplate:
 
 
 def group_documents(
-    template: MetadataTemplate, image: NodePath, omero: Mapping[str, Any] | None = None
+    template: MetadataTemplate, image: NodePath, omero: Mapping[str, object] | None = None
 ) -> dict[str, Buffer]:
     """Return the documents of the image's own group, with a record of all that is stored now.
 
@@ -160,7 +160,7 @@ def _make_array(place: NodePath, k: int, spec: TemplateSpec) -> None:
         # That is the only place for one that JSON has no number for.
         nonfinite = attributes.get("_FillValue") in ("NaN", "Infinity", "-Infinity")
         form = {
-            "fill_value": float(attributes.pop("_FillValue")) if nonfinite else None,
+            "fill_value": float(str(attributes.pop("_FillValue"))) if nonfinite else None,
             "config": STORE_EMPTY,
             "chunk_key_encoding": {"name": "v2", "separator": "/"},
         }
@@ -180,7 +180,7 @@ def _make_array(place: NodePath, k: int, spec: TemplateSpec) -> None:
 
 def empty_array(
     template: MetadataTemplate, path: str, image: NodePath, config: Any = STORE_EMPTY
-) -> zarr.Array[Any]:
+) -> ZarrArray:
     """Return an array of an image as `make_template` made it."""
     return with_checksums(documents.array_of(template.documents, path, image / path), config)
 
