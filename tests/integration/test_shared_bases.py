@@ -236,7 +236,7 @@ def test_jobs_stay_apart_where_memory_is_short(
     least = next(b for b in range(100, 10**6, 50) if _fits(ds, b))
     for memory in (None, least):
         build(ds).to_ome_zarr(tmp_path / f"{memory}.zarr", memory=memory)
-        for name in "abd":
+        for name in ("a", "b", "d"):
             check(tmp_path / f"{memory}.zarr", name, "mean", values())
     assert [found for found in merged if len(found[1]) == 3] == [(1, [0, 1, 2]), (3, [0, 1, 2])]
 
