@@ -14,7 +14,7 @@ import numpy as np
 from xpyramid.errors import PyramidError
 from xpyramid.geometry import units
 from xpyramid.ngff.geometry import check_geometry
-from xpyramid.ngff.json_types import is_map
+from xpyramid.ngff.json_types import holder_of_multiscales, is_map, ome_metadata
 from xpyramid.ngff.model import Multiscale
 from xpyramid.ngff.omero import ends
 from xpyramid.ngff.parser import is_published, parse, spec_version, version_of
@@ -53,9 +53,8 @@ class Header:
 
 def images_of(attrs: Mapping[str, object]) -> Iterator[tuple[Multiscale | None, list[Problem]]]:
     """Yield every image that attributes announce, and what is wrong with its metadata alone."""
-    ome = attrs.get("ome")
-    inner = isinstance(ome, Mapping) and "multiscales" in ome
-    holder: Mapping[str, object] = ome if inner and isinstance(ome, Mapping) else attrs
+    holder = holder_of_multiscales(attrs)
+    inner = holder is not attrs
     entries = holder.get("multiscales")
     if not isinstance(entries, list) or not entries:
         yield (
@@ -137,9 +136,7 @@ def _check_kinds(transforms: Sequence[object], path: str) -> Iterator[Problem]:
 
 def dataset_paths(attrs: Mapping[str, object]) -> list[str]:
     """Return the paths of the datasets that attributes announce, also where they are not valid."""
-    ome = attrs.get("ome")
-    holder = ome if isinstance(ome, Mapping) and "multiscales" in ome else attrs
-    entries = holder.get("multiscales")
+    entries = holder_of_multiscales(attrs).get("multiscales")
     found: list[str] = []
     for entry in entries if isinstance(entries, list) else ():
         datasets = entry.get("datasets") if isinstance(entry, Mapping) else None
@@ -252,8 +249,7 @@ def _check_same(what: str, values: Sequence[tuple[str, str]]) -> Iterator[Proble
 def _check_omero(
     image: Multiscale, base: Header | None, attrs: Mapping[str, object]
 ) -> Iterator[Problem]:
-    ome = attrs.get("ome")
-    omero = (ome if isinstance(ome, Mapping) else attrs).get("omero")
+    omero = ome_metadata(attrs).get("omero")
     if omero is None:
         return
     channels = omero.get("channels") if isinstance(omero, Mapping) else None

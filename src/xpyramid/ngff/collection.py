@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from xpyramid.ngff.json_types import is_map, map_in
+from xpyramid.ngff.json_types import map_in, ome_metadata
 from xpyramid.types import Json
 
 #: The group that lists the images.
@@ -24,21 +24,17 @@ _OTHERS = ("multiscales", "plate", "well", "labels", "scene")
 
 def may_list_images(attrs: Mapping[str, object]) -> bool:
     """Whether the root of a store can list images, as it is not an image, a plate or the like."""
-    ome = attrs.get("ome")
-    holder = ome if is_map(ome) else attrs
-    return not any(key in holder for key in _OTHERS)
+    return not any(key in ome_metadata(attrs) for key in _OTHERS)
 
 
 def says_collection(attrs: Mapping[str, object]) -> bool:
     """Whether the attributes of a root say that it holds images."""
-    ome = attrs.get("ome")
-    return _LAYOUT in (ome if is_map(ome) else attrs)
+    return _LAYOUT in ome_metadata(attrs)
 
 
 def series_of(attrs: Mapping[str, object]) -> list[str] | None:
     """Return the images that the attributes of the group ``OME`` list, None where they do not."""
-    ome = attrs.get("ome")
-    series = (ome if is_map(ome) else attrs).get("series")
+    series = ome_metadata(attrs).get("series")
     if not isinstance(series, list) or not all(isinstance(path, str) for path in series):
         return None
     return series

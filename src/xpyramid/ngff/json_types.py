@@ -27,6 +27,12 @@ def ome_metadata(attributes: Mapping[str, object]) -> Mapping[str, object]:
     return ome if is_map(ome) else attributes
 
 
+def holder_of_multiscales(attributes: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what holds ``multiscales``, where there are any; writers mix the versions' places."""
+    ome = attributes.get("ome")
+    return ome if is_map(ome) and "multiscales" in ome else attributes
+
+
 def map_in(holder: Mapping[str, Json], key: str) -> Mapping[str, Json]:
     """Return the JSON object under a key, an empty one where there is none."""
     value = holder.get(key)

@@ -18,7 +18,7 @@ from typing import TypedDict, TypeGuard
 
 from xpyramid.errors import NotAPyramidError
 from xpyramid.geometry.axes import AXIS_TYPES
-from xpyramid.ngff.json_types import is_map
+from xpyramid.ngff.json_types import holder_of_multiscales, is_map
 from xpyramid.ngff.model import Axis, Dataset, Multiscale
 from xpyramid.warn import warn
 
@@ -122,7 +122,7 @@ def parse(attrs: Mapping[str, object], which: int | str = 0) -> Multiscale:
         raise NotAPyramidError(f"OME-NGFF version {version!r}; accepted: {', '.join(READABLE)}")
     if not is_published(version):
         _warn(f"OME-NGFF version {version!r} was never published; it is read as {known}")
-    document = _document(attrs)
+    document = holder_of_multiscales(attrs)
     try:
         images = document.get("multiscales")
         if _first_multiscale(attrs) is None or not isinstance(images, list):
@@ -136,15 +136,9 @@ class _InvalidError(Exception):
     """What is wrong with a document."""
 
 
-def _document(attrs: Mapping[str, object]) -> _Json:
-    """Return the mapping that holds ``multiscales``: all attributes up to 0.4, "ome" later."""
-    ome = attrs.get("ome")
-    return ome if isinstance(ome, Mapping) and "multiscales" in ome else attrs
-
-
 def _first_multiscale(attrs: Mapping[str, object]) -> _Image | None:
     """Return the first entry of ``multiscales`` that is an image."""
-    images = _document(attrs).get("multiscales")
+    images = holder_of_multiscales(attrs).get("multiscales")
     first = images[0] if isinstance(images, list) and images else None
     return first if _is_image(first) else None
 

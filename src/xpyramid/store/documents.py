@@ -19,7 +19,7 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 from xpyramid._compat import sync
 from xpyramid.runtime.retry import retried
 from xpyramid.store.local_files import write_file
-from xpyramid.store.path import NodePath, takes_nodes_only
+from xpyramid.store.path import NodePath, as_prefix, takes_nodes_only
 from xpyramid.types import Json
 
 #: Documents by their keys below a place.
@@ -63,8 +63,8 @@ def get_document(place: NodePath) -> bytes | None:
 
 def read_documents(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
     """Return the content of documents below a place, None for those that cannot be read."""
-    lead = f"{place.path}/" if place.path else ""
-    return sync(_read(place, [lead + key for key in keys]))
+    prefix = as_prefix(place.path)
+    return sync(_read(place, [prefix + key for key in keys]))
 
 
 async def _read(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
@@ -110,9 +110,9 @@ def _refuse(token: str) -> NoReturn:
 
 def attributes_of(documents: Mapping[str, object], path: str = "") -> dict[str, object]:
     """Return the attributes of a node, of either Zarr format."""
-    lead = f"{path}/" if path else ""
-    node = documents.get(f"{lead}zarr.json")
-    found = node.get("attributes") if isinstance(node, dict) else documents.get(f"{lead}.zattrs")
+    prefix = as_prefix(path)
+    node = documents.get(f"{prefix}zarr.json")
+    found = node.get("attributes") if isinstance(node, dict) else documents.get(f"{prefix}.zattrs")
     return dict(found) if isinstance(found, dict) else {}
 
 
@@ -191,5 +191,5 @@ def record_writes(place: NodePath, change: Callable[[NodePath], object]) -> Docu
     """Return the documents that a change of a group would write, by their keys below it."""
     store = _RecordingStore(place.store)
     change(NodePath(store, place.path))
-    prefix = f"{place.path}/" if place.path else ""
+    prefix = as_prefix(place.path)
     return {key.removeprefix(prefix): document for key, document in store.written.items()}

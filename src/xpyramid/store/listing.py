@@ -19,7 +19,7 @@ from xpyramid.store.documents import (
     parse_document,
     read_documents,
 )
-from xpyramid.store.path import NodePath
+from xpyramid.store.path import NodePath, as_prefix
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ def _walk(root: str, links: list[str]) -> Iterator[str]:
 
 
 async def _list(place: NodePath) -> list[str]:
-    prefix = f"{place.path}/" if place.path else ""
+    prefix = as_prefix(place.path)
     return [key.removeprefix(prefix) async for key in place.store.list_prefix(prefix)]
 
 

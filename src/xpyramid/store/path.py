@@ -142,6 +142,11 @@ def local_path(place: NodePath) -> Path | None:
     return Path(store.root, place.path) if isinstance(store, LocalStore) else None
 
 
+def as_prefix(path: str) -> str:
+    """Return what the keys of all that lies at a path of a store begin with."""
+    return f"{path}/" if path else ""
+
+
 def staging_path(target: NodePath) -> NodePath:
     """Return where there is room for what is there only while an image is unfinished."""
     parent, _, name = target.path.rpartition("/")

@@ -14,6 +14,7 @@ from xpyramid.ngff import Problem
 from xpyramid.store import manifest
 from xpyramid.store.documents import attributes_of
 from xpyramid.store.listing import Contents
+from xpyramid.store.path import as_prefix
 from xpyramid.verifier.arrays import Stored, check_foreign, check_objects, check_strays, open_all
 from xpyramid.verifier.copies import is_same
 from xpyramid.verifier.recompute import decode, fitting, recompute
@@ -91,24 +92,24 @@ def is_image(attributes: Mapping[str, object]) -> bool:
 
 def check_group(documents: Mapping[str, object], path: str = "") -> Iterator[Problem]:
     """Yield what is wrong with the documents of a group, beside its attributes."""
-    lead = f"{path}/" if path else ""
-    node = documents.get(f"{lead}zarr.json")
+    prefix = as_prefix(path)
+    node = documents.get(f"{prefix}zarr.json")
     if isinstance(node, dict):
         if node.get("zarr_format") != 3 or node.get("node_type") not in ("group", "array"):
             said = f"zarr_format {node.get('zarr_format')!r}, node_type {node.get('node_type')!r}"
-            yield Problem("metadata", f"{lead}zarr.json", f"{said[:200]}; expected 3, 'group'")
+            yield Problem("metadata", f"{prefix}zarr.json", f"{said[:200]}; expected 3, 'group'")
         elif not isinstance(node.get("attributes", {}), dict):
             said = f"attributes {reprlib.repr(node['attributes'])}; expected a JSON object"
-            yield Problem("metadata", f"{lead}zarr.json", said)
+            yield Problem("metadata", f"{prefix}zarr.json", said)
         elif node["node_type"] == "group" and (unknown := set(node) - _FIELDS):
             said = f"unknown fields {sorted(unknown)}"
             yield Problem(
-                "metadata", f"{lead}zarr.json", f"{said[:200]}; expected {sorted(_FIELDS)}"
+                "metadata", f"{prefix}zarr.json", f"{said[:200]}; expected {sorted(_FIELDS)}"
             )
-    old = documents.get(f"{lead}.zgroup", {"zarr_format": 2})
+    old = documents.get(f"{prefix}.zgroup", {"zarr_format": 2})
     if old != {"zarr_format": 2}:
         said = f"{str(old)[:80]}; expected {{'zarr_format': 2}}"
-        yield Problem("metadata", f"{lead}.zgroup", said)
+        yield Problem("metadata", f"{prefix}.zgroup", said)
 
 
 def _check_documents(contents: Contents) -> Iterator[Problem]:
@@ -144,8 +145,8 @@ def _check_consolidated(contents: Contents) -> Iterator[Problem]:
     """Yield copies of metadata, in groups above, that are not what they are copies of."""
     for key, document in contents.documents.items():
         path, _, name = key.rpartition("/")
-        lead = f"{path}/" if path else ""
-        if lead.startswith("labels/") or not isinstance(document, dict):
+        prefix = as_prefix(path)
+        if prefix.startswith("labels/") or not isinstance(document, dict):
             continue
         if name == "zarr.json" and document.get("consolidated_metadata") is not None:
             holder, fields = (
@@ -163,23 +164,23 @@ def _check_consolidated(contents: Contents) -> Iterator[Problem]:
             yield Problem("consolidated", key, f"{said}; expected {sorted(fields)}")
             continue
         for below, copy in copies.items():
-            there = f"{lead}{below}/zarr.json" if name == "zarr.json" else f"{lead}{below}"
+            there = f"{prefix}{below}/zarr.json" if name == "zarr.json" else f"{prefix}{below}"
             truth = contents.documents.get(there, {} if there.endswith(".zattrs") else None)
             if there not in contents.damaged and not is_same(copy, truth, there):
                 said = "the consolidated copy of this document in"
                 yield Problem(
                     "consolidated", there, f"{said} {key!r} is another; consolidate again"
                 )
-        yield from _check_left_out(contents, lead, name, key, copies)
+        yield from _check_left_out(contents, prefix, name, key, copies)
 
 
 def _check_left_out(
-    contents: Contents, lead: str, name: str, key: str, copies: Mapping[str, object]
+    contents: Contents, prefix: str, name: str, key: str, copies: Mapping[str, object]
 ) -> Iterator[Problem]:
     """Yield arrays that readers of consolidated metadata would not see."""
     for path, is_array in contents.nodes().items():
-        if is_array and path.startswith(lead) and not path.startswith("labels/"):
-            below = path.removeprefix(lead)
+        if is_array and path.startswith(prefix) and not path.startswith("labels/"):
+            below = path.removeprefix(prefix)
             if (below if name == "zarr.json" else f"{below}/.zarray") not in copies:
                 said = f"is not in the consolidated metadata of {key!r}; consolidate again"
                 yield Problem("consolidated", path, said)

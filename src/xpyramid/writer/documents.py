@@ -17,7 +17,7 @@ from zarr.storage import StorePath
 
 from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata
 from xpyramid.store.documents import Documents, as_buffer
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.path import NodePath, ZarrArray, as_prefix
 
 #: What a group has that is in another one's copy of it, in the place of its own copies.
 _NO_COPIES = {"kind": "inline", "must_understand": False, "metadata": {}}
@@ -57,20 +57,20 @@ def consolidate(
     attributes : mapping, optional
         That the group is to have, instead of those it has.
     """
-    lead = f"{path}/" if path else ""
-    inside = sorted(_inside(documents, lead), key=_order)
-    if f"{lead}zarr.json" in documents:
-        own = parse(documents[f"{lead}zarr.json"])
+    prefix = as_prefix(path)
+    inside = sorted(_inside(documents, prefix), key=_order)
+    if f"{prefix}zarr.json" in documents:
+        own = parse(documents[f"{prefix}zarr.json"])
         if attributes is not None:
             own["attributes"] = dict(attributes)
-        copies = {name: _copy(parse(documents[f"{lead}{name}/zarr.json"])) for name in inside}
-        documents[f"{lead}zarr.json"] = as_document(_with_copies(own, copies))
+        copies = {name: _copy(parse(documents[f"{prefix}{name}/zarr.json"])) for name in inside}
+        documents[f"{prefix}zarr.json"] = as_document(_with_copies(own, copies))
         return
     if attributes is not None:
-        documents[f"{lead}.zattrs"] = as_document(dict(attributes))
-    metadata = {".zgroup": {"zarr_format": 2}, ".zattrs": parse(documents[f"{lead}.zattrs"])}
+        documents[f"{prefix}.zattrs"] = as_document(dict(attributes))
+    metadata = {".zgroup": {"zarr_format": 2}, ".zattrs": parse(documents[f"{prefix}.zattrs"])}
     for name in inside:
-        here = f"{lead}{name}"
+        here = f"{prefix}{name}"
         metadata[f"{name}/.zattrs"] = parse(documents[f"{here}/.zattrs"])
         if f"{here}/.zarray" in documents:
             metadata[f"{name}/.zarray"] = parse(documents[f"{here}/.zarray"])
@@ -79,15 +79,15 @@ def consolidate(
             group = {"zarr_format": 2, "consolidated_metadata": empty}
             metadata[f"{name}/.zgroup"] = group
     whole = {"metadata": metadata, "zarr_consolidated_format": 1}
-    documents[f"{lead}.zmetadata"] = as_document(whole, compact=True)
+    documents[f"{prefix}.zmetadata"] = as_document(whole, compact=True)
 
 
-def _inside(documents: Mapping[str, Buffer], lead: str) -> Iterator[str]:
+def _inside(documents: Mapping[str, Buffer], prefix: str) -> Iterator[str]:
     """Yield the paths of the nodes in a group, relative to it."""
     for key in documents:
         path, _, name = key.rpartition("/")
-        if name in _NODES and key.startswith(lead) and len(path) >= len(lead) and path:
-            yield path[len(lead) :]
+        if name in _NODES and key.startswith(prefix) and len(path) >= len(prefix) and path:
+            yield path[len(prefix) :]
 
 
 def _order(path: str) -> tuple[int, str, str]:

@@ -16,7 +16,7 @@ from xpyramid._compat import sync
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import literal, say
 from xpyramid.store.manifest import ArrayV2, ArrayV3, ChunkGrid, StoredMask, expected, manifest_of
-from xpyramid.store.path import NodePath, ZarrArray, local_path
+from xpyramid.store.path import NodePath, ZarrArray, as_prefix, local_path
 from xpyramid.warn import warn
 
 #: Listing so many stored objects of a local disk takes half a second. Larger arrays are listed when
@@ -92,7 +92,7 @@ def _keys(array: ZarrArray) -> Iterator[str]:
             prefix = "" if inside == "." else f"{inside}/"
             yield from [prefix + name for name in files]
         return
-    prefix = f"{array.path}/" if array.path else ""
+    prefix = as_prefix(array.path)
     for key in sync(_listed(array.store, prefix)):
         yield key.removeprefix(prefix)
 
