@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar, Unpack, cast
@@ -15,7 +15,7 @@ from xpyramid.errors import PlanError
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import coordinates
 from xpyramid.geometry.axes import COLORS, AxisSpec, has_trailing_colors, names_colors
-from xpyramid.geometry.bounds import bounds_in, level_bounds
+from xpyramid.geometry.bounds import bounds_in, level_bounds, without_overridden
 from xpyramid.geometry.chunks import parse_chunks, stored_chunks
 from xpyramid.geometry.overrides import Overrides, apply
 from xpyramid.geometry.plan import (
@@ -68,10 +68,13 @@ def build(
     options = resolve_options(BuildOptions, given_options)
     _check_lengths(array)
     array = with_missing_attributes(as_plain_array(array))
-    dims, method = options["dims"], options["method"]
+    dims, method = _as_dims(options["dims"]), options["method"]
     factor = factors_by_dim(options["factor"], tuple(map(str, array.dims)))
     named = named_dims(factor, dims)
+    before = array
     array, axes, stored = _with_axes(array, overrides_of(options), named, options["chunks"])
+    if bounds.variables:
+        bounds, array = without_overridden(bounds, before, array)
     boundary = options["boundary"]
     if image is not None:
         if factor is None and dims is None and levels in (None, len(image.coordinates)):
@@ -134,6 +137,11 @@ def _lazy_levels(array: xr.DataArray, plan: Plan, reducer: Reducer, bounds: xr.D
     return Levels(makers, coords)
 
 
+def _as_dims(dims: str | Iterable[str] | None) -> str | tuple[str, ...] | None:
+    """Return dimensions that can be looked at more than once."""
+    return dims if dims is None or isinstance(dims, str) else tuple(dims)
+
+
 def _check_lengths(array: xr.DataArray) -> None:
     """Refuse dask arrays whose chunk sizes are known only once they are computed."""
     if unknown := [dim for dim, n in zip(array.dims, array.shape, strict=True) if math.isnan(n)]:
@@ -155,6 +163,7 @@ def build_dataset(
     options = resolve_options(DatasetBuildOptions, given_options)
     overrides = overrides_of(options)
     overrides.check_dims(tuple(dataset.dims))
+    options["dims"] = _as_dims(options["dims"])  # once, for all variables
     wanted = _wanted_dims(dataset, options["dims"], overrides)
     arrays = {
         str(name): coordinates.with_grid_mapping(dataset, array)

@@ -12,7 +12,7 @@ import xarray as xr
 from dask.delayed import Delayed
 
 from xpyramid import display
-from xpyramid.errors import NotAPyramidError
+from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.beside import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
@@ -22,7 +22,7 @@ from xpyramid.options.types import Chunks, Kind
 from xpyramid.reader import find_images, open_levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
-from xpyramid.store.path import Store
+from xpyramid.store.path import Store, as_prefix
 from xpyramid.types import Attrs
 from xpyramid.warn import warn
 from xpyramid.writer import ImageSource, write
@@ -297,7 +297,9 @@ class Pyramids(Mapping[str, Pyramid]):
         dask.delayed.Delayed or None
             A Delayed with ``compute=False``.
         """
-        of, prefix = image_of_labels(store, options.get("labels_of")), f"{group}/" if group else ""
+        check_kind("group", group, str, "text, as in 'lab/field'")
+        prefix = as_prefix((group or "").strip("/"))
+        of = image_of_labels(store, options.get("labels_of"))
         images = [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
         return write(images, store, options)
 

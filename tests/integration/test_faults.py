@@ -179,7 +179,7 @@ def die_once(block: np.ndarray, flag: str, times: int) -> np.ndarray:
     return block
 
 
-BLOCK = r"workers die, .* level 0 of 'field', block \(1, 0\): y=16:32, x=0:16; "
+BLOCK = r"workers keep dying .* level 0 of 'field', block \(1, 0\): y=16:32, x=0:16; "
 
 
 @pytest.mark.once

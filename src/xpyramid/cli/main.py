@@ -21,7 +21,7 @@ from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.cli import demo, options, verify
 from xpyramid.errors import NotAPyramidError, PyramidError
-from xpyramid.messages import HOW_TO_FINISH, Message, joined
+from xpyramid.messages import HOW_TO_FINISH, Message, joined, option
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, suggest
 from xpyramid.options.text import names
 from xpyramid.pyramid import Pyramid, image_of_labels, open_pyramid
@@ -59,9 +59,11 @@ class _Parser(argparse.ArgumentParser):
     def refuse(self, arguments: Sequence[str]) -> NoReturn:
         """Refuse arguments that there are not, and name those that are meant."""
         options = self._option_string_actions
-        known = ["mode", *(n[2:].replace("-", "_") for n in options if n.startswith("--"))]
+        known = [n[2:].replace("-", "_") for n in options if n.startswith("--")]
+        known += ["mode"] if "--replace" in options else []  # which stands for mode='w'
         tried = [text[2:].partition("=")[0] for text in arguments if text.startswith("--")]
-        hints = [hint for name in tried if (hint := suggest(name.replace("-", "_"), known))]
+        hints = [suggest(name.replace("-", "_"), known) for name in tried]
+        hints = [hint for hint in hints if hint and option("mode") not in hint.parts]
         self.error(joined("; ", [f"unrecognized arguments: {' '.join(arguments)}", *hints]))
 
 

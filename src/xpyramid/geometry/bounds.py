@@ -76,6 +76,40 @@ def forget_bounds(array: xr.DataArray, coordinates: xr.Dataset) -> xr.DataArray:
     return array
 
 
+def without_overridden(
+    bounds: xr.Dataset, before: xr.DataArray, array: xr.DataArray
+) -> tuple[xr.Dataset, xr.DataArray]:
+    """Return bounds without those of coordinates that the caller has moved, with a warning.
+
+    Parameters
+    ----------
+    bounds : xarray.Dataset
+    before, array : xarray.DataArray
+        With the coordinates that there were, and those that there are.
+
+    Returns
+    -------
+    bounds : xarray.Dataset
+    array : xarray.DataArray
+        Its coordinates do not name the bounds that are gone.
+    """
+    moved = [
+        name for name in array.coords
+        if name in before.coords and not before.coords[name].identical(array.coords[name])
+    ]  # fmt: skip
+    lost = [text for name in moved for text in named_bounds(array.coords[name])]
+    lost = [text for text in lost if text in bounds.variables]
+    if not lost:
+        return bounds, array
+    warn(f"the bounds {lost} are left out: the coordinates that they are of were overridden")
+    array = array.copy(deep=False)
+    for name in moved:
+        for holder in (array.coords[name].attrs, array.coords[name].encoding):
+            for key in [key for key in BOUNDS if holder.get(key) in lost]:
+                del holder[key]
+    return bounds.drop_vars(lost), array
+
+
 def level_bounds(bounds: xr.Dataset, array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
     """Return the bounds of the cells of level ``k``; those that cannot be told are left out.
 

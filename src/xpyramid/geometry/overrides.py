@@ -20,7 +20,7 @@ from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units as units_module
 from xpyramid.geometry.axes import AXIS_TYPES, AxisSpec
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates, transform_of
-from xpyramid.messages import Message, code, literal, say
+from xpyramid.messages import Message, code, option, say
 from xpyramid.options.types import AxisType, PerDim
 from xpyramid.types import Attrs
 
@@ -62,8 +62,10 @@ class Overrides:
             unknown = [d for d in given if d not in dims] if isinstance(given, Mapping) else []
             if unknown:
                 raise AxisError(
-                    f"{field.name}={literal(given)}: no dimension {unknown}",
-                    accepted=f"{', '.join(map(str, dims))}",
+                    f": no dimension {unknown}",
+                    option=field.name,
+                    value=given,
+                    accepted=", ".join(map(str, dims)),
                 )
 
     def only(self, dims: Sequence[object]) -> Self:
@@ -188,7 +190,7 @@ def _on_a_line(
 
 
 def _for_dims(
-    option: str, given: object, axes: Sequence[AxisSpec], check: Callable[[object, str], T]
+    name: str, given: object, axes: Sequence[AxisSpec], check: Callable[[object, Message], T]
 ) -> dict[str, T]:
     """Return the checked value for each dimension that has one."""
     if given is None:
@@ -196,49 +198,48 @@ def _for_dims(
     if isinstance(given, np.ndarray) and given.ndim:
         given = given.tolist()
     if isinstance(given, Sequence) and not isinstance(given, str):
-        given = _by_position(option, given, axes)
+        given = _by_position(name, given, axes)
     if not isinstance(given, Mapping):
         given = {axis.dim: given for axis in axes if axis.type == "space"}
     return {
-        dim: check(value, f"{option}={literal(value)} along {dim!r}")
+        dim: check(value, Message(option(name, value), f" along {dim!r}"))
         for dim, value in given.items()
     }
 
 
-def _by_position(
-    option: str, given: Sequence[object], axes: Sequence[AxisSpec]
-) -> dict[str, object]:
+def _by_position(name: str, given: Sequence[object], axes: Sequence[AxisSpec]) -> dict[str, object]:
     """Return the values of a sequence by dimension; None is for dimensions that it leaves out."""
     dims = tuple(axis.dim for axis in axes)
     if len(given) != len(dims):
         raise AxisError(
-            f"{option}={literal(given)} has {len(given)} entries for the {len(dims)} "
-            f"dimensions {dims}",
+            f"has {len(given)} entries for the {len(dims)} dimensions {dims}",
+            option=name,
+            value=given,
             accepted="one for each, in this order (None for those it is not for), one for all "
             "space dimensions, or a mapping",
         )
     return {dim: value for dim, value in zip(dims, given, strict=True) if value is not None}
 
 
-def _origin(value: object, what: str) -> float:
+def _origin(value: object, what: Message) -> float:
     number = isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
     if not (number and math.isfinite(cast(float, value))):
-        raise AxisError(f"{what}", accepted="finite numbers, in the units of the coordinate")
+        raise AxisError(what, accepted="finite numbers, in the units of the coordinate")
     return float(cast(float, value))
 
 
-def _spacing(value: object, what: str) -> float:
+def _spacing(value: object, what: Message) -> float:
     if isinstance(value, Real) and value == 0:
         raise AxisError(
-            f"{what}", accepted="numbers other than 0, negative where the coordinate descends"
+            what, accepted="numbers other than 0, negative where the coordinate descends"
         )
     return _origin(value, what)
 
 
-def _unit(value: object, what: str) -> object:
+def _unit(value: object, what: Message) -> object:
     text = units_module.as_text(value)
     if not isinstance(text, str) or not text.strip():
-        raise AxisError(f"{what}", accepted="a unit as text, such as 'um', 'micrometer' or 's'")
+        raise AxisError(what, accepted="a unit as text, such as 'um', 'micrometer' or 's'")
     return text
 
 

@@ -79,6 +79,8 @@ class AxisOptions(TypedDict, total=False):
             None,
             """{dim: {"time", "channel", "space"}}, optional
             Types of dimensions whose names and coordinates do not tell.""",
+            types=Mapping,
+            accepted="a mapping, as in {'w': 'channel'}",
             help="what dimensions are",
             parse=text.types,
             metavar="q=channel",

@@ -14,7 +14,7 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.errors import ZarrUserWarning
+from zarr.errors import BaseZarrError, ZarrUserWarning
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
@@ -100,6 +100,9 @@ def typed_errors(place: NodePath) -> Iterator[None]:
         if str(error).startswith(str(place)):
             raise
         raise NotAPyramidError(f"{place}: " + error.message) from error
+    except BaseZarrError as error:  # some are kinds of FileNotFoundError
+        said = " ".join(str(error).split())[:300]
+        raise NotAPyramidError(f"{place}: {explain.fault(place) or said}") from error
     except (PyramidError, OSError, MemoryError, Warning):
         raise
     except Exception as error:

@@ -31,6 +31,8 @@ class BuildRecord:
         What must be the same where the build is resumed, as JSON.
     inode : int or None
         Of the directory that it is made in, which no copy has; None where there is no directory.
+    build : str
+        What no other build has, so that a late task or publication knows its own.
     """
 
     format: int = 0
@@ -39,6 +41,7 @@ class BuildRecord:
     created: bool = False
     about: Mapping[str, object] = field(default_factory=dict)
     inode: int | None = None
+    build: str = ""
 
     def to_json(self) -> bytes:
         """Return the record as it is stored."""
@@ -63,10 +66,11 @@ class BuildRecord:
         inode = content.get("inode")
         if not isinstance(inode, int | None):
             return cls()
+        build = content.get("build")
         children = [name for name in content["children"] if isinstance(name, str) and is_name(name)]
         return cls(
             content["format"], max(1, content["workers"]), tuple(children), content["created"],
-            content["about"], inode,
+            content["about"], inode, build if isinstance(build, str) else "",
         )  # fmt: skip
 
     def with_children(self, names: set[str]) -> BuildRecord:

@@ -43,7 +43,7 @@ class ImageCollection:
         listed = ngff.series_of(dict(group.attrs)) if isinstance(group, zarr.Group) else None
         if listed is not None and ngff.says_collection(attrs):
             return [path for path in (self.path,) if path not in listed]
-        found, holds_arrays = _look_around(self.root)
+        found, holds_arrays = look_around(self.root)
         images = sorted({*found, self.path})
         return [] if holds_arrays or len(images) == 1 else images
 
@@ -107,7 +107,7 @@ class ImageCollection:
         return ome_xml.Pixels(path, dict(zip(names, array.shape, strict=True)), array.dtype)
 
 
-def _look_around(root: NodePath) -> tuple[list[str], bool]:
+def look_around(root: NodePath) -> tuple[list[str], bool]:
     """Return the images in a store, and whether its root is a Dataset, with arrays of its own.
 
     What is below the images, and what is too much or too deep, is not looked into.

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import RLock
 from typing import Literal
 
 import zarr
@@ -16,6 +17,8 @@ from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import MemoryStore
 
+from xpyramid._compat import memory_of, unwrapped
+from xpyramid.errors import TargetBusyError
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import (
     OWN_DOCUMENTS,
@@ -29,6 +32,12 @@ from xpyramid.store.documents import (
 )
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.path import NodePath, level_names, local_path, staging_path, takes_nodes_only
+
+#: Held while the images in the making, or a group around them, change.
+_guard = RLock()
+
+#: Images that threads of this process make, by their store and place.
+_in_the_making: set[tuple[int | None, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,28 @@ class InPlaceTransaction:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Such stores have no locks."""
-        yield
+        """Keep other threads from making the same image; such stores have no locks for others.
+
+        Raises
+        ------
+        TargetBusyError
+            If one does.
+        """
+        store = unwrapped(self.target.store)
+        where = id(memory_of(store)) if isinstance(store, MemoryStore) else None
+        image = (where, str(self.target))
+        with _guard:
+            if image in _in_the_making:
+                raise TargetBusyError(
+                    f"{self.target} is being made by another thread; wait for it, or write "
+                    "elsewhere"
+                )
+            _in_the_making.add(image)
+        try:
+            yield
+        finally:
+            with _guard:
+                _in_the_making.discard(image)
 
     def unfinished(self) -> BuildRecord | None:
         """Return what was noted of an unfinished build, None where there is none."""
@@ -76,6 +105,10 @@ class InPlaceTransaction:
     def is_original(self, record: BuildRecord) -> bool:
         """Whether an unfinished build was begun in this way."""
         return record.inode is None
+
+    def is_published(self, record: BuildRecord) -> bool:  # noqa: ARG002  nothing tells builds apart
+        """Whether there is an image."""
+        return self.target.node() is not None
 
     def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
         """Remove an image that is replaced, and what an earlier build left.
@@ -109,8 +142,9 @@ class InPlaceTransaction:
         self.close()
 
     def change_group(self, group: NodePath, change: Callable[[NodePath], None]) -> None:
-        """Change the documents of a group around the image."""
-        put(group, record_writes(group, change))
+        """Change the documents of a group around the image, one thread at a time."""
+        with _guard:
+            put(group, record_writes(group, change))
 
     def flush(self) -> None:
         """Such stores keep what they have taken."""

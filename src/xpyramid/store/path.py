@@ -80,7 +80,8 @@ class NodePath:
         if self.path or not isinstance(self.store, LocalStore):
             return self
         root = Path(os.path.abspath(self.store.root))
-        return NodePath(LocalStore(root.parent), root.name, outside=1)
+        beside = LocalStore(root.parent, read_only=self.store.read_only)
+        return NodePath(beside, root.name, outside=1)
 
     def node(self) -> Node | None:
         """Return the group or array that is there, or None."""

@@ -118,6 +118,11 @@ class RenameTransaction:
         """Whether the directory that a record is about was made here, and is not a copy."""
         return record.inode == self._inode()
 
+    def is_published(self, record: BuildRecord) -> bool:
+        """Whether the directory at the image's place is the one that a record is about."""
+        place = _directory(self.target)
+        return place.is_dir() and place.stat().st_ino == record.inode
+
     def _inode(self) -> int | None:
         """Return what stays the same of the image's directory when it is renamed."""
         made = _directory(self.location)

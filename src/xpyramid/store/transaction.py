@@ -52,6 +52,9 @@ class Transaction(Protocol):
     def is_original(self, record: BuildRecord) -> bool:
         """Whether what an unfinished build has written is here, and is not a copy of it."""
 
+    def is_published(self, record: BuildRecord) -> bool:
+        """Whether the image at its place is that of a build, as far as the store can tell."""
+
     def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
         """Remove what an earlier build has left, note this one, and make the groups around it."""
 

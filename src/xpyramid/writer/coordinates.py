@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 import numpy as np
 import xarray as xr
@@ -115,9 +116,10 @@ def _number_types(times: xr.Variable) -> Iterator[DType | None]:
     if times.dtype.kind == "m" or "units" not in times.encoding:
         yield None
         return
-    given = times.encoding.get("dtype")
-    if isinstance(given, np.dtype | str | type) and np.dtype(given).kind in "iuf":
-        yield np.dtype(given)
+    with suppress(TypeError):  # an encoding that names no dtype
+        given = np.dtype(times.encoding.get("dtype"))
+        if given.kind in "iuf":
+            yield given
     yield np.dtype(np.int64)
     yield np.dtype(np.float64)
 

@@ -78,6 +78,11 @@ def prepare_image(
     group, labels_group = _in_image(image, group, root, options)
     count = range(len(image.levels))
     paths = [f"{k}/{names.array}" if options["layout"] == "groups" else f"{k}" for k in count]
+    if labels_group is not None and options["omero"] not in (None, False):
+        raise PlanError(
+            "for labels", option="omero", value=options["omero"], accepted="None, False",
+            fix="colours of labels are those of attrs['image-label']",
+        )  # fmt: skip
     transaction = transaction_for((root / group).as_image())
     check_source(read, [transaction.target])
     check_writable(transaction.target)
@@ -271,7 +276,7 @@ def _crs(base: xr.DataArray) -> Attrs:
     if words and not set(words) <= set(base.coords):
         warn(
             f"the grid mapping {given!r} is not a coordinate of the array, so its levels have no "
-            "a reference system; build from the Dataset that has it, or open that with "
+            "reference system; build from the Dataset that has it, or open that with "
             "decode_coords='all'"
         )
     return base.coords[name].attrs if name in base.coords else {}

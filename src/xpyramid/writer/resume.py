@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from uuid import uuid4
 
 import numpy as np
 import zarr
@@ -37,6 +38,7 @@ def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:
         digest.update(key.encode() + b"\0" + documents[key].to_bytes())
     return BuildRecord(
         format=FORMAT,
+        build=uuid4().hex,
         workers=limits.workers,
         children=tuple(sorted({path.split("/")[0] for path in image.paths})),
         about={

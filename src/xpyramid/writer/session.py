@@ -18,11 +18,12 @@ from dask.delayed import Delayed
 from zarr.storage import MemoryStore
 
 from xpyramid import engine
-from xpyramid.errors import PlanError
+from xpyramid.errors import PlanError, ResumeError
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.runtime.cluster import check_main_module, in_process, workers
+from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import put
 from xpyramid.store.path import NodePath, Store, ZarrArray, resolve
 from xpyramid.writer.array_checks import warn_of_dtypes
@@ -64,6 +65,8 @@ class Session:
         What there is to do for all images together; empty before `begin`.
     positions : sequence of int
         For each image, which of the statistics of the jobs are of its level 0.
+    records : sequence of BuildRecord or None
+        What is noted of the build of each image; None where the store has no room for notes.
     """
 
     images: Sequence[PreparedImage]
@@ -73,6 +76,7 @@ class Session:
     unchecked: Sequence[ZarrArray] = ()
     jobs: Sequence[engine.Job] = ()
     positions: Sequence[int] = ()
+    records: Sequence[BuildRecord | None] = ()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -140,7 +144,8 @@ def begin(session: Session) -> Session:
     """
     each = [_begin(image, session) for image in session.images]
     jobs, positions = shared_jobs(each, session.limits)
-    return replace(session, jobs=jobs, positions=positions)
+    records = [image.transaction.unfinished() for image in session.images]
+    return replace(session, jobs=jobs, positions=positions, records=records)
 
 
 def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
@@ -204,9 +209,40 @@ def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
 
 
 def _publish_later(statistics: Sequence[engine.Statistics], session: Session) -> None:
-    """Publish what was only begun before: nobody was kept from it since."""
+    """Publish what was only begun before: nobody was kept from it since.
+
+    A Delayed may be computed twice, or late: what has been published by now, by it or by a call
+    that resumed it, stays as it is.
+
+    Raises
+    ------
+    ResumeError
+        If another build has taken the place since, or somebody has removed this one.
+    """
     with session.lock():
+        left = [i for i, image in enumerate(session.images) if _is_begun(image, session.records[i])]
+        session = replace(
+            session,
+            images=[session.images[i] for i in left],
+            positions=[session.positions[i] for i in left],
+        )
         publish(session, statistics)
+
+
+def _is_begun(image: PreparedImage, record: BuildRecord | None) -> bool:
+    """Whether the build of an image is still there, and has not been published."""
+    if record is None:  # nothing is known of it
+        return True
+    transaction, now = image.transaction, image.transaction.unfinished()
+    if now is not None and now.build == record.build and transaction.is_original(now):
+        return True
+    if now is None and transaction.is_published(record):
+        return False
+    raise ResumeError(
+        f"the build of {transaction.target} that was begun is no longer there: another one has "
+        "taken its place, or it was removed",
+        fix="call to_ome_zarr() again",
+    )
 
 
 def _changes_around(

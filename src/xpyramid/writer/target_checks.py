@@ -26,12 +26,12 @@ from xpyramid.errors import (
 )
 from xpyramid.messages import say
 from xpyramid.options import WriteOptions
+from xpyramid.store.collection import look_around
 from xpyramid.store.listing import children
 from xpyramid.store.path import (
     Node,
     NodePath,
     Store,
-    ZarrArray,
     is_name,
     level_names,
     local_path,
@@ -62,18 +62,19 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
         check_free(target)
         return
     node = target.sound_node()
-    if not target.path or target.outside:
-        _check_root(target, node)
+    if isinstance(node, zarr.Group):
+        _check_hidden(target, node)
     old = level_names(node) if isinstance(node, zarr.Group) else set()
     check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
 
 
-def _check_root(target: NodePath, node: zarr.Group | ZarrArray | None) -> None:
-    """Refuse to make an image of a root that holds others, which nobody would find any more."""
-    if isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs)) is None:
-        names = [name for name in children(target) if is_name(name)]
-        if not names:
-            return
+def _check_hidden(target: NodePath, node: zarr.Group) -> None:
+    """Refuse to make an image of a group that holds others, which nobody would find any more."""
+    if ngff.version_of(dict(node.attrs)) is not None:
+        return
+    is_root = not target.path or target.outside
+    names = list(filter(is_name, children(target))) if is_root else look_around(target)[0]
+    if names:
         raise TargetExistsError(
             f"{target} holds {[name[:60] for name in names[:10]]}, which an image in "
             "its place would hide",

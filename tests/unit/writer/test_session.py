@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import pickle
+import shutil
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 import xpyramid
 from xpyramid import errors
@@ -67,3 +73,93 @@ def test_abandoning_leaves_nothing(tmp_path: Path) -> None:
         {},
     )
     assert len(xpyramid.open_pyramid(tmp_path / "out.zarr/field")) == 2
+
+
+def delayed(place: Path, start: int = 0, **options: Any) -> Any:
+    array = xr.DataArray(DATA + np.uint16(start), dims=("y", "x"), name="field")
+    pyramid = array.pyramid.build(levels=3, chunks=4, factor=2)
+    return pyramid.to_ome_zarr(place, compute=False, **options)
+
+
+def first(place: Path) -> int:
+    """Return the first sample of the image, all of which must be right."""
+    assert not xpyramid.verify(place, deep=True)
+    return int(xpyramid.open_pyramid(place / "field")[0][0, 0])
+
+
+def test_a_delayed_that_is_computed_twice_changes_nothing(tmp_path: Path) -> None:
+    task = delayed(tmp_path / "out.zarr")
+    for _ in range(2):
+        task.compute(scheduler="sync")
+        assert first(tmp_path / "out.zarr") == 0
+    assert not [name for name in files(tmp_path) if "unfinished" in name]
+
+
+def test_a_delayed_that_another_call_has_finished_changes_nothing(tmp_path: Path) -> None:
+    task = delayed(tmp_path / "out.zarr")
+    array = xr.DataArray(DATA, dims=("y", "x"), name="field")
+    pyramid = array.pyramid.build(levels=3, chunks=4, factor=2)
+    pyramid.to_ome_zarr(tmp_path / "out.zarr", resume=True)
+    task.compute(scheduler="sync")
+    assert first(tmp_path / "out.zarr") == 0
+
+
+@pytest.mark.parametrize("later", ["published", "begun", "removed"])
+def test_a_delayed_of_a_build_that_is_gone_is_refused(later: str, tmp_path: Path) -> None:
+    task = delayed(tmp_path / "out.zarr")
+    if later == "removed":
+        shutil.rmtree(tmp_path / "out.zarr")
+    other = None if later == "removed" else delayed(tmp_path / "out.zarr", 1000, mode="w")
+    if later == "published":
+        other.compute(scheduler="sync")
+    with pytest.raises(errors.ResumeError, match="is no longer there"):
+        task.compute(scheduler="sync")
+    if later == "begun":
+        other.compute(scheduler="sync")
+    if other is not None:
+        assert first(tmp_path / "out.zarr") == 1000
+
+
+def test_a_delayed_in_memory_is_computed_once() -> None:
+    task = delayed(store := zarr.storage.MemoryStore())  # type: ignore[arg-type]
+    for _ in range(2):
+        task.compute(scheduler="sync")
+    np.testing.assert_array_equal(xpyramid.open_pyramid(store)[0], DATA)
+
+
+def test_threads_that_make_one_image_in_memory() -> None:
+    store, begun, go_on = zarr.storage.MemoryStore(), Event(), Event()
+
+    def wait(block: np.ndarray) -> np.ndarray:
+        begun.set()
+        go_on.wait(30)
+        return block
+
+    slow = da.from_array(DATA, chunks=16).map_blocks(wait, dtype="u2", meta=DATA[:0, :0])
+    array = xr.DataArray(slow, dims=("y", "x"), name="field")
+    pyramid = array.pyramid.build(levels=2)
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(pyramid.to_ome_zarr, store)
+        assert begun.wait(30)
+        with pytest.raises(errors.TargetBusyError, match="by another thread"):
+            array.copy(data=DATA).pyramid.to_ome_zarr(store, mode="w", levels=2)
+        go_on.set()
+        making.result()
+    np.testing.assert_array_equal(xpyramid.open_pyramid(store)[0], DATA)
+
+
+def test_threads_that_list_their_images_in_memory() -> None:
+    store = zarr.storage.MemoryStore()
+    for name in ("a", "b"):  # so that there is a list
+        xr.DataArray(DATA, dims=("y", "x"), name=name).pyramid.to_ome_zarr(store, levels=2)
+
+    def make(name: str) -> None:
+        with dask.config.set(scheduler="sync"):
+            xr.DataArray(DATA, dims=("y", "x"), name=name).pyramid.to_ome_zarr(store, levels=2)
+
+    names = [f"g{i}" for i in range(6)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(6) as pool:
+        warnings.simplefilter("ignore")
+        list(pool.map(make, names))
+    series = zarr.open_group(store, mode="r")["OME"].attrs["ome"]["series"]
+    assert sorted(series) == ["a", "b", *names]
