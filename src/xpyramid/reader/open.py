@@ -100,18 +100,21 @@ def typed_errors(place: NodePath) -> Iterator[None]:
         if str(error).startswith(str(place)):
             raise
         raise NotAPyramidError(f"{place}: " + error.message) from error
-    except BaseZarrError as error:  # some are kinds of FileNotFoundError
-        said = " ".join(str(error).split())[:300]
-        raise NotAPyramidError(f"{place}: {explain.fault(place) or said}") from error
-    except (PyramidError, OSError, MemoryError, Warning):
-        raise
+    except (PyramidError, OSError, MemoryError, Warning) as error:
+        if not isinstance(error, BaseZarrError):  # some are kinds of FileNotFoundError
+            raise
+        raise _not_a_pyramid(place, error) from error
     except Exception as error:
-        if fault := explain.fault(place):
-            raise NotAPyramidError(fault) from error
-        said = " ".join(str(error).split())[:300]
-        raise NotAPyramidError(
-            f"{place}: cannot be read as an image: {type(error).__name__}: {said}"
-        ) from error
+        raise _not_a_pyramid(place, error) from error
+
+
+def _not_a_pyramid(place: NodePath, error: Exception) -> NotAPyramidError:
+    """Return an error that says what is wrong at a place, in our words if there are any."""
+    said = " ".join(str(error).split())[:300]
+    return NotAPyramidError(
+        explain.fault(place)
+        or f"{place}: cannot be read as an image: {type(error).__name__}: {said}"
+    )
 
 
 def _open(place: NodePath, multiscale: int | str) -> StoredImage:

@@ -133,7 +133,7 @@ def test_types(dims: str, types: dict[str, Any], expected: str) -> None:
 )
 def test_refusals(options: dict[str, Any], message: str) -> None:
     array = field("tyx", t=pd.date_range("2020", periods=4))
-    with pytest.raises(errors.AxisError, match=message):
+    with pytest.raises((errors.AxisError, errors.PlanError), match=message):
         array.pyramid.build(**options)
 
 
