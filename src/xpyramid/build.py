@@ -18,16 +18,9 @@ from xpyramid.geometry.axes import COLORS, AxisSpec, has_trailing_colors, names_
 from xpyramid.geometry.bounds import bounds_in, level_bounds, without_overridden
 from xpyramid.geometry.chunks import parse_chunks, stored_chunks
 from xpyramid.geometry.overrides import Overrides, apply
-from xpyramid.geometry.plan import (
-    MethodOptions,
-    Plan,
-    factors_by_dim,
-    largest_window,
-    make_plan,
-    named_dims,
-    without_none,
-)
+from xpyramid.geometry.plan import MethodOptions, Plan, largest_window, make_plan, without_none
 from xpyramid.geometry.ranges import range_of, transform_of
+from xpyramid.geometry.steps import factors_by_dim, named_dims
 from xpyramid.inputs.duck_arrays import as_plain_array
 from xpyramid.inputs.kinds import choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from xpyramid.errors import PlanError, check_kind
-from xpyramid.geometry.plan import check_boundary, is_int, largest_window, next_shape, one_step
+from xpyramid.geometry.plan import largest_window
+from xpyramid.geometry.steps import check_boundary, is_int, next_shape, one_step
 from xpyramid.inputs.duck_arrays import check_numpy
 from xpyramid.inputs.masked_arrays import check_method, marked, masked_again
 from xpyramid.messages import literal

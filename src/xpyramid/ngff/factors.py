@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from xpyramid.errors import NotAPyramidError
-from xpyramid.geometry.plan import Factors, centre
+from xpyramid.geometry.plan import centre
+from xpyramid.geometry.steps import Factors
 from xpyramid.ngff.model import Dataset, Multiscale
 from xpyramid.warn import warn
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from xpyramid.geometry.plan import Factors, Plan, centre
+from xpyramid.geometry.plan import Plan, centre
+from xpyramid.geometry.steps import Factors
 from xpyramid.ngff.json_types import is_number
 from xpyramid.ngff.model import Multiscale
 

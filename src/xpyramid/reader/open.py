@@ -21,8 +21,9 @@ from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
 from xpyramid.geometry.bounds import bounds_in
-from xpyramid.geometry.plan import METHOD_OPTIONS, Factors, Level, MethodOptions, Plan
+from xpyramid.geometry.plan import METHOD_OPTIONS, Level, MethodOptions, Plan
 from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
+from xpyramid.geometry.steps import Factors
 from xpyramid.inputs.kinds import label_reason
 from xpyramid.lazy.coarsen import source_chunks
 from xpyramid.messages import HOW_TO_FINISH
