@@ -61,7 +61,7 @@ def test_calls_have_all_options() -> None:
     for call, names in calls.items():
         assert set(inspect.signature(call).parameters) - own == names
         for name in names:
-            assert re.search(rf"^ +{name} : \S", call.__doc__, re.MULTILINE), (call, name)
+            assert re.search(rf"^ *{name} : \S", call.__doc__, re.MULTILINE), (call, name)
 
 
 def test_omero(capsys: pytest.CaptureFixture[str]) -> None:
