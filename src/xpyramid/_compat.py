@@ -27,7 +27,7 @@ from zarr.core.dtype import get_data_type_from_json
 from zarr.core.group import GroupMetadata
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.core.sync import sync
-from zarr.storage import MemoryStore, StorePath, WrapperStore
+from zarr.storage import MemoryStore, StorePath, WrapperStore, ZipStore
 
 __all__ = [
     "Alias",
@@ -52,6 +52,7 @@ __all__ = [
     "lazy_data",
     "memory_of",
     "meta_of",
+    "open_zip",
     "optimize",
     "store_path_of",
     "sync",
@@ -75,6 +76,13 @@ def unwrapped(store: ZarrStore) -> ZarrStore:
 def memory_of(store: MemoryStore) -> object:
     """Return the dict that a store in memory keeps its documents in."""
     return store._store_dict
+
+
+def open_zip(store: ZipStore) -> bool:
+    """Open an archive for what reads it, if that changes nothing; return whether it is open."""
+    if not store._is_open and store._zmode == "r" and store.path.is_file():
+        sync(store._open())
+    return store._is_open
 
 
 def store_path_of(array: zarr.Array[Any]) -> StorePath:

@@ -108,7 +108,7 @@ class TargetExistsError(PyramidError, FileExistsError):
 
 
 class TargetBusyError(PyramidError, OSError):
-    """Another process is writing to the place."""
+    """Another process or thread is writing to the place."""
 
 
 class ResumeError(PyramidError, ValueError):

@@ -31,7 +31,7 @@ class OptionPart:
     ----------
     name : str
     value : object
-        As Python has it; text to show as it is, such as ``{'y': ...}``, is a `Verbatim`.
+        As Python has it; an ellipsis stands for what the user knows, as in ``{'y': ...}``.
     call : str
         What takes the option, where that is worth saying: ``"build"``.
     """
@@ -54,15 +54,6 @@ class CodePart:
 
     def __str__(self) -> str:
         return self.text
-
-
-class Verbatim(str):
-    """A value that a message says as it stands, without quotes."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
 
 
 Part = str | OptionPart | CodePart

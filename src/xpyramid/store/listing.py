@@ -12,6 +12,7 @@ from typing import TypeVar
 from zarr.storage import LocalStore
 
 from xpyramid._compat import sync
+from xpyramid.ngff import ome_xml
 from xpyramid.store.documents import (
     DOCUMENTS,
     attributes_of,
@@ -118,7 +119,8 @@ def _walk(root: str, links: list[str]) -> Iterator[str]:
 
 async def _list(place: NodePath) -> list[str]:
     prefix = as_prefix(place.path)
-    return [key.removeprefix(prefix) async for key in place.store.list_prefix(prefix)]
+    keys = [key.removeprefix(prefix) async for key in place.store.list_prefix(prefix)]
+    return [key for key in keys if not key.endswith("/")]  # archives list directories, too
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,12 @@ def peek(place: NodePath) -> Node:
 
 
 def children(place: NodePath) -> list[str]:
-    """Return the names of what lies directly below a place, its own documents left out."""
-    return sorted(name for name in sync(_children(place)) if name not in DOCUMENTS)
+    """Return the names of what lies directly below a place, its own documents left out.
+
+    So is the OME-XML of a list of images: some stores cannot be asked what lies below a file.
+    """
+    documents = {*DOCUMENTS, ome_xml.DOCUMENT}
+    return sorted(name for name in sync(_children(place)) if name not in documents)
 
 
 async def _children(place: NodePath) -> list[str]:

@@ -20,10 +20,11 @@ from zarr.storage import (
     MemoryStore,
     ObjectStore,
     StorePath,
+    ZipStore,
 )
 
 from xpyramid import ngff
-from xpyramid._compat import sync, unwrapped
+from xpyramid._compat import open_zip, sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
 
@@ -196,6 +197,12 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
     if isinstance(store, zarr.Group | StorePath):
         return NodePath(store.store, store.path)
     if (opened := _as_zarr_store(store, read_only=read_only)) is not None:
+        archive = unwrapped(opened)
+        if isinstance(archive, ZipStore) and not open_zip(archive) and read_only:
+            raise InvalidNameError(
+                f"{archive} is not open, and not one that can be opened only to be read",
+                accepted="a ZipStore of an archive that is there, with mode='r'",
+            )
         return NodePath(opened, "")
     if not isinstance(store, str | bytes | os.PathLike) or not os.fspath(store):
         kind = f"an object of {type(store).__module__}.{type(store).__qualname__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import warnings
 from collections import OrderedDict, UserDict
 from collections.abc import Callable
@@ -113,3 +114,30 @@ def test_what_is_no_store(store: Any, name: str) -> None:
 def test_archives_are_refused(tmp_path: Path) -> None:
     with pytest.raises(errors.NotWritableError, match="in an archive"):
         field().pyramid.to_ome_zarr(ZipStore(tmp_path / "a.zip", mode="w"), levels=2)
+
+
+def test_archives_that_nobody_has_opened_yet(tmp_path: Path) -> None:
+    array = xr.DataArray(np.ones((16, 16), "u2"), dims=("y", "x"), name="f")
+    for name in ("a", "b"):
+        array.pyramid.to_ome_zarr(tmp_path / "in.zarr", name, levels=2)
+    path = shutil.make_archive(str(tmp_path / "in"), "zip", tmp_path / "in.zarr")
+    before = Path(path).read_bytes()
+    assert sorted(xpyramid.open_pyramids(zarr.storage.ZipStore(path, mode="r"))) == ["a", "b"]
+    assert not xpyramid.verify(zarr.storage.ZipStore(path, mode="r"))
+    assert len(xpyramid.open_pyramid(zarr.storage.ZipStore(path, mode="r"), "a")) == 2
+    for where, mode in ((path, "w"), (path, "a"), ("no.zip", "r")):
+        wrong = zarr.storage.ZipStore(where, mode=mode)  # type: ignore[arg-type]
+        with pytest.raises(errors.InvalidNameError, match="is not open"):
+            xpyramid.open_pyramid(wrong, "a")
+    assert Path(path).read_bytes() == before
+
+
+def test_several_images_in_a_local_store_of_obstore(tmp_path: Path) -> None:
+    array = xr.DataArray(np.ones((16, 16), "u2"), dims=("y", "x"), name="f")
+    (tmp_path / "out.zarr").mkdir()
+    store = pytest.importorskip("obstore").store.LocalStore(str(tmp_path / "out.zarr"))
+    for name in ("a", "b"):
+        array.pyramid.to_ome_zarr(store, name, levels=2)
+    assert (tmp_path / "out.zarr/OME/METADATA.ome.xml").is_file()
+    assert sorted(xpyramid.open_pyramids(store)) == ["a", "b"]
+    assert not xpyramid.verify(store)
