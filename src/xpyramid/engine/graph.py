@@ -72,8 +72,19 @@ class Job:
         """Key of the work itself."""
         return f"{self.name}-work"
 
-    def waves(self) -> Iterator[list[Node]]:
-        """Yield nodes whose tasks run together; what they hand up waits for the others."""
+    def waves(self, nodes: Sequence[Node] | None = None) -> Iterator[list[Node]]:
+        """Yield nodes whose tasks run together; what they hand up waits for the others.
+
+        Parameters
+        ----------
+        nodes : sequence of Node, optional
+            Of one level; None for all of `wave_level`.
+        """
+        if nodes:
+            number = max(1, int(WAVE / max(1, self._tasks_under(nodes[0][0]))))
+            yield from (list(nodes[i : i + number]) for i in range(0, len(nodes), number))
+        if nodes is not None:
+            return
         level, wave = self.wave_level, list[Node]()
         number = max(1, int(WAVE / max(1, self._tasks_under(level))))
         for group in self._groups(level):

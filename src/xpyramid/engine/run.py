@@ -23,11 +23,16 @@ from xpyramid.engine.graph import TOPIC, Graph, Job, NodeKey, Packed, give_up, i
 from xpyramid.engine.statistics import Statistics, merge
 from xpyramid.engine.tasks import Key
 from xpyramid.engine.work import Intermediates
+from xpyramid.geometry.tiles import Node
 from xpyramid.runtime.cluster import PROCESSES, client, workers
 from xpyramid.runtime.progress import bar
 
 
-def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
+def run(
+    jobs: Sequence[Job],
+    progress: bool | None = None,
+    nodes: Sequence[Sequence[Node]] | None = None,
+) -> list[Statistics]:
     """Run jobs on dask's scheduler, all of them together.
 
     Parameters
@@ -35,6 +40,9 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
     jobs : sequence of Job
     progress : bool, optional
         Whether to show a bar; None is where somebody may look at it.
+    nodes : sequence of sequence of Node, optional
+        For each job, the nodes of one level of its tiling that are to run, with all that lie below
+        them; None for all of it. What they hand up is in the journals of the outputs.
 
     Returns
     -------
@@ -43,11 +51,14 @@ def run(jobs: Sequence[Job], progress: bool | None = None) -> list[Statistics]:
     """
     get = _scheduler()
     done: dict[NodeKey, Intermediates] = {}
-    waves = zip_longest(*(job.waves() for job in jobs), fillvalue=())
-    total = sum(job.work.nbytes for job in jobs)
+    parts = [None] * len(jobs) if nodes is None else nodes
+    batches = [job.waves(part) for job, part in zip(jobs, parts, strict=True)]
+    waves = zip_longest(*batches, fillvalue=())
+    roots = [job.roots() if part is None else [] for job, part in zip(jobs, parts, strict=True)]
+    total = sum(job.work.written_under(part) for job, part in zip(jobs, parts, strict=True))
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
     with bar(total, progress) as advance, _report_progress(jobs, advance):
-        for wave in chain(waves, [[job.roots() for job in jobs]]):
+        for wave in chain(waves, [roots]):
             graph = make_graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
             with attribute_failures(subjects, graph, client()):

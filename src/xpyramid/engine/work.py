@@ -280,6 +280,21 @@ class Work:
         """Return the bytes that the task of a node writes, in this run."""
         return sum(self._nbytes(output, node) for output in self.outputs if node not in output.done)
 
+    def written_under(self, nodes: Sequence[Node] | None = None) -> int:
+        """Return the bytes that the tasks of nodes, and of those below them, write in this run.
+
+        None stands for all of them, which need not be listed for it.
+        """
+        if nodes is None:
+            return self.nbytes
+        levels = range(self.tiling.tile, self.tiling.top + 1)
+        return sum(
+            self.written((below, index))
+            for level, above in nodes
+            for below in levels[: level - self.tiling.tile + 1]
+            for index in self.tiling.descendants(level, above, below)
+        )
+
     @property
     def nbytes(self) -> int:
         """Bytes that all tasks together write, in this run."""

@@ -178,10 +178,22 @@ def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
     return watch(jobs, image.omero)
 
 
-def run(session: Session) -> list[engine.Statistics]:
-    """Compute and write all samples; return what each output of each job has seen of its base."""
-    statistics = engine.run(session.jobs, session.options["progress"])
-    check_missing(session.unchecked, strict=False)
+def run(
+    session: Session, nodes: Sequence[Sequence[engine.Node]] | None = None
+) -> list[engine.Statistics]:
+    """Compute and write samples; return what each output of each job has seen of its base.
+
+    Parameters
+    ----------
+    session : Session
+    nodes : sequence of sequence of Node, optional
+        For each job of the session, the nodes of one level of its tiling to run; None for all.
+        Where parts run in several places, a build that resumes them puts them together: it loads
+        what they have noted.
+    """
+    statistics = engine.run(session.jobs, session.options["progress"], nodes)
+    if nodes is None:
+        check_missing(session.unchecked, strict=False)
     return statistics
 
 

@@ -61,6 +61,44 @@ def test_begin_here_run_there_publish_elsewhere(tmp_path: Path) -> None:
     assert not xpyramid.verify(tmp_path / "out.zarr", deep=True)
 
 
+def test_parts_run_in_several_places_and_are_put_together(tmp_path: Path) -> None:
+    session = steps.begin(prepared(tmp_path / "out.zarr"))
+    (job,) = session.jobs
+    tiling = job.work.tiling
+    tiles = [(tiling.tile, index) for index in tiling.nodes(tiling.tile)]
+    assert len(tiles) > 2
+    with dask.config.set(scheduler="sync"):
+        for part in (tiles[::2], tiles[1::2]):
+            (seen,) = steps.run(sent(session), [part])
+            assert 0 < seen[0].high - seen[0].low < 255  # of a part of the base
+    (array,) = [a for name, a in _levels(session) if name == "0"]
+    np.testing.assert_array_equal(array[:], DATA)
+    resumed = steps.begin(prepared(tmp_path / "out.zarr", resume=True))
+    assert set(resumed.jobs[0].work.outputs[0].done) == set(tiles)
+    with dask.config.set(scheduler="sync"):
+        steps.publish(resumed, steps.run(resumed))
+    opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")
+    assert opened.metadata["omero"]["channels"][0]["window"]["max"] == 255
+    assert not xpyramid.verify(tmp_path / "out.zarr", deep=True)
+
+
+def test_a_part_of_no_nodes_runs_nothing(tmp_path: Path) -> None:
+    session = steps.begin(prepared(tmp_path / "out.zarr"))
+    assert steps.run(session, [[]]) == [{}]
+    (array,) = [a for name, a in _levels(session) if name == "0"]
+    assert array.nchunks_initialized == 0
+
+
+def _levels(session: steps.Session) -> list[tuple[str, Any]]:
+    """Return the arrays of the levels that a session is writing."""
+    (image,) = session.images
+    place = image.transaction.location
+    return [
+        (path.split("/")[0], zarr.open_array(place.store, path=(place / path).path, mode="r"))
+        for path in image.paths
+    ]
+
+
 def test_abandoning_leaves_nothing(tmp_path: Path) -> None:
     session = steps.begin(prepared(tmp_path / "out.zarr"))
     (image,) = session.images
