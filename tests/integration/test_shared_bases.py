@@ -111,13 +111,32 @@ def test_blocks_of_a_dask_array_are_reduced_by_one_job(
     ran: list[int] = []
     run = engine.run
     monkeypatch.setattr(
-        engine, "run", lambda jobs, progress: ran.append(len(jobs)) or run(jobs, progress)
+        engine, "run", lambda jobs, *rest: ran.append(len(jobs)) or run(jobs, *rest)
     )
     build(xr.Dataset({"a": array, "b": array}), b="max").to_ome_zarr(tmp_path / "out.zarr")
     assert ran == [1]
     assert set(computed.values()) == {1}
     check(tmp_path / "out.zarr", "a", "mean", values())
     check(tmp_path / "out.zarr", "b", "max", values())
+
+
+@pytest.mark.parametrize("lazily", ["xarray", "dask"])
+def test_a_mean_beside_a_median_reads_each_chunk_once(lazily: str, tmp_path: Path) -> None:
+    store = CountingStore()
+    ds = opened(store)
+    if lazily == "dask":
+        ds = ds.chunk({"c": 1, "y": CHUNK, "x": CHUNK})
+    pyramids = build(ds.assign(b=ds.a, d=ds.a), b="median", d=np.ptp)
+    store.log.clear()
+    pyramids.to_ome_zarr(tmp_path / "out.zarr")
+    read = Counter(store.chunks("get"))
+    assert len(read) == 2 * 4 * 3
+    assert set(read.values()) == {1}
+    check(tmp_path / "out.zarr", "a", "mean", values())
+    check(tmp_path / "out.zarr", "b", "median", values())
+    opened_again = xpyramid.open_pyramid(tmp_path / "out.zarr", "d")
+    for stored, expected in zip(opened_again, pyramids["d"], strict=True):
+        np.testing.assert_array_equal(stored, expected)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from xpyramid import engine
 from xpyramid.engine import Observer
 from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
 from xpyramid.geometry.tiles import Region, Tiling, make_tiling
-from xpyramid.reducers import Reducer, make_reducer, reduce_levels, single_step
+from xpyramid.reducers import Reducer, make_reducer, reduce_levels
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Lengths = tuple[int, ...]
@@ -253,8 +253,7 @@ def test_whole_windows_of_several_outputs(geometry: Geometry, data: st.DataObjec
     for method in ("median", "max", "mean"):
         reducer = make_reducer(method, base.dtype, geometry.samples)
         own = geometry.targets(base, reducer)
-        record = single_step(reducer) if reducer.holistic else reducer
-        outputs.append(engine.Output(record, tuple(geometry.levels), tuple(own)))
+        outputs.append(engine.Output(reducer, tuple(geometry.levels), tuple(own)))
         targets.append((reducer, own))
     geometry.run(base, outputs)
     for reducer, (_, level) in targets:
@@ -382,7 +381,6 @@ def test_passes_make_what_is_not_there(
     present = data.draw(st.just({0}) | st.sets(st.integers(0, len(geometry.steps))))
     region = data.draw(st.none() | regions(geometry.shape))
     reducer = make_reducer(method, base.dtype, geometry.samples)
-    record = single_step(reducer) if reducer.holistic else reducer
     targets = geometry.targets(base, reducer)
     found = list(
         passes(
@@ -394,7 +392,7 @@ def test_passes_make_what_is_not_there(
     for one in found:
         sinks = tuple(targets[k] if k in one.writes else None for k in one.levels)
         shapes = tuple(geometry.levels[k] for k in one.levels)
-        work = engine.Work(one.tiling, (engine.Output(record, shapes, sinks),))
+        work = engine.Work(one.tiling, (engine.Output(reducer, shapes, sinks),))
         with dask.config.set(scheduler="synchronous"):
             engine.run([engine.Job(work, CountingSource(base))])
     assert sorted(k for one in found for k in one.writes) == [

@@ -10,7 +10,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from xpyramid.geometry.chunks import fit, regular
 from xpyramid.geometry.tiles import LEAF_BYTES, TILE_BYTES, Lengths, Region, Tiling, make_tiling
@@ -144,8 +144,9 @@ def passes(
         Of a sample, in bytes.
     limits : Limits
     holistic : bool
-        Whether the method needs all samples of a window at once, so that each level is made from
-        level 0 by itself.
+        Whether the method needs all samples of a window at once. Then the regions that are read
+        hold whole windows of all levels that are made of them; levels whose windows are too large
+        for that have passes of their own.
     present : collection of int
         Levels that are in their place already, and are not written.
     region : tuple of slice, optional
@@ -159,36 +160,63 @@ def passes(
         If the memory does not do for the smallest tiles.
     """
 
-    def make_pass(chosen: Sequence[int], strides: Sequence[Lengths], writes: Sequence[int]) -> Pass:
+    def make_pass(
+        chosen: Sequence[int], writes: Sequence[int], windows: Lengths | None = None
+    ) -> Pass:
         used = [levels[k] for k in chosen]
-        base, blocks = used[0], source_chunks[chosen[0]].blocks
-        unit: Lengths | None = None
-        if blocks is None:
-            unit = _joined(base, source_chunks[chosen[0]], itemsize, limits)
-            blocks = _wrapped(base, source_chunks[chosen[0]]) if unit is None else None
+        base, source = used[0], source_chunks[chosen[0]]
+        unit, blocks = _unit(base, source, itemsize, limits)
+        if windows is not None:
+            unit = _with_windows(base, unit, windows)
         tiling = make_tiling(
-            base.shape, strides, [unit or base.stored, *(level.stored for level in used[1:])],
+            base.shape, _strides(totals, chosen), [unit, *(level.stored for level in used[1:])],
             itemsize, workers=limits.workers, memory=limits.memory, gathered=blocks is not None,
-            copies=_HOLISTIC_COPIES if holistic and strides else 2,
+            copies=_HOLISTIC_COPIES if windows is not None else 2,
             tile_bytes=TILE_BYTES if blocks is None else LEAF_BYTES,  # dask holds all of a tile
             outputs=outputs, region=region,
         )  # fmt: skip
         return Pass(tuple(chosen), tuple(writes), tiling, blocks)
 
-    count = range(len(levels))
-    missing = [k for k in count if k not in present]
+    totals = list(accumulate(steps, _times, initial=(1,) * len(levels[0].shape)))
+    missing = [k for k in range(len(levels)) if k not in present]
     if len(source_chunks) > 1:
-        yield from (make_pass([k], (), [k]) for k in missing)
+        yield from (make_pass([k], [k]) for k in missing)
     elif not holistic and missing:
-        yield make_pass(count, steps, missing)
-    elif holistic:
-        for k in missing:
-            factors = tuple(math.prod(along) for along in zip(*steps[:k], strict=True))
-            yield make_pass([0, k], (factors,), [k]) if k else make_pass([0], (), [0])
+        yield make_pass(range(len(levels)), missing)
+    elif missing:
+        unit, _ = _unit(levels[0], source_chunks[0], itemsize, limits)
+        together = [
+            k for k in missing
+            if _fits(_with_windows(levels[0], unit, totals[k]), levels[0], itemsize, limits)
+        ]  # fmt: skip
+        for group in (together, *([k] for k in missing if k not in together)):
+            chosen = [0, *(k for k in group if k)]
+            if group:
+                yield make_pass(chosen, group, totals[chosen[-1]] if chosen[1:] else None)
+
+
+def _times(factors: Lengths, step: Lengths) -> Lengths:
+    return tuple(f * s for f, s in zip(factors, step, strict=True))
+
+
+def _strides(totals: Sequence[Lengths], chosen: Sequence[int]) -> list[Lengths]:
+    """Return the factors from each of some levels to the next of them."""
+    pairs = pairwise(totals[k] for k in chosen)
+    return [tuple(b // a for a, b in zip(*pair, strict=True)) for pair in pairs]
 
 
 #: How often samples are there that a median is taken of: beside the usual, put in order.
 _HOLISTIC_COPIES = 5
+
+
+def _unit(
+    level: Shape, source: SourceChunks, itemsize: int, limits: Limits
+) -> tuple[Lengths, Blocks | None]:
+    """Return the region that is read at a time, and the blocks of dask that it is read through."""
+    if source.blocks is not None:
+        return level.stored, source.blocks
+    joined = _joined(level, source, itemsize, limits)
+    return (level.stored, _wrapped(level, source)) if joined is None else (joined, None)
 
 
 def _joined(level: Shape, source: SourceChunks, itemsize: int, limits: Limits) -> Lengths | None:
@@ -200,13 +228,23 @@ def _joined(level: Shape, source: SourceChunks, itemsize: int, limits: Limits) -
     chunks = [chunk for chunk in lengths if isinstance(chunk, int)]
     if len(chunks) != len(lengths):  # of several lengths
         return None
-    triples = zip(level.stored, chunks, level.shape, strict=True)
-    region = tuple(min(math.lcm(s, chunk), max(1, n)) for s, chunk, n in triples)
+    region = _with_windows(level, level.stored, tuple(chunks))
+    return region if _fits(region, level, itemsize, limits) else None
+
+
+def _with_windows(level: Shape, unit: Lengths, windows: Lengths) -> Lengths:
+    """Return the smallest regions of a level of whole units and whole windows."""
+    triples = zip(unit, windows, level.shape, strict=True)
+    return tuple(min(math.lcm(length, window), max(1, n)) for length, window, n in triples)
+
+
+def _fits(region: Lengths, level: Shape, itemsize: int, limits: Limits) -> bool:
+    """Whether a region is small enough to be read in one piece; a stored object always is."""
     most = 4 * LEAF_BYTES
     if limits.memory is not None:  # a worker holds a region as it is read, encoded, and reduced
         most = min(most, limits.memory // (4 * limits.workers))
     limit = max(most, math.prod(level.stored) * itemsize)
-    return region if math.prod(region) * itemsize <= limit else None
+    return math.prod(region) * itemsize <= limit
 
 
 def _wrapped(level: Shape, source: SourceChunks) -> Blocks:

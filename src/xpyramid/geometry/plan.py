@@ -196,8 +196,9 @@ class Plan:
     ) -> Cost:
         """Return what it takes to write the pyramid; nothing is read to know it.
 
-        A median or a user-supplied function reads the base once for each level. The variables of a
-        Dataset are written together: bytes and tasks add up, and the largest memory counts.
+        A median or a user-supplied function needs whole windows: of levels whose windows are too
+        large to be held together, the base is read once more for each. The variables of a Dataset
+        are written together: bytes and tasks add up, and the largest memory counts.
 
         Parameters
         ----------

@@ -12,7 +12,6 @@ import difflib
 import importlib
 import pkgutil
 import re
-from dataclasses import replace
 from functools import reduce
 from itertools import accumulate
 
@@ -54,7 +53,6 @@ __all__ = [
     "reduce_block",
     "reduce_levels",
     "reduce_levels_with_state",
-    "single_step",
     "suggest_method",
 ]
 
@@ -152,18 +150,6 @@ def suggest_method(method: str) -> str:
 def passthrough(dtype: DType) -> Reducer:
     """Return a record for levels that are there already: it is never asked to reduce."""
     return make_reducer("nearest", dtype, 1)
-
-
-def single_step(reducer: Reducer) -> Reducer:
-    """Return a record that goes from samples to values in one step, its state being the values."""
-
-    def chunk(block: Array, factors: Factors) -> State:
-        return (reducer.finalise(reducer.chunk(block, factors), Window(block.shape, factors)),)
-
-    def finalise(state: State, window: Window) -> Array:  # noqa: ARG001
-        return state[0]
-
-    return replace(reducer, chunk=chunk, finalise=finalise, direct=None, holistic=False)
 
 
 def reduce_levels_with_state(

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from xpyramid import engine, ngff
 from xpyramid.errors import PyramidError
+from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
 from xpyramid.geometry.plan import METHOD_OPTIONS, MethodOptions
-from xpyramid.geometry.tiles import make_tiling
 from xpyramid.ngff import Problem
-from xpyramid.reducers import METHODS, Array, Reducer, make_reducer, reduce_levels, single_step
+from xpyramid.reducers import METHODS, Array, Reducer, make_reducer, reduce_levels
 from xpyramid.runtime.cluster import workers
 from xpyramid.verifier.arrays import Region, Stored
 
@@ -213,22 +213,16 @@ def _jobs(
     base = levels[0]
     holes = damaged.get(base.path, [])
     sinks = [_Comparer(s, f, damaged, base.path) for s, f in zip(levels, factors, strict=True)][1:]
+    shapes = [Shape(s.array.shape, s.array.shards or s.array.chunks) for s in levels]
     steps = [tuple(b // a for a, b in zip(x, y, strict=True)) for x, y in pairwise(factors)]
-    parts = [(range(len(levels)), steps, reducer)]
-    if reducer.holistic:
-        parts = [
-            (range(0, k + 1, k), [factors[k]], single_step(reducer)) for k in range(1, len(levels))
-        ]
+    limits, itemsize = Limits(workers(), None), base.array.dtype.itemsize
     jobs = []
-    for chosen, strides, record in parts:
-        used = [levels[k] for k in chosen]
-        tiling = make_tiling(
-            base.array.shape, strides, [s.array.shards or s.array.chunks for s in used],
-            base.array.dtype.itemsize, workers=workers(),
-        )  # fmt: skip
-        shapes = tuple(s.array.shape for s in used)
-        targets = (None, *(sinks[k - 1] for k in chosen[1:]))
-        work = engine.Work(tiling, (engine.Output(record, shapes, targets),))
+    for one in passes(
+        shapes, steps, [SourceChunks()], itemsize, limits, holistic=reducer.holistic, present=[0]
+    ):
+        targets = tuple(sinks[k - 1] if k else None for k in one.levels)
+        used = tuple(levels[k].array.shape for k in one.levels)
+        work = engine.Work(one.tiling, (engine.Output(reducer, used, targets),))
         jobs.append(engine.Job(work, _Base(base, holes)))
     return jobs, sinks
 

@@ -9,7 +9,7 @@ from itertools import chain
 from xpyramid import engine
 from xpyramid.geometry.passes import Limits, Pass, Shape, passes
 from xpyramid.lazy.coarsen import as_dask, source_chunks
-from xpyramid.reducers import Reducer, passthrough, single_step
+from xpyramid.reducers import Reducer, passthrough
 from xpyramid.store.fast import accelerate_graph, accelerate_reads
 from xpyramid.store.names import name_of
 from xpyramid.store.path import NodePath
@@ -42,8 +42,6 @@ def jobs_of(
     """
     for job_pass in image.passes:
         record = passthrough(image.plan.dtype) if image.reducer is None else image.reducer
-        if record.holistic and len(job_pass.levels) > 1:
-            record = single_step(record)
         targets = [sinks[k] if k in job_pass.writes else None for k in job_pass.levels]
         yield _job(image, job_pass, record, targets, tasks)
 
@@ -112,7 +110,9 @@ def _fits(job: engine.Job, other: engine.Job, limits: Limits) -> bool:
     """Whether two jobs can be one."""
     if job.samples is None or job.samples != other.samples:
         return False
-    tiling, another = (replace(one.work.tiling, outputs=1) for one in (job, other))
+    tiling, another = (
+        replace(one.work.tiling, leaf=0, tile=0, copies=0, outputs=0) for one in (job, other)
+    )
     if tiling != another:
         return False
     merged = _merge(job, other).work.tiling
@@ -121,7 +121,17 @@ def _fits(job: engine.Job, other: engine.Job, limits: Limits) -> bool:
 
 
 def _merge(job: engine.Job, other: engine.Job) -> engine.Job:
-    """Return a job that makes the outputs of two."""
-    outputs = (*job.work.outputs, *other.work.outputs)
-    tiling = replace(job.work.tiling, outputs=len(outputs))
-    return replace(job, work=engine.Work(tiling, outputs))
+    """Return a job that makes the outputs of two, divided as finely as either."""
+    outputs, tilings = (
+        (*job.work.outputs, *other.work.outputs),
+        (job.work.tiling, other.work.tiling),
+    )
+    tiling = replace(
+        job.work.tiling,
+        leaf=min(tiling.leaf for tiling in tilings),
+        tile=min(tiling.tile for tiling in tilings),
+        copies=max(tiling.copies for tiling in tilings),
+        outputs=len(outputs),
+    )
+    source = min((job, other), key=lambda one: one.work.tiling.tile).source  # cut for its tiles
+    return replace(job, work=engine.Work(tiling, outputs), source=source)

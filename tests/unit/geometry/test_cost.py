@@ -80,13 +80,25 @@ def test_as_many_tasks_as_stated(
 
 
 @pytest.mark.parametrize("method", ["median", np.ptp], ids=["median", "function"])
-def test_each_level_takes_a_pass_of_its_own(method: Any, ran: set[Any]) -> None:
-    pyramid = field(16).pyramid.build(factor=[2, 3], chunks=8, method=method)
+@pytest.mark.parametrize(
+    ("factor", "times_read"),
+    [([2, 3], 1), ([2, 5], 2), ([2, 5, 2], 3), ([4, 2], 1)],
+    ids=str,
+)
+@pytest.mark.parametrize("given", ["numpy", "zarr", "dask, larger", "dask, awkward"])
+def test_levels_whose_windows_are_too_large_take_a_pass_of_their_own(
+    given: str, factor: list[int], times_read: int, method: Any, ran: set[Any], tmp_path: Path
+) -> None:
+    base = GIVEN[given](tmp_path / "in.zarr")
+    pyramid = base.pyramid.build(factor=factor, chunks=8, method=method)
     cost = pyramid.plan.cost()
-    pyramid.to_ome_zarr({})
+    pyramid.to_ome_zarr(store := {})
     assert len(ran) == cost.tasks
-    assert cost.bytes_read == 3 * field().nbytes
+    assert cost.bytes_read == times_read * field().nbytes
     assert cost.bytes_written == sum(level.nbytes for level in pyramid)
+    opened = xpyramid.open_pyramid(store, "field")
+    for k, level in enumerate(pyramid):
+        np.testing.assert_array_equal(opened[k], level)
 
 
 def test_what_was_opened_is_copied_level_by_level(ran: set[Any]) -> None:
