@@ -157,11 +157,11 @@ def build_dataset(
     overrides = overrides_of(options)
     overrides.check_dims(tuple(dataset.dims))
     options["dims"] = _as_dims(options["dims"])  # once, for all variables
-    wanted = _wanted_dims(dataset, options["dims"], overrides)
+    dims = _dims_to_coarsen(dataset, options["dims"], overrides)
     arrays = {
         str(name): coordinates.with_grid_mapping(dataset, array)
         for name, array in dataset.data_vars.items()
-        if set(wanted) <= set(array.dims)
+        if set(dims) <= set(array.dims)
     }
     texts = [str(name) for name in dataset.data_vars]
     if twice := sorted({text for text in texts if texts.count(text) > 1}):
@@ -169,7 +169,7 @@ def build_dataset(
     if not arrays:
         shapes = {str(name): array.dims for name, array in dataset.data_vars.items()}
         raise PlanError(
-            f"no variable has all of the dimensions {wanted}; the variables have "
+            f"no variable has all of the dimensions {dims}; the variables have "
             f"{shapes}; say which to coarsen with " + say("{dims}")
         )
     methods = _by_variable("method", options["method"], arrays)
@@ -190,12 +190,12 @@ def build_dataset(
             for name, array in arrays.items()
         },
         attrs=dataset.attrs,
-        note=_left_out(dataset, wanted, arrays),
+        note=_left_out(dataset, dims, arrays),
     )
 
 
 def _left_out(
-    dataset: xr.Dataset, wanted: Sequence[Hashable], arrays: Mapping[str, xr.DataArray]
+    dataset: xr.Dataset, coarsened: Sequence[Hashable], arrays: Mapping[str, xr.DataArray]
 ) -> str:
     """Say which variables have no pyramid; a grid mapping comes along, as a coordinate."""
     kept = {*arrays, *(str(name) for array in arrays.values() for name in array.coords)}
@@ -205,7 +205,7 @@ def _left_out(
         for name, array in dataset.data_vars.items()
         if str(name) not in kept
     ]
-    dims = f"dimension{'s' if len(wanted) > 1 else ''} {', '.join(map(str, wanted))}"
+    dims = f"dimension{'s' if len(coarsened) > 1 else ''} {', '.join(map(str, coarsened))}"
     return f"left out, without the {dims}: {listed(others)}" if others else ""
 
 
@@ -220,7 +220,7 @@ def _by_variable(
     return value
 
 
-def _wanted_dims(
+def _dims_to_coarsen(
     dataset: xr.Dataset, dims: str | Sequence[str] | None, overrides: Overrides
 ) -> tuple[Hashable, ...]:
     """Return the given dimensions, or the space dimensions of the variable that has most."""
@@ -304,8 +304,8 @@ def _level(
     level, base = plan.levels[k], as_dask(array, plan.levels[0].chunks)
     data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
     attrs = coordinates.level_attributes(array.attrs, array, plan, k)
-    beside = [name for name, c in coords.coords.items() if not {*c.dims} <= {*array.dims}]
-    along = coords.drop_vars(beside).coords
+    other_names = [name for name, c in coords.coords.items() if not {*c.dims} <= {*array.dims}]
+    along = coords.drop_vars(other_names).coords
     made = xr.DataArray(data, coords=along, dims=array.dims, name=array.name, attrs=attrs)
     made.encoding = {
         key: array.encoding[key] for key in coordinates.REFERENCES if key in array.encoding

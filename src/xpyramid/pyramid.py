@@ -418,7 +418,7 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
     """
     opened = open_levels(store, group, multiscale)
     return Pyramid(
-        Levels.from_arrays(opened.levels, opened.beside),
+        Levels.from_arrays(opened.levels, opened.bounds),
         opened.plan,
         labels=opened.labels,
         _metadata=opened.metadata,

@@ -139,9 +139,9 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     told: list[int] = []
 
     @contextmanager
-    def bar(total: int, wanted: bool | None) -> Iterator[Callable[[int], None] | None]:
+    def bar(total: int, enabled: bool | None) -> Iterator[Callable[[int], None] | None]:
         told.append(total)
-        yield told.append if wanted else None
+        yield told.append if enabled else None
 
     monkeypatch.setattr(run_module, "bar", bar)
     return told

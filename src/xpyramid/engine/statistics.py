@@ -94,7 +94,11 @@ class Observer:
         if self.ignore is not None:
             pieces = {channel: piece[piece != self.ignore] for channel, piece in pieces.items()}
         distributions = {channel: _distribution(piece) for channel, piece in pieces.items()}
-        return {channel: known for channel, known in distributions.items() if known is not None}
+        return {
+            channel: distribution
+            for channel, distribution in distributions.items()
+            if distribution is not None
+        }
 
 
 def merge(parts: Iterable[Statistics]) -> Statistics:
@@ -102,8 +106,8 @@ def merge(parts: Iterable[Statistics]) -> Statistics:
     merged: Statistics = {}
     for part in parts:
         for channel, distribution in part.items():
-            known = merged.get(channel)
-            merged[channel] = distribution if known is None else known + distribution
+            previous = merged.get(channel)
+            merged[channel] = distribution if previous is None else previous + distribution
     return merged
 
 
@@ -163,5 +167,7 @@ def _edges(key: int, dtype: DType) -> tuple[Number, Number]:
         value = key - (1 << (8 * dtype.itemsize - 1) if dtype.kind == "i" else 0)
         return value, value
     first = key & 0x7FFF if key & 0x8000 else 0xFFFF - key
-    near, far = np.array([first << 16, (first << 16) | 0xFFFF], np.uint32).view(np.float32).tolist()
-    return (near, far) if key & 0x8000 else (far, near)
+    near_zero, far_from_zero = (
+        np.array([first << 16, (first << 16) | 0xFFFF], np.uint32).view(np.float32).tolist()
+    )
+    return (near_zero, far_from_zero) if key & 0x8000 else (far_from_zero, near_zero)

@@ -235,20 +235,22 @@ class Work:
         intermediates: Sequence[Intermediate],
     ) -> Intermediate:
         """Do what `merge_children` does for an output, given the regions of level 0."""
-        tiling, known = self.tiling, self.tiling.last_complete_level(level - 1)
+        tiling, last_complete = self.tiling, self.tiling.last_complete_level(level - 1)
         values: list[Array] = []
-        for k in range(level, known + 1):
+        for k in range(level, last_complete + 1):
             pieces = [(child.values[k - level],) for child in intermediates]
             parts = self._parts(pieces, bases, base, k)
             values += assemble_arrays(parts, _shape(tiling.coarse_region(base, k)))
         output.write(level, tiling.coarse_region(base, level), values[0])
         state: State = ()
-        if known < tiling.top:
-            parts = self._parts([child.state for child in intermediates], bases, base, known)
-            cells = _shape(tiling.coarse_region(base, known))
+        if last_complete < tiling.top:
+            parts = self._parts(
+                [child.state for child in intermediates], bases, base, last_complete
+            )
+            cells = _shape(tiling.coarse_region(base, last_complete))
             state = output.reducer.assemble(parts, cells)
             top = tiling.last_complete_level(level)
-            more, state = self._combine(output.reducer, state, base, known, top)
+            more, state = self._combine(output.reducer, state, base, last_complete, top)
             values += more
         statistics = merge(child.statistics for child in intermediates)
         return Intermediate(tuple(values[1:]), state, statistics)

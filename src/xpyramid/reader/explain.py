@@ -48,10 +48,10 @@ def explain(place: NodePath, group: zarr.Group) -> str:
     if isinstance(labels, list):
         images = _paths(labels)
         return f"this group lists the labels {_list(images)}" + _open(place, images)
-    return _held(place)
+    return _describe_group(place)
 
 
-def _held(place: NodePath) -> str:
+def _describe_group(place: NodePath) -> str:
     """Say which images a group holds, finished or not."""
     if images := sorted(islice(images_below(place), _LOOKED_INTO)):
         return f"this group is not an image itself, but holds {_list(images)}" + _open(
@@ -71,15 +71,15 @@ def fault(place: NodePath) -> str | None:
 
     Looked at are the group, the arrays that it announces, and what lies beside them.
     """
-    if said := find_fault(place):
-        return said
+    if reason := find_fault(place):
+        return reason
     announced = _paths(ngff.dataset_paths(peek(place).attributes))[:_LOOKED_INTO]
     for path in announced:
         above, _, name = path.rpartition("/")
-        beside = children(place / above)[:_LOOKED_INTO] if above else ()
-        for other in (name, *(one for one in beside if one != name)):
-            if said := find_fault(place / above / other):
-                return said
+        siblings = children(place / above)[:_LOOKED_INTO] if above else ()
+        for other in (name, *(sibling for sibling in siblings if sibling != name)):
+            if reason := find_fault(place / above / other):
+                return reason
     return None
 
 
@@ -113,8 +113,8 @@ def _plate(place: NodePath, group: zarr.Group, plate: Mapping[str, object]) -> s
     text = f"this is a plate, with the wells {_list(wells)}"
     for well in wells[:_LOOKED_INTO]:
         node = _child(group, well)
-        said = ngff.ome_metadata(dict(node.attrs)).get("well") if node is not None else None
-        images = _paths(_field(said.get("images"), "path")) if isinstance(said, Mapping) else []
+        attrs = ngff.ome_metadata(dict(node.attrs)).get("well") if node is not None else None
+        images = _paths(_field(attrs.get("images"), "path")) if isinstance(attrs, Mapping) else []
         if images:
             fields = [f"{well}/{image}" for image in images]
             return f"{text}; open a field of view of one" + _open(place, fields)
@@ -137,14 +137,14 @@ def _child(group: zarr.Group, path: str) -> zarr.Group | None:
 
 
 def _field(items: object, name: str) -> list[object]:
-    found = items if isinstance(items, list) else []
-    return [item.get(name) for item in found if isinstance(item, Mapping)]
+    entries = items if isinstance(items, list) else []
+    return [item.get(name) for item in entries if isinstance(item, Mapping)]
 
 
-def _paths(found: Iterable[object] | None) -> list[str]:
+def _paths(values: Iterable[object] | None) -> list[str]:
     """Return those of some values that are paths inside a group."""
     paths = []
-    for value in found or ():
+    for value in values or ():
         try:
             paths.append(check_path(value))
         except NotAPyramidError:

@@ -70,7 +70,7 @@ def images_below(root: NodePath) -> Iterator[str]:
 
     Of what a plate lists and is not there, the path is yielded too, as is that of what is damaged.
     """
-    tree, known, visited = Tree(root), {""}, 0
+    tree, queued, visited = Tree(root), {""}, 0
     todo = [("", False)]  # paths, and whether a plate or a well lists them
     while todo:
         path, is_listed = todo.pop()
@@ -91,5 +91,5 @@ def images_below(root: NodePath) -> Iterator[str]:
             if is_listed and kind != "group" and not names:
                 yield path
             members = {f"{path}/{name}".lstrip("/"): name in listed for name in (*listed, *names)}
-            todo += [(member, mark) for member, mark in members.items() if member not in known]
-            known.update(members)
+            todo += [(member, mark) for member, mark in members.items() if member not in queued]
+            queued.update(members)

@@ -51,7 +51,7 @@ class StoredImage:
     plan: Plan
     metadata: Mapping[str, object]
     labels: tuple[str, ...]
-    beside: tuple[xr.Dataset, ...] = ()
+    bounds: tuple[xr.Dataset, ...] = ()
 
 
 def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> StoredImage:
@@ -111,10 +111,10 @@ def typed_errors(place: NodePath) -> Iterator[None]:
 
 def _not_a_pyramid(place: NodePath, error: Exception) -> NotAPyramidError:
     """Return an error that says what is wrong at a place, in our words if there are any."""
-    said = " ".join(str(error).split())[:300]
+    message = " ".join(str(error).split())[:300]
     return NotAPyramidError(
         explain.fault(place)
-        or f"{place}: cannot be read as an image: {type(error).__name__}: {said}"
+        or f"{place}: cannot be read as an image: {type(error).__name__}: {message}"
     )
 
 
@@ -141,7 +141,7 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
     image = ngff.in_own_units(ngff.fill_transforms(image, factors, shapes), factors)
     dims = _own_dims(image)
     name = image.name or node.basename or "image"
-    beside: tuple[xr.Dataset, ...] = ()
+    bounds: tuple[xr.Dataset, ...] = ()
     if _is_flat(image):
         levels = tuple(flat.open_level(array, image, k) for k, array in enumerate(arrays))
     elif dims is None:
@@ -150,7 +150,7 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
             for array, dataset in zip(arrays, image.datasets, strict=True)
         )
     else:
-        levels, beside = zip(
+        levels, bounds = zip(
             *(
                 _open_own(place, dataset, image, dims, total)
                 for dataset, total in zip(image.datasets, factors, strict=True)
@@ -170,7 +170,7 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
         replace(plan, source_chunks=tuple(map(source_chunks, levels))),
         image.document,
         explain.labels_of(node),
-        beside,
+        bounds,
     )
 
 
@@ -197,8 +197,8 @@ def _check_codecs(array: ZarrArray, path: str) -> None:
     """Refuse what runs code when it is decoded."""
     metadata = array.metadata
     if metadata.zarr_format == 2:
-        found = [metadata.compressor, *(metadata.filters or ())]
-        names = {str(getattr(codec, "codec_id", "")) for codec in found}
+        codecs = [metadata.compressor, *(metadata.filters or ())]
+        names = {str(getattr(codec, "codec_id", "")) for codec in codecs}
     else:
         names = {str(codec.to_dict().get("name")) for codec in metadata.codecs}
     if any("pickle" in name for name in names):
@@ -219,8 +219,8 @@ def _own_dims(image: ngff.Multiscale) -> tuple[str, ...] | None:
 
 def _is_flat(image: ngff.Multiscale) -> bool:
     """Whether an image is one of ours whose levels are arrays."""
-    said = [image.metadata.get(key) for key in ("library", "layout")]
-    return said == ["xpyramid", "arrays"]
+    recorded = [image.metadata.get(key) for key in ("library", "layout")]
+    return recorded == ["xpyramid", "arrays"]
 
 
 def _open_own(
@@ -240,13 +240,13 @@ def _open_own(
         arrays = _coordinate_arrays(level, name)
     ranges = _ranges(arrays, dataset, image, dims)
     left_out = [*ranges, *_too_long(arrays, ranges)]
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always", ZarrUserWarning)
         raw = xr.open_zarr(
             level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,
             drop_variables=left_out,
         )  # fmt: skip
-    if told and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
+    if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
     larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
     opened = decode(raw, name, image.metadata, larger)
@@ -286,7 +286,7 @@ def _ranges(
         listed if isinstance(listed := image.metadata.get(key), list) else []
         for key in ("ranges", "irregular", "reversed")
     )
-    found = {}
+    ranges = {}
     for i, (axis, dim) in enumerate(zip(image.axes, dims, strict=True)):
         array = arrays.get(axis.name)
         if array is None or array.ndim != 1 or dim in uneven or array.dtype.kind not in "iuf":
@@ -296,19 +296,19 @@ def _ranges(
         if dim in noted or (array.size > LONGEST_READ and not is_time):
             sign = -1.0 if dim in backwards else 1.0
             step, start = sign * dataset.scale[i], sign * dataset.translation[i] + 0.0
-            found[axis.name] = range_coordinates(dim, step, start, array.size, attrs)
-    return found
+            ranges[axis.name] = range_coordinates(dim, step, start, array.size, attrs)
+    return ranges
 
 
 def _too_long(arrays: Mapping[str, ZarrArray], ranges: Collection[str]) -> list[str]:
     """Return other coordinates that are not to be read, for xarray reads them at once."""
-    found = [
+    paths = [
         path for path, array in arrays.items()
         if path not in ranges and array.ndim == 1 and array.size > LONGEST_READ
     ]  # fmt: skip
-    for path in found:
+    for path in paths:
         warn_too_long(path, arrays[path].size)
-    return found
+    return paths
 
 
 def _open_other(
@@ -352,7 +352,7 @@ def _axes(image: ngff.Multiscale, base: xr.DataArray) -> tuple[axes_module.AxisS
         "time": "time", "channel": "channel", "space": "space"
     }  # fmt: skip
     first = image.datasets[0]
-    found = []
+    specs = []
     for i, (axis, guess) in enumerate(
         zip(image.axes, axes_module.describe_axes(base), strict=True)
     ):
@@ -361,26 +361,26 @@ def _axes(image: ngff.Multiscale, base: xr.DataArray) -> tuple[axes_module.AxisS
         if kind != "channel":
             unit = units.to_ngff(axis.unit, kind)
             spec = replace(spec, unit=unit, spacing=first.scale[i], origin=first.translation[i])
-        found.append(spec)
-    return tuple(found)
+        specs.append(spec)
+    return tuple(specs)
 
 
 def _recorded(image: ngff.Multiscale, shapes: Sequence[tuple[int, ...]]) -> list[Factors] | None:
     """Return the factors in our own metadata, None if there are no valid ones."""
-    found = image.metadata.get("factors")
-    if image.metadata.get("library") != "xpyramid" or not isinstance(found, list):
+    factors = image.metadata.get("factors")
+    if image.metadata.get("library") != "xpyramid" or not isinstance(factors, list):
         return None
-    if len(found) != len(shapes) or not all(
+    if len(factors) != len(shapes) or not all(
         isinstance(row, list)
         and len(row) == len(image.axes)
         and all(isinstance(f, int) and not isinstance(f, bool) and 1 <= f < 2**63 for f in row)
-        for row in found
+        for row in factors
     ):
         return None
     nested = all(
-        b % a == 0 for fine, coarse in pairwise(found) for a, b in zip(fine, coarse, strict=True)
+        b % a == 0 for fine, coarse in pairwise(factors) for a, b in zip(fine, coarse, strict=True)
     )
-    return [tuple(row) for row in found] if nested and set(found[0]) == {1} else None
+    return [tuple(row) for row in factors] if nested and set(factors[0]) == {1} else None
 
 
 def _holds_labels(image: ngff.Multiscale) -> bool:

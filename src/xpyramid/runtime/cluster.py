@@ -19,9 +19,9 @@ PROCESSES = ("processes", "multiprocessing")
 
 def workers() -> int:
     """Return how many tasks run at the same time."""
-    found = client()
-    if found is not None:
-        return max(1, sum(int(cores) for cores in found.ncores().values()))
+    cluster_client = client()
+    if cluster_client is not None:
+        return max(1, sum(int(cores) for cores in cluster_client.ncores().values()))
     if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
         return 1
     return int(dask.config.get("num_workers", None) or CPU_COUNT)

@@ -13,13 +13,13 @@ DELAY = 1.0
 
 
 @contextmanager
-def bar(total: int, wanted: bool | None) -> Iterator[Callable[[int], None] | None]:
+def bar(total: int, enabled: bool | None) -> Iterator[Callable[[int], None] | None]:
     """Show how many bytes of a total are done.
 
     Parameters
     ----------
     total : int
-    wanted : bool or None
+    enabled : bool or None
         None shows a bar where somebody may look at it.
 
     Yields
@@ -27,7 +27,7 @@ def bar(total: int, wanted: bool | None) -> Iterator[Callable[[int], None] | Non
     callable or None
         To be called with the bytes that have been done meanwhile; None without a bar.
     """
-    if not (is_interactive() if wanted is None else wanted):
+    if not (is_interactive() if enabled is None else enabled):
         yield None
         return
     widgets = _in_notebook() and importlib.util.find_spec("ipywidgets") is not None

@@ -43,8 +43,8 @@ class ImageCollection:
         listed = ngff.series_of(dict(group.attrs)) if isinstance(group, zarr.Group) else None
         if listed is not None and ngff.says_collection(attrs):
             return [path for path in (self.path,) if path not in listed]
-        found, holds_arrays = look_around(self.root)
-        images = sorted({*found, self.path})
+        stored_images, holds_arrays = look_around(self.root)
+        images = sorted({*stored_images, self.path})
         return [] if holds_arrays or len(images) == 1 else images
 
     def is_outdated(self) -> bool:

@@ -105,8 +105,8 @@ class ConfinedStore(LocalStore):
 
     def get_sync(self, key: str, **options: Any) -> Buffer | None:
         """Return what is stored under a key."""
-        found: Buffer | None = super().get_sync(key, **options) if self._check(key) else None
-        return found
+        buffer: Buffer | None = super().get_sync(key, **options) if self._check(key) else None
+        return buffer
 
     def _check(self, key: str) -> bool:
         """Whether there may be something under a key; refuse what must not be read."""
@@ -116,23 +116,23 @@ class ConfinedStore(LocalStore):
             if parent not in self._inside:
                 self._follow(parent, key)
                 self._inside.add(parent)
-            found = path.lstat()
-            if stat.S_ISLNK(found.st_mode):
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
                 self._follow(path, key)
-                found = path.stat()
+                status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except (OSError, ValueError) as error:
             if isinstance(error, PermissionError | NotAPyramidError):
                 raise
             return False  # a name that no file system can hold, links that go in circles
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             return False
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise NotAPyramidError(
                 f"{str(path)[:200]!r} is not a file"
             )  # a pipe would wait for ever
-        _check_size(key, found.st_size)
+        _check_size(key, status.st_size)
         return True
 
     def _follow(self, path: Path, key: str) -> None:

@@ -70,15 +70,17 @@ def read_documents(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
 async def _read(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
     gate, prototype = asyncio.Semaphore(32), default_buffer_prototype()
     # Icechunk has no ranges that are longer than what there is.
-    most = None if takes_nodes_only(place.store) else RangeByteRequest(0, LARGEST_DOCUMENT + 1)
+    byte_range = (
+        None if takes_nodes_only(place.store) else RangeByteRequest(0, LARGEST_DOCUMENT + 1)
+    )
 
     async def get(key: str) -> bytes | None:
         async with gate:
             try:
-                found = await place.store.get(key, prototype, most)
+                buffer = await place.store.get(key, prototype, byte_range)
             except OSError:
                 return None
-            return None if found is None else found.to_bytes()
+            return None if buffer is None else buffer.to_bytes()
 
     return list(await asyncio.gather(*map(get, keys)))
 
@@ -112,8 +114,10 @@ def attributes_of(documents: Mapping[str, object], path: str = "") -> dict[str, 
     """Return the attributes of a node, of either Zarr format."""
     prefix = as_prefix(path)
     node = documents.get(f"{prefix}zarr.json")
-    found = node.get("attributes") if isinstance(node, dict) else documents.get(f"{prefix}.zattrs")
-    return dict(found) if isinstance(found, dict) else {}
+    attributes = (
+        node.get("attributes") if isinstance(node, dict) else documents.get(f"{prefix}.zattrs")
+    )
+    return dict(attributes) if isinstance(attributes, dict) else {}
 
 
 def put(place: NodePath, documents: Mapping[str, Buffer]) -> None:

@@ -35,8 +35,8 @@ _SCALING = {"scale_factor", "add_offset"}
 
 def references(variable: xr.Variable | xr.DataArray) -> dict[str, str]:
     """Return what a variable names of others in its encoding, and not in its attributes."""
-    found = {key: variable.encoding.get(key) for key in REFERENCES if key not in variable.attrs}
-    return {key: text for key, text in found.items() if isinstance(text, str) and text}
+    encoded = {key: variable.encoding.get(key) for key in REFERENCES if key not in variable.attrs}
+    return {key: text for key, text in encoded.items() if isinstance(text, str) and text}
 
 
 def stored_attributes(
@@ -54,11 +54,11 @@ def stored_attributes(
     attributes = json_attributes(variable.attrs, holder)
     if attributes.get("image-label") == {}:  # which says no more than the image's metadata
         del attributes["image-label"]
-    found = references(variable)
-    if listed := found.pop("coordinates", ""):  # readers want all of them, or none
-        there = [names.coords[word] for word in listed.split() if word in names.coords]
-        attributes |= {"coordinates": " ".join(there)} if there else {}
-    attributes |= {key: names.in_text(text) for key, text in found.items()}
+    referenced = references(variable)
+    if listed := referenced.pop("coordinates", ""):  # readers want all of them, or none
+        stored_names = [names.coords[word] for word in listed.split() if word in names.coords]
+        attributes |= {"coordinates": " ".join(stored_names)} if stored_names else {}
+    attributes |= {key: names.in_text(text) for key, text in referenced.items()}
     for key in dangling({**variable.encoding, **variable.attrs}, names):
         attributes.pop(key, None)
     return attributes
@@ -66,15 +66,15 @@ def stored_attributes(
 
 def dangling(attrs: Attrs, names: StoredNames) -> dict[str, str]:
     """Return references to what is not stored, of which xarray would warn when it opens a level."""
-    found = {}
+    unresolved = {}
     for key in set(REFERENCES) - {"coordinates", "ancillary_variables"}:
         text = attrs.get(key)
         words = text.split() if isinstance(text, str) else []
         if key == "grid_mapping":
             words = [word.rstrip(":") for word in words]
         if any(not word.endswith(":") and word not in names.coords for word in words):
-            found[key] = str(text)
-    return found
+            unresolved[key] = str(text)
+    return unresolved
 
 
 def array_attributes(
@@ -105,20 +105,21 @@ def array_attributes(
     return attributes
 
 
-def _encoded_fill(given: Any, dtype: DType) -> Any:
+def _encoded_fill(fill_value: Any, dtype: DType) -> Any:
     """Return a ``_FillValue`` as xarray stores it in Zarr v3."""
-    value = np.asarray(given)
+    value = np.asarray(fill_value)
     try:
         with np.errstate(invalid="ignore", over="ignore"):
             cast = value.astype(dtype)
         if dtype.kind in "iu" and (value != cast).any():
-            raise ValueError(given)  # which would be stored as another number
+            raise ValueError(fill_value)  # which would be stored as another number
         if dtype.kind == "f" and np.isfinite(cast).all():
             value = cast  # as samples have it: 1e20 is not a float32
-        return FillValueCoder.encode(value.item() if value.size == 1 else given, dtype)
+        return FillValueCoder.encode(value.item() if value.size == 1 else fill_value, dtype)
     except (TypeError, ValueError, OverflowError) as error:
         raise AttributeValueError(
-            f"attribute '_FillValue' of the array is {given!r}, and the array has dtype {dtype}",
+            f"attribute '_FillValue' of the array is {fill_value!r}, and the array has dtype "
+            f"{dtype}",
             accepted="a value that it can have",
             fix="change it, or drop it with del array.attrs['_FillValue']",
         ) from error
@@ -153,10 +154,10 @@ def note(
     """
     of_name = {names.coords[str(name)]: v for name, v in coordinates.variables.items()}
     variables: dict[str, xr.Variable] = {**of_name, ARRAY_NOTE: base.variable}
-    lost = {name: nonfinite(_beside_fill(v)) for name, v in variables.items()}
+    lost = {name: nonfinite(_without_fill(v)) for name, v in variables.items()}
     moved = {name: references(v) for name, v in variables.items()}
     absent = {name: dangling(v.attrs, names) for name, v in variables.items()}
-    found = {
+    possible_notes = {
         "undecoded": sorted(name for name, v in of_name.items() if _is_changed(v)),
         "nonfinite": {name: paths for name, paths in lost.items() if paths},
         "encoding": {name: texts for name, texts in moved.items() if texts},
@@ -164,7 +165,7 @@ def note(
         "renamed": names.renamed,
         "ranges": [str(dim) for dim in base.dims if range_of(coordinates, dim) is not None],
     }
-    notes: dict[str, object] = {key: value for key, value in found.items() if value}
+    notes: dict[str, object] = {key: value for key, value in possible_notes.items() if value}
     if base.name is not None and names.array != str(base.name):
         notes["variable"] = str(base.name)
     if not base.dtype.isnative:
@@ -215,11 +216,11 @@ def restore_attributes(
         variable.attrs = restore(variable.attrs, [["_FillValue"]])
     is_larger = name != ARRAY_NOTE and not {*larger}.isdisjoint(map(str, variable.dims))
     gone = {key for key in BOUNDS if is_larger and key not in variable.attrs}
-    known = {*REFERENCES} - gone
+    restorable = {*REFERENCES} - gone
     for note_of, holder in (("encoding", variable.encoding), ("absent", variable.attrs)):
         texts = _noted(metadata, note_of).get(name)
         for key, text in texts.items() if isinstance(texts, Mapping) else ():
-            if key in known and isinstance(text, str):
+            if key in restorable and isinstance(text, str):
                 variable.attrs.pop(key, None)
                 holder[key] = text
 
@@ -229,7 +230,7 @@ def _noted(metadata: Mapping[str, object], key: str) -> Mapping[str, object]:
     return noted if isinstance(noted, Mapping) else {}
 
 
-def _beside_fill(variable: xr.Variable) -> Attrs:
+def _without_fill(variable: xr.Variable) -> Attrs:
     """Return the attributes that are stored as JSON; xarray has a way for the fill value."""
     return {key: value for key, value in variable.attrs.items() if key != "_FillValue"}
 

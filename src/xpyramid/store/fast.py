@@ -22,7 +22,7 @@ from xpyramid.store.path import ZarrArray
 from xpyramid.warn import warn
 
 _PIPELINE = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
-_told: set[str] = set()
+_warned: set[str] = set()
 
 
 def available() -> bool:
@@ -41,14 +41,16 @@ def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray:
         return simple
     if not isinstance(array.store, LocalStore) or not available():
         return array
-    with zarr.config.set(_PIPELINE), warnings.catch_warnings(record=True) as said:
+    with zarr.config.set(_PIPELINE), warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
         fast = zarr.open_array(array.store, path=array.path, mode="r")
-    reasons = [str(warning.message) for warning in said if "ZarrsCodecPipeline" in str(warning)]
+    reasons = [
+        str(warning.message) for warning in caught_warnings if "ZarrsCodecPipeline" in str(warning)
+    ]
     if not reasons:
         return fast
-    if reasons[0] not in _told:
-        _told.add(reasons[0])
+    if reasons[0] not in _warned:
+        _warned.add(reasons[0])
         warn(f"{array.path!r} is read without zarrs: {reasons[0]}")
     return array
 

@@ -166,7 +166,7 @@ def _is_dtype(value: Any, zarr_format: Literal[2, 3]) -> bool:
 def _tuples(value: object) -> object:
     """Return a structured data type of JSON as zarr wants it."""
     return (
-        [tuple(one) if isinstance(one, list) else one for one in value]
+        [tuple(field) if isinstance(field, list) else field for field in value]
         if isinstance(value, list)
         else value
     )

@@ -82,9 +82,11 @@ def remember(
             start = np.datetime_as_string(coordinate[:1].values.astype("M8[ns]"))[0]
             attrs |= {"units": f"seconds since {start}", "calendar": "proleptic_gregorian"}
             kept[axis.dim] = {"dtype": "float64", "attrs": attrs}
-            was = {key: str(v) for key, v in coordinate.encoding.items() if key in _TIME_UNITS}
-            if was:
-                kept[axis.dim]["encoding"] = was
+            time_encoding = {
+                key: str(v) for key, v in coordinate.encoding.items() if key in _TIME_UNITS
+            }
+            if time_encoding:
+                kept[axis.dim]["encoding"] = time_encoding
         elif kind in "UT":
             kept[axis.dim] = {"values": [str(v) for v in coordinate.values], "attrs": attrs}
     return {"layout": "arrays", "variable": name, "coordinates": kept}
@@ -119,11 +121,11 @@ def open_level(array: ZarrArray, image: ngff.Multiscale, level: int) -> xr.DataA
         {d: stored[d] for d in left}
     )
     for dim in map(str, decoded.variables):
-        was = metadata["coordinates"][dim].get("encoding")
+        stored_encoding = metadata["coordinates"][dim].get("encoding")
         if decoded[dim].dtype.kind == "M":  # what it is counted in here is our own choice
-            known = was if isinstance(was, Mapping) else {}
+            encoding = stored_encoding if isinstance(stored_encoding, Mapping) else {}
             decoded.variables[dim].encoding = {
-                key: known[key] for key in _TIME_UNITS if isinstance(known.get(key), str)
+                key: encoding[key] for key in _TIME_UNITS if isinstance(encoding.get(key), str)
             }
     for coordinates in ranges:
         decoded = decoded.assign_coords(coordinates)

@@ -113,11 +113,11 @@ def _replaced(value: Any, path: Sequence[object]) -> Any:
     """Return a value in which the word at a path is the number that it stands for."""
     if not path:
         return _WORDS.get(value, value) if isinstance(value, str) else value
-    key, *rest = path
+    key, *inner_path = path
     if isinstance(value, Mapping) and key in value:
-        return {**value, key: _replaced(value[key], rest)}
+        return {**value, key: _replaced(value[key], inner_path)}
     if isinstance(value, list) and type(key) is int and 0 <= key < len(value):
-        return [*value[:key], _replaced(value[key], rest), *value[key + 1 :]]
+        return [*value[:key], _replaced(value[key], inner_path), *value[key + 1 :]]
     return value
 
 

@@ -82,24 +82,24 @@ def labels_group_in(
     PlanError
         If the image is of another version, or has another number of levels.
     """
-    spoken, found = _image(image)
+    image_version, multiscale = _image(image)
     if dtype.kind not in "iu":
         raise DtypeError(
             f"labels of dtype {dtype}",
             accepted="integers",
             fix=say("call `.astype('uint8')`"),
         )
-    if spoken != version:
+    if image_version != version:
         raise PlanError(
-            f"for labels of {image}, which is {spoken}",
+            f"for labels of {image}, which is {image_version}",
             option="version",
             value=version,
-            fix=say("pass {version}", version=spoken),
+            fix=say("pass {version}", version=image_version),
         )
-    if levels != len(found.datasets):
+    if levels != len(multiscale.datasets):
         raise PlanError(
-            f"{levels} levels of labels, and {image} has {len(found.datasets)}",
-            accepted=say("as many: {build.levels}", levels=len(found.datasets)),
+            f"{levels} levels of labels, and {image} has {len(multiscale.datasets)}",
+            accepted=say("as many: {build.levels}", levels=len(multiscale.datasets)),
         )
     return LabelsGroup(image / "labels", path, version)
 

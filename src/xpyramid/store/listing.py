@@ -56,34 +56,34 @@ class Contents:
 
     def part(self, path: str) -> Contents:
         """Return what is stored below a path."""
-        lead = f"{path}/"
+        prefix = f"{path}/"
 
-        def cut(found: Mapping[str, T]) -> dict[str, T]:
-            return {k.removeprefix(lead): v for k, v in found.items() if k.startswith(lead)}
+        def cut(by_key: Mapping[str, T]) -> dict[str, T]:
+            return {k.removeprefix(prefix): v for k, v in by_key.items() if k.startswith(prefix)}
 
         return Contents(self.place / path, self.below(path), cut(self.documents), cut(self.damaged))
 
     def nodes(self) -> dict[str, bool]:
         """Return the path of each Zarr node, and whether it is an array, by its document."""
-        found: dict[str, bool] = {}
+        is_array: dict[str, bool] = {}
         for key in [*self.documents, *self.damaged]:
             path, _, name = key.rpartition("/")
             content = self.documents.get(key)
             if name == "zarr.json" and isinstance(content, dict):
-                found[path] = content.get("node_type") == "array"
+                is_array[path] = content.get("node_type") == "array"
             elif name in ("zarr.json", ".zgroup", ".zarray"):
-                found[path] = found.get(path, False) or name == ".zarray"
-        return found
+                is_array[path] = is_array.get(path, False) or name == ".zarray"
+        return is_array
 
 
 def list_contents(place: NodePath) -> Contents:
     """List a place, and read the metadata documents there."""
     links: list[str] = []
     keys = list_keys(place, links)
-    wanted = [key for key in keys if is_document(key)]
+    document_keys = [key for key in keys if is_document(key)]
     documents: dict[str, object] = {}
     damaged: dict[str, str] = {}
-    for key, raw in zip(wanted, read_documents(place, wanted), strict=True):
+    for key, raw in zip(document_keys, read_documents(place, document_keys), strict=True):
         try:
             documents[key] = parse_document(raw)
         except ValueError as error:
@@ -156,8 +156,10 @@ def peek(place: NodePath) -> Node:
             documents[name] = parse_document(raw[name])
     if raw["zarr.json"] is None:
         kind = "group" if raw[".zgroup"] else "array" if raw[".zarray"] else "nothing"
-        known = [name for name in names[1:] if raw[name] is not None]
-        return Node(kind if all(name in documents for name in known) else "damaged", documents)
+        stored_names = [name for name in names[1:] if raw[name] is not None]
+        return Node(
+            kind if all(name in documents for name in stored_names) else "damaged", documents
+        )
     node = documents.get("zarr.json")
     kind = str(node.get("node_type")) if isinstance(node, dict) else ""
     return Node(kind if kind in ("group", "array") else "damaged", documents)

@@ -228,14 +228,14 @@ def _codec(array: ZarrArray) -> Codec | None:
         return None
     if isinstance(metadata, ArrayV2Metadata):
         simple = metadata.order == "C" and not metadata.filters
-        known = isinstance(metadata.compressor, Zstd | Blosc | None)
-        return Codec(array.dtype, metadata.compressor) if simple and known else None
+        is_known_codec = isinstance(metadata.compressor, Zstd | Blosc | None)
+        return Codec(array.dtype, metadata.compressor) if simple and is_known_codec else None
     match metadata.codecs:
         case (ShardingCodec(codecs=codecs, index_codecs=index, index_location=location),):
             match index:
                 case (BytesCodec(endian=endian), Crc32cCodec()):
-                    usual = _word(endian) == "little" and _word(location) == "end"
-                    return _bytes_codec(array.dtype, codecs) if usual else None
+                    is_default_index = _word(endian) == "little" and _word(location) == "end"
+                    return _bytes_codec(array.dtype, codecs) if is_default_index else None
             return None
         case codecs:
             return _bytes_codec(array.dtype, codecs)

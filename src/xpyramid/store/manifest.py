@@ -81,13 +81,13 @@ class ChunkGrid:
         Of the array.
     lengths : tuple of int
         Of an object.
-    lead, separator : str
+    prefix, separator : str
         What the name of an object begins with, and what stands between its numbers.
     """
 
     shape: tuple[int, ...]
     lengths: tuple[int, ...]
-    lead: str
+    prefix: str
     separator: str
 
     @classmethod
@@ -106,12 +106,14 @@ class ChunkGrid:
         grid, encoding = metadata["chunk_grid"], metadata["chunk_key_encoding"]
         if grid["name"] != "regular":
             raise ValueError(f"a chunk grid of the kind {grid['name']!r}")
-        usual = encoding["name"] == "default"
-        found = (encoding.get("configuration") or {}).get("separator")
-        separator = found or ("/" if usual else ".")
-        lead = "c" if usual else "" if shape else "0"
+        is_default = encoding["name"] == "default"
+        configured = (encoding.get("configuration") or {}).get("separator")
+        separator = configured or ("/" if is_default else ".")
+        prefix = "c" if is_default else "" if shape else "0"
         lengths = tuple(grid["configuration"]["chunk_shape"])
-        return cls(shape, lengths, lead + separator if usual and shape else lead, separator)
+        return cls(
+            shape, lengths, prefix + separator if is_default and shape else prefix, separator
+        )
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -126,7 +128,7 @@ class ChunkGrid:
     def key(self, index: int) -> str:
         """Return the name of an object, by its place in C order."""
         at = np.unravel_index(index, self.counts) if self.counts else ()
-        return self.lead + self.separator.join(str(i) for i in at)
+        return self.prefix + self.separator.join(str(i) for i in at)
 
     def region(self, index: int) -> tuple[slice, ...]:
         """Return the samples that an object holds."""
@@ -136,23 +138,23 @@ class ChunkGrid:
 
     def present(self, keys: Iterable[str]) -> tuple[StoredMask, list[str]]:
         """Return which objects are there, and the keys that are no objects of the array."""
-        found, unexpected_keys = np.zeros(self.counts, bool), list[str]()
-        counts, separator, lead = self.counts, self.separator, self.lead
+        stored, unexpected_keys = np.zeros(self.counts, bool), list[str]()
+        counts, separator, prefix = self.counts, self.separator, self.prefix
         for key in keys:
             if not counts:
-                at: tuple[int, ...] | None = () if key == lead else None
+                at: tuple[int, ...] | None = () if key == prefix else None
             else:
-                parts = key[len(lead) :].split(separator) if key.startswith(lead) else []
+                parts = key[len(prefix) :].split(separator) if key.startswith(prefix) else []
                 at = tuple(int(p) if p.isdecimal() and len(p) < 20 else -1 for p in parts)
                 right = len(at) == len(counts) and all(
                     0 <= i < n and str(i) == p for i, n, p in zip(at, counts, parts, strict=True)
                 )
                 at = at if right else None
             if at is not None:
-                found[at] = True
+                stored[at] = True
             elif key.rpartition("/")[2] not in DOCUMENTS:
                 unexpected_keys.append(key)
-        return found.reshape(-1), unexpected_keys
+        return stored.reshape(-1), unexpected_keys
 
 
 def open_array(place: NodePath) -> ZarrArray:
@@ -207,16 +209,16 @@ def modified_documents(
 ) -> list[tuple[str, str]]:
     """Return the documents that are not what the record says, and what is wrong with them."""
     record = manifest_of(attributes) or {}
-    found = []
+    modified = []
     if record.get("attributes") != digest(_others(attributes)):
-        found.append(("", "the attributes of the image"))
+        modified.append(("", "the attributes of the image"))
     digests = record.get("documents")
-    for key, wanted in digests.items() if isinstance(digests, Mapping) else ():
-        if key in contents.documents and digest(contents.documents[key]) != wanted:
-            found.append((key, "the document"))
+    for key, recorded_digest in digests.items() if isinstance(digests, Mapping) else ():
+        if key in contents.documents and digest(contents.documents[key]) != recorded_digest:
+            modified.append((key, "the document"))
         elif key not in contents.documents and key not in contents.damaged:
-            found.append((key, "the document, which is missing,"))
-    return found
+            modified.append((key, "the document, which is missing,"))
+    return modified
 
 
 def expected(record: object, total: int) -> StoredMask | None:

@@ -125,12 +125,12 @@ def names_back(metadata: Mapping[str, object], variables: Iterable[str]) -> dict
     Invalid entries (missing names, or two for one) are left out.
     """
     noted = metadata.get("renamed")
-    there = {*variables}
-    found: dict[str, str] = {}
+    stored_names = {*variables}
+    renamed: dict[str, str] = {}
     for stored, name in noted.items() if isinstance(noted, Mapping) else ():
-        if stored in there and isinstance(name, str) and name not in found.values():
-            found[stored] = name
-    return found
+        if stored in stored_names and isinstance(name, str) and name not in renamed.values():
+            renamed[stored] = name
+    return renamed
 
 
 def own_name(metadata: Mapping[str, object], stored: str) -> str:

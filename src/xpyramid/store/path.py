@@ -65,7 +65,7 @@ class NodePath:
 
     def __str__(self) -> str:
         """Return the place as users spell it: a path, or a URL."""
-        return "/".join(part for part in (_spelled(self.store), self.path) if part)
+        return "/".join(part for part in (_address(self.store), self.path) if part)
 
     def parents(self) -> Iterator[NodePath]:
         """Yield the places above this one, from the root down."""
@@ -81,8 +81,8 @@ class NodePath:
         if self.path or not isinstance(self.store, LocalStore):
             return self
         root = Path(os.path.abspath(self.store.root))
-        beside = LocalStore(root.parent, read_only=self.store.read_only)
-        return NodePath(beside, root.name, outside=1)
+        parent_store = LocalStore(root.parent, read_only=self.store.read_only)
+        return NodePath(parent_store, root.name, outside=1)
 
     def node(self) -> Node | None:
         """Return the group or array that is there, or None."""
@@ -122,7 +122,7 @@ class NodePath:
         return sync(self.store.is_empty(self.path))
 
 
-def _spelled(store: ZarrStore) -> str:
+def _address(store: ZarrStore) -> str:
     store = unwrapped(store)
     if isinstance(store, LocalStore):
         return str(store.root)
@@ -157,8 +157,8 @@ def staging_path(target: NodePath) -> NodePath:
 
 def name_of_staged(name: str) -> str | None:
     """Return the name of the image that a `staging_path` is of, None for other names."""
-    found = _STAGED.fullmatch(name)
-    return found[1] if found else None
+    match = _STAGED.fullmatch(name)
+    return match[1] if match else None
 
 
 def level_names(group: zarr.Group) -> set[str]:
@@ -230,8 +230,9 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
 
 def _as_zarr_store(store: object, *, read_only: bool) -> ZarrStore | None:
     """Return the Zarr store that an object is, or stands for; None if it is neither."""
-    one = getattr(store, "store", None) if _package(store) == "icechunk" else None  # a session
-    for opened in (store, one):
+    is_session = _package(store) == "icechunk"
+    session_store = getattr(store, "store", None) if is_session else None
+    for opened in (store, session_store):
         if isinstance(opened, ZarrStore):
             return opened
     if isinstance(store, dict | UserDict):
@@ -247,8 +248,8 @@ def _as_zarr_store(store: object, *, read_only: bool) -> ZarrStore | None:
     return None
 
 
-def _package(thing: object) -> str:
-    return type(thing).__module__.partition(".")[0]
+def _package(store: object) -> str:
+    return type(store).__module__.partition(".")[0]
 
 
 def _remote(url: str, *, read_only: bool) -> ZarrStore:

@@ -29,18 +29,18 @@ class Tree:
     def look(self, path: str) -> tuple[str, dict[str, object]]:
         """Return what is at a path ("group", "array", "nothing", "damaged"), and its attributes."""
         if self._copies and path:
-            lead = f"{path}/"
-            node = self._copies.get(f"{lead}zarr.json")
-            is_array = f"{lead}.zarray" in self._copies
-            if node or is_array or f"{lead}.zgroup" in self._copies:
+            prefix = f"{path}/"
+            node = self._copies.get(f"{prefix}zarr.json")
+            is_array = f"{prefix}.zarray" in self._copies
+            if node or is_array or f"{prefix}.zgroup" in self._copies:
                 kind = node.get("node_type") if isinstance(node, Mapping) else None
                 kind = kind or ("array" if is_array else "group")
                 return str(kind), attributes_of(self._copies, path)
         try:
-            found = peek(self.place / path)
+            stored_node = peek(self.place / path)
         except PyramidError:  # a link that leads out of the store
             return "damaged", {}
-        return found.kind, found.attributes
+        return stored_node.kind, stored_node.attributes
 
     def names(self, path: str) -> list[str]:
         """Return the names of what lies directly below a path."""
@@ -68,5 +68,5 @@ def _copies(documents: Mapping[str, object]) -> dict[str, object]:
     if isinstance(inline, Mapping) and isinstance(inline.get("metadata"), Mapping):
         return {f"{path}/zarr.json": copy for path, copy in inline["metadata"].items()}
     old = documents.get(".zmetadata")
-    found = old.get("metadata") if isinstance(old, Mapping) else None
-    return dict(found) if isinstance(found, Mapping) else {}
+    copies = old.get("metadata") if isinstance(old, Mapping) else None
+    return dict(copies) if isinstance(copies, Mapping) else {}

@@ -76,10 +76,10 @@ class Stored:
     def missing(self, record: object) -> list[Region]:
         """Return the samples of objects that are missing, by a record of them."""
         try:
-            wanted = expected(record, self.grid.total)
+            expected_mask = expected(record, self.grid.total)
         except ValueError:
             return []
-        lost = () if wanted is None else np.flatnonzero(wanted & ~self.present)
+        lost = () if expected_mask is None else np.flatnonzero(expected_mask & ~self.present)
         return [self.grid.region(int(index)) for index in lost]
 
 
@@ -87,7 +87,7 @@ def open_all(
     contents: Contents, announced: list[str], problems: list[Problem]
 ) -> dict[str, Stored]:
     """Open every array of an image, its labels apart; what cannot be opened becomes a problem."""
-    found: dict[str, Stored] = {}
+    arrays: dict[str, Stored] = {}
     nodes = contents.nodes()
     for path in sorted(nodes):
         if not nodes[path] or path.split("/")[0] == "labels":
@@ -97,20 +97,21 @@ def open_all(
         if key in contents.damaged:
             continue  # said already
         try:
-            found[path] = Stored.open(contents, path)
+            arrays[path] = Stored.open(contents, path)
         except Exception as error:  # zarr raises what happens to go wrong first
-            said = fault_of(contents.documents[key], key.rpartition("/")[2])
-            usual = " ".join(f"zarr cannot open it: {type(error).__name__}: {error}".split())[:300]
-            problems.append(Problem("unreadable", key, said or usual))
+            fault = fault_of(contents.documents[key], key.rpartition("/")[2])
+            zarr_error = f"zarr cannot open it: {type(error).__name__}: {error}"
+            message = fault or " ".join(zarr_error.split())[:300]
+            problems.append(Problem("unreadable", key, message))
     for path in announced:
         if not _is_inside(path):
-            said = f"dataset path {path[:80]!r}; expected a path inside the image's group"
-            problems.append(Problem("path", "", said))
+            message = f"dataset path {path[:80]!r}; expected a path inside the image's group"
+            problems.append(Problem("path", "", message))
         elif not nodes.get(path, False):
             what = "a group" if path in nodes else "nothing"
-            said = f"announced as a level, but there is {what}; expected an array"
-            problems.append(Problem("missing", path[:200], said))
-    return found
+            message = f"announced as a level, but there is {what}; expected an array"
+            problems.append(Problem("missing", path[:200], message))
+    return arrays
 
 
 def _is_inside(path: str) -> bool:
@@ -120,31 +121,31 @@ def _is_inside(path: str) -> bool:
 def check_objects(stored: Stored, record: Any) -> Iterator[Problem]:
     """Yield the objects of an array of ours that are missing or should not be there."""
     try:
-        wanted = expected(record, stored.grid.total)
+        expected_mask = expected(record, stored.grid.total)
     except ValueError as error:
         yield Problem("record", stored.path, f"{error}; expected what was recorded at the end")
         return
-    if wanted is None:
+    if expected_mask is None:
         if not agrees(record, stored.present):
-            there = int(stored.present.sum())
+            count = int(stored.present.sum())
             yield Problem(
                 "missing",
                 stored.path,
-                f"{there} of {stored.grid.total} {stored.noun}s are there; expected "
+                f"{count} of {stored.grid.total} {stored.noun}s are there; expected "
                 f"{record.get('stored')}, and others; deep=True names them",
             )
     else:
-        for index in np.flatnonzero(wanted & ~stored.present):
-            said = f"the {stored.noun} is missing; it was there when the image was complete"
-            yield Problem("missing", stored.key(index), said)
-        for index in np.flatnonzero(stored.present & ~wanted):
-            said = f"the {stored.noun} was not there when the image was complete: written since"
-            yield Problem("extra", stored.key(index), said, "warning")
+        for index in np.flatnonzero(expected_mask & ~stored.present):
+            message = f"the {stored.noun} is missing; it was there when the image was complete"
+            yield Problem("missing", stored.key(index), message)
+        for index in np.flatnonzero(stored.present & ~expected_mask):
+            message = f"the {stored.noun} was not there when the image was complete: written since"
+            yield Problem("extra", stored.key(index), message, "warning")
 
 
 def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Problem]:
     """Yield what can be said of the objects of arrays that others wrote."""
-    some = any(stored.present.any() for stored in levels.values())
+    any_stored = any(stored.present.any() for stored in levels.values())
     for path, stored in levels.items():
         absent = np.flatnonzero(~stored.present)
         if not absent.size:
@@ -152,11 +153,13 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
         fill = stored.array.metadata.fill_value
         if fill is None:
             for index in absent:
-                said = f"the {stored.noun} is missing, and the array has no fill value"
-                yield Problem("missing", stored.key(index), said)
-        elif some and absent.size == stored.grid.total:
-            said = f"none of {stored.grid.total} {stored.noun}s exist, but other levels have some"
-            yield Problem("missing", path, said)
+                message = f"the {stored.noun} is missing, and the array has no fill value"
+                yield Problem("missing", stored.key(index), message)
+        elif any_stored and absent.size == stored.grid.total:
+            message = (
+                f"none of {stored.grid.total} {stored.noun}s exist, but other levels have some"
+            )
+            yield Problem("missing", path, message)
         else:
             notes.append(
                 f"{path}: {absent.size} of {stored.grid.total} {stored.noun}s are not stored and "
@@ -167,6 +170,8 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
 def check_strays(stored: Stored) -> Iterator[Problem]:
     """Yield what lies below an array and is not one of its objects."""
     for key in stored.unexpected_keys:
-        wanted = f"keys as {stored.grid.key(0)!r}" if stored.grid.total else "none, for it is empty"
-        said = f"is not a {stored.noun} of the array; expected {wanted}"
-        yield Problem("stray", f"{stored.path}/{key}", said, "warning")
+        accepted = (
+            f"keys as {stored.grid.key(0)!r}" if stored.grid.total else "none, for it is empty"
+        )
+        message = f"is not a {stored.noun} of the array; expected {accepted}"
+        yield Problem("stray", f"{stored.path}/{key}", message, "warning")

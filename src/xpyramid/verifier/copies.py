@@ -54,5 +54,5 @@ def _rewritten(document: dict[str, object], *, is_array: bool) -> dict[str, obje
         kind = ArrayV2Metadata if document.get("zarr_format") == 2 else ArrayV3Metadata
     written = kind.from_dict(dict(document)).to_buffer_dict(default_buffer_prototype())
     main = written.get("zarr.json") or written[".zarray" if is_array else ".zgroup"]
-    found: dict[str, object] = json.loads(main.to_bytes())
-    return found
+    rewritten: dict[str, object] = json.loads(main.to_bytes())
+    return rewritten

@@ -45,13 +45,13 @@ def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
     if is_unfinished(attributes):
         return [*problems, unfinished("")]
     if ngff.version_of(attributes) is None and "" in contents.nodes():
-        said = "no multiscales metadata can be read; expected those of an OME-Zarr image"
-        problems.append(Problem("metadata", "", said))
+        message = "no multiscales metadata can be read; expected those of an OME-Zarr image"
+        problems.append(Problem("metadata", "", message))
     arrays = open_all(contents, ngff.dataset_paths(attributes), problems)
     headers = {path: stored.header for path, stored in arrays.items()}
     images = []
-    for image, found in ngff.images_of(attributes) if ngff.version_of(attributes) else ():
-        problems += found
+    for image, image_problems in ngff.images_of(attributes) if ngff.version_of(attributes) else ():
+        problems += image_problems
         if image is not None:
             images.append(image)
             problems += ngff.check_image(image, headers, attributes)
@@ -80,14 +80,16 @@ def is_unfinished(attributes: Mapping[str, object]) -> bool:
 
 def unfinished(path: str) -> Problem:
     """Say that a build has not come to its end."""
-    said = "unfinished: a build began here and did not end; " + HOW_TO_FINISH
-    return Problem("unfinished", path, said)
+    message = "unfinished: a build began here and did not end; " + HOW_TO_FINISH
+    return Problem("unfinished", path, message)
 
 
 def is_image(attributes: Mapping[str, object]) -> bool:
     """Whether attributes are, or were, those of an image."""
-    known = ngff.version_of(attributes) is not None or manifest.manifest_of(attributes) is not None
-    return known or is_unfinished(attributes)
+    has_metadata = (
+        ngff.version_of(attributes) is not None or manifest.manifest_of(attributes) is not None
+    )
+    return has_metadata or is_unfinished(attributes)
 
 
 def check_group(documents: Mapping[str, object], path: str = "") -> Iterator[Problem]:
@@ -96,33 +98,35 @@ def check_group(documents: Mapping[str, object], path: str = "") -> Iterator[Pro
     node = documents.get(f"{prefix}zarr.json")
     if isinstance(node, dict):
         if node.get("zarr_format") != 3 or node.get("node_type") not in ("group", "array"):
-            said = f"zarr_format {node.get('zarr_format')!r}, node_type {node.get('node_type')!r}"
-            yield Problem("metadata", f"{prefix}zarr.json", f"{said[:200]}; expected 3, 'group'")
+            message = (
+                f"zarr_format {node.get('zarr_format')!r}, node_type {node.get('node_type')!r}"
+            )
+            yield Problem("metadata", f"{prefix}zarr.json", f"{message[:200]}; expected 3, 'group'")
         elif not isinstance(node.get("attributes", {}), dict):
-            said = f"attributes {reprlib.repr(node['attributes'])}; expected a JSON object"
-            yield Problem("metadata", f"{prefix}zarr.json", said)
+            message = f"attributes {reprlib.repr(node['attributes'])}; expected a JSON object"
+            yield Problem("metadata", f"{prefix}zarr.json", message)
         elif node["node_type"] == "group" and (unknown := set(node) - _FIELDS):
-            said = f"unknown fields {sorted(unknown)}"
+            message = f"unknown fields {sorted(unknown)}"
             yield Problem(
-                "metadata", f"{prefix}zarr.json", f"{said[:200]}; expected {sorted(_FIELDS)}"
+                "metadata", f"{prefix}zarr.json", f"{message[:200]}; expected {sorted(_FIELDS)}"
             )
     old = documents.get(f"{prefix}.zgroup", {"zarr_format": 2})
     if old != {"zarr_format": 2}:
-        said = f"{str(old)[:80]}; expected {{'zarr_format': 2}}"
-        yield Problem("metadata", f"{prefix}.zgroup", said)
+        message = f"{str(old)[:80]}; expected {{'zarr_format': 2}}"
+        yield Problem("metadata", f"{prefix}.zgroup", message)
 
 
 def _check_documents(contents: Contents) -> Iterator[Problem]:
     if "" not in contents.nodes():
-        said = "the document of the image's group is missing: .zgroup, or zarr.json"
-        yield Problem("missing", "", said)
-    for key, said in contents.damaged.items():
+        message = "the document of the image's group is missing: .zgroup, or zarr.json"
+        yield Problem("missing", "", message)
+    for key, message in contents.damaged.items():
         if not key.startswith("labels/"):
-            yield Problem("unreadable", key, said)
+            yield Problem("unreadable", key, message)
     for key, document in contents.documents.items():
         if not key.startswith("labels/") and not isinstance(document, dict):
-            said = f"{reprlib.repr(document)}; expected a JSON object"
-            yield Problem("unreadable", key, said)
+            message = f"{reprlib.repr(document)}; expected a JSON object"
+            yield Problem("unreadable", key, message)
     for path in contents.links:
         yield Problem("link", path, "a symbolic link, which is not followed", "warning")
     for path in contents.nodes():
@@ -137,8 +141,8 @@ def _check_stale(contents: Contents, announced: list[str]) -> Iterator[Problem]:
     nodes = contents.nodes()
     for path in sorted({path.split("/")[0] for path in nodes} - tops - {"", "labels"}):
         if re.sub(r"\d+", "#", path) in forms and "#" in re.sub(r"\d+", "#", path):
-            said = "looks like a level and is not announced: of an earlier pyramid, perhaps"
-            yield Problem("stale", path, said, "warning")
+            message = "looks like a level and is not announced: of an earlier pyramid, perhaps"
+            yield Problem("stale", path, message, "warning")
 
 
 def _check_consolidated(contents: Contents) -> Iterator[Problem]:
@@ -159,17 +163,17 @@ def _check_consolidated(contents: Contents) -> Iterator[Problem]:
             continue
         copies = holder.get("metadata") if isinstance(holder, dict) else None
         if not isinstance(copies, dict) or set(holder) - fields:
-            found = list(holder) if isinstance(holder, dict) else holder
-            said = f"consolidated metadata with the fields {str(found)[:100]}"
-            yield Problem("consolidated", key, f"{said}; expected {sorted(fields)}")
+            actual = list(holder) if isinstance(holder, dict) else holder
+            message = f"consolidated metadata with the fields {str(actual)[:100]}"
+            yield Problem("consolidated", key, f"{message}; expected {sorted(fields)}")
             continue
         for below, copy in copies.items():
-            there = f"{prefix}{below}/zarr.json" if name == "zarr.json" else f"{prefix}{below}"
-            truth = contents.documents.get(there, {} if there.endswith(".zattrs") else None)
-            if there not in contents.damaged and not is_same(copy, truth, there):
-                said = "the consolidated copy of this document in"
+            original = f"{prefix}{below}/zarr.json" if name == "zarr.json" else f"{prefix}{below}"
+            truth = contents.documents.get(original, {} if original.endswith(".zattrs") else None)
+            if original not in contents.damaged and not is_same(copy, truth, original):
+                subject = "the consolidated copy of this document in"
                 yield Problem(
-                    "consolidated", there, f"{said} {key!r} is another; consolidate again"
+                    "consolidated", original, f"{subject} {key!r} is another; consolidate again"
                 )
         yield from _check_left_out(contents, prefix, name, key, copies)
 
@@ -182,8 +186,8 @@ def _check_left_out(
         if is_array and path.startswith(prefix) and not path.startswith("labels/"):
             below = path.removeprefix(prefix)
             if (below if name == "zarr.json" else f"{below}/.zarray") not in copies:
-                said = f"is not in the consolidated metadata of {key!r}; consolidate again"
-                yield Problem("consolidated", path, said)
+                message = f"is not in the consolidated metadata of {key!r}; consolidate again"
+                yield Problem("consolidated", path, message)
 
 
 def _check_record(
@@ -199,10 +203,10 @@ def _check_record(
     record = manifest.manifest_of(attributes)
     if record is None:
         if any(image.metadata.get("library") == "xpyramid" for image in images):
-            said = (
+            message = (
                 "no record of what is stored, which xpyramid writes; expected attributes.xpyramid"
             )
-            yield Problem("record", "", said, "warning")
+            yield Problem("record", "", message, "warning")
         levels = {d.path for image in images for d in image.datasets}
         yield from check_foreign({p: s for p, s in arrays.items() if p in levels}, notes)
         return
@@ -210,18 +214,18 @@ def _check_record(
     inline = isinstance(own, dict) and "consolidated_metadata" in own
     if not inline and ".zmetadata" not in {**contents.documents, **contents.damaged}:
         where = ".zmetadata" if ".zgroup" in contents.documents else "zarr.json"
-        said = "the metadata are not consolidated any more; consolidate again"
-        yield Problem("consolidated", where, said)
+        message = "the metadata are not consolidated any more; consolidate again"
+        yield Problem("consolidated", where, message)
     for key, what in manifest.modified_documents(contents, attributes):
-        said = f"{what} is not what was written: damaged, or changed since by something else"
-        yield Problem("changed", key, said)
+        message = f"{what} is not what was written: damaged, or changed since by something else"
+        yield Problem("changed", key, message)
     objects = record.get("objects")
     for path, stored in arrays.items():
         if isinstance(objects, Mapping) and path in objects:
             yield from check_objects(stored, objects[path])
         else:
-            said = "an array that was not there when the image was complete"
-            yield Problem("extra", path, said, "warning")
+            message = "an array that was not there when the image was complete"
+            yield Problem("extra", path, message, "warning")
 
 
 def _check_labels(
@@ -235,28 +239,28 @@ def _check_labels(
     ome = attributes.get("ome")
     listed = (ome if isinstance(ome, Mapping) else attributes).get("labels")
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):
-        said = f"labels is {str(listed)[:80]}; expected a list of names"
-        yield Problem("labels", "labels", said)
+        message = f"labels is {str(listed)[:80]}; expected a list of names"
+        yield Problem("labels", "labels", message)
         listed = []
-    for key, said in inside.damaged.items():
+    for key, message in inside.damaged.items():
         if "/" not in key:
-            yield Problem("unreadable", f"labels/{key}", said)
+            yield Problem("unreadable", f"labels/{key}", message)
     yield from (problem.below("labels") for problem in check_group(inside.documents))
-    there = label_images(inside)
-    for name in sorted(set(listed) - there):
-        said = "listed among the labels, but there is no image; expected one, or no entry"
-        yield Problem("labels", f"labels/{name[:100]}", said)
-    for name in sorted(there):
+    images = label_images(inside)
+    for name in sorted(set(listed) - images):
+        message = "listed among the labels, but there is no image; expected one, or no entry"
+        yield Problem("labels", f"labels/{name[:100]}", message)
+    for name in sorted(images):
         if name not in listed:
-            said = f"not in the list of labels {str(listed)[:100]}; viewers will not find it"
-            yield Problem("labels", f"labels/{name}", said, "warning")
+            message = f"not in the list of labels {str(listed)[:100]}; viewers will not find it"
+            yield Problem("labels", f"labels/{name}", message, "warning")
         below: list[str] = []
-        found = inspect(inside.part(name), deep, below)
+        problems = inspect(inside.part(name), deep, below)
         notes.extend(f"labels/{name}: {note}" for note in below)
-        yield from (problem.below(f"labels/{name}") for problem in found)
+        yield from (problem.below(f"labels/{name}") for problem in problems)
         if base is not None:
-            found = list(_check_against(inside.part(name), base))
-            yield from (problem.below(f"labels/{name}") for problem in found)
+            problems = list(_check_against(inside.part(name), base))
+            yield from (problem.below(f"labels/{name}") for problem in problems)
 
 
 def label_images(inside: Contents) -> set[str]:
@@ -269,11 +273,11 @@ def _check_against(label: Contents, base: Base) -> Iterator[Problem]:
     attributes = attributes_of(label.documents)
     levels = len(ngff.dataset_paths(attributes))
     if levels != len(base[0].datasets):
-        said = f"{levels} levels; expected {len(base[0].datasets)}, as the image has"
-        yield Problem("labels", "", said, "warning")
-    found = [image for image, _ in ngff.images_of(attributes) if image is not None]
-    arrays = open_all(label, [], []) if found else {}
-    own = _base(found, {path: stored.header for path, stored in arrays.items()})
+        message = f"{levels} levels; expected {len(base[0].datasets)}, as the image has"
+        yield Problem("labels", "", message, "warning")
+    images = [image for image, _ in ngff.images_of(attributes) if image is not None]
+    arrays = open_all(label, [], []) if images else {}
+    own = _base(images, {path: stored.header for path, stored in arrays.items()})
     if own is not None:
         yield from ngff.check_label(*base, *own)
 

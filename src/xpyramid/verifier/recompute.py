@@ -44,17 +44,17 @@ def decode(arrays: Iterable[Stored]) -> tuple[list[Problem], dict[str, list[Regi
         for stored in arrays:
             holes = damaged.setdefault(stored.path, [])
             indexes = [int(i) for i in np.flatnonzero(stored.present)]
-            for index, said in zip(
-                indexes, pool.map(lambda i, s=stored: _try(s, i), indexes), strict=True
+            for index, reason in zip(
+                indexes, pool.map(lambda i, s=stored: _decoding_error(s, i), indexes), strict=True
             ):
-                if said is not None:
+                if reason is not None:
                     holes.append(stored.grid.region(index))
-                    text = f"the {stored.noun} cannot be decoded: {said}"
+                    text = f"the {stored.noun} cannot be decoded: {reason}"
                     problems.append(Problem("unreadable", stored.key(index), text))
     return problems, damaged
 
 
-def _try(stored: Stored, index: int) -> str | None:
+def _decoding_error(stored: Stored, index: int) -> str | None:
     """Decode an object; return what is wrong with it."""
     try:
         stored.array[stored.grid.region(index)]
@@ -124,7 +124,7 @@ class _Comparer:
             return
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         cell = tuple(r.start + i for r, i in zip(region, at, strict=True))
-        said = (
+        message = (
             f"{int(wrong.sum())} of {wrong.size} cells are wrong, the first at {cell}: "
             f"{stored[at]}; expected {values[at]}"
         )
@@ -134,7 +134,7 @@ class _Comparer:
             self.stored.grid.counts,
         )
         with self.lock:
-            self.problems.append(Problem("values", self.stored.key(int(place)), said))
+            self.problems.append(Problem("values", self.stored.key(int(place)), message))
 
 
 def _above(hole: Region, factors: Sequence[int], region: Region) -> Region:
@@ -178,8 +178,8 @@ def recompute(
         return []
     with dask.config.set(scheduler="threads"):
         engine.run(jobs, progress=False)
-    found = [problem for sink in sinks for problem in sink.problems]
-    return sorted(found, key=lambda problem: problem.where)
+    problems = [problem for sink in sinks for problem in sink.problems]
+    return sorted(problems, key=lambda problem: problem.where)
 
 
 def _is_elsewhere(levels: Sequence[Stored], factors: Sequence[tuple[int, ...]]) -> bool:
@@ -193,10 +193,10 @@ def _is_elsewhere(levels: Sequence[Stored], factors: Sequence[tuple[int, ...]]) 
 
 def _options(image: ngff.Multiscale) -> MethodOptions:
     """Return what else the method was told."""
-    found = {k: image.metadata.get(k) for k in METHOD_OPTIONS}
-    if isinstance(found["ignore"], str):  # JSON has no NaN
-        found["ignore"] = float(found["ignore"])
-    return cast("MethodOptions", found)  # what else they are, the method refuses
+    options = {k: image.metadata.get(k) for k in METHOD_OPTIONS}
+    if isinstance(options["ignore"], str):  # JSON has no NaN
+        options["ignore"] = float(options["ignore"])
+    return cast("MethodOptions", options)  # what else they are, the method refuses
 
 
 def _largest(base: Stored, factors: Sequence[int]) -> int:
@@ -233,7 +233,7 @@ def fitting(image: ngff.Multiscale, levels: Sequence[Stored], damaged: Damaged) 
     A part of each level is read: its first, its middle and its last stored object, as far as they
     are not too large.
     """
-    found: dict[str, list[str]] = {}
+    paths_by_methods: dict[str, list[str]] = {}
     if not ngff.has_transforms(image):
         return  # there are none, or it has been said already
     for k, (fine, coarse) in enumerate(pairwise(levels), start=1):
@@ -245,11 +245,11 @@ def fitting(image: ngff.Multiscale, levels: Sequence[Stored], damaged: Damaged) 
         parts = list(_parts(fine, coarse, step, damaged))
         if parts:
             fits = [m for m in _CANDIDATES if all(_fits(m, a, b, step) for a, b in parts)]
-            said = " and ".join(fits) or f"none of {', '.join(_CANDIDATES)}"
-            found.setdefault(said, []).append(coarse.path)
-    for said, paths in found.items():
+            methods = " and ".join(fits) or f"none of {', '.join(_CANDIDATES)}"
+            paths_by_methods.setdefault(methods, []).append(coarse.path)
+    for methods, paths in paths_by_methods.items():
         where = ", ".join(paths)
-        yield f"{where}: {said} of the level above fits, within rounding, where it was compared"
+        yield f"{where}: {methods} of the level above fits, within rounding, where it was compared"
 
 
 def _parts(

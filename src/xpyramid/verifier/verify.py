@@ -99,8 +99,8 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
         )
     _descend(place, "", report, deep)
     if not report.images and not report and not ngff.has_others(peek(place).attributes):
-        said = "no multiscales metadata here or below; expected an OME-Zarr image"
-        report.append(Problem("metadata", "", said))
+        message = "no multiscales metadata here or below; expected an OME-Zarr image"
+        report.append(Problem("metadata", "", message))
     return report
 
 
@@ -118,16 +118,16 @@ def _descend(
         notes: list[str] = []
         contents = list_contents(place)
         report.labels += len(label_images(contents.part("labels")))
-        found = inspect(contents, deep, notes)
-        report.extend(problem.below(path) for problem in found)
+        problems = inspect(contents, deep, notes)
+        report.extend(problem.below(path) for problem in problems)
         report.notes.extend(f"{path}: {note}" if path else note for note in notes)
         return
     if is_bare:
         is_well = "" in listed
         message = f"no document of this {'well' if is_well else 'row'} of the plate; expected one"
         report.append(Problem("missing", path, message, "error" if is_well else "warning"))
-    wrong = (*check_group(node.documents), *ngff.check_others(node.attributes or {}))
-    report.extend(problem.below(path) for problem in wrong)
+    group_problems = (*check_group(node.documents), *ngff.check_others(node.attributes or {}))
+    report.extend(problem.below(path) for problem in group_problems)
     members = listed_in(node.attributes)
     report.extend(problem.below(path) for problem in _missing(place, members))
     below = [*members, *filter(None, listed)]
@@ -139,8 +139,8 @@ def _descend(
                 report.append(unfinished(f"{path}/{begun[1]}".lstrip("/")))
         elif peek(place / name).kind in ("group", "damaged") or _has_nodes(place / name):
             parts = [member.partition("/") for member in below]
-            under = [rest for first, _, rest in parts if first == name]
-            _descend(place / name, inner, report, deep, depth + 1, under)
+            subpaths = [subpath for first, _, subpath in parts if first == name]
+            _descend(place / name, inner, report, deep, depth + 1, subpaths)
 
 
 def _missing(place: NodePath, listed: Paths) -> Iterator[Problem]:

@@ -162,15 +162,15 @@ def warn_of_dtypes(dtypes: Mapping[str, DType]) -> None:
     dtypes : mapping
         Of the arrays, by name.
     """
-    found = {name: dtype.name for name, dtype in dtypes.items() if dtype.name in _REFUSED}
-    if not found:
+    refused = {name: dtype.name for name, dtype in dtypes.items() if dtype.name in _REFUSED}
+    if not refused:
         return
-    said = []
-    for dtype in dict.fromkeys(found.values()):
-        names = [name for name, other in found.items() if other == dtype]
-        who, instead = _REFUSED[dtype]
-        said.append(
-            f"{who} cannot show dtype {dtype} ({', '.join(map(repr, names))}); to show it there, "
-            f"call .astype({instead!r}) before .pyramid"
+    messages = []
+    for dtype in dict.fromkeys(refused.values()):
+        names = [name for name, other in refused.items() if other == dtype]
+        viewers, alternative = _REFUSED[dtype]
+        messages.append(
+            f"{viewers} cannot show dtype {dtype} ({', '.join(map(repr, names))}); to show it "
+            f"there, call .astype({alternative!r}) before .pyramid"
         )
-    warn("; ".join(said), ViewerWarning)
+    warn("; ".join(messages), ViewerWarning)

@@ -37,7 +37,7 @@ _DEFAULT: dict[ZarrFormat, Any] = {
 }
 
 
-def compressor_of(asked: object, zarr_format: ZarrFormat) -> Any:
+def compressor_of(compressor: object, zarr_format: ZarrFormat) -> Any:
     """Return what zarr is to compress chunks with.
 
     Raises
@@ -45,33 +45,33 @@ def compressor_of(asked: object, zarr_format: ZarrFormat) -> Any:
     PlanError
         If it is not a codec of that format.
     """
-    if isinstance(asked, str) and asked == "default":
+    if isinstance(compressor, str) and compressor == "default":
         return _DEFAULT[zarr_format]
-    if asked is None or _is_codec(asked, zarr_format):
-        return asked
-    if zarr_format == 3 and isinstance(asked, list | tuple):
-        several = list(asked)
+    if compressor is None or _is_codec(compressor, zarr_format):
+        return compressor
+    if zarr_format == 3 and isinstance(compressor, list | tuple):
+        several = list(compressor)
         if all(_is_codec(codec, 3) for codec in several):
             return several
     example = "zarr.codecs.BloscCodec()" if zarr_format == 3 else "numcodecs.Blosc()"
     raise PlanError(
         option="compressor",
-        value=asked,
+        value=compressor,
         fix=f"accepted with Zarr v{zarr_format}: 'default' (Zstandard, level 1, with "
         f"checksums), None, or a codec such as {example}",
     )
 
 
-def _is_codec(asked: object, zarr_format: ZarrFormat) -> bool:
-    return isinstance(asked, BytesBytesCodec if zarr_format == 3 else Codec)
+def _is_codec(codec: object, zarr_format: ZarrFormat) -> bool:
+    return isinstance(codec, BytesBytesCodec if zarr_format == 3 else Codec)
 
 
 def with_checksums(array: ZarrArray, config: Any) -> ZarrArray:
     """Return an array that writes the checksums that metadata of Zarr v2 have no words for."""
     if array.metadata.zarr_format == 3:
         return array
-    metadata, given = array.metadata, array.metadata.compressor
-    if isinstance(given, numcodecs.Zstd):
-        metadata = replace(metadata, compressor=_Zstd(given.level, checksum=True))
+    metadata, compressor = array.metadata, array.metadata.compressor
+    if isinstance(compressor, numcodecs.Zstd):
+        metadata = replace(metadata, compressor=_Zstd(compressor.level, checksum=True))
     config = ArrayConfig.from_dict(config)
     return zarr.Array(zarr.AsyncArray(metadata, store_path_of(array), config))

@@ -101,7 +101,7 @@ def _time_encoding(times: xr.Variable, name: str) -> dict[str, object]:
         encoding: dict[str, object] = counted if dtype is None else {**counted, "dtype": dtype}
         if dtype is not None and dtype.kind == "f":
             encoding["_FillValue"] = None  # xarray would write NaN, as an attribute
-        if _come_back(times, encoding):
+        if _survive_round_trip(times, encoding):
             return encoding
     if "units" in counted:
         warn(
@@ -117,16 +117,16 @@ def _number_types(times: xr.Variable) -> Iterator[DType | None]:
         yield None
         return
     with suppress(TypeError):  # an encoding that names no dtype
-        given = np.dtype(times.encoding.get("dtype"))
-        if given.kind in "iuf":
-            yield given
+        encoding_dtype = np.dtype(times.encoding.get("dtype"))
+        if encoding_dtype.kind in "iuf":
+            yield encoding_dtype
     yield np.dtype(np.int64)
     yield np.dtype(np.float64)
 
 
-def _come_back(times: xr.Variable, encoding: Mapping[str, object]) -> bool:
+def _survive_round_trip(times: xr.Variable, encoding: Mapping[str, object]) -> bool:
     """Whether times are the same when they have been encoded and decoded."""
-    wanted = xr.Variable(times.dims, times.data, encoding=encoding)
+    original = xr.Variable(times.dims, times.data, encoding=encoding)
     as_dates = xr.coders.CFDatetimeCoder(use_cftime=times.dtype.kind == "O")
     with warnings.catch_warnings():
         if times.dtype.kind != "m":  # of those it warns of fractions too
@@ -134,9 +134,9 @@ def _come_back(times: xr.Variable, encoding: Mapping[str, object]) -> bool:
         else:
             warnings.simplefilter("ignore")
         try:
-            encoded = xr.conventions.encode_cf_variable(wanted)
+            encoded = xr.conventions.encode_cf_variable(original)
             decoded = xr.conventions.decode_cf_variable("", encoded, decode_times=as_dates)
-            same = (decoded == wanted) | (decoded.isnull() & wanted.isnull())
+            same = (decoded == original) | (decoded.isnull() & original.isnull())
             return bool(same.all())
         except (Warning, ValueError, OverflowError, TypeError):
             return False
@@ -159,28 +159,32 @@ def coordinate_documents(
     """
     made: list[tuple[xr.Dataset, Documents]] = []
     for dataset in levels:
-        likely = (_like(dataset, *other) for other in reversed(made))
-        found = next((documents for documents in likely if documents is not None), None)
-        if found is None:
-            found = _by_xarray(dataset, zarr_format)
-            made.append((dataset, found))
-        yield found
+        candidates = (_adapt_documents(dataset, *other) for other in reversed(made))
+        level_documents = next(
+            (documents for documents in candidates if documents is not None), None
+        )
+        if level_documents is None:
+            level_documents = _by_xarray(dataset, zarr_format)
+            made.append((dataset, level_documents))
+        yield level_documents
 
 
-def _like(dataset: xr.Dataset, other: xr.Dataset, documents: Documents) -> Documents | None:
+def _adapt_documents(
+    dataset: xr.Dataset, other: xr.Dataset, documents: Documents
+) -> Documents | None:
     """Return the documents of coordinates, made from those of others; None if that cannot be."""
     if dataset.variables.keys() != other.variables.keys():
         return None
-    found = dict(documents)
+    adapted = dict(documents)
     for name, variable in dataset.variables.items():
         example = other.variables[name]
         if not _are_alike(variable, example):
             return None
         if variable.identical(example):
             continue
-        if not (_is_plain(variable) and _put_numbers(found, str(name), variable)):
+        if not (_is_plain(variable) and _put_numbers(adapted, str(name), variable)):
             return None
-    return found
+    return adapted
 
 
 def _are_alike(one: xr.Variable, other: xr.Variable) -> bool:

@@ -52,7 +52,7 @@ def resume_hint(transactions: Iterable[Transaction]) -> Iterator[None]:
     except Exception as error:
         failure = error
         if isinstance(error, OSError) and not isinstance(error, PyramidError):
-            places = ", ".join(str(one.target) for one in transactions)
+            places = ", ".join(str(transaction.target) for transaction in transactions)
             failure = StorageError(f"cannot write {places}: {type(error).__name__}: {error}")
         for hint in _hints(transactions):
             failure.add_note(hint)

@@ -110,10 +110,10 @@ def _left_out(array: ZarrArray, total: int) -> StoredMask:
         objects = record.get("objects") if record is not None else None
         if isinstance(objects, dict) and path in objects:
             try:
-                there = expected(objects[path], total)
+                stored_mask = expected(objects[path], total)
             except ValueError:
                 return none
-            return none if there is None else ~there
+            return none if stored_mask is None else ~stored_mask
     return none
 
 

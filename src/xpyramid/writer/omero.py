@@ -35,16 +35,19 @@ class OmeroRequest:
         extremes: list[ngff.Window] = []
         ranges: list[ngff.Window] = []
         for i in range(len(self.channels.labels)):
-            one = statistics.get(i)
-            if one is None:  # no value, or none that is finite
+            distribution = statistics.get(i)
+            if distribution is None:  # no value, or none that is finite
                 extremes.append((0, 1))
                 ranges.append((0, 1))
             else:
-                extremes.append((one.low, one.high))
+                extremes.append((distribution.low, distribution.high))
                 low, high = (p / 100 for p in self.channels.percentiles[i])
-                ends = one.quantile(low, self.dtype), one.quantile(high, self.dtype)
-                if one.low == one.high == _highest(self.dtype):  # there is nothing above
-                    ends = ends[0] - 1, ends[1]
+                ends = (
+                    distribution.quantile(low, self.dtype),
+                    distribution.quantile(high, self.dtype),
+                )
+                if distribution.low == distribution.high == _highest(self.dtype):
+                    ends = ends[0] - 1, ends[1]  # there is nothing above
                 ranges.append(ends)
         if self.channels.is_photograph:
             extremes, ranges = self._together(extremes, ranges)
@@ -122,13 +125,13 @@ def omero_request(
             value=omero,
             accepted="real numbers",
         )
-    given = {} if omero is True else omero
-    channels = ngff.channels(names, given, are_alike=_are_alike(base, dim))
+    requested = {} if omero is True else omero
+    channels = ngff.channels(names, requested, are_alike=_are_alike(base, dim))
     ignore = plan.options.get("ignore")
     return OmeroRequest(replace(channels, stored=stored), axis, base.dtype, ignore)
 
 
-def attributes_beside(attrs: Attrs) -> Attrs:
+def attributes_without_omero(attrs: Attrs) -> Attrs:
     """Return the attributes of an array without what becomes the ``omero`` metadata."""
     is_shown = bool(ngff.stored_channels(attrs, None))
     return {key: value for key, value in attrs.items() if key != "omero" or not is_shown}
@@ -144,8 +147,8 @@ def _are_alike(base: xr.DataArray, dim: str | None) -> bool:
 def _names(base: xr.DataArray, dim: str | None) -> list[str]:
     """Return the names of the channels; of the array, where it is one channel."""
     if dim is not None:
-        known = base.coords[dim].values if dim in base.coords else range(base.sizes[dim])
-        return [str(name) for name in known]
+        channel_values = base.coords[dim].values if dim in base.coords else range(base.sizes[dim])
+        return [str(name) for name in channel_values]
     described = ngff.stored_channels(base.attrs, None).get("channels", ())
     labels = [str(channel.get("label")) for channel in described]
     selected = [str(v.values) for v in base.coords.values() if v.ndim == 0]  # as by .sel(c="GFP")

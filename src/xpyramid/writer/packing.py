@@ -69,8 +69,8 @@ class Packing:
                 value="source",
                 fix=say("set array.encoding['_FillValue'], or pass no {dtype}"),
             )
-        info, there = np.iinfo(self.dtype), numbers[~missing]
-        if self.fill is not None and (there == self.fill).any():
+        info, valid = np.iinfo(self.dtype), numbers[~missing]
+        if self.fill is not None and (valid == self.fill).any():
             raise DtypeError(
                 f"packs some numbers to {self.fill}, which the encoding has for missing "
                 "ones ('_FillValue')",
@@ -78,7 +78,7 @@ class Packing:
                 value="source",
                 fix=say("change the encoding, or leave {dtype} out"),
             )
-        if there.size and not (info.min <= there.min() and there.max() < float(info.max) + 1):
+        if valid.size and not (info.min <= valid.min() and valid.max() < float(info.max) + 1):
             raise DtypeError(
                 f"packs to {self.dtype} ({info.min} to {info.max}) with scale_factor="
                 f"{self.scale} and add_offset={self.offset}, and the numbers reach from "
@@ -87,7 +87,7 @@ class Packing:
                 value="source",
                 fix=say("change the encoding, or leave {dtype} out"),
             )
-        if there.size and np.abs(there).max() >= _EXACT:
+        if valid.size and np.abs(valid).max() >= _EXACT:
             raise DtypeError(
                 "packs to integers of 2**53 or more, which float64 does not tell "
                 "apart, and the file was decoded to it",
@@ -120,9 +120,11 @@ def packing_of(array: xr.DataArray) -> Packing | None:
         fill = np.atleast_1d(np.nan if none is None else none).flat[0]
         missing = int(fill) if np.isfinite(fill) else None
     except (TypeError, ValueError, IndexError, OverflowError) as error:
-        said = {key: encoding[key] for key in ("dtype", *_ATTRIBUTES) if key in encoding}
+        packing_encoding = {
+            key: encoding[key] for key in ("dtype", *_ATTRIBUTES) if key in encoding
+        }
         raise PlanError(
-            f"with the encoding {literal(said)[:200]}: {error}",
+            f"with the encoding {literal(packing_encoding)[:200]}: {error}",
             option="dtype",
             value="source",
             accepted="a dtype of integers, and numbers",

@@ -202,11 +202,11 @@ def _stored_names(image: ImageSource, name: str, options: WriteOptions) -> Store
 def _attributes(image: ImageSource) -> Iterator[Attrs]:
     """Yield the attributes of the array of each level."""
     if image.reducer is None:  # each level has its own
-        yield from (omero.attributes_beside(level.attrs) for level in image.levels)
+        yield from (omero.attributes_without_omero(level.attrs) for level in image.levels)
         return
     base, count = image.levels[0], range(len(image.levels))
-    beside = omero.attributes_beside(base.attrs)
-    yield from (level_attributes(beside, base, image.plan, k) for k in count)
+    attributes = omero.attributes_without_omero(base.attrs)
+    yield from (level_attributes(attributes, base, image.plan, k) for k in count)
 
 
 def _in_image(
@@ -259,24 +259,26 @@ def _group_attributes(
 
 def _multiples(base: xr.DataArray, plan: Plan) -> dict[str, tuple[str, Fraction]]:
     """Return the units of dimensions that are exact multiples of those that NGFF has words for."""
-    found = {}
+    multiples = {}
     for axis in plan.axes:
         attrs = base.coords[axis.dim].attrs if axis.dim in base.coords else {}
         multiple = units.exact(attrs.get("units", attrs.get("unit")), axis.type)
         if multiple is not None and axis.unit is None and axis.spacing:
-            found[axis.dim] = multiple
-    return found
+            multiples[axis.dim] = multiple
+    return multiples
 
 
 def _crs(base: xr.DataArray) -> Attrs:
     """Return the attributes of the coordinate that holds the grid mapping."""
-    given = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping"))
-    words = [word.rstrip(":") for word in given.split()] if isinstance(given, str) else []
+    grid_mapping = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping"))
+    words = (
+        [word.rstrip(":") for word in grid_mapping.split()] if isinstance(grid_mapping, str) else []
+    )
     name = next((word for word in words if word in base.coords), "spatial_ref")
     if words and not set(words) <= set(base.coords):
         warn(
-            f"the grid mapping {given!r} is not a coordinate of the array, so its levels have no "
-            "reference system; build from the Dataset that has it, or open that with "
+            f"the grid mapping {grid_mapping!r} is not a coordinate of the array, so its levels "
+            "have no reference system; build from the Dataset that has it, or open that with "
             "decode_coords='all'"
         )
     return base.coords[name].attrs if name in base.coords else {}

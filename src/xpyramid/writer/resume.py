@@ -94,10 +94,10 @@ def check_documents(image: PreparedImage) -> None:
     """
     documents = image.template.documents
     stored = read_documents(image.transaction.location, list(documents))
-    for key, found in zip(documents, stored, strict=True):
-        if found != documents[key].to_bytes():
+    for key, raw in zip(documents, stored, strict=True):
+        if raw != documents[key].to_bytes():
             raise _damaged(
-                image.transaction, f"{key!r} is {'missing' if found is None else 'another'}"
+                image.transaction, f"{key!r} is {'missing' if raw is None else 'another'}"
             )
 
 
@@ -188,25 +188,27 @@ def _is_published(image: PreparedImage) -> bool:
     """Whether what is at an image's place says just what that image would say."""
     if image.transaction.unfinished() is not None:
         return False
-    wanted = {**image.template.documents, **image.template.own}
-    stored = dict(zip(wanted, read_documents(image.transaction.target, list(wanted)), strict=True))
-    if any(stored[key] != wanted[key].to_bytes() for key in image.template.documents):
+    expected = {**image.template.documents, **image.template.own}
+    stored = dict(
+        zip(expected, read_documents(image.transaction.target, list(expected)), strict=True)
+    )
+    if any(stored[key] != expected[key].to_bytes() for key in image.template.documents):
         return False
     try:
-        own, there = (
+        own, published = (
             attributes_of({key: parse_document(documents[key]) for key in image.template.own})
-            for documents in ({key: buffer.to_bytes() for key, buffer in wanted.items()}, stored)
+            for documents in ({key: buffer.to_bytes() for key, buffer in expected.items()}, stored)
         )
     except ValueError:  # what is there is damaged
         return False
-    return _includes(there, own)
+    return _includes(published, own)
 
 
-def _includes(there: object, own: object) -> bool:
+def _includes(published: object, own: object) -> bool:
     """Whether attributes are there; more became known while the image was written."""
-    if isinstance(own, Mapping) and isinstance(there, Mapping):
-        return all(key in there and _includes(there[key], own[key]) for key in own)
-    return bool(there == own)
+    if isinstance(own, Mapping) and isinstance(published, Mapping):
+        return all(key in published and _includes(published[key], own[key]) for key in own)
+    return bool(published == own)
 
 
 def _check_published(image: PreparedImage) -> None:

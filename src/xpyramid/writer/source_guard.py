@@ -222,10 +222,10 @@ def _is_on_the_way(outer: Location, inner: Location) -> bool:
 @lru_cache(4096)
 def _identity(parts: tuple[str, ...]) -> tuple[int, int] | None:
     try:
-        found = os.stat(Path(*parts))
+        status = os.stat(Path(*parts))
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _location(thing: object) -> Location | None:
@@ -311,7 +311,7 @@ class _Walk:
             inside, is_known = _inside(thing)
             if is_known or depth < _DEPTH:
                 deeper = depth if is_known else depth + 1
-                stack.extend((one, deeper) for one in inside if type(one) not in _ATOMIC_TYPES)
+                stack.extend((part, deeper) for part in inside if type(part) not in _ATOMIC_TYPES)
 
 
 def _is_leaf(thing: object) -> bool:
@@ -361,12 +361,12 @@ def _of_function(function: FunctionType) -> Iterable[object]:
     }:
         return []
     try:
-        known = inspect.getclosurevars(function)
+        closure = inspect.getclosurevars(function)
     except ValueError:  # it is not complete yet
         return []
-    around = [value for value in known.globals.values() if not callable(value)]
+    around = [value for value in closure.globals.values() if not callable(value)]
     defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
-    return [*known.nonlocals.values(), *around, *defaults]
+    return [*closure.nonlocals.values(), *around, *defaults]
 
 
 def _variables(thing: xr.Dataset | xr.DataArray) -> list[object]:

@@ -150,7 +150,7 @@ def check_free(place: NodePath) -> None:
     """
     if not place.is_empty():
         raise TargetExistsError(
-            f"{place} already holds {_what(place.sound_node())}",
+            f"{place} already holds {_describe_node(place.sound_node())}",
             fix=say(
                 "choose another {group} or store, replace the image with {mode}, or "
                 "remove it first",
@@ -178,7 +178,7 @@ def check_replaceable(place: NodePath, names: Sequence[str], announced: Set[str]
     node = place.sound_node()
     if isinstance(node, zarr.Array) or (node is None and not place.is_empty()):
         raise TargetExistsError(
-            f"{place} holds {_what(node)}, and " + say("{mode} replaces images", mode="w"),
+            f"{place} holds {_describe_node(node)}, and " + say("{mode} replaces images", mode="w"),
             fix=say("choose another {group} or store, or remove it first"),
         )
     taken = [name for name in names if name not in announced and not (place / name).is_empty()]
@@ -189,7 +189,7 @@ def check_replaceable(place: NodePath, names: Sequence[str], announced: Set[str]
         )
 
 
-def _what(node: Node | None) -> str:
+def _describe_node(node: Node | None) -> str:
     return {type(None): "files", zarr.Group: "a group"}.get(type(node), "an array")
 
 

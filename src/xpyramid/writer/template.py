@@ -100,11 +100,13 @@ def make_template(spec: TemplateSpec) -> MetadataTemplate:
         image.store, zarr_format=spec.zarr_format, attributes=dict(spec.group_attributes)
     )
     lazy = {}
-    beside = coordinate_documents(spec.coordinates, spec.zarr_format)
+    level_documents = coordinate_documents(spec.coordinates, spec.zarr_format)
     for k, path in enumerate(spec.paths):
         group, _, _ = path.rpartition("/")
         if group:
-            written |= {f"{group}/{key}": document for key, document in next(beside).items()}
+            written |= {
+                f"{group}/{key}": document for key, document in next(level_documents).items()
+            }
             lazy[group] = lazy_part(spec.coordinates[k])
         _make_array(image / path, k, spec)
         if group:
@@ -132,10 +134,10 @@ def group_documents(
     attributes = documents.attributes_of(written)
     if omero is not None:
         attributes = ngff.with_metadata(attributes, "omero", omero)
-    known = {key: documents.parse(written[key]) for key in sorted(written) if is_document(key)}
+    parsed = {key: documents.parse(written[key]) for key in sorted(written) if is_document(key)}
     levels = sorted({key.split("/")[0] for key in template.documents})
     keys = [f"{name}/{key}" for name in levels for key in list_keys(image / name)]
-    contents = Contents(image, keys, known, {})
+    contents = Contents(image, keys, parsed, {})
     documents.consolidate(written, attributes=with_manifest(contents, attributes))
     return {key: document for key, document in written.items() if "/" not in key}
 

@@ -31,7 +31,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
 
     @contextmanager
-    def bar(total: int, wanted: bool | None) -> Iterator[Callable[[int], None]]:  # noqa: ARG001
+    def bar(total: int, enabled: bool | None) -> Iterator[Callable[[int], None]]:  # noqa: ARG001
         numbers.append(total)
         yield numbers.append
 

@@ -135,7 +135,7 @@ def test_read_only_stores(tmp_path: Path) -> None:
 def test_what_zarrs_cannot_read_is_said_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fast, "_told", set())
+    monkeypatch.setattr(fast, "_warned", set())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Zarr v3 has no final word on text either
         array = zarr.create_array(tmp_path, shape=4, chunks=4, dtype="<U4")
