@@ -44,7 +44,10 @@ def in_known_units(
         unit, number = multiple
         numbers = {"spacing": plan.scale(0)[i], "origin": plan.translation(0)[i]}
         noted[axis.dim] = {"number": str(number), **numbers}
-        axes = [replace(one, unit=unit if j == i else one.unit) for j, one in enumerate(image.axes)]
+        axes = [
+            replace(image_axis, unit=unit if j == i else image_axis.unit)
+            for j, image_axis in enumerate(image.axes)
+        ]
         image = replace(_with_numbers(image, i, _times(image, i, number)), axes=tuple(axes))
     return replace(image, metadata={**image.metadata, _KEY: noted}) if noted else image
 
@@ -67,13 +70,15 @@ def in_own_units(image: Multiscale, factors: Sequence[Factors]) -> Multiscale:
         number = _number(note)
         if not isinstance(note, Mapping) or number is None:
             continue
-        found = []
+        grid = []
         for k, (scale, shift) in enumerate(_grid(image, i)):
             own = _noted_grid(note, factors[k][i], image.metadata.get("method") == "nearest")
             pairs = zip((scale, shift), own, strict=True)
-            found.append([_back(said, expected, number) for said, expected in pairs])
-        axes = [replace(one, unit=None if j == i else one.unit) for j, one in enumerate(image.axes)]
-        image = replace(_with_numbers(image, i, found), axes=tuple(axes))
+            grid.append([_back(converted, expected, number) for converted, expected in pairs])
+        axes = [
+            replace(axis, unit=None if j == i else axis.unit) for j, axis in enumerate(image.axes)
+        ]
+        image = replace(_with_numbers(image, i, grid), axes=tuple(axes))
     return image
 
 
@@ -94,12 +99,12 @@ def _noted_grid(note: Mapping[str, object], factor: int, sampled: bool) -> tuple
     return spacing * factor, origin + spacing * centre(factor, sampled)
 
 
-def _back(said: float, expected: float, number: Fraction) -> float:
+def _back(converted: float, expected: float, number: Fraction) -> float:
     """Return the number that was converted: to divide may miss its last digit."""
     for candidate in (expected, -expected + 0.0):
-        if float(Fraction(candidate) * number) == said:
+        if float(Fraction(candidate) * number) == converted:
             return candidate
-    return float(Fraction(said) / number)
+    return float(Fraction(converted) / number)
 
 
 def _grid(image: Multiscale, i: int) -> list[tuple[float, float]]:
