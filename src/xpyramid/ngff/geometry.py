@@ -198,15 +198,16 @@ def _check_shifts(image: Multiscale) -> Iterator[Problem]:
         yield Problem(
             "translation",
             first_paths["none"],
-            f"no half-pixel shift here, but one in {first_paths['centred']!r}; expected one convention",
+            f"no half-pixel shift here, but one in {first_paths['centred']!r}; expected one "
+            "convention",
             severity,
         )
     elif "none" in first_paths and not sampled:
         yield Problem(
             "translation",
             "",
-            f"no level is shifted by half a pixel: {first_paths['none']!r} has the translation of level "
-            "0; expected spacing * (factor - 1) / 2 more, unless cells are single samples",
+            f"no level is shifted by half a pixel: {first_paths['none']!r} has the translation of "
+            "level 0; expected spacing * (factor - 1) / 2 more, unless cells are single samples",
             "warning",
         )
 

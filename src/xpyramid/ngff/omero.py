@@ -137,8 +137,10 @@ def channels(
             option="omero",
             fix="give one",
         )
-    named = [name if label is None else str(label) for name, label in
-             zip(names, _for_each("labels", options.get("labels"), names), strict=True)]  # fmt: skip
+    labels = _for_each("labels", options.get("labels"), names)
+    named = [
+        name if label is None else str(label) for name, label in zip(names, labels, strict=True)
+    ]
     limits = "contrast_limits" if "contrast_limits" in options else "windows"
     colors = map(_color, _for_each("colors", options.get("colors"), named))
     windows = _for_each(limits, options.get(limits), named)

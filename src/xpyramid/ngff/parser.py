@@ -330,8 +330,8 @@ def _flat(transforms: Sequence[object], where: str) -> Iterator[tuple[str, _Json
             yield kind, transform
         else:
             raise _InvalidError(
-                f"{where}: transformation {_short_repr(kind)}; accepted: scale, translation, identity, "
-                "sequence"
+                f"{where}: transformation {_short_repr(kind)}; accepted: scale, translation, "
+                "identity, sequence"
             )
 
 
@@ -348,8 +348,8 @@ def _check_list(transforms: Sequence[object], where: str) -> None:
         telling = [v for v in values if not isinstance(v, list) or any(x != neutral for x in v)]
         if len(telling) > 1:
             raise _InvalidError(
-                f"{where}: {len(values)} {kind}s, {_short_repr(telling[0])} and {_short_repr(telling[1])}; "
-                "accepted: one, as it is unclear how two combine"
+                f"{where}: {len(values)} {kind}s, {_short_repr(telling[0])} and "
+                f"{_short_repr(telling[1])}; accepted: one, as it is unclear how two combine"
             )
         if len(values) > 1:
             _warn(f"{where} has {len(values)} {kind}s; those that change nothing are left out")
