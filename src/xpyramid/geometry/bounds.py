@@ -26,7 +26,7 @@ _TAKEN = frozenset("tczyx")
 
 def bounds_in(dataset: xr.Dataset, array: xr.DataArray) -> xr.Dataset:
     """Return the variables of a Dataset that are bounds of an array's coordinates."""
-    found: dict[str, xr.Variable] = {}
+    bounds: dict[str, xr.Variable] = {}
     for coordinate in array.coords.values():
         for name in named_bounds(coordinate):
             if name not in dataset.variables or name in array.coords or "/" in name:
@@ -39,8 +39,8 @@ def bounds_in(dataset: xr.Dataset, array: xr.DataArray) -> xr.Dataset:
                 continue
             if vertices in _TAKEN:
                 variable.dims = (*dims, f"{vertices}_bounds")
-            found[name] = variable
-    return xr.Dataset(coords=xr.Coordinates(found, indexes={}))
+            bounds[name] = variable
+    return xr.Dataset(coords=xr.Coordinates(bounds, indexes={}))
 
 
 def named_bounds(coordinate: xr.DataArray | xr.Variable) -> list[str]:
@@ -135,11 +135,11 @@ def level_bounds(bounds: xr.Dataset, array: xr.DataArray, plan: Plan, k: int) ->
     of_a_climate = [
         c.attrs.get("climatology", c.encoding.get("climatology")) for c in array.coords.values()
     ]
-    found: dict[Any, xr.Variable] = {}
+    coarse_bounds: dict[Any, xr.Variable] = {}
     for name, variable in bounds.variables.items():
         *dims, vertices = map(str, variable.dims)
         if not any(factors.get(dim, 1) > 1 for dim in dims):
-            found[name] = variable
+            coarse_bounds[name] = variable
         elif (
             len(dims) == 1
             and variable.sizes[vertices] == 2
@@ -149,8 +149,8 @@ def level_bounds(bounds: xr.Dataset, array: xr.DataArray, plan: Plan, k: int) ->
             factor = 1 if plan.sampled else factors[dims[0]]
             first = np.arange(lengths[dims[0]]) * factors[dims[0]]
             last = np.minimum(first + factor, variable.sizes[dims[0]]) - 1
-            found[name] = _hull(variable, dims[0], vertices, first, last)
-    return xr.Dataset(coords=xr.Coordinates(found, indexes={}))
+            coarse_bounds[name] = _hull(variable, dims[0], vertices, first, last)
+    return xr.Dataset(coords=xr.Coordinates(coarse_bounds, indexes={}))
 
 
 def _hull(bounds: xr.Variable, dim: str, vertices: str, first: Array, last: Array) -> xr.Variable:

@@ -202,10 +202,10 @@ def _joined(level: Shape, source: SourceChunks, itemsize: int, limits: Limits) -
         return None
     triples = zip(level.stored, chunks, level.shape, strict=True)
     region = tuple(min(math.lcm(s, chunk), max(1, n)) for s, chunk, n in triples)
-    most = 4 * LEAF_BYTES
+    max_bytes = 4 * LEAF_BYTES
     if limits.memory is not None:  # a worker holds a region as it is read, encoded, and reduced
-        most = min(most, limits.memory // (4 * limits.workers))
-    limit = max(most, math.prod(level.stored) * itemsize)
+        max_bytes = min(max_bytes, limits.memory // (4 * limits.workers))
+    limit = max(max_bytes, math.prod(level.stored) * itemsize)
     return region if math.prod(region) * itemsize <= limit else None
 
 

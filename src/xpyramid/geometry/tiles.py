@@ -178,12 +178,12 @@ class Tiling:
     def children(self, level: int, index: Index) -> Iterator[Index]:
         """Yield the nodes of the level below that make up a node."""
         ends = []
-        for i, span, step, below, known in zip(
+        for i, span, step, below, nodes in zip(
             index, self.spans[level], self.steps[level - 1], self.spans[level - 1],
             self.node_ranges(level - 1), strict=True,
         ):  # fmt: skip
             first, stop = i * span * step // below, -(-(i + 1) * span * step // below)
-            ends.append(range(max(first, known.start), min(stop, known.stop)))
+            ends.append(range(max(first, nodes.start), min(stop, nodes.stop)))
         yield from product(*ends)
 
     def descendants(self, level: int, index: Index, below: int) -> Iterator[Index]:
