@@ -182,12 +182,14 @@ def _open_series(series: TiffPageSeries, path: Path, index: int) -> xr.DataArray
             f"{str(path)!r} has the axes {series.axes}",
             accepted=f"{', '.join(BY_RANK)}, each at most once",
         )
-    wanted = tuple(dim for dim in BY_RANK if dim in dims)
+    ordered_dims = tuple(dim for dim in BY_RANK if dim in dims)
     if series.dataoffset is not None:  # all of it lies in one piece
-        return xr.DataArray(as_blocks(series.asarray(out="memmap")), dims=dims).transpose(*wanted)
+        return xr.DataArray(as_blocks(series.asarray(out="memmap")), dims=dims).transpose(
+            *ordered_dims
+        )
     files = CachingFileManager(_OpenSeries, str(path.absolute()), index, mode="r")
-    samples = _Samples(files, tuple(dims.index(dim) for dim in wanted))
-    array = xr.DataArray(xr.Variable(wanted, indexing.LazilyIndexedArray(samples)))
+    samples = _Samples(files, tuple(dims.index(dim) for dim in ordered_dims))
+    array = xr.DataArray(xr.Variable(ordered_dims, indexing.LazilyIndexedArray(samples)))
     chunks = dict(zip(dims, samples.chunks, strict=True))
     array.encoding |= chunk_encoding(array.sizes, chunks, array.dtype, series.keyframe.is_tiled)
     return array
@@ -276,5 +278,5 @@ class _Samples(BackendArray):
         axes = sorted(of_file)
         samples = np.asarray(self._files.acquire().array[tuple(of_file[axis] for axis in axes)])
         left = [axis for axis in axes if isinstance(of_file[axis], slice)]
-        wanted = [axis for axis in self._order if axis in left]
-        return samples.transpose([left.index(axis) for axis in wanted])
+        ordered_axes = [axis for axis in self._order if axis in left]
+        return samples.transpose([left.index(axis) for axis in ordered_axes])
