@@ -115,17 +115,17 @@ def _along(
     plan: Plan, image: ImageGeometry, taken: Mapping[int, int], theirs: xr.Dataset
 ) -> xr.Dataset:
     """Return the coordinates of a level of an image, along the dimensions of labels."""
-    found = xr.Dataset()
+    coordinates = xr.Dataset()
     for i, j in taken.items():
-        dim, there = plan.axes[i].dim, image.plan.axes[j].dim
-        if (line := range_of(theirs, there)) is not None:
-            length, attrs = theirs.sizes[there], theirs[there].attrs
-            found = found.assign_coords(range_coordinates(dim, *line, length, attrs))
-        elif there in theirs.coords:
-            old = theirs[there].variable
+        dim, image_dim = plan.axes[i].dim, image.plan.axes[j].dim
+        if (line := range_of(theirs, image_dim)) is not None:
+            length, attrs = theirs.sizes[image_dim], theirs[image_dim].attrs
+            coordinates = coordinates.assign_coords(range_coordinates(dim, *line, length, attrs))
+        elif image_dim in theirs.coords:
+            old = theirs[image_dim].variable
             along = xr.Variable((dim,), old.values, old.attrs, old.encoding)
-            found = found.assign_coords({dim: along})
-    return found
+            coordinates = coordinates.assign_coords({dim: along})
+    return coordinates
 
 
 def _with_units(
@@ -136,14 +136,14 @@ def _with_units(
     theirs: xr.Dataset,
 ) -> dict[str, xr.Variable]:
     """Return the coordinates of labels that have no unit with that of the image."""
-    found = {}
+    coordinates = {}
     for i, j in bare.items():
         dim, axis = plan.axes[i].dim, image.plan.axes[j]
         attrs = theirs[axis.dim].attrs if axis.dim in theirs.coords else {}
         old = ours[dim].variable
         attrs = {**old.attrs, "units": attrs.get("units", axis.unit)}
-        found[dim] = xr.Variable((dim,), old.values, attrs, old.encoding)
-    return found
+        coordinates[dim] = xr.Variable((dim,), old.values, attrs, old.encoding)
+    return coordinates
 
 
 def _grids(
@@ -235,11 +235,11 @@ def _check_values(
     if axis.dim not in ours.coords or theirs.dim not in above.coords:
         return
     mine, other = ours[axis.dim], above[theirs.dim]
-    said = _raw_unit(mine), _raw_unit(other)
-    if None not in said and said[0] != said[1] and None in (axis.unit, theirs.unit):
+    raw_units = _raw_unit(mine), _raw_unit(other)
+    if None not in raw_units and raw_units[0] != raw_units[1] and None in (axis.unit, theirs.unit):
         raise PlanError(
-            f"along {axis.dim!r}, the labels are in {said[0]!r}, and the image "
-            f"{image.path!r} in {said[1]!r}",
+            f"along {axis.dim!r}, the labels are in {raw_units[0]!r}, and the image "
+            f"{image.path!r} in {raw_units[1]!r}",
             accepted="the same unit",
         )
     is_line = axis.uneven is None and theirs.uneven is None and mine.dtype.kind in "iuf"
@@ -269,12 +269,17 @@ def _check_channels(
     """Refuse channels of the image in another order; labels may have channels of their own."""
     above = image.coordinates[0]
     for i, j in shared.items():
-        dim, there = plan.axes[i].dim, image.plan.axes[j].dim
-        if plan.axes[i].type != "channel" or dim not in ours.coords or there not in above.coords:
+        dim, image_dim = plan.axes[i].dim, image.plan.axes[j].dim
+        if (
+            plan.axes[i].type != "channel"
+            or dim not in ours.coords
+            or image_dim not in above.coords
+        ):
             continue
-        mine, other = ours[dim].values.tolist(), above[there].values.tolist()
+        mine, other = ours[dim].values.tolist(), above[image_dim].values.tolist()
         if len(mine) == len(other) and any(
-            one in other and one != beside for one, beside in zip(mine, other, strict=True)
+            channel in other and channel != image_channel
+            for channel, image_channel in zip(mine, other, strict=True)
         ):
             raise PlanError(
                 f"along {dim!r}, the labels have {mine[:8]}, and the image {image.path!r} "
