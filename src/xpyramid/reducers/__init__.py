@@ -144,8 +144,8 @@ def suggest_method(method: str) -> str:
     ("; did you mean 'mean'?", '')
     """
     word = re.sub(r"[\W_]", "", method.lower())
-    near = difflib.get_close_matches(word, METHODS, 1, 0.7)
-    meant = _OUR_WORDS.get(word, near[0] if near else None)
+    matches = difflib.get_close_matches(word, METHODS, 1, 0.7)
+    meant = _OUR_WORDS.get(word, matches[0] if matches else None)
     return f"; did you mean {meant!r}?" if meant in METHODS else ""
 
 
