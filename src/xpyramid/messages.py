@@ -42,8 +42,8 @@ class OptionPart:
 
     def __str__(self) -> str:
         value = "" if self.value is UNSET else literal(self.value)[:80]
-        said = f"{self.name}={value}"
-        return f"{self.call}({said})" if self.call else said
+        argument = f"{self.name}={value}"
+        return f"{self.call}({argument})" if self.call else argument
 
 
 @dataclass(frozen=True)
