@@ -72,11 +72,11 @@ def images_of(attrs: Mapping[str, object]) -> Iterator[tuple[Multiscale | None, 
             message = f"{len(datasets)} datasets; expected at most {MOST_LEVELS}"
             yield None, [Problem("metadata", "", message)]
             continue
-        alone: dict[str, object] = {**holder, "multiscales": [entry]}
+        single_image: dict[str, object] = {**holder, "multiscales": [entry]}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what is a problem here
-                image = parse({**attrs, "ome": alone} if inner else alone)
+                image = parse({**attrs, "ome": single_image} if inner else single_image)
         except (
             PyramidError,
             AttributeError,
@@ -118,8 +118,8 @@ def _check_announcement(
         yield from recommended("the image", entry, keys)
     if version in ("0.4", "0.5"):
         for dataset in entry["datasets"]:
-            listed = dataset["coordinateTransformations"]
-            yield from _check_kinds(listed, dataset["path"])
+            transforms = dataset["coordinateTransformations"]
+            yield from _check_kinds(transforms, dataset["path"])
         above = entry.get("coordinateTransformations")
         leading = isinstance(above, list) and any(is_map(t) and "output" in t for t in above)
         if isinstance(above, list) and above and not leading:

@@ -70,10 +70,10 @@ def check_others(attrs: Mapping[str, object]) -> Iterator[Problem]:
         default = "0.4" if content is attrs else "0.5"
         declared = str(content.get("version", inside.get("version", default)))[:200]
         published = spec_version(declared) or ""
-        old = (
+        is_older = (
             published in READABLE and published not in VERSIONS and key in ("labels", "image-label")
         )
-        version = "0.4" if old else published  # labels have hardly changed
+        version = "0.4" if is_older else published  # labels have hardly changed
         if version not in VERSIONS:
             message = f"OME-NGFF version {declared!r}; expected {list(VERSIONS)}"
             yield Problem("metadata", "", message)
@@ -82,7 +82,7 @@ def check_others(attrs: Mapping[str, object]) -> Iterator[Problem]:
             yield from check_version(declared)
         if key in _OWN:
             yield from _check_own(key, content, version)
-            if key == "image-label" and not old:
+            if key == "image-label" and not is_older:
                 yield from _check_label(content, version)
             continue
         if key == "scene":

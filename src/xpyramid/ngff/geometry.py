@@ -110,7 +110,7 @@ def _has_unknown_scales(*datasets: Dataset) -> bool:
 
 
 def _check_level(image: Multiscale, shapes: Shapes, k: int) -> Iterator[Problem]:
-    own = image.metadata.get("library") == "xpyramid"
+    is_ours = image.metadata.get("library") == "xpyramid"
     first, dataset = image.datasets[0], image.datasets[k]
     base, shape = shapes[0], shapes[k]
     for i, axis in enumerate(image.axes):
@@ -118,7 +118,7 @@ def _check_level(image: Multiscale, shapes: Shapes, k: int) -> Iterator[Problem]
         if mismatch is not None:
             kind, text = mismatch
             # Others resize, by no whole factor: then the ratio of the lengths is right.
-            resized = "the ratio of the lengths" in text and not own
+            resized = "the ratio of the lengths" in text and not is_ours
             severity: Severity = "warning" if resized else "error"
             yield Problem(kind, dataset.path, f"along {axis.name!r}, {text}", severity)
 
@@ -169,10 +169,10 @@ def _fits(n: int, m: int, factor: int) -> bool:
 
 def _check_shifts(image: Multiscale) -> Iterator[Problem]:
     """Cells of a mean are centred on their windows; that, or no shift at all, for all levels."""
-    own = image.metadata.get("library") == "xpyramid"
+    is_ours = image.metadata.get("library") == "xpyramid"
     methods = {str(image.type).lower(), str(image.metadata.get("method")).lower()}
     sampled = bool(methods & _SAMPLING)
-    severity: Severity = "error" if own else "warning"  # the specification says nothing of it
+    severity: Severity = "error" if is_ours else "warning"  # the specification says nothing of it
     first, first_paths = image.datasets[0], dict[str, str]()
     for dataset in image.datasets[1:]:
         for i, axis in enumerate(image.axes):
@@ -182,7 +182,7 @@ def _check_shifts(image: Multiscale) -> Iterator[Problem]:
             step, origin = first.scale[i], first.translation[i]
             shift = (dataset.translation[i] - origin) / step
             centred, noise = (factor - 1) / 2, 1e-3 * factor + 1e-9 * abs(origin) / step
-            conventions = {0.0} if own and sampled else {centred} if own else {0.0, centred}
+            conventions = {0.0} if is_ours and sampled else {centred} if is_ours else {0.0, centred}
             if not any(abs(shift - convention) <= noise for convention in conventions):
                 expected = " or ".join(f"{origin + step * c:.9g}" for c in sorted(conventions))
                 yield Problem(

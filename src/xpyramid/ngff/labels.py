@@ -97,8 +97,8 @@ def _same_labels(
     described = {entry["label-value"]: entry for entry in properties}
     values = list(dict.fromkeys([*described, *colored]))
     for value, color in zip(values, default_colors(len(values)), strict=True):
-        seen = value != 0  # the background is transparent
-        rgba = [*bytes.fromhex(color), 255] if seen else [0, 0, 0, 0]
+        is_visible = value != 0  # the background is transparent
+        rgba = [*bytes.fromhex(color), 255] if is_visible else [0, 0, 0, 0]
         colored.setdefault(value, {"label-value": value, "rgba": rgba})
         described.setdefault(value, {"label-value": value})
     return {
@@ -110,8 +110,8 @@ def _same_labels(
 def add_to_list(attrs: Mapping[str, Json], version: str, path: str) -> dict[str, Json]:
     """Return the attributes of a ``labels`` group with one more path in its list."""
     ome = attrs if version == "0.4" else map_in(attrs, "ome")
-    listed = ome.get("labels")
-    labels = list(dict.fromkeys([*(listed if isinstance(listed, list | tuple) else ()), path]))
+    paths = ome.get("labels")
+    labels = list(dict.fromkeys([*(paths if isinstance(paths, list | tuple) else ()), path]))
     if version == "0.4":
         return {"labels": labels}
     return {"ome": {**ome, "version": version, "labels": labels}}

@@ -153,9 +153,9 @@ def _choose(images: Sequence[object], which: int | str) -> _Image:
     count = isinstance(position, int) and 0 <= position < len(images)
     chosen = images[position] if count and isinstance(position, int) else None
     if not _is_image(chosen):
-        listed = [_short_repr(name) for name in names[:10]]
+        reprs = [_short_repr(name) for name in names[:10]]
         raise NotAPyramidError(
-            f"multiscale={which!r}; the group announces {len(images)}, named {listed}; accepted: "
+            f"multiscale={which!r}; the group announces {len(images)}, named {reprs}; accepted: "
             "one of the names, or a position from 0"
         )
     return chosen
@@ -217,8 +217,8 @@ def _axis(axis: object) -> Axis:
 
 def _system(image: _Image) -> _Json:
     """Return the coordinate system that the datasets lead to; the first if they do not say."""
-    listed = image.get("coordinateSystems")
-    systems = [s for s in listed if isinstance(s, Mapping)] if isinstance(listed, list) else []
+    entries = image.get("coordinateSystems")
+    systems = [s for s in entries if isinstance(s, Mapping)] if isinstance(entries, list) else []
     if not systems:
         raise _InvalidError("there are no coordinate systems")
     outputs = set()
@@ -276,14 +276,14 @@ def _dataset(
     if not placed:
         return Dataset(path, (), ())
     where = f"dataset {_short_repr(path)}"
-    lost = False
+    underflows = False
     scale, shift = _compose(dataset.get("coordinateTransformations"), ndim, where)
     if above is not None:
         pairs = list(zip(above[0], scale, strict=True))
-        lost = any(g and s and g * s == 0 for g, s in pairs)  # too small for a number
+        underflows = any(g and s and g * s == 0 for g, s in pairs)  # too small for a number
         scale = tuple(g * s for g, s in pairs)
         shift = tuple((g or 1.0) * t + u for g, t, u in zip(above[0], shift, above[1], strict=True))
-    if lost or not all(math.isfinite(v) for v in scale + shift):
+    if underflows or not all(math.isfinite(v) for v in scale + shift):
         raise _InvalidError(f"{where}: scale {scale} and translation {shift} together")
     return Dataset(path, scale, shift)
 
@@ -345,16 +345,16 @@ def _check_list(transforms: Sequence[object], where: str) -> None:
     for kind, neutral in (("scale", 1), ("translation", 0)):
         values = [t.get(kind) for t in transforms if is_map(t) and t.get("type") == kind]
         values += [k for k in kinds if k == "sequence"]
-        telling = [v for v in values if not isinstance(v, list) or any(x != neutral for x in v)]
-        if len(telling) > 1:
+        effective = [v for v in values if not isinstance(v, list) or any(x != neutral for x in v)]
+        if len(effective) > 1:
             raise _InvalidError(
-                f"{where}: {len(values)} {kind}s, {_short_repr(telling[0])} and "
-                f"{_short_repr(telling[1])}; accepted: one, as it is unclear how two combine"
+                f"{where}: {len(values)} {kind}s, {_short_repr(effective[0])} and "
+                f"{_short_repr(effective[1])}; accepted: one, as it is unclear how two combine"
             )
         if len(values) > 1:
             _warn(f"{where} has {len(values)} {kind}s; those that change nothing are left out")
         first = kinds.index(kind) if kind in kinds else len(kinds)
-        if kind == "translation" and telling and "scale" in kinds[first:]:
+        if kind == "translation" and effective and "scale" in kinds[first:]:
             _warn(
                 f"{where} has a translation before its scale: it is scaled too, as the order of "
                 "the list says, and some readers do not do that"

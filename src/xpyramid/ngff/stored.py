@@ -42,10 +42,10 @@ def recover_axes(image: Multiscale, base: xr.DataArray) -> tuple[AxisSpec, ...]:
         )
     first, signs = image.datasets[0], _signs(image, base.dims)
     base_axes = axes_module.describe_axes(base)
-    noted = image.metadata.get("axes")  # where axes are called as dimensions are
+    recorded_names = image.metadata.get("axes")  # where axes are called as dimensions are
     names: Sequence[object] = [axis.name for axis in image.axes]
-    if isinstance(noted, list) and len(noted) == base.ndim:
-        names = noted
+    if isinstance(recorded_names, list) and len(recorded_names) == base.ndim:
+        names = recorded_names
     recovered = (
         _recover(*each)
         for each in zip(base_axes, image.axes, signs, first.scale, first.translation, strict=True)
@@ -78,8 +78,8 @@ def as_stored(plan: Plan, image: Multiscale) -> Plan:
 
 def _signs(image: Multiscale, dims: Sequence[Hashable]) -> list[float]:
     """Return -1 for dimensions that were written the other way round, else 1."""
-    listed = image.metadata.get("reversed")
-    reversed_dims = listed if isinstance(listed, list) else []
+    recorded = image.metadata.get("reversed")
+    reversed_dims = recorded if isinstance(recorded, list) else []
     return [-1.0 if dim in reversed_dims else 1.0 for dim in dims]
 
 

@@ -60,19 +60,19 @@ def check_transforms(image: MultiscaleDocument) -> Iterator[Problem]:
     yield from check_listed(image.get("coordinateTransformations", []), image)
 
 
-def check_listed(listed: object, holder: _Json) -> Iterator[Problem]:
+def check_listed(transforms: object, holder: _Json) -> Iterator[Problem]:
     """Yield what is wrong with the transformations of an image or a scene.
 
     Parameters
     ----------
-    listed : list
+    transforms : list
     holder : mapping
         The image or scene, whose ``coordinateSystems`` they lead from and to.
     """
-    if not isinstance(listed, list):
+    if not isinstance(transforms, list):
         yield Problem("transformation", "", "coordinateTransformations; expected a list")
         return
-    for i, transform in enumerate(listed):
+    for i, transform in enumerate(transforms):
         where = f"coordinateTransformations[{i}]"
         if not (_refers(transform, "input") and _refers(transform, "output")):
             message = f"{where}: expected names of coordinate systems as input and output"
