@@ -63,15 +63,15 @@ def forget_bounds(array: xr.DataArray, coordinates: xr.Dataset) -> xr.DataArray:
     coordinates : xarray.Dataset
         Those of the array, and the bounds.
     """
-    lost = [str(name) for name in coordinates.coords if name not in array.coords]
-    if not lost:
+    dropped = [str(name) for name in coordinates.coords if name not in array.coords]
+    if not dropped:
         return array
-    warn(f"the bounds {lost} are not stored: layout='arrays' has no place for them")
+    warn(f"the bounds {dropped} are not stored: layout='arrays' has no place for them")
     array = array.copy(deep=False)
     for coordinate in array.coords.values():
         for holder in (coordinate.attrs, coordinate.encoding):
             for key in BOUNDS:
-                if holder.get(key) in lost:
+                if holder.get(key) in dropped:
                     del holder[key]
     return array
 
@@ -97,17 +97,17 @@ def without_overridden(
         name for name in array.coords
         if name in before.coords and not before.coords[name].identical(array.coords[name])
     ]  # fmt: skip
-    lost = [text for name in moved for text in named_bounds(array.coords[name])]
-    lost = [text for text in lost if text in bounds.variables]
-    if not lost:
+    dropped = [text for name in moved for text in named_bounds(array.coords[name])]
+    dropped = [text for text in dropped if text in bounds.variables]
+    if not dropped:
         return bounds, array
-    warn(f"the bounds {lost} are left out: the coordinates that they are of were overridden")
+    warn(f"the bounds {dropped} are left out: the coordinates that they are of were overridden")
     array = array.copy(deep=False)
     for name in moved:
         for holder in (array.coords[name].attrs, array.coords[name].encoding):
-            for key in [key for key in BOUNDS if holder.get(key) in lost]:
+            for key in [key for key in BOUNDS if holder.get(key) in dropped]:
                 del holder[key]
-    return bounds.drop_vars(lost), array
+    return bounds.drop_vars(dropped), array
 
 
 def level_bounds(bounds: xr.Dataset, array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
@@ -161,9 +161,9 @@ def _hull(bounds: xr.Variable, dim: str, vertices: str, first: Array, last: Arra
     low, high = edges.min(vertices, skipna=False), edges.max(vertices, skipna=False)
     ascends = firsts.isel({vertices: 0}) <= firsts.isel({vertices: 1})
     hull = xr.concat([low.where(ascends, high), high.where(ascends, low)], vertices)
-    made = hull.transpose(dim, vertices).variable
-    made.attrs, made.encoding = dict(bounds.attrs), _time_units(bounds)
-    return made
+    variable = hull.transpose(dim, vertices).variable
+    variable.attrs, variable.encoding = dict(bounds.attrs), _time_units(bounds)
+    return variable
 
 
 def _time_units(bounds: xr.Variable) -> dict[str, Any]:

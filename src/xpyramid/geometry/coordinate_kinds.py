@@ -174,10 +174,10 @@ def _assigned(coordinate: xr.DataArray, call: str) -> str:
     """Return the call that puts another coordinate in the place of one."""
     name, dims = coordinate.name, coordinate.dims
     dims_of = repr(dims[0]) if len(dims) == 1 else repr(dims)
-    made = f"array[{name!r}]{call}"
+    expression = f"array[{name!r}]{call}"
     if not call.startswith(".astype"):  # which is called on the coordinate, and gives another
-        made = f"({dims_of}, {made})"
-    return f".assign_coords({{{name!r}: {made}}})"
+        expression = f"({dims_of}, {expression})"
+    return f".assign_coords({{{name!r}: {expression}}})"
 
 
 def _unsupported_types(coordinate: xr.DataArray) -> str:
@@ -192,9 +192,9 @@ def _as_numbers(values: Array) -> str:
     """Return what makes numbers or datetimes of objects; empty where nothing does."""
     for dtype in ("float", "'datetime64[ns]'"):
         try:
-            made = values.astype(cast("Any", dtype.strip("'")))
+            converted = values.astype(cast("Any", dtype.strip("'")))
         except (TypeError, ValueError):
             continue
-        if np.isfinite(made).all():
+        if np.isfinite(converted).all():
             return f".astype({dtype})"
     return ""

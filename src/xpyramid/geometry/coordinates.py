@@ -289,14 +289,14 @@ def split(
     factors = dict(zip(plan.dims, plan.levels[k].factors, strict=True))
     kept: dict[Hashable, xr.DataArray] = {}
     as_data: dict[Hashable, xr.DataArray] = {}
-    lost: list[str] = []
+    dropped: list[str] = []
     for name, coordinate in array.coords.items():
         if not any(factors.get(str(dim), 1) > 1 for dim in coordinate.dims):
             attrs = level_attributes(coordinate.attrs, array, plan, k)
             kept[name] = coordinate if attrs == coordinate.attrs else _with(coordinate, attrs)
             continue
         attrs = without_bounds(coordinate.attrs, bounds)
-        lost += [
+        dropped += [
             f"{text!r} of coordinate {name!r}"
             for key in BOUNDS
             if (text := coordinate.attrs.get(key, coordinate.encoding.get(key)))
@@ -312,8 +312,10 @@ def split(
                 f"coordinate {name!r} of dtype {coordinate.dtype} runs along a coarsened dimension "
                 "and has no mean; the coarser levels are without it"
             )
-    if lost and k == len(plan.levels) - 1:
-        warn(f"the bounds {', '.join(lost)} are of the cells of level 0; coarser levels have none")
+    if dropped and k == len(plan.levels) - 1:
+        warn(
+            f"the bounds {', '.join(dropped)} are of the cells of level 0; coarser levels have none"
+        )
     return kept, as_data
 
 
@@ -340,14 +342,16 @@ def level_coordinate(
     array: xr.DataArray, plan: Plan, k: int, dim: str, bounds: Collection[Hashable] = ()
 ) -> xr.DataArray:
     """Return the coordinate of a coarsened dimension at level ``k``."""
-    old, i, level = array.coords[dim], plan.dims.index(dim), plan.levels[k]
+    base_coordinate, i, level = array.coords[dim], plan.dims.index(dim), plan.levels[k]
     values = coarsen_dimension(
-        old.values, plan.axes[i], level.factors[i], level.shape[i], plan.sampled,
-        angular_period(old),
+        base_coordinate.values, plan.axes[i], level.factors[i], level.shape[i], plan.sampled,
+        angular_period(base_coordinate),
     )  # fmt: skip
-    coordinate = xr.DataArray(values, dims=dim, attrs=without_bounds(old.attrs, bounds))
-    named = {key: old.encoding[key] for key in BOUNDS if key in old.encoding}
-    coordinate.encoding = time_encoding(old) | without_bounds(named, bounds)
+    coordinate = xr.DataArray(values, dims=dim, attrs=without_bounds(base_coordinate.attrs, bounds))
+    named = {
+        key: base_coordinate.encoding[key] for key in BOUNDS if key in base_coordinate.encoding
+    }
+    coordinate.encoding = time_encoding(base_coordinate) | without_bounds(named, bounds)
     return coordinate
 
 

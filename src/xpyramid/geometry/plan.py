@@ -322,23 +322,23 @@ def make_plan(
             option="levels", value=levels, accepted="None or an integer of at least 1 (the base)"
         )
     chosen = chosen_dims(axes, factor, dims)
-    listed = listed_steps(factor, names, chosen)
-    if listed is not None:
-        if levels not in (None, len(listed) + 1):
+    explicit_steps = listed_steps(factor, names, chosen)
+    if explicit_steps is not None:
+        if levels not in (None, len(explicit_steps) + 1):
             raise PlanError(
-                f"does not fit the list of {len(listed)} factors: it makes "
-                f"{len(listed) + 1} levels, the base included",
+                f"does not fit the list of {len(explicit_steps)} factors: it makes "
+                f"{len(explicit_steps) + 1} levels, the base included",
                 option="levels",
                 value=levels,
                 fix="leave levels out",
             )
-        steps, repeated = listed, None
+        steps, repeated = explicit_steps, None
     else:
         repeated = None if factor is None else coarser_step(factor, names, chosen)
         steps = automatic_steps(axes, shape, chunks, chosen, repeated, levels, boundary)
 
     shapes, totals = _shapes_and_factors(shape, steps, names, boundary)
-    step_factors = repeated or (None if listed is None else (1,) * len(shape))
+    step_factors = repeated or (None if explicit_steps is None else (1,) * len(shape))
     left_out = {d: "factor=" if dims is None else "dims=" for d in names if d not in chosen}
     return Plan(
         axes=axes,

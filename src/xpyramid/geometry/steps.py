@@ -55,8 +55,8 @@ def chosen_dims(
     elif isinstance(factor, Mapping):
         chosen = tuple(factor)
     else:
-        listed = factor if isinstance(factor, Sequence) else ()
-        named = {dim for f in listed if isinstance(f, Mapping) for dim in f}
+        entries = factor if isinstance(factor, Sequence) else ()
+        named = {dim for f in entries if isinstance(f, Mapping) for dim in f}
         chosen = tuple(axis.dim for axis in axes if axis.type == "space" or axis.dim in named)
     if not chosen:
         raise PlanError(
