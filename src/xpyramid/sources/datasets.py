@@ -91,14 +91,14 @@ def choose_variable(
     SourceError
         If no variable has that name, or several may be meant.
     """
-    listed = ", ".join(sorted(f"{name} ({_dims(array)})" for name, array in variables.items()))
+    available = ", ".join(sorted(f"{name} ({_dims(array)})" for name, array in variables.items()))
     if variable is None:
         images = [name for name, array in variables.items() if array.ndim > 1]
         if len(images) != 1:
-            raise SourceError(f"{source!r} has several variables, choose one: {listed}")
+            raise SourceError(f"{source!r} has several variables, choose one: {available}")
         variable = images[0]
     if variable not in variables:
-        raise SourceError(f"{source!r} has no variable {variable!r}", fix=f"it has {listed}")
+        raise SourceError(f"{source!r} has no variable {variable!r}", fix=f"it has {available}")
     return variables[variable]
 
 

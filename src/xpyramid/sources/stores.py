@@ -53,8 +53,8 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
     place = resolve_confined(source) if is_archive else resolve(source, read_only=True)
     node = place.node()
     if node is None:
-        more = "; files of other formats are read by path, not by URL" if "://" in source else ""
-        raise SourceError(f"there is no Zarr array or group at {source!r}{more}")
+        hint = "; files of other formats are read by path, not by URL" if "://" in source else ""
+        raise SourceError(f"there is no Zarr array or group at {source!r}{hint}")
     level = _open_level(source)
     if level is None and isinstance(node, zarr.Group):
         image = source if ngff.version_of(dict(node.attrs)) is not None else None
@@ -142,10 +142,10 @@ def _only_image(source: str, group: zarr.Group) -> str | None:
     images = find_images(source)
     base = source.rstrip("/")
     if len(images) > 1:
-        listed = ", ".join(f"{base}/{path}" for path in images[:20])
-        more = f" and {len(images) - 20} more" if len(images) > 20 else ""
+        image_paths = ", ".join(f"{base}/{path}" for path in images[:20])
+        ellipsis = f" and {len(images) - 20} more" if len(images) > 20 else ""
         raise SourceError(
-            f"{source!r} holds several images", fix=f"give the path of one: {listed}{more}"
+            f"{source!r} holds several images", fix=f"give the path of one: {image_paths}{ellipsis}"
         )
     return f"{base}/{images[0]}" if images else None
 
@@ -217,7 +217,7 @@ def _members(group: zarr.Group, source: str) -> str:
 def _open_array(node: ZarrArray) -> xr.DataArray:
     """Wrap a Zarr array of any format."""
     attrs = {key: value for key, value in node.attrs.items() if key != "_ARRAY_DIMENSIONS"}
-    own = _dims(node) or by_rank(node.ndim)
-    array = xr.DataArray(da.from_zarr(node), dims=own, attrs=attrs).rename(None)
+    dims = _dims(node) or by_rank(node.ndim)
+    array = xr.DataArray(da.from_zarr(node), dims=dims, attrs=attrs).rename(None)
     array.encoding["format"] = "Zarr"
     return array

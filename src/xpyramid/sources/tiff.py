@@ -122,26 +122,26 @@ class _Listed(logging.Handler):
 @contextmanager
 def _log_as_warnings(path: str) -> Iterator[None]:
     """Warn of what tifffile logs, such as planes that are missing; not of what it also raises."""
-    logger, listed = logging.getLogger("tifffile"), _Listed()
+    logger, handler = logging.getLogger("tifffile"), _Listed()
     if not logger.handlers:  # for later: without any, what is logged goes to stderr
         logger.addHandler(logging.NullHandler())
-    logger.addHandler(listed)
+    logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(listed)
-    for message in dict.fromkeys(listed.messages):
+        logger.removeHandler(handler)
+    for message in dict.fromkeys(handler.messages):
         _warn(f"{path!r}: {' '.join(message.split())}")
 
 
 def _choose(tiff: TiffFile, variable: str | None, path: str) -> int:
     """Return the number of a series; of several, the caller should know that there are others."""
     names = [series.name for series in tiff.series]
-    listed = ", ".join(f"{i}{f' ({name})' if name else ''}" for i, name in enumerate(names))
+    available = ", ".join(f"{i}{f' ({name})' if name else ''}" for i, name in enumerate(names))
     if variable is None:
         if len(names) > 1:
             _warn(
-                f"{path!r} holds the series {listed}; this is the first, "
+                f"{path!r} holds the series {available}; this is the first, "
                 + say("{variable} chooses")
             )
         return 0
@@ -149,7 +149,7 @@ def _choose(tiff: TiffFile, variable: str | None, path: str) -> int:
         return names.index(variable)
     if variable.isdecimal() and int(variable) < len(names):
         return int(variable)
-    raise SourceError(f"{path!r} has no series {variable!r}", fix=f"it has {listed}")
+    raise SourceError(f"{path!r} has no series {variable!r}", fix=f"it has {available}")
 
 
 def _warn(message: str) -> None:
