@@ -36,8 +36,8 @@ class Levels(Sequence[xr.DataArray]):
         """Return levels that are there already, with what lies beside their coordinates."""
         makers = [partial(_same, level) for level in levels]
         coordinates = [level.coords.to_dataset() for level in levels]
-        for k, more in enumerate(extra_coordinates):
-            coordinates[k] = coordinates[k].assign_coords(more.coords)
+        for k, extra in enumerate(extra_coordinates):
+            coordinates[k] = coordinates[k].assign_coords(extra.coords)
         return cls(makers, coordinates)
 
     def as_dataset(self, k: int, name: str) -> xr.Dataset:
@@ -85,14 +85,15 @@ class Levels(Sequence[xr.DataArray]):
             If it is no integer.
         """
         positions = range(len(self))
-        held = f"the levels 0 to {positions[-1]}" if len(positions) > 1 else "level 0 alone"
+        available = f"the levels 0 to {positions[-1]}" if len(positions) > 1 else "level 0 alone"
         try:
             return positions[level]
         except IndexError:
-            raise IndexError(f"level {level}; this pyramid has {held}") from None
+            raise IndexError(f"level {level}; this pyramid has {available}") from None
         except TypeError:
             raise TypeError(
-                f"level {literal(level)[:80]}; accepted: integers (this pyramid has {held}), slices"
+                f"level {literal(level)[:80]}; accepted: integers (this pyramid has {available}), "
+                "slices"
             ) from None
 
 
