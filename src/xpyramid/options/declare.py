@@ -165,8 +165,8 @@ def takes_options(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        accepted = [*(p.name for p in own if p.name != "self"), *declared]
+        named_parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        accepted = [*(p.name for p in named_parameters if p.name != "self"), *declared]
 
         @wraps(function)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -179,7 +179,7 @@ def takes_options(
             )
             for name, declaration in declared.items()
         ]
-        wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        wrapped.__signature__ = signature.replace(parameters=[*named_parameters, *added])  # type: ignore[attr-defined]
         wrapped.__doc__ = _with_options(function.__doc__ or "", declared)
         return wrapped
 
