@@ -235,8 +235,8 @@ def reduce_levels(block: Array, steps: Steps, reducer: Reducer) -> list[Array]:
     before = (slice(None),) * axis
     for start in range(0, block.shape[axis], length):
         stop = start + length
-        made, _ = _stepwise(block[(*before, slice(start, stop))], steps, reducer)
-        for level, total, values in zip(levels, factors, made, strict=True):
+        slab_levels, _ = _stepwise(block[(*before, slice(start, stop))], steps, reducer)
+        for level, total, values in zip(levels, factors, slab_levels, strict=True):
             level[(*before, slice(start // total[axis], -(-stop // total[axis])))] = values
     return levels
 
