@@ -67,9 +67,9 @@ class Message(str):
     def __new__(cls, *parts: Part) -> Message:
         """Join parts; those of a message among them are its own."""
         flat = tuple(_flat(parts))
-        made = super().__new__(cls, "".join(map(str, flat)))
-        made.parts = flat
-        return made
+        message = super().__new__(cls, "".join(map(str, flat)))
+        message.parts = flat
+        return message
 
     def __reduce__(self) -> tuple[type[Message], tuple[Part, ...]]:
         return type(self), self.parts
