@@ -57,8 +57,10 @@ def dask_cube(n: int, dtype: str = "u2", chunks: Any = 64, **build: Any) -> Buil
     return field(noise((n,) * 3, chunks, dtype)), build, {}
 
 
-def lazy_cube(n: int, dtype: str = "u2", on_disk: int = 64, opened: Any = None, **build: Any) -> Build:
-    path = Path(tempfile.mkdtemp(dir=SCRATCH)) / "in.zarr"
+def lazy_cube(
+    n: int, dtype: str = "u2", on_disk: int = 64, opened: Any = None, **build: Any
+) -> Build:
+    path = Path(tempfile.mkdtemp(dir=SCRATCH[0])) / "in.zarr"
     source = field(noise((n,) * 3, on_disk, dtype))
     source.to_dataset().to_zarr(path, consolidated=False)
     ds = xr.open_zarr(path, consolidated=False, chunks=opened)
@@ -66,7 +68,7 @@ def lazy_cube(n: int, dtype: str = "u2", on_disk: int = 64, opened: Any = None, 
 
 
 def labels(n: int, *, smooth: bool, **build: Any) -> Build:
-    def make(block: Any, block_info: Any = None) -> Any:
+    def make(block: Any) -> Any:
         at = np.indices(block.shape, np.int32)
         return sum((a // 16) * 7**i for i, a in enumerate(at)).astype("u4")
 
@@ -77,13 +79,19 @@ def labels(n: int, *, smooth: bool, **build: Any) -> Build:
 
 
 def overlapping(n: int) -> Build:
-    data = noise((n,) * 3, 64, "f8").map_overlap(lambda block: block * 2, depth=2, boundary="nearest")
+    data = noise((n,) * 3, 64, "f8").map_overlap(
+        lambda block: block * 2, depth=2, boundary="nearest"
+    )
     return field(data), {"chunks": 64}, {}
 
 
 def channels(n: int, chunks: Any) -> Build:
     shape = (2, 16, n // 8, n // 2, n // 2)
-    return field(noise(shape, chunks, "u2"), ("t", "c", "z", "y", "x")), {"chunks": {"y": 128, "x": 128, "z": 16}}, {}
+    return (
+        field(noise(shape, chunks, "u2"), ("t", "c", "z", "y", "x")),
+        {"chunks": {"y": 128, "x": 128, "z": 16}},
+        {},
+    )
 
 
 def image(n: int, chunks: Any, dtype: str = "u2", **build: Any) -> Build:
@@ -102,7 +110,9 @@ def two_variables(n: int) -> Build:
 
 
 def image_and_labels(n: int) -> Build:
-    ds = xr.Dataset({"image": field(noise((n,) * 3, 64, "u2")), "labels": labels(n, smooth=True)[0]})
+    ds = xr.Dataset(
+        {"image": field(noise((n,) * 3, 64, "u2")), "labels": labels(n, smooth=True)[0]}
+    )
     return ds, {}, {}
 
 
@@ -123,7 +133,10 @@ BUILDS: dict[str, tuple[int, Callable[[int], Build]]] = {
     "mean, lazy, chunks of 96": (480, partial(lazy_cube, on_disk=96, chunks=64)),
     "mean, lazy, chunks of 200": (400, partial(lazy_cube, on_disk=200, chunks=64)),
     "mean, dask over zarr": (512, partial(lazy_cube, opened={})),
-    "mean, dask, joined over zarr": (512, partial(lazy_cube, opened={"z": 128, "y": 128, "x": 128}, chunks=64)),
+    "mean, dask, joined over zarr": (
+        512,
+        partial(lazy_cube, opened={"z": 128, "y": 128, "x": 128}, chunks=64),
+    ),
     "mean, float64": (320, partial(dask_cube, dtype="f8")),
     "mean, float32 with NaN": (384, partial(with_nan, dtype="f4")),
     "mean, min_valid": (384, partial(with_nan, dtype="f4", min_valid=0.5)),
@@ -149,7 +162,7 @@ BUILDS: dict[str, tuple[int, Callable[[int], Build]]] = {
     "image and labels": (400, image_and_labels),
 }
 SMALL = 128
-SCRATCH = tempfile.gettempdir()
+SCRATCH = [tempfile.gettempdir()]
 
 
 def write(name: str, n: int, place: Path) -> tuple[int, int]:
@@ -167,9 +180,13 @@ def write(name: str, n: int, place: Path) -> tuple[int, int]:
 
 def measure(name: str, scratch: str) -> dict[str, float]:
     """Return what a build holds, in bytes."""
-    global SCRATCH
-    SCRATCH = scratch
-    place, process, peak, done = Path(scratch) / "out.zarr", psutil.Process(), [0], threading.Event()
+    SCRATCH[0] = scratch
+    place, process, peak, done = (
+        Path(scratch) / "out.zarr",
+        psutil.Process(),
+        [0],
+        threading.Event(),
+    )
     n = BUILDS[name][0]
     with warnings.catch_warnings(), dask.config.set(num_workers=WORKERS):
         warnings.simplefilter("ignore")
@@ -199,8 +216,10 @@ def main() -> None:
         print(json.dumps(measure(sys.argv[2], sys.argv[3])))
         return
     names = sys.argv[1:] or list(BUILDS)
-    print(f"xpyramid {xpyramid.__version__}, dask {dask.__version__}, NumPy {np.__version__}, "
-          f"Python {platform.python_version()}, {WORKERS} workers; MB\n")
+    print(
+        f"xpyramid {xpyramid.__version__}, dask {dask.__version__}, NumPy {np.__version__}, "
+        f"Python {platform.python_version()}, {WORKERS} workers; MB\n"
+    )
     print("| build | base | plan | held | held / plan |\n|---|---|---|---|---|")
     for name in names:
         with tempfile.TemporaryDirectory() as scratch:

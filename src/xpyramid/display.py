@@ -108,9 +108,9 @@ def listed(names: Sequence[str]) -> str:
     >>> listed(["cells", "nuclei"])
     'cells, nuclei'
     """
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    suffix = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     text = ", ".join(name[:_LONGEST] for name in names[:_LISTED])
-    return "".join(c if c.isprintable() else "?" for c in text) + more
+    return "".join(c if c.isprintable() else "?" for c in text) + suffix
 
 
 def in_bytes(nbytes: int) -> str:

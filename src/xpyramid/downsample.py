@@ -88,8 +88,8 @@ def downsample(
     if isinstance(array, np.ma.MaskedArray):
         check_method(method, skipna, ignore)
         samples, ignore = marked(array)
-        made = _downsample(samples, factor, method, num_mips, skipna, ignore, min_valid, boundary)
-        return [masked_again(level, ignore, array.dtype) for level in made]
+        levels = _downsample(samples, factor, method, num_mips, skipna, ignore, min_valid, boundary)
+        return [masked_again(level, ignore, array.dtype) for level in levels]
     return _downsample(
         np.asarray(array), factor, method, num_mips, skipna, ignore, min_valid, boundary
     )
@@ -119,9 +119,9 @@ def _downsample(
     reducer = make_reducer(
         method, array.dtype, samples, skipna=skipna, ignore=ignore, min_valid=min_valid
     )
-    made = reduce_levels(array, steps, reducer)
+    levels = reduce_levels(array, steps, reducer)
     # Partial windows are reduced like others; with boundary="trim" there is no place for them.
-    return [level[tuple(map(slice, s))] for level, s in zip(made, shapes[1:], strict=True)]
+    return [level[tuple(map(slice, s))] for level, s in zip(levels, shapes[1:], strict=True)]
 
 
 def _steps(
@@ -132,12 +132,12 @@ def _steps(
         raise PlanError(f"num_mips={literal(num_mips)}", accepted="an integer of at least 1")
     if not isinstance(factor, _LISTS):
         return [factor] * int(num_mips)
-    listed = len(factor) > 0 and isinstance(factor[0], _LISTS)
-    if listed and num_mips not in (1, len(factor)):
+    is_list = len(factor) > 0 and isinstance(factor[0], _LISTS)
+    if is_list and num_mips not in (1, len(factor)):
         raise PlanError(
             f"num_mips={num_mips}, but factor lists {len(factor)} levels: {literal(factor)}"
         )
-    steps = list(factor) if listed else [factor] * int(num_mips)
+    steps = list(factor) if is_list else [factor] * int(num_mips)
     for step in steps:
         if not isinstance(step, _LISTS) or len(step) != len(dims):
             raise PlanError(

@@ -42,8 +42,8 @@ class OptionPart:
 
     def __str__(self) -> str:
         value = "" if self.value is UNSET else literal(self.value)[:80]
-        said = f"{self.name}={value}"
-        return f"{self.call}({said})" if self.call else said
+        argument = f"{self.name}={value}"
+        return f"{self.call}({argument})" if self.call else argument
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,9 @@ class Message(str):
     def __new__(cls, *parts: Part) -> Message:
         """Join parts; those of a message among them are its own."""
         flat = tuple(_flat(parts))
-        made = super().__new__(cls, "".join(map(str, flat)))
-        made.parts = flat
-        return made
+        message = super().__new__(cls, "".join(map(str, flat)))
+        message.parts = flat
+        return message
 
     def __reduce__(self) -> tuple[type[Message], tuple[Part, ...]]:
         return type(self), self.parts

@@ -95,12 +95,12 @@ def draw(pyramid: Pyramid) -> Image.Image:
     factors = [f"{f['y']} x {f['x']}" for f in pyramid.factors[1:]]
     left = _MARGIN + _BASE + _GAP
     sheet.draw.text((left, _MARGIN - 8), "One photograph, five levels", _TEXT, large)
-    told = (
+    caption = (
         "Each level is the mean of the photograph itself over\n"
         f"{', '.join(factors[:-1])} and {factors[-1]} pixels, rounded once.\n"
         f"Stored as OME-Zarr groups: retina/0 to retina/{len(pyramid) - 1}."
     )
-    sheet.draw.multiline_text((left, _MARGIN + 64), told, _DIM_TEXT, medium, spacing=10)
+    sheet.draw.multiline_text((left, _MARGIN + 64), caption, _DIM_TEXT, medium, spacing=10)
     sheet.draw.text((_MARGIN, tiles - 44), "The marked patch of each level", _MARK, medium)
     return image
 

@@ -59,10 +59,10 @@ class _Parser(argparse.ArgumentParser):
     def refuse(self, arguments: Sequence[str]) -> NoReturn:
         """Refuse arguments that there are not, and name those that are meant."""
         options = self._option_string_actions
-        known = [n[2:].replace("-", "_") for n in options if n.startswith("--")]
-        known += ["mode"] if "--replace" in options else []  # which stands for mode='w'
+        accepted = [n[2:].replace("-", "_") for n in options if n.startswith("--")]
+        accepted += ["mode"] if "--replace" in options else []  # which stands for mode='w'
         tried = [text[2:].partition("=")[0] for text in arguments if text.startswith("--")]
-        hints = [suggest(name.replace("-", "_"), known) for name in tried]
+        hints = [suggest(name.replace("-", "_"), accepted) for name in tried]
         hints = [hint for hint in hints if hint and option("mode") not in hint.parts]
         self.error(joined("; ", [f"unrecognized arguments: {' '.join(arguments)}", *hints]))
 
@@ -116,12 +116,12 @@ def _line(message: object) -> str:
 @contextmanager
 def _warnings_as_lines() -> Iterator[None]:
     """Have warnings say what they say, and not where they come from."""
-    usual = warnings.formatwarning
+    original = warnings.formatwarning
     warnings.formatwarning = lambda message, *_, **__: f"xpyramid: warning: {_line(message)}\n"
     try:
         yield
     finally:
-        warnings.formatwarning = usual
+        warnings.formatwarning = original
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -197,12 +197,12 @@ def _build(arguments: argparse.Namespace) -> None:
         dims=arguments.source_dims,
         name=group.rpartition("/")[2] if group else None,
     )
-    print(_found(array, arguments), flush=True)
+    print(_source_line(array, arguments), flush=True)
     above = f"{arguments.labels_of.strip('/')}/labels/" if arguments.labels_of else ""
     pyramid = build(
         array,
         image=image_of_labels(arguments.target, arguments.labels_of),
-        **options.given(arguments, LevelOptions, BuildOptions),
+        **options.from_namespace(arguments, LevelOptions, BuildOptions),
     )
     print(options.in_cli_words(repr(pyramid)), flush=True)
     name = pyramid.name if group is None else group.strip("/")
@@ -213,19 +213,19 @@ def _build(arguments: argparse.Namespace) -> None:
         arguments.target,
         group=group,
         mode="w" if arguments.replace else "w-",
-        **options.given(arguments, WriteOptions),
+        **options.from_namespace(arguments, WriteOptions),
     )
     what = f"{len(pyramid)} levels of {pyramid.method}" if len(pyramid) > 1 else "1 level"
     print(f"written to {target}: {what}{', labels' if pyramid.kind == 'labels' else ''}")
 
 
-def _found(array: xr.DataArray, arguments: argparse.Namespace) -> str:
+def _source_line(array: xr.DataArray, arguments: argparse.Namespace) -> str:
     """Say what SRC knows of itself, and how to say what it does not."""
     spacing = arguments.spacing
     is_for_all = arguments.labels_of is not None or isinstance(spacing, float | tuple)
-    found = describe_source(array, array.dims if is_for_all else spacing or ())
-    hint = "; give it with --spacing" if NO_SPACING in found else ""
-    return f"{arguments.source}: {found}{hint}"
+    description = describe_source(array, array.dims if is_for_all else spacing or ())
+    hint = "; give it with --spacing" if NO_SPACING in description else ""
+    return f"{arguments.source}: {description}{hint}"
 
 
 def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:

@@ -54,9 +54,9 @@ def _method(text: str) -> str:
     return text
 
 
-def given(arguments: argparse.Namespace, *groups: type) -> dict[str, Any]:
+def from_namespace(arguments: argparse.Namespace, *groups: type) -> dict[str, Any]:
     """Return the options of some groups."""
-    names = [name for name, one in options_of(*groups).items() if one.option.help]
+    names = [name for name, declaration in options_of(*groups).items() if declaration.option.help]
     return {name: getattr(arguments, name) for name in names}
 
 
@@ -96,7 +96,7 @@ def _option(part: OptionPart) -> str:
 def _value(value: object) -> str:
     """Return a value as a shell takes it."""
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={_value(one)}" for key, one in value.items())
+        return ",".join(f"{key}={_value(entry)}" for key, entry in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return ",".join(map(_value, value))
     words = {True: "yes", False: "no"}

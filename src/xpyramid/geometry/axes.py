@@ -218,12 +218,12 @@ def _axis_names(
     guesses = {dim: _guess_name(array, dim) for dim in array.dims}
     if has_trailing_colors(array) and array.dims[-1] in coarsened:
         guesses[array.dims[-1]] = None  # no colours, for those are not coarsened
-    for known_dim, axis_type in types.items():
-        known = [name for name, of in AXIS_TYPES.items() if of == axis_type]
-        if len(known) == 1:
-            guesses[known_dim] = known[0]
-        elif guesses[known_dim] not in known:
-            guesses[known_dim] = None
+    for typed_dim, axis_type in types.items():
+        candidates = [name for name, of in AXIS_TYPES.items() if of == axis_type]
+        if len(candidates) == 1:
+            guesses[typed_dim] = candidates[0]
+        elif guesses[typed_dim] not in candidates:
+            guesses[typed_dim] = None
     # What the caller knows comes first, then an exact name, then a guess.
     exact = [dim for dim in array.dims if dim in AXIS_TYPES and dim not in types]
     names: dict[Hashable, str] = {}
@@ -276,8 +276,8 @@ def _guess_name(array: xr.DataArray, dim: Hashable) -> str | None:
 def _guess_by_coordinate(coordinate: xr.DataArray) -> str | None:
     """Guess t, c, z, y or x from CF attributes, or the dtype."""
     attrs = {str(key).lower(): str(value).lower() for key, value in coordinate.attrs.items()}
-    for attr, known in _KNOWN_ATTRS.items():
-        if (name := known.get(attrs.get(attr, ""))) is not None:
+    for attr, names_by_value in _KNOWN_ATTRS.items():
+        if (name := names_by_value.get(attrs.get(attr, ""))) is not None:
             return name
     if coordinate.dtype.kind == "M" or " since " in attrs.get("units", ""):
         return "t"

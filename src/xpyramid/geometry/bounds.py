@@ -26,7 +26,7 @@ _TAKEN = frozenset("tczyx")
 
 def bounds_in(dataset: xr.Dataset, array: xr.DataArray) -> xr.Dataset:
     """Return the variables of a Dataset that are bounds of an array's coordinates."""
-    found: dict[str, xr.Variable] = {}
+    bounds: dict[str, xr.Variable] = {}
     for coordinate in array.coords.values():
         for name in named_bounds(coordinate):
             if name not in dataset.variables or name in array.coords or "/" in name:
@@ -39,8 +39,8 @@ def bounds_in(dataset: xr.Dataset, array: xr.DataArray) -> xr.Dataset:
                 continue
             if vertices in _TAKEN:
                 variable.dims = (*dims, f"{vertices}_bounds")
-            found[name] = variable
-    return xr.Dataset(coords=xr.Coordinates(found, indexes={}))
+            bounds[name] = variable
+    return xr.Dataset(coords=xr.Coordinates(bounds, indexes={}))
 
 
 def named_bounds(coordinate: xr.DataArray | xr.Variable) -> list[str]:
@@ -63,15 +63,15 @@ def forget_bounds(array: xr.DataArray, coordinates: xr.Dataset) -> xr.DataArray:
     coordinates : xarray.Dataset
         Those of the array, and the bounds.
     """
-    lost = [str(name) for name in coordinates.coords if name not in array.coords]
-    if not lost:
+    dropped = [str(name) for name in coordinates.coords if name not in array.coords]
+    if not dropped:
         return array
-    warn(f"the bounds {lost} are not stored: layout='arrays' has no place for them")
+    warn(f"the bounds {dropped} are not stored: layout='arrays' has no place for them")
     array = array.copy(deep=False)
     for coordinate in array.coords.values():
         for holder in (coordinate.attrs, coordinate.encoding):
             for key in BOUNDS:
-                if holder.get(key) in lost:
+                if holder.get(key) in dropped:
                     del holder[key]
     return array
 
@@ -97,17 +97,17 @@ def without_overridden(
         name for name in array.coords
         if name in before.coords and not before.coords[name].identical(array.coords[name])
     ]  # fmt: skip
-    lost = [text for name in moved for text in named_bounds(array.coords[name])]
-    lost = [text for text in lost if text in bounds.variables]
-    if not lost:
+    dropped = [text for name in moved for text in named_bounds(array.coords[name])]
+    dropped = [text for text in dropped if text in bounds.variables]
+    if not dropped:
         return bounds, array
-    warn(f"the bounds {lost} are left out: the coordinates that they are of were overridden")
+    warn(f"the bounds {dropped} are left out: the coordinates that they are of were overridden")
     array = array.copy(deep=False)
     for name in moved:
         for holder in (array.coords[name].attrs, array.coords[name].encoding):
-            for key in [key for key in BOUNDS if holder.get(key) in lost]:
+            for key in [key for key in BOUNDS if holder.get(key) in dropped]:
                 del holder[key]
-    return bounds.drop_vars(lost), array
+    return bounds.drop_vars(dropped), array
 
 
 def level_bounds(bounds: xr.Dataset, array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
@@ -135,11 +135,11 @@ def level_bounds(bounds: xr.Dataset, array: xr.DataArray, plan: Plan, k: int) ->
     of_a_climate = [
         c.attrs.get("climatology", c.encoding.get("climatology")) for c in array.coords.values()
     ]
-    found: dict[Any, xr.Variable] = {}
+    coarse_bounds: dict[Any, xr.Variable] = {}
     for name, variable in bounds.variables.items():
         *dims, vertices = map(str, variable.dims)
         if not any(factors.get(dim, 1) > 1 for dim in dims):
-            found[name] = variable
+            coarse_bounds[name] = variable
         elif (
             len(dims) == 1
             and variable.sizes[vertices] == 2
@@ -149,8 +149,8 @@ def level_bounds(bounds: xr.Dataset, array: xr.DataArray, plan: Plan, k: int) ->
             factor = 1 if plan.sampled else factors[dims[0]]
             first = np.arange(lengths[dims[0]]) * factors[dims[0]]
             last = np.minimum(first + factor, variable.sizes[dims[0]]) - 1
-            found[name] = _hull(variable, dims[0], vertices, first, last)
-    return xr.Dataset(coords=xr.Coordinates(found, indexes={}))
+            coarse_bounds[name] = _hull(variable, dims[0], vertices, first, last)
+    return xr.Dataset(coords=xr.Coordinates(coarse_bounds, indexes={}))
 
 
 def _hull(bounds: xr.Variable, dim: str, vertices: str, first: Array, last: Array) -> xr.Variable:
@@ -161,9 +161,9 @@ def _hull(bounds: xr.Variable, dim: str, vertices: str, first: Array, last: Arra
     low, high = edges.min(vertices, skipna=False), edges.max(vertices, skipna=False)
     ascends = firsts.isel({vertices: 0}) <= firsts.isel({vertices: 1})
     hull = xr.concat([low.where(ascends, high), high.where(ascends, low)], vertices)
-    made = hull.transpose(dim, vertices).variable
-    made.attrs, made.encoding = dict(bounds.attrs), _time_units(bounds)
-    return made
+    variable = hull.transpose(dim, vertices).variable
+    variable.attrs, variable.encoding = dict(bounds.attrs), _time_units(bounds)
+    return variable
 
 
 def _time_units(bounds: xr.Variable) -> dict[str, Any]:

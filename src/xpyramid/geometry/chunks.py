@@ -71,8 +71,8 @@ def parse_chunks(
     PlanError
         For unknown dimensions, a wrong number of lengths, or lengths below 1.
     """
-    wanted = _lengths("chunks", chunks, dims, base, in_space)
-    return tuple(max(1, n if c == -1 else min(c, n)) for c, n in zip(wanted, shape, strict=True))
+    lengths = _lengths("chunks", chunks, dims, base, in_space)
+    return tuple(max(1, n if c == -1 else min(c, n)) for c, n in zip(lengths, shape, strict=True))
 
 
 def parse_shards(
@@ -89,19 +89,19 @@ def parse_shards(
     PlanError
         Also for lengths that are no multiples of the chunks.
     """
-    wanted = _lengths("shards", shards, dims, chunks, in_space)
+    requested = _lengths("shards", shards, dims, chunks, in_space)
     lengths = tuple(
         -(-max(1, n) // c) * c if s == -1 else s
-        for s, c, n in zip(wanted, chunks, shape, strict=True)
+        for s, c, n in zip(requested, chunks, shape, strict=True)
     )
     for dim, s, c in zip(dims, lengths, chunks, strict=True):
         if s % c:
-            near = sorted({max(c, s // c * c), (s // c + 1) * c})
+            multiples = sorted({max(c, s // c * c), (s // c + 1) * c})
             raise PlanError(
                 f": {s} along {dim!r} is not a multiple of the chunk length {c}",
                 option="shards",
                 value=shards,
-                accepted=f"{' or '.join(map(str, near))}",
+                accepted=f"{' or '.join(map(str, multiples))}",
             )
     return lengths
 
@@ -116,30 +116,30 @@ def clip_shards(
 
 def _lengths(
     name: str,
-    given: Chunks,
+    chunks: Chunks,
     dims: Sequence[str],
     base: Sequence[int],
     in_space: Sequence[bool],
 ) -> list[int]:
     """Return one length for each dimension, -1 being all of it."""
     lengths: list[object]
-    if isinstance(given, Integral) and any(in_space):
-        lengths = [given if space else b for space, b in zip(in_space, base, strict=True)]
-    elif isinstance(given, Mapping):
-        if unknown := [d for d in given if d not in dims]:
+    if isinstance(chunks, Integral) and any(in_space):
+        lengths = [chunks if space else b for space, b in zip(in_space, base, strict=True)]
+    elif isinstance(chunks, Mapping):
+        if unknown := [d for d in chunks if d not in dims]:
             raise PlanError(
-                Message(option(name, dict(given)), f": no dimension {unknown}"),
+                Message(option(name, dict(chunks)), f": no dimension {unknown}"),
                 option=name,
-                value=given,
+                value=chunks,
                 accepted=", ".join(dims),
             )
-        lengths = [given.get(d, b) for d, b in zip(dims, base, strict=True)]
+        lengths = [chunks.get(d, b) for d, b in zip(dims, base, strict=True)]
     else:
-        lengths = [*given] if isinstance(given, Sequence | np.ndarray) else [given] * len(dims)
+        lengths = [*chunks] if isinstance(chunks, Sequence | np.ndarray) else [chunks] * len(dims)
     if len(lengths) != len(dims) or not all(_is_length(c) for c in lengths):
         raise PlanError(
             option=name,
-            value=given,
+            value=chunks,
             accepted=f"a length of at least 1, or -1 for all, for each of {', '.join(dims)}",
         )
     return [int(c) for c in lengths if _is_length(c)]
@@ -189,5 +189,5 @@ def regular(length: int, chunk: int) -> tuple[int, ...]:
     >>> regular(10, 4), regular(0, 4)
     ((4, 4, 2), (0,))
     """
-    full, rest = divmod(length, chunk)
-    return (chunk,) * full + ((rest,) if rest or not full else ())
+    full, remainder = divmod(length, chunk)
+    return (chunk,) * full + ((remainder,) if remainder or not full else ())

@@ -101,9 +101,9 @@ def check_storable(array: xr.DataArray) -> None:
                     code(f".drop_vars({name!r})"),
                 ),
             )
-        if strange := _strange_types(coordinate):
+        if unsupported := _unsupported_types(coordinate):
             raise AxisError(
-                f"coordinate {name!r} has dtype object, with values of type {strange}",
+                f"coordinate {name!r} has dtype object, with values of type {unsupported}",
                 accepted=f"{_STORED}",
                 fix=Message(
                     f"call {_assigned(coordinate, '.astype(str)')}, or drop it with ",
@@ -128,8 +128,11 @@ def check_average(array: xr.DataArray, dim: str) -> None:
         call = rule.to_average
     elif dtype.kind in "iufmM" or is_cftime(coordinate.values):
         return
-    elif strange := _strange_types(coordinate):
-        says, call = f"dtype object, with values of type {strange}", _as_numbers(coordinate.values)
+    elif unsupported := _unsupported_types(coordinate):
+        says, call = (
+            f"dtype object, with values of type {unsupported}",
+            _as_numbers(coordinate.values),
+        )
     else:
         says = f"dtype {dtype}"
     first = f"call {_assigned(coordinate, call)} before .pyramid, " if call else ""
@@ -171,13 +174,13 @@ def _assigned(coordinate: xr.DataArray, call: str) -> str:
     """Return the call that puts another coordinate in the place of one."""
     name, dims = coordinate.name, coordinate.dims
     dims_of = repr(dims[0]) if len(dims) == 1 else repr(dims)
-    made = f"array[{name!r}]{call}"
+    expression = f"array[{name!r}]{call}"
     if not call.startswith(".astype"):  # which is called on the coordinate, and gives another
-        made = f"({dims_of}, {made})"
-    return f".assign_coords({{{name!r}: {made}}})"
+        expression = f"({dims_of}, {expression})"
+    return f".assign_coords({{{name!r}: {expression}}})"
 
 
-def _strange_types(coordinate: xr.DataArray) -> str:
+def _unsupported_types(coordinate: xr.DataArray) -> str:
     """Return the types of objects that are neither text nor dates."""
     if coordinate.dtype.kind != "O" or is_cftime(values := coordinate.values):
         return ""
@@ -189,9 +192,9 @@ def _as_numbers(values: Array) -> str:
     """Return what makes numbers or datetimes of objects; empty where nothing does."""
     for dtype in ("float", "'datetime64[ns]'"):
         try:
-            made = values.astype(cast("Any", dtype.strip("'")))
+            converted = values.astype(cast("Any", dtype.strip("'")))
         except (TypeError, ValueError):
             continue
-        if np.isfinite(made).all():
+        if np.isfinite(converted).all():
             return f".astype({dtype})"
     return ""

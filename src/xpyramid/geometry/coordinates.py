@@ -146,8 +146,8 @@ def _window_means(values: Array, starts: Array, kind: DType, period: float | Non
         ticks = values.astype(np.int64)
         offsets, count = ticks - ticks[0], np.repeat(counts, counts)
         whole = np.add.reduceat(offsets // count, starts)  # floats would round nanoseconds
-        rest = np.rint(np.add.reduceat(offsets % count, starts) / counts)
-        averaged: Array = ticks[0] + whole + rest.astype(np.int64)
+        remainder = np.rint(np.add.reduceat(offsets % count, starts) / counts)
+        averaged: Array = ticks[0] + whole + remainder.astype(np.int64)
         return averaged.astype(values.dtype)
     means: Array = np.add.reduceat(values.astype(np.float64), starts) / counts
     return means.astype(kind)
@@ -163,11 +163,11 @@ def angular_period(coordinate: xr.DataArray) -> float | None:
     attrs = {key: str(coordinate.attrs.get(key, "")).lower() for key in ("units", "standard_name")}
     units, standard_name = attrs["units"], attrs["standard_name"]
     named = any(word in standard_name for word in ("longitude", "azimuth", "direction"))
-    known = named or str(coordinate.name).lower() in _LONGITUDES
-    if known and units in ("radian", "radians", "rad"):
+    is_angle = named or str(coordinate.name).lower() in _LONGITUDES
+    if is_angle and units in ("radian", "radians", "rad"):
         return 2 * math.pi
     in_degrees = not units or units in ("deg", "°") or units.startswith("degree")
-    return 360.0 if _EAST.fullmatch(units) or (known and in_degrees) else None
+    return 360.0 if _EAST.fullmatch(units) or (is_angle and in_degrees) else None
 
 
 def mean_angle(windows: Array, axis: int, period: float) -> Array:
@@ -192,15 +192,15 @@ def mean_angle(windows: Array, axis: int, period: float) -> Array:
     valid = ~np.isnan(angles)
     count = valid.sum(axis)
     first = np.take_along_axis(angles, valid.argmax(axis)[..., None], axis)
-    least = np.where(valid, angles, np.inf).min(axis)
-    most = np.where(valid, angles, -np.inf).max(axis)
+    lowest = np.where(valid, angles, np.inf).min(axis)
+    highest = np.where(valid, angles, -np.inf).max(axis)
     with np.errstate(invalid="ignore", divide="ignore"):  # of windows of NaN alone
         plain = np.where(valid, angles, 0).sum(axis) / count
         turned = (angles - first + period / 2) % period - period / 2
         around = first[..., 0] + np.where(valid, turned, 0).sum(axis) / count
-        start = np.where(least < 0, -period / 2, 0)
+        start = np.where(lowest < 0, -period / 2, 0)
         around = (around - start) % period + start
-    means: Array = np.where(most - least > period / 2, around, plain).astype(windows.dtype)
+    means: Array = np.where(highest - lowest > period / 2, around, plain).astype(windows.dtype)
     return means
 
 
@@ -219,27 +219,27 @@ def level_attributes(attrs: Attrs, array: xr.DataArray, plan: Plan, k: int) -> A
     plan : Plan
     k : int
     """
-    found = dict(attrs)
-    if k == 0 or not {"GeoTransform", "transform"} & found.keys():
-        return found
+    level_attrs = dict(attrs)
+    if k == 0 or not {"GeoTransform", "transform"} & level_attrs.keys():
+        return level_attrs
     places = {axis.name: i for i, axis in enumerate(plan.axes)}
     if not {"y", "x"} <= places.keys() or all(
         plan.levels[k].factors[places[name]] == 1 for name in ("y", "x")
     ):
-        return found
+        return level_attrs
     for key, order in (("GeoTransform", _GDAL_ORDER), ("transform", _AFFINE_ORDER)):
-        numbers = _six_numbers(found.get(key))
+        numbers = _six_numbers(level_attrs.get(key))
         if numbers is None:
             continue
         moved = _transform([numbers[i] for i in order], array, plan, k)
         if moved is None:
-            del found[key]
+            del level_attrs[key]
             continue
         back = [moved[order.index(i)] for i in range(6)]
-        found[key] = " ".join(map(str, back)) if key == "GeoTransform" else tuple(back)
-        if key == "transform" and "res" in found:
-            found["res"] = (abs(moved[0]), abs(moved[4]))
-    return found
+        level_attrs[key] = " ".join(map(str, back)) if key == "GeoTransform" else tuple(back)
+        if key == "transform" and "res" in level_attrs:
+            level_attrs["res"] = (abs(moved[0]), abs(moved[4]))
+    return level_attrs
 
 
 def _six_numbers(value: object) -> list[float] | None:
@@ -289,14 +289,14 @@ def split(
     factors = dict(zip(plan.dims, plan.levels[k].factors, strict=True))
     kept: dict[Hashable, xr.DataArray] = {}
     as_data: dict[Hashable, xr.DataArray] = {}
-    lost: list[str] = []
+    dropped: list[str] = []
     for name, coordinate in array.coords.items():
         if not any(factors.get(str(dim), 1) > 1 for dim in coordinate.dims):
             attrs = level_attributes(coordinate.attrs, array, plan, k)
             kept[name] = coordinate if attrs == coordinate.attrs else _with(coordinate, attrs)
             continue
         attrs = without_bounds(coordinate.attrs, bounds)
-        lost += [
+        dropped += [
             f"{text!r} of coordinate {name!r}"
             for key in BOUNDS
             if (text := coordinate.attrs.get(key, coordinate.encoding.get(key)))
@@ -312,8 +312,10 @@ def split(
                 f"coordinate {name!r} of dtype {coordinate.dtype} runs along a coarsened dimension "
                 "and has no mean; the coarser levels are without it"
             )
-    if lost and k == len(plan.levels) - 1:
-        warn(f"the bounds {', '.join(lost)} are of the cells of level 0; coarser levels have none")
+    if dropped and k == len(plan.levels) - 1:
+        warn(
+            f"the bounds {', '.join(dropped)} are of the cells of level 0; coarser levels have none"
+        )
     return kept, as_data
 
 
@@ -340,14 +342,16 @@ def level_coordinate(
     array: xr.DataArray, plan: Plan, k: int, dim: str, bounds: Collection[Hashable] = ()
 ) -> xr.DataArray:
     """Return the coordinate of a coarsened dimension at level ``k``."""
-    old, i, level = array.coords[dim], plan.dims.index(dim), plan.levels[k]
+    base_coordinate, i, level = array.coords[dim], plan.dims.index(dim), plan.levels[k]
     values = coarsen_dimension(
-        old.values, plan.axes[i], level.factors[i], level.shape[i], plan.sampled,
-        angular_period(old),
+        base_coordinate.values, plan.axes[i], level.factors[i], level.shape[i], plan.sampled,
+        angular_period(base_coordinate),
     )  # fmt: skip
-    coordinate = xr.DataArray(values, dims=dim, attrs=without_bounds(old.attrs, bounds))
-    named = {key: old.encoding[key] for key in BOUNDS if key in old.encoding}
-    coordinate.encoding = time_encoding(old) | without_bounds(named, bounds)
+    coordinate = xr.DataArray(values, dims=dim, attrs=without_bounds(base_coordinate.attrs, bounds))
+    named = {
+        key: base_coordinate.encoding[key] for key in BOUNDS if key in base_coordinate.encoding
+    }
+    coordinate.encoding = time_encoding(base_coordinate) | without_bounds(named, bounds)
     return coordinate
 
 
@@ -374,9 +378,9 @@ def with_grid_mapping(dataset: xr.Dataset, array: xr.DataArray) -> xr.DataArray:
     """
     text = array.attrs.get("grid_mapping", array.encoding.get("grid_mapping"))
     words = text.replace(":", " ").split() if isinstance(text, str) else []
-    found = {
+    grid_mappings = {
         word: dataset[word].reset_coords(drop=True)
         for word in words
         if word in dataset.variables and word not in array.coords and not dataset[word].ndim
     }
-    return array.assign_coords(found) if found else array
+    return array.assign_coords(grid_mappings) if grid_mappings else array

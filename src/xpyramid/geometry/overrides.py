@@ -58,13 +58,13 @@ class Overrides:
             If there are any.
         """
         for field in fields(self):
-            given = getattr(self, field.name)
-            unknown = [d for d in given if d not in dims] if isinstance(given, Mapping) else []
+            value = getattr(self, field.name)
+            unknown = [d for d in value if d not in dims] if isinstance(value, Mapping) else []
             if unknown:
                 raise AxisError(
                     f": no dimension {unknown}",
                     option=field.name,
-                    value=given,
+                    value=value,
                     accepted=", ".join(map(str, dims)),
                 )
 
@@ -74,9 +74,9 @@ class Overrides:
         return replace(
             self,
             **{
-                name: {dim: value for dim, value in given.items() if dim in dims}
-                for name, given in options.items()
-                if isinstance(given, Mapping)
+                name: {dim: value for dim, value in by_dim.items() if dim in dims}
+                for name, by_dim in options.items()
+                if isinstance(by_dim, Mapping)
             },
         )
 
@@ -190,35 +190,37 @@ def _on_a_line(
 
 
 def _for_dims(
-    name: str, given: object, axes: Sequence[AxisSpec], check: Callable[[object, Message], T]
+    name: str, setting: object, axes: Sequence[AxisSpec], check: Callable[[object, Message], T]
 ) -> dict[str, T]:
     """Return the checked value for each dimension that has one."""
-    if given is None:
+    if setting is None:
         return {}
-    if isinstance(given, np.ndarray) and given.ndim:
-        given = given.tolist()
-    if isinstance(given, Sequence) and not isinstance(given, str):
-        given = _by_position(name, given, axes)
-    if not isinstance(given, Mapping):
-        given = {axis.dim: given for axis in axes if axis.type == "space"}
+    if isinstance(setting, np.ndarray) and setting.ndim:
+        setting = setting.tolist()
+    if isinstance(setting, Sequence) and not isinstance(setting, str):
+        setting = _by_position(name, setting, axes)
+    if not isinstance(setting, Mapping):
+        setting = {axis.dim: setting for axis in axes if axis.type == "space"}
     return {
         dim: check(value, Message(option(name, value), f" along {dim!r}"))
-        for dim, value in given.items()
+        for dim, value in setting.items()
     }
 
 
-def _by_position(name: str, given: Sequence[object], axes: Sequence[AxisSpec]) -> dict[str, object]:
+def _by_position(
+    name: str, entries: Sequence[object], axes: Sequence[AxisSpec]
+) -> dict[str, object]:
     """Return the values of a sequence by dimension; None is for dimensions that it leaves out."""
     dims = tuple(axis.dim for axis in axes)
-    if len(given) != len(dims):
+    if len(entries) != len(dims):
         raise AxisError(
-            f"has {len(given)} entries for the {len(dims)} dimensions {dims}",
+            f"has {len(entries)} entries for the {len(dims)} dimensions {dims}",
             option=name,
-            value=given,
+            value=entries,
             accepted="one for each, in this order (None for those it is not for), one for all "
             "space dimensions, or a mapping",
         )
-    return {dim: value for dim, value in zip(dims, given, strict=True) if value is not None}
+    return {dim: value for dim, value in zip(dims, entries, strict=True) if value is not None}
 
 
 def _origin(value: object, what: Message) -> float:

@@ -240,10 +240,10 @@ def _with_windows(level: Shape, unit: Lengths, windows: Lengths) -> Lengths:
 
 def _fits(region: Lengths, level: Shape, itemsize: int, limits: Limits) -> bool:
     """Whether a region is small enough to be read in one piece; a stored object always is."""
-    most = 4 * LEAF_BYTES
+    limit = 4 * LEAF_BYTES
     if limits.memory is not None:  # a worker holds a region as it is read, encoded, and reduced
-        most = min(most, limits.memory // (4 * limits.workers))
-    limit = max(most, math.prod(level.stored) * itemsize)
+        limit = min(limit, limits.memory // (4 * limits.workers))
+    limit = max(limit, math.prod(level.stored) * itemsize)
     return math.prod(region) * itemsize <= limit
 
 

@@ -45,8 +45,8 @@ class MethodOptions(TypedDict, total=False):
 
 def without_none(options: MethodOptions) -> MethodOptions:
     """Return the options of which something was said."""
-    said = {name: value for name, value in options.items() if value is not None}
-    return cast("MethodOptions", said)
+    chosen = {name: value for name, value in options.items() if value is not None}
+    return cast("MethodOptions", chosen)
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ class Plan:
             return tuple(level.chunks for level in self.levels)
         base = self.levels[0]
         in_space = [axis.type == "space" for axis in self.axes]
-        wanted = parse_shards(shards, self.dims, base.shape, base.chunks, in_space)
-        return tuple(clip_shards(wanted, level.chunks, level.shape) for level in self.levels)
+        base_shards = parse_shards(shards, self.dims, base.shape, base.chunks, in_space)
+        return tuple(clip_shards(base_shards, level.chunks, level.shape) for level in self.levels)
 
     def rechunked(self, chunks: Chunks | None) -> Plan:
         """Return the plan of the same levels, stored in other chunks.
@@ -183,8 +183,8 @@ class Plan:
             return self
         base = self.levels[0]
         in_space = [axis.type == "space" for axis in self.axes]
-        wanted = parse_chunks(chunks, self.dims, base.shape, base.chunks, in_space)
-        levels = (replace(level, chunks=_clip(wanted, level.shape)) for level in self.levels)
+        base_chunks = parse_chunks(chunks, self.dims, base.shape, base.chunks, in_space)
+        levels = (replace(level, chunks=_clip(base_chunks, level.shape)) for level in self.levels)
         return replace(self, levels=tuple(levels))
 
     def cost(
@@ -223,14 +223,14 @@ class Plan:
         itemsize = self.dtype.itemsize
         levels = list(map(Shape, (level.shape for level in self.levels), self.objects(shards)))
         limits = Limits(workers, budget(memory))
-        found = list(
+        write_passes = list(
             passes(levels, self.steps, self.source_chunks, itemsize, limits, holistic=self.holistic)
         )
         return Cost(
-            bytes_read=sum(self.levels[one.levels[0]].nbytes for one in found),
+            bytes_read=sum(self.levels[write_pass.levels[0]].nbytes for write_pass in write_passes),
             bytes_written=self.nbytes,
-            tasks=sum(one.tiling.tasks() for one in found),
-            memory=max(one.memory(itemsize, workers) for one in found),
+            tasks=sum(write_pass.tiling.tasks() for write_pass in write_passes),
+            memory=max(write_pass.memory(itemsize, workers) for write_pass in write_passes),
         )
 
     def scale(self, level: int) -> tuple[float, ...]:
@@ -323,23 +323,23 @@ def make_plan(
             option="levels", value=levels, accepted="None or an integer of at least 1 (the base)"
         )
     chosen = chosen_dims(axes, factor, dims)
-    listed = listed_steps(factor, names, chosen)
-    if listed is not None:
-        if levels not in (None, len(listed) + 1):
+    explicit_steps = listed_steps(factor, names, chosen)
+    if explicit_steps is not None:
+        if levels not in (None, len(explicit_steps) + 1):
             raise PlanError(
-                f"does not fit the list of {len(listed)} factors: it makes "
-                f"{len(listed) + 1} levels, the base included",
+                f"does not fit the list of {len(explicit_steps)} factors: it makes "
+                f"{len(explicit_steps) + 1} levels, the base included",
                 option="levels",
                 value=levels,
                 fix="leave levels out",
             )
-        steps, repeated = listed, None
+        steps, repeated = explicit_steps, None
     else:
         repeated = None if factor is None else coarser_step(factor, names, chosen)
         steps = automatic_steps(axes, shape, chunks, chosen, repeated, levels, boundary)
 
-    shapes, totals = _climbed(shape, steps, names, boundary)
-    given = repeated or (None if listed is None else (1,) * len(shape))
+    shapes, totals = _shapes_and_factors(shape, steps, names, boundary)
+    step_factors = repeated or (None if explicit_steps is None else (1,) * len(shape))
     left_out = {d: "factor=" if dims is None else "dims=" for d in names if d not in chosen}
     return Plan(
         axes=axes,
@@ -351,11 +351,11 @@ def make_plan(
             Level(s, f, _clip(chunks, s), math.prod(s) * dtype.itemsize)
             for s, f in zip(shapes, totals, strict=True)
         ),
-        kept=_kept(axes, shape, totals[-1], given, left_out),
+        kept=_kept(axes, shape, totals[-1], step_factors, left_out),
     )
 
 
-def _climbed(
+def _shapes_and_factors(
     shape: tuple[int, ...], steps: Sequence[Factors], names: tuple[str, ...], boundary: Boundary
 ) -> tuple[list[tuple[int, ...]], list[Factors]]:
     """Return the shape and the cumulative factors of each level."""

@@ -55,8 +55,8 @@ def chosen_dims(
     elif isinstance(factor, Mapping):
         chosen = tuple(factor)
     else:
-        listed = factor if isinstance(factor, Sequence) else ()
-        named = {dim for f in listed if isinstance(f, Mapping) for dim in f}
+        entries = factor if isinstance(factor, Sequence) else ()
+        named = {dim for f in entries if isinstance(f, Mapping) for dim in f}
         chosen = tuple(axis.dim for axis in axes if axis.type == "space" or axis.dim in named)
     if not chosen:
         raise PlanError(
@@ -116,9 +116,9 @@ def named_dims(factor: Factor | None, dims: str | Sequence[str] | None) -> set[s
 def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) -> Factors:
     """Return the factors of one step along each dimension."""
     if isinstance(factor, Mapping):
-        wanted = dict(factor)
+        factors = dict(factor)
     elif is_int(factor):
-        wanted = dict.fromkeys(chosen, factor)
+        factors = dict.fromkeys(chosen, factor)
     else:
         raise PlanError(
             option="factor",
@@ -126,20 +126,20 @@ def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) ->
             accepted="an integer, {dim: integer}, a tuple with one integer for each "
             "dimension, or a list of those",
         )
-    if unknown := [d for d in wanted if d not in names]:
+    if unknown := [d for d in factors if d not in names]:
         raise PlanError(
             f": no dimension {unknown}",
             option="factor",
             value=factor,
             fix=f"the array has {names}",
         )
-    if extra := [d for d in wanted if d not in chosen]:
+    if extra := [d for d in factors if d not in chosen]:
         raise PlanError(
             f"names {extra}, which " + say("{dims} leaves out", dims=chosen),
             option="factor",
             value=factor,
         )
-    for dim, f in wanted.items():
+    for dim, f in factors.items():
         if not (is_int(f) and f >= 1):
             raise PlanError(
                 f"along {dim!r}",
@@ -147,7 +147,7 @@ def one_step(factor: object, names: tuple[str, ...], chosen: tuple[str, ...]) ->
                 value=f,
                 accepted="integers of at least 1",
             )
-    return tuple(int(wanted.get(name, 1)) for name in names)
+    return tuple(int(factors.get(name, 1)) for name in names)
 
 
 def listed_steps(
@@ -183,9 +183,9 @@ def automatic_steps(
 ) -> list[Factors]:
     """Repeat a step until the top fits into one chunk, or until there are ``levels`` levels."""
     names = tuple(axis.dim for axis in axes)
-    usual = default_chunks(shape, [axis.type == "space" for axis in axes])
+    default_lengths = default_chunks(shape, [axis.type == "space" for axis in axes])
     # A chunk of one sample says nothing about the size of an overview.
-    enough = [usual[i] if c == 1 else c for i, c in enumerate(chunks)]
+    enough = [default_lengths[i] if c == 1 else c for i, c in enumerate(chunks)]
     moving = [
         i for i, dim in enumerate(names) if dim in chosen and (not repeated or repeated[i] > 1)
     ]
@@ -225,10 +225,10 @@ def automatic_steps(
 def _sample_sizes(axes: tuple[AxisSpec, ...], moving: list[int]) -> list[float]:
     """Return the extent of a sample along each axis, in one unit where units are known."""
     spacings = [abs(axis.spacing) or 1.0 for axis in axes]
-    known = {axes[i].unit for i in moving}
-    if len(known) == 1:
+    moving_units = {axes[i].unit for i in moving}
+    if len(moving_units) == 1:
         return spacings
-    if None in known:  # some have units, some not: they cannot be compared
+    if None in moving_units:  # some have units, some not: they cannot be compared
         return [1.0] * len(axes)
     return [s * units.size(a.unit) if a.unit else s for s, a in zip(spacings, axes, strict=True)]
 

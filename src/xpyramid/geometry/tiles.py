@@ -178,12 +178,12 @@ class Tiling:
     def children(self, level: int, index: Index) -> Iterator[Index]:
         """Yield the nodes of the level below that make up a node."""
         ends = []
-        for i, span, step, below, known in zip(
+        for i, span, step, below, nodes in zip(
             index, self.spans[level], self.steps[level - 1], self.spans[level - 1],
             self.node_ranges(level - 1), strict=True,
         ):  # fmt: skip
             first, stop = i * span * step // below, -(-(i + 1) * span * step // below)
-            ends.append(range(max(first, known.start), min(stop, known.stop)))
+            ends.append(range(max(first, nodes.start), min(stop, nodes.stop)))
         yield from product(*ends)
 
     def descendants(self, level: int, index: Index, below: int) -> Iterator[Index]:
@@ -219,13 +219,13 @@ class Tiling:
         above, up to the tile, the states that the children hand up are there, and put together.
         There are states of each output.
         """
-        held = self.copies * self.samples(self.leaf) * itemsize
-        held += self.gathered * self.samples(self.tile) * itemsize
+        nbytes = self.copies * self.samples(self.leaf) * itemsize
+        nbytes += self.gathered * self.samples(self.tile) * itemsize
         states = STATE_BYTES * self.outputs
-        held += states * self._cells_under(min(1, self.top), self.leaf)
+        nbytes += states * self._cells_under(min(1, self.top), self.leaf)
         for level in range(self.leaf + 1, self.tile + 1):
-            held += 2 * states * self._cells_under(level, level)
-        return held
+            nbytes += 2 * states * self._cells_under(level, level)
+        return nbytes
 
     def _cells_under(self, level: int, node: int) -> int:
         """Return how many cells of a level lie under a node of a level."""

@@ -122,8 +122,8 @@ def to_ngff(unit: object, axis_type: str) -> str | None:
     if axis_type == "time":
         text = re.split(r"\s+since\s", text, maxsplit=1, flags=re.IGNORECASE)[0].rstrip()
     if (scaled := _SCALED.fullmatch(text)) is None:
-        return _spelled(text, axis_type)
-    word = _spelled(scaled["unit"], axis_type)
+        return _ngff_word(text, axis_type)
+    word = _ngff_word(scaled["unit"], axis_type)
     number = (scaled["number"] or f"1e{scaled['power']}").lower()
     if word is None or abs(int(number.partition("e")[2] or 0)) > _MOST_DIGITS:
         return None
@@ -168,11 +168,11 @@ def exact(unit: object, axis_type: str) -> tuple[str, Fraction] | None:
         if abs(int(digits.partition("e")[2] or 0)) > _MOST_DIGITS:
             return None
         number, text = Fraction(digits), scaled["unit"]
-    word = _spelled(text, axis_type)
-    known = (word, Fraction(1)) if word is not None else _multiples(axis_type).get(text)
-    if known is None and len(text) > _SYMBOL:
-        known = _multiples(axis_type).get(text.lower().removesuffix("s"))
-    return None if known is None or not number else (known[0], known[1] * number)
+    word = _ngff_word(text, axis_type)
+    multiple = (word, Fraction(1)) if word is not None else _multiples(axis_type).get(text)
+    if multiple is None and len(text) > _SYMBOL:
+        multiple = _multiples(axis_type).get(text.lower().removesuffix("s"))
+    return None if multiple is None or not number else (multiple[0], multiple[1] * number)
 
 
 def _multiples(axis_type: str) -> dict[str, tuple[str, Fraction]]:
@@ -199,6 +199,6 @@ def size(unit: str) -> float:
     return float(_SIZES[unit])
 
 
-def _spelled(text: str, axis_type: str) -> str | None:
+def _ngff_word(text: str, axis_type: str) -> str | None:
     spellings = _SPELLINGS[axis_type]
     return spellings.get(text) or (spellings.get(text.lower()) if len(text) > 2 else None)

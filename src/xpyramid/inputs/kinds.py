@@ -90,11 +90,13 @@ def choose(
     reason = label_reason(array)
     if kind is None and labels_of is None:
         return _choose_by_method(array, method, reason)
-    said = Message(option("labels_of", labels_of) if kind is None else option("kind", kind))
+    option_message = Message(
+        option("labels_of", labels_of) if kind is None else option("kind", kind)
+    )
     if (kind or "labels") == "labels" and method in AVERAGING:
         raise averaged_labels(str(method), may_be_image=kind is not None)
-    usual = "mean" if kind == "image" else "mode"
-    return Choice(kind or "labels", usual if method is None else method, said)
+    default_method = "mean" if kind == "image" else "mode"
+    return Choice(kind or "labels", default_method if method is None else method, option_message)
 
 
 def _choose_by_method(array: xr.DataArray, method: Method | None, reason: str) -> Choice:
@@ -138,8 +140,8 @@ def label_reason(array: xr.DataArray) -> str:
         return "dtype bool"
     if array.encoding.get("kind") == "labels" and array.dtype.kind in "iu":
         return "the image that it comes from"
-    if found := sorted(LABEL_ATTRS & array.attrs.keys()):
-        return f"its attribute {found[0]!r}"
+    if label_attrs := sorted(LABEL_ATTRS & array.attrs.keys()):
+        return f"its attribute {label_attrs[0]!r}"
     if array.dtype.kind in "iu" and _names_labels(array.name):
         return f"its name, {str(array.name)[:60]!r}"
     return ""
@@ -152,7 +154,7 @@ def _names_labels(name: object) -> bool:
 
 def _words(name: object) -> set[str]:
     """Return the words of a name, in lower case: those of ``cellIDs`` are cell and ids."""
-    text = re.sub("IDs?(?![a-z])", lambda found: "_" + found[0].lower(), str(name or ""))
+    text = re.sub("IDs?(?![a-z])", lambda match: "_" + match[0].lower(), str(name or ""))
     text = re.sub("(?i)land[ _-]?cover", "landcover", text)
     return set(map(str.lower, re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)))
 

@@ -62,11 +62,11 @@ def marked(array: Masked) -> tuple[Array, int | None]:
 def masked_again(level: Array, value: int | None, dtype: DType) -> Masked:
     """Return a level in the dtype of the samples, masked where no sample counted."""
     if value is None:
-        lost = np.isnat(level) if level.dtype.kind in "mM" else np.isnan(level)
+        mask = np.isnat(level) if level.dtype.kind in "mM" else np.isnan(level)
     else:
-        lost = level == value
-    kept = np.where(lost, np.zeros((), level.dtype), level).astype(dtype)
-    return np.ma.MaskedArray(kept, mask=lost)
+        mask = level == value
+    kept = np.where(mask, np.zeros((), level.dtype), level).astype(dtype)
+    return np.ma.MaskedArray(kept, mask=mask)
 
 
 def check_method(method: Method, skipna: bool | None, ignore: object) -> None:

@@ -35,7 +35,7 @@ def _encoding_to_attributes(array: xr.DataArray) -> xr.DataArray:
     if not missing:
         return array
     moved = array.assign_attrs(missing)
-    moved.encoding = {key: said for key, said in array.encoding.items() if key not in _NAMES}
+    moved.encoding = {key: value for key, value in array.encoding.items() if key not in _NAMES}
     return moved
 
 
@@ -47,8 +47,10 @@ def _missing_encoding(array: xr.DataArray) -> dict[str, object]:
     is_packed = {"scale_factor", "add_offset"} & array.encoding.keys()
     if array.dtype.kind not in "iu" or is_packed or any(name in array.attrs for name in _NAMES):
         return {}
-    said = {name: array.encoding[name] for name in _NAMES if array.encoding.get(name) is not None}
-    return said if _numbers(said, array.dtype) else {}
+    missing = {
+        name: array.encoding[name] for name in _NAMES if array.encoding.get(name) is not None
+    }
+    return missing if _numbers(missing, array.dtype) else {}
 
 
 def missing_value(array: xr.DataArray) -> float | None:
@@ -74,11 +76,11 @@ def missing_value(array: xr.DataArray) -> float | None:
     return min(numbers, default=None)
 
 
-def _numbers(said: Attrs, dtype: DType) -> set[float]:
+def _numbers(attrs: Attrs, dtype: DType) -> set[float]:
     """Return the numbers that are said to be missing, of those that samples can have."""
     numbers: set[float] = set()
     for name in _NAMES:
-        for value in np.atleast_1d(np.asarray(said.get(name, np.nan))).flat:
+        for value in np.atleast_1d(np.asarray(attrs.get(name, np.nan))).flat:
             if dtype.kind not in "iuf" or np.asarray(value).dtype.kind not in "iuf":
                 continue
             number = value.item()

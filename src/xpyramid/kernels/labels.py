@@ -116,10 +116,10 @@ def tally(
 @inline
 def winner(labels: Array, counts: Array, start: int, end: int, none: Scalar) -> Scalar:
     """Return the most frequent label of a list, the lowest on ties; ``none`` if it is empty."""
-    best, most = none, 0
+    best, best_count = none, 0
     for i in range(start, end):
-        if counts[i] > most:
-            best, most = labels[i], counts[i]
+        if counts[i] > best_count:
+            best, best_count = labels[i], counts[i]
     return best
 
 

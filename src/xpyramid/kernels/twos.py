@@ -176,11 +176,11 @@ def read_rows(src: Array, size: int, starts: Rows, rows: Array) -> np.int64:
     left to the loop that sorts: it computes while it waits for memory. Returns how many samples of
     a row it may do; see `padded_stop`.
     """
-    most = padded_stop(starts[3], size, rows.shape[1], src.size)
+    stop = padded_stop(starts[3], size, rows.shape[1], src.size)
     for i in range(3):
-        for x in range(most):
+        for x in range(stop):
             rows[i, x] = src[starts[i] + x]
-    return np.int64(most)
+    return np.int64(stop)
 
 
 @jit
@@ -200,8 +200,8 @@ def window_mode(
         for z in range(cells[1]):
             for y in range(cells[2]):
                 starts, at = begin_rows(shape, b, z, y, fz, fy), begin(cells, b, z, y)
-                last, most = starts[3], read_rows(src, shape[3], starts, rows)
-                for x in range(padded_stop(at, whole, most // fx, out.size)):
+                last, stop = starts[3], read_rows(src, shape[3], starts, rows)
+                for x in range(padded_stop(at, whole, stop // fx, out.size)):
                     p, q = pair_indices(x, pairs)
                     out[at + x] = longest_run(sort_window(rows, src, last, p, q), ignored)
                 if whole < cells[3]:

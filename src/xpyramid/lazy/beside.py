@@ -78,18 +78,18 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
         return levels, plan  # which the writer refuses, whatever the geometry
     shared = _shared(plan.axes, image.plan.axes)
     _check_dims(plan, image, shared)
-    own = {i for i in shared if _has_geometry(plan.axes[i], levels.coordinates[0])}
-    for i in own:
+    with_geometry = {i for i in shared if _has_geometry(plan.axes[i], levels.coordinates[0])}
+    for i in with_geometry:
         _check_values(plan, image, (i, shared[i]), levels.coordinates[0])
     _check_channels(plan, image, shared, levels.coordinates[0])
-    coarser = {i for i in own if _is_coarser(plan, image, i, shared[i])}
+    coarser = {i for i in with_geometry if _is_coarser(plan, image, i, shared[i])}
     for i, j in shared.items():
         if i not in coarser:
             _check_samples(plan, image, i, j)
     axes = list(plan.axes)
     for i, j in shared.items():
         theirs = image.plan.axes[j]
-        if i in own:
+        if i in with_geometry:
             axes[i] = replace(axes[i], unit=axes[i].unit or theirs.unit)
         elif axes[i].type != "channel":
             axes[i] = replace(
@@ -98,9 +98,13 @@ def place_beside(levels: Levels, plan: Plan, image: ImageGeometry) -> tuple[Leve
             )  # fmt: skip
     taken = {
         i: j for i, j in shared.items()
-        if i not in own and plan.axes[i].dim not in levels.coordinates[0].coords
+        if i not in with_geometry and plan.axes[i].dim not in levels.coordinates[0].coords
     }  # fmt: skip
-    bare = {i: shared[i] for i in own if plan.axes[i].unit is None and axes[i].unit is not None}
+    bare = {
+        i: shared[i]
+        for i in with_geometry
+        if plan.axes[i].unit is None and axes[i].unit is not None
+    }
     coordinates = [
         _along(plan, image, taken, theirs).assign_coords(
             _with_units(plan, image, bare, ours, theirs)
@@ -115,17 +119,17 @@ def _along(
     plan: Plan, image: ImageGeometry, taken: Mapping[int, int], theirs: xr.Dataset
 ) -> xr.Dataset:
     """Return the coordinates of a level of an image, along the dimensions of labels."""
-    found = xr.Dataset()
+    coordinates = xr.Dataset()
     for i, j in taken.items():
-        dim, there = plan.axes[i].dim, image.plan.axes[j].dim
-        if (line := range_of(theirs, there)) is not None:
-            length, attrs = theirs.sizes[there], theirs[there].attrs
-            found = found.assign_coords(range_coordinates(dim, *line, length, attrs))
-        elif there in theirs.coords:
-            old = theirs[there].variable
+        dim, image_dim = plan.axes[i].dim, image.plan.axes[j].dim
+        if (line := range_of(theirs, image_dim)) is not None:
+            length, attrs = theirs.sizes[image_dim], theirs[image_dim].attrs
+            coordinates = coordinates.assign_coords(range_coordinates(dim, *line, length, attrs))
+        elif image_dim in theirs.coords:
+            old = theirs[image_dim].variable
             along = xr.Variable((dim,), old.values, old.attrs, old.encoding)
-            found = found.assign_coords({dim: along})
-    return found
+            coordinates = coordinates.assign_coords({dim: along})
+    return coordinates
 
 
 def _with_units(
@@ -136,14 +140,14 @@ def _with_units(
     theirs: xr.Dataset,
 ) -> dict[str, xr.Variable]:
     """Return the coordinates of labels that have no unit with that of the image."""
-    found = {}
+    coordinates = {}
     for i, j in bare.items():
         dim, axis = plan.axes[i].dim, image.plan.axes[j]
         attrs = theirs[axis.dim].attrs if axis.dim in theirs.coords else {}
         old = ours[dim].variable
         attrs = {**old.attrs, "units": attrs.get("units", axis.unit)}
-        found[dim] = xr.Variable((dim,), old.values, attrs, old.encoding)
-    return found
+        coordinates[dim] = xr.Variable((dim,), old.values, attrs, old.encoding)
+    return coordinates
 
 
 def _grids(
@@ -234,26 +238,26 @@ def _check_values(
     above = image.coordinates[0]
     if axis.dim not in ours.coords or theirs.dim not in above.coords:
         return
-    mine, other = ours[axis.dim], above[theirs.dim]
-    said = _raw_unit(mine), _raw_unit(other)
-    if None not in said and said[0] != said[1] and None in (axis.unit, theirs.unit):
+    label_coordinate, image_coordinate = ours[axis.dim], above[theirs.dim]
+    raw_units = _raw_unit(label_coordinate), _raw_unit(image_coordinate)
+    if None not in raw_units and raw_units[0] != raw_units[1] and None in (axis.unit, theirs.unit):
         raise PlanError(
-            f"along {axis.dim!r}, the labels are in {said[0]!r}, and the image "
-            f"{image.path!r} in {said[1]!r}",
+            f"along {axis.dim!r}, the labels are in {raw_units[0]!r}, and the image "
+            f"{image.path!r} in {raw_units[1]!r}",
             accepted="the same unit",
         )
-    is_line = axis.uneven is None and theirs.uneven is None and mine.dtype.kind in "iuf"
-    if is_line or mine.size != other.size:
+    is_line = axis.uneven is None and theirs.uneven is None and label_coordinate.dtype.kind in "iuf"
+    if is_line or label_coordinate.size != image_coordinate.size:
         return
-    if mine.dtype.kind in "iuf" and other.dtype.kind in "iuf":
-        same = bool(np.allclose(mine.values, other.values, rtol=1e-6))
+    if label_coordinate.dtype.kind in "iuf" and image_coordinate.dtype.kind in "iuf":
+        same = bool(np.allclose(label_coordinate.values, image_coordinate.values, rtol=1e-6))
     else:
-        same = bool(np.array_equal(mine.values, other.values))
+        same = bool(np.array_equal(label_coordinate.values, image_coordinate.values))
     if not same:
         raise PlanError(
-            f"along {axis.dim!r}, the labels begin at {mine.values[0]} and end at "
-            f"{mine.values[-1]}, and the image {image.path!r} goes from "
-            f"{other.values[0]} to {other.values[-1]}",
+            f"along {axis.dim!r}, the labels begin at {label_coordinate.values[0]} and end at "
+            f"{label_coordinate.values[-1]}, and the image {image.path!r} goes from "
+            f"{image_coordinate.values[0]} to {image_coordinate.values[-1]}",
             accepted="the same values",
             fix=Message(
                 "drop those of the labels with ",
@@ -269,18 +273,23 @@ def _check_channels(
     """Refuse channels of the image in another order; labels may have channels of their own."""
     above = image.coordinates[0]
     for i, j in shared.items():
-        dim, there = plan.axes[i].dim, image.plan.axes[j].dim
-        if plan.axes[i].type != "channel" or dim not in ours.coords or there not in above.coords:
+        dim, image_dim = plan.axes[i].dim, image.plan.axes[j].dim
+        if (
+            plan.axes[i].type != "channel"
+            or dim not in ours.coords
+            or image_dim not in above.coords
+        ):
             continue
-        mine, other = ours[dim].values.tolist(), above[there].values.tolist()
-        if len(mine) == len(other) and any(
-            one in other and one != beside for one, beside in zip(mine, other, strict=True)
+        label_channels, image_channels = ours[dim].values.tolist(), above[image_dim].values.tolist()
+        if len(label_channels) == len(image_channels) and any(
+            channel in image_channels and channel != image_channel
+            for channel, image_channel in zip(label_channels, image_channels, strict=True)
         ):
             raise PlanError(
-                f"along {dim!r}, the labels have {mine[:8]}, and the image {image.path!r} "
-                f"has {other[:8]}",
+                f"along {dim!r}, the labels have {label_channels[:8]}, and the image "
+                f"{image.path!r} has {image_channels[:8]}",
                 accepted="the same order",
-                fix=Message("select them with ", code(f".sel({dim}={other[:8]})")),
+                fix=Message("select them with ", code(f".sel({dim}={image_channels[:8]})")),
             )
 
 

@@ -31,20 +31,20 @@ class Levels(Sequence[xr.DataArray]):
 
     @classmethod
     def from_arrays(
-        cls, levels: Sequence[xr.DataArray], beside: Sequence[xr.Dataset] = ()
+        cls, levels: Sequence[xr.DataArray], extra_coordinates: Sequence[xr.Dataset] = ()
     ) -> Levels:
         """Return levels that are there already, with what lies beside their coordinates."""
         makers = [partial(_same, level) for level in levels]
         coordinates = [level.coords.to_dataset() for level in levels]
-        for k, more in enumerate(beside):
-            coordinates[k] = coordinates[k].assign_coords(more.coords)
+        for k, extra in enumerate(extra_coordinates):
+            coordinates[k] = coordinates[k].assign_coords(extra.coords)
         return cls(makers, coordinates)
 
     def as_dataset(self, k: int, name: str) -> xr.Dataset:
         """Return a level with all its coordinates, those that a DataArray has no room for too."""
         level, all_of_it = self[k], self.coordinates[k]
-        beside = [n for n in all_of_it.coords if n not in level.coords and n != name]
-        variables = {n: all_of_it.variables[n] for n in beside}
+        extra_names = [n for n in all_of_it.coords if n not in level.coords and n != name]
+        variables = {n: all_of_it.variables[n] for n in extra_names}
         return level.to_dataset(name=name).assign_coords(xr.Coordinates(variables, indexes={}))
 
     def with_coordinates(self, coordinates: Sequence[xr.Dataset]) -> Levels:
@@ -84,15 +84,16 @@ class Levels(Sequence[xr.DataArray]):
         TypeError
             If it is no integer.
         """
-        there = range(len(self))
-        held = f"the levels 0 to {there[-1]}" if len(there) > 1 else "level 0 alone"
+        positions = range(len(self))
+        available = f"the levels 0 to {positions[-1]}" if len(positions) > 1 else "level 0 alone"
         try:
-            return there[level]
+            return positions[level]
         except IndexError:
-            raise IndexError(f"level {level}; this pyramid has {held}") from None
+            raise IndexError(f"level {level}; this pyramid has {available}") from None
         except TypeError:
             raise TypeError(
-                f"level {literal(level)[:80]}; accepted: integers (this pyramid has {held}), slices"
+                f"level {literal(level)[:80]}; accepted: integers (this pyramid has {available}), "
+                "slices"
             ) from None
 
 

@@ -69,14 +69,14 @@ def images_of(attrs: Mapping[str, object]) -> Iterator[tuple[Multiscale | None, 
     for entry in entries:
         datasets = entry.get("datasets") if is_map(entry) else None
         if isinstance(datasets, list) and len(datasets) > MOST_LEVELS:
-            said = f"{len(datasets)} datasets; expected at most {MOST_LEVELS}"
-            yield None, [Problem("metadata", "", said)]
+            message = f"{len(datasets)} datasets; expected at most {MOST_LEVELS}"
+            yield None, [Problem("metadata", "", message)]
             continue
-        alone: dict[str, object] = {**holder, "multiscales": [entry]}
+        single_image: dict[str, object] = {**holder, "multiscales": [entry]}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of what is a problem here
-                image = parse({**attrs, "ome": alone} if inner else alone)
+                image = parse({**attrs, "ome": single_image} if inner else single_image)
         except (
             PyramidError,
             AttributeError,
@@ -86,19 +86,19 @@ def images_of(attrs: Mapping[str, object]) -> Iterator[tuple[Multiscale | None, 
         ) as error:
             yield None, [Problem("metadata", "", " ".join(str(error).split()))]
         else:
-            found = [*_check_announcement(entry, holder, str(image.version), inner=inner)]
-            found += check_version(version_of(attrs) or "")
-            found += _check_axes(image)
+            problems = [*_check_announcement(entry, holder, str(image.version), inner=inner)]
+            problems += check_version(version_of(attrs) or "")
+            problems += _check_axes(image)
             if image.version == "0.6" and "dev" not in str(version_of(attrs)):
-                found += check_transforms(entry)
-            yield image, found
+                problems += check_transforms(entry)
+            yield image, problems
 
 
 def check_version(declared: str) -> Iterator[Problem]:
     """Yield a warning for a version that was not published, but begins as one that was."""
-    known = spec_version(declared)
-    if known is not None and not is_published(declared):
-        yield Problem("metadata", "", f"version {declared!r}; expected {known!r}", "warning")
+    published = spec_version(declared)
+    if published is not None and not is_published(declared):
+        yield Problem("metadata", "", f"version {declared!r}; expected {published!r}", "warning")
 
 
 def _check_announcement(
@@ -111,15 +111,15 @@ def _check_announcement(
     if version in ("0.1", "0.2", "0.3"):
         axes = entry.get("axes")
         if placed or (isinstance(axes, list) and any(map(is_map, axes))):
-            said = f"version {version!r}, with axes or transformations that it does not know"
-            yield Problem("metadata", "", f"{said}; expected '0.4'")
+            message = f"version {version!r}, with axes or transformations that it does not know"
+            yield Problem("metadata", "", f"{message}; expected '0.4'")
     else:
         keys = ["name", "type", "metadata", *(["version"] if version == "0.4" else [])]
         yield from recommended("the image", entry, keys)
     if version in ("0.4", "0.5"):
         for dataset in entry["datasets"]:
-            listed = dataset["coordinateTransformations"]
-            yield from _check_kinds(listed, dataset["path"])
+            transforms = dataset["coordinateTransformations"]
+            yield from _check_kinds(transforms, dataset["path"])
         above = entry.get("coordinateTransformations")
         leading = isinstance(above, list) and any(is_map(t) and "output" in t for t in above)
         if isinstance(above, list) and above and not leading:
@@ -130,21 +130,21 @@ def _check_kinds(transforms: Sequence[object], path: str) -> Iterator[Problem]:
     """Check that there is one scale, and at most one translation after it."""
     kinds = [t.get("type") if is_map(t) else None for t in transforms]
     if kinds not in (["scale"], ["scale", "translation"]):
-        said = f"coordinateTransformations {_short(kinds)}; expected one scale, then at most one"
-        yield Problem("transformation", path, f"{said} translation")
+        message = f"coordinateTransformations {_short(kinds)}; expected one scale, then at most one"
+        yield Problem("transformation", path, f"{message} translation")
 
 
 def dataset_paths(attrs: Mapping[str, object]) -> list[str]:
     """Return the paths of the datasets that attributes announce, also where they are not valid."""
     entries = holder_of_multiscales(attrs).get("multiscales")
-    found: list[str] = []
+    paths: list[str] = []
     for entry in entries if isinstance(entries, list) else ():
         datasets = entry.get("datasets") if isinstance(entry, Mapping) else None
         for dataset in datasets if isinstance(datasets, list) else ():
             path = dataset.get("path") if isinstance(dataset, Mapping) else None
             if isinstance(path, str):
-                found.append(path)
-    return list(dict.fromkeys(found))
+                paths.append(path)
+    return list(dict.fromkeys(paths))
 
 
 def check_image(
@@ -162,13 +162,13 @@ def check_image(
     """
     version = spec_version(version_of(attrs) or "") or ""
     names = tuple(axis.name for axis in image.axes)
-    found = [(d.path, headers[d.path]) for d in image.datasets if d.path in headers]
-    for path, header in found:
+    stored_headers = [(d.path, headers[d.path]) for d in image.datasets if d.path in headers]
+    for path, header in stored_headers:
         yield from _check_header(path, header, names, version)
     for what, values in (
-        ("dtype", [(path, str(header.dtype)) for path, header in found]),
-        ("chunk separator", [(path, header.separator) for path, header in found]),
-        ("Zarr format", [(path, str(header.zarr_format)) for path, header in found]),
+        ("dtype", [(path, str(header.dtype)) for path, header in stored_headers]),
+        ("chunk separator", [(path, header.separator) for path, header in stored_headers]),
+        ("Zarr format", [(path, str(header.zarr_format)) for path, header in stored_headers]),
     ):
         yield from _check_same(what, values)
     shapes = [
@@ -213,12 +213,12 @@ def _check_header(
         yield Problem(
             "rank", path, f"shape {header.shape}; expected {len(names)} dimensions: {names}"
         )
-    wanted = 2 if version in ("0.1", "0.2", "0.3", "0.4") else 3
-    if header.zarr_format != wanted:
+    expected_format = 2 if version in ("0.1", "0.2", "0.3", "0.4") else 3
+    if header.zarr_format != expected_format:
         yield Problem(
             "format",
             path,
-            f"Zarr format {header.zarr_format} with OME-NGFF {version}; expected {wanted}",
+            f"Zarr format {header.zarr_format} with OME-NGFF {version}; expected {expected_format}",
         )
     if header.names is None:
         if header.zarr_format == 3:
@@ -264,10 +264,10 @@ def _check_omero(
                 "omero", "", f"omero has {len(channels)} channels; expected {count}, as the array"
             )
     for i, channel in enumerate(channels):
-        if said := _check_channel(channel):
-            yield Problem("omero", "", f"channel {i} of omero: {said}")
-        elif said := _check_window(channel["window"], base):
-            yield Problem("omero", "", f"channel {i} of omero: {said}", "warning")
+        if message := _check_channel(channel):
+            yield Problem("omero", "", f"channel {i} of omero: {message}")
+        elif message := _check_window(channel["window"], base):
+            yield Problem("omero", "", f"channel {i} of omero: {message}", "warning")
 
 
 def _check_channel(channel: Mapping[str, object]) -> str | None:

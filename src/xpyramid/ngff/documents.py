@@ -44,8 +44,8 @@ def check_document(document: object) -> list[Problem]:
         ]
     problems: list[Problem] = []
     if "multiscales" in ome_metadata(attrs):
-        for image, found in images_of(attrs):
-            problems += found
+        for image, image_problems in images_of(attrs):
+            problems += image_problems
             if image is not None:
                 problems += check_image(image, {}, attrs)
     elif not has_others(attrs):
@@ -67,20 +67,22 @@ def check_others(attrs: Mapping[str, object]) -> Iterator[Problem]:
     for key in keys:
         value = content[key]
         inside = value if is_map(value) else content
-        usual = "0.4" if content is attrs else "0.5"
-        declared = str(content.get("version", inside.get("version", usual)))[:200]
-        known = spec_version(declared) or ""
-        old = known in READABLE and known not in VERSIONS and key in ("labels", "image-label")
-        version = "0.4" if old else known  # labels have hardly changed
+        default = "0.4" if content is attrs else "0.5"
+        declared = str(content.get("version", inside.get("version", default)))[:200]
+        published = spec_version(declared) or ""
+        is_older = (
+            published in READABLE and published not in VERSIONS and key in ("labels", "image-label")
+        )
+        version = "0.4" if is_older else published  # labels have hardly changed
         if version not in VERSIONS:
-            said = f"OME-NGFF version {declared!r}; expected {list(VERSIONS)}"
-            yield Problem("metadata", "", said)
+            message = f"OME-NGFF version {declared!r}; expected {list(VERSIONS)}"
+            yield Problem("metadata", "", message)
             continue
         if "multiscales" not in content:
             yield from check_version(declared)
         if key in _OWN:
             yield from _check_own(key, content, version)
-            if key == "image-label" and not old:
+            if key == "image-label" and not is_older:
                 yield from _check_label(content, version)
             continue
         if key == "scene":
@@ -97,8 +99,8 @@ def _check_own(key: str, content: Mapping[str, object], version: str) -> Iterato
     if key == "series":
         paths = value if isinstance(value, list) else [None]
         if "version" in content and not all(isinstance(path, str) for path in paths):
-            said = f"series is {reprlib.repr(value)}; expected a list of paths"
-            yield Problem("metadata", "", said)
+            message = f"series is {reprlib.repr(value)}; expected a list of paths"
+            yield Problem("metadata", "", message)
     elif not is_map(value):
         yield Problem("metadata", "", f"{key} is {reprlib.repr(value)}; expected an object")
     elif key == "image-label":
@@ -121,17 +123,19 @@ def _check_label(content: Mapping[str, object], version: str) -> Iterator[Proble
 def _validate(key: str, content: Mapping[str, object], version: str) -> None:
     """Validate by the models of a version."""
     module, name = _OTHER[key]
-    for known in (version, "0.5") if key != "scene" else (version,):
+    for model_version in (version, "0.5") if key != "scene" else (version,):
         # Models for Python 3.11 do not know 0.6, which has left the others as they are in 0.5.
         try:
-            models = importlib.import_module(f"ome_zarr_models.v{known.replace('.', '')}.{module}")
+            models = importlib.import_module(
+                f"ome_zarr_models.v{model_version.replace('.', '')}.{module}"
+            )
             model = getattr(models, name)
         except (ImportError, AttributeError):
             continue
-        whole = {**content, key: _as(known, content[key])}
+        whole = {**content, key: _as(model_version, content[key])}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what may be left out
-            model.model_validate(_as(known, whole))
+            model.model_validate(_as(model_version, whole))
         return
 
 

@@ -43,7 +43,7 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
     >>> recover(Multiscale(axes, levels), [(65, 64), (32, 32)])
     ((1, 1), (2, 2))
     """
-    _unknown(image, shapes)
+    _unknown_scales(image, shapes)
     ndim = len(image.axes)
     steps = [
         [(fine[i], coarse[i], _ratio(a, b, i)) for i in range(ndim)]
@@ -62,16 +62,16 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
     guesses = Counter(
         f for step in steps for n, m, ratio in step if n != m and (f := _nearest(n, m, ratio)) > 1
     )
-    usual = guesses.most_common(1)[0][0] if guesses else 2
+    common_factor = guesses.most_common(1)[0][0] if guesses else 2
     factors = [(1,) * ndim]
     for k, step in enumerate(steps, 1):
-        found = [_factor(*lengths, usual) for lengths in step]
-        if not all(_fits(n, m, f) for (n, m, _), f in zip(step, found, strict=True)):
+        step_factors = [_factor(*lengths, common_factor) for lengths in step]
+        if not all(_fits(n, m, f) for (n, m, _), f in zip(step, step_factors, strict=True)):
             warn(
                 f"the scale of dataset {image.datasets[k].path[:80]!r} does not fit its shape "
                 f"{shapes[k]} and the shape before, {shapes[k - 1]}; the scale is used"
             )
-        factors.append(tuple(a * f for a, f in zip(factors[-1], found, strict=True)))
+        factors.append(tuple(a * f for a, f in zip(factors[-1], step_factors, strict=True)))
     return tuple(factors)
 
 
@@ -101,7 +101,7 @@ def fill_transforms(
         next((d.scale[i] / f[i] for d, f in _scaled(image, factors) if d.scale[i]), 1.0)
         for i in range(len(image.axes))
     ]
-    for axis, paths in _unknown(image, shapes).items():
+    for axis, paths in _unknown_scales(image, shapes).items():
         warn(
             f"the scale along {axis[:80]!r} is 0, in {[path[:80] for path in paths[:10]]}: there "
             "is one sample, and its spacing is not known; that of other levels is taken, else 1"
@@ -123,7 +123,7 @@ def _scaled(image: Multiscale, factors: Sequence[Factors]) -> list[tuple[Dataset
     return [(dataset, f) for dataset, f in pairs if dataset.scale]
 
 
-def _unknown(image: Multiscale, shapes: Sequence[Shape]) -> dict[str, list[str]]:
+def _unknown_scales(image: Multiscale, shapes: Sequence[Shape]) -> dict[str, list[str]]:
     """Return the axes along which scales are 0, and the datasets where they are.
 
     Raises
@@ -131,7 +131,7 @@ def _unknown(image: Multiscale, shapes: Sequence[Shape]) -> dict[str, list[str]]
     NotAPyramidError
         If an axis has more than one sample there.
     """
-    found: dict[str, list[str]] = {}
+    paths_by_axis: dict[str, list[str]] = {}
     for dataset, shape in zip(image.datasets, shapes, strict=True):
         for axis, value, n in zip(image.axes, dataset.scale, shape, strict=bool(dataset.scale)):
             if value == 0 and n > 1:
@@ -141,8 +141,8 @@ def _unknown(image: Multiscale, shapes: Sequence[Shape]) -> dict[str, list[str]]
                     accepted="positive numbers, and 0 for one sample",
                 )
             if value == 0:
-                found.setdefault(axis.name, []).append(dataset.path)
-    return found
+                paths_by_axis.setdefault(axis.name, []).append(dataset.path)
+    return paths_by_axis
 
 
 def _ratio(fine: Dataset, coarse: Dataset, i: int) -> float | None:
@@ -155,12 +155,12 @@ def _ratio(fine: Dataset, coarse: Dataset, i: int) -> float | None:
     return ratio if math.isfinite(ratio) and ratio < 2**53 else None
 
 
-def _factor(fine: int, coarse: int, ratio: float | None, usual: int) -> int:
+def _factor(fine: int, coarse: int, ratio: float | None, common_factor: int) -> int:
     if fine == coarse and ratio is None:
         return 1
     from_shapes = ratio is None or math.isclose(ratio, fine / max(1, coarse), rel_tol=1e-6)
-    if from_shapes and fine != coarse and _fits(fine, coarse, usual):
-        return usual
+    if from_shapes and fine != coarse and _fits(fine, coarse, common_factor):
+        return common_factor
     return _nearest(fine, coarse, ratio)
 
 

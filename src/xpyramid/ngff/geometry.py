@@ -48,8 +48,10 @@ def _check_numbers(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
         zeros = [i for i, s in enumerate(dataset.scale) if s == 0]
         if shape and zeros and all(shape[i] <= 1 for i in zeros):
             names = [image.axes[i].name for i in zeros]
-            said = f"scale 0 along {names}, with at most one sample there"
-            yield Problem("scale", dataset.path, f"{said}; expected a positive number", "warning")
+            message = f"scale 0 along {names}, with at most one sample there"
+            yield Problem(
+                "scale", dataset.path, f"{message}; expected a positive number", "warning"
+            )
             zeros = []
         if zeros or not _is_transform(dataset):
             yield Problem(
@@ -83,7 +85,9 @@ def _check_order(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
     for k, (fine, coarse) in enumerate(pairwise(image.datasets), start=1):
         pairs = [(a, b) for a, b in zip(fine.scale, coarse.scale, strict=False) if a and b]
         finer = any(b < a * (1 - _ROUNDED) for a, b in pairs)
-        if finer or (pairs and all(b <= a for a, b in pairs) and not _are_unknown(fine, coarse)):
+        if finer or (
+            pairs and all(b <= a for a, b in pairs) and not _has_unknown_scales(fine, coarse)
+        ):
             yield Problem(
                 "order",
                 coarse.path,
@@ -100,21 +104,21 @@ def _check_order(image: Multiscale, shapes: Shapes) -> Iterator[Problem]:
             )
 
 
-def _are_unknown(*datasets: Dataset) -> bool:
+def _has_unknown_scales(*datasets: Dataset) -> bool:
     """Whether there are scales that are not known: along such an axis a level may be coarser."""
     return any(0 in dataset.scale for dataset in datasets)
 
 
 def _check_level(image: Multiscale, shapes: Shapes, k: int) -> Iterator[Problem]:
-    own = image.metadata.get("library") == "xpyramid"
+    is_ours = image.metadata.get("library") == "xpyramid"
     first, dataset = image.datasets[0], image.datasets[k]
     base, shape = shapes[0], shapes[k]
     for i, axis in enumerate(image.axes):
-        said = _check_axis(first, dataset, i, (base[i], shape[i])) if base and shape else None
-        if said is not None:
-            kind, text = said
+        mismatch = _check_axis(first, dataset, i, (base[i], shape[i])) if base and shape else None
+        if mismatch is not None:
+            kind, text = mismatch
             # Others resize, by no whole factor: then the ratio of the lengths is right.
-            resized = "the ratio of the lengths" in text and not own
+            resized = "the ratio of the lengths" in text and not is_ours
             severity: Severity = "warning" if resized else "error"
             yield Problem(kind, dataset.path, f"along {axis.name!r}, {text}", severity)
 
@@ -130,8 +134,8 @@ def _check_axis(
     base, scale = first.scale[i], dataset.scale[i]
     ratio = ratio_of(dataset, first, i)
     if ratio is None:
-        said = f"the scale is {scale:.9g}, and that of level 0 {base:.9g}"
-        return "scale", f"{said}; expected a whole multiple"
+        message = f"the scale is {scale:.9g}, and that of level 0 {base:.9g}"
+        return "scale", f"{message}; expected a whole multiple"
     return _check_ratio(base, scale, ratio, lengths)
 
 
@@ -140,19 +144,22 @@ def _check_ratio(
 ) -> tuple[str, str] | None:
     n, m = lengths
     factor = max(1, round(ratio))
-    said = f"the scale {scale:.9g} is {ratio:.9g} times that of level 0"
+    scale_text = f"the scale {scale:.9g} is {ratio:.9g} times that of level 0"
     if abs(ratio - factor) > _EXACT * factor and n % m and abs(ratio - n / m) < 1e-4 * ratio:
         whole = 2 ** round(math.log2(n / m))
         whole = whole if _fits(n, m, whole) else max(1, round(n / m))
         if not _fits(n, m, whole):
             return None  # resampled by no integer
-        return "scale", f"{said}, the ratio of the lengths {n} and {m}; expected {base * whole:.9g}"
+        return (
+            "scale",
+            f"{scale_text}, the ratio of the lengths {n} and {m}; expected {base * whole:.9g}",
+        )
     if abs(ratio - factor) > _ROUNDED * factor:
-        return "scale", f"{said}, and the lengths are {n} and {m}; expected a whole multiple"
+        return "scale", f"{scale_text}, and the lengths are {n} and {m}; expected a whole multiple"
     if not _fits(n, m, factor):
         low, high = max(1, n // factor), -(-n // factor)
-        wanted = str(low) if low == high else f"{low} or {high}"
-        return "shape", f"the length is {m} and {said}; expected {wanted} from {n}"
+        expected = str(low) if low == high else f"{low} or {high}"
+        return "shape", f"the length is {m} and {scale_text}; expected {expected} from {n}"
     return None
 
 
@@ -162,11 +169,11 @@ def _fits(n: int, m: int, factor: int) -> bool:
 
 def _check_shifts(image: Multiscale) -> Iterator[Problem]:
     """Cells of a mean are centred on their windows; that, or no shift at all, for all levels."""
-    own = image.metadata.get("library") == "xpyramid"
+    is_ours = image.metadata.get("library") == "xpyramid"
     methods = {str(image.type).lower(), str(image.metadata.get("method")).lower()}
     sampled = bool(methods & _SAMPLING)
-    severity: Severity = "error" if own else "warning"  # the specification says nothing of it
-    first, found = image.datasets[0], dict[str, str]()
+    severity: Severity = "error" if is_ours else "warning"  # the specification says nothing of it
+    first, first_paths = image.datasets[0], dict[str, str]()
     for dataset in image.datasets[1:]:
         for i, axis in enumerate(image.axes):
             factor = ratio_of(dataset, first, i)
@@ -175,31 +182,32 @@ def _check_shifts(image: Multiscale) -> Iterator[Problem]:
             step, origin = first.scale[i], first.translation[i]
             shift = (dataset.translation[i] - origin) / step
             centred, noise = (factor - 1) / 2, 1e-3 * factor + 1e-9 * abs(origin) / step
-            conventions = {0.0} if own and sampled else {centred} if own else {0.0, centred}
-            if not any(abs(shift - wanted) <= noise for wanted in conventions):
-                wanted = " or ".join(f"{origin + step * c:.9g}" for c in sorted(conventions))
+            conventions = {0.0} if is_ours and sampled else {centred} if is_ours else {0.0, centred}
+            if not any(abs(shift - convention) <= noise for convention in conventions):
+                expected = " or ".join(f"{origin + step * c:.9g}" for c in sorted(conventions))
                 yield Problem(
                     "translation",
                     dataset.path,
                     f"along {axis.name!r}, the translation {dataset.translation[i]:.9g} is "
-                    f"{shift:.6g} samples of level 0 from its {origin:.9g}; expected {wanted}",
+                    f"{shift:.6g} samples of level 0 from its {origin:.9g}; expected {expected}",
                     severity,
                 )
             elif factor > 1 + 10 * _ROUNDED:
-                found.setdefault("none" if abs(shift) <= noise else "centred", dataset.path)
-    if len(found) == 2:
+                first_paths.setdefault("none" if abs(shift) <= noise else "centred", dataset.path)
+    if len(first_paths) == 2:
         yield Problem(
             "translation",
-            found["none"],
-            f"no half-pixel shift here, but one in {found['centred']!r}; expected one convention",
+            first_paths["none"],
+            f"no half-pixel shift here, but one in {first_paths['centred']!r}; expected one "
+            "convention",
             severity,
         )
-    elif "none" in found and not sampled:
+    elif "none" in first_paths and not sampled:
         yield Problem(
             "translation",
             "",
-            f"no level is shifted by half a pixel: {found['none']!r} has the translation of level "
-            "0; expected spacing * (factor - 1) / 2 more, unless cells are single samples",
+            f"no level is shifted by half a pixel: {first_paths['none']!r} has the translation of "
+            "level 0; expected spacing * (factor - 1) / 2 more, unless cells are single samples",
             "warning",
         )
 
@@ -213,10 +221,10 @@ def recorded_factors(image: Multiscale) -> list[tuple[int, ...]] | None:
         right = isinstance(factors, list | tuple) and len(factors) == len(image.axes)
         if not right or not all(type(f) is int and f >= 1 for f in factors):
             return None
-    found = [tuple(factors) for factors in recorded]
-    steps = [zip(a, b, strict=True) for a, b in pairwise(found)]
+    level_factors = [tuple(factors) for factors in recorded]
+    steps = [zip(a, b, strict=True) for a, b in pairwise(level_factors)]
     nested = all(b % a == 0 for step in steps for a, b in step)
-    return found if nested and all(f == 1 for f in found[0]) else None
+    return level_factors if nested and all(f == 1 for f in level_factors[0]) else None
 
 
 def _check_recorded(image: Multiscale) -> Iterator[Problem]:

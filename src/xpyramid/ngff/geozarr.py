@@ -112,9 +112,9 @@ def geozarr(
     }
 
 
-def _corner(found: tuple[int, AxisSpec], level: Level, sampled: bool) -> tuple[float, float]:
+def _corner(indexed_axis: tuple[int, AxisSpec], level: Level, sampled: bool) -> tuple[float, float]:
     """Return the signed size of a level's cells along an axis, and where the first one begins."""
-    i, axis = found
+    i, axis = indexed_axis
     factor = level.factors[i]
     middle = axis.origin + axis.spacing * centre(factor, sampled)
     return axis.spacing * factor, middle - axis.spacing * factor / 2

@@ -44,28 +44,34 @@ def image_label(
     AttributeValueError
         If the given colours or properties are not of labels.
     """
-    given = attrs.get("image-label") or _stored(document)
-    found = {key: given[key] for key in _KEYS if isinstance(given, Mapping) and key in given}
+    label_attrs = attrs.get("image-label") or _stored(document)
+    metadata = {
+        key: label_attrs[key]
+        for key in _KEYS
+        if isinstance(label_attrs, Mapping) and key in label_attrs
+    }
     for key in ("colors", "properties"):
-        entries = found.get(key, [])
-        if not isinstance(entries, list | tuple) or not all(_is_of_label(one) for one in entries):
+        entries = metadata.get(key, [])
+        if not isinstance(entries, list | tuple) or not all(
+            _is_of_label(entry) for entry in entries
+        ):
             raise AttributeValueError(
                 f"attrs['image-label'][{key!r}] is {literal(entries)}",
                 accepted="a list of mappings, each with an integer 'label-value'",
             )
         if not entries:  # an empty list is not allowed
-            found.pop(key, None)
+            metadata.pop(key, None)
     values, meanings = attrs.get("flag_values"), attrs.get("flag_meanings")
     if values is not None and isinstance(meanings, str):
         pairs = zip(np.atleast_1d(np.asarray(values)).tolist(), meanings.split(), strict=False)
         properties = [{"label-value": int(value), "name": name} for value, name in pairs]
         if properties:
-            found.setdefault("properties", properties)
-    if "properties" in found:
-        found |= _same_labels(found.get("colors", []), found["properties"])
+            metadata.setdefault("properties", properties)
+    if "properties" in metadata:
+        metadata |= _same_labels(metadata.get("colors", []), metadata["properties"])
     if depth is not None:
-        found.setdefault("source", {"image": "../" * depth})
-    return {"version": version, **found}
+        metadata.setdefault("source", {"image": "../" * depth})
+    return {"version": version, **metadata}
 
 
 def _stored(document: Mapping[str, object]) -> dict[str, object]:
@@ -88,11 +94,11 @@ def _same_labels(
 ) -> dict[str, object]:
     """Return colours and properties of the same labels, which ome-zarr-models asks for."""
     colored = {color["label-value"]: color for color in colors}
-    described = {one["label-value"]: one for one in properties}
+    described = {entry["label-value"]: entry for entry in properties}
     values = list(dict.fromkeys([*described, *colored]))
     for value, color in zip(values, default_colors(len(values)), strict=True):
-        seen = value != 0  # the background is transparent
-        rgba = [*bytes.fromhex(color), 255] if seen else [0, 0, 0, 0]
+        is_visible = value != 0  # the background is transparent
+        rgba = [*bytes.fromhex(color), 255] if is_visible else [0, 0, 0, 0]
         colored.setdefault(value, {"label-value": value, "rgba": rgba})
         described.setdefault(value, {"label-value": value})
     return {
@@ -104,8 +110,8 @@ def _same_labels(
 def add_to_list(attrs: Mapping[str, Json], version: str, path: str) -> dict[str, Json]:
     """Return the attributes of a ``labels`` group with one more path in its list."""
     ome = attrs if version == "0.4" else map_in(attrs, "ome")
-    listed = ome.get("labels")
-    labels = list(dict.fromkeys([*(listed if isinstance(listed, list | tuple) else ()), path]))
+    paths = ome.get("labels")
+    labels = list(dict.fromkeys([*(paths if isinstance(paths, list | tuple) else ()), path]))
     if version == "0.4":
         return {"labels": labels}
     return {"ome": {**ome, "version": version, "labels": labels}}

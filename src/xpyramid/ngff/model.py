@@ -166,13 +166,13 @@ def _check_axes(plan: Plan, irregular: Irregular) -> None:
             fix="select along the dimension, or rename it",
         )
     if not 2 <= types.count("space") <= 3:
-        found = [axis.dim for axis in axes if axis.type == "space"]
+        space_dims = [axis.dim for axis in axes if axis.type == "space"]
         raise AxisError(
-            f"OME-NGFF needs 2 or 3 space dimensions, {dims} has {len(found)}: {found}",
+            f"OME-NGFF needs 2 or 3 space dimensions, {dims} has {len(space_dims)}: {space_dims}",
             fix=say("add one of length 1 with `.expand_dims('y')`"),
         )
     right = sorted(axes, key=lambda axis: (_ORDER[axis.type], "zyx".find(axis.name)))
-    if (wanted := tuple(axis.dim for axis in right)) != dims:
+    if (ordered_dims := tuple(axis.dim for axis in right)) != dims:
         is_picture = axes[-1].type == "channel"
         colors = say(
             "; of a photograph, pass {omero} too", omero={"labels": ["red", "green", "blue"]}
@@ -181,7 +181,7 @@ def _check_axes(plan: Plan, irregular: Irregular) -> None:
             f"OME-NGFF orders dimensions time, channel, z, y, x, not {dims}",
             fix=Message(
                 "call ",
-                code(f".transpose({', '.join(map(repr, wanted))})"),
+                code(f".transpose({', '.join(map(repr, ordered_dims))})"),
                 " before .pyramid",
                 colors if is_picture else "",
             ),

@@ -36,17 +36,20 @@ def in_known_units(
         From dimensions to the unit that NGFF has, and how many of it make one of the source's.
     """
     chosen = {axis.dim: multiples.get(axis.dim) for axis in plan.axes if axis.uneven is None}
-    noted: dict[str, object] = {}
+    recorded: dict[str, object] = {}
     for i, axis in enumerate(plan.axes):
         multiple = chosen.get(axis.dim)
         if multiple is None:
             continue
         unit, number = multiple
         numbers = {"spacing": plan.scale(0)[i], "origin": plan.translation(0)[i]}
-        noted[axis.dim] = {"number": str(number), **numbers}
-        axes = [replace(one, unit=unit if j == i else one.unit) for j, one in enumerate(image.axes)]
+        recorded[axis.dim] = {"number": str(number), **numbers}
+        axes = [
+            replace(image_axis, unit=unit if j == i else image_axis.unit)
+            for j, image_axis in enumerate(image.axes)
+        ]
         image = replace(_with_numbers(image, i, _times(image, i, number)), axes=tuple(axes))
-    return replace(image, metadata={**image.metadata, _KEY: noted}) if noted else image
+    return replace(image, metadata={**image.metadata, _KEY: recorded}) if recorded else image
 
 
 def in_own_units(image: Multiscale, factors: Sequence[Factors]) -> Multiscale:
@@ -59,21 +62,25 @@ def in_own_units(image: Multiscale, factors: Sequence[Factors]) -> Multiscale:
     factors : sequence of tuple of int
         Of the levels.
     """
-    noted, dims = image.metadata.get(_KEY), image.metadata.get("dims")
-    if not isinstance(noted, Mapping) or not isinstance(dims, list):
+    recorded, dims = image.metadata.get(_KEY), image.metadata.get("dims")
+    if not isinstance(recorded, Mapping) or not isinstance(dims, list):
         return image
     for i, dim in enumerate(dims[: len(image.axes)]):
-        note = noted.get(dim) if isinstance(dim, str) else None
+        note = recorded.get(dim) if isinstance(dim, str) else None
         number = _number(note)
         if not isinstance(note, Mapping) or number is None:
             continue
-        found = []
+        grid = []
         for k, (scale, shift) in enumerate(_grid(image, i)):
-            own = _noted_grid(note, factors[k][i], image.metadata.get("method") == "nearest")
-            pairs = zip((scale, shift), own, strict=True)
-            found.append([_back(said, expected, number) for said, expected in pairs])
-        axes = [replace(one, unit=None if j == i else one.unit) for j, one in enumerate(image.axes)]
-        image = replace(_with_numbers(image, i, found), axes=tuple(axes))
+            recorded_grid = _noted_grid(
+                note, factors[k][i], image.metadata.get("method") == "nearest"
+            )
+            pairs = zip((scale, shift), recorded_grid, strict=True)
+            grid.append([_back(converted, expected, number) for converted, expected in pairs])
+        axes = [
+            replace(axis, unit=None if j == i else axis.unit) for j, axis in enumerate(image.axes)
+        ]
+        image = replace(_with_numbers(image, i, grid), axes=tuple(axes))
     return image
 
 
@@ -94,12 +101,12 @@ def _noted_grid(note: Mapping[str, object], factor: int, sampled: bool) -> tuple
     return spacing * factor, origin + spacing * centre(factor, sampled)
 
 
-def _back(said: float, expected: float, number: Fraction) -> float:
+def _back(converted: float, expected: float, number: Fraction) -> float:
     """Return the number that was converted: to divide may miss its last digit."""
     for candidate in (expected, -expected + 0.0):
-        if float(Fraction(candidate) * number) == said:
+        if float(Fraction(candidate) * number) == converted:
             return candidate
-    return float(Fraction(said) / number)
+    return float(Fraction(converted) / number)
 
 
 def _grid(image: Multiscale, i: int) -> list[tuple[float, float]]:

@@ -52,7 +52,7 @@ def add_images(document: bytes | None, images: Sequence[Pixels]) -> bytes | None
         return None
     for image in images:
         key, name = f"Image:{image.path}", image.path.rpartition("/")[2]
-        element = next((one for one in root if one.get("ID") == key), None)
+        element = next((child for child in root if child.get("ID") == key), None)
         if element is None:
             element = _add(root, "Image")
         element.clear()

@@ -102,7 +102,7 @@ class Channels:
 
 
 def channels(
-    names: Sequence[str], given: Mapping[str, object], *, are_alike: bool = False
+    names: Sequence[str], options: Mapping[str, object], *, are_alike: bool = False
 ) -> Channels:
     """Return what is shown of some channels.
 
@@ -110,7 +110,7 @@ def channels(
     ----------
     names : sequence of str
         Of the channels, unless labels are given.
-    given : mapping
+    options : mapping
         ``labels``, ``colors`` (six hexadecimal digits, or names as in CSS), ``windows`` or
         ``contrast_limits`` (start, end), and ``percentiles`` (low, high); all optional. Each has
         one entry for each channel, or is a mapping from the labels of some; one pair of numbers is
@@ -125,35 +125,37 @@ def channels(
         For other keys, a wrong number of entries, labels that there are not, colours that are
         none, or windows without width.
     """
-    if unknown := [key for key in given if key not in _KEYS]:
+    if unknown := [key for key in options if key not in _KEYS]:
         raise PlanError(
             f"has {unknown}",
             option="omero",
             accepted=f"{', '.join(_KEYS)}",
         )
-    if "windows" in given and "contrast_limits" in given:
+    if "windows" in options and "contrast_limits" in options:
         raise PlanError(
             "has windows and contrast_limits, which are the same",
             option="omero",
             fix="give one",
         )
-    named = [name if label is None else str(label) for name, label in
-             zip(names, _for_each("labels", given.get("labels"), names), strict=True)]  # fmt: skip
-    limits = "contrast_limits" if "contrast_limits" in given else "windows"
-    colors = map(_color, _for_each("colors", given.get("colors"), named))
-    windows = _for_each(limits, given.get(limits), named)
-    if "percentiles" in given and None not in windows:
+    labels = _for_each("labels", options.get("labels"), names)
+    named = [
+        name if label is None else str(label) for name, label in zip(names, labels, strict=True)
+    ]
+    limits = "contrast_limits" if "contrast_limits" in options else "windows"
+    colors = map(_color, _for_each("colors", options.get("colors"), named))
+    windows = _for_each(limits, options.get(limits), named)
+    if "percentiles" in options and None not in windows:
         raise PlanError(
             f"has percentiles, and {limits} of all channels",
             option="omero",
             fix="give one of them",
         )
-    percentiles = _for_each("percentiles", given.get("percentiles"), named)
+    percentiles = _for_each("percentiles", options.get("percentiles"), named)
     return Channels(
         tuple(named),
-        tuple(a or b for a, b in zip(colors, _usual_colors(named, are_alike), strict=True)),
-        tuple(None if one is None else _pair(limits, one) for one in windows),
-        tuple(PERCENTILES if one is None else _percentiles(one) for one in percentiles),
+        tuple(a or b for a, b in zip(colors, _channel_colors(named, are_alike), strict=True)),
+        tuple(None if window is None else _pair(limits, window) for window in windows),
+        tuple(PERCENTILES if pair is None else _percentiles(pair) for pair in percentiles),
         1 if are_alike else len(_RGB) if _is_photograph(named) else _ACTIVE,
     )
 
@@ -196,30 +198,30 @@ def _pair(key: str, window: object) -> Window:
     return start, end
 
 
-def _percentiles(given: object) -> Window:
-    low, high = _pair("percentiles", given)
+def _percentiles(pair: object) -> Window:
+    low, high = _pair("percentiles", pair)
     if not 0 <= low < high <= 100:
         raise PlanError(
-            f"has percentiles {literal(given)}",
+            f"has percentiles {literal(pair)}",
             option="omero",
             accepted="from 0 to 100",
         )
     return low, high
 
 
-def _color(given: object) -> str | None:
+def _color(color: object) -> str | None:
     """Return the digits of a colour."""
-    if given is None or _COLOR.fullmatch(str(given).removeprefix("#")):
-        return None if given is None else str(given).removeprefix("#")
-    if (pure := _PURE.get(str(given).lower())) is not None:
+    if color is None or _COLOR.fullmatch(str(color).removeprefix("#")):
+        return None if color is None else str(color).removeprefix("#")
+    if (pure := _PURE.get(str(color).lower())) is not None:
         return pure
     from PIL import ImageColor  # noqa: PLC0415  # only names of colours need it
 
     try:
-        red, green, blue, *_ = ImageColor.getrgb(str(given))
+        red, green, blue, *_ = ImageColor.getrgb(str(color))
     except ValueError as error:
         raise PlanError(
-            f"has color {literal(given)}",
+            f"has color {literal(color)}",
             option="omero",
             accepted="six digits as in 'FF8800', or a name as in CSS: 'magenta'",
         ) from error
@@ -231,7 +233,7 @@ def _is_photograph(labels: Sequence[str]) -> bool:
     return lowered in ([*_RGB], [*_RGB, _ALPHA], ["r", "g", "b"], ["r", "g", "b", "a"])
 
 
-def _usual_colors(labels: Sequence[str], are_alike: bool) -> tuple[str, ...]:
+def _channel_colors(labels: Sequence[str], are_alike: bool) -> tuple[str, ...]:
     if are_alike:
         return ("FFFFFF",) * len(labels)
     if _is_photograph(labels):
@@ -268,13 +270,13 @@ def omero(
     ranges : sequence of (number, number)
         What to show at first of each channel, unless windows are given.
     """
-    found: list[ChannelDocument] = []
+    channel_documents: list[ChannelDocument] = []
     for i, (low, high) in enumerate(extremes):
         start, end = shown.windows[i] or ranges[i]
         if not start < end:  # most values are the same one
             start, end = (low, high) if low < high else (low, low + 1)
-        least, most = min(low, start), max(high, end)
-        found.append(
+        lowest, highest = min(low, start), max(high, end)
+        channel_documents.append(
             {
                 "label": shown.labels[i],
                 "color": shown.colors[i],
@@ -282,13 +284,15 @@ def omero(
                 "coefficient": 1,
                 "family": "linear",
                 "inverted": False,
-                "window": {"min": least, "max": most, "start": start, "end": end},
+                "window": {"min": lowest, "max": highest, "start": start, "end": end},
             }
         )
     rdefs = _plain(shown.stored.get("rdefs"))
-    old: Sequence[Mapping[str, object]] = shown.stored.get("channels", found)
+    old: Sequence[Mapping[str, object]] = shown.stored.get("channels", channel_documents)
     return {
-        "channels": [new | _kept(one, new) for new, one in zip(found, old, strict=True)],
+        "channels": [
+            new | _kept(stored, new) for new, stored in zip(channel_documents, old, strict=True)
+        ],
         **({"rdefs": rdefs} if rdefs else {}),
     }
 
@@ -363,13 +367,13 @@ def _kept(channel: Mapping[str, object], new: Mapping[str, object]) -> dict[str,
 
 def ends(window: object) -> list[Number]:
     """Return min, start, end and max of a window, as far as they are numbers."""
-    found = [window.get(k) for k in ("min", "start", "end", "max")] if is_map(window) else []
-    return [e for e in found if is_number(e)]
+    limits = [window.get(k) for k in ("min", "start", "end", "max")] if is_map(window) else []
+    return [e for e in limits if is_number(e)]
 
 
-def _plain(given: object) -> dict[str, object]:
+def _plain(mapping: object) -> dict[str, object]:
     """Return the entries of a mapping that are text, numbers or booleans."""
-    entries = given.items() if is_map(given) else ()
+    entries = mapping.items() if is_map(mapping) else ()
     return {key: value for key, value in entries if isinstance(value, str) or is_number(value)}
 
 

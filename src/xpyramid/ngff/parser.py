@@ -81,11 +81,11 @@ def spec_version(version: str) -> str | None:
 
     Examples
     --------
-    >>> [spec_version(said) for said in ("0.6rc0", "0.5-dev-spatialdata", "0.55", "7")]
+    >>> [spec_version(declared) for declared in ("0.6rc0", "0.5-dev-spatialdata", "0.55", "7")]
     ['0.6', '0.5', None, None]
     """
-    known = _VERSION.fullmatch(version)
-    return known[1] if known else None
+    match = _VERSION.fullmatch(version)
+    return match[1] if match else None
 
 
 def is_published(version: str) -> bool:
@@ -117,17 +117,17 @@ def parse(attrs: Mapping[str, object], which: int | str = 0) -> Multiscale:
     version = version_of(attrs)
     if version is None:
         raise NotAPyramidError("the group's attributes announce no multiscale image")
-    known = spec_version(version)
-    if known is None:
+    published = spec_version(version)
+    if published is None:
         raise NotAPyramidError(f"OME-NGFF version {version!r}; accepted: {', '.join(READABLE)}")
     if not is_published(version):
-        _warn(f"OME-NGFF version {version!r} was never published; it is read as {known}")
+        _warn(f"OME-NGFF version {version!r} was never published; it is read as {published}")
     document = holder_of_multiscales(attrs)
     try:
         images = document.get("multiscales")
         if _first_multiscale(attrs) is None or not isinstance(images, list):
             raise _InvalidError("multiscales is not a list of images with datasets")
-        return _parse(document, _choose(images, which), known)
+        return _parse(document, _choose(images, which), published)
     except _InvalidError as error:
         raise NotAPyramidError(f"the OME-NGFF {version} metadata are not valid: {error}") from error
 
@@ -153,9 +153,9 @@ def _choose(images: Sequence[object], which: int | str) -> _Image:
     count = isinstance(position, int) and 0 <= position < len(images)
     chosen = images[position] if count and isinstance(position, int) else None
     if not _is_image(chosen):
-        listed = [_shown(name) for name in names[:10]]
+        reprs = [_short_repr(name) for name in names[:10]]
         raise NotAPyramidError(
-            f"multiscale={which!r}; the group announces {len(images)}, named {listed}; accepted: "
+            f"multiscale={which!r}; the group announces {len(images)}, named {reprs}; accepted: "
             "one of the names, or a position from 0"
         )
     return chosen
@@ -168,14 +168,16 @@ def _parse(document: _Json, image: _Image, version: str) -> Multiscale:
     axes = _axes(image, version)
     above = None if version == "0.6" else _above(image, len(axes))
     placed = _are_placed(datasets, version)
-    found = tuple(_dataset(dataset, len(axes), above, placed=placed) for dataset in datasets)
-    paths = [dataset.path for dataset in found]
+    parsed_datasets = tuple(
+        _dataset(dataset, len(axes), above, placed=placed) for dataset in datasets
+    )
+    paths = [dataset.path for dataset in parsed_datasets]
     if twice := {path for path in paths if paths.count(path) > 1}:
-        raise _InvalidError(f"dataset paths {sorted(map(_shown, twice))} occur twice")
+        raise _InvalidError(f"dataset paths {sorted(map(_short_repr, twice))} occur twice")
     metadata = image.get("metadata")
     return Multiscale(
         axes=axes,
-        datasets=found,
+        datasets=parsed_datasets,
         name=_text(image.get("name")),
         type=_text(image.get("type")),
         metadata=metadata if isinstance(metadata, Mapping) else {},
@@ -187,17 +189,17 @@ def _parse(document: _Json, image: _Image, version: str) -> Multiscale:
 
 def _axes(image: _Image, version: str) -> tuple[Axis, ...]:
     """Read axes: fixed in 0.1 and 0.2, names in 0.3, mappings later, in a system in 0.6."""
-    given = image.get("axes")
+    entries = image.get("axes")
     if version == "0.6" and "coordinateSystems" in image:
-        given = _system(image).get("axes")
-    elif given is None and version in ("0.1", "0.2"):
-        given = list("tczyx")  # "the order of the axes is t, c, z, y, x"
-    if not isinstance(given, list) or not given:
+        entries = _system(image).get("axes")
+    elif entries is None and version in ("0.1", "0.2"):
+        entries = list("tczyx")  # "the order of the axes is t, c, z, y, x"
+    if not isinstance(entries, list) or not entries:
         raise _InvalidError("there are no axes")
-    axes = tuple(_axis(axis) for axis in given)
+    axes = tuple(_axis(axis) for axis in entries)
     names = [axis.name for axis in axes]
     if len(set(names)) < len(names):
-        raise _InvalidError(f"axes of the same name: {[_shown(name) for name in names[:10]]}")
+        raise _InvalidError(f"axes of the same name: {[_short_repr(name) for name in names[:10]]}")
     return axes
 
 
@@ -206,17 +208,17 @@ def _axis(axis: object) -> Axis:
         axis = {"name": axis}
     name = axis.get("name") if isinstance(axis, Mapping) else None
     if not isinstance(axis, Mapping) or not isinstance(name, str) or not name:
-        raise _InvalidError(f"{_shown(axis)} is not an axis")
+        raise _InvalidError(f"{_short_repr(axis)} is not an axis")
     if len(name) > _LONGEST_NAME or not name.isprintable() or "/" in name:
-        raise _InvalidError(f"{_shown(name)} is not the name of an axis")
+        raise _InvalidError(f"{_short_repr(name)} is not the name of an axis")
     kind = _text(axis.get("type")) or AXIS_TYPES.get(name)
     return Axis(name, kind, _text(axis.get("unit")))
 
 
 def _system(image: _Image) -> _Json:
     """Return the coordinate system that the datasets lead to; the first if they do not say."""
-    listed = image.get("coordinateSystems")
-    systems = [s for s in listed if isinstance(s, Mapping)] if isinstance(listed, list) else []
+    entries = image.get("coordinateSystems")
+    systems = [s for s in entries if isinstance(s, Mapping)] if isinstance(entries, list) else []
     if not systems:
         raise _InvalidError("there are no coordinate systems")
     outputs = set()
@@ -227,11 +229,11 @@ def _system(image: _Image) -> _Json:
             name = output.get("name") if isinstance(output, Mapping) else output  # text in drafts
             outputs |= {name} if isinstance(name, str) else set()
     if len(outputs) > 1:
-        names = [_shown(name) for name in sorted(outputs)[:10]]
+        names = [_short_repr(name) for name in sorted(outputs)[:10]]
         raise _InvalidError(f"the datasets lead to different coordinate systems: {names}")
     named = [system for system in systems if _text(system.get("name")) in outputs]
     if outputs and not named:
-        raise _InvalidError(f"there is no coordinate system {_shown(outputs.pop())}")
+        raise _InvalidError(f"there is no coordinate system {_short_repr(outputs.pop())}")
     return (named or systems)[0]
 
 
@@ -256,32 +258,32 @@ def _are_placed(datasets: Sequence[object], version: str) -> bool:
     """Whether the datasets say where they are, which 0.1 to 0.3 have no words for."""
     if version not in ("0.1", "0.2", "0.3"):
         return True
-    told = [is_map(d) and d.get("coordinateTransformations") is not None for d in datasets]
-    if any(told) and not all(told):
+    placed = [is_map(d) and d.get("coordinateTransformations") is not None for d in datasets]
+    if any(placed) and not all(placed):
         _warn(
-            f"only {sum(told)} of {len(told)} datasets have coordinateTransformations, which "
+            f"only {sum(placed)} of {len(placed)} datasets have coordinateTransformations, which "
             f"OME-NGFF {version} does not know; they are left out"
         )
-    return all(told)
+    return all(placed)
 
 
 def _dataset(
     dataset: object, ndim: int, above: tuple[_Vector, _Vector] | None, *, placed: bool
 ) -> Dataset:
     if not isinstance(dataset, Mapping) or not isinstance(dataset.get("path"), str):
-        raise _InvalidError(f"{_shown(dataset)} is not a dataset with a path")
+        raise _InvalidError(f"{_short_repr(dataset)} is not a dataset with a path")
     path = dataset["path"]
     if not placed:
         return Dataset(path, (), ())
-    where = f"dataset {_shown(path)}"
-    lost = False
+    where = f"dataset {_short_repr(path)}"
+    underflows = False
     scale, shift = _compose(dataset.get("coordinateTransformations"), ndim, where)
     if above is not None:
         pairs = list(zip(above[0], scale, strict=True))
-        lost = any(g and s and g * s == 0 for g, s in pairs)  # too small for a number
+        underflows = any(g and s and g * s == 0 for g, s in pairs)  # too small for a number
         scale = tuple(g * s for g, s in pairs)
         shift = tuple((g or 1.0) * t + u for g, t, u in zip(above[0], shift, above[1], strict=True))
-    if lost or not all(math.isfinite(v) for v in scale + shift):
+    if underflows or not all(math.isfinite(v) for v in scale + shift):
         raise _InvalidError(f"{where}: scale {scale} and translation {shift} together")
     return Dataset(path, scale, shift)
 
@@ -328,8 +330,8 @@ def _flat(transforms: Sequence[object], where: str) -> Iterator[tuple[str, _Json
             yield kind, transform
         else:
             raise _InvalidError(
-                f"{where}: transformation {_shown(kind)}; accepted: scale, translation, identity, "
-                "sequence"
+                f"{where}: transformation {_short_repr(kind)}; accepted: scale, translation, "
+                "identity, sequence"
             )
 
 
@@ -343,16 +345,16 @@ def _check_list(transforms: Sequence[object], where: str) -> None:
     for kind, neutral in (("scale", 1), ("translation", 0)):
         values = [t.get(kind) for t in transforms if is_map(t) and t.get("type") == kind]
         values += [k for k in kinds if k == "sequence"]
-        telling = [v for v in values if not isinstance(v, list) or any(x != neutral for x in v)]
-        if len(telling) > 1:
+        effective = [v for v in values if not isinstance(v, list) or any(x != neutral for x in v)]
+        if len(effective) > 1:
             raise _InvalidError(
-                f"{where}: {len(values)} {kind}s, {_shown(telling[0])} and {_shown(telling[1])}; "
-                "accepted: one, as it is unclear how two combine"
+                f"{where}: {len(values)} {kind}s, {_short_repr(effective[0])} and "
+                f"{_short_repr(effective[1])}; accepted: one, as it is unclear how two combine"
             )
         if len(values) > 1:
             _warn(f"{where} has {len(values)} {kind}s; those that change nothing are left out")
         first = kinds.index(kind) if kind in kinds else len(kinds)
-        if kind == "translation" and telling and "scale" in kinds[first:]:
+        if kind == "translation" and effective and "scale" in kinds[first:]:
             _warn(
                 f"{where} has a translation before its scale: it is scaled too, as the order of "
                 "the list says, and some readers do not do that"
@@ -365,7 +367,7 @@ def _vector(transform: _Json, kind: str, ndim: int, where: str) -> _Vector:
     if values is None and "path" in transform:
         raise _InvalidError(f"{where}: a {kind} that is stored in an array is not supported")
     if not isinstance(values, list) or len(values) != ndim:
-        raise _InvalidError(f"{where}: {kind} {_shown(values)} and {ndim} axes")
+        raise _InvalidError(f"{where}: {kind} {_short_repr(values)} and {ndim} axes")
     try:
         if any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
             raise ValueError(values)
@@ -373,7 +375,7 @@ def _vector(transform: _Json, kind: str, ndim: int, where: str) -> _Vector:
         if not all(map(math.isfinite, numbers)):
             raise ValueError(values)
     except (ValueError, OverflowError):
-        raise _InvalidError(f"{where}: {kind} {_shown(values)} is not all numbers") from None
+        raise _InvalidError(f"{where}: {kind} {_short_repr(values)} is not all numbers") from None
     return numbers
 
 
@@ -400,13 +402,13 @@ def _text(value: object) -> str | None:
     return value[:_LONGEST_NAME] if isinstance(value, str) and value else None
 
 
-def _shown(value: object) -> str:
+def _short_repr(value: object) -> str:
     """Return a value as it can be put into a message: short, on one line, whatever its depth."""
     if isinstance(value, list):  # deep ones have no repr
-        inner = ", ".join(_shown(v) if not isinstance(v, list) else "[...]" for v in value[:6])
+        inner = ", ".join(_short_repr(v) if not isinstance(v, list) else "[...]" for v in value[:6])
         return f"[{inner}{', ...' if len(value) > 6 else ''}]"
     if isinstance(value, Mapping):
-        return f"a mapping with {[_shown(key) for key in list(value)[:6]]}"
+        return f"a mapping with {[_short_repr(key) for key in list(value)[:6]]}"
     if isinstance(value, int) and abs(value) > 10**20:  # Python refuses to print very long ones
         return "a huge integer"
     shown = repr(value[:80] if isinstance(value, str) else value)

@@ -136,8 +136,8 @@ def _check_acquisitions(plate: _Json) -> Iterator[Problem]:
 
 
 def _check_list(holder: _Json, key: str, of: str = "plate") -> Iterator[Problem]:
-    listed = holder.get(key)
-    if not isinstance(listed, list) or not listed or not all(map(is_map, listed)):
+    entries = holder.get(key)
+    if not isinstance(entries, list) or not entries or not all(map(is_map, entries)):
         yield _wrong("", holder, key, "a list of one or more objects", of)
 
 
@@ -158,8 +158,8 @@ def _check_text(holder: _Json, where: str, keys: tuple[str, ...]) -> Iterator[Pr
 
 def _entries(holder: _Json, key: str) -> Iterator[tuple[str, _Json]]:
     """Yield the objects of a list, and where they are."""
-    listed = holder.get(key)
-    for i, entry in enumerate(listed if isinstance(listed, list) else ()):
+    entries = holder.get(key)
+    for i, entry in enumerate(entries if isinstance(entries, list) else ()):
         if is_map(entry):
             yield f"{key}[{i}]", entry
 

@@ -41,5 +41,5 @@ class Problem:
 def recommended(what: str, holder: Mapping[str, object], keys: Sequence[str]) -> Iterator[Problem]:
     """Yield a warning that names what the specification says should be there, and is not."""
     if missing := [key for key in keys if key not in holder]:
-        said = f"{what} has no {', '.join(missing)}; OME-NGFF recommends"
-        yield Problem("recommended", "", f"{said} {'them' if missing[1:] else 'it'}", "warning")
+        message = f"{what} has no {', '.join(missing)}; OME-NGFF recommends"
+        yield Problem("recommended", "", f"{message} {'them' if missing[1:] else 'it'}", "warning")

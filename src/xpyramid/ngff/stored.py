@@ -41,14 +41,14 @@ def recover_axes(image: Multiscale, base: xr.DataArray) -> tuple[AxisSpec, ...]:
             f"level 0 has the dimensions {base.dims}, and the metadata {len(image.axes)} axes"
         )
     first, signs = image.datasets[0], _signs(image, base.dims)
-    found = axes_module.describe_axes(base)
-    noted = image.metadata.get("axes")  # where axes are called as dimensions are
+    base_axes = axes_module.describe_axes(base)
+    recorded_names = image.metadata.get("axes")  # where axes are called as dimensions are
     names: Sequence[object] = [axis.name for axis in image.axes]
-    if isinstance(noted, list) and len(noted) == base.ndim:
-        names = noted
+    if isinstance(recorded_names, list) and len(recorded_names) == base.ndim:
+        names = recorded_names
     recovered = (
         _recover(*each)
-        for each in zip(found, image.axes, signs, first.scale, first.translation, strict=True)
+        for each in zip(base_axes, image.axes, signs, first.scale, first.translation, strict=True)
     )
     return tuple(replace(axis, name=str(name)) for axis, name in zip(recovered, names, strict=True))
 
@@ -63,13 +63,13 @@ def as_stored(plan: Plan, image: Multiscale) -> Plan:
     derived, stored = [], []
     for k, dataset in enumerate(image.datasets):
         derived.append(tuple(zip(plan.scale(k), plan.translation(k), strict=True)))
-        said = zip(signs, dataset.scale, dataset.translation, strict=True)
+        transforms = zip(signs, dataset.scale, dataset.translation, strict=True)
         stored.append(
             tuple(
                 # What is uneven, the metadata cannot say. + 0.0 turns -0.0 into 0.0.
-                known if axis.uneven is not None else (sign * scale, sign * shift + 0.0)
-                for axis, known, (sign, scale, shift) in zip(
-                    plan.axes, derived[k], said, strict=True
+                grid if axis.uneven is not None else (sign * scale, sign * shift + 0.0)
+                for axis, grid, (sign, scale, shift) in zip(
+                    plan.axes, derived[k], transforms, strict=True
                 )
             )
         )
@@ -78,20 +78,20 @@ def as_stored(plan: Plan, image: Multiscale) -> Plan:
 
 def _signs(image: Multiscale, dims: Sequence[Hashable]) -> list[float]:
     """Return -1 for dimensions that were written the other way round, else 1."""
-    listed = image.metadata.get("reversed")
-    reversed_dims = listed if isinstance(listed, list) else []
+    recorded = image.metadata.get("reversed")
+    reversed_dims = recorded if isinstance(recorded, list) else []
     return [-1.0 if dim in reversed_dims else 1.0 for dim in dims]
 
 
 def _recover(
-    found: AxisSpec, axis: Axis, sign: float, scale: float, translation: float
+    base_axis: AxisSpec, axis: Axis, sign: float, scale: float, translation: float
 ) -> AxisSpec:
-    axis_type = _TYPES.get(str(axis.type), found.type)
-    told = replace(found, name=axis.name, type=axis_type)
-    if found.uneven is not None:
-        return told
+    axis_type = _TYPES.get(str(axis.type), base_axis.type)
+    recovered = replace(base_axis, name=axis.name, type=axis_type)
+    if base_axis.uneven is not None:
+        return recovered
     return replace(
-        told,
+        recovered,
         unit=units.to_ngff(axis.unit, axis_type),
         spacing=sign * scale,
         origin=sign * translation + 0.0,

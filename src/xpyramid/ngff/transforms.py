@@ -52,33 +52,33 @@ def check_transforms(image: MultiscaleDocument) -> Iterator[Problem]:
     for dataset in image["datasets"]:
         transforms = dataset["coordinateTransformations"]
         if len(transforms) != 1:
-            said = f"{len(transforms)} coordinateTransformations; expected one"
-            yield Problem("transformation", dataset["path"], said)
+            message = f"{len(transforms)} coordinateTransformations; expected one"
+            yield Problem("transformation", dataset["path"], message)
         elif not (_refers(transforms[0], "input", "path") and _refers(transforms[0], "output")):
-            said = "expected input: {path: ...} and output: {name: ...} in the transformation"
-            yield Problem("transformation", dataset["path"], said)
+            message = "expected input: {path: ...} and output: {name: ...} in the transformation"
+            yield Problem("transformation", dataset["path"], message)
     yield from check_listed(image.get("coordinateTransformations", []), image)
 
 
-def check_listed(listed: object, holder: _Json) -> Iterator[Problem]:
+def check_listed(transforms: object, holder: _Json) -> Iterator[Problem]:
     """Yield what is wrong with the transformations of an image or a scene.
 
     Parameters
     ----------
-    listed : list
+    transforms : list
     holder : mapping
         The image or scene, whose ``coordinateSystems`` they lead from and to.
     """
-    if not isinstance(listed, list):
+    if not isinstance(transforms, list):
         yield Problem("transformation", "", "coordinateTransformations; expected a list")
         return
-    for i, transform in enumerate(listed):
+    for i, transform in enumerate(transforms):
         where = f"coordinateTransformations[{i}]"
         if not (_refers(transform, "input") and _refers(transform, "output")):
-            said = f"{where}: expected names of coordinate systems as input and output"
-            yield Problem("transformation", "", said)
-        for said in [*_check(transform), *_check_axes(transform, _axis_counts(holder))]:
-            yield Problem("transformation", "", f"{where}: {said}")
+            message = f"{where}: expected names of coordinate systems as input and output"
+            yield Problem("transformation", "", message)
+        for message in [*_check(transform), *_check_axes(transform, _axis_counts(holder))]:
+            yield Problem("transformation", "", f"{where}: {message}")
 
 
 def _axis_counts(holder: _Json) -> dict[str, int]:
@@ -110,20 +110,20 @@ def _check_axes(transform: object, counts: Mapping[str, int]) -> Iterator[str]:
         if name is None or name not in counts:
             continue
         axes = {axis for part in transform["transformations"] for axis in part[key]}
-        if strange := sorted(axes - set(range(counts[name]))):
-            yield f"byDimension: {key} {strange}; {name[:80]!r} has {counts[name]} axes"
+        if out_of_range := sorted(axes - set(range(counts[name]))):
+            yield f"byDimension: {key} {out_of_range}; {name[:80]!r} has {counts[name]} axes"
         elif end == "output" and (absent := sorted(set(range(counts[name])) - axes)):
             yield f"byDimension: axes {absent} of {name[:80]!r} are in no outputAxes"
 
 
-def _check_parts(one: _ByDimension) -> Iterator[str]:
+def _check_parts(transform: _ByDimension) -> Iterator[str]:
     """Yield what is wrong with the axes of the parts of ``byDimension``, taken together."""
-    outputs = [axis for part in one["transformations"] for axis in part["outputAxes"]]
+    outputs = [axis for part in transform["transformations"] for axis in part["outputAxes"]]
     if twice := sorted({axis for axis in outputs if outputs.count(axis) > 1}):
         yield f"byDimension: outputAxes {twice} in several parts; expected each axis in one"
     elif sorted(outputs) != list(range(len(outputs))):
         yield f"byDimension: outputAxes {sorted(outputs)}; expected all from 0 on, each in one part"
-    for part in one["transformations"]:
+    for part in transform["transformations"]:
         inner = part["transformation"]
         kind = inner.get("type") if is_map(inner) else None
         numbers = inner.get(kind) if is_map(inner) and kind in ("scale", "translation") else None
@@ -151,24 +151,24 @@ def _check(transform: object) -> Iterator[str]:
     """Yield what is wrong with a transformation and with those that it is made of."""
     todo: list[object] = [transform]
     while todo:  # a stack, for strangers nest deeply
-        one = todo.pop()
-        kind = one.get("type") if is_map(one) else None
-        if not is_map(one) or not isinstance(kind, str) or kind not in _KINDS:
-            said = f"type {kind[:80]!r}" if isinstance(kind, str) else "no type"
-            yield f"{said}; expected one of {', '.join(_KINDS)}"
+        node = todo.pop()
+        kind = node.get("type") if is_map(node) else None
+        if not is_map(node) or not isinstance(kind, str) or kind not in _KINDS:
+            problem = f"type {kind[:80]!r}" if isinstance(kind, str) else "no type"
+            yield f"{problem}; expected one of {', '.join(_KINDS)}"
             continue
         expected, fits = _KINDS[kind]
-        if not fits(one):
+        if not fits(node):
             yield f"{kind} without {expected}"
             continue
-        parts = one.get("transformations")
-        if kind == "byDimension" and _is_by_dimension(one):
-            yield from _check_parts(one)
-            todo += [part["transformation"] for part in one["transformations"]]
+        parts = node.get("transformations")
+        if kind == "byDimension" and _is_by_dimension(node):
+            yield from _check_parts(node)
+            todo += [part["transformation"] for part in node["transformations"]]
         elif kind == "sequence" and isinstance(parts, list):
             todo += parts
         elif kind == "bijection":
-            todo += [one["forward"], one["inverse"]]
+            todo += [node["forward"], node["inverse"]]
 
 
 def _numbers(value: object) -> TypeGuard[list[float]]:
@@ -183,38 +183,42 @@ def _indices(value: object) -> TypeGuard[list[int]]:
     )
 
 
-def _matrix(one: _Json, key: str) -> list[int] | None:
+def _matrix(transform: _Json, key: str) -> list[int] | None:
     """Return the lengths of a matrix's rows, None where there is none."""
-    rows = one.get(key)
+    rows = transform.get(key)
     return (
         [len(row) for row in rows] if isinstance(rows, list) and all(map(_numbers, rows)) else None
     )
 
 
-def _is_affine(one: _Json) -> bool:
-    lengths = _matrix(one, "affine")
-    return isinstance(one.get("path"), str) if lengths is None else len(set(lengths)) == 1
+def _is_affine(transform: _Json) -> bool:
+    lengths = _matrix(transform, "affine")
+    return isinstance(transform.get("path"), str) if lengths is None else len(set(lengths)) == 1
 
 
-def _is_rotation(one: _Json) -> bool:
-    lengths = _matrix(one, "rotation")
+def _is_rotation(transform: _Json) -> bool:
+    lengths = _matrix(transform, "rotation")
     if lengths is None:
-        return isinstance(one.get("path"), str)
+        return isinstance(transform.get("path"), str)
     return len(lengths) > 1 and set(lengths) == {len(lengths)}
 
 
-def _is_permutation(one: _Json) -> bool:
-    order = one.get("mapAxis")
+def _is_permutation(transform: _Json) -> bool:
+    order = transform.get("mapAxis")
     return _indices(order) and sorted(order) == list(range(len(order))) and len(order) > 1
 
 
-def _is_projection(one: _Json) -> bool:
-    given = [one[key] for key in ("createdOutputs", "droppedInputs") if key in one]
-    return bool(given) and all(_indices(v) and 1 <= len(v) <= _MOST_AXES - 2 for v in given)
+def _is_projection(transform: _Json) -> bool:
+    index_lists = [
+        transform[key] for key in ("createdOutputs", "droppedInputs") if key in transform
+    ]
+    return bool(index_lists) and all(
+        _indices(v) and 1 <= len(v) <= _MOST_AXES - 2 for v in index_lists
+    )
 
 
-def _is_by_dimension(one: _Json) -> TypeGuard[_ByDimension]:
-    parts = one.get("transformations")
+def _is_by_dimension(transform: _Json) -> TypeGuard[_ByDimension]:
+    parts = transform.get("transformations")
     return isinstance(parts, list) and all(
         is_map(part)
         and "transformation" in part
@@ -224,26 +228,29 @@ def _is_by_dimension(one: _Json) -> TypeGuard[_ByDimension]:
     )
 
 
-def _is_scale(one: _Json) -> bool:
-    factors = one.get("scale")
+def _is_scale(transform: _Json) -> bool:
+    factors = transform.get("scale")
     return _numbers(factors) and all(factor > 0 for factor in factors)
 
 
-def _is_at_path(one: _Json) -> bool:
-    return isinstance(one.get("path"), str)
+def _is_at_path(transform: _Json) -> bool:
+    return isinstance(transform.get("path"), str)
 
 
 #: Of each type: what it needs, in words, and whether it has that.
 _KINDS: Mapping[str, tuple[str, Callable[[_Json], bool]]] = {
     "identity": ("", lambda _: True),
     "scale": ("a list of positive numbers", _is_scale),
-    "translation": ("a list of numbers", lambda one: _numbers(one.get("translation"))),
+    "translation": ("a list of numbers", lambda transform: _numbers(transform.get("translation"))),
     "affine": ("a matrix of numbers, or a path", _is_affine),
     "rotation": ("a square matrix of numbers, or a path", _is_rotation),
     "mapAxis": ("an order of the axes", _is_permutation),
     "projectAxis": ("one to three axes in createdOutputs or droppedInputs", _is_projection),
-    "sequence": ("a list", lambda one: isinstance(one.get("transformations"), list)),
-    "bijection": ("forward and inverse", lambda one: "forward" in one and "inverse" in one),
+    "sequence": ("a list", lambda transform: isinstance(transform.get("transformations"), list)),
+    "bijection": (
+        "forward and inverse",
+        lambda transform: "forward" in transform and "inverse" in transform,
+    ),
     "byDimension": ("parts with a transformation, inputAxes and outputAxes", _is_by_dimension),
     "displacements": ("a path", _is_at_path),
     "coordinates": ("a path", _is_at_path),

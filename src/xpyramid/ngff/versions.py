@@ -110,7 +110,7 @@ def _transformations(dataset: Dataset) -> list[Scale | Translation]:
 def _finite(value: object) -> object:
     """Return a value for strict JSON, which has no NaN and no infinity: those are null."""
     if isinstance(value, Mapping):
-        return {key: _finite(one) for key, one in value.items()}
+        return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return list(map(_finite, value))
     return None if isinstance(value, float) and not math.isfinite(value) else value

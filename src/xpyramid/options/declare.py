@@ -110,16 +110,16 @@ def options_of(*groups: type) -> Mapping[str, Declared]:
 
 @cache
 def _options_of(groups: tuple[object, ...]) -> Mapping[str, Declared]:
-    found = {}
+    declared = {}
     for group in groups:
         for name, hint in get_type_hints(group, include_extras=True).items():
             if get_origin(hint) is Annotated:
                 kind, option = get_args(hint)
-                found[name] = Declared(option, kind)
-    return found
+                declared[name] = Declared(option, kind)
+    return declared
 
 
-def resolve_options(group: type[Group], given: Mapping[str, object]) -> Group:
+def resolve_options(group: type[Group], passed: Mapping[str, object]) -> Group:
     """Return all options of a group: those that were passed, checked, and the others' defaults.
 
     Raises
@@ -128,10 +128,15 @@ def resolve_options(group: type[Group], given: Mapping[str, object]) -> Group:
         For a value that is not accepted.
     """
     declared = options_of(group)
-    for name, value in given.items():
+    for name, value in passed.items():
         if name in declared:
             declared[name].check(name, value)
-    return group(**{name: given.get(name, one.option.default) for name, one in declared.items()})
+    return group(
+        **{
+            name: passed.get(name, declaration.option.default)
+            for name, declaration in declared.items()
+        }
+    )
 
 
 def only(group: type[Group], options: Mapping[str, object]) -> Group:
@@ -160,8 +165,8 @@ def takes_options(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
-        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
-        accepted = [*(p.name for p in own if p.name != "self"), *declared]
+        named_parameters = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        accepted = [*(p.name for p in named_parameters if p.name != "self"), *declared]
 
         @wraps(function)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -169,10 +174,12 @@ def takes_options(
             return function(*args, **kwargs)
 
         added = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=one.option.default)
-            for name, one in declared.items()
-        ]  # fmt: skip
-        wrapped.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=declaration.option.default
+            )
+            for name, declaration in declared.items()
+        ]
+        wrapped.__signature__ = signature.replace(parameters=[*named_parameters, *added])  # type: ignore[attr-defined]
         wrapped.__doc__ = _with_options(function.__doc__ or "", declared)
         return wrapped
 
@@ -182,10 +189,10 @@ def takes_options(
 def _with_options(doc: str, declared: Mapping[str, Declared]) -> str:
     """Return a docstring with options in the place of ``**options`` and its description."""
 
-    def described(found: re.Match[str]) -> str:
-        indent, lines = found[1], list[str]()
-        for name, one in declared.items():
-            kind, *text = inspect.cleandoc(one.option.doc).splitlines()
+    def described(match: re.Match[str]) -> str:
+        indent, lines = match[1], list[str]()
+        for name, declaration in declared.items():
+            kind, *text = inspect.cleandoc(declaration.option.doc).splitlines()
             lines += [
                 f"{indent}{name} : {kind}",
                 *(f"{indent}    {line}".rstrip() for line in text),

@@ -15,8 +15,8 @@ def lengths(text: str) -> int | tuple[int, ...] | dict[str, int]:
     """Parse ``2``, ``1,2,2`` or ``z=1,y=2,x=2``."""
     try:
         if "=" not in text:
-            listed = tuple(int(length) for length in text.split(","))
-            return listed if "," in text else listed[0]
+            entries = tuple(int(length) for length in text.split(","))
+            return entries if "," in text else entries[0]
         pairs = [part.split("=") for part in text.split(",")]
         by_dim = {name.strip(): int(length) for name, length in pairs}
     except ValueError:

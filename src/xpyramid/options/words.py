@@ -39,7 +39,7 @@ _OURS = {theirs: ours for ours, words in _OTHER_WORDS.items() for theirs in word
 
 
 def check_names(
-    given: Collection[str],
+    passed: Collection[str],
     accepted: Collection[str],
     call: str,
     elsewhere: Mapping[str, Collection[str]] = MappingProxyType({}),
@@ -48,7 +48,7 @@ def check_names(
 
     Parameters
     ----------
-    given : collection of str
+    passed : collection of str
     accepted : collection of str
     call : str
         For the message, as in ``"to_ome_zarr()"``.
@@ -57,7 +57,7 @@ def check_names(
     ------
     OptionError
     """
-    unknown = [name for name in given if name not in accepted]
+    unknown = [name for name in passed if name not in accepted]
     if unknown:
         hints = [
             hint
@@ -80,8 +80,8 @@ def suggest(name: str, accepted: Collection[str]) -> Message:
         return Message(f"for {name!r}, write ", part)
     if ours:
         return Message()
-    near = difflib.get_close_matches(name.lower(), accepted, 1, 0.7)
-    return Message("did you mean ", option(near[0]), f" for {name!r}?") if near else Message()
+    matches = difflib.get_close_matches(name.lower(), accepted, 1, 0.7)
+    return Message("did you mean ", option(matches[0]), f" for {name!r}?") if matches else Message()
 
 
 def _suggest_elsewhere(name: str, elsewhere: Mapping[str, Collection[str]]) -> Message:
@@ -91,6 +91,6 @@ def _suggest_elsewhere(name: str, elsewhere: Mapping[str, Collection[str]]) -> M
         if ours.partition("=")[0] in accepted:
             part = option("mode", "w") if "=" in ours else option(ours)
             return Message(f"for {name!r}, pass ", part, f" to {call}")
-        if near := difflib.get_close_matches(name.lower(), accepted, 1, 0.7):
-            return Message("did you mean ", option(near[0]), f" of {call} for {name!r}?")
+        if matches := difflib.get_close_matches(name.lower(), accepted, 1, 0.7):
+            return Message("did you mean ", option(matches[0]), f" of {call} for {name!r}?")
     return Message()

@@ -142,8 +142,8 @@ def suggest_method(method: str) -> str:
     ("; did you mean 'mean'?", '')
     """
     word = re.sub(r"[\W_]", "", method.lower())
-    near = difflib.get_close_matches(word, METHODS, 1, 0.7)
-    meant = _OUR_WORDS.get(word, near[0] if near else None)
+    matches = difflib.get_close_matches(word, METHODS, 1, 0.7)
+    meant = _OUR_WORDS.get(word, matches[0] if matches else None)
     return f"; did you mean {meant!r}?" if meant in METHODS else ""
 
 
@@ -221,8 +221,8 @@ def reduce_levels(block: Array, steps: Steps, reducer: Reducer) -> list[Array]:
     before = (slice(None),) * axis
     for start in range(0, block.shape[axis], length):
         stop = start + length
-        made, _ = _stepwise(block[(*before, slice(start, stop))], steps, reducer)
-        for level, total, values in zip(levels, factors, made, strict=True):
+        slab_levels, _ = _stepwise(block[(*before, slice(start, stop))], steps, reducer)
+        for level, total, values in zip(levels, factors, slab_levels, strict=True):
             level[(*before, slice(start // total[axis], -(-stop // total[axis])))] = values
     return levels
 

@@ -150,8 +150,8 @@ class _MinValid:
 
     def assemble(self, parts: Sequence[Part], cells: tuple[int, ...]) -> State:
         count = assemble_arrays([replace(part, state=part.state[:1]) for part in parts], cells)
-        rest = [replace(part, state=part.state[1:]) for part in parts]
-        return (*count, *self.inner.assemble(rest, cells))
+        inner_parts = [replace(part, state=part.state[1:]) for part in parts]
+        return (*count, *self.inner.assemble(inner_parts, cells))
 
     def finalise(self, state: State, window: Window) -> Array:
         values = self.inner.finalise(state[1:], window)

@@ -238,8 +238,8 @@ class _Integers:
 def _is_small(limbs: Array) -> bool:
     """Whether float64 division gives the exact result of what turned out to be in limbs."""
     low, last = limbs[:-1], limbs[-1]
-    least, most = int(last.min(initial=0)), int(last.max(initial=0))
-    return max(most, -least) < 2**52 and not low.any()
+    lowest, highest = int(last.min(initial=0)), int(last.max(initial=0))
+    return max(highest, -lowest) < 2**52 and not low.any()
 
 
 def _accumulator(bits: int) -> type:
@@ -328,19 +328,21 @@ class _Floats:
     def assemble(self, parts: Sequence[Part], cells: tuple[int, ...]) -> State:
         """Put states together; what one of them says, all must."""
         entries = zip(*(part.state for part in parts), strict=True)
-        said = [not all(map(_implies, each)) for each in entries]
-        spelled = [replace(part, state=self._spelled(part, said)) for part in parts]
-        placed = iter(assemble_arrays(spelled, cells))
-        return tuple(next(placed) if say else _IMPLIED for say in said)
+        explicit = [not all(map(_implies, each)) for each in entries]
+        explicit_parts = [
+            replace(part, state=self._explicit_entries(part, explicit)) for part in parts
+        ]
+        assembled = iter(assemble_arrays(explicit_parts, cells))
+        return tuple(next(assembled) if is_explicit else _IMPLIED for is_explicit in explicit)
 
-    def _spelled(self, part: Part, said: Sequence[bool]) -> State:
-        """Return those entries of a state that are said, computed where they are implied."""
+    def _explicit_entries(self, part: Part, explicit: Sequence[bool]) -> State:
+        """Return those entries of a state that are explicit, computed where they are implied."""
         entries = []
         for i, entry in enumerate(part.state):
-            if said[i] and i > 0 and _implies(entry):
+            if explicit[i] and i > 0 and _implies(entry):
                 scaled = i == 1 and self.scaled
                 entries.append(part.state[0] * _SCALE if scaled else part.window.counts())
-            elif said[i]:
+            elif explicit[i]:
                 entries.append(entry)
         return tuple(entries)
 

@@ -111,9 +111,9 @@ class Window:
         """
         sides = []
         for n, f in zip(self.samples, self.factors, strict=True):
-            whole, rest = divmod(n, f)
+            whole, remainder = divmod(n, f)
             side = [(slice(0, whole), f)] if whole else []
-            sides.append([*side, (slice(whole, whole + 1), rest)] if rest else side)
+            sides.append([*side, (slice(whole, whole + 1), remainder)] if remainder else side)
         for parts in product(*sides):
             yield tuple(part for part, _ in parts), tuple(n for _, n in parts)
 

@@ -15,8 +15,8 @@ METHODS: dict[str, Factory] = {}
 def register(name: str) -> Callable[[Factory], Factory]:
     """Make a method known under a name."""
 
-    def known(factory: Factory) -> Factory:
+    def add(factory: Factory) -> Factory:
         METHODS[name] = factory
         return factory
 
-    return known
+    return add

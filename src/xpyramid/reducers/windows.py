@@ -75,8 +75,8 @@ def axis_passes(shape: tuple[int, ...], factors: Factors) -> Iterator[AxisPass]:
 
 def single_pass(shape: tuple[int, ...], factors: Factors) -> AxisPass | None:
     """Return the only pass of a reduction, None where there are several."""
-    first, *more = axis_passes(shape, factors)
-    return None if more else first
+    first, *others = axis_passes(shape, factors)
+    return None if others else first
 
 
 def aligned_empty(size: int, dtype: DTypeLike) -> Array:
@@ -128,13 +128,13 @@ def sum_valid_windows(
 ) -> tuple[Array, Array]:
     """Return the sums of the samples that count, and how many there are (int64)."""
     src = as_native(values)
-    (shape, step, reduced), *more = axis_passes(values.shape, factors)
+    (shape, step, reduced), *other_passes = axis_passes(values.shape, factors)
     total, count = np.empty(reduced, dtype), np.empty(reduced, np.int64)
     kernels.sums.window_sum_valid(
         src.reshape(shape), *step, *_flags(request, src.dtype),
         aligned_empty(shape[3], dtype), aligned_empty(shape[3], np.int64), total, count,
     )  # fmt: skip
-    for shape, step, reduced in more:
+    for shape, step, reduced in other_passes:
         total = sum_windows(total.reshape(shape), step, dtype).reshape(reduced)
         count = sum_windows(count.reshape(shape), step, np.int64).reshape(reduced)
     cells = cells_of(values.shape, factors)

@@ -73,16 +73,16 @@ def open_variable(path: Path, variable: str | None, *, is_named: bool) -> xr.Dat
     """
     kind, engine = _engine(path)
     group, _, name = (variable or "").strip("/").rpartition("/")
-    found = _variables(path, engine, group, everywhere=variable is None)
-    if not found:
+    variables = _variables(path, engine, group, everywhere=variable is None)
+    if not variables:
         raise SourceError(f"{str(path)!r} has no variables")
-    array = choose_variable(found, f"{group}/{name}" if group else name or None, str(path))
+    array = choose_variable(variables, f"{group}/{name}" if group else name or None, str(path))
     array.encoding["format"] = kind
     return array if is_named else _without_phony_dims(array, str(path))
 
 
 def choose_variable(
-    found: Mapping[str, xr.DataArray], variable: str | None, source: str
+    variables: Mapping[str, xr.DataArray], variable: str | None, source: str
 ) -> xr.DataArray:
     """Return a variable by its name, or the only one that can be an image.
 
@@ -91,15 +91,15 @@ def choose_variable(
     SourceError
         If no variable has that name, or several may be meant.
     """
-    listed = ", ".join(sorted(f"{name} ({_dims(array)})" for name, array in found.items()))
+    available = ", ".join(sorted(f"{name} ({_dims(array)})" for name, array in variables.items()))
     if variable is None:
-        images = [name for name, array in found.items() if array.ndim > 1]
+        images = [name for name, array in variables.items() if array.ndim > 1]
         if len(images) != 1:
-            raise SourceError(f"{source!r} has several variables, choose one: {listed}")
+            raise SourceError(f"{source!r} has several variables, choose one: {available}")
         variable = images[0]
-    if variable not in found:
-        raise SourceError(f"{source!r} has no variable {variable!r}", fix=f"it has {listed}")
-    return found[variable]
+    if variable not in variables:
+        raise SourceError(f"{source!r} has no variable {variable!r}", fix=f"it has {available}")
+    return variables[variable]
 
 
 def _dims(array: xr.DataArray) -> str:
@@ -111,8 +111,8 @@ def _dims(array: xr.DataArray) -> str:
 def _signature(path: Path) -> tuple[str, tuple[str, ...]] | None:
     with path.open("rb") as file:
         start = file.read(8)
-    found = (how for begin, how in _SIGNATURES.items() if start.startswith(begin))
-    return next(found, None)
+    matches = (how for begin, how in _SIGNATURES.items() if start.startswith(begin))
+    return next(matches, None)
 
 
 def _engine(path: Path) -> tuple[str, str | None]:
@@ -158,18 +158,18 @@ def _variables(
     if group:
         options["group"] = group
     dataset = xr.open_dataset(path, **options)
-    lead = f"{group}/" if group else ""
-    found = {f"{lead}{name}": v for name, v in dataset.data_vars.items()}
+    prefix = f"{group}/" if group else ""
+    variables = {f"{prefix}{name}": v for name, v in dataset.data_vars.items()}
     if (
         engine not in ("h5netcdf", "netcdf4")
         or not everywhere
-        or any(v.ndim > 1 for v in found.values())
+        or any(v.ndim > 1 for v in variables.values())
     ):
-        return found
+        return variables
     for where, other in xr.open_groups(path, **options).items():
         inside = where.strip("/")
-        found |= {f"{inside}/{name}".lstrip("/"): v for name, v in other.data_vars.items()}
-    return found
+        variables |= {f"{inside}/{name}".lstrip("/"): v for name, v in other.data_vars.items()}
+    return variables
 
 
 def _without_phony_dims(array: xr.DataArray, source: str) -> xr.DataArray:

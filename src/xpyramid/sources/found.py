@@ -40,31 +40,35 @@ def describe_source(array: xr.DataArray, placed: Collection[Hashable] = ()) -> s
     'spacing y 0.5 micrometer, x 0.5 (no unit)'
     """
     axes = [axis for axis in axes_module.describe_axes(array) if axis.type != "channel"]
-    known = [axis for axis in axes if axis.dim in array.coords]
+    with_coordinates = [axis for axis in axes if axis.dim in array.coords]
     parts = [str(array.encoding.get("format", ""))]
-    if spaced := [axis for axis in known if axis.uneven is None and array.sizes[axis.dim] > 1]:
+    if spaced := [
+        axis for axis in with_coordinates if axis.uneven is None and array.sizes[axis.dim] > 1
+    ]:
         parts.append(f"spacing {_spacings(array, spaced)}")
-    if shifted := [a for a in known if a.type == "space" and a.origin]:
+    if shifted := [a for a in with_coordinates if a.type == "space" and a.origin]:
         parts.append(f"origin {', '.join(f'{a.dim} {a.origin:.9g}' for a in shifted)}")
-    if uneven := [axis.dim for axis in known if axis.uneven is not None]:
+    if uneven := [axis.dim for axis in with_coordinates if axis.uneven is not None]:
         parts.append(f"uneven steps along {', '.join(uneven)}")
     parts += [_channels(array), *_georeference(array)]
     in_space = [axis.dim for axis in axes if axis.type == "space"]
-    there = {*placed, *(axis.dim for axis in known)}
-    lost = [dim for dim in in_space if dim not in there]
-    if lost:
-        parts.append(NO_SPACING if lost == in_space else f"{NO_SPACING} along {', '.join(lost)}")
+    known_dims = {*placed, *(axis.dim for axis in with_coordinates)}
+    unplaced = [dim for dim in in_space if dim not in known_dims]
+    if unplaced:
+        parts.append(
+            NO_SPACING if unplaced == in_space else f"{NO_SPACING} along {', '.join(unplaced)}"
+        )
     return "".join(c if c.isprintable() else "?" for c in "; ".join(filter(None, parts)))
 
 
 def _spacings(array: xr.DataArray, axes: Sequence[AxisSpec]) -> str:
     """Return the spacings, each run of the same unit with one mention of it."""
     runs = groupby(axes, key=lambda axis: _unit(array, axis))
-    said = [
+    spacings = [
         f"{', '.join(f'{axis.dim} {axis.spacing:.9g}' for axis in run)} {unit or '(no unit)'}"
         for unit, run in runs
     ]
-    return ", ".join(said)
+    return ", ".join(spacings)
 
 
 def _unit(array: xr.DataArray, axis: AxisSpec) -> str:
@@ -74,7 +78,7 @@ def _unit(array: xr.DataArray, axis: AxisSpec) -> str:
 def _channels(array: xr.DataArray) -> str:
     """Return the names of the channels, and what else is known of them."""
     shown = ngff.stored_channels(array.attrs, None).get("channels", [])
-    names = [str(one["label"])[:_LONGEST] for one in shown if one.get("label")]
+    names = [str(channel["label"])[:_LONGEST] for channel in shown if channel.get("label")]
     dims = [axis.dim for axis in axes_module.describe_axes(array) if axis.type == "channel"]
     if dims and not shown and not is_channel_name(dims[0]) and array[dims[0]].dtype.kind in "iuf":
         return f"{dims[0]} as {array.sizes[dims[0]]} channels"
@@ -84,7 +88,7 @@ def _channels(array: xr.DataArray) -> str:
         return ""
     listed = ", ".join(names[:_LISTED]) + (" ..." if len(names) > _LISTED else "")
     words = {"color": "colours", "window": "windows"}
-    extras = [word for key, word in words.items() if any(key in one for one in shown)]
+    extras = [word for key, word in words.items() if any(key in channel for channel in shown)]
     what = f"channels {listed}" if names else f"{len(shown)} channel{'s' if len(shown) > 1 else ''}"
     return f"{what} with {' and '.join(extras)}" if extras else what
 
@@ -95,7 +99,7 @@ def _georeference(array: xr.DataArray) -> list[str]:
     attrs: Attrs = array.coords[mapping].attrs if mapping in array.coords else {}
     names = ("projected_crs_name", "geographic_crs_name", "grid_mapping_name")
     system = next((str(attrs[name]) for name in names if attrs.get(name)), "")
-    found = [f"reference system {system}"] if system else []
+    parts = [f"reference system {system}"] if system else []
     if "_FillValue" in array.attrs:
-        found.append(f"missing value {literal(array.attrs['_FillValue'])[:_LONGEST]}")
-    return found
+        parts.append(f"missing value {literal(array.attrs['_FillValue'])[:_LONGEST]}")
+    return parts

@@ -64,23 +64,23 @@ class FileMetadata:
     channels: Sequence[Channel] = ()
 
 
-def attach(array: xr.DataArray, found: FileMetadata) -> xr.DataArray:
+def attach(array: xr.DataArray, metadata: FileMetadata) -> xr.DataArray:
     """Return an array with what its file says.
 
     Parameters
     ----------
     array : xarray.DataArray
         With the dimension ``c`` where there are several channels.
-    found : FileMetadata
+    metadata : FileMetadata
         What is of dimensions that the array has not, or of another number of channels, is left out.
     """
     coords: dict[str, object] = {}
-    for dim, grid in found.grids.items():
+    for dim, grid in metadata.grids.items():
         if dim in array.dims:
             unit = units.to_ngff(grid.unit, "time" if dim == "t" else "space") or grid.unit
             line = grid.origin + grid.spacing * np.arange(array.sizes[dim])
             coords[dim] = xr.Variable(dim, line, {"units": unit} if unit else {})
-    channels = list(found.channels)
+    channels = list(metadata.channels)
     if len(channels) == array.sizes.get("c", 1):
         labels = [channel.get("label") for channel in channels]
         if "c" in array.dims and all(labels):
@@ -90,7 +90,7 @@ def attach(array: xr.DataArray, found: FileMetadata) -> xr.DataArray:
         ):
             array = array.assign_attrs(omero={"channels": channels})
     array = array.assign_coords(coords).rename(None)  # xarray takes the name of a dask array
-    array.encoding["format"] = found.format
+    array.encoding["format"] = metadata.format
     return array
 
 

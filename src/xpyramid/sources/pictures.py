@@ -39,12 +39,12 @@ def _colors(number: int) -> list[Channel]:
     return [{"label": name} for name in COLORS[:number]]
 
 
-def _channel_first(array: xr.DataArray, found: FileMetadata) -> xr.DataArray:
+def _channel_first(array: xr.DataArray, metadata: FileMetadata) -> xr.DataArray:
     """Return a photograph, or a stack of them, whose colours come last, with the colours first."""
     others = by_rank(array.ndim - 1) if array.ndim < 5 else ("t", "z", "y", "x")
     named = xr.DataArray(array.data, dims=(*others, "c"))
     order = ("t", "c", "z", "y", "x")
-    return attach(named.transpose(*[dim for dim in order if dim in named.dims]), found)
+    return attach(named.transpose(*[dim for dim in order if dim in named.dims]), metadata)
 
 
 def as_blocks(data: Array) -> da.Array:

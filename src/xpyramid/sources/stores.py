@@ -53,8 +53,8 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
     place = resolve_confined(source) if is_archive else resolve(source, read_only=True)
     node = place.node()
     if node is None:
-        more = "; files of other formats are read by path, not by URL" if "://" in source else ""
-        raise SourceError(f"there is no Zarr array or group at {source!r}{more}")
+        hint = "; files of other formats are read by path, not by URL" if "://" in source else ""
+        raise SourceError(f"there is no Zarr array or group at {source!r}{hint}")
     level = _open_level(source)
     if level is None and isinstance(node, zarr.Group):
         image = source if ngff.version_of(dict(node.attrs)) is not None else None
@@ -97,7 +97,8 @@ def _open_level(source: str) -> xr.DataArray | None:
             continue
         # Levels of ours are groups, which hold the array.
         announced = [
-            known == path or known.startswith(f"{path}/") for known in ngff.dataset_paths(attrs)
+            dataset_path == path or dataset_path.startswith(f"{path}/")
+            for dataset_path in ngff.dataset_paths(attrs)
         ]
         if sum(announced) != 1:
             return None
@@ -107,12 +108,12 @@ def _open_level(source: str) -> xr.DataArray | None:
 
 def _open_announced(image: str, attrs: Mapping[str, object], position: int) -> xr.DataArray:
     """Open a dataset by its position among all that the images of a group announce."""
-    wanted = ngff.dataset_paths(attrs)[position]
+    dataset_path = ngff.dataset_paths(attrs)[position]
     which = 0
     while True:
         paths = [dataset.path for dataset in ngff.parse(attrs, which).datasets]
-        if wanted in paths:
-            return _take(open_pyramid(image, multiscale=which), paths.index(wanted))
+        if dataset_path in paths:
+            return _take(open_pyramid(image, multiscale=which), paths.index(dataset_path))
         which += 1
 
 
@@ -125,13 +126,13 @@ def _above(source: str) -> list[tuple[str, str]]:
     parts = (
         path.rstrip("/").split("/") if remote else list(Path(path).expanduser().absolute().parts)
     )
-    most = len(parts) - (2 if remote.startswith("http") else 1)  # the host is no image
-    found = []
-    for depth in range(1, min(_HIGHEST, most) + 1):
+    max_depth = len(parts) - (2 if remote.startswith("http") else 1)  # the host is no image
+    parents = []
+    for depth in range(1, min(_HIGHEST, max_depth) + 1):
         head, tail = parts[:-depth], parts[-depth:]
         above = start + "/".join(head) if remote else str(Path(*head))
-        found.append((above, "/".join(tail)))
-    return found
+        parents.append((above, "/".join(tail)))
+    return parents
 
 
 def _only_image(source: str, group: zarr.Group) -> str | None:
@@ -141,10 +142,10 @@ def _only_image(source: str, group: zarr.Group) -> str | None:
     images = find_images(source)
     base = source.rstrip("/")
     if len(images) > 1:
-        listed = ", ".join(f"{base}/{path}" for path in images[:20])
-        more = f" and {len(images) - 20} more" if len(images) > 20 else ""
+        image_paths = ", ".join(f"{base}/{path}" for path in images[:20])
+        ellipsis = f" and {len(images) - 20} more" if len(images) > 20 else ""
         raise SourceError(
-            f"{source!r} holds several images", fix=f"give the path of one: {listed}{more}"
+            f"{source!r} holds several images", fix=f"give the path of one: {image_paths}{ellipsis}"
         )
     return f"{base}/{images[0]}" if images else None
 
@@ -152,10 +153,10 @@ def _only_image(source: str, group: zarr.Group) -> str | None:
 def _take(pyramid: Pyramid, level: int) -> xr.DataArray:
     """Return a level, with what the image says of its channels or labels."""
     array = pyramid[level].copy(deep=False)
-    said = {
+    metadata = {
         key: pyramid.metadata[key] for key in ("omero", "image-label") if key in pyramid.metadata
     }
-    array.attrs = {**array.attrs, **said}
+    array.attrs = {**array.attrs, **metadata}
     array.encoding["format"] = f"OME-Zarr, level {level} of {len(pyramid)}"
     # Names of others may hold slashes, or nothing.
     return array if is_name(str(array.name)) else array.rename(None)
@@ -168,11 +169,11 @@ def _open_variable(
     # xarray cannot make a Dataset of an array with two dimensions of one name and several lengths.
     bare = {name: node for name, node in group.arrays() if len(set(_dims(node))) < len(_dims(node))}
     dataset = _open_dataset(place, group, source, list(bare))
-    found = {str(name): array for name, array in dataset.data_vars.items()}
-    found |= {name: _open_array(node).rename(name) for name, node in bare.items()}
-    if not found:
+    variables = {str(name): array for name, array in dataset.data_vars.items()}
+    variables |= {name: _open_array(node).rename(name) for name, node in bare.items()}
+    if not variables:
         raise SourceError(f"the group {source!r} has no variables{_members(group, source)}")
-    array = choose_variable(found, variable, source)
+    array = choose_variable(variables, variable, source)
     array.encoding["format"] = "Zarr"
     return array
 
@@ -216,7 +217,7 @@ def _members(group: zarr.Group, source: str) -> str:
 def _open_array(node: ZarrArray) -> xr.DataArray:
     """Wrap a Zarr array of any format."""
     attrs = {key: value for key, value in node.attrs.items() if key != "_ARRAY_DIMENSIONS"}
-    own = _dims(node) or by_rank(node.ndim)
-    array = xr.DataArray(da.from_zarr(node), dims=own, attrs=attrs).rename(None)
+    dims = _dims(node) or by_rank(node.ndim)
+    array = xr.DataArray(da.from_zarr(node), dims=dims, attrs=attrs).rename(None)
     array.encoding["format"] = "Zarr"
     return array

@@ -122,26 +122,26 @@ class _Listed(logging.Handler):
 @contextmanager
 def _log_as_warnings(path: str) -> Iterator[None]:
     """Warn of what tifffile logs, such as planes that are missing; not of what it also raises."""
-    logger, listed = logging.getLogger("tifffile"), _Listed()
+    logger, handler = logging.getLogger("tifffile"), _Listed()
     if not logger.handlers:  # for later: without any, what is logged goes to stderr
         logger.addHandler(logging.NullHandler())
-    logger.addHandler(listed)
+    logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(listed)
-    for message in dict.fromkeys(listed.messages):
+        logger.removeHandler(handler)
+    for message in dict.fromkeys(handler.messages):
         _warn(f"{path!r}: {' '.join(message.split())}")
 
 
 def _choose(tiff: TiffFile, variable: str | None, path: str) -> int:
     """Return the number of a series; of several, the caller should know that there are others."""
     names = [series.name for series in tiff.series]
-    listed = ", ".join(f"{i}{f' ({name})' if name else ''}" for i, name in enumerate(names))
+    available = ", ".join(f"{i}{f' ({name})' if name else ''}" for i, name in enumerate(names))
     if variable is None:
         if len(names) > 1:
             _warn(
-                f"{path!r} holds the series {listed}; this is the first, "
+                f"{path!r} holds the series {available}; this is the first, "
                 + say("{variable} chooses")
             )
         return 0
@@ -149,7 +149,7 @@ def _choose(tiff: TiffFile, variable: str | None, path: str) -> int:
         return names.index(variable)
     if variable.isdecimal() and int(variable) < len(names):
         return int(variable)
-    raise SourceError(f"{path!r} has no series {variable!r}", fix=f"it has {listed}")
+    raise SourceError(f"{path!r} has no series {variable!r}", fix=f"it has {available}")
 
 
 def _warn(message: str) -> None:
@@ -182,12 +182,14 @@ def _open_series(series: TiffPageSeries, path: Path, index: int) -> xr.DataArray
             f"{str(path)!r} has the axes {series.axes}",
             accepted=f"{', '.join(BY_RANK)}, each at most once",
         )
-    wanted = tuple(dim for dim in BY_RANK if dim in dims)
+    ordered_dims = tuple(dim for dim in BY_RANK if dim in dims)
     if series.dataoffset is not None:  # all of it lies in one piece
-        return xr.DataArray(as_blocks(series.asarray(out="memmap")), dims=dims).transpose(*wanted)
+        return xr.DataArray(as_blocks(series.asarray(out="memmap")), dims=dims).transpose(
+            *ordered_dims
+        )
     files = CachingFileManager(_OpenSeries, str(path.absolute()), index, mode="r")
-    samples = _Samples(files, tuple(dims.index(dim) for dim in wanted))
-    array = xr.DataArray(xr.Variable(wanted, indexing.LazilyIndexedArray(samples)))
+    samples = _Samples(files, tuple(dims.index(dim) for dim in ordered_dims))
+    array = xr.DataArray(xr.Variable(ordered_dims, indexing.LazilyIndexedArray(samples)))
     chunks = dict(zip(dims, samples.chunks, strict=True))
     array.encoding |= chunk_encoding(array.sizes, chunks, array.dtype, series.keyframe.is_tiled)
     return array
@@ -276,5 +278,5 @@ class _Samples(BackendArray):
         axes = sorted(of_file)
         samples = np.asarray(self._files.acquire().array[tuple(of_file[axis] for axis in axes)])
         left = [axis for axis in axes if isinstance(of_file[axis], slice)]
-        wanted = [axis for axis in self._order if axis in left]
-        return samples.transpose([left.index(axis) for axis in wanted])
+        ordered_axes = [axis for axis in self._order if axis in left]
+        return samples.transpose([left.index(axis) for axis in ordered_axes])

@@ -47,16 +47,16 @@ def read_metadata(tiff: TiffFile, index: int) -> FileMetadata:
     """Return what a file says of the series of a number."""
     series = tiff.series[index]
     if tiff.is_ome and tiff.ome_metadata:
-        found = _ome(tiff.ome_metadata, len(tiff.series), index, series)
+        metadata = _ome(tiff.ome_metadata, len(tiff.series), index, series)
     elif tiff.is_imagej and tiff.imagej_metadata:
-        found = _imagej(tiff.imagej_metadata, series)
+        metadata = _imagej(tiff.imagej_metadata, series)
     else:
-        found = FileMetadata("TIFF")
+        metadata = FileMetadata("TIFF")
     samples = series.shape[series.axes.index("S")] if "S" in series.axes else 1
     if samples in (3, 4) and series.keyframe.photometric == RGB:
         colors: list[Channel] = [{"label": name} for name in ("red", "green", "blue", "alpha")]
-        return FileMetadata(found.format, found.grids, colors[:samples])
-    return found
+        return FileMetadata(metadata.format, metadata.grids, colors[:samples])
+    return metadata
 
 
 def tag_of(series: TiffPageSeries, name: str) -> Any:
@@ -118,30 +118,32 @@ def _ome_channel(node: ElementTree.Element) -> Channel:
     return channel
 
 
-def _imagej(said: ImageJ, series: TiffPageSeries) -> FileMetadata:
+def _imagej(imagej: ImageJ, series: TiffPageSeries) -> FileMetadata:
     """Read the description that ImageJ writes."""
     count = series.shape[series.axes.index("C")] if "C" in series.axes else 1
-    grids, channels = _imagej_grids(said, series), _imagej_channels(said, series, count)
+    grids, channels = _imagej_grids(imagej, series), _imagej_channels(imagej, series, count)
     return FileMetadata("ImageJ TIFF", grids, channels)
 
 
-def _imagej_grids(said: ImageJ, series: TiffPageSeries) -> dict[str, Grid]:
-    unit = str(said.get("unit", "")).replace("\\u00B5", "µ")
+def _imagej_grids(imagej: ImageJ, series: TiffPageSeries) -> dict[str, Grid]:
+    unit = str(imagej.get("unit", "")).replace("\\u00B5", "µ")
     tags = series.keyframe.tags
     resolution_unit = tags.valueof("ResolutionUnit", _NO_UNIT)
-    is_measured = unit not in _UNCALIBRATED or ("unit" not in said and resolution_unit == _NO_UNIT)
+    is_measured = unit not in _UNCALIBRATED or (
+        "unit" not in imagej and resolution_unit == _NO_UNIT
+    )
     grids = {}
     for dim, tag in {"y": "YResolution", "x": "XResolution"}.items():
         samples, length = tags.valueof(tag, (1, 1))
         step = spacing_of(length / samples) if samples else None
-        own_unit = str(said.get(f"{dim}unit", unit)).replace("\\u00B5", "µ")
+        own_unit = str(imagej.get(f"{dim}unit", unit)).replace("\\u00B5", "µ")
         if is_measured and step is not None and (unit or step != 1):
-            grids[dim] = _imagej_grid(step, own_unit, said.get(f"{dim}origin"))
-    if (step := spacing_of(said.get("spacing"))) is not None and unit not in {"pixel", "pixels"}:
-        own_unit = str(said.get("zunit", unit)).replace("\\u00B5", "µ")
-        grids["z"] = _imagej_grid(step, own_unit, said.get("zorigin"))
-    if (step := spacing_of(said.get("finterval"))) is not None:
-        grids["t"] = Grid(step, str(said.get("tunit", "s")))
+            grids[dim] = _imagej_grid(step, own_unit, imagej.get(f"{dim}origin"))
+    if (step := spacing_of(imagej.get("spacing"))) is not None and unit not in {"pixel", "pixels"}:
+        own_unit = str(imagej.get("zunit", unit)).replace("\\u00B5", "µ")
+        grids["z"] = _imagej_grid(step, own_unit, imagej.get("zorigin"))
+    if (step := spacing_of(imagej.get("finterval"))) is not None:
+        grids["t"] = Grid(step, str(imagej.get("tunit", "s")))
     return grids
 
 
@@ -151,25 +153,25 @@ def _imagej_grid(spacing: float, unit: str, origin: object) -> Grid:
     return Grid(spacing, unit or None, -zero * spacing + 0.0)
 
 
-def _imagej_channels(said: ImageJ, series: TiffPageSeries, count: int) -> list[Channel]:
+def _imagej_channels(imagej: ImageJ, series: TiffPageSeries, count: int) -> list[Channel]:
     """Return names, colours and display ranges of the channels, as far as there are any."""
     channels: list[Channel] = [{} for _ in range(count)]
-    for channel, label in zip(channels, _imagej_labels(said, series, count), strict=False):
+    for channel, label in zip(channels, _imagej_labels(imagej, series, count), strict=False):
         channel["label"] = label
-    luts = said.get("LUTs") or []
-    if len(luts) == count and said.get("mode") != "grayscale":
+    luts = imagej.get("LUTs") or []
+    if len(luts) == count and imagej.get("mode") != "grayscale":
         for channel, lut in zip(channels, luts, strict=True):
             if np.shape(lut) == (3, 256):  # the colour of the brightest samples
                 channel["color"] = "".join(f"{int(part):02X}" for part in np.asarray(lut)[:, -1])
-    for channel, (start, end) in zip(channels, _imagej_ranges(said, count), strict=False):
+    for channel, (start, end) in zip(channels, _imagej_ranges(imagej, count), strict=False):
         if start < end:
             channel["window"] = {"min": start, "start": start, "end": end, "max": end}
     return channels if any(channels) else []
 
 
-def _imagej_labels(said: ImageJ, series: TiffPageSeries, count: int) -> list[str]:
+def _imagej_labels(imagej: ImageJ, series: TiffPageSeries, count: int) -> list[str]:
     """Return labels of planes that are names of channels: the same in each slice and frame."""
-    labels = [str(label).strip() for label in said.get("Labels") or []]
+    labels = [str(label).strip() for label in imagej.get("Labels") or []]
     first = labels[:count]
     if count == 1 or len(set(first)) < count or not all(first):
         return []
@@ -178,10 +180,10 @@ def _imagej_labels(said: ImageJ, series: TiffPageSeries, count: int) -> list[str
     return first if repeated and len(labels) in (count, planes) else []
 
 
-def _imagej_ranges(said: ImageJ, count: int) -> list[tuple[float, float]]:
-    ranges = [float(end) for end in said.get("Ranges") or ()]
+def _imagej_ranges(imagej: ImageJ, count: int) -> list[tuple[float, float]]:
+    ranges = [float(end) for end in imagej.get("Ranges") or ()]
     if len(ranges) == 2 * count:
         return list(zip(ranges[::2], ranges[1::2], strict=True))
-    if count == 1 and {"min", "max"} <= said.keys():
-        return [(float(said["min"]), float(said["max"]))]
+    if count == 1 and {"min", "max"} <= imagej.keys():
+        return [(float(imagej["min"]), float(imagej["max"]))]
     return []
