@@ -24,8 +24,8 @@ from xpyramid.geometry.steps import factors_by_dim, named_dims
 from xpyramid.inputs.duck_arrays import as_plain_array
 from xpyramid.inputs.kinds import choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
-from xpyramid.lazy.beside import ImageGeometry, image_boundary, image_factors, place_beside
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
+from xpyramid.lazy.label_geometry import ImageGeometry, image_boundary, image_factors, place_beside
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import say
 from xpyramid.options import (

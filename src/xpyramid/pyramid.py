@@ -14,7 +14,7 @@ from dask.delayed import Delayed
 from xpyramid import display
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.geometry.plan import Plan
-from xpyramid.lazy.beside import ImageGeometry, place_beside
+from xpyramid.lazy.label_geometry import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import Message, joined
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of, takes_options

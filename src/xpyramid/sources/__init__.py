@@ -12,8 +12,8 @@ from xpyramid.errors import SourceError, check_kind
 from xpyramid.messages import say
 from xpyramid.sources.bioio_formats import PLUGINS, open_with_bioio
 from xpyramid.sources.datasets import is_dataset, open_variable
+from xpyramid.sources.describe import NO_SPACING, describe_source
 from xpyramid.sources.dims import may_repeat, name_dims
-from xpyramid.sources.found import NO_SPACING, describe_source
 from xpyramid.sources.pictures import open_npy, open_picture
 from xpyramid.sources.reading import reading
 from xpyramid.sources.stores import is_store, open_store
