@@ -151,7 +151,7 @@ BUILDS: dict[str, tuple[int, Callable[[int], Build]]] = {
     "mean, 16 channels, 5-D": (512, partial(channels, chunks=(1, 1, 16, 128, 128))),
     "mean, all channels in a block": (512, partial(channels, chunks=(1, 16, 16, 128, 128))),
     "mean, map_overlap, float64": (320, overlapping),
-    "sum": (480, partial(dask_cube, method="max")),
+    "max": (480, partial(dask_cube, method="max")),
     "nearest": (512, partial(dask_cube, method="nearest")),
     "mode, labels": (400, partial(labels, smooth=True)),
     "mode, noise": (400, partial(labels, smooth=False)),

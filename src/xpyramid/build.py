@@ -91,8 +91,8 @@ def build(
     reducer = make_reducer(method, array.dtype, largest, **counting)
     plan = replace(
         plan, options=without_none(counting),
-        source_chunks=(source_chunks(array),), holistic=reducer.holistic, kind=choice.kind,
-        kind_reason=choice.reason,
+        source_chunks=(source_chunks(array),), holistic=reducer.holistic, copies=reducer.copies,
+        kind=choice.kind, kind_reason=choice.reason,
     )  # fmt: skip
     made = _lazy_levels(array, plan, reducer, bounds)
     return Pyramid(*(place_beside(made, plan, image) if image else (made, plan)), reducer)

@@ -155,6 +155,10 @@ class KindWarning(UserWarning):
     """Samples that may be labels are averaged, because nothing says what they are."""
 
 
+class CostWarning(UserWarning):
+    """More memory is needed than a plan can know."""
+
+
 class ViewerWarning(UserWarning):
     """Something that is stored correctly, but that a common viewer cannot show."""
 

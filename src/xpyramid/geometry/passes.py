@@ -29,10 +29,14 @@ class SourceChunks:
     on_disk : tuple
         Length of the chunks in the file along each dimension, or the lengths of all of them;
         None where it is not known. Empty where nothing is.
+    shared : str
+        The first step of a dask graph of which several tasks need one block of the step before:
+        such blocks are held until all of them have run. Empty where there is none.
     """
 
     blocks: Blocks | None = None
     on_disk: tuple[int | Lengths | None, ...] = ()
+    shared: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,9 +90,31 @@ class Pass:
     tiling: Tiling
     blocks: Blocks | None
 
-    def memory(self, itemsize: int, workers: int) -> int:
-        """Estimate how many bytes all workers together hold at a time."""
-        return workers * self.tiling.memory(itemsize) + itemsize * self._waiting(workers)
+    def memory(self, itemsize: int, workers: int, channels: int = 0) -> int:
+        """Estimate how many bytes all workers together hold at a time.
+
+        Parameters
+        ----------
+        itemsize : int
+            Of a sample, in bytes.
+        workers : int
+        channels : int
+            Whose values are counted on the way.
+        """
+        blocks = itemsize * self._waiting(workers)
+        return workers * self.tiling.memory(itemsize) + blocks + self._handed_up(itemsize, channels)
+
+    def _handed_up(self, itemsize: int, channels: int) -> int:
+        """Estimate how many bytes wait for tasks of the levels above: of one on each level."""
+        tiling, total = self.tiling, 0
+        for level in range(tiling.tile, tiling.top):
+            samples = tiling.samples(level)
+            pairs = zip(tiling.base_shape(level + 1), tiling.base_shape(level), strict=True)
+            children = min(tiling.count(level), math.prod(-(-span // part) for span, part in pairs))
+            counted = channels * min(_KEYS, samples // max(1, channels)) * _KEY_BYTES
+            values = samples // math.prod(tiling.factors(level + 1)) * itemsize
+            total += children * (values + counted)
+        return total
 
     def _waiting(self, workers: int) -> int:
         """Estimate how many samples wait in blocks that do not lie in one tile.
@@ -102,10 +128,20 @@ class Pass:
         fitting = tuple(map(fit, self.blocks, tile))
         cut = [i for i, blocks in enumerate(self.blocks) if blocks != fitting[i]]
         if not cut:
-            return workers * (math.prod(touched) - tiling.samples(tiling.tile))
+            together, own = math.prod(touched), tiling.samples(tiling.tile)
+            if together == own:
+                return 0
+            # Tasks of the next level wait for all their tiles, and blocks for the tiles they share.
+            above = tiling.base_shape(min(tiling.tile + 1, tiling.top))
+            under = math.prod(map(_touched, self.blocks, above))
+            return max(workers * together, under) - workers * own
         front = [n if i in cut[1:] else touched[i] for i, n in enumerate(tiling.shape)]
         largest = [math.prod(map(max, blocks)) for blocks in (self.blocks, fitting)]
         return math.prod(front) + workers * sum(largest)
+
+
+#: Of the histogram of a channel: how many keys there may be, and the bytes of one with its count.
+_KEYS, _KEY_BYTES = 2**16, 4
 
 
 def _touched(blocks: Lengths, span: int) -> int:
@@ -127,6 +163,7 @@ def passes(
     limits: Limits,
     *,
     holistic: bool = False,
+    copies: int = 2,
     present: Collection[int] = (),
     region: Region | None = None,
     outputs: int = 1,
@@ -147,6 +184,8 @@ def passes(
         Whether the method needs all samples of a window at once. Then the regions that are read
         hold whole windows of all levels that are made of them; levels whose windows are too large
         for that have passes of their own.
+    copies : int
+        How often the samples of a leaf are there at a time.
     present : collection of int
         Levels that are in their place already, and are not written.
     region : tuple of slice, optional
@@ -171,7 +210,8 @@ def passes(
         tiling = make_tiling(
             base.shape, _strides(totals, chosen), [unit, *(level.stored for level in used[1:])],
             itemsize, workers=limits.workers, memory=limits.memory, gathered=blocks is not None,
-            copies=_HOLISTIC_COPIES if windows is not None else 2,
+            copies=copies if chosen[1:] else 2,
+            leaf_bytes=2 * LEAF_BYTES // copies,
             tile_bytes=TILE_BYTES if blocks is None else LEAF_BYTES,  # dask holds all of a tile
             outputs=outputs, region=region,
         )  # fmt: skip
@@ -203,10 +243,6 @@ def _strides(totals: Sequence[Lengths], chosen: Sequence[int]) -> list[Lengths]:
     """Return the factors from each of some levels to the next of them."""
     pairs = pairwise(totals[k] for k in chosen)
     return [tuple(b // a for a, b in zip(*pair, strict=True)) for pair in pairs]
-
-
-#: How often samples are there that a median is taken of: beside the usual, put in order.
-_HOLISTIC_COPIES = 5
 
 
 def _unit(

@@ -9,7 +9,7 @@ from typing import TypedDict, cast
 
 from dask.utils import parse_bytes
 
-from xpyramid.errors import PlanError
+from xpyramid.errors import CostWarning, PlanError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.chunks import clip_shards, parse_chunks, parse_shards
 from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
@@ -27,6 +27,7 @@ from xpyramid.messages import say
 from xpyramid.options.types import Boundary, Chunks, Factor, Kind
 from xpyramid.runtime.cluster import workers as workers_now
 from xpyramid.types import DType
+from xpyramid.warn import warn
 
 #: Spacing and origin along each axis.
 Grid = tuple[tuple[float, float], ...]
@@ -82,8 +83,9 @@ class Cost:
         That write. Those of a dask array's own graph come on top.
     memory : int
         Estimate of what all workers together hold at a time, in bytes: samples, and what is made
-        of them, with the blocks of a dask array that wait for their tiles. Libraries, what a graph
-        holds on its way to a block, and a ``mode`` of noise come on top.
+        of them, with the blocks of a dask array that wait for their tiles. Libraries, and tasks
+        themselves, take some 16 MB more. What a graph holds on its way to a block is not known:
+        `CostWarning` says where that is more than the block.
     """
 
     bytes_read: int
@@ -115,7 +117,9 @@ class Plan:
     source_chunks : tuple of SourceChunks
         How the samples of level 0 are given; of a pyramid that is in a store, those of each level.
     holistic : bool
-        Whether each level takes a pass over the base of its own.
+        Whether the method needs all samples of a window at once.
+    copies : int
+        How often the samples of a block are there at a time, while it is reduced.
     kind : {"image", "labels"}
         What the samples are.
     kind_reason : str
@@ -136,6 +140,7 @@ class Plan:
         default=(SourceChunks(),), compare=False, repr=False
     )
     holistic: bool = False
+    copies: int = 2
     kind: Kind = "image"
     kind_reason: str = ""
     kept: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -223,15 +228,44 @@ class Plan:
         itemsize = self.dtype.itemsize
         levels = list(map(Shape, (level.shape for level in self.levels), self.objects(shards)))
         limits = Limits(workers, budget(memory))
+        self.warn_of_graphs()
         write_passes = list(
-            passes(levels, self.steps, self.source_chunks, itemsize, limits, holistic=self.holistic)
+            passes(
+                levels,
+                self.steps,
+                self.source_chunks,
+                itemsize,
+                limits,
+                holistic=self.holistic,
+                copies=self.copies,
+            )
         )
         return Cost(
             bytes_read=sum(self.levels[write_pass.levels[0]].nbytes for write_pass in write_passes),
             bytes_written=self.nbytes,
             tasks=sum(write_pass.tiling.tasks() for write_pass in write_passes),
-            memory=max(write_pass.memory(itemsize, workers) for write_pass in write_passes),
+            memory=max(
+                write_pass.memory(itemsize, workers, self._channels) for write_pass in write_passes
+            ),
         )
+
+    def warn_of_graphs(self) -> None:
+        """Say where a dask graph holds blocks that nobody here knows of."""
+        for source in self.source_chunks:
+            if source.shared:
+                warn(
+                    f"the dask graph holds more than the plan says: {source.shared!r} needs blocks "
+                    "several times, and keeps them; to bound that, store the array before, or "
+                    "use chunks that need no such step",
+                    CostWarning,
+                )
+
+    @property
+    def _channels(self) -> int:
+        """How many channels there are whose values are counted; of labels, nothing is."""
+        lengths = zip(self.axes, self.levels[0].shape, strict=True)
+        number = math.prod(n for axis, n in lengths if axis.type == "channel")
+        return number if self.kind == "image" else 0
 
     def scale(self, level: int) -> tuple[float, ...]:
         """Spacing of a level: the base's times the exact factor (never a ratio of shapes)."""

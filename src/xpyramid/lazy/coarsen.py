@@ -14,9 +14,11 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid.geometry.chunks import align, regular
 from xpyramid.geometry.passes import SourceChunks
+from xpyramid.lazy.sharing import first_shared_step
 from xpyramid.reducers import Reducer, reduce_block
 
 
@@ -84,7 +86,9 @@ def source_chunks(array: xr.DataArray) -> SourceChunks:
     preferred = array.encoding.get("preferred_chunks", {})
     lengths = (preferred.get(dim) for dim in array.dims)
     on_disk = tuple(tuple(n) if isinstance(n, Sequence) else n for n in lengths)
-    return SourceChunks(array.chunks, on_disk)
+    graph = None if array.chunks is None else array.data.__dask_graph__()
+    shared = first_shared_step(graph) if isinstance(graph, HighLevelGraph) else ""
+    return SourceChunks(array.chunks, on_disk, shared)
 
 
 def as_dask(array: xr.DataArray, chunks: tuple[int, ...]) -> da.Array:

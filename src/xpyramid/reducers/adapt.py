@@ -181,5 +181,5 @@ def with_min_valid(inner: Reducer, request: Request, min_valid: float) -> Reduce
     rule = _MinValid(inner, request, min_valid)
     return Reducer(
         inner.name, inner.dtype, rule.chunk, rule.combine, rule.finalise,
-        assemble=rule.assemble, holistic=inner.holistic,
+        assemble=rule.assemble, holistic=inner.holistic, copies=inner.copies,
     )  # fmt: skip

@@ -18,6 +18,9 @@ from xpyramid.types import DType
 #: The largest window, in bytes, that is held in memory as a whole.
 LARGEST_WINDOW = 2**28
 
+#: How often samples are there: beside the usual, window by window, and put in order.
+_COPIES = 5
+
 
 def _keep(block: Array, factors: Factors) -> State:  # noqa: ARG001
     return (block,)
@@ -93,8 +96,9 @@ def median(request: Request) -> Reducer:
     request.check_ignore()
     _check_size("median", request)
     return Reducer(
-        "median", request.dtype, _keep, _keep_state, _Median(request).finalise, holistic=True
-    )
+        "median", request.dtype, _keep, _keep_state, _Median(request).finalise,
+        holistic=True, copies=_COPIES,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -182,4 +186,6 @@ def user(function: Callable[..., object], request: Request) -> Reducer:
         raise PlanError(
             f"method {name!r} does not reduce axis=-1: {probe.shape} became {result.shape}"
         )
-    return Reducer(name, rule.dtype, _keep, _keep_state, rule.finalise, holistic=True)
+    return Reducer(
+        name, rule.dtype, _keep, _keep_state, rule.finalise, holistic=True, copies=_COPIES
+    )

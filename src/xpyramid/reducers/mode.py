@@ -43,6 +43,11 @@ _LARGEST_SCRATCH = 2**24
 _LARGEST_WINDOW = 128
 
 
+#: How many lists of all samples there are at a time, where each sample has a label of its own: as
+#: they are counted, kept, merged, and kept again.
+_LISTS = 4
+
+
 @dataclass(frozen=True)
 class _Mode:
     """Exact label counts of every cell.
@@ -196,6 +201,8 @@ def mode(request: Request) -> Reducer:
         )
     request.check_ignore()
     rule = _Mode(request)
+    entry = request.dtype.itemsize + np.dtype(rule.number).itemsize
     return Reducer(
-        "mode", request.dtype, rule.chunk, rule.combine, rule.finalise, rule.direct, rule.assemble
-    )
+        "mode", request.dtype, rule.chunk, rule.combine, rule.finalise, rule.direct, rule.assemble,
+        copies=2 + -(-_LISTS * entry // request.dtype.itemsize),
+    )  # fmt: skip

@@ -177,6 +177,9 @@ class Reducer:
         Puts states of neighbouring regions together.
     holistic : bool
         Whether a state holds all samples, so that it is not small enough to be handed on.
+    copies : int
+        How often the samples of a block are there at a time, at most: as they are read and encoded,
+        and beside that, what they are reduced with.
     """
 
     name: str
@@ -187,3 +190,4 @@ class Reducer:
     direct: Callable[[Array, Steps, Array], State | None] | None = None
     assemble: Callable[[Sequence[Part], tuple[int, ...]], State] = assemble_arrays
     holistic: bool = False
+    copies: int = 2

@@ -218,7 +218,14 @@ def _jobs(
     limits, itemsize = Limits(workers(), None), base.array.dtype.itemsize
     jobs = []
     for one in passes(
-        shapes, steps, [SourceChunks()], itemsize, limits, holistic=reducer.holistic, present=[0]
+        shapes,
+        steps,
+        [SourceChunks()],
+        itemsize,
+        limits,
+        holistic=reducer.holistic,
+        copies=reducer.copies,
+        present=[0],
     ):
         targets = tuple(sinks[k - 1] if k else None for k in one.levels)
         used = tuple(levels[k].array.shape for k in one.levels)

@@ -29,6 +29,7 @@ def passes_of(
     read = list(map(source_chunks, image.levels[: len(plan.source_chunks)]))
     yield from passes(
         levels, plan.steps, read, plan.dtype.itemsize, limits, holistic=plan.holistic,
+        copies=plan.copies,
         present=present,
     )  # fmt: skip
 

@@ -169,7 +169,7 @@ def pack(image: ImageSource) -> ImageSource:
     )
     plan = replace(
         plan, dtype=packed.dtype, levels=levels, options=options, holistic=reducer.holistic,
-        source_chunks=(source_chunks(packed),),
+        copies=reducer.copies, source_chunks=(source_chunks(packed),),
     )  # fmt: skip
     makers = [partial(_level, packed, plan, k, reducer) for k in range(len(levels))]
     made = Levels(makers, image.levels.coordinates)

@@ -118,6 +118,9 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
     if options["dtype"] == "source":
         images = [pack(image) for image in images]
     limits = Limits(workers(), budget(options["memory"]))
+    if limits.memory is not None:
+        for image in images:
+            image.plan.warn_of_graphs()
     with storage_errors(root):
         prepared = [prepare_image(image, root, options, read.locations) for image in images]
         to_do, finished = finished_among(prepared, options)

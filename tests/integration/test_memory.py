@@ -1,0 +1,60 @@
+"""Builds hold what their plans say, however large the base is."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+
+from xpyramid.geometry import passes, tiles
+
+CHUNK, EDGE, WORKERS = 32, 224, 2
+
+#: What tasks and their graph take, whatever the plan is.
+ROOM = 4e6
+
+
+def noise(dtype: str) -> xr.DataArray:
+    """Return a cube of which each sample has a value of its own, made block by block."""
+
+    def make(block: Any, block_info: Any = None) -> Any:
+        first = np.ravel_multi_index(block_info[None]["chunk-location"], (EDGE // CHUNK,) * 3)
+        values = np.arange(block.size, dtype="u8") + np.uint64(first * block.size)
+        return (values * np.uint64(2654435761)).astype(dtype).reshape(block.shape)
+
+    blocks = da.zeros((EDGE,) * 3, chunks=CHUNK, dtype=dtype)
+    blocks = blocks.map_blocks(make, dtype=dtype, meta=np.empty((0, 0, 0), dtype))
+    return xr.DataArray(blocks, dims=("z", "y", "x"), name="field")
+
+
+@pytest.mark.once
+@pytest.mark.parametrize(
+    ("method", "dtype"), [("mean", "u2"), ("median", "u2"), ("mode", "u4"), (np.ptp, "u2")], ids=str
+)
+def test_what_is_held(
+    method: Any, dtype: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (
+        passes,
+        tiles,
+    ):  # leaves that are as small beside this base as beside larger ones
+        monkeypatch.setattr(module, "LEAF_BYTES", 2**19)
+    array = noise(dtype)
+    array[:64, :64, :64].pyramid.build(levels=3, chunks=CHUNK, method=method).to_ome_zarr(
+        tmp_path / "small.zarr", progress=False
+    )
+    pyramid = array.pyramid.build(levels=4, chunks=CHUNK, method=method)
+    planned = pyramid.plan.cost(workers=WORKERS).memory
+    with dask.config.set(num_workers=WORKERS):
+        tracemalloc.start()
+        try:
+            pyramid.to_ome_zarr(tmp_path / "out.zarr", progress=False)
+            held = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert held <= 1.1 * planned + ROOM < array.nbytes
