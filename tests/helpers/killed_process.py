@@ -52,7 +52,7 @@ def _die_at(step: int) -> None:
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal steps
-        if not _changes(event, arguments):
+        if not changes_disk(event, arguments):
             return
         steps += 1
         if steps == step:
@@ -63,7 +63,7 @@ def _die_at(step: int) -> None:
     sys.addaudithook(hook)
 
 
-def _changes(event: str, arguments: tuple[Any, ...]) -> bool:
+def changes_disk(event: str, arguments: tuple[Any, ...]) -> bool:
     """Whether what is about to be done changes the disk."""
     if event == "open":
         path, _, flags = arguments

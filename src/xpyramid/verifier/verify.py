@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.ngff import Problem
 from xpyramid.store.listing import children, list_contents, peek
-from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.store.path import NodePath, Store, name_of_staged, resolve
 from xpyramid.store.transaction import unfinished_in
 from xpyramid.store.tree import listed_in
 from xpyramid.verifier.inspect import (
@@ -92,6 +91,9 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
     if kind == "nothing" and name and f".{name}.unfinished" in children(above):
         report.append(unfinished(""))
         return report
+    if kind == "nothing" and (begun := list(filter(None, map(name_of_staged, children(place))))):
+        report.extend(map(unfinished, begun))  # the first builds of a store, without its own group
+        return report
     if kind in ("nothing", "array") and not _has_nodes(place):
         what = "an array" if kind == "array" else "no Zarr group"
         raise NotAPyramidError(
@@ -131,12 +133,18 @@ def _descend(
     members = listed_in(node.attributes)
     report.extend(problem.below(path) for problem in _missing(place, members))
     below = [*members, *filter(None, listed)]
-    for name in children(place) if depth < _DEEPEST else ():
+    names = children(place) if depth < _DEEPEST else []
+    begun = {image for name in names if (image := name_of_staged(name)) is not None}
+    # Beside an image it may be what is left of one that has come to its place.
+    announced = {name for name in begun if peek(place / name).kind != "nothing"}
+    begun -= announced.difference(unfinished_in(place))
+    for name in names:
         inner = f"{path}/{name}".lstrip("/")
-        if begun := re.fullmatch(r"\.(.+)\.unfinished", name):
-            # Beside an image it may be what is left of one that has come to its place.
-            if peek(place / begun[1]).kind == "nothing" or begun[1] in unfinished_in(place):
-                report.append(unfinished(f"{path}/{begun[1]}".lstrip("/")))
+        if (image := name_of_staged(name)) is not None:
+            if image in begun:
+                report.append(unfinished(f"{path}/{image}".lstrip("/")))
+        elif name in begun - announced:
+            continue  # made at its place
         elif peek(place / name).kind in ("group", "damaged") or _has_nodes(place / name):
             parts = [member.partition("/") for member in below]
             subpaths = [subpath for first, _, subpath in parts if first == name]

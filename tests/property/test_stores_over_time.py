@@ -1,0 +1,444 @@
+"""Stores over time: builds, deaths, resumed and late builds, labels, damage, copies.
+
+A model says what readers must find after each step. Processes die in the middle of a build: from
+some step on, nothing changes the disk any more, whatever the code that is left behind tries. More
+of it: ``XPYRAMID_EXAMPLES=2000 pytest -m slow tests/property/test_stores_over_time.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from dask.delayed import Delayed
+from helpers.killed_process import changes_disk
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+import xpyramid
+from xpyramid import errors
+
+NAMES = ("a", "b")
+LABELS = ("cells", "nuclei")
+EXAMPLES = int(os.environ.get("XPYRAMID_EXAMPLES", "0"))
+
+
+class Death:
+    """Ends this process, as far as disks can tell, at the n-th step that changes one."""
+
+    left: int | None = None
+
+    @classmethod
+    def hook(cls, event: str, arguments: tuple[Any, ...]) -> None:
+        if cls.left is None or not changes_disk(event, arguments):
+            return
+        cls.left = max(0, cls.left - 1)
+        if cls.left == 0:
+            raise DeathError
+
+
+class DeathError(BaseException):
+    """The process is dead."""
+
+
+sys.addaudithook(Death.hook)
+
+
+@contextmanager
+def dying(step: int) -> Iterator[list[bool]]:
+    """Die at a step, if there are so many; say whether that was so."""
+    died = [False]
+    Death.left = step
+    try:
+        yield died
+    except BaseException:
+        if Death.left:
+            raise
+        died[0] = True
+    finally:
+        died[0] = died[0] or Death.left == 0
+        Death.left = None
+
+
+@cache
+def pyramid(name: str, seed: int, *, labels: bool = False) -> xpyramid.Pyramid:
+    data = np.random.default_rng(seed).integers(1, 200, (8, 6), dtype="u2")
+    array = xr.DataArray(data, dims=("y", "x"), name=name)
+    method = "mode" if labels else "mean"
+    return array.pyramid.build(levels=3, chunks=2, factor=2, method=method)
+
+
+@cache
+def values(name: str, seed: int, *, labels: bool = False) -> list[np.ndarray[Any, Any]]:
+    return [level.to_numpy() for level in pyramid(name, seed, labels=labels)]
+
+
+@dataclass
+class Image:
+    """What readers find at a place.
+
+    Attributes
+    ----------
+    seed : int
+        Of its samples.
+    is_damaged : bool
+    """
+
+    seed: int
+    is_damaged: bool = False
+
+
+@dataclass
+class Late:
+    """A build that was begun, and is computed later.
+
+    Attributes
+    ----------
+    build : str
+        What its record says that it is.
+    is_current : bool
+        Whether nothing has taken its place since.
+    is_published : bool
+    """
+
+    name: str
+    seed: int
+    task: Delayed
+    build: str
+    is_current: bool = True
+    is_published: bool = False
+
+
+class StoreOverTime(RuleBasedStateMachine):
+    """A store on a local disk, and what must be in it."""
+
+    replaces_at_once = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = Path(tempfile.mkdtemp())
+        self.path = self.directory / "s.zarr"
+        self.images: dict[str, Image] = {}
+        self.labels: dict[str, dict[str, int]] = defaultdict(
+            dict
+        )  # from their names to their seeds
+        self.unfinished: dict[str, int] = {}
+        self.late: list[Late] = []
+        self.builds: dict[str, int] = {}
+        self.config = dask.config.set(scheduler="sync")
+        self.config.__enter__()
+
+    def teardown(self) -> None:
+        self.config.__exit__(None, None, None)
+        shutil.rmtree(self.directory)
+
+    def store(self) -> Any:
+        return self.path
+
+    def record_of(self, name: str) -> str | None:
+        """Return which build of an image is unfinished."""
+        path = self.path / f".{name}.unfinished/build.json"
+        return json.loads(path.read_text())["build"] if path.exists() else None
+
+    def overtake(self, name: str, resumed: str | None = None) -> None:
+        """Know that builds which were begun before are no longer those of a place.
+
+        One that has been ``resumed`` is published now.
+        """
+        for late in self.late:
+            if late.name == name and late.is_current:
+                late.is_published = late.is_published or late.build == resumed
+                late.is_current = late.is_published and late.build == resumed
+
+    def published(self, name: str, seed: int) -> None:
+        self.images[name] = Image(seed)
+        self.unfinished.pop(name, None)
+
+    def attempt(self, name: str, seed: int, **options: Any) -> Any:
+        return pyramid(name, seed).to_ome_zarr(self.store(), progress=False, **options)
+
+    @rule(name=st.sampled_from(NAMES), seed=st.integers(0, 5))
+    def build(self, name: str, seed: int) -> None:
+        if name in self.images or name in self.unfinished:
+            with pytest.raises(errors.TargetExistsError):
+                self.attempt(name, seed)
+            return
+        self.attempt(name, seed)
+        self.overtake(name)
+        self.published(name, seed)
+
+    @rule(name=st.sampled_from(NAMES), seed=st.integers(0, 5))
+    def replace(self, name: str, seed: int) -> None:
+        self.attempt(name, seed, mode="w")
+        self.overtake(name)
+        self.published(name, seed)
+
+    @rule(
+        name=st.sampled_from(NAMES),
+        seed=st.integers(0, 5),
+        step=st.integers(1, 90),
+        how=st.sampled_from([{"mode": "w"}, {"resume": True}, {"mode": "w", "resume": True}]),
+    )
+    def die(self, name: str, seed: int, step: int, how: dict[str, Any]) -> None:
+        if how.get("resume"):
+            seed = self.unfinished.get(name, seed)
+        before = self.record_of(name) if how.get("resume") else None
+        try:
+            with dying(step) as died:
+                self.attempt(name, seed, **how)
+        except (errors.TargetExistsError, errors.ResumeError):
+            assert name in self.images
+            assert "mode" not in how
+            return
+        if not died[0]:
+            self.overtake(name, before)
+            self.published(name, seed)
+            return
+        self.find_out(name, seed, before)
+
+    def find_out(self, name: str, seed: int, resumed: str | None) -> None:
+        """Learn from the store what a death has left: the old image, the new one, or none."""
+        was = self.images.get(name)
+        left = self.record_of(name)
+        unfinished = self.is_unfinished(name)
+        if unfinished:
+            self.unfinished[name] = seed if left is None else self.builds.setdefault(left, seed)
+        else:
+            self.unfinished.pop(name, None)
+        if not any(late.build == left for late in self.late):
+            self.overtake(name, None if unfinished else resumed)
+        try:
+            now = xpyramid.open_pyramid(self.store(), name)[0].to_numpy()
+        except errors.NotAPyramidError:
+            assert was is None or not self.replaces_at_once
+            self.images.pop(name, None)
+            return
+        except Exception:  # decoders have errors of their own
+            assert was is not None
+            assert was.is_damaged
+            return
+        is_new = np.array_equal(now, values(name, seed)[0])
+        is_old = was is not None and np.array_equal(now, values(name, was.seed)[0])
+        assert is_new or is_old
+        if is_new and not (is_old and was is not None and was.seed == seed and unfinished):
+            self.images[name] = Image(seed)
+
+    def is_unfinished(self, name: str) -> bool:
+        return any(p.kind == "unfinished" and p.where == name for p in self.verify())
+
+    def verify(self, **options: Any) -> Any:
+        try:
+            problems = xpyramid.verify(self.store(), **options)
+        except errors.NotAPyramidError:
+            return []
+        if not self.images:  # then it says that there is none
+            problems = [p for p in problems if p.where or p.kind != "metadata"]
+        return problems
+
+    @precondition(lambda self: self.unfinished)
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.unfinished)))
+        seed = self.unfinished[name]
+        mode, resumed = "w" if name in self.images else "w-", self.record_of(name)
+        self.attempt(name, seed, resume=True, mode=mode)
+        self.published(name, seed)
+        self.overtake(name, resumed)
+
+    @precondition(lambda self: self.unfinished)
+    @rule(data=st.data(), seed=st.integers(6, 9))
+    def resume_with_another_input(self, data: st.DataObject, seed: int) -> None:
+        """What was written may show it; an unfinished build of which nothing is done cannot."""
+        name = data.draw(st.sampled_from(sorted(self.unfinished)))
+        mode = "w" if name in self.images else "w-"
+        if any(late.name == name and late.is_current for late in self.late):
+            return  # it would be that build, with other samples
+        try:
+            self.attempt(name, seed, resume=True, mode=mode)
+        except errors.ResumeError:
+            return
+        self.published(name, seed)
+        self.overtake(name)
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), label=st.sampled_from(LABELS), seed=st.integers(0, 5))
+    def write_labels(self, data: st.DataObject, label: str, seed: int) -> None:
+        name = data.draw(st.sampled_from(sorted(self.images)))
+        pyramid(label, seed, labels=True).to_ome_zarr(
+            self.store(), labels_of=name, mode="w", progress=False
+        )
+        self.labels[name][label] = seed
+
+    @rule(name=st.sampled_from(NAMES), seed=st.integers(0, 5), mode=st.sampled_from(["w", "w-"]))
+    def begin_a_late_one(self, name: str, seed: int, mode: str) -> None:
+        if mode == "w-" and (name in self.images or name in self.unfinished):
+            with pytest.raises(errors.TargetExistsError):
+                self.attempt(name, seed, compute=False, mode=mode)
+            return
+        task = self.attempt(name, seed, compute=False, mode=mode)
+        self.overtake(name)
+        build = self.record_of(name) or ""
+        self.late.append(Late(name, seed, task, build))
+        self.builds[build] = seed
+        self.unfinished[name] = seed
+        if not self.replaces_at_once:
+            self.images.pop(name, None)
+
+    @precondition(lambda self: self.late)
+    @rule(data=st.data())
+    def compute_a_late_one(self, data: st.DataObject) -> None:
+        late = data.draw(st.sampled_from(self.late))
+        if late.is_published and late.is_current:
+            late.task.compute()  # again, and nothing changes
+            return
+        if not late.is_current:
+            with pytest.raises(errors.ResumeError):
+                late.task.compute()
+            return
+        late.task.compute()
+        late.is_published = True
+        self.published(late.name, late.seed)
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        """Remove an image, as people do, with all that lies beside it."""
+        name = data.draw(st.sampled_from(sorted(self.images)))
+        shutil.rmtree(self.path / name)
+        shutil.rmtree(self.path / f".{name}.unfinished", ignore_errors=True)
+        self.overtake(name)
+        for late in self.late:
+            late.is_current = late.is_current and late.name != name
+        del self.images[name]
+        self.labels.pop(name, None)
+        self.unfinished.pop(name, None)
+        # What others have noted of it is theirs to mend; here nobody else has.
+        self.unlist(name)
+
+    def unlist(self, name: str) -> None:
+        """Have the list of images, where there is one, forget an image."""
+        place = self.path / "OME"
+        if not place.is_dir():
+            return
+        group = zarr.open_group(place, mode="r+")
+        ome = dict(group.attrs.get("ome", {}))
+        ome["series"] = [path for path in ome.get("series", []) if path != name]
+        group.attrs["ome"] = ome
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data())
+    def damage(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.images)))
+        chunks = [
+            path for path in sorted((self.path / name).glob("[012]/*/c/**/*")) if path.is_file()
+        ]
+        path = data.draw(st.sampled_from(chunks))
+        kind: Callable[[bytes], bytes] = data.draw(
+            st.sampled_from([lambda raw: raw[:-1], lambda raw: raw[: len(raw) // 2]])
+        )
+        damaged = kind(path.read_bytes())
+        path.unlink()  # a replaced image may share its files
+        path.write_bytes(damaged)
+        self.images[name].is_damaged = True
+
+    @rule()
+    def copy(self) -> None:
+        """What is finished is as good elsewhere; what is not, is not taken for it."""
+        there = self.directory / "copy.zarr"
+        if not self.path.exists():
+            return
+        shutil.copytree(self.path, there)
+        try:
+            for name, image in self.images.items():
+                if not image.is_damaged:
+                    self.check_levels(there, name, image.seed)
+        finally:
+            shutil.rmtree(there)
+
+    def check_levels(self, store: Any, path: str, seed: int, *, labels: bool = False) -> None:
+        name = path.rpartition("/")[2]
+        opened = xpyramid.open_pyramid(store, path)
+        for level, expected in zip(opened, values(name, seed, labels=labels), strict=True):
+            np.testing.assert_array_equal(level.to_numpy(), expected)
+
+    @invariant()
+    def readers_find_what_they_must(self) -> None:
+        for name in NAMES:
+            if name not in self.images:
+                with pytest.raises((errors.NotAPyramidError, FileNotFoundError)):
+                    xpyramid.open_pyramid(self.store(), name)
+                continue
+            image = self.images[name]
+            if image.is_damaged:
+                continue
+            self.check_levels(self.store(), name, image.seed)
+            opened = xpyramid.open_pyramid(self.store(), name)
+            assert sorted(opened.labels) == sorted(self.labels[name])
+            for label, seed in self.labels[name].items():
+                self.check_levels(self.store(), f"{name}/labels/{label}", seed, labels=True)
+            tree = xr.open_datatree(self.path / name, engine="zarr")
+            assert {f"/labels/{label}/0" for label in self.labels[name]} <= set(tree.groups)
+
+    @invariant()
+    def verify_says_what_is_wrong(self) -> None:
+        problems = self.verify(deep=True)
+        damaged = {name for name, image in self.images.items() if image.is_damaged}
+        assert damaged <= {problem.where.split("/")[0] for problem in problems}
+        others = [p for p in problems if p.where.split("/")[0] not in damaged]
+        assert {p.kind for p in others} <= {"unfinished"}, others
+        assert {p.where for p in others} == set(self.unfinished) - damaged, others
+
+
+class StoreInPlaceOverTime(StoreOverTime):
+    """The same store, as if its disk could rename nothing."""
+
+    replaces_at_once = False
+
+    def store(self) -> Any:
+        self.path.mkdir(exist_ok=True)
+        return zarr.storage.FsspecStore.from_url(
+            f"file://{self.path}", storage_options={"auto_mkdir": True}
+        )
+
+
+def run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES or examples, stateful_step_count=steps, deadline=None
+        ),
+    )
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_a_store_on_disk() -> None:
+    run(StoreOverTime, 12, 15)
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_a_store_where_images_are_made_in_place() -> None:
+    run(StoreInPlaceOverTime, 12, 15)
