@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from xpyramid.messages import UNSET, Message, OptionPart, Part
+from xpyramid.messages import UNSET, Message, OptionPart, Part, printable
 
 
 class PyramidError(Exception):
@@ -56,7 +56,7 @@ class PyramidError(Exception):
         if accepted or fix:
             parts = [*what, *(("; accepted: ", accepted) if accepted else ())]
             what = (Message(*parts, *(("; ", fix) if fix else ())),)
-        super().__init__(*what)
+        super().__init__(*(_printable(part) for part in what))
         if option is not None:
             self.option = option
         if value is not UNSET:
@@ -71,6 +71,11 @@ class PyramidError(Exception):
         """The message with its parts, which the command line says in its own words."""
         first = self.args[0] if len(self.args) == 1 else str(self)
         return first if isinstance(first, Message) else Message(str(first))
+
+
+def _printable(part: object) -> object:
+    """Return a part of a message without what a terminal obeys; numbers, as of errno, stay."""
+    return printable(part) if isinstance(part, str) and not isinstance(part, Message) else part
 
 
 def _names(what: tuple[object, ...], option: str) -> bool:

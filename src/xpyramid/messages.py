@@ -59,8 +59,26 @@ class CodePart:
 Part = str | OptionPart | CodePart
 
 
+def printable(text: str) -> str:
+    r"""Return a text in which what a terminal might obey is escaped; lines stay lines.
+
+    Names, units and methods may be those of strangers: control characters move the cursor, and
+    characters that change the direction of writing hide what follows.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb") == r"a\x1b[2Jb"
+    True
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 class Message(str):
-    """A text that knows its parts."""
+    """A text that knows its parts, and holds nothing that a terminal obeys."""
 
     parts: tuple[Part, ...]
 
@@ -128,8 +146,11 @@ def _flat(parts: tuple[Part, ...]) -> Iterator[Part]:
     for part in parts:
         if isinstance(part, Message):
             yield from part.parts
-        elif part != "":
-            yield part
+        elif isinstance(part, str):
+            if part:
+                yield printable(part)
+        else:
+            yield CodePart(printable(part.text)) if isinstance(part, CodePart) else part
 
 
 def option(name: str, value: object = UNSET, *, call: str = "") -> OptionPart:

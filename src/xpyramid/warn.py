@@ -5,12 +5,14 @@ from __future__ import annotations
 import sys
 import warnings
 
+from xpyramid.messages import printable
+
 _PACKAGE = __name__.partition(".")[0]
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the first line of the call stack that is not in this package."""
-    warnings.warn(message, category, stacklevel=_levels_up())
+    warnings.warn(printable(message), category, stacklevel=_levels_up())
 
 
 def _levels_up() -> int:

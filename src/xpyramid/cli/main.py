@@ -21,7 +21,7 @@ from xpyramid._version import __version__
 from xpyramid.build import build
 from xpyramid.cli import demo, options, verify
 from xpyramid.errors import NotAPyramidError, PyramidError
-from xpyramid.messages import HOW_TO_FINISH, Message, joined, option
+from xpyramid.messages import HOW_TO_FINISH, Message, joined, option, printable
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, suggest
 from xpyramid.options.text import names
 from xpyramid.pyramid import Pyramid, image_of_labels, open_pyramid
@@ -110,7 +110,7 @@ def _fail(message: object, exit_code: int) -> int:
 def _line(message: object) -> str:
     if isinstance(message, PyramidError):
         message = message.message
-    return " ".join(options.in_cli_words(message).split())
+    return printable(" ".join(options.in_cli_words(message).split()))
 
 
 @contextmanager
@@ -197,7 +197,7 @@ def _build(arguments: argparse.Namespace) -> None:
         dims=arguments.source_dims,
         name=group.rpartition("/")[2] if group else None,
     )
-    print(_source_line(array, arguments), flush=True)
+    print(printable(_source_line(array, arguments)), flush=True)
     above = f"{arguments.labels_of.strip('/')}/labels/" if arguments.labels_of else ""
     pyramid = build(
         array,
@@ -216,7 +216,8 @@ def _build(arguments: argparse.Namespace) -> None:
         **options.from_namespace(arguments, WriteOptions),
     )
     what = f"{len(pyramid)} levels of {pyramid.method}" if len(pyramid) > 1 else "1 level"
-    print(f"written to {target}: {what}{', labels' if pyramid.kind == 'labels' else ''}")
+    labels = ", labels" if pyramid.kind == "labels" else ""
+    print(printable(f"written to {target}: {what}{labels}"))
 
 
 def _source_line(array: xr.DataArray, arguments: argparse.Namespace) -> str:
@@ -275,7 +276,9 @@ def _print_image(location: str, path: str, *, below: bool) -> int:
     except PyramidError as error:
         sys.stdout.flush()
         return _fail(error, 2)
-    print(f"{chr(10) if below else ''}{location.rstrip('/')}/{path}\n{pyramid}", flush=True)
+    if below:
+        print()
+    print(printable(f"{location.rstrip('/')}/{path}\n{pyramid}"), flush=True)
     return 0
 
 

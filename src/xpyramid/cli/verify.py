@@ -12,6 +12,7 @@ from pathlib import Path
 from xpyramid import ngff, verifier
 from xpyramid.cli.options import in_cli_words
 from xpyramid.errors import SourceError
+from xpyramid.messages import printable
 from xpyramid.ngff import Problem
 from xpyramid.sources import reading
 from xpyramid.store.documents import parse_document
@@ -55,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(_as_json(problems, notes))
         return 0
     for line in [*map(str, problems), *(f"note: {note}" for note in notes)]:
-        print(" ".join(in_cli_words(line).split()))
+        print(printable(" ".join(in_cli_words(line).split())))
     if not problems:
         print(f"nothing wrong with {what}")
     return 1 if problems else 0

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from xpyramid.messages import printable
+
 Severity = Literal["error", "warning"]
 
 
@@ -31,7 +33,7 @@ class Problem:
     severity: Severity = "error"
 
     def __str__(self) -> str:
-        return f"{self.severity}: {self.where or '.'}: {self.message} [{self.kind}]"
+        return printable(f"{self.severity}: {self.where or '.'}: {self.message} [{self.kind}]")
 
     def below(self, path: str) -> Problem:
         """Return the problem as seen from above ``path``."""
