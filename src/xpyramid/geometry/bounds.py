@@ -6,16 +6,15 @@ no room for them, so they come from a Dataset, and lie in the Dataset of a level
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Hashable
 
 import numpy as np
 import xarray as xr
 
 from xpyramid.geometry.plan import Plan
+from xpyramid.types import Array, Attrs
 from xpyramid.warn import warn
 
-Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Attributes that name the bounds of cells: CF conventions, sections 7.1 and 7.4.
 BOUNDS = ("bounds", "climatology")
@@ -49,7 +48,7 @@ def named_bounds(coordinate: xr.DataArray | xr.Variable) -> list[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-def without_bounds(attrs: Mapping[Any, Any], kept: Collection[Any]) -> dict[Any, Any]:
+def without_bounds(attrs: Attrs, kept: Collection[Hashable]) -> dict[Hashable, object]:
     """Return attributes, or an encoding, without names of bounds that are not kept."""
     return {key: value for key, value in attrs.items() if key not in BOUNDS or value in kept}
 
@@ -135,7 +134,7 @@ def level_bounds(bounds: xr.Dataset, array: xr.DataArray, plan: Plan, k: int) ->
     of_a_climate = [
         c.attrs.get("climatology", c.encoding.get("climatology")) for c in array.coords.values()
     ]
-    coarse_bounds: dict[Any, xr.Variable] = {}
+    coarse_bounds: dict[Hashable, xr.Variable] = {}
     for name, variable in bounds.variables.items():
         *dims, vertices = map(str, variable.dims)
         if not any(factors.get(dim, 1) > 1 for dim in dims):
@@ -166,5 +165,5 @@ def _hull(bounds: xr.Variable, dim: str, vertices: str, first: Array, last: Arra
     return variable
 
 
-def _time_units(bounds: xr.Variable) -> dict[str, Any]:
+def _time_units(bounds: xr.Variable) -> dict[str, object]:
     return {k: bounds.encoding[k] for k in ("units", "calendar", "dtype") if k in bounds.encoding}
