@@ -15,7 +15,6 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.types import Array, Attrs
 from xpyramid.warn import warn
 
-
 #: Attributes that name the bounds of cells: CF conventions, sections 7.1 and 7.4.
 BOUNDS = ("bounds", "climatology")
 
