@@ -32,6 +32,7 @@ from xpyramid.store.documents import (
 )
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.path import NodePath, level_names, local_path, staging_path, takes_nodes_only
+from xpyramid.store.retrying import bare
 
 #: Held while the images in the making, or a group around them, change.
 _guard = RLock()
@@ -59,7 +60,7 @@ class InPlaceTransaction:
     @property
     def tasks(self) -> NodePath | None:
         """Where tasks note what they have done; None in stores that end with this process."""
-        is_kept = not isinstance(self.target.store, MemoryStore)
+        is_kept = not isinstance(bare(self.target.store), MemoryStore)
         return self._notes / "tasks" if is_kept and self._notes is not None else None
 
     @property

@@ -27,6 +27,7 @@ from xpyramid import ngff
 from xpyramid._compat import open_zip, sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
+from xpyramid.store.retrying import retrying, spelled
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, object]
 #: An array of either Zarr format.
@@ -65,7 +66,7 @@ class NodePath:
 
     def __str__(self) -> str:
         """Return the place as users spell it: a path, or a URL."""
-        return "/".join(part for part in (_spelled(self.store), self.path) if part)
+        return "/".join(part for part in (spelled(self.store), self.path) if part)
 
     def parents(self) -> Iterator[NodePath]:
         """Yield the places above this one, from the root down."""
@@ -120,16 +121,6 @@ class NodePath:
         if takes_nodes_only(self.store):  # and lists below nodes alone
             return self.node() is None
         return sync(self.store.is_empty(self.path))
-
-
-def _spelled(store: ZarrStore) -> str:
-    store = unwrapped(store)
-    if isinstance(store, LocalStore):
-        return str(store.root)
-    if isinstance(store, FsspecStore):
-        fs = getattr(store.fs, "sync_fs", store.fs)
-        return str(fs.unstrip_protocol(store.path))
-    return str(store)
 
 
 def takes_nodes_only(store: ZarrStore) -> bool:
@@ -195,7 +186,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
         For objects that are not stores, and URLs of unknown kinds.
     """
     if isinstance(store, zarr.Group | StorePath):
-        return NodePath(store.store, store.path)
+        return NodePath(retrying(store.store), store.path)
     if (opened := _as_zarr_store(store, read_only=read_only)) is not None:
         archive = unwrapped(opened)
         if isinstance(archive, ZipStore) and not open_zip(archive) and read_only:
@@ -203,7 +194,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
                 f"{archive} is not open, and not one that can be opened only to be read",
                 accepted="a ZipStore of an archive that is there, with mode='r'",
             )
-        return NodePath(opened, "")
+        return NodePath(retrying(opened), "")
     if not isinstance(store, str | bytes | os.PathLike) or not os.fspath(store):
         kind = f"an object of {type(store).__module__}.{type(store).__qualname__}"
         what = literal(store)[:60] if isinstance(store, str | int | None) else kind
@@ -214,7 +205,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
         )
     location = os.fsdecode(store)
     if "://" in location and not location.startswith("file://"):
-        return NodePath(_remote(location, read_only=read_only), "")
+        return NodePath(retrying(_remote(location, read_only=read_only)), "")
     path = Path(location.removeprefix("file://")).expanduser()
     try:
         path.stat()

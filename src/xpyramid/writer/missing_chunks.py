@@ -93,7 +93,7 @@ def _keys(array: ZarrArray) -> Iterator[str]:
             yield from [prefix + name for name in files]
         return
     prefix = as_prefix(array.path)
-    for key in sync(_listed(array.store, prefix)):
+    for key in sync(_listed(retrying(array.store), prefix)):
         yield key.removeprefix(prefix)
 
 
@@ -128,4 +128,4 @@ def _above(array: ZarrArray) -> Iterator[tuple[NodePath, str]]:
             yield NodePath(LocalStore(group, read_only=True), ""), "/".join(parts)
         elif array.path.count("/") >= depth - 1:
             names = array.path.split("/")
-            yield NodePath(array.store, "/".join(names[:-depth])), "/".join(names[-depth:])
+            yield NodePath(retrying(array.store), "/".join(names[:-depth])), "/".join(names[-depth:])

@@ -37,6 +37,7 @@ from xpyramid.store.path import (
     local_path,
     staging_path,
 )
+from xpyramid.store.retrying import bare
 from xpyramid.store.transaction import Transaction
 
 #: No sensible data get smaller than this part by compression.
@@ -222,7 +223,7 @@ def check_writable(place: NodePath) -> None:
     path = local_path(place)
     if path is not None:
         _check_directory(path, local_path(staging_path(place)) or path)
-    elif isinstance(place.store, FsspecStore):
+    elif isinstance(bare(place.store), FsspecStore):
         _check_reachable(place)
 
 
