@@ -36,6 +36,7 @@ from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
+from xpyramid.store.retrying import reading
 from xpyramid.store.transaction import find_unfinished
 from xpyramid.types import DType
 

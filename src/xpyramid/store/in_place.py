@@ -6,6 +6,7 @@ replaced is removed before; that is the price of such stores.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,17 @@ _guard = RLock()
 
 #: Images that threads of this process make, by their store and place.
 _in_the_making: set[tuple[int | None, str]] = set()
+
+
+def _forget_other_threads() -> None:
+    """Begin without the locks of threads that a process which has just forked does not have."""
+    global _guard  # noqa: PLW0603  a lock that others hold cannot be freed
+    _guard = RLock()
+    _in_the_making.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 @dataclass(frozen=True)

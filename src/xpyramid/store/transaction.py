@@ -23,6 +23,7 @@ from xpyramid.store.in_place import InPlaceTransaction
 from xpyramid.store.listing import children
 from xpyramid.store.path import NodePath, Store, name_of_staged, resolve
 from xpyramid.store.rename import RenameTransaction
+from xpyramid.store.retrying import bare
 
 
 class Transaction(Protocol):
@@ -96,7 +97,7 @@ KINDS: list[TransactionKind] = [RenameTransaction, InPlaceTransaction]
 
 def transaction_for(target: NodePath) -> Transaction:
     """Return how an image comes to its place."""
-    kind = next(kind for kind in KINDS if kind.suits(target.store))
+    kind = next(kind for kind in KINDS if kind.suits(bare(target.store)))
     return kind(target)
 
 

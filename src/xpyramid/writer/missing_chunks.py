@@ -17,6 +17,7 @@ from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import literal, say
 from xpyramid.store.manifest import ArrayV2, ArrayV3, ChunkGrid, StoredMask, expected, manifest_of
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix, local_path
+from xpyramid.store.retrying import retrying
 from xpyramid.warn import warn
 
 #: Listing so many stored objects of a local disk takes half a second. Larger arrays are listed when

@@ -21,7 +21,7 @@ from xpyramid._compat import unwrapped
 from xpyramid.errors import (
     InvalidNameError,
     NotWritableError,
-    PyramidError,
+    ReadError,
     TargetExistsError,
 )
 from xpyramid.messages import say
@@ -275,11 +275,9 @@ def _check_reachable(place: NodePath) -> None:
     """Ask a remote store for something, to find out whether it answers."""
     try:
         place.is_empty()
-    except PyramidError:
-        raise
-    except Exception as error:  # whatever a cloud's client raises
+    except ReadError as error:
         raise NotWritableError(
-            f"{place} cannot be reached: {type(error).__name__}: {error}",
+            f"{place} cannot be reached: {error}",
             fix="check the address, the network, and the credentials",
         ) from error
 
