@@ -17,7 +17,8 @@ pytestmark = [
 #: The parent compiles for one dtype, and children for others, with a cache that is empty.
 SCRIPT = """
 import multiprocessing, os, sys, warnings
-import numpy as np, xarray as xr, xpyramid
+import dask, numpy as np, xarray as xr, xpyramid
+dask.config.set(scheduler="sync")  # the threads of dask's own pool stay in the parent
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks, where there are threads
 
 def reduced(dtype):
@@ -60,7 +61,7 @@ def test_children_compile_and_write(way: str, tmp_path: Path) -> None:
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     run = subprocess.run(
-        [sys.executable, script, way], env=environment, capture_output=True, text=True, timeout=120,
+        [sys.executable, script, way], env=environment, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
