@@ -118,9 +118,9 @@ def status_of(error: BaseException) -> int | None:
     for cause in _causes(error):
         if type(cause).__module__ == "aiohttp.http_exceptions":
             continue  # a status that aiohttp makes up for a body that was cut off
-        statuses = [status for value in _said(cause) if (status := _as_status(value))]
-        if statuses:
-            return statuses[0]
+        found = next((status for value in _said(cause) if (status := _as_status(value))), None)
+        if found is not None:
+            return found
     return None
 
 
@@ -131,8 +131,8 @@ def _said(error: BaseException) -> Iterator[object]:
         metadata = response.get("ResponseMetadata")
         yield metadata.get("HTTPStatusCode") if isinstance(metadata, Mapping) else None
     for place in (error, response):
-        for name in ("status", "status_code", "code"):
-            yield getattr(place, name, None)
+        names = ("status", "status_code", "code")
+        yield next((value for name in names if (value := getattr(place, name, None))), None)
     if _package(error) in _TELLING_PACKAGES and (found := _STATUS_IN_TEXT.search(str(error))):
         yield found[1]
 
