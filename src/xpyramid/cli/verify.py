@@ -15,6 +15,7 @@ from xpyramid.errors import SourceError
 from xpyramid.ngff import Problem
 from xpyramid.sources import reading
 from xpyramid.store.documents import parse_document
+from xpyramid.store.path import path_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``xpyramid verify``; return the exit code."""
-    path: str = arguments.path
+    path = path_named(arguments.path)
     notes: Sequence[str] = ()
     problems: Sequence[Problem]
     if path == "-" or Path(path).expanduser().is_file():

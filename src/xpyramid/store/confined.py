@@ -21,7 +21,7 @@ from zarr.storage import LocalStore, ZipStore
 from xpyramid.errors import NotAPyramidError
 from xpyramid.messages import say
 from xpyramid.runtime.retry import is_absence, retried, retried_async
-from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.store.path import NodePath, Store, path_named, resolve
 from xpyramid.store.retrying import reading
 
 #: The largest file of metadata that is read. Consolidated ones of large plates are tens of MB.
@@ -48,7 +48,7 @@ def resolve_confined(store: Store) -> NodePath:
         For a path without a file, or a file that is not an archive.
     """
     if isinstance(store, str | os.PathLike):
-        path = Path(os.fspath(store).removeprefix("file://")).expanduser()
+        path = Path(path_named(store)).expanduser()
         if path.suffix.lower() in _ARCHIVES and path.is_file():
             archive = BoundedZipStore(path, mode="r")
             archive.archive()  # fails here rather than later

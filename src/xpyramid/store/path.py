@@ -11,6 +11,8 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
+from urllib.request import url2pathname
 
 import zarr
 from zarr.abc.store import Store as ZarrStore
@@ -39,6 +41,10 @@ _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmet
 
 #: What lies beside an image only while it is unfinished.
 _STAGED = re.compile(r"\.(.+)\.unfinished")
+
+#: A URL of a file. What has no slash after the colon is no such URL, but a name with a colon.
+_FILE_URL = re.compile(r"file:(//(?P<host>[^/\\]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
+_HERE = {"", "localhost"}
 
 #: What the system says of a path that cannot be one.
 _NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
@@ -175,6 +181,32 @@ def is_name(part: str) -> bool:
     return is_text(part) and len(part.encode()) <= 200
 
 
+def path_named(location: str | bytes | os.PathLike[str]) -> str:
+    """Return a path, or a ``file:`` URL as the path that it stands for; other URLs as they are.
+
+    https://www.rfc-editor.org/rfc/rfc8089: ``file:///data``, ``file://localhost/data`` and
+    ``file:/data`` are one place, and what is not a letter of a URL is percent-encoded.
+
+    Raises
+    ------
+    InvalidNameError
+        For a file on another machine.
+    """
+    text = os.fsdecode(location)
+    found = _FILE_URL.fullmatch(text)
+    if found is None:
+        return text
+    host, path = found["host"] or "", found["path"]
+    if os.name == "nt":
+        return url2pathname(f"//{host}{path}" if host.lower() not in _HERE else path)
+    if host.lower() not in _HERE:
+        raise InvalidNameError(
+            f"{text[:200]!r} is a file on the machine {host[:60]!r}",
+            accepted=f"{f'file:///{host}{path}'[:200]!r}, or a path without 'file:'",
+        )
+    return "/" + os.fsdecode(unquote_to_bytes(path)).lstrip("/")
+
+
 def resolve(store: Store, *, read_only: bool) -> NodePath:
     """Return the place that a path, URL, store or group names; nothing is created.
 
@@ -203,10 +235,10 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
             accepted="a path ('.' is this directory), a URL, a Zarr store or group, a mapper "
             "of fsspec, a store of obstore, or a dict",
         )
-    location = os.fsdecode(store)
-    if "://" in location and not location.startswith("file://"):
+    location = path_named(store)
+    if "://" in location:
         return NodePath(retrying(_remote(location, read_only=read_only)), "")
-    path = Path(location.removeprefix("file://")).expanduser()
+    path = Path(location).expanduser()
     try:
         path.stat()
     except (OSError, ValueError) as error:

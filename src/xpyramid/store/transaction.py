@@ -21,7 +21,7 @@ from zarr.storage import LocalStore
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.in_place import InPlaceTransaction
 from xpyramid.store.listing import children
-from xpyramid.store.path import NodePath, Store, name_of_staged, resolve
+from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve
 from xpyramid.store.rename import RenameTransaction
 from xpyramid.store.retrying import bare
 
@@ -103,8 +103,8 @@ def transaction_for(target: NodePath) -> Transaction:
 
 def find_unfinished(store: Store, group: str | None) -> NodePath | None:
     """Return the place of an unfinished image, None if there is none."""
-    if isinstance(store, str | os.PathLike) and "://" not in os.fspath(store):
-        path = Path(store, group or "").expanduser().absolute()
+    if isinstance(store, str | os.PathLike) and "://" not in (named := path_named(store)):
+        path = Path(named, group or "").expanduser().absolute()
         place = NodePath(LocalStore(path.parent, read_only=True), path.name)
     else:
         place = resolve(store, read_only=True) / (group or "").strip("/")
