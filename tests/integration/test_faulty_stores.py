@@ -24,6 +24,7 @@ import xarray as xr
 import zarr
 from fsspec import AbstractFileSystem
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.memory import MemoryFileSystem
 from helpers.faulty_store import LASTING, NOT_ALLOWED, PASSING, Faults, FaultyStore
 from helpers.http_server import serve
 from zarr.core.sync import sync
@@ -32,7 +33,9 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore
 import xpyramid
 from xpyramid import errors
 from xpyramid.runtime import cluster, retry
-from xpyramid.store.path import resolve
+from xpyramid.store.documents import remove
+from xpyramid.store.listing import list_keys
+from xpyramid.store.path import NodePath, resolve
 from xpyramid.store.retrying import RetryingStore, bare
 
 pytestmark = pytest.mark.once
@@ -235,6 +238,42 @@ def test_nothing_is_nothing(client: Callable[[str], Any], tmp_path: Path) -> Non
         pytest.raises(errors.NotAPyramidError, match="there is nothing"),
     ):
         read(client(f"{server.url}/out.zarr"))
+
+
+class Halves(MemoryFileSystem):  # type: ignore[misc]
+    """A filesystem of which some directories cannot be listed."""
+
+    protocol = "halves"
+    find = AbstractFileSystem.find
+    store, pseudo_dirs = {}, [""]  # noqa: RUF012
+    faults: dict[str, OSError] = {}  # noqa: RUF012
+
+    def ls(self, path: str, *rest: Any, **options: Any) -> Any:
+        for end, error in self.faults.items():
+            if path.rstrip("/").endswith(end):
+                raise error
+        return super().ls(path, *rest, **options)
+
+
+@pytest.mark.parametrize("where", ["field", "field/0", "/out.zarr"])
+def test_what_cannot_be_listed_is_not_taken_for_nothing(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = Halves(skip_instance_cache=True)
+    monkeypatch.setattr(Halves, "store", {})
+    store = FsspecStore(AsyncFileSystemWrapper(fs, asynchronous=True), path="/out.zarr")
+    build(store)
+    place = resolve(store, read_only=False)
+    before = sorted(list_keys(place))
+    assert "field/0/field/zarr.json" in before
+    monkeypatch.setattr(Halves, "faults", {where: OSError(errno.EIO, "no")})
+    for act in (list_keys, NodePath.is_empty, remove):
+        with pytest.raises(errors.PyramidError, match="cannot read .*no"):
+            act(place)
+    monkeypatch.setattr(Halves, "faults", {})
+    assert sorted(list_keys(place)) == before
+    remove(place / "field/0")
+    assert not list_keys(place / "field/0")
 
 
 def test_the_store_that_is_seen_is_a_zarr_store() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store
@@ -21,6 +21,9 @@ from xpyramid.errors import PyramidError, ReadError, StorageError
 from xpyramid.runtime.retry import is_absence, is_not_allowed, retried, retried_async
 
 T = TypeVar("T")
+
+#: Modules of fsspec with the ways of listing that filesystems have which do not bring their own.
+_CARELESS = {"fsspec.asyn", "fsspec.spec"}
 
 
 def spelled(store: Store) -> str:
@@ -79,6 +82,29 @@ def _named(
 
 def _says_absent(error: Exception) -> bool:
     return not isinstance(error, PyramidError) and is_absence(error)
+
+
+def _lists_carelessly(store: Store) -> TypeGuard[FsspecStore]:
+    """Whether a listing leaves out what could not be listed, as fsspec's own way does."""
+    if type(store) is not FsspecStore:
+        return False
+    fs: Any = store.fs
+    while inner := getattr(fs, "sync_fs", None) or getattr(fs, "fs", None):
+        fs = inner
+    ways = (getattr(type(fs), name, None) for name in ("_find", "find"))
+    return all(way is None or way.__module__ in _CARELESS for way in ways)
+
+
+async def _list_carefully(store: FsspecStore, prefix: str) -> AsyncIterator[str]:
+    """Yield the keys below a prefix, or raise what keeps a part of them from being listed."""
+
+    def stop(error: Exception) -> None:
+        if not is_absence(error):
+            raise error
+
+    root = "/".join(part for part in (store.path.rstrip("/"), prefix.rstrip("/")) if part)
+    for path in await store.fs._find(root, detail=False, withdirs=False, on_error=stop):
+        yield path.removeprefix(f"{store.path.rstrip('/')}/")
 
 
 class RetryingStore(WrapperStore[Store]):
@@ -141,6 +167,8 @@ class RetryingStore(WrapperStore[Store]):
 
     async def is_empty(self, prefix: str) -> bool:
         """Whether nothing is stored below a prefix."""
+        if _lists_carelessly(self._store):
+            return await Store.is_empty(self, prefix)
         return await self._read(prefix, lambda: self._store.is_empty(prefix))
 
     async def _listed(
@@ -160,11 +188,16 @@ class RetryingStore(WrapperStore[Store]):
 
     def list(self) -> AsyncIterator[str]:
         """Yield all keys."""
+        if _lists_carelessly(self._store):
+            return self.list_prefix("")
         return self._listed("", self._store.list)
 
     def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield the keys below a prefix."""
-        return self._listed(prefix, lambda: self._store.list_prefix(prefix))
+        store = self._store
+        if _lists_carelessly(store):
+            return self._listed(prefix, lambda: _list_carefully(store, prefix))
+        return self._listed(prefix, lambda: store.list_prefix(prefix))
 
     def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Yield the names directly below a prefix."""
@@ -187,6 +220,9 @@ class RetryingStore(WrapperStore[Store]):
 
     async def delete_dir(self, prefix: str) -> None:
         """Remove what is stored below a prefix."""
+        if _lists_carelessly(self._store):
+            await Store.delete_dir(self, prefix)
+            return
         await self._removed(prefix, lambda: self._store.delete_dir(prefix))
 
     async def clear(self) -> None:
