@@ -97,14 +97,25 @@ def _lists_carelessly(store: Store) -> TypeGuard[FsspecStore]:
 
 async def _list_carefully(store: FsspecStore, prefix: str) -> AsyncIterator[str]:
     """Yield the keys below a prefix, or raise what keeps a part of them from being listed."""
-
-    def stop(error: Exception) -> None:
-        if not is_absence(error):
-            raise error
-
-    root = "/".join(part for part in (store.path.rstrip("/"), prefix.rstrip("/")) if part)
-    for path in await store.fs._find(root, detail=False, withdirs=False, on_error=stop):
-        yield path.removeprefix(f"{store.path.rstrip('/')}/")
+    root = f"{store.path.strip('/')}/".lstrip("/")
+    waiting = ["/".join(part for part in (store.path.rstrip("/"), prefix.rstrip("/")) if part)]
+    while waiting:
+        directory = waiting.pop()
+        lead = f"{directory.strip('/')}/".lstrip("/")
+        try:
+            entries = await store.fs._ls(directory, detail=True)
+        except Exception as error:
+            if not is_absence(error):
+                raise
+            continue
+        for entry in entries:
+            path = str(entry["name"]).strip("/")
+            if path == lead.rstrip("/") or not path.startswith(lead):
+                continue  # some list the directory, too, or what links lead to
+            if entry["type"] == "directory":
+                waiting.append(str(entry["name"]).rstrip("/"))
+            else:
+                yield path.removeprefix(root)
 
 
 class RetryingStore(WrapperStore[Store]):
