@@ -110,6 +110,9 @@ class InPlaceTransaction:
             with _guard:
                 _in_the_making.discard(image)
 
+    def recover(self) -> None:
+        """Nothing: the last step is the last document."""
+
     def unfinished(self) -> BuildRecord | None:
         """Return what was noted of an unfinished build, None where there is none."""
         raw = None if self._notes is None else get_document(self._notes / "build.json")

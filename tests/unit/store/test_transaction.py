@@ -84,6 +84,9 @@ class CommitTransaction:
     def lock(self) -> Iterator[None]:
         yield
 
+    def recover(self) -> None:
+        pass
+
     def unfinished(self) -> BuildRecord | None:
         return None
 
