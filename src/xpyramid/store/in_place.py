@@ -110,8 +110,9 @@ class InPlaceTransaction:
             with _guard:
                 _in_the_making.discard(image)
 
-    def recover(self) -> None:
-        """Nothing: the last step is the last document."""
+    def recover(self) -> bool:
+        """Return that there is nothing to complete: the last step is the last document."""
+        return False
 
     def unfinished(self) -> BuildRecord | None:
         """Return what was noted of an unfinished build, None where there is none."""

@@ -60,15 +60,16 @@ def locked(path: Path, patience: float, what: str) -> Iterator[None]:
     TargetBusyError
         If they do for longer.
     """
-    lock = FileLock(path, timeout=patience, **_NATIVE)
+    lock, was_there = FileLock(path, timeout=patience, **_NATIVE), path.exists()
     try:
         lock.acquire()
     except Timeout:
         raise _busy(what, path) from None
     except (OSError, NotImplementedError) as error:
+        if not was_there:
+            path.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
-        path.unlink(missing_ok=True)  # nobody can hold it
         with _held_by_name(path.with_suffix(".soft.lock"), patience, what):
             yield
         return

@@ -104,11 +104,13 @@ class RenameTransaction:
                 if self.unfinished() is None:  # nothing that could be resumed
                     shutil.rmtree(directory, ignore_errors=True)
 
-    def recover(self) -> None:
-        """Complete what a process that died has begun at its last step."""
-        if (self._staging_dir / _DECIDED).is_file():
-            with suppress(TargetBusyError), self.lock():
-                pass
+    def recover(self) -> bool:
+        """Complete what a process that died has begun at its last step; return whether it has."""
+        if not (self._staging_dir / _DECIDED).is_file():
+            return False
+        with suppress(TargetBusyError), self.lock():
+            return True
+        return False
 
     def _settle(self) -> None:
         """Undo or complete the last step, if that was interrupted."""

@@ -47,8 +47,11 @@ class Transaction(Protocol):
     def lock(self) -> AbstractContextManager[None]:
         """Keep others from making the same image, while the context lasts."""
 
-    def recover(self) -> None:
-        """Complete what a process that died has begun at its last step, if it cannot be undone."""
+    def recover(self) -> bool:
+        """Complete what a process that died has begun at its last step, if it cannot be undone.
+
+        Returned is whether there was something like that.
+        """
 
     def unfinished(self) -> BuildRecord | None:
         """Return what was noted of an unfinished build, None where there is none."""

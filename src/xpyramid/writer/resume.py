@@ -160,12 +160,17 @@ def finished_among(
         If a published one is of another input.
     TargetExistsError
     """
-    may_be_finished = options["resume"] and options["mode"] == "w-"
-    finished = [image for image in images if may_be_finished and _is_published(image)]
+    finished = [
+        image
+        for image in images
+        if options["resume"]
+        and (options["mode"] == "w-" or image.was_recovered)
+        and _is_published(image)
+    ]
     to_do = [image for image in images if image not in finished]
     for image in to_do:
         check_target(image.transaction, image.paths, options)
-    if finished and not any(map(_is_left, images)):
+    if finished and not any(image.was_recovered or _is_left(image) for image in images):
         check_free(finished[0].transaction.target)
     for image in finished:
         _check_published(image)

@@ -84,8 +84,8 @@ class CommitTransaction:
     def lock(self) -> Iterator[None]:
         yield
 
-    def recover(self) -> None:
-        pass
+    def recover(self) -> bool:
+        return False
 
     def unfinished(self) -> BuildRecord | None:
         return None
