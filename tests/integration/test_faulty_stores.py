@@ -245,7 +245,7 @@ class Halves(MemoryFileSystem):  # type: ignore[misc]
 
     protocol = "halves"
     find = AbstractFileSystem.find
-    store, pseudo_dirs = {}, [""]  # noqa: RUF012
+    store, pseudo_dirs = {}, [""]
     faults: dict[str, OSError] = {}  # noqa: RUF012
 
     def ls(self, path: str, *rest: Any, **options: Any) -> Any:
@@ -268,7 +268,7 @@ def test_what_cannot_be_listed_is_not_taken_for_nothing(
     assert "field/0/field/zarr.json" in before
     monkeypatch.setattr(Halves, "faults", {where: OSError(errno.EIO, "no")})
     for act in (list_keys, NodePath.is_empty, remove):
-        with pytest.raises(errors.PyramidError, match="cannot read .*no"):
+        with pytest.raises(errors.PyramidError, match=r"cannot read .*no"):
             act(place)
     monkeypatch.setattr(Halves, "faults", {})
     assert sorted(list_keys(place)) == before
@@ -315,7 +315,7 @@ def test_a_directory_that_cannot_be_read(
     assert isinstance(caught.value.__cause__, OSError)
 
 
-class Lost(Exception):
+class LostError(Exception):
     """What distributed says of its tasks when the scheduler has gone."""
 
     reason = "scheduler-connection-lost"
@@ -323,16 +323,16 @@ class Lost(Exception):
 
 def test_a_scheduler_that_is_lost(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def get(*_: Any, **__: Any) -> Any:
-        raise Lost("connection lost")
+        raise LostError("connection lost")
 
     monkeypatch.setattr(cluster, "client", lambda: SimpleNamespace(ncores=dict, status="closed"))
     array = xr.DataArray(DATA, dims=("y", "x"), name="field")
     with (
         dask.config.set(scheduler=get, num_workers=1),
-        pytest.raises(errors.StorageError, match="scheduler was lost.*resume") as caught,
+        pytest.raises(errors.StorageError, match=r"scheduler was lost.*resume") as caught,
     ):
         array.pyramid.to_ome_zarr(tmp_path, levels=2)
-    assert isinstance(caught.value.__cause__, Lost)
+    assert isinstance(caught.value.__cause__, LostError)
     assert "resume=True" in caught.value.__notes__[0]
 
 
@@ -359,6 +359,6 @@ def test_a_scheduler_that_is_killed(tmp_path: Path) -> None:
         scheduler_id = scheduler.pid
         data = da.zeros((8, 8), "u2", chunks=4).map_blocks(die, dtype="u2", meta=np.empty((0, 0)))
         array = xr.DataArray(data, dims=("y", "x"), name="field")
-        with pytest.raises(errors.StorageError, match="scheduler was lost.*resume"):
+        with pytest.raises(errors.StorageError, match=r"scheduler was lost.*resume"):
             array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, chunks=4)
         works.kill()

@@ -114,7 +114,6 @@ class ConfinedStore(LocalStore):
     def get_sync(self, key: str, **options: Any) -> Buffer | None:
         """Return what is stored under a key."""
 
-
         def get() -> Buffer | None:
             return get_unchecked(key, **options) if self._check(key) else None
 

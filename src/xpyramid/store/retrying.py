@@ -7,7 +7,7 @@ the place, whatever package the client is of. It is neither "nothing is there" n
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeGuard, TypeVar
 
@@ -149,7 +149,7 @@ class RetryingStore(WrapperStore[Store]):
 
     async def _get_many(
         self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
-    ) -> AsyncIterator[tuple[str, Buffer | None]]:
+    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
         for request in requests:
             yield request[0], await self.get(*request)
 
@@ -272,17 +272,21 @@ class RetryingStore(WrapperStore[Store]):
 
         def get_sync(self, key: str, **options: Any) -> Buffer | None:
             """Return what is stored under a key."""
+            store: Any = self._store
             with _named(self._store, key, "read", ReadError):
-                return retried(lambda: WrapperStore.get_sync(self, key, **options))
+                found: Buffer | None = retried(lambda: store.get_sync(key, **options))
+            return found
 
         def set_sync(self, key: str, value: Buffer) -> None:
             """Store something under a key."""
+            store: Any = self._store
             self._check_writable()
             with _named(self._store, key, "write", StorageError):
-                retried(lambda: WrapperStore.set_sync(self, key, value))
+                retried(lambda: store.set_sync(key, value))
 
         def delete_sync(self, key: str) -> None:
             """Remove what is stored under a key."""
+            store: Any = self._store
             self._check_writable()
             with _named(self._store, key, "write", StorageError):
-                retried(lambda: WrapperStore.delete_sync(self, key))
+                retried(lambda: store.delete_sync(key))

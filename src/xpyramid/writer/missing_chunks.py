@@ -129,4 +129,7 @@ def _above(array: ZarrArray) -> Iterator[tuple[NodePath, str]]:
             yield NodePath(LocalStore(group, read_only=True), ""), "/".join(parts)
         elif array.path.count("/") >= depth - 1:
             names = array.path.split("/")
-            yield NodePath(retrying(array.store), "/".join(names[:-depth])), "/".join(names[-depth:])
+            yield (
+                NodePath(retrying(array.store), "/".join(names[:-depth])),
+                "/".join(names[-depth:]),
+            )
