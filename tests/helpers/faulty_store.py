@@ -118,7 +118,7 @@ def obstore(text: str) -> Callable[[], Exception]:
 #: Those that may pass.
 PASSING: dict[str, Callable[[], Exception]] = {
     "reset": lambda: ConnectionResetError("reset"),
-    "timeout": lambda: TimeoutError(),
+    "timeout": TimeoutError,
     "input and output": system(errno.EIO),
     "stale handle": system(errno.ESTALE),
     "aiohttp 503": aiohttp(503),

@@ -25,8 +25,10 @@ import zarr
 from fsspec import AbstractFileSystem
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.memory import MemoryFileSystem
+from helpers import small_image
 from helpers.faulty_store import LASTING, NOT_ALLOWED, PASSING, Faults, FaultyStore
 from helpers.http_server import serve
+from helpers.small_image import broken_off
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore
 
@@ -78,26 +80,61 @@ def empty(faults: Faults) -> FaultyStore:
     return FaultyStore(faults)
 
 
-ACTIONS = {"build": (empty, build), "replace": (built, replace), "read": (built, read)}
+def broken(faults: Faults) -> FaultyStore:
+    """Return a store that holds an unfinished image, before the first fault."""
+    memory = MemoryStore()
+    store = FaultyStore(Faults(PASSING["reset"]), memory)
+    with dask.config.set(scheduler="sync"):
+        broken_off(lambda: small_image.pyramid().to_ome_zarr(store))
+    return FaultyStore(faults, memory)
+
+
+def resume(store: Any) -> None:
+    with dask.config.set(scheduler="sync"):
+        small_image.pyramid().to_ome_zarr(store, resume=True)
+
+
+def read_small(store: Any) -> None:
+    with dask.config.set(scheduler="sync"):
+        levels = xpyramid.open_pyramid(store, "field")
+        for level, wanted in zip(levels, small_image.values(small_image.NEW), strict=True):
+            np.testing.assert_array_equal(level, wanted)
+
+
+def verify(store: Any) -> None:
+    with dask.config.set(scheduler="sync"):
+        assert not xpyramid.verify(store, deep=True)
+
+
+#: What is done, with what before, and how it is seen that it was done well.
+ACTIONS = {
+    "build": (empty, build, read),
+    "replace": (built, replace, read),
+    "resume": (broken, resume, read_small),
+    "read": (built, read, read),
+    "verify": (built, verify, read),
+}
+#: Only some of the steps of what takes many that are those of others, too.
+EVERY = {"build": 1, "read": 1, "replace": 3, "resume": 3, "verify": 3}
 
 
 @pytest.mark.parametrize("what", ACTIONS)
 def test_a_fault_that_passes_is_tried_again_wherever_it_comes(what: str) -> None:
-    begin, act = ACTIONS[what]
+    begin, act, check = ACTIONS[what]
     kinds = cycle(PASSING.values())
-    for step in count(1):
+    for step in count(1, EVERY[what]):
         faults = Faults(next(kinds), step)
         store = begin(faults)
         act(store)
-        read(FaultyStore(Faults(PASSING["reset"]), store._store))
+        check(FaultyStore(Faults(PASSING["reset"]), store._store))
         if not faults.came:
             break
     assert step > 20
 
 
-def is_whole(store: Any) -> bool:
+def is_whole(store: Any, check: Callable[[Any], None]) -> bool:
     try:
-        read(store)
+        check(store)
     except errors.NotAPyramidError:
         return False
     return True
@@ -115,9 +152,9 @@ def check_named(error: errors.PyramidError, of: str) -> None:
 
 @pytest.mark.parametrize("what", ACTIONS)
 def test_a_fault_that_stays_is_named_wherever_it_comes(what: str) -> None:
-    begin, act = ACTIONS[what]
+    begin, act, check = ACTIONS[what]
     kinds = cycle(FOR_GOOD.items())
-    for step in count(1, 2 if what == "replace" else 1):
+    for step in count(1, EVERY[what]):
         name, make = next(kinds)
         faults = Faults(make, step, 10**9)
         store = begin(faults)
@@ -125,11 +162,11 @@ def test_a_fault_that_stays_is_named_wherever_it_comes(what: str) -> None:
             break
         assert faults.came
         healed = FaultyStore(Faults(PASSING["reset"]), store._store)
-        if what != "build":
+        if what not in ("build", "resume"):
             act(healed)
-        elif not is_whole(healed):  # else only what was to be removed at last is left
-            build(healed, resume=True)
-        read(healed)
+        elif not is_whole(healed, check):  # else only what was to be removed at last is left
+            build(healed, resume=True) if what == "build" else resume(healed)
+        check(healed)
     assert step > 20
 
 

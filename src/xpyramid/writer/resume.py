@@ -13,7 +13,7 @@ import zarr
 
 from xpyramid import engine
 from xpyramid._version import __version__
-from xpyramid.errors import ResumeError
+from xpyramid.errors import PyramidError, ReadError, ResumeError
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.tiles import Region
 from xpyramid.messages import say
@@ -130,6 +130,13 @@ def check_input(job: engine.Job, image: PreparedImage) -> None:
         samples = np.asarray(job.source.sample(region))
         try:
             stored = np.asarray(sink.array[region], samples.dtype)
+        except PyramidError:
+            raise
+        except OSError as error:
+            raise ReadError(
+                f"cannot read what {image.transaction.target} has stored: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         except Exception as error:
             raise _damaged(image.transaction, f"{type(error).__name__}: {error}") from error
         _check_samples(
