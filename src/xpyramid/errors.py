@@ -121,7 +121,7 @@ class ResumeError(PyramidError, ValueError):
 
 
 class StorageError(PyramidError, OSError):
-    """A part of an array that could not be written or read."""
+    """Something that could not be written, or a build that broke off."""
 
 
 class NotAPyramidError(PyramidError, ValueError):
@@ -140,12 +140,12 @@ class SourceOverlapError(PyramidError, ValueError):
     """The place to write to is also where the data are read from."""
 
 
-class NotWritableError(PyramidError, OSError):
+class NotWritableError(StorageError):
     """A place that cannot be written to: read-only, unreachable, or too small."""
 
 
 class ReadError(PyramidError, OSError):
-    """Stored samples that cannot be read."""
+    """Stored samples or metadata that cannot be read, though something may be there."""
 
 
 class MissingChunkError(PyramidError, ValueError):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
+
+Trouble = Callable[[str], int | str | None]
 
 
 class Served(NamedTuple):
@@ -25,8 +27,10 @@ class _Handler(SimpleHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"  # one connection for many requests
 
-    def __init__(self, log: list[tuple[int, str]], *arguments: Any, **options: Any) -> None:
-        self.log = log
+    def __init__(
+        self, log: list[tuple[int, str]], trouble: Trouble, *arguments: Any, **options: Any
+    ) -> None:
+        self.log, self.trouble = log, trouble
         super().__init__(*arguments, **options)
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -39,6 +43,9 @@ class _Handler(SimpleHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self) -> None:
+        if (trouble := self.trouble(self.path)) is not None:
+            self._break_off(trouble)
+            return
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             self._answer(HTTPStatus.NOT_FOUND, b"")
@@ -52,6 +59,19 @@ class _Handler(SimpleHTTPRequestHandler):
         stop = min(len(data), int(last) + 1) if first and last else len(data)
         extent = {"Content-Range": f"bytes {start}-{stop - 1}/{len(data)}"}
         self._answer(HTTPStatus.PARTIAL_CONTENT, data[start:stop], extent)
+
+    def _break_off(self, trouble: int | str) -> None:
+        """Answer with a status, or with a body that ends too early ("cut"), or not at all."""
+        if isinstance(trouble, int):
+            self._answer(HTTPStatus(trouble), b"")
+            return
+        self.log.append((0, self.path.lstrip("/")))
+        if trouble == "cut":
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"{")
+        self.close_connection = True
 
     def _answer(
         self, status: HTTPStatus, data: bytes, headers: dict[str, str] | None = None
@@ -77,10 +97,14 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(directory: Path) -> Iterator[Served]:
-    """Serve a directory until the end of the block."""
+def serve(directory: Path, trouble: Trouble = lambda _: None) -> Iterator[Served]:
+    """Serve a directory until the end of the block.
+
+    ``trouble`` says of a path what goes wrong with it, if something does: a status, "cut" for a
+    body that ends too early, or "hung up".
+    """
     log: list[tuple[int, str]] = []
-    handler = partial(_Handler, log, directory=str(directory))
+    handler = partial(_Handler, log, trouble, directory=str(directory))
     with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

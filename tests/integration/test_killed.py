@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,37 @@ def replace_by_renames(directory: Path, resume: bool = True) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rename, "_exchange_at_once", lambda *_: False)
         replace(directory, resume)
+
+
+@contextmanager
+def without_renames(of_all: bool) -> Iterator[None]:
+    """Run as on an overlay: of directories, those of a lower layer, or all, cannot be renamed."""
+    do_rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if path.is_dir() and (of_all or path.name == "field"):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        return do_rename(path, target)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rename, "_exchange_at_once", lambda *_: False)
+        patch.setattr(Path, "rename", refuse)
+        yield
+
+
+def replace_on_overlay(directory: Path, resume: bool = True) -> None:
+    with without_renames(of_all=False):
+        replace(directory, resume)
+
+
+def replace_by_copies(directory: Path, resume: bool = True) -> None:
+    with without_renames(of_all=True):
+        replace(directory, resume)
+
+
+def build_by_copies(directory: Path) -> None:
+    with without_renames(of_all=True):
+        write(directory, resume=True)
 
 
 def resume(directory: Path) -> None:
@@ -151,3 +185,59 @@ def test_killed_while_it_replaces_with_renames_nothing_is_lost(old: Path, tmp_pa
     seen = replaced(replace_by_renames, old, tmp_path / "n")
     assert seen["none"] == 1
     assert min(seen["new"], seen["old"]) > 5
+
+
+@pytest.mark.parametrize("action", [replace_on_overlay, replace_by_copies])
+def test_killed_while_it_replaces_on_an_overlay_one_can_be_recovered(
+    action: Callable[..., None], old: Path, tmp_path: Path
+) -> None:
+    """The last steps of it: what was complete is brought to its place by whoever comes next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rename, "_link_others", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write(old, mode="w")
+    seen = Counter[str]()
+    for i, directory in enumerate(killed(action, old, tmp_path / "n")):
+        try:
+            there = {NEW: "new", OLD: "old"}[whole(directory)]
+        except errors.NotAPyramidError as error:
+            there = "none" if "is unfinished" in str(error) else "lost"
+        seen[there] += 1
+        if i % 2:
+            recover(directory)
+            assert whole(directory) in ((OLD, NEW) if there == "old" else (NEW,))
+        else:
+            action(directory, resume=bool(i % 4))
+            assert is_whole(directory)
+            assert leftovers(directory) == []
+        assert others_are_there(directory)
+    assert seen.keys() == {"new", "old", "none"}
+    assert min(seen.values()) > 5
+
+
+def recover(directory: Path) -> None:
+    """Begin a build of the image that fails at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rename.RenameTransaction, "begin", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write(directory, mode="w")
+
+
+def test_killed_while_it_is_copied_to_its_place(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rename.RenameTransaction, "_swap", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write(tmp_path / "half")
+    outcomes = []
+    for directory in killed(build_by_copies, tmp_path / "half", tmp_path / "n"):
+        outcomes.append(is_there(directory))
+        if not outcomes[-1]:
+            with pytest.raises(errors.NotAPyramidError, match="is unfinished"):
+                xpyramid.open_pyramid(directory / "out.zarr/field")
+            write(directory, resume=True)
+        elif xpyramid.verify(directory / "out.zarr"):  # it is whole, but not noted as done
+            write(directory, resume=True)
+        assert is_whole(directory)
+        assert not xpyramid.verify(directory / "out.zarr")
+    assert outcomes.count(False) > 5
+    assert outcomes.count(True) > 3

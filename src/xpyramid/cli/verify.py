@@ -16,6 +16,7 @@ from xpyramid.messages import printable
 from xpyramid.ngff import Problem
 from xpyramid.sources import reading
 from xpyramid.store.documents import parse_document
+from xpyramid.store.path import path_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``xpyramid verify``; return the exit code."""
-    path: str = arguments.path
+    path = path_named(arguments.path)
     notes: Sequence[str] = ()
     problems: Sequence[Problem]
     if path == "-" or Path(path).expanduser().is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, zip_longest
 from typing import Any
@@ -24,7 +24,7 @@ from xpyramid.engine.statistics import Statistics, merge
 from xpyramid.engine.tasks import Key
 from xpyramid.engine.work import Intermediates
 from xpyramid.geometry.tiles import Node
-from xpyramid.runtime.cluster import PROCESSES, client, workers
+from xpyramid.runtime.cluster import PROCESSES, client, scheduler_errors, workers
 from xpyramid.runtime.progress import bar
 
 
@@ -57,7 +57,11 @@ def run(
     roots = [job.roots() if part is None else [] for job, part in zip(jobs, parts, strict=True)]
     total = sum(job.work.written_under(part) for job, part in zip(jobs, parts, strict=True))
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
-    with bar(total, progress) as advance, _report_progress(jobs, advance):
+    with (
+        bar(total, progress) as advance,
+        scheduler_errors(),
+        _report_progress(jobs, advance),
+    ):
         for wave in chain(waves, [roots]):
             graph = make_graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
@@ -105,7 +109,8 @@ def _report_progress(jobs: Sequence[Job], advance: Callable[[int], None] | None)
     try:
         yield
     finally:
-        cluster.unsubscribe_topic(TOPIC)
+        with suppress(OSError):  # the cluster has gone
+            cluster.unsubscribe_topic(TOPIC)
 
 
 def _scheduler() -> Callable[..., Any]:

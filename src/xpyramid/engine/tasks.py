@@ -35,8 +35,10 @@ class NamedTask(Task):
         try:
             return retried(partial(super().__call__, values))
         except Exception as error:
-            # A cluster raises Reschedule for itself.
-            if isinstance(error, PyramidError) or type(error).__name__ == "Reschedule":
+            # A cluster raises Reschedule for itself. A store that does not answer names its place,
+            # and not the block.
+            is_ours = isinstance(error, PyramidError) and type(error) is not ReadError
+            if is_ours or type(error).__name__ == "Reschedule":
                 raise
             raise TaskError(self.key, f"{type(error).__name__}: {error}") from error
 

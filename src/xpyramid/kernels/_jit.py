@@ -21,11 +21,15 @@ def _one_at_a_time(cache: Any) -> None:
     numba writes an index and then what it names. Two processes that do so at once can leave the
     code for one dtype under the name of another, and later ones would compute with it. What cannot
     be locked, read or written is compiled anew.
+
+    A lock is made when it is needed: one that is made here, where modules are imported, belongs to
+    this process, and not to those that fork from it.
     """
-    lock = FileLock(Path(cache.cache_path) / "kernels.lock", timeout=60)
+    path = Path(cache.cache_path) / "kernels.lock"
 
     def alone(method: Kernel) -> Kernel:
         def call(*args: object) -> Any:
+            lock = FileLock(path, timeout=60)
             try:
                 lock.acquire()
             except (OSError, NotImplementedError):  # no rights, or a file system without locks

@@ -36,6 +36,7 @@ from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
+from xpyramid.store.retrying import reading
 from xpyramid.store.transaction import find_unfinished
 from xpyramid.types import DType
 
@@ -93,7 +94,13 @@ def typed_errors(place: NodePath) -> Iterator[None]:
     """Turn what goes wrong with somebody's metadata into an error that says where.
 
     Zarr, xarray and what they stand on trip over malformed documents in their own ways. Faults of
-    the system (no permission, no network) are no fault of the metadata, and stay what they are.
+    the system (no permission, no network) are no fault of the metadata.
+
+    Raises
+    ------
+    NotAPyramidError
+    ReadError
+        For faults of the system.
     """
     try:
         yield
@@ -101,10 +108,15 @@ def typed_errors(place: NodePath) -> Iterator[None]:
         if str(error).startswith(str(place)):
             raise
         raise NotAPyramidError(f"{place}: " + error.message) from error
-    except (PyramidError, OSError, MemoryError, Warning) as error:
-        if not isinstance(error, BaseZarrError):  # some are kinds of FileNotFoundError
+    except (PyramidError, MemoryError, Warning) as error:
+        if not isinstance(error, BaseZarrError):
             raise
         raise _not_a_pyramid(place, error) from error
+    except OSError as error:
+        if isinstance(error, BaseZarrError):  # some are kinds of FileNotFoundError
+            raise _not_a_pyramid(place, error) from error
+        with reading(place.store, place.path):
+            raise
     except Exception as error:
         raise _not_a_pyramid(place, error) from error
 

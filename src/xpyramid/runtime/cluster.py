@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import dask
 from dask.system import CPU_COUNT
 
-from xpyramid.errors import PlanError
+from xpyramid.errors import PlanError, PyramidError, StorageError
 
 #: What a client configures as scheduler.
 CLUSTER = "dask.distributed"
@@ -21,10 +22,41 @@ def workers() -> int:
     """Return how many tasks run at the same time."""
     cluster_client = client()
     if cluster_client is not None:
-        return max(1, sum(int(cores) for cores in cluster_client.ncores().values()))
+        with scheduler_errors():
+            return max(1, sum(int(cores) for cores in cluster_client.ncores().values()))
     if dask.config.get("scheduler", None) in ("sync", "synchronous", "single-threaded"):
         return 1
     return int(dask.config.get("num_workers", None) or CPU_COUNT)
+
+
+@contextmanager
+def scheduler_errors() -> Iterator[None]:
+    """Say so where the connection to the scheduler of a cluster is lost.
+
+    Raises
+    ------
+    StorageError
+    """
+    cluster = client()
+    try:
+        yield
+    except Exception as error:
+        if cluster is None or isinstance(error, PyramidError) or not _is_lost(cluster, error):
+            raise
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StorageError(
+            f"the connection to dask's scheduler was lost: {said}",
+            fix="connect to a scheduler that runs, and resume the build if one has begun",
+        ) from error
+
+
+def _is_lost(cluster: Any, error: Exception) -> bool:
+    """Whether an error comes of a lost connection to a cluster's scheduler."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if getattr(error, "reason", None) == "scheduler-connection-lost" or "CommClosedError" in names:
+        return True
+    comes_of_it = names & {"CancelledError", "OSError", "TimeoutError", "RuntimeError"}
+    return bool(comes_of_it) and cluster.status != "running"
 
 
 def in_process() -> bool:

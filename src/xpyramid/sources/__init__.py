@@ -18,6 +18,7 @@ from xpyramid.sources.pictures import open_npy, open_picture
 from xpyramid.sources.reading import reading
 from xpyramid.sources.stores import is_store, open_store
 from xpyramid.sources.tiff import open_tiff
+from xpyramid.store.path import path_named
 
 __all__ = ["NO_SPACING", "describe_source", "open_source", "reading"]
 
@@ -80,7 +81,7 @@ def open_source(
     """
     check_kind("path", path, (str, os.PathLike), "a path or URL, as text or pathlib.Path")
     check_kind("variable", variable, str, "text")
-    source = os.fspath(path)
+    source = path_named(path)
     with may_repeat(), reading(source):
         if is_store(source):
             array = open_store(source, variable)

@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 
 from xpyramid import ngff
-from xpyramid.errors import SourceError
+from xpyramid.errors import PyramidError, SourceError
 from xpyramid.messages import say
 from xpyramid.pyramid import Pyramid, open_pyramid
 from xpyramid.reader import find_images
@@ -197,6 +197,8 @@ def _open_dataset(
             dataset: xr.Dataset = xr.open_zarr(
                 place.store, group=place.path, chunks=None, drop_variables=left_out
             )
+    except PyramidError:
+        raise
     except Exception as error:
         raise SourceError(
             f"xarray cannot open the group {source!r}: {error}{_members(group, source)}"

@@ -20,7 +20,9 @@ from zarr.storage import LocalStore, ZipStore
 
 from xpyramid.errors import NotAPyramidError
 from xpyramid.messages import say
-from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.runtime.retry import is_absence, retried, retried_async
+from xpyramid.store.path import NodePath, Store, path_named, resolve
+from xpyramid.store.retrying import reading
 
 #: The largest file of metadata that is read. Consolidated ones of large plates are tens of MB.
 MAX_METADATA = 2**27
@@ -46,7 +48,7 @@ def resolve_confined(store: Store) -> NodePath:
         For a path without a file, or a file that is not an archive.
     """
     if isinstance(store, str | os.PathLike):
-        path = Path(os.fspath(store).removeprefix("file://")).expanduser()
+        path = Path(path_named(store)).expanduser()
         if path.suffix.lower() in _ARCHIVES and path.is_file():
             archive = BoundedZipStore(path, mode="r")
             archive.archive()  # fails here rather than later
@@ -95,7 +97,13 @@ class ConfinedStore(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Return what is stored under a key."""
-        return await super().get(key, prototype, byte_range) if self._check(key) else None
+
+        async def get() -> Buffer | None:
+            return await get_unchecked(key, prototype, byte_range) if self._check(key) else None
+
+        get_unchecked = super().get
+        with reading(self, key):
+            return await retried_async(get)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
@@ -105,8 +113,13 @@ class ConfinedStore(LocalStore):
 
     def get_sync(self, key: str, **options: Any) -> Buffer | None:
         """Return what is stored under a key."""
-        buffer: Buffer | None = super().get_sync(key, **options) if self._check(key) else None
-        return buffer
+
+        def get() -> Buffer | None:
+            return get_unchecked(key, **options) if self._check(key) else None
+
+        get_unchecked = super().get_sync
+        with reading(self, key):
+            return retried(get)
 
     def _check(self, key: str) -> bool:
         """Whether there may be something under a key; refuse what must not be read."""
@@ -123,7 +136,9 @@ class ConfinedStore(LocalStore):
         except (FileNotFoundError, NotADirectoryError):
             return False
         except (OSError, ValueError) as error:
-            if isinstance(error, PermissionError | NotAPyramidError):
+            if isinstance(error, NotAPyramidError) or not (
+                isinstance(error, ValueError) or is_absence(error)
+            ):
                 raise
             return False  # a name that no file system can hold, links that go in circles
         if stat.S_ISDIR(status.st_mode):

@@ -17,9 +17,11 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 from xpyramid._compat import sync
-from xpyramid.runtime.retry import retried
+from xpyramid.errors import PyramidError
+from xpyramid.runtime.retry import is_absence, retried, retried_async
 from xpyramid.store.local_files import write_file
 from xpyramid.store.path import NodePath, as_prefix, takes_nodes_only
+from xpyramid.store.retrying import reading
 from xpyramid.types import Json
 
 #: Documents by their keys below a place.
@@ -53,16 +55,23 @@ def get_document(place: NodePath) -> bytes | None:
 
     Raises
     ------
-    OSError
+    ReadError
         If the store does not answer.
     """
     get = place.store.get
-    document = retried(lambda: sync(get(place.path, default_buffer_prototype())))
+    with reading(place.store, place.path):
+        document = retried(lambda: sync(get(place.path, default_buffer_prototype())))
     return None if document is None else document.to_bytes()
 
 
 def read_documents(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
-    """Return the content of documents below a place, None for those that cannot be read."""
+    """Return the content of documents below a place, None for those that are not there.
+
+    Raises
+    ------
+    ReadError
+        If the store does not answer.
+    """
     prefix = as_prefix(place.path)
     return sync(_read(place, [prefix + key for key in keys]))
 
@@ -77,8 +86,13 @@ async def _read(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
     async def get(key: str) -> bytes | None:
         async with gate:
             try:
-                buffer = await place.store.get(key, prototype, byte_range)
-            except OSError:
+                with reading(place.store, key):
+                    buffer = await retried_async(
+                        lambda: place.store.get(key, prototype, byte_range)
+                    )
+            except OSError as error:
+                if isinstance(error, PyramidError) or not is_absence(error):
+                    raise
                 return None
             return None if buffer is None else buffer.to_bytes()
 

@@ -11,7 +11,7 @@ from numcodecs import get_codec
 from zarr.registry import get_codec_class
 
 from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata, get_data_type_from_json
-from xpyramid.errors import PyramidError
+from xpyramid.errors import NotAPyramidError
 from xpyramid.store.documents import parse_document, read_documents
 from xpyramid.store.path import NodePath
 
@@ -34,11 +34,16 @@ def find_fault(place: NodePath) -> str | None:
     ----------
     place : NodePath
         Of an array or a group.
+
+    Raises
+    ------
+    ReadError
+        If the store does not answer.
     """
     names = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
     try:
         raw = dict(zip(names, read_documents(place, names), strict=True))
-    except (OSError, PyramidError):
+    except NotAPyramidError:  # a link that leads out of the store
         return None
     for name in names if raw["zarr.json"] is None else names[:1]:
         if raw[name] is None:

@@ -6,6 +6,7 @@ replaced is removed before; that is the price of such stores.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,12 +33,24 @@ from xpyramid.store.documents import (
 )
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.path import NodePath, level_names, local_path, staging_path, takes_nodes_only
+from xpyramid.store.retrying import bare
 
 #: Held while the images in the making, or a group around them, change.
 _guard = RLock()
 
 #: Images that threads of this process make, by their store and place.
 _in_the_making: set[tuple[int | None, str]] = set()
+
+
+def _forget_other_threads() -> None:
+    """Begin without the locks of threads that a process which has just forked does not have."""
+    global _guard  # noqa: PLW0603  a lock that others hold cannot be freed
+    _guard = RLock()
+    _in_the_making.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,7 @@ class InPlaceTransaction:
     @property
     def tasks(self) -> NodePath | None:
         """Where tasks note what they have done; None in stores that end with this process."""
-        is_kept = not isinstance(self.target.store, MemoryStore)
+        is_kept = not isinstance(bare(self.target.store), MemoryStore)
         return self._notes / "tasks" if is_kept and self._notes is not None else None
 
     @property
@@ -96,6 +109,10 @@ class InPlaceTransaction:
         finally:
             with _guard:
                 _in_the_making.discard(image)
+
+    def recover(self) -> bool:
+        """Return that there is nothing to complete: the last step is the last document."""
+        return False
 
     def unfinished(self) -> BuildRecord | None:
         """Return what was noted of an unfinished build, None where there is none."""

@@ -26,6 +26,7 @@ from xpyramid._compat import ArrayV2Metadata
 from xpyramid.geometry.tiles import Lengths, Region, relative
 from xpyramid.store.local_files import write_file
 from xpyramid.store.path import ZarrArray
+from xpyramid.store.retrying import bare
 from xpyramid.types import Array, DType
 
 #: What the index of a shard says of a chunk that is not stored.
@@ -204,6 +205,7 @@ def only_chunk(array: ZarrArray, values: Array) -> Sequence[bytes] | None:
 
 def _root(store: Store) -> Path | None:
     """Return the local directory of a store that does nothing of its own."""
+    store = bare(store)
     if type(store) is LocalStore:
         return store.root
     if type(store) is FsspecStore:

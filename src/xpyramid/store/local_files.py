@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
-from xpyramid.errors import TargetBusyError
+from xpyramid.store.locks import locked
 
 #: What zarr-python, and `write_file`, call a file until it is written.
 _TORN = re.compile(r".*\.[0-9a-f]{32}\.partial")
@@ -50,20 +48,9 @@ def one_at_a_time(directory: Path) -> Iterator[None]:
     TargetBusyError
         If that takes too long.
     """
-    path = directory / ".zarr.lock"
-    lock = FileLock(path, timeout=_PATIENCE)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise TargetBusyError(
-            f"others have been changing the metadata in {str(directory)!r} for {_PATIENCE} seconds"
-        ) from None
-    try:
+    what = f"others have been changing the metadata in {str(directory)!r} for {_PATIENCE} seconds"
+    with locked(directory / ".zarr.lock", _PATIENCE, what):
         yield
-    finally:
-        with suppress(OSError):  # some systems remove no open file
-            path.unlink()
-        lock.release()
 
 
 def _write(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> None:

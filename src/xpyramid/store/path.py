@@ -11,6 +11,8 @@ from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
+from urllib.request import url2pathname
 
 import zarr
 from zarr.abc.store import Store as ZarrStore
@@ -27,6 +29,7 @@ from xpyramid import ngff
 from xpyramid._compat import open_zip, sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
+from xpyramid.store.retrying import retrying, spelled
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, object]
 #: An array of either Zarr format.
@@ -38,6 +41,10 @@ _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmet
 
 #: What lies beside an image only while it is unfinished.
 _STAGED = re.compile(r"\.(.+)\.unfinished")
+
+#: A URL of a file. What has no slash after the colon is no such URL, but a name with a colon.
+_FILE_URL = re.compile(r"file:(//(?P<host>[^/\\]*))?(?P<path>/.*)", re.IGNORECASE | re.DOTALL)
+_HERE = {"", "localhost"}
 
 #: What the system says of a path that cannot be one.
 _NO_PATH = {errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL}
@@ -65,7 +72,7 @@ class NodePath:
 
     def __str__(self) -> str:
         """Return the place as users spell it: a path, or a URL."""
-        return "/".join(part for part in (_address(self.store), self.path) if part)
+        return "/".join(part for part in (spelled(self.store), self.path) if part)
 
     def parents(self) -> Iterator[NodePath]:
         """Yield the places above this one, from the root down."""
@@ -122,16 +129,6 @@ class NodePath:
         return sync(self.store.is_empty(self.path))
 
 
-def _address(store: ZarrStore) -> str:
-    store = unwrapped(store)
-    if isinstance(store, LocalStore):
-        return str(store.root)
-    if isinstance(store, FsspecStore):
-        fs = getattr(store.fs, "sync_fs", store.fs)
-        return str(fs.unstrip_protocol(store.path))
-    return str(store)
-
-
 def takes_nodes_only(store: ZarrStore) -> bool:
     """Whether a store takes the keys of Zarr's nodes alone, as Icechunk does."""
     store = unwrapped(store)
@@ -184,6 +181,32 @@ def is_name(part: str) -> bool:
     return is_text(part) and len(part.encode()) <= 200
 
 
+def path_named(location: str | bytes | os.PathLike[str]) -> str:
+    """Return a path, or a ``file:`` URL as the path that it stands for; other URLs as they are.
+
+    https://www.rfc-editor.org/rfc/rfc8089: ``file:///data``, ``file://localhost/data`` and
+    ``file:/data`` are one place, and what is not a letter of a URL is percent-encoded.
+
+    Raises
+    ------
+    InvalidNameError
+        For a file on another machine.
+    """
+    text = os.fsdecode(location)
+    found = _FILE_URL.fullmatch(text)
+    if found is None:
+        return text
+    host, path = found["host"] or "", found["path"]
+    if os.name == "nt":
+        return url2pathname(f"//{host}{path}" if host.lower() not in _HERE else path)
+    if host.lower() not in _HERE:
+        raise InvalidNameError(
+            f"{text[:200]!r} is a file on the machine {host[:60]!r}",
+            accepted=f"{f'file:///{host}{path}'[:200]!r}, or a path without 'file:'",
+        )
+    return "/" + os.fsdecode(unquote_to_bytes(path)).lstrip("/")
+
+
 def resolve(store: Store, *, read_only: bool) -> NodePath:
     """Return the place that a path, URL, store or group names; nothing is created.
 
@@ -195,7 +218,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
         For objects that are not stores, and URLs of unknown kinds.
     """
     if isinstance(store, zarr.Group | StorePath):
-        return NodePath(store.store, store.path)
+        return NodePath(retrying(store.store), store.path)
     if (opened := _as_zarr_store(store, read_only=read_only)) is not None:
         archive = unwrapped(opened)
         if isinstance(archive, ZipStore) and not open_zip(archive) and read_only:
@@ -203,7 +226,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
                 f"{archive} is not open, and not one that can be opened only to be read",
                 accepted="a ZipStore of an archive that is there, with mode='r'",
             )
-        return NodePath(opened, "")
+        return NodePath(retrying(opened), "")
     if not isinstance(store, str | bytes | os.PathLike) or not os.fspath(store):
         kind = f"an object of {type(store).__module__}.{type(store).__qualname__}"
         what = literal(store)[:60] if isinstance(store, str | int | None) else kind
@@ -212,10 +235,10 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
             accepted="a path ('.' is this directory), a URL, a Zarr store or group, a mapper "
             "of fsspec, a store of obstore, or a dict",
         )
-    location = os.fsdecode(store)
-    if "://" in location and not location.startswith("file://"):
-        return NodePath(_remote(location, read_only=read_only), "")
-    path = Path(location.removeprefix("file://")).expanduser()
+    location = path_named(store)
+    if "://" in location:
+        return NodePath(retrying(_remote(location, read_only=read_only)), "")
+    path = Path(location).expanduser()
     try:
         path.stat()
     except (OSError, ValueError) as error:

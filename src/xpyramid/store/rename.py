@@ -13,13 +13,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import zarr
-from filelock import FileLock, Timeout
 from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import LocalStore
@@ -36,14 +35,22 @@ from xpyramid.store.documents import (
     remove,
     remove_path,
 )
-from xpyramid.store.local_files import one_at_a_time, remove_torn_files
+from xpyramid.store.local_files import one_at_a_time, remove_torn_files, write_file
+from xpyramid.store.locks import locked
 from xpyramid.store.path import NodePath, level_names, staging_path
 
 #: What the staging directory holds, beside the lock.
-_STAGED = ("build.json", "tasks", "image", "parent")
+_STAGED = ("build.json", "tasks", "image", "parent", "decided")
 
 #: What an image that is being replaced is called in the staging directory, between two renames.
 _BACKUP = "replaced"
+
+#: What stands in the staging directory from when the new image is complete, and takes the place of
+#: what is there file by file.
+_DECIDED = "decided"
+
+#: What systems say of directories that they cannot rename.
+_NO_RENAME = {errno.EXDEV, errno.EBUSY}
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # linux/fcntl.h, linux/fs.h
 
@@ -83,22 +90,38 @@ class RenameTransaction:
             If somebody does.
         """
         directory = self._staging_dir
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(directory / "lock", timeout=0)
-        try:
-            lock.acquire()
-        except (Timeout, FileNotFoundError):  # or removed by another who is just done
-            raise TargetBusyError(
-                f"{self.target} is being made by another process",
-                fix="wait for it, or write elsewhere",
-            ) from None
-        _settle_backup(directory / _BACKUP, _directory(self.target))
-        try:
-            yield
-        finally:
-            if self.unfinished() is None:  # nothing that could be resumed
-                shutil.rmtree(directory, ignore_errors=True)
-            lock.release()
+        with ExitStack() as held:
+            with _directory_for(directory):
+                what = f"{self.target} is being made by another process"
+                try:
+                    held.enter_context(locked(directory / "lock", 0, what))
+                except FileNotFoundError:  # removed by another who is just done
+                    raise TargetBusyError(what, fix="wait for it, or write elsewhere") from None
+            try:
+                self._settle()
+                yield
+            finally:
+                if self.unfinished() is None:  # nothing that could be resumed
+                    shutil.rmtree(directory, ignore_errors=True)
+
+    def recover(self) -> bool:
+        """Complete what a process that died has begun at its last step; return whether it has."""
+        if not (self._staging_dir / _DECIDED).is_file():
+            return False
+        with suppress(TargetBusyError), self.lock():
+            return True
+        return False
+
+    def _settle(self) -> None:
+        """Undo or complete the last step, if that was interrupted."""
+        directory, place = self._staging_dir, _directory(self.target)
+        _settle_backup(directory / _BACKUP, place)
+        if not (directory / _DECIDED).is_file():
+            return
+        made, record = _directory(self.location), self.unfinished()
+        if record is not None and self.is_original(record) and made.is_dir():
+            _put_in_place(made, place)
+        self.close()
 
     def unfinished(self) -> BuildRecord | None:
         """Return what was noted of an unfinished build, None where there is none."""
@@ -193,17 +216,43 @@ class RenameTransaction:
     def _swap(self, made: Path, place: Path) -> None:
         """Bring a directory to its place; what was there takes its place in turn."""
         if not place.is_dir() or not any(place.iterdir()):
-            made.rename(place)
+            if not _renamed(made, place):
+                self._put_in_place(made, place)
             return
         node = self.target.node()
         replaced = level_names(node) if isinstance(node, zarr.Group) else set()
         _link_others(place, made, replaced.union(OWN_DOCUMENTS))
-        _exchange(made, place)
+        if not _exchange(made, place):
+            self._put_in_place(made, place)
+
+    def _put_in_place(self, made: Path, place: Path) -> None:
+        """Bring a directory to its place where directories cannot be renamed.
+
+        That takes many steps. From the first on, whoever comes next goes on with them.
+        """
+        write_file(self._staging_dir / _DECIDED, [])
+        _put_in_place(made, place)
 
 
 def _directory(place: NodePath) -> Path:
     root: Path = place.store.root  # type: ignore[attr-defined]  # of a LocalStore
     return root / place.path
+
+
+@contextmanager
+def _directory_for(directory: Path) -> Iterator[None]:
+    """Make a directory; where it turns out that nothing can be made in it, it does not stay."""
+    new = [path for path in (directory, *directory.parents) if not path.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except TargetBusyError:  # it is of somebody else
+        raise
+    except OSError:
+        with suppress(OSError):
+            for path in new:
+                path.rmdir()
+        raise
 
 
 def _settle_backup(backup: Path, place: Path) -> None:
@@ -233,13 +282,59 @@ def _link(source: str | Path, target: str | Path) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _exchange(new: Path, old: Path) -> None:
-    """Let two directories change places: in one step where the system can do that, else in two."""
-    if not _exchange_at_once(new, old):
-        backup = new.with_name(_BACKUP)
-        old.rename(backup)
-        new.rename(old)
-        backup.rename(new)
+def _renamed(old: Path, new: Path) -> bool:
+    """Rename a directory, if its file system can do that.
+
+    Overlays cannot, if the directory is of a lower layer, nor can others if something is mounted.
+    """
+    try:
+        old.rename(new)
+    except OSError as error:
+        if error.errno not in _NO_RENAME:
+            raise
+        return False
+    return True
+
+
+def _exchange(new: Path, old: Path) -> bool:
+    """Let two directories change places, if their file system can do that; else nothing changes.
+
+    That takes one step where the system can do that, else three.
+    """
+    if _exchange_at_once(new, old):
+        return True
+    backup = new.with_name(_BACKUP)
+    if not _renamed(old, backup):
+        return False
+    if not _renamed(new, old):
+        backup.rename(old)
+        return False
+    backup.rename(new)
+    return True
+
+
+def _put_in_place(made: Path, place: Path) -> None:
+    """Remove what is at a place, its announcement first, and bring a directory there.
+
+    Begun again after it was interrupted, it comes to the same end.
+    """
+    if place.is_dir():
+        for name in OWN_DOCUMENTS:
+            remove_path(place / name)
+        for child in list(place.iterdir()):
+            remove_path(child)
+    if _renamed(made, place):
+        return
+    documents = sorted(OWN_DOCUMENTS, key=announce_last)
+    place.mkdir(exist_ok=True)
+    for child in made.iterdir():
+        if child.is_dir() and not child.is_symlink():
+            shutil.copytree(child, place / child.name, symlinks=True, copy_function=_link)
+        elif child.name not in documents:
+            _link(child, place / child.name)
+    for name in documents:
+        if (made / name).is_file():
+            write_file(place / name, [(made / name).read_bytes()])
 
 
 def _exchange_at_once(new: Path, old: Path) -> bool:
@@ -253,7 +348,7 @@ def _exchange_at_once(new: Path, old: Path) -> bool:
     if not renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
         return True
     code = ctypes.get_errno()
-    if code in (errno.EINVAL, errno.ENOSYS):
+    if code in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, *_NO_RENAME):
         return False
     raise OSError(code, os.strerror(code), str(new), None, str(old))
 

@@ -21,8 +21,9 @@ from zarr.storage import LocalStore
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.in_place import InPlaceTransaction
 from xpyramid.store.listing import children
-from xpyramid.store.path import NodePath, Store, name_of_staged, resolve
+from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve
 from xpyramid.store.rename import RenameTransaction
+from xpyramid.store.retrying import bare
 
 
 class Transaction(Protocol):
@@ -45,6 +46,12 @@ class Transaction(Protocol):
 
     def lock(self) -> AbstractContextManager[None]:
         """Keep others from making the same image, while the context lasts."""
+
+    def recover(self) -> bool:
+        """Complete what a process that died has begun at its last step, if it cannot be undone.
+
+        Returned is whether there was something like that.
+        """
 
     def unfinished(self) -> BuildRecord | None:
         """Return what was noted of an unfinished build, None where there is none."""
@@ -96,14 +103,14 @@ KINDS: list[TransactionKind] = [RenameTransaction, InPlaceTransaction]
 
 def transaction_for(target: NodePath) -> Transaction:
     """Return how an image comes to its place."""
-    kind = next(kind for kind in KINDS if kind.suits(target.store))
+    kind = next(kind for kind in KINDS if kind.suits(bare(target.store)))
     return kind(target)
 
 
 def find_unfinished(store: Store, group: str | None) -> NodePath | None:
     """Return the place of an unfinished image, None if there is none."""
-    if isinstance(store, str | os.PathLike) and "://" not in os.fspath(store):
-        path = Path(store, group or "").expanduser().absolute()
+    if isinstance(store, str | os.PathLike) and "://" not in (named := path_named(store)):
+        path = Path(named, group or "").expanduser().absolute()
         place = NodePath(LocalStore(path.parent, read_only=True), path.name)
     else:
         place = resolve(store, read_only=True) / (group or "").strip("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, PyramidError
+from xpyramid.errors import NotAPyramidError
 from xpyramid.store.confined import check_path
 from xpyramid.store.documents import attributes_of
 from xpyramid.store.listing import children, peek
@@ -38,7 +38,7 @@ class Tree:
                 return str(kind), attributes_of(self._copies, path)
         try:
             stored_node = peek(self.place / path)
-        except PyramidError:  # a link that leads out of the store
+        except NotAPyramidError:  # a link that leads out of the store
             return "damaged", {}
         return stored_node.kind, stored_node.attributes
 

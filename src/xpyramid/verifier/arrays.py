@@ -8,6 +8,7 @@ from typing import Any, SupportsInt
 
 import numpy as np
 
+from xpyramid.errors import ReadError
 from xpyramid.ngff import Header, Problem
 from xpyramid.store.faults import fault_of
 from xpyramid.store.listing import Contents
@@ -98,6 +99,8 @@ def open_all(
             continue  # said already
         try:
             arrays[path] = Stored.open(contents, path)
+        except ReadError:  # the store does not answer, which says nothing of the array
+            raise
         except Exception as error:  # zarr raises what happens to go wrong first
             fault = fault_of(contents.documents[key], key.rpartition("/")[2])
             zarr_error = f"zarr cannot open it: {type(error).__name__}: {error}"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xpyramid import engine, ngff
-from xpyramid.errors import PyramidError
+from xpyramid.errors import PyramidError, ReadError
 from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
 from xpyramid.geometry.plan import METHOD_OPTIONS, MethodOptions
 from xpyramid.ngff import Problem
@@ -58,6 +58,8 @@ def _decoding_error(stored: Stored, index: int) -> str | None:
     """Decode an object; return what is wrong with it."""
     try:
         stored.array[stored.grid.region(index)]
+    except ReadError:  # the store does not answer, which says nothing of the object
+        raise
     except Exception as error:  # codecs raise what happens to go wrong first
         return " ".join(f"{type(error).__name__}: {error}".split())[:300]
     return None

@@ -10,7 +10,7 @@ from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.ngff import Problem
 from xpyramid.store.listing import children, list_contents, peek
-from xpyramid.store.path import NodePath, Store, name_of_staged, resolve
+from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve
 from xpyramid.store.transaction import unfinished_in
 from xpyramid.store.tree import listed_in
 from xpyramid.verifier.inspect import (
@@ -162,9 +162,9 @@ def _missing(place: NodePath, listed: Paths) -> Iterator[Problem]:
 
 def _is_unfinished_beside(store: Store) -> bool:
     """Whether a path is that of an image which is being made, hidden beside it."""
-    if not isinstance(store, str | os.PathLike) or "://" in os.fspath(store).removeprefix("file:"):
+    if not isinstance(store, str | os.PathLike) or "://" in (named := path_named(store)):
         return False
-    path = Path(os.fspath(store).removeprefix("file://")).expanduser()
+    path = Path(named).expanduser()
     return not path.exists() and path.with_name(f".{path.name}.unfinished").exists()
 
 

@@ -17,6 +17,7 @@ from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import literal, say
 from xpyramid.store.manifest import ArrayV2, ArrayV3, ChunkGrid, StoredMask, expected, manifest_of
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix, local_path
+from xpyramid.store.retrying import retrying
 from xpyramid.warn import warn
 
 #: Listing so many stored objects of a local disk takes half a second. Larger arrays are listed when
@@ -93,7 +94,7 @@ def _keys(array: ZarrArray) -> Iterator[str]:
             yield from [prefix + name for name in files]
         return
     prefix = as_prefix(array.path)
-    for key in sync(_listed(array.store, prefix)):
+    for key in sync(_listed(retrying(array.store), prefix)):
         yield key.removeprefix(prefix)
 
 
@@ -128,4 +129,7 @@ def _above(array: ZarrArray) -> Iterator[tuple[NodePath, str]]:
             yield NodePath(LocalStore(group, read_only=True), ""), "/".join(parts)
         elif array.path.count("/") >= depth - 1:
             names = array.path.split("/")
-            yield NodePath(array.store, "/".join(names[:-depth])), "/".join(names[-depth:])
+            yield (
+                NodePath(retrying(array.store), "/".join(names[:-depth])),
+                "/".join(names[-depth:]),
+            )

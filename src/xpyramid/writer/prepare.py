@@ -86,6 +86,7 @@ def prepare_image(
     transaction = transaction_for((root / group).as_image())
     check_source(read, [transaction.target])
     check_writable(transaction.target)
+    was_recovered = transaction.recover()
     check_above(transaction.target, zarr_format, is_label=labels_group is not None)
     spec = _template_spec(image, paths, group, names, labels_group, options)
     if options["mode"] == "w" and labels_group is None:
@@ -93,6 +94,7 @@ def prepare_image(
     is_label = labels_group is not None
     return PreparedImage(
         transaction=transaction,
+        was_recovered=was_recovered,
         levels=image.levels,
         objects=tuple(spec.objects),
         plan=image.plan,

@@ -77,6 +77,8 @@ class PreparedImage:
         The root of the store, unless it is a label image or the root itself.
     passes : tuple of Pass
         How the work on it is divided.
+    was_recovered : bool
+        Whether an earlier build that died at its last step has been completed now.
     """
 
     transaction: Transaction
@@ -91,6 +93,7 @@ class PreparedImage:
     labels_group: LabelsGroup | None = None
     collection: ImageCollection | None = None
     passes: tuple[Pass, ...] = ()
+    was_recovered: bool = False
 
     @property
     def name(self) -> str:

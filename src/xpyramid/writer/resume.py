@@ -13,7 +13,7 @@ import zarr
 
 from xpyramid import engine
 from xpyramid._version import __version__
-from xpyramid.errors import ResumeError
+from xpyramid.errors import PyramidError, ReadError, ResumeError
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.tiles import Region
 from xpyramid.messages import say
@@ -130,6 +130,13 @@ def check_input(job: engine.Job, image: PreparedImage) -> None:
         samples = np.asarray(job.source.sample(region))
         try:
             stored = np.asarray(sink.array[region], samples.dtype)
+        except PyramidError:
+            raise
+        except OSError as error:
+            raise ReadError(
+                f"cannot read what {image.transaction.target} has stored: "
+                f"{type(error).__name__}: {error}"
+            ) from error
         except Exception as error:
             raise _damaged(image.transaction, f"{type(error).__name__}: {error}") from error
         _check_samples(
@@ -160,12 +167,17 @@ def finished_among(
         If a published one is of another input.
     TargetExistsError
     """
-    may_be_finished = options["resume"] and options["mode"] == "w-"
-    finished = [image for image in images if may_be_finished and _is_published(image)]
+    finished = [
+        image
+        for image in images
+        if options["resume"]
+        and (options["mode"] == "w-" or image.was_recovered)
+        and _is_published(image)
+    ]
     to_do = [image for image in images if image not in finished]
     for image in to_do:
         check_target(image.transaction, image.paths, options)
-    if finished and not any(map(_is_left, images)):
+    if finished and not any(image.was_recovered or _is_left(image) for image in images):
         check_free(finished[0].transaction.target)
     for image in finished:
         _check_published(image)

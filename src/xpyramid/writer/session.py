@@ -26,6 +26,7 @@ from xpyramid.runtime.cluster import check_main_module, in_process, workers
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import put
 from xpyramid.store.path import NodePath, Store, ZarrArray, resolve
+from xpyramid.store.retrying import bare
 from xpyramid.writer.array_checks import warn_of_dtypes
 from xpyramid.writer.failures import resume_hint, storage_errors
 from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
@@ -106,7 +107,7 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
     """Check all that can be known before anything is written, and make all documents."""
     check_main_module()
     root = resolve(store, read_only=False)
-    if isinstance(root.store, MemoryStore) and not in_process():
+    if isinstance(bare(root.store), MemoryStore) and not in_process():
         raise PlanError(
             "a store in memory, and tasks in other processes, which would write to copies of it",
             accepted="a store on disk, or dask.config.set(scheduler='threads')",

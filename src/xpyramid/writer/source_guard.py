@@ -30,9 +30,9 @@ from xpyramid._compat import (
     memory_of,
     unwrapped,
 )
-from xpyramid.errors import SourceOverlapError
+from xpyramid.errors import InvalidNameError, SourceOverlapError
 from xpyramid.messages import say
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.path import NodePath, ZarrArray, path_named
 from xpyramid.types import Array
 
 #: How far to look into unknown objects.
@@ -267,7 +267,7 @@ def _named(text: str | bytes) -> Location | None:
     """Return the place of a file or directory with a name, if there is one."""
     if not isinstance(text, str) or not 1 < len(text) < 4096 or "\0" in text:
         return None
-    path = text.removeprefix("file://").rstrip("/")
+    path = _path_of(text).rstrip("/")
     if "://" in path or not path or path.isdigit() or not os.path.lexists(path):
         return None
     if os.path.islink(path):
@@ -278,6 +278,17 @@ def _named(text: str | bytes) -> Location | None:
         name,
     )  # files share their folders
     return Location(("file",), parts, text, is_uncertain=True)
+
+
+def _path_of(text: str) -> str:
+    """Return the path that a text names, also as zarr spells it: a URL in which all is literal."""
+    literal = text.removeprefix("file://")
+    if literal != text and os.path.lexists(literal):
+        return literal
+    try:
+        return path_named(text)
+    except InvalidNameError:  # of another machine
+        return text
 
 
 class _Walk:

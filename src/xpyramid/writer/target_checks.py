@@ -21,7 +21,7 @@ from xpyramid._compat import unwrapped
 from xpyramid.errors import (
     InvalidNameError,
     NotWritableError,
-    PyramidError,
+    ReadError,
     TargetExistsError,
 )
 from xpyramid.messages import say
@@ -37,6 +37,7 @@ from xpyramid.store.path import (
     local_path,
     staging_path,
 )
+from xpyramid.store.retrying import bare
 from xpyramid.store.transaction import Transaction
 
 #: No sensible data get smaller than this part by compression.
@@ -222,7 +223,7 @@ def check_writable(place: NodePath) -> None:
     path = local_path(place)
     if path is not None:
         _check_directory(path, local_path(staging_path(place)) or path)
-    elif isinstance(place.store, FsspecStore):
+    elif isinstance(bare(place.store), FsspecStore):
         _check_reachable(place)
 
 
@@ -274,11 +275,9 @@ def _check_reachable(place: NodePath) -> None:
     """Ask a remote store for something, to find out whether it answers."""
     try:
         place.is_empty()
-    except PyramidError:
-        raise
-    except Exception as error:  # whatever a cloud's client raises
+    except ReadError as error:
         raise NotWritableError(
-            f"{place} cannot be reached: {type(error).__name__}: {error}",
+            f"{place} cannot be reached: {error}",
             fix="check the address, the network, and the credentials",
         ) from error
 

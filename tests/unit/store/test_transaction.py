@@ -26,6 +26,7 @@ from xpyramid.store import transaction
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import missing_parents, put, record_writes
 from xpyramid.store.path import NodePath
+from xpyramid.store.retrying import bare
 
 DATA = np.arange(64, dtype="u2").reshape(8, 8)
 
@@ -71,8 +72,9 @@ class CommitTransaction:
 
     @property
     def _session(self) -> Session:
-        assert isinstance(self.target.store, Session)
-        return self.target.store
+        session = bare(self.target.store)
+        assert isinstance(session, Session)
+        return session
 
     @property
     def location(self) -> NodePath:
@@ -81,6 +83,9 @@ class CommitTransaction:
     @contextmanager
     def lock(self) -> Iterator[None]:
         yield
+
+    def recover(self) -> bool:
+        return False
 
     def unfinished(self) -> BuildRecord | None:
         return None

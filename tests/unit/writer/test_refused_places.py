@@ -71,5 +71,5 @@ def test_archives_are_not_written_to(name: str, there: bool, tmp_path: Path) -> 
 
 def test_a_server_that_does_not_answer() -> None:
     pytest.importorskip("aiohttp")
-    with pytest.raises(errors.NotWritableError, match=r"127\.0\.0\.1:9/x\.zarr cannot be"):
+    with pytest.raises(errors.NotWritableError, match=r"127\.0\.0\.1:9/x\.zarr/field cannot be"):
         ARRAY.pyramid.to_ome_zarr("http://127.0.0.1:9/x.zarr")
