@@ -10,7 +10,7 @@ import xarray as xr
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec, is_unnamed
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import Message, joined, printable, say
+from xpyramid.messages import Message, joined, one_line, say
 
 Row = tuple[str, str, str, str, str]
 
@@ -110,7 +110,7 @@ def listed(names: Sequence[str]) -> str:
     """
     suffix = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     text = ", ".join(name[:_LONGEST] for name in names[:_LISTED])
-    return printable(text) + suffix
+    return one_line(text) + suffix
 
 
 def in_bytes(nbytes: int) -> str:

@@ -59,6 +59,11 @@ class CodePart:
 Part = str | OptionPart | CodePart
 
 
+def one_line(text: str) -> str:
+    """Return a text as `printable` does, with its ends of lines escaped too."""
+    return printable(text).replace("\n", r"\n")
+
+
 def printable(text: str) -> str:
     r"""Return a text in which what a terminal might obey is escaped; lines stay lines.
 

@@ -10,7 +10,7 @@ import xarray as xr
 from xpyramid import ngff
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry.axes import AxisSpec, is_channel_name
-from xpyramid.messages import literal, printable
+from xpyramid.messages import literal, one_line
 from xpyramid.types import Attrs
 
 #: What is said where no dimension of space has a coordinate.
@@ -58,7 +58,7 @@ def describe_source(array: xr.DataArray, placed: Collection[Hashable] = ()) -> s
         parts.append(
             NO_SPACING if unplaced == in_space else f"{NO_SPACING} along {', '.join(unplaced)}"
         )
-    return printable("; ".join(filter(None, parts)))
+    return one_line("; ".join(filter(None, parts)))
 
 
 def _spacings(array: xr.DataArray, axes: Sequence[AxisSpec]) -> str:

@@ -37,7 +37,7 @@ def along(dim: str, values: Any, unit: str | None = None) -> Any:
         ),
         (
             image({"c": ["a\x1b[31m", "b\n", "c"]}, "cyx"),
-            "channels a?[31m, b?, c; no spacing found",
+            "channels a\\x1b[31m, b\\n, c; no spacing found",
         ),
         (
             image({}, "yx", omero={"channels": [{"color": "FF0000"}]}, _FillValue=np.float32(-1)),
