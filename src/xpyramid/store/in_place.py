@@ -17,7 +17,7 @@ from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import MemoryStore
 
-from xpyramid._compat import memory_of, unwrapped
+from xpyramid._compat import memory_of, sync, unwrapped
 from xpyramid.errors import TargetBusyError
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import (
@@ -30,14 +30,23 @@ from xpyramid.store.documents import (
     record_writes,
     remove,
 )
+from xpyramid.store.listing import list_keys
 from xpyramid.store.local_files import remove_torn_files
-from xpyramid.store.path import NodePath, level_names, local_path, staging_path, takes_nodes_only
+from xpyramid.store.manifest import build_at
+from xpyramid.store.path import (
+    NodePath,
+    as_prefix,
+    level_names,
+    local_path,
+    staging_path,
+    takes_nodes_only,
+)
 
 #: Held while the images in the making, or a group around them, change.
 _guard = RLock()
 
-#: Images that threads of this process make, by their store and place.
-_in_the_making: set[tuple[int | None, str]] = set()
+#: Images that threads of this process make, by their store and path.
+_in_the_making: set[tuple[object, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,9 @@ class InPlaceTransaction:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other threads from making the same image; such stores have no locks for others.
+        """Keep other threads from making the same image, or one above or below.
+
+        Such stores have no locks for others.
 
         Raises
         ------
@@ -82,14 +93,16 @@ class InPlaceTransaction:
             If one does.
         """
         store = unwrapped(self.target.store)
-        where = id(memory_of(store)) if isinstance(store, MemoryStore) else None
-        image = (where, str(self.target))
+        is_memory = isinstance(store, MemoryStore)
+        where = id(memory_of(store)) if is_memory else str(NodePath(store, ""))
+        image = (where, self.target.path)
         with _guard:
-            if image in _in_the_making:
-                raise TargetBusyError(
-                    f"{self.target} is being made by another thread; wait for it, or write "
-                    "elsewhere"
-                )
+            for other in (path for there, path in _in_the_making if there == where):
+                if _overlap(other, self.target.path):
+                    raise TargetBusyError(
+                        f"{NodePath(store, other)} is being made by another thread",
+                        fix="wait for it, or write elsewhere",
+                    )
             _in_the_making.add(image)
         try:
             yield
@@ -97,18 +110,44 @@ class InPlaceTransaction:
             with _guard:
                 _in_the_making.discard(image)
 
-    def unfinished(self) -> BuildRecord | None:
-        """Return what was noted of an unfinished build, None where there is none."""
+    @property
+    def excludes_all(self) -> bool:
+        """Whether the lock keeps everybody out: what is in memory is there for this process."""
+        return isinstance(unwrapped(self.target.store), MemoryStore)
+
+    @property
+    def keeps_notes(self) -> bool:
+        """Whether the store has room for notes on unfinished builds."""
+        return self._notes is not None
+
+    def noted(self) -> BuildRecord | None:
+        """Return what is noted of a build, be it unfinished or not; None where nothing is."""
         raw = None if self._notes is None else get_document(self._notes / "build.json")
         return None if raw is None else BuildRecord.parse(raw)
+
+    def unfinished(self) -> BuildRecord | None:
+        """Return what was noted of an unfinished build, None where there is none."""
+        record = self.noted()
+        is_published = record is not None and record.build and self._is_published(record)
+        return None if is_published else record
+
+    def _is_published(self, record: BuildRecord) -> bool:
+        """Whether a build was killed when it was published, and its notes are still there."""
+        return record.created and build_at(self.target) == record.build
+
+    def left_over(self) -> int | None:
+        """Return the bytes that a build has left which is at its place; None where it left nothing.
+
+        An image that is replaced is removed before, so that these are notes.
+        """
+        if self._notes is None or self.noted() is None or self.unfinished() is not None:
+            return None
+        keys = [self._notes / key for key in list_keys(self._notes)]
+        return sum(sync(place.store.getsize(place.path)) for place in keys)
 
     def is_original(self, record: BuildRecord) -> bool:
         """Whether an unfinished build was begun in this way."""
         return record.inode is None
-
-    def is_published(self, record: BuildRecord) -> bool:  # noqa: ARG002  nothing tells builds apart
-        """Whether there is an image."""
-        return self.target.node() is not None
 
     def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
         """Remove an image that is replaced, and what an earlier build left.
@@ -116,6 +155,7 @@ class InPlaceTransaction:
         What there is to remove is noted first: without its own group nobody would know.
         """
         self.abandon()
+        self._claim(record)
         node = self.target.node()
         if isinstance(node, zarr.Group):
             record = record.with_children(level_names(node))
@@ -129,6 +169,25 @@ class InPlaceTransaction:
         """Note how far the build is."""
         if self._notes is not None:
             put(self._notes, {"build.json": as_buffer(record.to_json())})
+
+    def _claim(self, record: BuildRecord) -> None:
+        """Be the first to note something of a build.
+
+        Raises
+        ------
+        TargetBusyError
+            If another process was.
+        """
+        if self._notes is None:
+            return
+        key = (self._notes / "build.json").path
+        sync(self.target.store.set_if_not_exists(key, as_buffer(record.to_json())))
+        now = self.noted()
+        if now is None or now.build != record.build:
+            raise TargetBusyError(
+                f"{self.target} has just been begun by another process",
+                fix="wait for it, or write elsewhere",
+            )
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
@@ -165,3 +224,9 @@ class InPlaceTransaction:
         """Remove the documents of the image's own group, which announce it, and then its levels."""
         for name in (*OWN_DOCUMENTS, *sorted(record.children)):
             remove(self.target / name)
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether two paths of a store are the same, or one lies in the other."""
+    short, long = sorted((path, other), key=len)
+    return not short or long == short or long.startswith(as_prefix(short))

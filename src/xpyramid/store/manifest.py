@@ -22,7 +22,8 @@ import zarr
 from numpy.typing import NDArray
 from zarr.errors import UnstableSpecificationWarning
 
-from xpyramid.store.documents import DOCUMENTS
+from xpyramid import ngff
+from xpyramid.store.documents import DOCUMENTS, attributes_of, get_document, parse_document
 from xpyramid.store.listing import Contents
 from xpyramid.store.path import NodePath, ZarrArray
 
@@ -171,7 +172,9 @@ def grid_of(contents: Contents, path: str) -> ChunkGrid:
     return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata))
 
 
-def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[str, object]:
+def with_manifest(
+    contents: Contents, attributes: Mapping[str, object], build: str = ""
+) -> dict[str, object]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
     Parameters
@@ -180,6 +183,8 @@ def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[
         Of the image, whose levels are complete and consolidated.
     attributes : mapping
         All that the image's group will have.
+    build : str
+        What no other build has, see `BuildRecord`.
     """
     record = {
         "objects": {
@@ -194,7 +199,34 @@ def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[
         },
         "attributes": digest(_others(attributes)),
     }
-    return {**attributes, KEY: {"sealed": record}}
+    return {**attributes, KEY: {"build": build, "sealed": record}}
+
+
+def build_at(place: NodePath) -> str | None:
+    """Return which build an image is of: "" where that is not known, None without an image.
+
+    Raises
+    ------
+    OSError
+        If the store does not answer.
+    """
+    for name in ("zarr.json", ".zattrs"):
+        raw = get_document(place / name)
+        if raw is not None:
+            return _build_in(raw, name)
+    return None
+
+
+def _build_in(raw: bytes, name: str) -> str | None:
+    try:
+        attributes = attributes_of({name: parse_document(raw)})
+    except ValueError:  # damaged: whatever it was
+        return ""
+    own = attributes.get(KEY)
+    build = own.get("build") if isinstance(own, Mapping) else None
+    if isinstance(build, str):
+        return build
+    return None if ngff.version_of(attributes) is None else ""
 
 
 def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None:

@@ -1,0 +1,99 @@
+"""Who makes which image on a local disk: a lock in the hidden directory beside its place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from xpyramid.errors import TargetBusyError
+from xpyramid.store.local_files import is_array_directory
+from xpyramid.store.path import name_of_staged
+
+#: How long those may take who only look whether a lock is free, in seconds.
+_PATIENCE = 1.0
+
+_LOCK = "lock"
+
+
+@contextmanager
+def held(staged: Path, image: str, why: str = "") -> Iterator[None]:
+    """Hold the lock of an image in its hidden directory, which is removed if nothing else is in it.
+
+    Parameters
+    ----------
+    staged : pathlib.Path
+        The hidden directory.
+    image : str
+        What the image is called in errors.
+    why : str
+        More of it.
+
+    Raises
+    ------
+    TargetBusyError
+        If somebody else holds it.
+    """
+    made = _make(staged)
+    lock = FileLock(staged / _LOCK, timeout=_PATIENCE)
+    try:
+        lock.acquire()
+    except (Timeout, FileNotFoundError):  # or removed by another who is just done
+        _remove_empty(made)
+        raise TargetBusyError(
+            f"{image} is being made by another process{why}",
+            fix="wait for it, or write elsewhere",
+        ) from None
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # some systems remove no open file
+            if os.listdir(staged) == [_LOCK]:
+                (staged / _LOCK).unlink()
+        lock.release()
+        _remove_empty([staged, *made])
+
+
+def staged_in(directory: Path) -> list[Path]:
+    """Return the hidden directories of images in a group."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        names = [name for name in os.listdir(directory) if name_of_staged(name) is not None]
+        return [directory / name for name in sorted(names)]
+    return []
+
+
+def staged_below(directory: Path) -> Iterator[Path]:
+    """Yield the hidden directories of images anywhere in the groups below a place."""
+    waiting = [directory]
+    while waiting:
+        here = waiting.pop()
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(here) as entries:
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False):
+                    continue
+                path = Path(entry.path)
+                if name_of_staged(entry.name) is not None:
+                    yield path
+                elif not is_array_directory(path):
+                    waiting.append(path)
+
+
+def _make(directory: Path) -> list[Path]:
+    """Make a directory; return what was not there, the innermost first."""
+    missing = []
+    for here in (directory, *directory.parents):
+        if here.exists():
+            break
+        missing.append(here)
+    directory.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+def _remove_empty(directories: Iterable[Path]) -> None:
+    """Remove directories, the innermost first, as long as they are empty."""
+    with suppress(OSError):
+        for directory in dict.fromkeys(directories):
+            directory.rmdir()
