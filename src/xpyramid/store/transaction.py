@@ -169,10 +169,15 @@ def find_unfinished(store: Store, group: str | None) -> NodePath | None:
     return place if transaction_for(place).unfinished() is not None else None
 
 
+def is_unfinished(image: NodePath) -> bool:
+    """Whether the build of an image has not ended."""
+    return transaction_for(image).unfinished() is not None
+
+
 def unfinished_in(place: NodePath) -> list[str]:
     """Return the names of the images in a group whose builds have not ended."""
     names = [name for child in children(place) if (name := name_of_staged(child)) is not None]
-    return [name for name in names if transaction_for(place / name).unfinished() is not None]
+    return [name for name in names if is_unfinished(place / name)]
 
 
 def say_left_over(image: NodePath) -> str | None:

@@ -183,7 +183,7 @@ def _check_left_out(
 ) -> Iterator[Problem]:
     """Yield arrays that readers of consolidated metadata would not see."""
     for path, is_array in contents.nodes().items():
-        if is_array and path.startswith(prefix) and not path.startswith("labels/"):
+        if is_array and path.startswith(prefix):
             below = path.removeprefix(prefix)
             if (below if name == "zarr.json" else f"{below}/.zarray") not in copies:
                 message = f"is not in the consolidated metadata of {key!r}; consolidate again"
