@@ -30,9 +30,9 @@ from xpyramid.store.documents import (
     record_writes,
     remove,
 )
-from xpyramid.store.listing import list_keys
+from xpyramid.store.listing import children, list_keys
 from xpyramid.store.local_files import remove_torn_files
-from xpyramid.store.manifest import build_at
+from xpyramid.store.manifest import build_at, group_with_record, record_in_group
 from xpyramid.store.path import (
     NodePath,
     as_prefix,
@@ -75,11 +75,17 @@ class InPlaceTransaction:
     def _notes(self) -> NodePath | None:
         """Where there is room for what is there only while an image is unfinished.
 
-        Icechunk takes the keys of nodes alone; there, nothing is seen before the user's commit.
+        Icechunk takes the keys of nodes alone; there, nothing is seen before the user's commit, and
+        what is noted is an attribute of the image's own group.
         """
         store = self.target.store
-        has_room = store.supports_deletes and not takes_nodes_only(store)
+        has_room = store.supports_deletes and not self._notes_in_group
         return staging_path(self.target) if has_room else None
+
+    @property
+    def _notes_in_group(self) -> bool:
+        """Whether the group of an unfinished image holds what is noted of it."""
+        return takes_nodes_only(self.target.store)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -93,8 +99,9 @@ class InPlaceTransaction:
             If one does.
         """
         store = unwrapped(self.target.store)
-        is_memory = isinstance(store, MemoryStore)
-        where = id(memory_of(store)) if is_memory else str(NodePath(store, ""))
+        where: object = str(NodePath(store, ""))
+        if isinstance(store, MemoryStore):
+            where = id(memory_of(store))
         image = (where, self.target.path)
         with _guard:
             for other in (path for there, path in _in_the_making if there == where):
@@ -118,10 +125,12 @@ class InPlaceTransaction:
     @property
     def keeps_notes(self) -> bool:
         """Whether the store has room for notes on unfinished builds."""
-        return self._notes is not None
+        return self._notes is not None or self._notes_in_group
 
     def noted(self) -> BuildRecord | None:
         """Return what is noted of a build, be it unfinished or not; None where nothing is."""
+        if self._notes_in_group:
+            return record_in_group(self.target)
         raw = None if self._notes is None else get_document(self._notes / "build.json")
         return None if raw is None else BuildRecord.parse(raw)
 
@@ -167,6 +176,8 @@ class InPlaceTransaction:
 
     def note(self, record: BuildRecord) -> None:
         """Note how far the build is."""
+        if self._notes_in_group:
+            put(self.target, {"zarr.json": group_with_record(record)})
         if self._notes is not None:
             put(self._notes, {"build.json": as_buffer(record.to_json())})
 
@@ -212,6 +223,8 @@ class InPlaceTransaction:
         """Remove all that an unfinished build has left."""
         if (record := self.unfinished()) is not None:
             self._remove(record)
+            if self._notes_in_group and not children(self.target):
+                remove(self.target / "zarr.json")
         self.close()
 
     def close(self) -> None:
@@ -221,8 +234,13 @@ class InPlaceTransaction:
                 remove(self._notes / name)
 
     def _remove(self, record: BuildRecord) -> None:
-        """Remove the documents of the image's own group, which announce it, and then its levels."""
-        for name in (*OWN_DOCUMENTS, *sorted(record.children)):
+        """Remove the documents of the image's own group, which announce it, and then its levels.
+
+        Where the group goes with all that is in it, it stays, and announces nothing.
+        """
+        if self._notes_in_group:
+            put(self.target, {"zarr.json": group_with_record(None)})
+        for name in (*(() if self._notes_in_group else OWN_DOCUMENTS), *sorted(record.children)):
             remove(self.target / name)
 
 

@@ -70,9 +70,7 @@ class Contents:
         def cut(by_key: Mapping[str, T]) -> dict[str, T]:
             return {key: content for key, content in by_key.items() if _hidden_in(key) is None}
 
-        visible = replace(
-            self, keys=kept, documents=cut(self.documents), damaged=cut(self.damaged)
-        )
+        visible = replace(self, keys=kept, documents=cut(self.documents), damaged=cut(self.damaged))
         return visible, list(images.values())
 
     def part(self, path: str) -> Contents:

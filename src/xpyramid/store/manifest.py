@@ -20,15 +20,26 @@ from typing import Literal, NotRequired, TypedDict, cast
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning
 
 from xpyramid import ngff
-from xpyramid.store.documents import DOCUMENTS, attributes_of, get_document, parse_document
+from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.documents import (
+    DOCUMENTS,
+    as_buffer,
+    attributes_of,
+    get_document,
+    parse_document,
+)
 from xpyramid.store.listing import Contents
 from xpyramid.store.path import NodePath, ZarrArray
 
 #: Attribute of the image's group that is ours.
 KEY = "xpyramid"
+
+#: What it holds of an unfinished build, where that is noted in the image's group.
+UNFINISHED = "unfinished"
 
 #: The longest list of absent objects that is kept, in characters; of a longer one, the digest is.
 LONGEST = 2**18
@@ -227,6 +238,32 @@ def _build_in(raw: bytes, name: str) -> str | None:
     if isinstance(build, str):
         return build
     return None if ngff.version_of(attributes) is None else ""
+
+
+def group_with_record(record: BuildRecord | None) -> Buffer:
+    """Return the document of a group that is no image yet, with what is noted of its build."""
+    own = {} if record is None else {KEY: {UNFINISHED: json.loads(record.to_json())}}
+    return as_buffer(
+        json.dumps({"zarr_format": 3, "node_type": "group", "attributes": own}).encode()
+    )
+
+
+def record_in_group(place: NodePath) -> BuildRecord | None:
+    """Return what a group that is no image yet says of its build, None where it says nothing.
+
+    Raises
+    ------
+    OSError
+        If the store does not answer.
+    """
+    raw = get_document(place / "zarr.json")
+    try:
+        own = attributes_of({"zarr.json": parse_document(raw)}).get(KEY)
+    except ValueError:  # not there, or damaged
+        return None
+    if not isinstance(own, Mapping) or UNFINISHED not in own:
+        return None
+    return BuildRecord.parse(json.dumps(own[UNFINISHED]).encode())
 
 
 def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None:

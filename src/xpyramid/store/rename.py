@@ -76,8 +76,9 @@ class RenameTransaction:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep others from making the same image, or one above or below; locks of the dead are free.
+        """Keep others from making the same image, or one above or below.
 
+        A lock of the dead is free.
         A replacement changes all that lies in an image's directory, so there is one order: whoever
         has the lock of an image asks for those above it, from the root down, and then for those
         below, and keeps none of them. Of two that begin at the same time at least one sees the
@@ -121,8 +122,8 @@ class RenameTransaction:
                 record = other.unfinished()
             if record is not None and record.delayed:
                 raise TargetBusyError(
-                    f"{other.target}, which lies in {self.target}, is the build of a Delayed, which "
-                    "would be lost",
+                    f"{other.target}, which lies in {self.target}, is the build of a Delayed, "
+                    "and would be lost",
                     fix=f"compute that first, or remove {str(staged)!r}",
                 )
 

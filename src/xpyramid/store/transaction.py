@@ -143,8 +143,7 @@ class StillBegun:
         """
         transaction, record = self.transaction, self.record
         now = transaction.noted()
-        is_ours = now is not None and now.build == record.build
-        if is_ours and transaction.is_original(now):
+        if now is not None and now.build == record.build and transaction.is_original(now):
             return True
         place = transaction.target if transaction.keeps_notes else transaction.location
         build = build_at(place)
@@ -187,7 +186,8 @@ def say_left_over(image: NodePath) -> str | None:
     if nbytes is None:
         return None
     return (
-        f"{staging_path(transaction.target)} holds {nbytes:,} bytes that a build has left which was "
-        "killed right after it had come to its place, such as the image that it replaced; the next "
-        "write to an image beside it, or inside of it, removes them"
+        f"{staging_path(transaction.target)} holds {nbytes:,} bytes that nobody needs: a build was "
+        "killed right after it had come to its place, and has left them, such as the image that it "
+        f"replaced; the next write to {transaction.target}, to an image inside of it, or to one "
+        "beside it on this disk, removes them"
     )

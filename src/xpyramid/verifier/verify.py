@@ -122,8 +122,8 @@ def _descend(
         problems = inspect(contents, deep, notes)
         report.extend(problem.below(path) for problem in problems)
         report.notes.extend(f"{path}: {note}" if path else note for note in notes)
-        for image in hidden:
-            _look_for_build(place, path, image, report)
+        for inside in hidden:
+            _look_for_build(place, path, inside, report)
         return
     if is_bare:
         is_well = "" in listed
