@@ -230,8 +230,8 @@ class InPlaceTransaction:
     def close(self) -> None:
         """Remove what is there only while the image is unfinished."""
         if self._notes is not None:
-            for name in ("build.json", "tasks"):
-                remove(self._notes / name)
+            remove(self._notes / "build.json")
+            remove(self._notes)
 
     def _remove(self, record: BuildRecord) -> None:
         """Remove the documents of the image's own group, which announce it, and then its levels.
