@@ -260,6 +260,17 @@ def test_a_delayed_below_is_not_replaced(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
+def test_a_delayed_that_resumes_is_not_replaced(tmp_path: Path) -> None:
+    image(tmp_path / "out.zarr")
+    broken_off(lambda: label(tmp_path / "out.zarr"))
+    task = label(tmp_path / "out.zarr", compute=False, resume=True)
+    with pytest.raises(errors.TargetBusyError, match="is the build of a Delayed"):
+        image(tmp_path / "out.zarr", 5, mode="w")
+    task.compute(scheduler="sync")
+    image(tmp_path / "out.zarr", 5, mode="w")
+    check(tmp_path / "out.zarr", 5, "cells")
+
+
 def test_a_delayed_image_takes_over_labels_that_came_later(tmp_path: Path) -> None:
     image(tmp_path / "out.zarr")
     task = image(tmp_path / "out.zarr", 5, mode="w", compute=False)
@@ -530,8 +541,8 @@ def test_builds_of_others_are_not_removed(tmp_path: Path) -> None:
     killed_after_the_swap(lambda: image(store, 5, name="runs", mode="w"))
     broken_off(lambda: image(store, name="interrupted"))
     task = image(store, name="to_come", compute=False)
-    (store / ".mine.unfinished").mkdir()
-    (store / ".mine.unfinished/notes.txt").write_text("mine")
+    (store / ".mine.unfinished/image").mkdir(parents=True)
+    (store / ".mine.unfinished/image/notes.txt").write_text("mine")
 
     def run() -> None:
         array = xr.DataArray(waiting(begun, go_on), dims=("y", "x"), name="runs")
@@ -547,7 +558,7 @@ def test_builds_of_others_are_not_removed(tmp_path: Path) -> None:
         running.result()
     image(store, name="interrupted", resume=True)
     task.compute(scheduler="sync")
-    assert (store / ".mine.unfinished/notes.txt").read_text() == "mine"
+    assert (store / ".mine.unfinished/image/notes.txt").read_text() == "mine"
     for name, want in {
         "field": DATA + 5,
         "interrupted": DATA,
@@ -600,6 +611,8 @@ def test_icechunk_says_to_discard_the_session() -> None:
     assert "session.discard_changes()" in str(caught.value.__notes__)
     (problem,) = xpyramid.verify(opened.store, "field")
     assert problem.kind == "unfinished"
+    image(opened.store, 5, mode="w", resume=True)
+    check(opened.store, 5, "cells")
     opened.discard_changes()
     check(opened.store, 0, "cells")
     image(opened.store, 5, mode="w")

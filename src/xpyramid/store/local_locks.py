@@ -30,12 +30,12 @@ def held(staged: Path, image: str, why: str = "") -> Iterator[None]:
     image : str
         What the image is called in errors.
     why : str
-        More of it.
+        More of it, for an image that is not the one to make.
 
     Raises
     ------
     TargetBusyError
-        If somebody else holds it.
+        If somebody else holds it, or may do so.
     """
     made = _make(staged)
     lock = FileLock(staged / _LOCK, timeout=_PATIENCE)
@@ -47,6 +47,14 @@ def held(staged: Path, image: str, why: str = "") -> Iterator[None]:
             f"{image} is being made by another process{why}",
             fix="wait for it, or write elsewhere",
         ) from None
+    except PermissionError as error:
+        _remove_empty(made)
+        if not why:
+            raise
+        raise TargetBusyError(
+            f"{image} may be being made by another user{why}: {error}",
+            fix=f"wait for that, or have {str(staged)!r} removed",
+        ) from error
     try:
         yield
     finally:
@@ -55,6 +63,11 @@ def held(staged: Path, image: str, why: str = "") -> Iterator[None]:
                 (staged / _LOCK).unlink()
         lock.release()
         _remove_empty([staged, *made])
+
+
+def is_made_here(staged: Path) -> bool:
+    """Whether a directory with the name of a hidden one is one of ours: it has, or had, a lock."""
+    return (staged / _LOCK).exists()
 
 
 def staged_in(directory: Path) -> list[Path]:

@@ -37,7 +37,7 @@ from xpyramid.store.documents import (
     remove_path,
 )
 from xpyramid.store.local_files import one_at_a_time, remove_torn_files
-from xpyramid.store.local_locks import held, staged_below, staged_in
+from xpyramid.store.local_locks import held, is_made_here, staged_below, staged_in
 from xpyramid.store.path import NodePath, level_names, name_of_staged, staging_path
 
 #: What the staging directory holds, beside the lock.
@@ -105,7 +105,8 @@ class RenameTransaction:
         for above in self.target.parents():
             other = RenameTransaction(above.as_image())
             if other._staging_dir.is_dir():
-                with held(other._staging_dir, str(above), f", and {self.target} lies in it"):
+                why = f", and {self.target} lies in it"
+                with held(other._staging_dir, str(above), why), suppress(PermissionError):
                     other._settle()
 
     def _check_below(self) -> None:
@@ -144,13 +145,15 @@ class RenameTransaction:
         for directory in staged_in(self._staging_dir.parent):
             other = RenameTransaction(self.target.beside(str(name_of_staged(directory.name))))
             if directory != self._staging_dir and other._has_left():
-                with suppress(TargetBusyError), held(directory, str(other.target)):
+                # What is in use, or of another user, stays.
+                with suppress(TargetBusyError, OSError), held(directory, str(other.target)):
                     other._settle()
 
     def _has_left(self) -> bool:
-        """Whether there is something that nobody can resume."""
+        """Whether there is something of ours that nobody can resume."""
+        is_ours = is_made_here(self._staging_dir)
         made = any((self._staging_dir / name).is_dir() for name in ("image", _BACKUP))
-        return made and self.unfinished() is None
+        return is_ours and made and self.unfinished() is None
 
     @property
     def excludes_all(self) -> bool:

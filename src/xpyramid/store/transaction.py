@@ -182,7 +182,10 @@ def unfinished_in(place: NodePath) -> list[str]:
 def say_left_over(image: NodePath) -> str | None:
     """Say what a build has left which is at its place; None where it has left nothing."""
     transaction = transaction_for(image.as_image())
-    nbytes = transaction.left_over()
+    try:
+        nbytes = transaction.left_over()
+    except Exception:  # whatever a client raises of a store that does not answer
+        return None
     if nbytes is None:
         return None
     return (

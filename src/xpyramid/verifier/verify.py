@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from xpyramid import ngff
@@ -155,9 +154,9 @@ def _look_for_build(place: NodePath, path: str, image: str, report: Report) -> N
 
 def _note_left_over(image: NodePath, report: Report) -> None:
     """Note what the build of an image has left which is at its place."""
-    with suppress(OSError):  # of a store that does not answer there is nothing to be said
-        if (note := say_left_over(image)) and note not in report.notes:
-            report.notes.append(note)
+    note = say_left_over(image)
+    if note is not None and note not in report.notes:
+        report.notes.append(note)
 
 
 def _missing(place: NodePath, listed: Paths) -> Iterator[Problem]:

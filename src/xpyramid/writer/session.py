@@ -168,6 +168,9 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
             limits = replace(limits, workers=earlier.workers)
             image = replace(image, passes=tuple(passes_of(image, limits)))
         record = earlier
+        if not options["compute"] and not earlier.delayed:
+            record = replace(earlier, delayed=True)
+            transaction.note(record)
     else:
         transaction.begin(record, image.zarr_format)
         put(transaction.location, image.template.documents)
