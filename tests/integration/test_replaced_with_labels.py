@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from filelock import FileLock
 from helpers.small_image import broken_off, leftovers
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
@@ -199,6 +200,27 @@ def test_an_image_in_which_an_image_was_made_meanwhile_is_refused(
     monkeypatch.setattr(session, "begin", late)
     with pytest.raises(errors.TargetExistsError, match="already holds"):
         image(tmp_path / "out.zarr", name="a")
+
+
+def test_a_lock_of_another_user_is_respected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image(tmp_path / "out.zarr")
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "publish", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            image(tmp_path / "out.zarr", 5, mode="w")
+    acquire = FileLock.acquire
+
+    def refused(self: FileLock, *given: Any, **options: Any) -> Any:
+        if "/field/" not in self.lock_file:
+            raise PermissionError(13, "Permission denied", self.lock_file)
+        return acquire(self, *given, **options)
+
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    with pytest.raises(errors.TargetBusyError, match=r"may be being made by another user, and"):
+        label(tmp_path / "out.zarr")
+    assert not (tmp_path / "out.zarr/field/labels").exists()
 
 
 # Builds below that were interrupted, or that are still to come

@@ -286,9 +286,10 @@ def _print_image(location: str, path: str, *, below: bool) -> int:
 
 def _print_left_over(location: str, path: str | None) -> None:
     """Print what a build has left beside an image that is at its place."""
-    note = say_left_over(resolve(location, read_only=True) / (path or "").strip("/"))
-    if note is not None:
-        print(f"note: {note}", flush=True)
+    with suppress(PyramidError):  # archives have no room for it
+        note = say_left_over(resolve(location, read_only=True) / (path or "").strip("/"))
+        if note is not None:
+            print(f"note: {note}", flush=True)
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:
