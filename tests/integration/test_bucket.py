@@ -69,9 +69,10 @@ def whole(directory: Path) -> str:
 
 
 def announced(directory: Path) -> bool:
-    """Whether any document of the bucket announces levels."""
+    """Whether any document of the bucket announces levels, those of labels left out."""
     objects = Bucket.at(directory).objects
-    documents = [objects[key].to_bytes() for key in objects if key.endswith(("zarr.json", "attrs"))]
+    keys = [key for key in objects if key.endswith(("zarr.json", "attrs")) and "labels" not in key]
+    documents = [objects[key].to_bytes() for key in keys]
     return any("multiscales" in str(json.loads(text)) for text in documents)
 
 

@@ -45,8 +45,8 @@ from xpyramid.store.path import (
 #: Held while the images in the making, or a group around them, change.
 _guard = RLock()
 
-#: Images that threads of this process make, by their store and path.
-_in_the_making: set[tuple[object, str]] = set()
+#: Images that threads of this process make: in which memory, if it is one, and where.
+_in_the_making: set[tuple[int | None, str]] = set()
 
 
 @dataclass(frozen=True)
@@ -99,15 +99,15 @@ class InPlaceTransaction:
             If one does.
         """
         store = unwrapped(self.target.store)
-        where: object = str(NodePath(store, ""))
-        if isinstance(store, MemoryStore):
-            where = id(memory_of(store))
-        image = (where, self.target.path)
+        is_memory = isinstance(store, MemoryStore)
+        where = id(memory_of(store)) if isinstance(store, MemoryStore) else None
+        image = (where, self.target.path if is_memory else str(self.target))
         with _guard:
             for other in (path for there, path in _in_the_making if there == where):
-                if _overlap(other, self.target.path):
+                if _overlap(other, image[1]):
                     raise TargetBusyError(
-                        f"{NodePath(store, other)} is being made by another thread",
+                        f"{NodePath(store, other) if is_memory else other} is being made by "
+                        "another thread",
                         fix="wait for it, or write elsewhere",
                     )
             _in_the_making.add(image)

@@ -191,7 +191,13 @@ class RenameTransaction:
         if not self._has_left():
             return None
         left = [self._staging_dir / name for name in ("image", _BACKUP)]
-        stats = [path.lstat() for directory in left for path in directory.rglob("*")]
+        carried = {s for directory in left for s in staged_below(directory) if _record_in(s)}
+        stats = [
+            path.lstat()
+            for directory in left
+            for path in directory.rglob("*")
+            if carried.isdisjoint(path.parents)
+        ]
         # What has a second name lies in the image at the place, too.
         return sum(s.st_size for s in stats if stat.S_ISREG(s.st_mode) and s.st_nlink == 1)
 

@@ -184,7 +184,8 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
         )
         for k, path in enumerate(image.paths)
     ]
-    is_locked = options["compute"] and transaction.excludes_all
+    # Tasks elsewhere may outlive this process, which holds the lock.
+    is_locked = options["compute"] and transaction.excludes_all and in_process()
     is_wanted = None if is_locked else StillBegun(transaction, record)
     tasks = transaction.tasks if options["compute"] else None
     jobs = list(jobs_of(image, sinks, tasks, is_wanted))

@@ -21,9 +21,11 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.store import in_place
 from xpyramid.store.in_place import InPlaceTransaction
 from xpyramid.store.path import resolve
+from xpyramid.writer import session
 from xpyramid.writer.sinks import ZarrSink
 
 DATA = np.arange(256, dtype="u2").reshape(16, 16)
@@ -225,6 +227,18 @@ def test_the_published_image_keeps_the_build_it_is_of(store: Any) -> None:
         builds.append(group.attrs["xpyramid"]["build"])
     assert builds[0] != builds[1]
     assert all(builds)
+
+
+def test_tasks_elsewhere_that_outlive_the_process_with_the_lock(tmp_path: Path) -> None:
+    source = pyramid()._source(None, None, None)
+    options = resolve_options(WriteOptions, {})
+    with dask.config.set(scheduler="processes", num_workers=1):
+        left = session.begin(session.prepare([source], tmp_path / "out.zarr", options))
+    pyramid(1000).to_ome_zarr(tmp_path / "out.zarr", mode="w")
+    with dask.config.set(scheduler="sync"), pytest.raises(errors.ResumeError, match=GONE):
+        session.run(left)
+    assert first(tmp_path / "out.zarr") == 1000
+    assert leftovers(tmp_path) == []
 
 
 # Two processes, and a store that has no lock for both
