@@ -7,6 +7,7 @@ import multiprocessing
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -26,7 +27,7 @@ from xpyramid import errors
 from xpyramid.cli.main import main
 from xpyramid.store import rename
 from xpyramid.store.in_place import InPlaceTransaction
-from xpyramid.store.path import resolve
+from xpyramid.store.path import NodePath, resolve
 from xpyramid.store.rename import RenameTransaction
 from xpyramid.writer import session
 
@@ -345,6 +346,20 @@ def make_both(path: str, first: bool, rounds: int, barrier: Any, outcomes: Any) 
         barrier.wait(60)
 
 
+def come_and_go(path: str, first: bool, rounds: int, barrier: Any, outcomes: Any) -> None:
+    """Take locks beside each other, whose directories are made and removed all the time."""
+    place = RenameTransaction(NodePath(LocalStore(path), "a" if first else "a/b"))
+    barrier.wait(60)
+    for _ in range(rounds):
+        try:
+            with place.lock():
+                outcomes.put("made")
+        except errors.PyramidError as error:
+            outcomes.put(type(error).__name__)
+        except Exception as error:
+            outcomes.put(f"{type(error).__name__}: {error}")
+
+
 def run_two(work: Callable[..., None], path: Path, rounds: int) -> list[str]:
     context = multiprocessing.get_context("spawn")
     barrier, outcomes = context.Barrier(2), context.Queue()
@@ -362,7 +377,7 @@ def run_two(work: Callable[..., None], path: Path, rounds: int) -> list[str]:
 @pytest.mark.once
 def test_two_processes_replace_an_image_and_write_its_labels(tmp_path: Path) -> None:
     image(tmp_path / "out.zarr")
-    said = run_two(take_turns, tmp_path / "out.zarr", 12)
+    said = run_two(take_turns, tmp_path / "out.zarr", 8)
     assert set(said) <= {"made", BUSY}
     opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")
     check(tmp_path / "out.zarr", int(opened[0][0, 0]), *opened.labels)
@@ -372,10 +387,18 @@ def test_two_processes_replace_an_image_and_write_its_labels(tmp_path: Path) -> 
 
 @pytest.mark.once
 def test_two_processes_make_an_image_and_one_in_its_group(tmp_path: Path) -> None:
-    said = run_two(make_both, tmp_path / "out.zarr", 12)
+    said = run_two(make_both, tmp_path / "out.zarr", 8)
     assert set(said) <= {"made", BUSY, "TargetExistsError"}
     assert "made" in said
     assert xpyramid.verify(tmp_path / "out.zarr", deep=True) == []
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.once
+def test_directories_of_locks_that_come_and_go(tmp_path: Path) -> None:
+    said = run_two(come_and_go, tmp_path / "out.zarr", 60)
+    assert set(said) <= {"made", BUSY}
+    assert said.count("made") >= 60
     assert leftovers(tmp_path) == []
 
 
@@ -415,8 +438,13 @@ def killed_when_published(store: Any, **options: Any) -> None:
             image(store, 5, mode="w", **options)
 
 
-@pytest.mark.parametrize("way", [directly, as_a_delayed, resumed, killed_when_published])
-@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(
+    ("place", "way"),
+    [
+        *product(["disk", "in place"], [directly, as_a_delayed, resumed, killed_when_published]),
+        ("memory", directly),
+    ],
+)
 @pytest.mark.parametrize("layout", ["groups", "arrays"])
 @pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
 def test_labels_are_seen(

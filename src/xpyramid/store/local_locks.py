@@ -16,6 +16,9 @@ from xpyramid.store.path import name_of_staged
 #: How long those may take who only look whether a lock is free, in seconds.
 _PATIENCE = 1.0
 
+#: How often the directory of a lock is made that others remove at the same moment.
+_ATTEMPTS = 20
+
 _LOCK = "lock"
 
 
@@ -37,18 +40,15 @@ def held(staged: Path, image: str, why: str = "") -> Iterator[None]:
     TargetBusyError
         If somebody else holds it, or may do so.
     """
-    made = _make(staged)
     lock = FileLock(staged / _LOCK, timeout=_PATIENCE)
     try:
-        lock.acquire()
-    except (Timeout, FileNotFoundError):  # or removed by another who is just done
-        _remove_empty(made)
+        made = _acquired(lock, staged)
+    except Timeout:
         raise TargetBusyError(
             f"{image} is being made by another process{why}",
             fix="wait for it, or write elsewhere",
         ) from None
     except PermissionError as error:
-        _remove_empty(made)
         if not why:
             raise
         raise TargetBusyError(
@@ -92,6 +92,27 @@ def staged_below(directory: Path) -> Iterator[Path]:
                     yield path
                 elif not is_array_directory(path):
                     waiting.append(path)
+
+
+def _acquired(lock: FileLock, staged: Path) -> list[Path]:
+    """Make the hidden directory and acquire its lock; return what was made, the innermost first.
+
+    Others, who are just done, may remove what was there a moment ago.
+    """
+    for _ in range(_ATTEMPTS):
+        with suppress(FileNotFoundError, FileExistsError):
+            return _acquired_at_once(lock, staged)
+    return _acquired_at_once(lock, staged)
+
+
+def _acquired_at_once(lock: FileLock, staged: Path) -> list[Path]:
+    made = _make(staged)
+    try:
+        lock.acquire()
+    except BaseException:
+        _remove_empty(made)
+        raise
+    return made
 
 
 def _make(directory: Path) -> list[Path]:
