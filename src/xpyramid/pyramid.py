@@ -164,10 +164,11 @@ class Pyramid:
         xpyramid.errors.TargetExistsError
             If the group is there already, or an unfinished build of it.
         xpyramid.errors.TargetBusyError
-            If another process is writing it.
+            If another process is writing it, an image in its group, or one that it lies in.
         xpyramid.errors.ResumeError
             If ``resume`` finds an unfinished build with another input, other options or another
-            shape; the message says which.
+            shape; the message says which. Also where the build of a Delayed, or of this call, is no
+            longer there when its tasks run.
         xpyramid.errors.AxisError
             If OME-NGFF has no place for the dimensions, their order, or irregular coordinates.
         xpyramid.errors.InvalidNameError

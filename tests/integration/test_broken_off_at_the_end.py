@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -34,21 +34,26 @@ STORES: dict[str, Callable[[Path], Any]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Run tasks where they are called; what is set in threads would stay for other tests."""
+    with dask.config.set(scheduler="sync"):
+        yield
+
+
 def dataset(shift: int = 0) -> xr.Dataset:
     return xr.Dataset({"a": (("y", "x"), DATA + np.uint16(shift)), "b": (("y", "x"), DATA * 2)})
 
 
 def build(store: Any, shift: int = 0, **options: Any) -> None:
-    with dask.config.set(scheduler="sync"):
-        pyramids = dataset(shift).pyramid.build(levels=2, chunks=2, factor=2)
-        pyramids.to_ome_zarr(store, **options)
+    pyramids = dataset(shift).pyramid.build(levels=2, chunks=2, factor=2)
+    pyramids.to_ome_zarr(store, **options)
 
 
 def label(store: Any, name: str = "cells", **options: Any) -> None:
-    with dask.config.set(scheduler="sync"):
-        array = xr.DataArray(DATA, dims=("y", "x"), name=name)
-        pyramid = array.pyramid.build(levels=2, chunks=2, factor=2, method="mode")
-        pyramid.to_ome_zarr(store, labels_of="a", **options)
+    array = xr.DataArray(DATA, dims=("y", "x"), name=name)
+    pyramid = array.pyramid.build(levels=2, chunks=2, factor=2, method="mode")
+    pyramid.to_ome_zarr(store, labels_of="a", **options)
 
 
 def breaking(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, call: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import dask
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from helpers.killed_process import killed_everywhere
 from helpers.object_store import Bucket
@@ -37,6 +38,18 @@ def resume(directory: Path) -> None:
     write(directory, resume=True)
 
 
+def delay(directory: Path) -> None:
+    task = pyramid(NEW).to_ome_zarr(Bucket.at(directory), compute=False)
+    for _ in range(2):
+        task.compute(scheduler="sync")
+
+
+def replace_delayed(directory: Path) -> None:
+    pyramid(NEW).to_ome_zarr(Bucket.at(directory), mode="w", compute=False).compute(
+        scheduler="sync"
+    )
+
+
 def whole(directory: Path) -> str:
     """Return which image is announced, all of whose levels are right: the new, the old, or none."""
     said = ""
@@ -56,9 +69,10 @@ def whole(directory: Path) -> str:
 
 
 def announced(directory: Path) -> bool:
-    """Whether any document of the bucket announces levels."""
+    """Whether any document of the bucket announces levels, those of labels left out."""
     objects = Bucket.at(directory).objects
-    documents = [objects[key].to_bytes() for key in objects if key.endswith(("zarr.json", "attrs"))]
+    keys = [key for key in objects if key.endswith(("zarr.json", "attrs")) and "labels" not in key]
+    documents = [objects[key].to_bytes() for key in keys]
     return any("multiscales" in str(json.loads(text)) for text in documents)
 
 
@@ -130,6 +144,52 @@ def test_killed_while_it_replaces_the_old_the_new_or_none_is_there(
     assert re.fullmatch("o+-+n+", order)  # withdrawn first, and there is one again when it is whole
     assert seen["none"] > 15
     assert seen["new"] > 3
+
+
+@pytest.mark.once
+@pytest.mark.slow
+def test_a_delayed_killed_at_any_request_is_absent_or_whole(
+    usual: set[str], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    seen = Counter[str]()
+    action = f"{__name__}:delay"
+    for i, directory in enumerate(killed_everywhere(action, tmp_path / "empty", tmp_path / "n")):
+        there = whole(directory)
+        seen[there] += 1
+        if there == "none" and i % 2:
+            (resume if i % 4 == 1 else replace)(directory)
+            assert whole(directory) == "new"
+            assert keys(directory) == usual
+    assert seen["none"] > 15
+    assert seen["new"] >= 1
+
+
+@pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.parametrize("action", [replace, replace_delayed])
+def test_killed_while_an_image_with_labels_is_replaced(action: Any, tmp_path: Path) -> None:
+    """Whenever there is an image, its labels are seen."""
+    before = tmp_path / "before"
+    write(before, OLD)
+    labels = xr.DataArray(np.ones((4, 2), "u2"), dims=("y", "x"), name="cells")
+    image = labels.pyramid.build(levels=3, chunks=2, factor=2, method="mode")
+    with dask.config.set(scheduler="sync"):
+        image.to_ome_zarr(Bucket.at(before), labels_of="field")
+    seen = Counter[str]()
+    name = f"{__name__}:{action.__name__}"
+    for i, directory in enumerate(killed_everywhere(name, before, tmp_path / "n", 2)):
+        there = whole(directory)
+        seen[there] += 1
+        if there == "none" and i % 3 == 0:
+            action(directory)
+            there = whole(directory)
+        if there != "none":
+            assert xpyramid.open_pyramid(Bucket.at(directory), "field").labels == ("cells",)
+            problems = xpyramid.verify(Bucket.at(directory), deep=True)
+            assert {p.kind for p in problems} <= ({"unfinished"} if there == "old" else set())
+    assert seen["none"] > 7
+    assert seen["new"] >= 1
 
 
 @pytest.mark.once

@@ -11,8 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import dask
+import numpy as np
 import pytest
+import xarray as xr
 from helpers.killed_process import killed_everywhere
 from helpers.small_image import (
     NEW,
@@ -39,13 +43,12 @@ pytestmark = [pytest.mark.once, pytest.mark.slow]
 
 
 def copy_tree(before: Path, directory: Path) -> None:
-    """Copy an unfinished build so that it can be resumed: it knows its directory."""
+    """Copy unfinished builds so that they can be resumed: each knows its directory."""
     shutil.copytree(before, directory)
-    yard = directory / "out.zarr/.field.unfinished"
-    if (yard / "build.json").exists():
-        record = json.loads((yard / "build.json").read_text())
-        record["inode"] = (yard / "image").stat().st_ino
-        (yard / "build.json").write_text(json.dumps(record))
+    for path in directory.rglob("build.json"):
+        record = json.loads(path.read_text())
+        record["inode"] = path.with_name("image").stat().st_ino
+        path.write_text(json.dumps(record))
 
 
 def build(directory: Path) -> None:
@@ -102,8 +105,20 @@ def resume(directory: Path) -> None:
     write(directory, resume=True)
 
 
-def killed(action: Callable[..., None], before: Path, scratch: Path) -> Iterator[Path]:
-    return killed_everywhere(f"{__name__}:{action.__name__}", before, scratch)
+def delay(directory: Path) -> None:
+    pyramid().to_ome_zarr(directory / "out.zarr", compute=False).compute(scheduler="sync")
+
+
+def replace_delayed(directory: Path, resume: bool = False) -> None:
+    task = pyramid().to_ome_zarr(directory / "out.zarr", mode="w", compute=False, resume=resume)
+    for _ in range(2):
+        task.compute(scheduler="sync")
+
+
+def killed(
+    action: Callable[..., None], before: Path, scratch: Path, every: int = 1
+) -> Iterator[Path]:
+    return killed_everywhere(f"{__name__}:{action.__name__}", before, scratch, every)
 
 
 @pytest.mark.parametrize("action", [build, build_04])
@@ -143,6 +158,19 @@ def test_killed_while_it_is_resumed(tmp_path: Path) -> None:
     assert outcomes.count(False) > 10
 
 
+def test_a_delayed_killed_anywhere_is_absent_or_whole(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    outcomes = []
+    for directory in killed(delay, tmp_path / "empty", tmp_path / "n"):
+        outcomes.append(is_there(directory))
+        if not outcomes[-1] and len(outcomes) % 3 == 0:
+            write(directory, **({"mode": "w"} if len(outcomes) % 2 else {"resume": True}))
+            assert is_whole(directory)
+            assert leftovers(directory) == []
+    assert outcomes.count(False) > 40
+    assert outcomes[-1]
+
+
 def replaced(action: Callable[..., None], before: Path, scratch: Path) -> Counter[str]:
     """Count what is there when an image is replaced and that is broken off, at each step."""
     seen, last = Counter[str](), "old"
@@ -174,6 +202,51 @@ def test_killed_while_it_replaces_one_of_the_two_is_there(old: Path, tmp_path: P
     seen = replaced(replace, old, tmp_path / "n")
     assert seen.keys() == {"new", "old"}
     assert seen["old"] > 50
+
+
+LABELS = np.array([[1, 1], [1, 1], [2, 2], [2, 2]], "u2")
+
+
+def label(directory: Path, name: str, **options: Any) -> None:
+    labels = xr.DataArray(LABELS, dims=("y", "x"), name=name)
+    pyramid = labels.pyramid.build(levels=3, chunks=2, factor=2, method="mode")
+    with dask.config.set(scheduler="sync"):
+        pyramid.to_ome_zarr(directory / "out.zarr", labels_of="field", **options)
+
+
+@pytest.mark.parametrize("action", [replace, replace_delayed])
+def test_killed_while_an_image_with_labels_is_replaced(
+    action: Callable[..., None], tmp_path: Path
+) -> None:
+    """Finished labels are seen at each step, and those that were interrupted can be resumed.
+
+    Every third step is tried.
+    """
+    pyramid(OLD).to_ome_zarr(tmp_path / "before/out.zarr")
+    label(tmp_path / "before", "cells")
+    broken_off(lambda: label(tmp_path / "before", "more"))
+    seen = Counter[int | None]()
+    for i, directory in enumerate(killed(action, tmp_path / "before", tmp_path / "n", 3)):
+        start = whole(directory)
+        seen[start] += 1
+        assert start in (OLD, NEW)
+        assert xpyramid.open_pyramid(directory / "out.zarr/field").labels == ("cells",)
+        cells = xpyramid.open_pyramid(directory / "out.zarr/field/labels/cells")[0]
+        np.testing.assert_array_equal(cells, LABELS)
+        problems = xpyramid.verify(directory / "out.zarr")
+        assert {problem.kind for problem in problems} <= {"unfinished"}
+        if i % 4 == 0:
+            action(directory, resume=bool(i % 8) and start == OLD)
+        if i % 2 == 0:
+            label(directory, "more", resume=True)
+            more = xpyramid.open_pyramid(directory / "out.zarr/field/labels/more")[0]
+            np.testing.assert_array_equal(more, LABELS)
+        if i % 4 == 0:
+            assert is_whole(directory)
+            assert leftovers(directory) == []
+            assert not xpyramid.verify(directory / "out.zarr", deep=True)
+    assert seen.keys() == {OLD, NEW}
+    assert min(seen.values()) > 6
 
 
 def test_killed_while_it_replaces_with_renames_nothing_is_lost(old: Path, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from xpyramid.options.text import names
 from xpyramid.pyramid import Pyramid, image_of_labels, open_pyramid
 from xpyramid.reader import find_images
 from xpyramid.sources import NO_SPACING, describe_source, open_source, reading
+from xpyramid.store.path import resolve
+from xpyramid.store.transaction import say_left_over
 
 _EXAMPLES = """\
 examples:
@@ -256,8 +258,10 @@ def _info(arguments: argparse.Namespace) -> int:
     with suppress(NotAPyramidError), reading(location):
         images = [(above + path).strip("/") for path in find_images(location, group)]
     if len(images) < 2:
+        path = (images or [group])[0] or None
         with reading(location):
-            print(open_pyramid(location, (images or [group])[0] or None))
+            print(open_pyramid(location, path))
+        _print_left_over(location, path)
         return 0
     codes: list[int] = []
     for path in images:
@@ -279,7 +283,16 @@ def _print_image(location: str, path: str, *, below: bool) -> int:
     if below:
         print()
     print(printable(f"{location.rstrip('/')}/{path}\n{pyramid}"), flush=True)
+    _print_left_over(location, path)
     return 0
+
+
+def _print_left_over(location: str, path: str | None) -> None:
+    """Print what a build has left beside an image that is at its place."""
+    with suppress(PyramidError):  # archives have no room for it
+        note = say_left_over(resolve(location, read_only=True) / (path or "").strip("/"))
+        if note is not None:
+            print(f"note: {note}", flush=True)
 
 
 def _run_demo(arguments: argparse.Namespace) -> None:

@@ -5,10 +5,11 @@ from xpyramid.engine.identity import identity
 from xpyramid.engine.run import delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
-from xpyramid.engine.work import Intermediate, Journal, Output, Sink, Work
+from xpyramid.engine.work import Ask, Intermediate, Journal, Output, Sink, Work
 from xpyramid.geometry.tiles import Node
 
 __all__ = [
+    "Ask",
     "DaskSource",
     "Distribution",
     "Intermediate",

@@ -33,6 +33,9 @@ Read = Callable[[Region], Array]
 #: Where the values of a region of a level go. Called once for each stored object.
 Sink = Callable[[Region, Array], None]
 
+#: Whether what is written is still wanted; raises where it would do harm.
+Ask = Callable[[], bool]
+
 
 class Intermediate(NamedTuple):
     """What a node hands up for an output: all that its samples alone say of the levels above.
@@ -86,6 +89,9 @@ class Output:
         Looks at the base on its way through.
     journal : Journal or None
         Keeps what tasks have handed up for this output.
+    is_wanted : callable or None
+        What each task asks once before it writes. Where it is not wanted, since all of it is there
+        already, a task only hands up what it has to.
     """
 
     reducer: Reducer
@@ -93,6 +99,7 @@ class Output:
     sinks: tuple[Sink | None, ...]
     observe: Observer | None = None
     journal: Journal | None = None
+    is_wanted: Ask | None = None
 
     @property
     def done(self) -> frozenset[Node]:
@@ -105,8 +112,19 @@ class Output:
         kept = tuple(
             slice(r.start, min(r.stop, n)) for r, n in zip(region, self.shapes[level], strict=True)
         )
-        if sink is not None and all(r.start < r.stop for r in kept):
+        if sink is None or not all(r.start < r.stop for r in kept):
+            return
+        try:
             sink(kept, values[tuple(slice(r.stop - r.start) for r in kept)])
+        except Exception:  # what was there when the task began may have gone since
+            if self.is_wanted is None or self.is_wanted():
+                raise
+
+    def asked(self) -> Output:
+        """Return the output as a task finds it that asks whether to write."""
+        if self.is_wanted is None or self.is_wanted():
+            return self
+        return replace(self, sinks=(None,) * len(self.sinks))
 
 
 @dataclass(frozen=True)
@@ -139,7 +157,7 @@ class Work:
     def run_tile(self, level: int, index: Index, read: Read) -> Intermediates:
         """Run the task of a tile: a node whose samples are read."""
         pending = self._pending((level, index))
-        made = self._only(pending).reduce_node(level, index, read)
+        made = self._asked(pending).reduce_node(level, index, read)
         return self._record((level, index), made)
 
     def run_merge(
@@ -152,7 +170,7 @@ class Work:
         """Run the task of a node above the tiles, given what its children hand up."""
         pending = self._pending((level, index))
         of_pending = [tuple(child[i] for i in pending) for child in intermediates]
-        made = self._only(pending).merge_children(level, index, children, of_pending)
+        made = self._asked(pending).merge_children(level, index, children, of_pending)
         return self._record((level, index), made)
 
     def load(self, level: int, index: Index) -> Intermediates:
@@ -163,8 +181,9 @@ class Work:
         """Return the positions of the outputs for which the task of a node has to run."""
         return [i for i, output in enumerate(self.outputs) if node not in output.done]
 
-    def _only(self, positions: Sequence[int]) -> Work:
-        return replace(self, outputs=tuple(self.outputs[i] for i in positions))
+    def _asked(self, positions: Sequence[int]) -> Work:
+        """Return what a task has to do for some outputs, each asked whether it is wanted."""
+        return replace(self, outputs=tuple(self.outputs[i].asked() for i in positions))
 
     def _record(self, node: Node, made: Intermediates) -> Intermediates:
         """Note in the journals that a task is done; add what was handed up before."""

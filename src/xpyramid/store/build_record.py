@@ -32,7 +32,10 @@ class BuildRecord:
     inode : int or None
         Of the directory that it is made in, which no copy has; None where there is no directory.
     build : str
-        What no other build has, so that a late task or publication knows its own.
+        What no other build has, so that a late task or publication knows its own. The published
+        image keeps it where its tasks run later.
+    delayed : bool
+        Whether its tasks run later, when nobody holds its lock.
     """
 
     format: int = 0
@@ -42,6 +45,7 @@ class BuildRecord:
     about: Mapping[str, object] = field(default_factory=dict)
     inode: int | None = None
     build: str = ""
+    delayed: bool = False
 
     def to_json(self) -> bytes:
         """Return the record as it is stored."""
@@ -71,6 +75,7 @@ class BuildRecord:
         return cls(
             content["format"], max(1, content["workers"]), tuple(children), content["created"],
             content["about"], inode, build if isinstance(build, str) else "",
+            content.get("delayed") is True,
         )  # fmt: skip
 
     def with_children(self, names: set[str]) -> BuildRecord:

@@ -58,10 +58,19 @@ def get_document(place: NodePath) -> bytes | None:
     ReadError
         If the store does not answer.
     """
+    if type(place.store) is LocalStore:  # which makes its directory anew where that has gone
+        return retried(partial(_read_file, place.store.root / place.path))
     get = place.store.get
     with reading(place.store, place.path):
         document = retried(lambda: sync(get(place.path, default_buffer_prototype())))
     return None if document is None else document.to_bytes()
+
+
+def _read_file(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
 
 
 def read_documents(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:

@@ -18,7 +18,7 @@ from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import MemoryStore
 
-from xpyramid._compat import memory_of, unwrapped
+from xpyramid._compat import memory_of, sync, unwrapped
 from xpyramid.errors import TargetBusyError
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import (
@@ -31,14 +31,23 @@ from xpyramid.store.documents import (
     record_writes,
     remove,
 )
+from xpyramid.store.listing import children, list_keys
 from xpyramid.store.local_files import remove_torn_files
-from xpyramid.store.path import NodePath, level_names, local_path, staging_path, takes_nodes_only
+from xpyramid.store.manifest import build_at, group_with_record, record_in_group
+from xpyramid.store.path import (
+    NodePath,
+    as_prefix,
+    level_names,
+    local_path,
+    staging_path,
+    takes_nodes_only,
+)
 from xpyramid.store.retrying import bare
 
 #: Held while the images in the making, or a group around them, change.
 _guard = RLock()
 
-#: Images that threads of this process make, by their store and place.
+#: Images that threads of this process make: in which memory, if it is one, and where.
 _in_the_making: set[tuple[int | None, str]] = set()
 
 
@@ -79,15 +88,23 @@ class InPlaceTransaction:
     def _notes(self) -> NodePath | None:
         """Where there is room for what is there only while an image is unfinished.
 
-        Icechunk takes the keys of nodes alone; there, nothing is seen before the user's commit.
+        Icechunk takes the keys of nodes alone; there, nothing is seen before the user's commit, and
+        what is noted is an attribute of the image's own group.
         """
         store = self.target.store
-        has_room = store.supports_deletes and not takes_nodes_only(store)
+        has_room = store.supports_deletes and not self._notes_in_group
         return staging_path(self.target) if has_room else None
+
+    @property
+    def _notes_in_group(self) -> bool:
+        """Whether the group of an unfinished image holds what is noted of it."""
+        return takes_nodes_only(self.target.store)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep other threads from making the same image; such stores have no locks for others.
+        """Keep other threads from making the same image, or one above or below.
+
+        Such stores have no locks for others.
 
         Raises
         ------
@@ -95,14 +112,17 @@ class InPlaceTransaction:
             If one does.
         """
         store = unwrapped(self.target.store)
+        is_memory = isinstance(store, MemoryStore)
         where = id(memory_of(store)) if isinstance(store, MemoryStore) else None
-        image = (where, str(self.target))
+        image = (where, self.target.path if is_memory else str(self.target))
         with _guard:
-            if image in _in_the_making:
-                raise TargetBusyError(
-                    f"{self.target} is being made by another thread; wait for it, or write "
-                    "elsewhere"
-                )
+            for other in (path for there, path in _in_the_making if there == where):
+                if _overlap(other, image[1]):
+                    raise TargetBusyError(
+                        f"{NodePath(store, other) if is_memory else other} is being made by "
+                        "another thread",
+                        fix="wait for it, or write elsewhere",
+                    )
             _in_the_making.add(image)
         try:
             yield
@@ -114,18 +134,48 @@ class InPlaceTransaction:
         """Return that there is nothing to complete: the last step is the last document."""
         return False
 
-    def unfinished(self) -> BuildRecord | None:
-        """Return what was noted of an unfinished build, None where there is none."""
+    @property
+    def excludes_all(self) -> bool:
+        """Whether the lock keeps everybody out: what is in memory is there for this process."""
+        return isinstance(unwrapped(self.target.store), MemoryStore)
+
+    @property
+    def keeps_notes(self) -> bool:
+        """Whether the store has room for notes on unfinished builds."""
+        return self._notes is not None or self._notes_in_group
+
+    def noted(self) -> BuildRecord | None:
+        """Return what is noted of a build, be it unfinished or not; None where nothing is."""
+        if self._notes_in_group:
+            return record_in_group(self.target)
         raw = None if self._notes is None else get_document(self._notes / "build.json")
         return None if raw is None else BuildRecord.parse(raw)
+
+    def unfinished(self) -> BuildRecord | None:
+        """Return what was noted of an unfinished build, None where there is none."""
+        record = self.noted()
+        is_published = record is not None and record.build and self._is_published(record)
+        return None if is_published else record
+
+    def _is_published(self, record: BuildRecord) -> bool:
+        """Whether a build was killed when it was published, and its notes are still there."""
+        # Another image was removed when the build began.
+        known = record.build if record.delayed else ""
+        return record.created and build_at(self.target) == known
+
+    def left_over(self) -> int | None:
+        """Return the bytes that a build has left which is at its place; None where it left nothing.
+
+        An image that is replaced is removed before, so that these are notes.
+        """
+        if self._notes is None or self.noted() is None or self.unfinished() is not None:
+            return None
+        keys = [self._notes / key for key in list_keys(self._notes)]
+        return sum(sync(place.store.getsize(place.path)) for place in keys)
 
     def is_original(self, record: BuildRecord) -> bool:
         """Whether an unfinished build was begun in this way."""
         return record.inode is None
-
-    def is_published(self, record: BuildRecord) -> bool:  # noqa: ARG002  nothing tells builds apart
-        """Whether there is an image."""
-        return self.target.node() is not None
 
     def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
         """Remove an image that is replaced, and what an earlier build left.
@@ -133,6 +183,7 @@ class InPlaceTransaction:
         What there is to remove is noted first: without its own group nobody would know.
         """
         self.abandon()
+        self._claim(record)
         node = self.target.node()
         if isinstance(node, zarr.Group):
             record = record.with_children(level_names(node))
@@ -144,8 +195,29 @@ class InPlaceTransaction:
 
     def note(self, record: BuildRecord) -> None:
         """Note how far the build is."""
+        if self._notes_in_group:
+            put(self.target, {"zarr.json": group_with_record(record)})
         if self._notes is not None:
             put(self._notes, {"build.json": as_buffer(record.to_json())})
+
+    def _claim(self, record: BuildRecord) -> None:
+        """Be the first to note something of a build.
+
+        Raises
+        ------
+        TargetBusyError
+            If another process was.
+        """
+        if self._notes is None:
+            return
+        key = (self._notes / "build.json").path
+        sync(self.target.store.set_if_not_exists(key, as_buffer(record.to_json())))
+        now = self.noted()
+        if now is None or now.build != record.build:
+            raise TargetBusyError(
+                f"{self.target} has just been begun by another process",
+                fix="wait for it, or write elsewhere",
+            )
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
@@ -170,15 +242,28 @@ class InPlaceTransaction:
         """Remove all that an unfinished build has left."""
         if (record := self.unfinished()) is not None:
             self._remove(record)
+            if self._notes_in_group and not children(self.target):
+                remove(self.target / "zarr.json")
         self.close()
 
     def close(self) -> None:
         """Remove what is there only while the image is unfinished."""
         if self._notes is not None:
-            for name in ("build.json", "tasks"):
-                remove(self._notes / name)
+            remove(self._notes / "build.json")
+            remove(self._notes)
 
     def _remove(self, record: BuildRecord) -> None:
-        """Remove the documents of the image's own group, which announce it, and then its levels."""
-        for name in (*OWN_DOCUMENTS, *sorted(record.children)):
+        """Remove the documents of the image's own group, which announce it, and then its levels.
+
+        Where the group goes with all that is in it, it stays, and announces nothing.
+        """
+        if self._notes_in_group:
+            put(self.target, {"zarr.json": group_with_record(None)})
+        for name in (*(() if self._notes_in_group else OWN_DOCUMENTS), *sorted(record.children)):
             remove(self.target / name)
+
+
+def _overlap(path: str, other: str) -> bool:
+    """Whether two paths of a store are the same, or one lies in the other."""
+    short, long = sorted((path, other), key=len)
+    return not short or long == short or long.startswith(as_prefix(short))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import zarr
 
@@ -41,6 +41,11 @@ class LabelsGroup:
         """Return the ``image-label`` metadata of an array, or of a stored image that is copied."""
         depth = 2 + self.path.count("/")
         return ngff.image_label(attrs, self.version, depth, document)
+
+    def check_image(self, dtype: DType, levels: int) -> None:
+        """Check again that labels can be put into the image, see `labels_group_in`."""
+        image = replace(self.place, path=self.place.path.rpartition("/")[0])
+        labels_group_in(image, self.path, dtype, levels, self.version)
 
     def is_listed(self) -> bool:
         """Whether the label image is in the list, and in its consolidated copies."""

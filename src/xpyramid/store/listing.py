@@ -6,7 +6,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from zarr.storage import LocalStore
@@ -20,7 +20,7 @@ from xpyramid.store.documents import (
     parse_document,
     read_documents,
 )
-from xpyramid.store.path import NodePath, as_prefix
+from xpyramid.store.path import NodePath, as_prefix, name_of_staged
 
 T = TypeVar("T")
 
@@ -54,6 +54,25 @@ class Contents:
         stop = bisect_left(self.keys, f"{path}0")  # "0" is what follows "/"
         return [key[len(path) + 1 :] for key in self.keys[start:stop]]
 
+    def without_hidden(self) -> tuple[Contents, list[str]]:
+        """Return what is no part of an unfinished build, and the images that have such parts."""
+        images: dict[str, str] = {}  # by the directory, see `staging_path`
+        kept = []
+        for key in self.keys:
+            hidden = _hidden_in(key) if ".unfinished/" in key else None
+            if hidden is None:
+                kept.append(key)
+            else:
+                images[hidden[0]] = hidden[1]
+        if not images:
+            return self, []
+
+        def cut(by_key: Mapping[str, T]) -> dict[str, T]:
+            return {key: content for key, content in by_key.items() if _hidden_in(key) is None}
+
+        visible = replace(self, keys=kept, documents=cut(self.documents), damaged=cut(self.damaged))
+        return visible, list(images.values())
+
     def part(self, path: str) -> Contents:
         """Return what is stored below a path."""
         prefix = f"{path}/"
@@ -74,6 +93,16 @@ class Contents:
             elif name in ("zarr.json", ".zgroup", ".zarray"):
                 is_array[path] = is_array.get(path, False) or name == ".zarray"
         return is_array
+
+
+def _hidden_in(key: str) -> tuple[str, str] | None:
+    """Return the hidden directory that a key lies in, and the image that it is of."""
+    parts = key.split("/")
+    for n, part in enumerate(parts[:-1]):
+        name = name_of_staged(part)
+        if name is not None:
+            return "/".join(parts[: n + 1]), "/".join((*parts[:n], name))
+    return None
 
 
 def list_contents(place: NodePath) -> Contents:

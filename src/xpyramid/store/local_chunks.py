@@ -153,7 +153,7 @@ class ObjectArray:
         if not data:
             path.unlink(missing_ok=True)
             return
-        write_file(path, data)
+        write_file(path, data, self._directory)
 
     def _chunk(self, values: Array) -> Sequence[bytes]:
         """Return the bytes of a chunk, none where it is all fill value."""

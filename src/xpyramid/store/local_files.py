@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,19 +18,39 @@ _TORN = re.compile(r".*\.[0-9a-f]{32}\.partial")
 _PATIENCE = 60
 
 
-def write_file(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> None:
+def write_file(
+    path: Path, parts: Iterable[bytes | bytearray | memoryview], inside: Path | None = None
+) -> None:
     """Put a file in its place at once, with its directories.
 
     A process that is killed meanwhile may leave a torn file beside it, named as zarr-python names
     them.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    parts : iterable of bytes
+    inside : pathlib.Path, optional
+        A directory that is not made anew where it has gone.
     """
     torn = path.with_suffix(f".{uuid4().hex}.partial")
     try:
-        _write(torn, parts)
+        _write(torn, parts, inside)
         torn.replace(path)
     except BaseException:
         torn.unlink(missing_ok=True)
         raise
+
+
+def is_array_directory(directory: Path) -> bool:
+    """Whether a directory is a Zarr array of either format."""
+    if (directory / ".zarray").is_file():
+        return True
+    try:
+        node = json.loads((directory / "zarr.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(node, dict) and node.get("node_type") == "array"
 
 
 def remove_torn_files(directory: Path | None) -> None:
@@ -53,11 +74,18 @@ def one_at_a_time(directory: Path) -> Iterator[None]:
         yield
 
 
-def _write(path: Path, parts: Iterable[bytes | bytearray | memoryview]) -> None:
+def _write(
+    path: Path, parts: Iterable[bytes | bytearray | memoryview], inside: Path | None
+) -> None:
     try:
         file = path.open("wb")
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if inside is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        else:
+            missing = path.parent.relative_to(inside).parts
+            for n in range(1, 1 + len(missing)):
+                inside.joinpath(*missing[:n]).mkdir(exist_ok=True)
         file = path.open("wb")
     with file:
         file.writelines(parts)

@@ -20,14 +20,26 @@ from typing import Literal, NotRequired, TypedDict, cast
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning
 
-from xpyramid.store.documents import DOCUMENTS
+from xpyramid import ngff
+from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.documents import (
+    DOCUMENTS,
+    as_buffer,
+    attributes_of,
+    get_document,
+    parse_document,
+)
 from xpyramid.store.listing import Contents
 from xpyramid.store.path import NodePath, ZarrArray
 
 #: Attribute of the image's group that is ours.
 KEY = "xpyramid"
+
+#: What it holds of an unfinished build, where that is noted in the image's group.
+UNFINISHED = "unfinished"
 
 #: The longest list of absent objects that is kept, in characters; of a longer one, the digest is.
 LONGEST = 2**18
@@ -171,7 +183,9 @@ def grid_of(contents: Contents, path: str) -> ChunkGrid:
     return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata))
 
 
-def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[str, object]:
+def with_manifest(
+    contents: Contents, attributes: Mapping[str, object], build: str = ""
+) -> dict[str, object]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
     Parameters
@@ -180,6 +194,9 @@ def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[
         Of the image, whose levels are complete and consolidated.
     attributes : mapping
         All that the image's group will have.
+    build : str
+        What no other build has, see `BuildRecord`; "" where nobody will ask for it, so that builds
+        of the same samples are the same to the last byte.
     """
     record = {
         "objects": {
@@ -194,7 +211,60 @@ def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[
         },
         "attributes": digest(_others(attributes)),
     }
-    return {**attributes, KEY: {"sealed": record}}
+    return {**attributes, KEY: {**({"build": build} if build else {}), "sealed": record}}
+
+
+def build_at(place: NodePath) -> str | None:
+    """Return which build an image is of: "" where that is not known, None without an image.
+
+    Raises
+    ------
+    OSError
+        If the store does not answer.
+    """
+    for name in ("zarr.json", ".zattrs"):
+        raw = get_document(place / name)
+        if raw is not None:
+            return _build_in(raw, name)
+    return None
+
+
+def _build_in(raw: bytes, name: str) -> str | None:
+    try:
+        attributes = attributes_of({name: parse_document(raw)})
+    except ValueError:  # damaged: whatever it was
+        return ""
+    own = attributes.get(KEY)
+    build = own.get("build") if isinstance(own, Mapping) else None
+    if isinstance(build, str):
+        return build
+    return None if ngff.version_of(attributes) is None else ""
+
+
+def group_with_record(record: BuildRecord | None) -> Buffer:
+    """Return the document of a group that is no image yet, with what is noted of its build."""
+    own = {} if record is None else {KEY: {UNFINISHED: json.loads(record.to_json())}}
+    return as_buffer(
+        json.dumps({"zarr_format": 3, "node_type": "group", "attributes": own}).encode()
+    )
+
+
+def record_in_group(place: NodePath) -> BuildRecord | None:
+    """Return what a group that is no image yet says of its build, None where it says nothing.
+
+    Raises
+    ------
+    OSError
+        If the store does not answer.
+    """
+    raw = get_document(place / "zarr.json")
+    try:
+        own = attributes_of({"zarr.json": parse_document(raw)}).get(KEY)
+    except ValueError:  # not there, or damaged
+        return None
+    if not isinstance(own, Mapping) or UNFINISHED not in own:
+        return None
+    return BuildRecord.parse(json.dumps(own[UNFINISHED]).encode())
 
 
 def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None:

@@ -80,6 +80,10 @@ class NodePath:
         for depth in range(self.outside, len(parts)):
             yield NodePath(self.store, "/".join(parts[:depth]), self.outside)
 
+    def beside(self, name: str) -> NodePath:
+        """Return the place of another name in the same group."""
+        return replace(self, path=self.path.rpartition("/")[0]) / name
+
     def as_image(self) -> NodePath:
         """Return the same place as one that an image can be made beside.
 
@@ -148,8 +152,7 @@ def as_prefix(path: str) -> str:
 
 def staging_path(target: NodePath) -> NodePath:
     """Return where there is room for what is there only while an image is unfinished."""
-    parent, _, name = target.path.rpartition("/")
-    return replace(target, path=parent) / f".{name}.unfinished"
+    return target.beside(f".{target.path.rpartition('/')[2]}.unfinished")
 
 
 def name_of_staged(name: str) -> str | None:

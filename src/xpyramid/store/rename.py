@@ -11,9 +11,10 @@ import ctypes
 import errno
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -36,8 +37,8 @@ from xpyramid.store.documents import (
     remove_path,
 )
 from xpyramid.store.local_files import one_at_a_time, remove_torn_files, write_file
-from xpyramid.store.locks import locked
-from xpyramid.store.path import NodePath, level_names, staging_path
+from xpyramid.store.local_locks import held, is_made_here, staged_below, staged_in
+from xpyramid.store.path import NodePath, level_names, name_of_staged, staging_path
 
 #: What the staging directory holds, beside the lock.
 _STAGED = ("build.json", "tasks", "image", "parent", "decided")
@@ -82,27 +83,29 @@ class RenameTransaction:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep others from making the same image; a lock of the dead is free.
+        """Keep others from making the same image, or one above or below.
+
+        A lock of the dead is free.
+        A replacement changes all that lies in an image's directory, so there is one order: whoever
+        has the lock of an image asks for those above it, from the root down, and then for those
+        below, and keeps none of them. Of two that begin at the same time at least one sees the
+        other; nobody waits for somebody who waits.
 
         Raises
         ------
         TargetBusyError
-            If somebody does.
+            If somebody makes one of these, or will do so later.
         """
-        directory = self._staging_dir
-        with ExitStack() as held:
-            with _directory_for(directory):
-                what = f"{self.target} is being made by another process"
-                try:
-                    held.enter_context(locked(directory / "lock", 0, what))
-                except FileNotFoundError:  # removed by another who is just done
-                    raise TargetBusyError(what, fix="wait for it, or write elsewhere") from None
+        self._check_above()  # before anything is made
+        with held(self._staging_dir, str(self.target)):
+            self._check_above()
+            self._check_below()
+            self._settle()
+            self._sweep_siblings()
             try:
-                self._settle()
                 yield
             finally:
-                if self.unfinished() is None:  # nothing that could be resumed
-                    shutil.rmtree(directory, ignore_errors=True)
+                self._settle()
 
     def recover(self) -> bool:
         """Complete what a process that died has begun at its last step; return whether it has."""
@@ -112,21 +115,83 @@ class RenameTransaction:
             return True
         return False
 
+    def _check_above(self) -> None:
+        """Refuse to make an image inside of one that is being replaced; settle what was."""
+        for above in self.target.parents():
+            other = RenameTransaction(above.as_image())
+            if other._staging_dir.is_dir():
+                why = f", and {self.target} lies in it"
+                with held(other._staging_dir, str(above), why), suppress(PermissionError):
+                    other._settle()
+
+    def _check_below(self) -> None:
+        """Refuse to replace what somebody else is writing to, or is about to.
+
+        Builds that were interrupted are carried over, see `_swap`.
+        """
+        directory = _directory(self.target)
+        for staged in staged_below(directory):
+            group = self.target / staged.relative_to(directory).parent.as_posix().strip(".")
+            other = RenameTransaction(group / str(name_of_staged(staged.name)))
+            with held(staged, str(other.target), f", and lies in {self.target}"):
+                other._settle()
+                record = other.unfinished()
+            if record is not None and record.delayed:
+                raise TargetBusyError(
+                    f"{other.target}, which lies in {self.target}, is the build of a Delayed, "
+                    "and would be lost",
+                    fix=f"compute that first, or remove {str(staged)!r}",
+                )
+
     def _settle(self) -> None:
-        """Undo or complete the last step, if that was interrupted."""
+        """Undo or complete the last step, if that was interrupted; remove what nobody can resume.
+
+        The lock is held.
+        """
         directory, place = self._staging_dir, _directory(self.target)
         _settle_backup(directory / _BACKUP, place)
-        if not (directory / _DECIDED).is_file():
-            return
-        made, record = _directory(self.location), self.unfinished()
-        if record is not None and self.is_original(record) and made.is_dir():
-            _put_in_place(made, place)
-        self.close()
+        if (directory / _DECIDED).is_file():
+            made, record = _directory(self.location), self.unfinished()
+            if record is not None and self.is_original(record) and made.is_dir():
+                _put_in_place(made, place)
+            self.close()
+        if self.unfinished() is None:
+            _carry_over(directory / "image", place)
+            self.close()
+            remove_torn_files(directory)
+
+    def _sweep_siblings(self) -> None:
+        """Remove what builds of other images in the group have left that are at their places."""
+        for directory in staged_in(self._staging_dir.parent):
+            other = RenameTransaction(self.target.beside(str(name_of_staged(directory.name))))
+            if directory != self._staging_dir and other._has_left():
+                # What is in use, or of another user, stays.
+                with suppress(TargetBusyError, OSError), held(directory, str(other.target)):
+                    other._settle()
+
+    def _has_left(self) -> bool:
+        """Whether there is something of ours that nobody can resume."""
+        is_ours = is_made_here(self._staging_dir)
+        made = any((self._staging_dir / name).is_dir() for name in ("image", _BACKUP))
+        return is_ours and made and self.unfinished() is None
+
+    @property
+    def excludes_all(self) -> bool:
+        """Whether the lock keeps everybody out who can write there, other processes included."""
+        return True
+
+    @property
+    def keeps_notes(self) -> bool:
+        """Whether the store has room for notes on unfinished builds."""
+        return True
+
+    def noted(self) -> BuildRecord | None:
+        """Return what is noted of a build, be it unfinished or not; None where nothing is."""
+        return _record_in(self._staging_dir)
 
     def unfinished(self) -> BuildRecord | None:
         """Return what was noted of an unfinished build, None where there is none."""
-        path = self._staging_dir / "build.json"
-        record = BuildRecord.parse(path.read_bytes()) if path.is_file() else None
+        record = self.noted()
         # Once the image is at its place, another is here, or none.
         is_published = record is not None and record.created and self._has_gone(record)
         return None if is_published else record
@@ -141,10 +206,20 @@ class RenameTransaction:
         """Whether the directory that a record is about was made here, and is not a copy."""
         return record.inode == self._inode()
 
-    def is_published(self, record: BuildRecord) -> bool:
-        """Whether the directory at the image's place is the one that a record is about."""
-        place = _directory(self.target)
-        return place.is_dir() and place.stat().st_ino == record.inode
+    def left_over(self) -> int | None:
+        """Return the bytes that a build has left which is at its place; None if it left nothing."""
+        if not self._has_left():
+            return None
+        left = [self._staging_dir / name for name in ("image", _BACKUP)]
+        carried = {s for directory in left for s in staged_below(directory) if _record_in(s)}
+        stats = [
+            path.lstat()
+            for directory in left
+            for path in directory.rglob("*")
+            if carried.isdisjoint(path.parents)
+        ]
+        # What has a second name lies in the image at the place, too.
+        return sum(s.st_size for s in stats if stat.S_ISREG(s.st_mode) and s.st_nlink == 1)
 
     def _inode(self) -> int | None:
         """Return what stays the same of the image's directory when it is renamed."""
@@ -222,7 +297,9 @@ class RenameTransaction:
         node = self.target.node()
         replaced = level_names(node) if isinstance(node, zarr.Group) else set()
         _link_others(place, made, replaced.union(OWN_DOCUMENTS))
-        if not _exchange(made, place):
+        if _exchange(made, place):
+            _carry_over(made, place)
+        else:
             self._put_in_place(made, place)
 
     def _put_in_place(self, made: Path, place: Path) -> None:
@@ -230,6 +307,7 @@ class RenameTransaction:
 
         That takes many steps. From the first on, whoever comes next goes on with them.
         """
+        _carry_over(place, made)
         write_file(self._staging_dir / _DECIDED, [])
         _put_in_place(made, place)
 
@@ -239,38 +317,52 @@ def _directory(place: NodePath) -> Path:
     return root / place.path
 
 
-@contextmanager
-def _directory_for(directory: Path) -> Iterator[None]:
-    """Make a directory; where it turns out that nothing can be made in it, it does not stay."""
-    new = [path for path in (directory, *directory.parents) if not path.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except TargetBusyError:  # it is of somebody else
-        raise
-    except OSError:
-        with suppress(OSError):
-            for path in new:
-                path.rmdir()
-        raise
-
-
 def _settle_backup(backup: Path, place: Path) -> None:
     """Undo or complete replacing an image with renames, if that was interrupted."""
     if backup.is_dir() and not os.path.lexists(place):
         backup.rename(place)
     elif backup.is_dir():
+        _carry_over(backup, place)
         shutil.rmtree(backup)
 
 
+def _record_in(staged: Path) -> BuildRecord | None:
+    """Return what is noted of a build in its hidden directory."""
+    try:
+        return BuildRecord.parse((staged / "build.json").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _carry_over(old: Path, new: Path) -> None:
+    """Move unfinished builds from an image that was replaced into the one at its place.
+
+    They are moved, and not linked: a copy of a build is not resumed.
+    """
+    for staged in staged_below(old):
+        place = new / staged.relative_to(old)
+        if _record_in(staged) is not None and not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _renamed(staged, place)
+
+
 def _link_others(old: Path, new: Path, replaced: set[str]) -> None:
-    """Give the new directory what lies in the old one and is not replaced, under both names."""
+    """Give the new directory what lies in the old one and is not replaced, under both names.
+
+    Hidden directories of builds are left out, see `_carry_over`.
+    """
+
+    def hidden(_: str, names: list[str]) -> list[str]:
+        return [name for name in names if name_of_staged(name) is not None]
+
     for child in old.iterdir():
-        if child.name in replaced:
+        if child.name in replaced or name_of_staged(child.name) is not None:
             continue
         remove_path(new / child.name)  # of a build that was interrupted here
         if child.is_dir() and not child.is_symlink():
-            shutil.copytree(child, new / child.name, symlinks=True, copy_function=_link)
+            shutil.copytree(
+                child, new / child.name, symlinks=True, ignore=hidden, copy_function=_link
+            )
         else:
             _link(child, new / child.name)
 

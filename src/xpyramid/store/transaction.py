@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,10 +19,12 @@ from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store as ZarrStore
 from zarr.storage import LocalStore
 
+from xpyramid.errors import ResumeError
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.in_place import InPlaceTransaction
 from xpyramid.store.listing import children
-from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve
+from xpyramid.store.manifest import build_at
+from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve, staging_path
 from xpyramid.store.rename import RenameTransaction
 from xpyramid.store.retrying import bare
 
@@ -53,14 +56,28 @@ class Transaction(Protocol):
         Returned is whether there was something like that.
         """
 
+    @property
+    def excludes_all(self) -> bool:
+        """Whether the lock keeps everybody out who can write there, other processes included."""
+
+    @property
+    def keeps_notes(self) -> bool:
+        """Whether the store has room for notes on unfinished builds."""
+
+    def noted(self) -> BuildRecord | None:
+        """Return what is noted of a build, be it unfinished or not; None where nothing is."""
+
     def unfinished(self) -> BuildRecord | None:
         """Return what was noted of an unfinished build, None where there is none."""
 
     def is_original(self, record: BuildRecord) -> bool:
         """Whether what an unfinished build has written is here, and is not a copy of it."""
 
-    def is_published(self, record: BuildRecord) -> bool:
-        """Whether the image at its place is that of a build, as far as the store can tell."""
+    def left_over(self) -> int | None:
+        """Return the bytes that a build has left which is at its place; None where it left nothing.
+
+        A build that was killed right after it came to its place leaves the image that it replaced.
+        """
 
     def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
         """Remove what an earlier build has left, note this one, and make the groups around it."""
@@ -107,6 +124,47 @@ def transaction_for(target: NodePath) -> Transaction:
     return kind(target)
 
 
+@dataclass(frozen=True)
+class StillBegun:
+    """Whether a build is the one at its place, and not published: what its tasks ask.
+
+    Attributes
+    ----------
+    transaction : Transaction
+    record : BuildRecord
+        Of the build.
+    """
+
+    transaction: Transaction
+    record: BuildRecord
+
+    def __call__(self) -> bool:
+        """Return True while the build is unfinished, and False once it has been published.
+
+        Where a store keeps no notes, True also stands for what cannot be known.
+
+        Raises
+        ------
+        ResumeError
+            If another build has taken the place since, or somebody has removed this one.
+        """
+        transaction, record = self.transaction, self.record
+        now = transaction.noted()
+        if now is not None and now.build == record.build and transaction.is_original(now):
+            return True
+        place = transaction.target if transaction.keeps_notes else transaction.location
+        build = build_at(place)
+        if build == record.build:
+            return False
+        if build is None and not transaction.keeps_notes:
+            return True
+        raise ResumeError(
+            f"the build of {transaction.target} that was begun is no longer there: another one has "
+            "taken its place, or it was removed",
+            fix="call to_ome_zarr() again",
+        )
+
+
 def find_unfinished(store: Store, group: str | None) -> NodePath | None:
     """Return the place of an unfinished image, None if there is none."""
     if isinstance(store, str | os.PathLike) and "://" not in (named := path_named(store)):
@@ -117,7 +175,29 @@ def find_unfinished(store: Store, group: str | None) -> NodePath | None:
     return place if transaction_for(place).unfinished() is not None else None
 
 
+def is_unfinished(image: NodePath) -> bool:
+    """Whether the build of an image has not ended."""
+    return transaction_for(image).unfinished() is not None
+
+
 def unfinished_in(place: NodePath) -> list[str]:
     """Return the names of the images in a group whose builds have not ended."""
     names = [name for child in children(place) if (name := name_of_staged(child)) is not None]
-    return [name for name in names if transaction_for(place / name).unfinished() is not None]
+    return [name for name in names if is_unfinished(place / name)]
+
+
+def say_left_over(image: NodePath) -> str | None:
+    """Say what a build has left which is at its place; None where it has left nothing."""
+    transaction = transaction_for(image.as_image())
+    try:
+        nbytes = transaction.left_over()
+    except Exception:  # whatever a client raises of a store that does not answer
+        return None
+    if nbytes is None:
+        return None
+    return (
+        f"{staging_path(transaction.target)} holds {nbytes:,} bytes that nobody needs: a build was "
+        "killed right after it had come to its place, and has left them, such as the image that it "
+        f"replaced; the next write to {transaction.target}, to an image inside of it, or to one "
+        "beside it on this disk, removes them"
+    )

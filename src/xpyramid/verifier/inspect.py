@@ -75,7 +75,7 @@ def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> 
 def is_unfinished(attributes: Mapping[str, object]) -> bool:
     """Whether attributes are those of a build that has not come to its end."""
     own = attributes.get(manifest.KEY)
-    return isinstance(own, Mapping) and "unfinished" in own
+    return isinstance(own, Mapping) and manifest.UNFINISHED in own
 
 
 def unfinished(path: str) -> Problem:
@@ -181,9 +181,13 @@ def _check_consolidated(contents: Contents) -> Iterator[Problem]:
 def _check_left_out(
     contents: Contents, prefix: str, name: str, key: str, copies: Mapping[str, object]
 ) -> Iterator[Problem]:
-    """Yield arrays that readers of consolidated metadata would not see."""
+    """Yield arrays that readers of consolidated metadata would not see.
+
+    Where there are none, labels that are added later are not copied either.
+    """
+    is_used = contents.place.store.supports_consolidated_metadata
     for path, is_array in contents.nodes().items():
-        if is_array and path.startswith(prefix) and not path.startswith("labels/"):
+        if is_array and path.startswith(prefix) and (is_used or not path.startswith("labels/")):
             below = path.removeprefix(prefix)
             if (below if name == "zarr.json" else f"{below}/.zarray") not in copies:
                 message = f"is not in the consolidated metadata of {key!r}; consolidate again"

@@ -11,7 +11,7 @@ from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.ngff import Problem
 from xpyramid.store.listing import children, list_contents, peek
 from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve
-from xpyramid.store.transaction import unfinished_in
+from xpyramid.store.transaction import is_unfinished, say_left_over
 from xpyramid.store.tree import listed_in
 from xpyramid.verifier.inspect import (
     check_group,
@@ -100,6 +100,7 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
             f"{place}: there is {what}", accepted="an OME-Zarr image, or a store"
         )
     _descend(place, "", report, deep)
+    _note_left_over(place, report)
     if not report.images and not report and not ngff.has_others(peek(place).attributes):
         message = "no multiscales metadata here or below; expected an OME-Zarr image"
         report.append(Problem("metadata", "", message))
@@ -118,11 +119,13 @@ def _descend(
     if not is_bare and (node.kind in ("damaged", "nothing") or is_image(node.attributes)):
         report.images += 1
         notes: list[str] = []
-        contents = list_contents(place)
+        contents, hidden = list_contents(place).without_hidden()
         report.labels += len(label_images(contents.part("labels")))
         problems = inspect(contents, deep, notes)
         report.extend(problem.below(path) for problem in problems)
         report.notes.extend(f"{path}: {note}" if path else note for note in notes)
+        for inside in hidden:
+            _look_for_build(place, path, inside, report)
         return
     if is_bare:
         is_well = "" in listed
@@ -135,20 +138,32 @@ def _descend(
     below = [*members, *filter(None, listed)]
     names = children(place) if depth < _DEEPEST else []
     begun = {image for name in names if (image := name_of_staged(name)) is not None}
-    # Beside an image it may be what is left of one that has come to its place.
-    announced = {name for name in begun if peek(place / name).kind != "nothing"}
-    begun -= announced.difference(unfinished_in(place))
     for name in names:
         inner = f"{path}/{name}".lstrip("/")
         if (image := name_of_staged(name)) is not None:
-            if image in begun:
-                report.append(unfinished(f"{path}/{image}".lstrip("/")))
-        elif name in begun - announced:
+            _look_for_build(place, path, image, report)
+        elif name in begun and peek(place / name).kind == "nothing":
             continue  # made at its place
         elif peek(place / name).kind in ("group", "damaged") or _has_nodes(place / name):
             parts = [member.partition("/") for member in below]
             subpaths = [subpath for first, _, subpath in parts if first == name]
             _descend(place / name, inner, report, deep, depth + 1, subpaths)
+
+
+def _look_for_build(place: NodePath, path: str, image: str, report: Report) -> None:
+    """Say what the hidden directory of an image below a place is, which is at a path itself."""
+    # Beside an image it may be what is left of one that has come to its place.
+    if peek(place / image).kind == "nothing" or is_unfinished(place / image):
+        report.append(unfinished(f"{path}/{image}".lstrip("/")))
+    else:
+        _note_left_over(place / image, report)
+
+
+def _note_left_over(image: NodePath, report: Report) -> None:
+    """Note what the build of an image has left which is at its place."""
+    note = say_left_over(image)
+    if note is not None and note not in report.notes:
+        report.notes.append(note)
 
 
 def _missing(place: NodePath, listed: Paths) -> Iterator[Problem]:

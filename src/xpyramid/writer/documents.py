@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
 import zarr
 from zarr.abc.buffer import Buffer
 from zarr.storage import StorePath
 
 from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata
-from xpyramid.store.documents import Documents, as_buffer
+from xpyramid.store.documents import Documents, as_buffer, parse_document
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix
 
 #: What a group has that is in another one's copy of it, in the place of its own copies.
@@ -41,6 +41,26 @@ def attributes_of(documents: Mapping[str, Buffer]) -> dict[str, object]:
     if "zarr.json" in documents:
         return dict(parse(documents["zarr.json"])["attributes"])
     return dict(parse(documents[".zattrs"]))
+
+
+def node_documents(group: Mapping[str, Buffer]) -> Sequence[str]:
+    """Return the names of the documents of nodes in the Zarr format of a group."""
+    return ("zarr.json",) if "zarr.json" in group else (".zgroup", ".zarray", ".zattrs")
+
+
+def kind_of(node: Mapping[str, Buffer]) -> Literal["group", "array"] | None:
+    """Return what a node is by its own documents, None for those that are none or are damaged."""
+    try:
+        parsed = {name: parse_document(raw.to_bytes()) for name, raw in node.items()}
+    except ValueError:
+        return None
+    if not all(isinstance(content, dict) for content in parsed.values()):
+        return None
+    own = parsed.get("zarr.json")
+    if isinstance(own, dict):
+        kind = own.get("node_type")
+        return kind if kind in ("group", "array") and own.get("zarr_format") == 3 else None
+    return "array" if ".zarray" in node else "group" if ".zgroup" in node else None
 
 
 def consolidate(
@@ -71,7 +91,8 @@ def consolidate(
     metadata = {".zgroup": {"zarr_format": 2}, ".zattrs": parse(documents[f"{prefix}.zattrs"])}
     for name in inside:
         here = f"{prefix}{name}"
-        metadata[f"{name}/.zattrs"] = parse(documents[f"{here}/.zattrs"])
+        attrs = documents.get(f"{here}/.zattrs")
+        metadata[f"{name}/.zattrs"] = {} if attrs is None else parse(attrs)
         if f"{here}/.zarray" in documents:
             metadata[f"{name}/.zarray"] = parse(documents[f"{here}/.zarray"])
         else:
@@ -100,7 +121,7 @@ def _copy(node: dict[str, object]) -> dict[str, object]:
 
 def _with_copies(group: dict[str, object], copies: Mapping[str, object]) -> dict[str, object]:
     return {
-        "attributes": group["attributes"],
+        "attributes": group.get("attributes", {}),
         "zarr_format": 3,
         "consolidated_metadata": {**_NO_COPIES, "metadata": dict(copies)},
         "node_type": "group",

@@ -14,7 +14,7 @@ from xpyramid.errors import (
     TargetExistsError,
 )
 from xpyramid.messages import HOW_TO_FINISH, say
-from xpyramid.store.path import NodePath
+from xpyramid.store.path import NodePath, takes_nodes_only
 from xpyramid.store.transaction import Transaction
 
 
@@ -63,6 +63,11 @@ def resume_hint(transactions: Iterable[Transaction]) -> Iterator[None]:
 
 def _hints(transactions: Sequence[Transaction]) -> list[str]:
     """Say what can be done about unfinished images, if there are any."""
+    if any(takes_nodes_only(transaction.target.store) for transaction in transactions):
+        return [
+            "the session of the store holds a part of it, and may lack the image that was to be "
+            "replaced: discard it, with session.discard_changes(), and commit nothing"
+        ]
     left = [transaction for transaction in transactions if _is_left(transaction)]
     places = ", ".join(str(transaction.target) for transaction in left)
     if all(transaction.tasks is not None for transaction in left):

@@ -35,16 +35,19 @@ def passes_of(
 
 
 def jobs_of(
-    image: PreparedImage, sinks: Sequence[engine.Sink | None], tasks: NodePath | None
+    image: PreparedImage,
+    sinks: Sequence[engine.Sink | None],
+    tasks: NodePath | None,
+    is_wanted: engine.Ask | None = None,
 ) -> Iterator[engine.Job]:
     """Yield what there is to do for an image: a job for each of its passes.
 
-    Each keeps a journal of its own below ``tasks``.
+    Each keeps a journal of its own below ``tasks``. What ``is_wanted`` is, see `engine.Output`.
     """
     for job_pass in image.passes:
         record = passthrough(image.plan.dtype) if image.reducer is None else image.reducer
         targets = [sinks[k] if k in job_pass.writes else None for k in job_pass.levels]
-        yield _job(image, job_pass, record, targets, tasks)
+        yield _job(image, job_pass, record, targets, tasks, is_wanted)
 
 
 def _job(
@@ -53,13 +56,14 @@ def _job(
     reducer: Reducer,
     sinks: Sequence[engine.Sink | None],
     tasks: NodePath | None,
+    is_wanted: engine.Ask | None,
 ) -> engine.Job:
     """Return the job of a pass."""
     first, tiling = job_pass.levels[0], job_pass.tiling
     base = image.levels[first]
     journal = None if tasks is None else Journal.load_from(tasks / str(job_pass.levels[-1]))
     shapes = tuple(image.plan.levels[k].shape for k in job_pass.levels)
-    output = engine.Output(reducer, shapes, tuple(sinks), journal=journal)
+    output = engine.Output(reducer, shapes, tuple(sinks), None, journal, is_wanted)
     work = engine.Work(tiling, (output,))
     samples = engine.identity(base.variable)
     name = f"level {first} of {name_of(base, image.name)!r}"

@@ -12,13 +12,14 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import zarr
 from dask.delayed import Delayed
 from zarr.storage import MemoryStore
 
 from xpyramid import engine
-from xpyramid.errors import PlanError, ResumeError
+from xpyramid.errors import PlanError
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.options import WriteOptions, resolve_options
@@ -27,6 +28,7 @@ from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import put
 from xpyramid.store.path import NodePath, Store, ZarrArray, resolve
 from xpyramid.store.retrying import bare
+from xpyramid.store.transaction import StillBegun
 from xpyramid.writer.array_checks import warn_of_dtypes
 from xpyramid.writer.failures import resume_hint, storage_errors
 from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
@@ -44,7 +46,7 @@ from xpyramid.writer.resume import (
 )
 from xpyramid.writer.sinks import open_sink
 from xpyramid.writer.source_guard import what_is_read
-from xpyramid.writer.target_checks import check_case, check_space, check_target
+from xpyramid.writer.target_checks import check_above, check_case, check_space, check_target
 from xpyramid.writer.template import consolidate, empty_array, group_documents, write_lazy
 
 
@@ -66,8 +68,8 @@ class Session:
         What there is to do for all images together; empty before `begin`.
     positions : sequence of int
         For each image, which of the statistics of the jobs are of its level 0.
-    records : sequence of BuildRecord or None
-        What is noted of the build of each image; None where the store has no room for notes.
+    records : sequence of BuildRecord
+        What is noted of the build of each image, where the store has room for notes.
     """
 
     images: Sequence[PreparedImage]
@@ -77,13 +79,17 @@ class Session:
     unchecked: Sequence[ZarrArray] = ()
     jobs: Sequence[engine.Job] = ()
     positions: Sequence[int] = ()
-    records: Sequence[BuildRecord | None] = ()
+    records: Sequence[BuildRecord] = ()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep others from making the same images, while the context lasts."""
+        """Keep others from making the same images, while the context lasts.
+
+        All callers take the locks in one order.
+        """
+        images = (*self.images, *self.finished)
         with ExitStack() as locks:
-            for image in (*self.images, *self.finished):
+            for image in sorted(images, key=lambda image: image.transaction.target.path):
                 locks.enter_context(image.transaction.lock())
             yield
 
@@ -146,16 +152,17 @@ def begin(session: Session) -> Session:
     TargetExistsError
         If somebody else has made an image there meanwhile.
     """
-    each = [_begin(image, session) for image in session.images]
-    jobs, positions = shared_jobs(each, session.limits)
-    records = [image.transaction.unfinished() for image in session.images]
+    begun = [_begin(image, session) for image in session.images]
+    jobs, positions = shared_jobs([image_jobs for _, image_jobs in begun], session.limits)
+    records = [record for record, _ in begun]
     return replace(session, jobs=jobs, positions=positions, records=records)
 
 
-def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
+def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequence[engine.Job]]:
+    """Begin one image, or take it up; return what is noted of it, and its jobs."""
     transaction, options, limits = image.transaction, session.options, session.limits
-    check_target(transaction, image.paths, options)  # again: nobody else can change it now
-    record = record_of(image, limits)
+    _check_again(image, options)
+    record = replace(record_of(image, limits), delayed=not options["compute"])
     earlier = transaction.unfinished() if options["resume"] else None
     if earlier is not None:
         check_same(earlier, record, transaction)
@@ -164,11 +171,16 @@ def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
         if earlier.workers != limits.workers:  # which decides how the work is divided
             limits = replace(limits, workers=earlier.workers)
             image = replace(image, passes=tuple(passes_of(image, limits)))
+        record = earlier
+        if not options["compute"] and not earlier.delayed:
+            record = replace(earlier, delayed=True)
+            transaction.note(record)
     else:
         transaction.begin(record, image.zarr_format)
         put(transaction.location, image.template.documents)
         write_lazy(image.template, transaction.location)
-        transaction.note(replace(record, created=True))
+        record = replace(record, created=True)
+        transaction.note(record)
     transaction.tidy()
     sinks = [
         open_sink(
@@ -176,10 +188,23 @@ def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
         )
         for k, path in enumerate(image.paths)
     ]
-    jobs = list(jobs_of(image, sinks, transaction.tasks if options["compute"] else None))
+    # Tasks elsewhere may outlive this process, which holds the lock.
+    is_locked = options["compute"] and transaction.excludes_all and in_process()
+    is_wanted = None if is_locked else StillBegun(transaction, record)
+    tasks = transaction.tasks if options["compute"] else None
+    jobs = list(jobs_of(image, sinks, tasks, is_wanted))
     for job in jobs:
         check_input(job, image)
-    return watch(jobs, image.omero)
+    return record, watch(jobs, image.omero)
+
+
+def _check_again(image: PreparedImage, options: WriteOptions) -> None:
+    """Refuse what somebody else has changed since an image was prepared; nobody else can now."""
+    transaction, labels = image.transaction, image.labels_group
+    check_target(transaction, image.paths, options)
+    check_above(transaction.target, image.zarr_format, is_label=labels is not None)
+    if labels is not None:
+        labels.check_image(image.plan.dtype, len(image.paths))
 
 
 def run(
@@ -209,11 +234,20 @@ def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
     session : Session
     statistics : sequence of Statistics
         What each output of each job has seen, as `run` returns it.
+
+    Raises
+    ------
+    ResumeError
+        If another build has taken the place of one of them since, or somebody has removed it. What
+        was published since, by a call that resumed the same build, stays as it is.
     """
     durable = session.options["durable"]
-    for image, position in zip(session.images, session.positions, strict=True):
+    is_begun = [guard() for guard in _guards(session)]
+    triples = zip(session.images, session.positions, session.records, strict=True)
+    for image, position, record in compress(triples, is_begun):
         omero = None if image.omero is None else image.omero.metadata(statistics[position])
-        documents = group_documents(image.template, image.transaction.location, omero)
+        build = record.build if record.delayed else ""  # else nobody will come back for it
+        documents = group_documents(image.template, image.transaction, build, omero)
         image.transaction.publish(documents, durable=durable)
     for image in (*session.images, *session.finished):
         for group, change in _changes_around(image):
@@ -227,38 +261,18 @@ def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
 def _publish_later(statistics: Sequence[engine.Statistics], session: Session) -> None:
     """Publish what was only begun before: nobody was kept from it since.
 
-    A Delayed may be computed twice, or late: what has been published by now, by it or by a call
-    that resumed it, stays as it is.
-
-    Raises
-    ------
-    ResumeError
-        If another build has taken the place since, or somebody has removed this one.
+    A Delayed may be computed twice, or late, see `publish`.
     """
+    for guard in _guards(session):  # before a lock is made where everything has gone
+        guard()
     with session.lock():
-        left = [i for i, image in enumerate(session.images) if _is_begun(image, session.records[i])]
-        session = replace(
-            session,
-            images=[session.images[i] for i in left],
-            positions=[session.positions[i] for i in left],
-        )
         publish(session, statistics)
 
 
-def _is_begun(image: PreparedImage, record: BuildRecord | None) -> bool:
-    """Whether the build of an image is still there, and has not been published."""
-    if record is None:  # nothing is known of it
-        return True
-    transaction, now = image.transaction, image.transaction.unfinished()
-    if now is not None and now.build == record.build and transaction.is_original(now):
-        return True
-    if now is None and transaction.is_published(record):
-        return False
-    raise ResumeError(
-        f"the build of {transaction.target} that was begun is no longer there: another one has "
-        "taken its place, or it was removed",
-        fix="call to_ome_zarr() again",
-    )
+def _guards(session: Session) -> list[StillBegun]:
+    """Return what knows for each image whether its build is still there."""
+    pairs = zip(session.images, session.records, strict=True)
+    return [StillBegun(image.transaction, record) for image, record in pairs]
 
 
 def _changes_around(
@@ -269,8 +283,6 @@ def _changes_around(
     Each is to be changed before the next is asked for.
     """
     target = image.transaction.target
-    if isinstance((target / "labels").node(), zarr.Group):  # of the image that was replaced
-        yield target, consolidate
     if image.labels_group is not None:
         yield image.labels_group.place, image.labels_group.add
     if image.collection is not None and image.collection.is_outdated():

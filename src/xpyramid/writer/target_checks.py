@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import unicodedata
@@ -28,6 +27,7 @@ from xpyramid.messages import say
 from xpyramid.options import WriteOptions
 from xpyramid.store.collection import look_around
 from xpyramid.store.listing import children
+from xpyramid.store.local_files import is_array_directory
 from xpyramid.store.path import (
     Node,
     NodePath,
@@ -245,7 +245,7 @@ def _check_directory(path: Path, staging: Path) -> None:
             f"no permission to write in {str(here)!r}", fix="change it, or write to another store"
         )
     for above in path.resolve().parents:
-        if _is_array(above):
+        if is_array_directory(above):
             raise TargetExistsError(
                 f"{str(above)!r} is an array, and cannot hold {str(path)!r}",
                 fix=say("choose another {group} or store"),
@@ -258,17 +258,6 @@ def _existing(path: Path) -> Path:
         return next(p for p in (path.absolute(), *path.absolute().parents) if os.path.lexists(p))
     except (OSError, ValueError) as error:
         raise InvalidNameError(f"{str(path)[:60]!r} cannot be a path: {error}") from error
-
-
-def _is_array(directory: Path) -> bool:
-    """Whether a directory is a Zarr array of either format."""
-    if (directory / ".zarray").is_file():
-        return True
-    try:
-        node = json.loads((directory / "zarr.json").read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(node, dict) and node.get("node_type") == "array"
 
 
 def _check_reachable(place: NodePath) -> None:

@@ -7,7 +7,7 @@ documents, few and small, are then copied in one go.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,11 @@ from zarr.storage import MemoryStore
 
 from xpyramid import ngff
 from xpyramid.geometry.plan import Level
-from xpyramid.store.documents import Documents, is_document
-from xpyramid.store.listing import Contents, list_keys
+from xpyramid.store.documents import Documents, as_buffer, get_document, is_document
+from xpyramid.store.listing import Contents, children, list_keys
 from xpyramid.store.manifest import with_manifest
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.path import NodePath, ZarrArray, is_name, level_names
+from xpyramid.store.transaction import Transaction
 from xpyramid.types import DType, Json
 from xpyramid.writer import documents
 from xpyramid.writer.compression import STORE_EMPTY, ZarrFormat, with_checksums
@@ -118,18 +119,27 @@ def make_template(spec: TemplateSpec) -> MetadataTemplate:
 
 
 def group_documents(
-    template: MetadataTemplate, image: NodePath, omero: Mapping[str, object] | None = None
+    template: MetadataTemplate,
+    transaction: Transaction,
+    build: str,
+    omero: Mapping[str, object] | None = None,
 ) -> dict[str, Buffer]:
     """Return the documents of the image's own group, with a record of all that is stored now.
+
+    They have copies of all metadata in the group, labels and others that stay there included: who
+    opens the group sees these from the moment on when it is an image.
 
     Parameters
     ----------
     template : MetadataTemplate
-    image : NodePath
-        Where it is complete.
+    transaction : Transaction
+        Of the image, which is complete.
+    build : str
+        What no other build has.
     omero : mapping, optional
         Metadata that became known only now.
     """
+    image = transaction.location
     written = {**template.documents, **template.own}
     attributes = documents.attributes_of(written)
     if omero is not None:
@@ -138,8 +148,37 @@ def group_documents(
     levels = sorted({key.split("/")[0] for key in template.documents})
     keys = [f"{name}/{key}" for name in levels for key in list_keys(image / name)]
     contents = Contents(image, keys, parsed, {})
-    documents.consolidate(written, attributes=with_manifest(contents, attributes))
+    names = documents.node_documents(template.own)
+    written |= _documents_beside(transaction.target, {*levels}, names)
+    documents.consolidate(written, attributes=with_manifest(contents, attributes, build))
     return {key: document for key, document in written.items() if "/" not in key}
+
+
+def _documents_beside(image: NodePath, levels: Set[str], names: Sequence[str]) -> Documents:
+    """Return the documents of nodes in an image's group that stay when it is replaced.
+
+    Parameters
+    ----------
+    image : NodePath
+    levels : set of str
+        Names of what is new there.
+    names : sequence of str
+        Of the documents of a node. What is damaged, or of the other Zarr format, is left out.
+    """
+    node = image.node()
+    replaced = level_names(node) if isinstance(node, zarr.Group) else set()
+    beside: Documents = {}
+    waiting = [n for n in children(image) if is_name(n) and n not in replaced and n not in levels]
+    while waiting:
+        path = waiting.pop()
+        raw = {name: get_document(image / path / name) for name in names}
+        stored = {name: as_buffer(text) for name, text in raw.items() if text is not None}
+        kind = documents.kind_of(stored)
+        if kind is not None:
+            beside |= {f"{path}/{name}": document for name, document in stored.items()}
+        if kind == "group":
+            waiting += [f"{path}/{name}" for name in children(image / path) if is_name(name)]
+    return beside
 
 
 def write_lazy(template: MetadataTemplate, image: NodePath) -> None:

@@ -65,6 +65,8 @@ class CommitTransaction:
 
     target: NodePath
     tasks: None = None
+    excludes_all: bool = True
+    keeps_notes: bool = False
 
     @classmethod
     def suits(cls, store: Store) -> bool:
@@ -87,11 +89,16 @@ class CommitTransaction:
     def recover(self) -> bool:
         return False
 
-    def unfinished(self) -> BuildRecord | None:
+    def noted(self) -> BuildRecord | None:
         return None
+
+    unfinished = noted
 
     def is_original(self, record: BuildRecord) -> bool:
         raise NotImplementedError
+
+    def left_over(self) -> int | None:
+        return None
 
     def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:  # noqa: ARG002
         self.abandon()

@@ -192,11 +192,15 @@ def test_threads_that_list_their_images_in_memory() -> None:
         xr.DataArray(DATA, dims=("y", "x"), name=name).pyramid.to_ome_zarr(store, levels=2)
 
     def make(name: str) -> None:
-        with dask.config.set(scheduler="sync"):
-            xr.DataArray(DATA, dims=("y", "x"), name=name).pyramid.to_ome_zarr(store, levels=2)
+        xr.DataArray(DATA, dims=("y", "x"), name=name).pyramid.to_ome_zarr(store, levels=2)
 
     names = [f"g{i}" for i in range(6)]
-    with warnings.catch_warnings(), ThreadPoolExecutor(6) as pool:
+    # All threads share what is set here.
+    with (
+        warnings.catch_warnings(),
+        dask.config.set(scheduler="sync"),
+        ThreadPoolExecutor(6) as pool,
+    ):
         warnings.simplefilter("ignore")
         list(pool.map(make, names))
     series = zarr.open_group(store, mode="r")["OME"].attrs["ome"]["series"]
