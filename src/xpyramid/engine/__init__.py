@@ -2,13 +2,15 @@
 
 from xpyramid.engine.graph import Job
 from xpyramid.engine.identity import identity
-from xpyramid.engine.run import delay, run
+from xpyramid.engine.run import Summary, delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
 from xpyramid.engine.work import Intermediate, Journal, Output, Sink, Work
+from xpyramid.engine.written import RECORD, Written, join
 from xpyramid.geometry.tiles import Node
 
 __all__ = [
+    "RECORD",
     "DaskSource",
     "Distribution",
     "Intermediate",
@@ -20,8 +22,11 @@ __all__ = [
     "Sink",
     "Source",
     "Statistics",
+    "Summary",
     "Work",
+    "Written",
     "delay",
     "identity",
+    "join",
     "run",
 ]

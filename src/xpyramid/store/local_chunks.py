@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -32,6 +32,41 @@ from xpyramid.types import Array, DType
 _ABSENT = 2**64 - 1
 
 _SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
+
+
+class ObjectRecord(NamedTuple):
+    """What whoever writes an object knows of it.
+
+    Attributes
+    ----------
+    index : tuple of int
+        Of the object in the grid of its array.
+    size : int
+        In bytes.
+    checksum : int
+        CRC-32C of its bytes.
+    """
+
+    index: Lengths
+    size: int
+    checksum: int
+
+
+def checksum(parts: Iterable[bytes]) -> int:
+    """Return the CRC-32C of bytes that lie one after the other."""
+    value = 0
+    for part in parts:
+        value = google_crc32c.extend(value, part)
+    return value
+
+
+def read_back(path: Path) -> tuple[int, int] | None:
+    """Return the size and the checksum of a file, None where there is none."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return len(data), checksum([data])
 
 
 @dataclass(frozen=True)
@@ -101,15 +136,32 @@ class ObjectArray:
         return out
 
     def __setitem__(self, key: Any, values: Array) -> None:
-        lengths = self.array.shards or self.array.chunks
         region = _region(key, self.array.shape)
+        lengths = self.array.shards or self.array.chunks
         if region is None or not _whole(region, lengths, self.array.shape):
             self.array[key] = values
-            return
+        else:
+            self._write_whole(region, lengths, values)
+
+    def write(self, region: Region, values: Array) -> list[ObjectRecord]:
+        """Store values in a region; return what is known of the objects that it touches."""
+        lengths = self.array.shards or self.array.chunks
+        if _whole(region, lengths, self.array.shape):
+            return self._write_whole(region, lengths, values)
+        self.array[region] = values
+        known = ((index, read_back(self._path(index))) for index in indexes_in(region, lengths))
+        return [ObjectRecord(index, *record) for index, record in known if record is not None]
+
+    def _write_whole(self, region: Region, lengths: Lengths, values: Array) -> list[ObjectRecord]:
+        """Store values in a region of whole objects."""
+        records = []
         for index, _, piece in _pieces(region, lengths):
             part = values[relative(piece, [r.start for r in region])]
             chunks = self._chunk(part) if self.array.shards is None else self._shard(part, lengths)
             self._write(index, chunks)
+            if chunks:
+                records.append(ObjectRecord(index, sum(map(len, chunks)), checksum(chunks)))
+        return records
 
     def _path(self, index: Lengths) -> Path:
         return self._directory / self.array.metadata.encode_chunk_key(index)
@@ -188,7 +240,7 @@ def by_object(array: ZarrArray) -> ObjectArray | None:
     It has to lie in a local directory, as chunks or shards of numbers in C order with zstd, blosc
     or no compression.
     """
-    root = _root(array.store)
+    root = local_root(array.store)
     codec = _codec(array) if root is not None and _is_regular(array) else None
     return None if root is None or codec is None else ObjectArray(array, codec, root)
 
@@ -202,7 +254,7 @@ def only_chunk(array: ZarrArray, values: Array) -> Sequence[bytes] | None:
     return None if codec is None else ObjectArray(array, codec, Path())._chunk(values)
 
 
-def _root(store: Store) -> Path | None:
+def local_root(store: Store) -> Path | None:
     """Return the local directory of a store that does nothing of its own."""
     if type(store) is LocalStore:
         return store.root
@@ -276,6 +328,11 @@ def _read_index(file: BinaryIO, grid: Lengths) -> Array:
     if google_crc32c.value(tail[:length]).to_bytes(4, "little") != tail[length:]:
         raise ValueError(f"the index of {file.name} does not match its checksum")
     return np.frombuffer(tail[:length], "<u8").reshape(*grid, 2)
+
+
+def indexes_in(region: Region, lengths: Lengths) -> list[Lengths]:
+    """Return the indexes of the objects that a region touches."""
+    return [index for index, _, _ in _pieces(region, lengths)]
 
 
 def _region(key: object, shape: Lengths) -> Region | None:

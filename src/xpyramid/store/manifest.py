@@ -2,7 +2,8 @@
 
 A chunk that holds nothing but the fill value is not stored, so that a missing object may be right.
 What was not there when the image was complete is recorded with it, a bit for each object, together
-with a digest of each metadata document, which have no checksums of their own.
+with a digest of each metadata document, which have no checksums of their own, and with the size and
+the checksum of each object, see `xpyramid.store.object_table`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NotRequired, TypedDict, cast
 
 import numpy as np
@@ -22,9 +24,11 @@ import zarr
 from numpy.typing import NDArray
 from zarr.errors import UnstableSpecificationWarning
 
+from xpyramid.store import object_table
 from xpyramid.store.documents import DOCUMENTS
 from xpyramid.store.listing import Contents
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.object_table import ObjectTable
+from xpyramid.store.path import NodePath, ZarrArray, takes_nodes_only
 
 #: Attribute of the image's group that is ours.
 KEY = "xpyramid"
@@ -115,7 +119,7 @@ class ChunkGrid:
             shape, lengths, prefix + separator if is_default and shape else prefix, separator
         )
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         """Number of objects along each dimension."""
         return tuple(-(-n // length) for n, length in zip(self.shape, self.lengths, strict=True))
@@ -138,23 +142,39 @@ class ChunkGrid:
 
     def present(self, keys: Iterable[str]) -> tuple[StoredMask, list[str]]:
         """Return which objects are there, and the keys that are no objects of the array."""
-        stored, unexpected_keys = np.zeros(self.counts, bool), list[str]()
-        counts, separator, prefix = self.counts, self.separator, self.prefix
+        positions, unexpected_keys = self.locate(keys)
+        stored = np.zeros(self.total, bool)
+        stored[positions[positions >= 0]] = True
+        return stored, unexpected_keys
+
+    def locate(self, keys: Iterable[str]) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the place in C order of the object of each key, and the keys that are no objects.
+
+        The place of those is -1. Metadata documents are not among them, though they are no objects.
+        """
+        positions, unexpected_keys = list[int](), list[str]()
         for key in keys:
-            if not counts:
-                at: tuple[int, ...] | None = () if key == prefix else None
-            else:
-                parts = key[len(prefix) :].split(separator) if key.startswith(prefix) else []
-                at = tuple(int(p) if p.isdecimal() and len(p) < 20 else -1 for p in parts)
-                right = len(at) == len(counts) and all(
-                    0 <= i < n and str(i) == p for i, n, p in zip(at, counts, parts, strict=True)
-                )
-                at = at if right else None
-            if at is not None:
-                stored[at] = True
-            elif key.rpartition("/")[2] not in DOCUMENTS:
+            position = self.position(key)
+            positions.append(position)
+            if position < 0 and key.rpartition("/")[2] not in DOCUMENTS:
                 unexpected_keys.append(key)
-        return stored.reshape(-1), unexpected_keys
+        return np.array(positions, np.int64), unexpected_keys
+
+    def position(self, key: str) -> int:
+        """Return the place in C order of the object of a key, -1 if it is that of none."""
+        counts, prefix = self.counts, self.prefix
+        if not counts:
+            return 0 if key == prefix else -1
+        parts = key[len(prefix) :].split(self.separator) if key.startswith(prefix) else []
+        if len(parts) != len(counts):
+            return -1
+        position = 0
+        for part, count in zip(parts, counts, strict=True):
+            index = int(part) if part.isdecimal() and len(part) < 20 else -1
+            if not 0 <= index < count or str(index) != part:
+                return -1
+            position = position * count + index
+        return position
 
 
 def open_array(place: NodePath) -> ZarrArray:
@@ -171,7 +191,11 @@ def grid_of(contents: Contents, path: str) -> ChunkGrid:
     return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata))
 
 
-def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[str, object]:
+def with_manifest(
+    contents: Contents,
+    attributes: Mapping[str, object],
+    tables: Mapping[str, ObjectTable],
+) -> tuple[dict[str, object], dict[str, bytes]]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
     Parameters
@@ -180,13 +204,24 @@ def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[
         Of the image, whose levels are complete and consolidated.
     attributes : mapping
         All that the image's group will have.
+    tables : mapping
+        Of each array, by its path.
+
+    Returns
+    -------
+    attributes : dict
+    objects : dict
+        Tables that are objects of their own, by their keys below the image. They are to be stored
+        before the attributes.
     """
+    objects: dict[str, bytes] = {}
+    records = {
+        path: _record(contents, path, tables[path], objects)
+        for path, is_array in contents.nodes().items()
+        if is_array and not _is_apart(path)
+    }
     record = {
-        "objects": {
-            path: _record(contents, path)
-            for path, is_array in contents.nodes().items()
-            if is_array and not _is_apart(path)
-        },
+        "objects": records,
         "documents": {
             key: digest(document)
             for key, document in contents.documents.items()
@@ -194,7 +229,7 @@ def with_manifest(contents: Contents, attributes: Mapping[str, object]) -> dict[
         },
         "attributes": digest(_others(attributes)),
     }
-    return {**attributes, KEY: {"sealed": record}}
+    return {**attributes, KEY: {"sealed": record}}, objects
 
 
 def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None:
@@ -241,17 +276,26 @@ def agrees(record: Mapping[str, object], present: StoredMask) -> bool:
     return record.get("digest") == _bits_digest(~present)
 
 
-def _record(contents: Contents, path: str) -> dict[str, object]:
-    """Record which objects of an array are there."""
-    grid = grid_of(contents, path)
-    present, _ = grid.present(contents.below(path))
-    record: dict[str, object] = {"objects": grid.total}
-    if present.all():
-        return record
-    packed = base64.b64encode(zlib.compress(np.packbits(~present).tobytes(), 9)).decode()
-    if len(packed) <= LONGEST:
-        return {**record, "absent": packed}
-    return {**record, "stored": int(present.sum()), "digest": _bits_digest(~present)}
+def _record(
+    contents: Contents, path: str, table: ObjectTable, objects: dict[str, bytes]
+) -> dict[str, object]:
+    """Record the objects of an array; a table that is one of its own is added to ``objects``."""
+    grid, present = grid_of(contents, path), table.stored
+    record: dict[str, object] = {"objects": grid.total, "grid": list(grid.counts)}
+    if not present.all():
+        packed = base64.b64encode(zlib.compress(np.packbits(~present).tobytes(), 9)).decode()
+        if len(packed) <= LONGEST:
+            record["absent"] = packed
+        else:
+            record |= {"stored": int(present.sum()), "digest": _bits_digest(~present)}
+    data = table.to_bytes()
+    text, has_room = object_table.as_text(data), not takes_nodes_only(contents.place.store)
+    if len(text) <= (object_table.INLINE if has_room else LONGEST):
+        return {**record, "table": text}
+    if not has_room:
+        return {**record, "table": None}
+    objects[f"{path}/{object_table.KEY}"] = data
+    return {**record, "table": {"digest": object_table.digest_of(data)}}
 
 
 def _unpack(packed: object, total: int) -> StoredMask:

@@ -63,8 +63,8 @@ class Session:
         Sources with so many chunks that they are looked for when all is written.
     jobs : sequence of Job
         What there is to do for all images together; empty before `begin`.
-    positions : sequence of int
-        For each image, which of the statistics of the jobs are of its level 0.
+    positions : sequence of sequence of int
+        For each image, which of the summaries of the jobs are its own, that of level 0 first.
     records : sequence of BuildRecord or None
         What is noted of the build of each image; None where the store has no room for notes.
     """
@@ -75,7 +75,7 @@ class Session:
     limits: Limits
     unchecked: Sequence[ZarrArray] = ()
     jobs: Sequence[engine.Job] = ()
-    positions: Sequence[int] = ()
+    positions: Sequence[Sequence[int]] = ()
     records: Sequence[BuildRecord | None] = ()
 
     @contextmanager
@@ -168,7 +168,10 @@ def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
     transaction.tidy()
     sinks = [
         open_sink(
-            empty_array(image.template, path, transaction.location), transaction.target / path, k
+            empty_array(image.template, path, transaction.location),
+            transaction.target / path,
+            k,
+            path,
         )
         for k, path in enumerate(image.paths)
     ]
@@ -180,8 +183,8 @@ def _begin(image: PreparedImage, session: Session) -> Sequence[engine.Job]:
 
 def run(
     session: Session, nodes: Sequence[Sequence[engine.Node]] | None = None
-) -> list[engine.Statistics]:
-    """Compute and write samples; return what each output of each job has seen of its base.
+) -> list[engine.Summary]:
+    """Compute and write samples; return what is known of each output of each job.
 
     Parameters
     ----------
@@ -191,25 +194,28 @@ def run(
         Where parts run in several places, a build that resumes them puts them together: it loads
         what they have noted.
     """
-    statistics = engine.run(session.jobs, session.options["progress"], nodes)
+    summaries = engine.run(session.jobs, session.options["progress"], nodes)
     if nodes is None:
         check_missing(session.unchecked, strict=False)
-    return statistics
+    return summaries
 
 
-def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
+def publish(session: Session, summaries: Sequence[engine.Summary]) -> None:
     """Make images of what is complete now, and list them where others look for them.
 
     Parameters
     ----------
     session : Session
-    statistics : sequence of Statistics
-        What each output of each job has seen, as `run` returns it.
+    summaries : sequence of Summary
+        Of each output of each job, as `run` returns them.
     """
     durable = session.options["durable"]
-    for image, position in zip(session.images, session.positions, strict=True):
-        omero = None if image.omero is None else image.omero.metadata(statistics[position])
-        documents = group_documents(image.template, image.transaction.location, omero)
+    for image, positions in zip(session.images, session.positions, strict=True):
+        base, location = summaries[positions[0]], image.transaction.location
+        written = engine.join(summaries[i].written for i in positions)
+        omero = None if image.omero is None else image.omero.metadata(base.statistics)
+        tables, documents = group_documents(image.template, location, written, omero)
+        put(location, tables)
         image.transaction.publish(documents, durable=durable)
     for image in (*session.images, *session.finished):
         for group, change in _changes_around(image):
@@ -220,7 +226,7 @@ def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
         image.transaction.close()
 
 
-def _publish_later(statistics: Sequence[engine.Statistics], session: Session) -> None:
+def _publish_later(summaries: Sequence[engine.Summary], session: Session) -> None:
     """Publish what was only begun before: nobody was kept from it since.
 
     A Delayed may be computed twice, or late: what has been published by now, by it or by a call
@@ -238,7 +244,7 @@ def _publish_later(statistics: Sequence[engine.Statistics], session: Session) ->
             images=[session.images[i] for i in left],
             positions=[session.positions[i] for i in left],
         )
-        publish(session, statistics)
+        publish(session, summaries)
 
 
 def _is_begun(image: PreparedImage, record: BuildRecord | None) -> bool:
