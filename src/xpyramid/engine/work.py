@@ -218,8 +218,10 @@ class Work:
         top = tiling.last_complete_level(level)
         steps, keep = tiling.steps[:top], top < tiling.top
         values, state = reduce_levels_with_state(block, steps, output.reducer, keep=keep)
-        for k in range(1, level + 1):
-            written.append(output.write(k, tiling.coarse_region(base, k), values[k - 1]))
+        written += [
+            output.write(k, tiling.coarse_region(base, k), values[k - 1])
+            for k in range(1, level + 1)
+        ]
         state = () if state is None else state
         return Intermediate(tuple(values[level:]), state, statistics, join(written))
 

@@ -24,6 +24,4 @@ def join(parts: Iterable[Written]) -> Written:
     for part in parts:
         for path, own in part.items():
             records.setdefault(path, []).append(own)
-    return {
-        path: own[0] if len(own) == 1 else np.concatenate(own) for path, own in records.items()
-    }
+    return {path: own[0] if len(own) == 1 else np.concatenate(own) for path, own in records.items()}

@@ -7,11 +7,13 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from zarr.storage import LocalStore
+import numpy as np
+from numpy.typing import NDArray
+from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, ZipStore
 
-from xpyramid._compat import sync
+from xpyramid._compat import fsspec_sizes, memory_of, sync, zip_sizes
 from xpyramid.ngff import ome_xml
 from xpyramid.store.documents import (
     DOCUMENTS,
@@ -40,6 +42,8 @@ class Contents:
         From the key of each invalid document to what is wrong with it.
     links : sequence of str
         Symbolic links, which are not followed.
+    sizes : ndarray of int or None
+        Bytes of each object, in the order of the keys; None where the listing does not tell.
     """
 
     place: NodePath
@@ -47,12 +51,20 @@ class Contents:
     documents: Mapping[str, object]
     damaged: Mapping[str, str]
     links: Sequence[str] = field(default=())
+    sizes: NDArray[np.int64] | None = None
 
     def below(self, path: str) -> Sequence[str]:
         """Return the keys below a path, without that path."""
+        return [key[len(path) + 1 :] for key in self.keys[self._span(path)]]
+
+    def sizes_below(self, path: str) -> NDArray[np.int64] | None:
+        """Return the sizes of what is `below` a path, in the same order."""
+        return None if self.sizes is None else self.sizes[self._span(path)]
+
+    def _span(self, path: str) -> slice:
+        """Return where the keys below a path are among all."""
         start = bisect_left(self.keys, f"{path}/")
-        stop = bisect_left(self.keys, f"{path}0")  # "0" is what follows "/"
-        return [key[len(path) + 1 :] for key in self.keys[start:stop]]
+        return slice(start, bisect_left(self.keys, f"{path}0"))  # "0" is what follows "/"
 
     def part(self, path: str) -> Contents:
         """Return what is stored below a path."""
@@ -61,7 +73,9 @@ class Contents:
         def cut(by_key: Mapping[str, T]) -> dict[str, T]:
             return {k.removeprefix(prefix): v for k, v in by_key.items() if k.startswith(prefix)}
 
-        return Contents(self.place / path, self.below(path), cut(self.documents), cut(self.damaged))
+        documents, damaged = cut(self.documents), cut(self.damaged)
+        sizes = self.sizes_below(path)
+        return Contents(self.place / path, self.below(path), documents, damaged, sizes=sizes)
 
     def nodes(self) -> dict[str, bool]:
         """Return the path of each Zarr node, and whether it is an array, by its document."""
@@ -79,7 +93,7 @@ class Contents:
 def list_contents(place: NodePath) -> Contents:
     """List a place, and read the metadata documents there."""
     links: list[str] = []
-    keys = list_keys(place, links)
+    keys, sizes = _list_sizes(place, links)
     document_keys = [key for key in keys if is_document(key)]
     documents: dict[str, object] = {}
     damaged: dict[str, str] = {}
@@ -88,7 +102,51 @@ def list_contents(place: NodePath) -> Contents:
             documents[key] = parse_document(raw)
         except ValueError as error:
             damaged[key] = str(error)
-    return Contents(place, keys, documents, damaged, links)
+    return Contents(place, keys, documents, damaged, links, sizes)
+
+
+def _list_sizes(place: NodePath, links: list[str]) -> tuple[list[str], NDArray[np.int64] | None]:
+    """Return the keys of all that is stored below a place, sorted, and sizes from the same listing.
+
+    No object is asked for by itself: that would be a request for each.
+    """
+    store, prefix = place.store, as_prefix(place.path)
+    if isinstance(store, LocalStore):
+        root = os.path.join(store.root, place.path)
+        found = dict(_walk_sizes(root, links)) if os.path.lexists(root) else {}
+    elif type(store) is ZipStore:
+        found = _inside(zip_sizes(store), prefix)
+    elif type(store) is FsspecStore:
+        listed = fsspec_sizes(store, prefix)
+        if listed is None:
+            return list_keys(place, links), None
+        found = _inside(listed, prefix)
+    elif type(store) is ObjectStore:
+        found = _inside(sync(_obstore_sizes(store, prefix)), prefix)
+    elif type(store) is MemoryStore:
+        keys = list_keys(place)
+        memory: Any = memory_of(store)
+        found = {key: len(memory[prefix + key]) for key in keys if prefix + key in memory}
+    else:
+        return list_keys(place, links), None
+    keys = sorted(found)
+    return keys, np.array([found[key] for key in keys], np.int64)
+
+
+def _inside(sizes: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """Return what lies below a prefix; archives list directories, too."""
+    return {
+        key.removeprefix(prefix): size
+        for key, size in sizes.items()
+        if key.startswith(prefix) and not key.endswith("/")
+    }
+
+
+async def _obstore_sizes(store: ObjectStore[Any], prefix: str) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    async for batch in store.store.list(prefix=prefix):
+        sizes |= {about["path"]: int(about["size"]) for about in batch}
+    return sizes
 
 
 def list_keys(place: NodePath, links: list[str] | None = None) -> list[str]:
@@ -97,12 +155,20 @@ def list_keys(place: NodePath, links: list[str] | None = None) -> list[str]:
         root = os.path.join(place.store.root, place.path)
         if not os.path.lexists(root):
             return []
-        return sorted(_walk(root, [] if links is None else links))
+        entries = _walk(root, [] if links is None else links)
+        return sorted(path for path, _ in entries)
     return sorted(sync(_list(place)))
 
 
-def _walk(root: str, links: list[str]) -> Iterator[str]:
-    """Yield the paths of files below a directory; one call to the system for each directory."""
+def _walk_sizes(root: str, links: list[str]) -> Iterator[tuple[str, int]]:
+    """Yield the paths of files below a directory, and their sizes."""
+    for path, entry in _walk(root, links):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            yield path, entry.stat(follow_symlinks=False).st_size
+
+
+def _walk(root: str, links: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield the files below a directory, with their paths; one call for each directory."""
     waiting = [""]
     while waiting:
         here = waiting.pop()
@@ -114,7 +180,7 @@ def _walk(root: str, links: list[str]) -> Iterator[str]:
                 elif entry.is_dir(follow_symlinks=False):
                     waiting.append(f"{path}/")
                 else:
-                    yield path
+                    yield path, entry
 
 
 async def _list(place: NodePath) -> list[str]:

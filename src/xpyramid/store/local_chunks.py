@@ -39,7 +39,7 @@ class ObjectRecord(NamedTuple):
 
     Attributes
     ----------
-    index : tuple of int
+    place : tuple of int
         Of the object in the grid of its array.
     size : int
         In bytes.
@@ -47,14 +47,13 @@ class ObjectRecord(NamedTuple):
         CRC-32C of its bytes.
     """
 
-    index: Lengths
+    place: Lengths
     size: int
     checksum: int
 
 
-def checksum(parts: Iterable[bytes]) -> int:
-    """Return the CRC-32C of bytes that lie one after the other."""
-    value = 0
+def checksum(parts: Iterable[bytes], value: int = 0) -> int:
+    """Return the CRC-32C of bytes that lie one after the other, after those with a ``value``."""
     for part in parts:
         value = google_crc32c.extend(value, part)
     return value

@@ -162,19 +162,46 @@ class ChunkGrid:
 
     def position(self, key: str) -> int:
         """Return the place in C order of the object of a key, -1 if it is that of none."""
-        counts, prefix = self.counts, self.prefix
-        if not counts:
-            return 0 if key == prefix else -1
-        parts = key[len(prefix) :].split(self.separator) if key.startswith(prefix) else []
-        if len(parts) != len(counts):
+        if not self.shape:
+            return 0 if key == self.prefix else -1
+        if not key.startswith(self.prefix):
             return -1
-        position = 0
-        for part, count in zip(parts, counts, strict=True):
-            index = int(part) if part.isdecimal() and len(part) < 20 else -1
-            if not 0 <= index < count or str(index) != part:
-                return -1
-            position = position * count + index
-        return position
+        return _position(self.counts, key[len(self.prefix) :].split(self.separator))
+
+
+def position_in(counts: Sequence[int], key: str) -> int | None:
+    """Return the place in C order of the object of a key, below an array of which no more is known.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Number of objects along each dimension.
+    key : str
+        In any of the forms that Zarr has for them.
+
+    Returns
+    -------
+    int or None
+        None if it is the key of no object.
+    """
+    if not counts:
+        return 0 if key in ("c", "0") else None
+    parts = key.replace(".", "/").split("/")
+    position = _position(counts, parts[1:] if parts[0] == "c" else parts)
+    return None if position < 0 else position
+
+
+def _position(counts: Sequence[int], parts: Sequence[str]) -> int:
+    """Return the place in C order of the object of some indexes, -1 if they are those of none."""
+    if len(parts) != len(counts):
+        return -1
+    position = 0
+    for part, count in zip(parts, counts, strict=True):
+        index = int(part) if part.isdecimal() and len(part) < 20 else -1
+        if not 0 <= index < count or str(index) != part:
+            return -1
+        position = position * count + index
+    return position
 
 
 def open_array(place: NodePath) -> ZarrArray:
@@ -220,7 +247,7 @@ def with_manifest(
         for path, is_array in contents.nodes().items()
         if is_array and not _is_apart(path)
     }
-    record = {
+    record: dict[str, object] = {
         "objects": records,
         "documents": {
             key: digest(document)
@@ -229,6 +256,7 @@ def with_manifest(
         },
         "attributes": digest(_others(attributes)),
     }
+    record["digest"] = digest({**record, "digest": None})
     return {**attributes, KEY: {"sealed": record}}, objects
 
 
@@ -247,6 +275,8 @@ def modified_documents(
     modified = []
     if record.get("attributes") != digest(_others(attributes)):
         modified.append(("", "the attributes of the image"))
+    if "digest" in record and record["digest"] != digest({**record, "digest": None}):
+        modified.append(("", "the record of what is stored"))
     digests = record.get("documents")
     for key, recorded_digest in digests.items() if isinstance(digests, Mapping) else ():
         if key in contents.documents and digest(contents.documents[key]) != recorded_digest:

@@ -40,7 +40,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-
 #: Name of the object that holds a table, in the directory of the array.
 KEY = "objects.xpyramid"
 

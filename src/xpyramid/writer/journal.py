@@ -87,7 +87,10 @@ def _parse(document: bytes) -> Intermediate:
     for i in range(second, third, 5):
         channel, low, high, *histogram = arrays[i : i + 5]
         statistics[channel.item()] = Distribution(low.item(), high.item(), *histogram)
-    written = {path.item(): records for path, records in zip(arrays[third::2], arrays[third + 1 :: 2], strict=True)}
+    written = {
+        path.item(): records
+        for path, records in zip(arrays[third::2], arrays[third + 1 :: 2], strict=True)
+    }
     if any(records.dtype != RECORD for records in written.values()):
         raise ValueError("records of objects of another kind")
     return Intermediate(tuple(arrays[1:first]), tuple(arrays[first:second]), statistics, written)

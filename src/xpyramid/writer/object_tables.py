@@ -47,9 +47,9 @@ def table_of(
     present = np.zeros(grid.total, bool)
     present[positions[positions >= 0]] = True
     if (lost := np.flatnonzero(table.stored & ~present)).size:
-        key = contents.place / path / grid.key(int(lost[0]))
+        first = contents.place / path / grid.key(int(lost[0]))
         raise StorageError(
-            f"{key} was written and is not there any more, and {lost.size - 1} others like it; "
+            f"{first} was written and is not there any more, and {lost.size - 1} others like it; "
             "something else changes the image while it is made"
         )
     known = table.stored

@@ -18,6 +18,7 @@ from zarr.abc.store import Store
 from zarr.storage import StorePath, WrapperStore
 
 from xpyramid import engine
+from xpyramid._compat import sync
 from xpyramid.errors import StorageError
 from xpyramid.runtime.retry import retried
 from xpyramid.store.local_chunks import (
@@ -123,10 +124,13 @@ class _WatchedStore(WrapperStore[Store]):
         await super().set_if_not_exists(key, value)
         self._note(key, value)
 
+    @property
+    def _supports_sync_io(self) -> bool:  # newer releases of zarr would go past `set`
+        return False
+
     def set_sync(self, key: str, value: Buffer) -> None:
         """Store an object."""
-        super().set_sync(key, value)
-        self._note(key, value)
+        sync(self.set(key, value))
 
     async def delete(self, key: str) -> None:
         """Remove an object."""
