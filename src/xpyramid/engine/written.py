@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-#: Of a stored object: its place in the C order of its array's objects, its size and its CRC-32C.
+#: Of a stored object: its place in the C order of its array's objects, its size and its checksum.
 RECORD = np.dtype([("index", "<u8"), ("size", "<u8"), ("checksum", "<u4")])
 
 #: Records of the objects that were written, by the path of their array in the image.

@@ -6,7 +6,9 @@ valid. And many arrays have none: a shard that was emptied reads as zeros. So th
 image (`xpyramid.store.manifest`) has a table for each array, of levels and of coordinates alike:
 
 - What is in it: for each object, in C order, its size in bytes; 0 is an object that is not stored,
-  for none that is stored is empty. For each that is stored, the CRC-32C of its bytes.
+  for none that is stored is empty. For each that is stored, the CRC-32 of its bytes. Not CRC-32C,
+  by which Zarr's codecs protect the index of a shard, or a chunk: a CRC of bytes that end with the
+  same CRC of themselves is a constant, and would see nothing of them.
 - Who makes it: the task that writes an object has its bytes in hand (`xpyramid.engine.written`),
   and what it notes is in the journals, so that a build that is resumed has it too. The few
   coordinates are in memory; those computed and written block by block are read again.
@@ -61,7 +63,7 @@ class ObjectTable:
     sizes : ndarray
         Bytes of each object of an array, in C order; 0 for those that are not stored.
     checksums : ndarray of uint32
-        CRC-32C of each; 0 for those that are not stored.
+        CRC-32 of each; 0 for those that are not stored.
     """
 
     sizes: NDArray[np.unsignedinteger]
