@@ -1,4 +1,4 @@
-"""Tables of sizes and checksums that are objects of their own, beside the arrays that they are of."""
+"""Tables of sizes and checksums that are objects of their own, beside their arrays."""
 
 from __future__ import annotations
 

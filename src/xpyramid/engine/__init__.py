@@ -6,11 +6,10 @@ from xpyramid.engine.run import Summary, delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
 from xpyramid.engine.work import Intermediate, Journal, Output, Sink, Work
-from xpyramid.engine.written import RECORD, Written, join
+from xpyramid.engine.written import Records, Written, join
 from xpyramid.geometry.tiles import Node
 
 __all__ = [
-    "RECORD",
     "DaskSource",
     "Distribution",
     "Intermediate",
@@ -19,6 +18,7 @@ __all__ = [
     "Node",
     "Observer",
     "Output",
+    "Records",
     "Sink",
     "Source",
     "Statistics",

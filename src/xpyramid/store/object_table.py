@@ -70,11 +70,12 @@ class ObjectTable:
     checksums: NDArray[np.uint32]
 
     @classmethod
-    def from_records(cls, total: int, records: NDArray[np.void]) -> ObjectTable:
+    def from_records(cls, total: int, records: NDArray[np.uint64]) -> ObjectTable:
         """Return the table of an array of so many objects, those of the records being stored."""
         sizes, checksums = np.zeros(total, np.uint64), np.zeros(total, np.uint32)
-        sizes[records["index"]] = records["size"]
-        checksums[records["index"]] = records["checksum"]
+        positions, sizes_of, checksums_of = records.T
+        sizes[positions] = sizes_of
+        checksums[positions] = checksums_of
         return cls(sizes, checksums)
 
     @property

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpyramid.engine import RECORD, Distribution, Intermediate, Node
+from xpyramid.engine import Distribution, Intermediate, Node
 from xpyramid.errors import ResumeError
 from xpyramid.messages import say
 from xpyramid.store.documents import as_buffer, get_document, put
@@ -91,7 +91,7 @@ def _parse(document: bytes) -> Intermediate:
         path.item(): records
         for path, records in zip(arrays[third::2], arrays[third + 1 :: 2], strict=True)
     }
-    if any(records.dtype != RECORD for records in written.values()):
+    if any(one.dtype != np.uint64 or one.shape[1:] != (3,) for one in written.values()):
         raise ValueError("records of objects of another kind")
     return Intermediate(tuple(arrays[1:first]), tuple(arrays[first:second]), statistics, written)
 

@@ -43,7 +43,7 @@ def table_of(
     grid = grid_of(contents, path)
     keys = contents.below(path)
     positions, _ = grid.locate(keys)
-    table = ObjectTable.from_records(grid.total, written.get(path, np.empty(0, engine.RECORD)))
+    table = ObjectTable.from_records(grid.total, written.get(path, np.empty((0, 3), np.uint64)))
     present = np.zeros(grid.total, bool)
     present[positions[positions >= 0]] = True
     if (lost := np.flatnonzero(table.stored & ~present)).size:

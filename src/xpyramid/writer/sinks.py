@@ -20,6 +20,7 @@ from zarr.storage import StorePath, WrapperStore
 from xpyramid import engine
 from xpyramid._compat import sync
 from xpyramid.errors import StorageError
+from xpyramid.geometry.tiles import Lengths
 from xpyramid.runtime.retry import retried
 from xpyramid.store.local_chunks import (
     ObjectArray,
@@ -77,11 +78,17 @@ class ZarrSink:
                 f"cannot write {self.name}, {_objects(region, objects)}: "
                 f"{type(error).__name__}: {error}"
             ) from error
-        rows = [
-            (int(np.ravel_multi_index(index, self.counts)) if index else 0, *known)
-            for index, *known in records
-        ]
-        return {self.path: np.array(rows, engine.RECORD)} if rows else {}
+        if not records:
+            return {}
+        rows = [(self._position(one.place), one.size, one.checksum) for one in records]
+        return {self.path: np.array(rows, np.uint64)}
+
+    def _position(self, index: Lengths) -> int:
+        """Return the place of an object in C order."""
+        position = 0
+        for i, count in zip(index, self.counts, strict=True):
+            position = position * count + i
+        return position
 
     def _store(self, region: tuple[slice, ...], values: Array) -> list[ObjectRecord]:
         if isinstance(self.array, ObjectArray):

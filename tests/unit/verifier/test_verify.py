@@ -212,7 +212,9 @@ def test_damage_is_said_once(plain: Path) -> None:
         ("missing", "field/0/field/c/0/1/1"),
     }
     (message,) = [p.message for p in found if p.kind == "changed"]
-    assert re.match(r"the chunk has 7 bytes, and \d+ were recorded: .*; it cannot be decoded", message)
+    assert re.match(
+        r"the chunk has 7 bytes, and \d+ were recorded: .*; it cannot be decoded", message
+    )
 
 
 def test_objects_that_should_not_be_there(plain: Path) -> None:

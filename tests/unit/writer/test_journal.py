@@ -12,7 +12,7 @@ import zarr
 from zarr.storage import LocalStore, MemoryStore
 
 import xpyramid
-from xpyramid.engine import RECORD, Distribution, Intermediate
+from xpyramid.engine import Distribution, Intermediate
 from xpyramid.store.path import NodePath
 from xpyramid.writer.journal import Journal
 
@@ -30,8 +30,8 @@ INTERMEDIATES = {
             5: Distribution(-0.5, 1e300, np.arange(1, dtype="u2"), np.arange(1)),
         },
         {
-            "0/field": np.array([(0, 7, 2**32 - 1), (2**40, 2**33, 0)], RECORD),
-            "1/field": np.empty(0, RECORD),
+            "0/field": np.array([(0, 7, 2**32 - 1), (2**40, 2**33, 0)], np.uint64),
+            "1/field": np.empty((0, 3), np.uint64),
         },
     ),
 }

@@ -70,7 +70,9 @@ def test_parts_run_in_several_places_and_are_put_together(tmp_path: Path) -> Non
     with dask.config.set(scheduler="sync"):
         for part in (tiles[::2], tiles[1::2]):
             (seen,) = steps.run(sent(session), [part])
-            assert 0 < seen.statistics[0].high - seen.statistics[0].low < 255  # of a part of the base
+            assert (
+                0 < seen.statistics[0].high - seen.statistics[0].low < 255
+            )  # of a part of the base
     (array,) = [a for name, a in _levels(session) if name == "0"]
     np.testing.assert_array_equal(array[:], DATA)
     resumed = steps.begin(prepared(tmp_path / "out.zarr", resume=True))
