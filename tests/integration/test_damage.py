@@ -384,10 +384,12 @@ def test_the_cheapest_check_that_can_notices(
             xpyramid.open_pyramid(store / "field")[0].compute()
 
 
-def test_chunks_that_end_with_their_own_crc32c(tmp_path: Path) -> None:
+@pytest.mark.parametrize("shards", [None, SHARD])
+def test_chunks_that_end_with_their_own_crc32c(shards: int | None, tmp_path: Path) -> None:
     """Which have all the same CRC-32C, whatever they hold."""
     pyramid = image(1).pyramid.build(levels=1, chunks=CHUNK)
-    pyramid.to_ome_zarr(tmp_path / "out.zarr", compressor=zarr.codecs.Crc32cCodec())
+    codec = zarr.codecs.Crc32cCodec()
+    pyramid.to_ome_zarr(tmp_path / "out.zarr", compressor=codec, shards=shards)
     two_swapped(Stored(tmp_path / "out.zarr", "v3"))
     assert len(xpyramid.verify(tmp_path / "out.zarr", checksums=True)) == 2
 

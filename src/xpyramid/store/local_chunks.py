@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -25,6 +24,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 from xpyramid._compat import ArrayV2Metadata
 from xpyramid.geometry.tiles import Lengths, Region, relative
+from xpyramid.store.checksums import Algorithm, checksum, checksum_of_file
 from xpyramid.store.local_files import write_file
 from xpyramid.store.path import ZarrArray
 from xpyramid.types import Array, DType
@@ -45,32 +45,12 @@ class ObjectRecord(NamedTuple):
     size : int
         In bytes.
     checksum : int
-        See `checksum`.
+        See `xpyramid.store.checksums`.
     """
 
     place: Lengths
     size: int
     checksum: int
-
-
-def checksum(parts: Iterable[bytes], value: int = 0) -> int:
-    """Return the CRC-32 of bytes that lie one after the other, after those with a ``value``.
-
-    Not the CRC-32C that Zarr's own codecs use: of bytes that end with their own CRC-32C, as a shard
-    does with that of its index, it is the same whatever they are.
-    """
-    for part in parts:
-        value = zlib.crc32(part, value)
-    return value
-
-
-def read_back(path: Path) -> tuple[int, int] | None:
-    """Return the size and the checksum of a file, None where there is none."""
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        return None
-    return len(data), checksum([data])
 
 
 @dataclass(frozen=True)
@@ -118,6 +98,7 @@ class ObjectArray:
         self._directory = root / array.path
         fill = array.metadata.fill_value
         self._fill = codec.dtype.type(0 if fill is None else fill)
+        self._algorithm: Algorithm = "crc32c"  # a `Codec` adds none to chunks
         self._stores_empty = fill is None or array.async_array.config.write_empty_chunks
 
     def __getattr__(self, name: str) -> Any:
@@ -153,7 +134,10 @@ class ObjectArray:
         if _whole(region, lengths, self.array.shape):
             return self._write_whole(region, lengths, values)
         self.array[region] = values
-        known = ((index, read_back(self._path(index))) for index in indexes_in(region, lengths))
+        known = (
+            (index, checksum_of_file(self._path(index), self._algorithm))
+            for index in indexes_in(region, lengths)
+        )
         return [ObjectRecord(index, *record) for index, record in known if record is not None]
 
     def _write_whole(self, region: Region, lengths: Lengths, values: Array) -> list[ObjectRecord]:
@@ -164,7 +148,8 @@ class ObjectArray:
             chunks = self._chunk(part) if self.array.shards is None else self._shard(part, lengths)
             self._write(index, chunks)
             if chunks:
-                records.append(ObjectRecord(index, sum(map(len, chunks)), checksum(chunks)))
+                value = checksum(chunks, self._algorithm)
+                records.append(ObjectRecord(index, sum(map(len, chunks)), value))
         return records
 
     def _path(self, index: Lengths) -> Path:

@@ -213,9 +213,14 @@ def open_array(place: NodePath) -> ZarrArray:
 
 def grid_of(contents: Contents, path: str) -> ChunkGrid:
     """Return the grid of an array that has been listed."""
+    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata_of(contents, path)))
+
+
+def metadata_of(contents: Contents, path: str) -> Mapping[str, object]:
+    """Return the document of an array that has been listed."""
     documents = contents.documents
     metadata = documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"]
-    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata))
+    return cast("Mapping[str, object]", metadata)
 
 
 def with_manifest(

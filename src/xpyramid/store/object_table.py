@@ -6,9 +6,8 @@ valid. And many arrays have none: a shard that was emptied reads as zeros. So th
 image (`xpyramid.store.manifest`) has a table for each array, of levels and of coordinates alike:
 
 - What is in it: for each object, in C order, its size in bytes; 0 is an object that is not stored,
-  for none that is stored is empty. For each that is stored, the CRC-32 of its bytes. Not CRC-32C,
-  by which Zarr's codecs protect the index of a shard, or a chunk: a CRC of bytes that end with the
-  same CRC of themselves is a constant, and would see nothing of them.
+  for none that is stored is empty. For each that is stored, a checksum of its bytes, see
+  `xpyramid.store.checksums`.
 - Who makes it: the task that writes an object has its bytes in hand (`xpyramid.engine.written`),
   and what it notes is in the journals, so that a build that is resumed has it too. The few
   coordinates are in memory; those computed and written block by block are read again.
@@ -42,6 +41,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from xpyramid.store.checksums import Algorithm
+
 #: Name of the object that holds a table, in the directory of the array.
 KEY = "objects.xpyramid"
 
@@ -51,7 +52,8 @@ INLINE = 2**10
 #: No table that is read is larger, in bytes: half a billion objects.
 LARGEST = 2**31
 
-_MAGIC = b"XPT1"
+#: What a table begins with, by the algorithm of its checksums.
+_MAGICS: Mapping[Algorithm, bytes] = {"crc32c": b"XPC1", "crc32": b"XPZ1"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,20 +65,25 @@ class ObjectTable:
     sizes : ndarray
         Bytes of each object of an array, in C order; 0 for those that are not stored.
     checksums : ndarray of uint32
-        CRC-32 of each; 0 for those that are not stored.
+        Of the bytes of each; 0 for those that are not stored.
+    algorithm : {"crc32c", "crc32"}
+        What the checksums are.
     """
 
     sizes: NDArray[np.unsignedinteger]
     checksums: NDArray[np.uint32]
+    algorithm: Algorithm = "crc32c"
 
     @classmethod
-    def from_records(cls, total: int, records: NDArray[np.uint64]) -> ObjectTable:
+    def from_records(
+        cls, total: int, records: NDArray[np.uint64], algorithm: Algorithm = "crc32c"
+    ) -> ObjectTable:
         """Return the table of an array of so many objects, those of the records being stored."""
         sizes, checksums = np.zeros(total, np.uint64), np.zeros(total, np.uint32)
         positions, sizes_of, checksums_of = records.T
         sizes[positions] = sizes_of
         checksums[positions] = checksums_of
-        return cls(sizes, checksums)
+        return cls(sizes, checksums, algorithm)
 
     @property
     def stored(self) -> NDArray[np.bool_]:
@@ -90,7 +97,7 @@ class ObjectTable:
         planes = self.sizes.astype(f"<u{width}").view(np.uint8).reshape(-1, width).T
         checksums = self.checksums[self.stored].astype("<u4")
         packed = zlib.compress(planes.tobytes(), 6)
-        return b"".join((_MAGIC, bytes([width]), packed, checksums.tobytes()))
+        return b"".join((_MAGICS[self.algorithm], bytes([width]), packed, checksums.tobytes()))
 
     @classmethod
     def from_bytes(cls, data: bytes, total: int) -> ObjectTable:
@@ -101,9 +108,10 @@ class ObjectTable:
         ValueError
             If they hold none.
         """
-        start = len(_MAGIC) + 1
+        found = [name for name, magic in _MAGICS.items() if data.startswith(magic)]
+        start = len(_MAGICS["crc32c"]) + 1
         width = data[start - 1] if len(data) >= start else 0
-        if not data.startswith(_MAGIC) or width not in (1, 2, 4, 8) or total * width > LARGEST:
+        if not found or width not in (1, 2, 4, 8) or total * width > LARGEST:
             raise ValueError("no table of sizes and checksums")
         stream = zlib.decompressobj()
         try:
@@ -118,7 +126,7 @@ class ObjectTable:
         if len(stream.unused_data) != 4 * int(stored.sum()):
             raise ValueError("the table of checksums is damaged")
         checksums[stored] = np.frombuffer(stream.unused_data, "<u4")
-        return cls(sizes, checksums)
+        return cls(sizes, checksums, found[0])
 
 
 def as_text(table: bytes) -> str:

@@ -14,17 +14,14 @@ from xpyramid.ngff import Problem
 from xpyramid.runtime.cluster import workers
 from xpyramid.runtime.retry import retried
 from xpyramid.store import object_table
+from xpyramid.store.checksums import Algorithm, checksum, checksum_of_file
 from xpyramid.store.documents import get_document
-from xpyramid.store.local_chunks import checksum
 from xpyramid.store.object_table import ObjectTable
 from xpyramid.store.path import NodePath
 from xpyramid.verifier.arrays import Stored
 
 #: How many objects are fetched at once from a store that is not a local disk.
 _REQUESTS = 32
-
-#: How much of a local file is in memory at once, in bytes.
-_BLOCK = 2**22
 
 Tables = Mapping[str, ObjectTable]
 
@@ -119,7 +116,7 @@ def _compare(
     """Compare an object with what was recorded of it."""
     key = stored.key(index)
     try:
-        found = retried(lambda: _read(place / key))
+        found = retried(lambda: _read(place / key, table.algorithm))
     except OSError as error:
         message = f"the {stored.noun} cannot be read: {type(error).__name__}: {error}"
         return key, Problem("unreadable", key, message)
@@ -148,17 +145,10 @@ def _of_another_size(
     return key, Problem("changed", key, message)
 
 
-def _read(place: NodePath) -> tuple[int, int] | None:
+def _read(place: NodePath, algorithm: Algorithm) -> tuple[int, int] | None:
     """Return the size and the checksum of an object, None where there is none."""
     store: Any = place.store
-    if not isinstance(store, LocalStore):
-        data = get_document(place)
-        return None if data is None else (len(data), checksum([data]))
-    size = value = 0
-    try:
-        with (store.root / place.path).open("rb") as file:
-            while block := file.read(_BLOCK):
-                size, value = size + len(block), checksum([block], value)
-    except FileNotFoundError:
-        return None
-    return size, value
+    if isinstance(store, LocalStore):
+        return checksum_of_file(store.root / place.path, algorithm)
+    data = get_document(place)
+    return None if data is None else (len(data), checksum([data], algorithm))

@@ -9,10 +9,10 @@ from zarr.abc.buffer import Buffer
 
 from xpyramid import engine
 from xpyramid.errors import StorageError
+from xpyramid.store.checksums import algorithm_for, checksum
 from xpyramid.store.documents import get_document
 from xpyramid.store.listing import Contents
-from xpyramid.store.local_chunks import checksum
-from xpyramid.store.manifest import grid_of
+from xpyramid.store.manifest import grid_of, metadata_of
 from xpyramid.store.object_table import ObjectTable
 
 
@@ -43,7 +43,9 @@ def table_of(
     grid = grid_of(contents, path)
     keys = contents.below(path)
     positions, _ = grid.locate(keys)
-    table = ObjectTable.from_records(grid.total, written.get(path, np.empty((0, 3), np.uint64)))
+    algorithm = algorithm_for(metadata_of(contents, path))
+    records = written.get(path, np.empty((0, 3), np.uint64))
+    table = ObjectTable.from_records(grid.total, records, algorithm)
     present = np.zeros(grid.total, bool)
     present[positions[positions >= 0]] = True
     if (lost := np.flatnonzero(table.stored & ~present)).size:
@@ -58,6 +60,6 @@ def table_of(
             continue
         own = f"{path}/{key}"
         data = documents[own].to_bytes() if own in documents else None
-        data = get_document(contents.place / own) if data is None else data
-        table.sizes[position], table.checksums[position] = len(data or b""), checksum([data or b""])
+        data = (get_document(contents.place / own) or b"") if data is None else data
+        table.sizes[position], table.checksums[position] = len(data), checksum([data], algorithm)
     return table

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import zarr
@@ -22,14 +23,13 @@ from xpyramid._compat import sync
 from xpyramid.errors import StorageError
 from xpyramid.geometry.tiles import Lengths
 from xpyramid.runtime.retry import retried
+from xpyramid.store.checksums import Algorithm, algorithm_for, checksum, checksum_of_file
 from xpyramid.store.local_chunks import (
     ObjectArray,
     ObjectRecord,
     by_object,
-    checksum,
     indexes_in,
     local_root,
-    read_back,
 )
 from xpyramid.store.path import NodePath, ZarrArray
 from xpyramid.types import Array
@@ -55,9 +55,10 @@ class ZarrSink:
             for n, length in zip(array.shape, array.shards or array.chunks, strict=True)
         )
         self._root = local_root(array.store)
+        self._algorithm = algorithm_for(array.metadata.to_dict())
         self._seen: _WatchedStore | None = None
         if self._root is None:
-            self._seen = _WatchedStore(array.store)
+            self._seen = _WatchedStore(array.store, self._algorithm)
             place = StorePath(self._seen, array.path)
             config = array.async_array.config
             self.array = zarr.Array(zarr.AsyncArray(array.metadata, place, config))
@@ -103,7 +104,7 @@ class ZarrSink:
             if self._seen is not None:
                 known = self._seen.records.pop(key, None)
             else:
-                known = read_back(Path(str(self._root), key))
+                known = checksum_of_file(Path(str(self._root), key), self._algorithm)
             if known is not None:
                 yield ObjectRecord(index, *known)
 
@@ -117,9 +118,13 @@ class _WatchedStore(WrapperStore[Store]):
         Size and checksum of each object, by its key, until somebody takes them.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, algorithm: Algorithm) -> None:
         super().__init__(store)
+        self.algorithm = algorithm
         self.records: dict[str, tuple[int, int]] = {}
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, self.algorithm)
 
     async def set(self, key: str, value: Buffer) -> None:
         """Store an object."""
@@ -146,7 +151,7 @@ class _WatchedStore(WrapperStore[Store]):
 
     def _note(self, key: str, value: Buffer) -> None:
         data = value.to_bytes()
-        self.records[key] = len(data), checksum([data])
+        self.records[key] = len(data), checksum([data], self.algorithm)
 
 
 def open_sink(array: ZarrArray, final: NodePath, level: int, path: str) -> ZarrSink:

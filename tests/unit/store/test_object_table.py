@@ -20,7 +20,7 @@ def tables(draw: st.DrawFn) -> ObjectTable:
     entries = draw(st.lists(st.integers(0, largest), max_size=40))
     sizes = np.array(entries, np.uint64)
     checksums = np.array([draw(st.integers(0, 2**32 - 1)) if n else 0 for n in entries], np.uint32)
-    return ObjectTable(sizes, checksums)
+    return ObjectTable(sizes, checksums, draw(st.sampled_from(["crc32c", "crc32"])))
 
 
 @given(tables())
@@ -34,6 +34,7 @@ def test_what_is_written_is_read(table: ObjectTable) -> None:
         back = read_table(record, total, stored)
         np.testing.assert_array_equal(back.sizes, table.sizes)
         np.testing.assert_array_equal(back.checksums, table.checksums)
+        assert back.algorithm == table.algorithm
     for other in (total + 1, total - 1):
         if other >= 0:
             with pytest.raises(ValueError, match="table"):
@@ -54,7 +55,7 @@ def test_a_table_that_is_cut_or_something_else_is_refused(
 @pytest.mark.parametrize("record", [{"table": "%"}, {"table": {"digest": "0"}}, {"table": 3}, {}])
 def test_records_of_no_table(record: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"table|base64|Only|padding"):
-        read_table(record, 1, b"XPT1")
+        read_table(record, 1, b"XPC1")
 
 
 def test_a_table_that_says_it_is_huge_takes_no_memory() -> None:
