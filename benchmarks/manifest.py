@@ -1,10 +1,10 @@
 """What sizes and checksums of all stored objects cost. Prints Markdown.
 
-    python benchmarks/manifest.py [--edge 100] [--directory /dev/shm]
+    python benchmarks/manifest.py [--objects 1000000] [--edge 50] [--directory /dev/shm]
 
-The image has ``edge ** 3`` chunks (a million) of a few bytes each, in one level, so that what is
-done for each object shows. The table is also made by itself: with sizes that spread as those of
-real chunks do, and with all of one size.
+A table of a million objects is made and loaded, with sizes that spread as those of real chunks do,
+and with all of one size. An image of ``edge ** 3`` chunks of a few bytes each, in one level, is
+built, so that what is done for each object shows.
 """
 
 from __future__ import annotations
@@ -50,28 +50,29 @@ def image(edge: int, directory: Path, seconds: dict[str, float]) -> Any:
     """Build an image of many objects, verify it, and read a part of it."""
     data = np.random.default_rng(0).integers(1, 255, (2 * edge,) * 3, "u1")
     array = xr.DataArray(data, dims=("z", "y", "x"), name="field")
-    with clock(seconds, "build"):
+    with clock(seconds, "image: build"):
         pyramid = array.pyramid.build(levels=1, chunks=2)
         pyramid.to_ome_zarr(directory / "out.zarr", compressor=None)
-    with clock(seconds, "open"):
+    with clock(seconds, "image: open"):
         opened = xpyramid.open_pyramid(directory / "out.zarr/field")
-    with clock(seconds, "read a chunk, the first time"):
+    with clock(seconds, "image: read a chunk, the first time"):
         opened[0][:2, :2, :2].compute()
-    with clock(seconds, "read a chunk, again"):
+    with clock(seconds, "image: read a chunk, again"):
         opened[0][:2, :2, :2].compute()
-    with clock(seconds, "verify()"):
+    with clock(seconds, "image: verify()"):
         assert not xpyramid.verify(directory / "out.zarr")
-    with clock(seconds, "verify(checksums=True)"):
+    with clock(seconds, "image: verify(checksums=True)"):
         assert not xpyramid.verify(directory / "out.zarr", checksums=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--edge", type=int, default=100)
+    parser.add_argument("--objects", type=int, default=10**6)
+    parser.add_argument("--edge", type=int, default=50)
     parser.add_argument("--directory", type=Path)
     arguments = parser.parse_args()
-    total, seconds = arguments.edge**3, dict[str, float]()
-    print(f"| of {total} objects | |\n|---|---|")
+    total, seconds = arguments.objects, dict[str, float]()
+    print(f"| of {total} objects, or {arguments.edge**3} where an image is named | |\n|---|---|")
     for name, spread in (("uneven", 3000.0), ("all of one size", 0.0)):
         data = table(total, spread, seconds)
         print(f"| table, sizes {name} | {len(data) / 1e6:.2f} MB |")

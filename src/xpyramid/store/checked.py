@@ -172,7 +172,7 @@ class CheckedStore(WrapperStore[Store]):
         record = self.records[path]
         entry, key = record["table"], f"{self._prefix}{path}/{object_table.KEY}"
         digest = str(entry.get("digest")) if isinstance(entry, Mapping) else None
-        if digest in _loaded:
+        if digest in _loaded and _loaded[digest].size == record["objects"]:
             return _loaded[digest]
         stored = None
         if digest is not None:
