@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import warnings
 from pathlib import Path
@@ -23,6 +24,7 @@ import xpyramid
 from xpyramid import errors
 from xpyramid.store import manifest, object_table
 from xpyramid.writer import coordinates
+from xpyramid.writer.sinks import ZarrSink
 
 FORMS: dict[str, dict[str, Any]] = {
     "v2": {"version": "0.4"}, "v3": {}, "shards": {"shards": 8}, "arrays": {"layout": "arrays"}
@@ -158,6 +160,32 @@ def test_written_later_and_in_other_processes(tmp_path: Path) -> None:
         chunk = tmp_path / name / "field/0/field/c/1/1"
         chunk.write_bytes(bytes(chunk.stat().st_size))
         assert len(xpyramid.verify(tmp_path / name, checksums=True)) == 1
+
+
+def test_images_that_are_written_together(tmp_path: Path) -> None:
+    """Whose base is read once, and whose objects are written by the same tasks."""
+    ds = xr.Dataset({"a": image(), "b": image(), "c": image() + 1})
+    pyramids = ds.pyramid.build(levels=3, chunks=4, method={"a": "mean", "b": "median", "c": "max"})
+    pyramids.to_ome_zarr(tmp_path)
+    report = xpyramid.verify(tmp_path, checksums=True)
+    assert (report, report.images) == ([], 3)
+    for name in "abc":
+        for level in (0, 1, 2):
+            assert (tmp_path / f"{name}/{level}/{name}/objects.xpyramid").is_file()
+            chunk = tmp_path / f"{name}/{level}/{name}/c/0/0"
+            chunk.write_bytes(bytes(chunk.stat().st_size))
+    assert len(xpyramid.verify(tmp_path, checksums=True)) == 9
+
+
+@pytest.mark.parametrize("kind", ["fsspec", "local by fsspec"])
+def test_what_writes_can_be_sent_to_other_processes(kind: str, tmp_path: Path) -> None:
+    array = zarr.create_array(stores(kind, tmp_path), name="a", shape=(8,), chunks=(4,), dtype="u1")
+    sink = pickle.loads(pickle.dumps(ZarrSink(array, "a", "0/a")))
+    (records,) = sink((slice(4, 8),), np.arange(1, 5, dtype="u1")).values()
+    ((position, size, _),) = records.tolist()
+    assert position == 1
+    assert size > 4
+    assert sink((slice(4, 8),), np.zeros(4, "u1")) == {}
 
 
 def test_coordinates_that_are_written_block_by_block(
