@@ -11,7 +11,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, ZipStore
+from zarr.abc.store import Store
+from zarr.storage import (
+    FsspecStore,
+    LocalStore,
+    MemoryStore,
+    ObjectStore,
+    WrapperStore,
+    ZipStore,
+)
 
 from xpyramid._compat import fsspec_sizes, memory_of, sync, zip_sizes
 from xpyramid.ngff import ome_xml
@@ -110,36 +118,40 @@ def _list_sizes(place: NodePath, links: list[str]) -> tuple[list[str], NDArray[n
 
     No object is asked for by itself: that would be a request for each.
     """
-    store, prefix = place.store, as_prefix(place.path)
-    if isinstance(store, LocalStore):
-        root = os.path.join(store.root, place.path)
+    if isinstance(place.store, LocalStore):
+        root = os.path.join(place.store.root, place.path)
         found = dict(_walk_sizes(root, links)) if os.path.lexists(root) else {}
-    elif type(store) is ZipStore:
-        found = _inside(zip_sizes(store), prefix)
-    elif type(store) is FsspecStore:
-        listed = fsspec_sizes(store, prefix)
-        if listed is None:
-            return list_keys(place, links), None
-        found = _inside(listed, prefix)
-    elif type(store) is ObjectStore:
-        found = _inside(sync(_obstore_sizes(store, prefix)), prefix)
-    elif type(store) is MemoryStore:
-        keys = list_keys(place)
-        memory: Any = memory_of(store)
-        found = {key: len(memory[prefix + key]) for key in keys if prefix + key in memory}
-    else:
-        return list_keys(place, links), None
-    keys = sorted(found)
-    return keys, np.array([found[key] for key in keys], np.int64)
+        keys = sorted(found)
+        return keys, np.array([found[key] for key in keys], np.int64)
+    keys, prefix = list_keys(place, links), as_prefix(place.path)
+    try:
+        sizes = _told_sizes(_inside_of_ours(place.store), prefix)
+    except Exception:  # whatever its client raises: sizes are not compared, and that is said
+        return keys, None
+    if sizes is None or any(prefix + key not in sizes for key in keys):
+        return keys, None
+    return keys, np.array([sizes[prefix + key] for key in keys], np.int64)
 
 
-def _inside(sizes: Mapping[str, int], prefix: str) -> dict[str, int]:
-    """Return what lies below a prefix; archives list directories, too."""
-    return {
-        key.removeprefix(prefix): size
-        for key, size in sizes.items()
-        if key.startswith(prefix) and not key.endswith("/")
-    }
+def _inside_of_ours(store: Store) -> Store:
+    """Return the store inside of wrappers of this package, which change nothing that is stored."""
+    while isinstance(store, WrapperStore) and type(store).__module__.startswith("xpyramid."):
+        store = store._store
+    return store
+
+
+def _told_sizes(store: Store, prefix: str) -> Mapping[str, int] | None:
+    """Return the size of each object below a prefix, by its key; None where no listing tells it."""
+    if type(store) is ZipStore:
+        return zip_sizes(store)
+    if type(store) is FsspecStore:
+        return fsspec_sizes(store, prefix)
+    if type(store) is ObjectStore:
+        return sync(_obstore_sizes(store, prefix))
+    if type(store) is MemoryStore:
+        documents: Any = memory_of(store)
+        return {key: len(document) for key, document in documents.items()}
+    return None
 
 
 async def _obstore_sizes(store: ObjectStore[Any], prefix: str) -> dict[str, int]:
