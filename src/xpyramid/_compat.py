@@ -27,7 +27,7 @@ from zarr.core.dtype import get_data_type_from_json
 from zarr.core.group import GroupMetadata
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.core.sync import sync
-from zarr.storage import MemoryStore, StorePath, WrapperStore, ZipStore
+from zarr.storage import FsspecStore, MemoryStore, StorePath, WrapperStore, ZipStore
 
 __all__ = [
     "Alias",
@@ -45,6 +45,7 @@ __all__ = [
     "TaskRef",
     "ZarrArrayWrapper",
     "fsspec_path",
+    "fsspec_sizes",
     "get_data_type_from_json",
     "get_scheduler",
     "indexing",
@@ -59,6 +60,7 @@ __all__ = [
     "unwrapped",
     "with_lazy_data",
     "with_zarr_array",
+    "zip_sizes",
 ]
 
 
@@ -83,6 +85,13 @@ def open_zip(store: ZipStore) -> bool:
     if not store._is_open and store._zmode == "r" and store.path.is_file():
         sync(store._open())
     return store._is_open
+
+
+def zip_sizes(store: ZipStore) -> dict[str, int]:
+    """Return the size of each member of an archive, by its name."""
+    if not store._is_open:
+        sync(store._open())
+    return {member.filename: member.file_size for member in store._zf.infolist()}
 
 
 def store_path_of(array: zarr.Array[Any]) -> StorePath:
@@ -133,3 +142,16 @@ def meta_of(array: da.Array) -> Any:
 def fsspec_path(filesystem: Any, path: str) -> str:
     """Return a path as a filesystem has it, without a protocol."""
     return str(filesystem._strip_protocol(path))
+
+
+def fsspec_sizes(store: FsspecStore, prefix: str) -> dict[str, int] | None:
+    """Return the size of each object below a prefix, by its key, as a listing tells it.
+
+    None where a file system does not tell.
+    """
+    root = store.path.rstrip("/")
+    found = sync(store.fs._find(f"{root}/{prefix}" if root else prefix, detail=True))
+    if any(about.get("size") is None for about in found.values()):
+        return None
+    start = f"{root}/" if root else "/"
+    return {path.removeprefix(start): int(about["size"]) for path, about in found.items()}

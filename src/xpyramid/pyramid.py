@@ -400,7 +400,9 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
     -------
     Pyramid
         An image that xpyramid wrote has its original dimensions, coordinates and attributes; for
-        other images, coordinates are computed from the coordinate transformations.
+        other images, coordinates are computed from the coordinate transformations. Reading a level
+        raises a ReadError where a chunk or shard is missing, or has another size than xpyramid
+        recorded.
 
     Raises
     ------
@@ -408,6 +410,8 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
         If there is no complete OME-Zarr image, or its metadata are invalid or lead out of the
         store. The message names what is there instead: the images one level below, the
         wells of a plate, labels.
+    xpyramid.errors.ReadError
+        If a stored coordinate is missing, or has another size than recorded.
 
     Examples
     --------

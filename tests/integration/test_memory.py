@@ -34,7 +34,9 @@ def noise(dtype: str) -> xr.DataArray:
 
 @pytest.mark.once
 @pytest.mark.parametrize(
-    ("method", "dtype"), [("mean", "u2"), ("median", "u2"), ("mode", "u4"), (np.ptp, "u2")], ids=str
+    ("method", "dtype"),
+    [("mean", "u2"), ("median", "u2"), ("mode", "u4"), (np.ptp, "u2")],
+    ids=["mean", "median", "mode", "own function"],
 )
 def test_what_is_held(
     method: Any, dtype: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch

@@ -257,7 +257,10 @@ def test_jobs_stay_apart_where_memory_is_short(
         build(ds).to_ome_zarr(tmp_path / f"{memory}.zarr", memory=memory)
         for name in ("a", "b", "d"):
             check(tmp_path / f"{memory}.zarr", name, "mean", values())
-    assert [found for found in merged if len(found[1]) == 3] == [(1, [0, 1, 2]), (3, [0, 1, 2])]
+    assert [found for found in merged if len(found[1]) == 3] == [
+        (1, [(0,), (1,), (2,)]),
+        (3, [(0,), (1,), (2,)]),
+    ]
 
 
 def _fits(ds: xr.Dataset, memory: int) -> bool:

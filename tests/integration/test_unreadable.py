@@ -102,10 +102,14 @@ def test_a_level_with_data_of_its_own_is_named(tmp_path: Path) -> None:
     """Levels that are stored elsewhere are copied."""
     whole = xr.DataArray(DATA, dims=("y", "x"), name="field")
     write(whole, tmp_path / "first")
-    (tmp_path / "first/out.zarr/field/1/field/c/1/2").write_bytes(b"rubbish")
+    chunk = tmp_path / "first/out.zarr/field/1/field/c/1/2"
     opened = xpyramid.open_pyramid(tmp_path / "first/out.zarr/field")
+    chunk.write_bytes(bytes(chunk.stat().st_size))
     with pytest.raises(errors.ReadError, match=r"level 1 of 'field', .*\(1, 2\): y=4:8, x=8:12"):
         opened.to_ome_zarr(tmp_path / "second.zarr")
+    chunk.write_bytes(b"rubbish")
+    with pytest.raises(errors.ReadError, match="field/1/field/c/1/2 has 7 bytes, and had"):
+        opened.to_ome_zarr(tmp_path / "third.zarr")
 
 
 def test_a_fault_that_passes_is_tried_again(

@@ -38,7 +38,10 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any
     return found
 
 
-@pytest.mark.parametrize("arguments", [["out.zarr"], ["out.zarr", "--group", "field", "--deep"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["out.zarr"], ["out.zarr", "--checksums"], ["out.zarr", "--group", "field", "--deep"]],
+)
 def test_nothing_wrong(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> None:
     assert run(capsys, *arguments) == (0, "nothing wrong with 1 image\n")
     assert answer(capsys, *arguments) == {"valid": True, "problems": [], "notes": []}
@@ -65,6 +68,16 @@ def test_problems(capsys: pytest.CaptureFixture[str], out: Path) -> None:
     found = answer(capsys, "out.zarr")
     assert found["problems"][0]["where"] == "field/0/field/c/1/1"
     assert found["message"] in said
+
+
+def test_checksums(capsys: pytest.CaptureFixture[str], out: Path) -> None:
+    chunk = out / "field/0/field/c/1/1"
+    chunk.write_bytes(bytes(chunk.stat().st_size))
+    assert run(capsys, "out.zarr")[0] == 0
+    code, printed = run(capsys, "out.zarr", "--checksums")
+    assert code == 1
+    assert printed.startswith("error: field/0/field/c/1/1: the chunk has the checksum ")
+    assert len(answer(capsys, "out.zarr", "--checksums")["problems"]) == 1
 
 
 def test_warnings_are_problems_but_valid(capsys: pytest.CaptureFixture[str], out: Path) -> None:
@@ -119,6 +132,7 @@ def test_a_document_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         (["nowhere.zarr"], "there is nothing at 'nowhere.zarr'"),
         (["out.zarr", "--group", "a/b"], "there is no Zarr group"),
         (["out.zarr/zarr.json", "--deep"], "--deep and --group are for stores"),
+        (["out.zarr/zarr.json", "--checksums"], "--checksums, --deep and --group are for stores"),
         ([], "arguments are required: PATH"),
     ],
 )

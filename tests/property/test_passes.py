@@ -152,7 +152,8 @@ class Geometry:
             source = engine.DaskSource(blocks, tiling.base_shape(tiling.tile))
         with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="synchronous"):
             patch.setattr(graph_module, "WAVE", self.wave)
-            seen = engine.run([engine.Job(engine.Work(tiling, tuple(outputs)), source)])
+            summaries = engine.run([engine.Job(engine.Work(tiling, tuple(outputs)), source)])
+            seen = [summary.statistics for summary in summaries]
         return seen, counting.hits if self.blocks is None else None
 
 

@@ -33,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ".zattrs file, or - for standard input",
     )
     add("--group", metavar="PATH", help="an image, or a group of images, in the store")
+    add(
+        "--checksums", action="store_true",
+        help="read everything, and compare checksums with those that were recorded",
+    )  # fmt: skip
     add("--deep", action="store_true", help="decode everything, and compute the levels again")
     add("--json", action="store_true", help='print {"valid": true or false, ...}')
     parser.set_defaults(run=run, parser=parser)
@@ -44,12 +48,16 @@ def run(arguments: argparse.Namespace) -> int:
     notes: Sequence[str] = ()
     problems: Sequence[Problem]
     if path == "-" or Path(path).expanduser().is_file():
-        if arguments.deep or arguments.group:
-            raise SourceError(f"{path!r} is a document; --deep and --group are for stores")
+        if arguments.deep or arguments.checksums or arguments.group:
+            raise SourceError(
+                f"{path!r} is a document; --checksums, --deep and --group are for stores"
+            )
         problems, what = _document(path), "the document"
     else:
         with reading(path):
-            report = verifier.verify(path, arguments.group, arguments.deep)
+            report = verifier.verify(
+                path, arguments.group, arguments.deep, checksums=arguments.checksums
+            )
         problems, notes = report, report.notes
         what = _counted(report.images, "image")
         what += f" and {_counted(report.labels, 'label image')}" if report.labels else ""

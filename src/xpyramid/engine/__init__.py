@@ -2,10 +2,11 @@
 
 from xpyramid.engine.graph import Job
 from xpyramid.engine.identity import identity
-from xpyramid.engine.run import delay, run
+from xpyramid.engine.run import Summary, delay, run
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Distribution, Observer, Statistics
 from xpyramid.engine.work import Ask, Intermediate, Journal, Output, Sink, Work
+from xpyramid.engine.written import Records, Written, join
 from xpyramid.geometry.tiles import Node
 
 __all__ = [
@@ -18,11 +19,15 @@ __all__ = [
     "Node",
     "Observer",
     "Output",
+    "Records",
     "Sink",
     "Source",
     "Statistics",
+    "Summary",
     "Work",
+    "Written",
     "delay",
     "identity",
+    "join",
     "run",
 ]

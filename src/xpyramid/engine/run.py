@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import chain, zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import dask
@@ -23,16 +23,32 @@ from xpyramid.engine.graph import TOPIC, Graph, Job, NodeKey, Packed, give_up, i
 from xpyramid.engine.statistics import Statistics, merge
 from xpyramid.engine.tasks import Key
 from xpyramid.engine.work import Intermediates
+from xpyramid.engine.written import Written, join
 from xpyramid.geometry.tiles import Node
 from xpyramid.runtime.cluster import PROCESSES, client, scheduler_errors, workers
 from xpyramid.runtime.progress import bar
+
+
+class Summary(NamedTuple):
+    """What is known of an output when its tasks are done.
+
+    Attributes
+    ----------
+    statistics : Statistics
+        What it has seen of its base.
+    written : mapping
+        Records of the objects that it has written.
+    """
+
+    statistics: Statistics
+    written: Written
 
 
 def run(
     jobs: Sequence[Job],
     progress: bool | None = None,
     nodes: Sequence[Sequence[Node]] | None = None,
-) -> list[Statistics]:
+) -> list[Summary]:
     """Run jobs on dask's scheduler, all of them together.
 
     Parameters
@@ -46,8 +62,8 @@ def run(
 
     Returns
     -------
-    list of Statistics
-        What each output of each job has seen of its base, one job after the other.
+    list of Summary
+        Of each output of each job, one job after the other.
     """
     get = _scheduler()
     done: dict[NodeKey, Intermediates] = {}
@@ -67,7 +83,7 @@ def run(
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
             with attribute_failures(subjects, graph, client()):
                 done.update(zip(keys, get(inlined(graph), keys), strict=True))
-    return _statistics(_outputs(jobs), done)
+    return _summaries(_outputs(jobs), done)
 
 
 def _outputs(jobs: Sequence[Job]) -> list[tuple[str, int]]:
@@ -75,14 +91,16 @@ def _outputs(jobs: Sequence[Job]) -> list[tuple[str, int]]:
     return [(job.name, i) for job in jobs for i in range(len(job.work.outputs))]
 
 
-def _statistics(
+def _summaries(
     outputs: Sequence[tuple[str, int]], done: dict[NodeKey, Intermediates]
-) -> list[Statistics]:
-    """Return what each output has seen, from what the nodes of the top handed up."""
-    return [
-        merge(intermediates[i].statistics for key, intermediates in done.items() if key[0] == name)
-        for name, i in outputs
-    ]
+) -> list[Summary]:
+    """Return what is known of each output, from what the nodes of the top handed up."""
+    summaries = []
+    for name, i in outputs:
+        own = [intermediates[i] for key, intermediates in done.items() if key[0] == name]
+        statistics = merge(intermediate.statistics for intermediate in own)
+        summaries.append(Summary(statistics, join(one.written for one in own)))
+    return summaries
 
 
 @contextmanager
@@ -148,8 +166,8 @@ def _on_threads(graph: Graph, keys: Sequence[NodeKey]) -> object:
 def delay(jobs: Sequence[Job], then: Callable[..., object], *args: object) -> Delayed:
     """Return one dask Delayed of all tasks of all jobs, and of a call after them.
 
-    ``then`` is called with what each output of each job has seen of its base, one job after the
-    other, and with ``args``.
+    ``then`` is called with the summary of each output of each job, one job after the other, and
+    with ``args``.
     """
     roots = [job.roots(always=True) for job in jobs]
     graph = make_graph(jobs, roots, {})
@@ -161,4 +179,4 @@ def delay(jobs: Sequence[Job], then: Callable[..., object], *args: object) -> De
 
 def _call(packed: Packed, results: Sequence[Intermediates]) -> object:
     function, outputs, keys, args = packed.content
-    return function(_statistics(outputs, dict(zip(keys, results, strict=True))), *args)
+    return function(_summaries(outputs, dict(zip(keys, results, strict=True))), *args)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from xpyramid.engine.statistics import Observer, Statistics, merge
+from xpyramid.engine.written import Written, join
 from xpyramid.geometry.tiles import Index, Node, Region, Tiling, relative
 from xpyramid.reducers import (
     Array,
@@ -30,8 +31,12 @@ from xpyramid.reducers import (
 
 Read = Callable[[Region], Array]
 
-#: Where the values of a region of a level go. Called once for each stored object.
-Sink = Callable[[Region, Array], None]
+#: Where the values of a region of a level go. Called once for each stored object, of which it
+#: returns what it has written; None where it does not store.
+Sink = Callable[[Region, Array], Written | None]
+
+#: Of outputs that have written nothing.
+_NOTHING: Written = {}
 
 #: Whether what is written is still wanted; raises where it would do harm.
 Ask = Callable[[], bool]
@@ -48,11 +53,14 @@ class Intermediate(NamedTuple):
         Of its cells of that last level, where there are levels above it.
     statistics : Statistics
         Of the base.
+    written : mapping
+        Records of the objects that were written, by this node and by those below it.
     """
 
     values: tuple[Array, ...]
     state: State
     statistics: Statistics
+    written: Written = _NOTHING
 
 
 #: One for each output.
@@ -106,19 +114,21 @@ class Output:
         """Nodes whose tasks need not run for this output."""
         return frozenset() if self.journal is None else self.journal.done
 
-    def write(self, level: int, region: Region, values: Array) -> None:
-        """Hand values to a level's sink, without what is trimmed."""
+    def write(self, level: int, region: Region, values: Array) -> Written:
+        """Hand values to a level's sink, without what is trimmed; return what it has written."""
         sink = self.sinks[level]
         kept = tuple(
             slice(r.start, min(r.stop, n)) for r, n in zip(region, self.shapes[level], strict=True)
         )
         if sink is None or not all(r.start < r.stop for r in kept):
-            return
+            return _NOTHING
+        part = values[tuple(slice(r.stop - r.start) for r in kept)]
         try:
-            sink(kept, values[tuple(slice(r.stop - r.start) for r in kept)])
+            return sink(kept, part) or _NOTHING
         except Exception:  # what was there when the task began may have gone since
             if self.is_wanted is None or self.is_wanted():
                 raise
+            return _NOTHING
 
     def asked(self) -> Output:
         """Return the output as a task finds it that asks whether to write."""
@@ -222,15 +232,18 @@ class Work:
     ) -> Intermediate:
         """Write the cells of a leaf, and return what the levels above need of it."""
         tiling = self.tiling
-        output.write(0, base, block)
+        written = [output.write(0, base, block)]
         if tiling.top == 0:
-            return Intermediate((), (), statistics)
+            return Intermediate((), (), statistics, join(written))
         top = tiling.last_complete_level(level)
         steps, keep = tiling.steps[:top], top < tiling.top
         values, state = reduce_levels_with_state(block, steps, output.reducer, keep=keep)
-        for k in range(1, level + 1):
+        written += [
             output.write(k, tiling.coarse_region(base, k), values[k - 1])
-        return Intermediate(tuple(values[level:]), () if state is None else state, statistics)
+            for k in range(1, level + 1)
+        ]
+        state = () if state is None else state
+        return Intermediate(tuple(values[level:]), state, statistics, join(written))
 
     def merge_children(
         self,
@@ -260,7 +273,7 @@ class Work:
             pieces = [(child.values[k - level],) for child in intermediates]
             parts = self._parts(pieces, bases, base, k)
             values += assemble_arrays(parts, _shape(tiling.coarse_region(base, k)))
-        output.write(level, tiling.coarse_region(base, level), values[0])
+        written = output.write(level, tiling.coarse_region(base, level), values[0])
         state: State = ()
         if last_complete < tiling.top:
             parts = self._parts(
@@ -272,7 +285,8 @@ class Work:
             more, state = self._combine(output.reducer, state, base, last_complete, top)
             values += more
         statistics = merge(child.statistics for child in intermediates)
-        return Intermediate(tuple(values[1:]), state, statistics)
+        written = join([*(child.written for child in intermediates), written])
+        return Intermediate(tuple(values[1:]), state, statistics, written)
 
     def _combine(
         self, reducer: Reducer, state: State, base: Region, level: int, top: int

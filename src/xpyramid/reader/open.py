@@ -31,6 +31,7 @@ from xpyramid.options.types import AxisType
 from xpyramid.reader import explain
 from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
+from xpyramid.store.checked import with_checked_sizes
 from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
@@ -147,6 +148,7 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
             return _open(place / images[0], multiscale)
         raise NotAPyramidError(f"{place}: " + explain.explain(place, node))
     image = ngff.parse(attrs, multiscale)
+    place, node = with_checked_sizes(place, node)
     arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
     factors = _recorded(image, shapes) or ngff.recover(image, shapes)

@@ -192,6 +192,13 @@ class BoundedZipStore(ZipStore):
         """Return parts of what is stored under some keys."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
+    async def getsize(self, key: str) -> int:
+        """Return the size of what is stored under a key."""
+        try:
+            return self.archive().getinfo(key).file_size
+        except KeyError:
+            raise FileNotFoundError(key) from None
+
     def archive(self) -> zipfile.ZipFile:
         """Return the archive, opened at first use."""
         if self._archive is None:

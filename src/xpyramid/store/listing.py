@@ -7,11 +7,21 @@ from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from zarr.storage import LocalStore
+import numpy as np
+from numpy.typing import NDArray
+from zarr.abc.store import Store
+from zarr.storage import (
+    FsspecStore,
+    LocalStore,
+    MemoryStore,
+    ObjectStore,
+    WrapperStore,
+    ZipStore,
+)
 
-from xpyramid._compat import sync
+from xpyramid._compat import fsspec_sizes, memory_of, sync, zip_sizes
 from xpyramid.ngff import ome_xml
 from xpyramid.store.documents import (
     DOCUMENTS,
@@ -40,6 +50,8 @@ class Contents:
         From the key of each invalid document to what is wrong with it.
     links : sequence of str
         Symbolic links, which are not followed.
+    sizes : ndarray of int or None
+        Bytes of each object, in the order of the keys; None where the listing does not tell.
     """
 
     place: NodePath
@@ -47,12 +59,20 @@ class Contents:
     documents: Mapping[str, object]
     damaged: Mapping[str, str]
     links: Sequence[str] = field(default=())
+    sizes: NDArray[np.int64] | None = None
 
     def below(self, path: str) -> Sequence[str]:
         """Return the keys below a path, without that path."""
+        return [key[len(path) + 1 :] for key in self.keys[self._span(path)]]
+
+    def sizes_below(self, path: str) -> NDArray[np.int64] | None:
+        """Return the sizes of what is `below` a path, in the same order."""
+        return None if self.sizes is None else self.sizes[self._span(path)]
+
+    def _span(self, path: str) -> slice:
+        """Return where the keys below a path are among all."""
         start = bisect_left(self.keys, f"{path}/")
-        stop = bisect_left(self.keys, f"{path}0")  # "0" is what follows "/"
-        return [key[len(path) + 1 :] for key in self.keys[start:stop]]
+        return slice(start, bisect_left(self.keys, f"{path}0"))  # "0" is what follows "/"
 
     def without_hidden(self) -> tuple[Contents, list[str]]:
         """Return what is no part of an unfinished build, and the images that have such parts."""
@@ -80,7 +100,9 @@ class Contents:
         def cut(by_key: Mapping[str, T]) -> dict[str, T]:
             return {k.removeprefix(prefix): v for k, v in by_key.items() if k.startswith(prefix)}
 
-        return Contents(self.place / path, self.below(path), cut(self.documents), cut(self.damaged))
+        documents, damaged = cut(self.documents), cut(self.damaged)
+        sizes = self.sizes_below(path)
+        return Contents(self.place / path, self.below(path), documents, damaged, sizes=sizes)
 
     def nodes(self) -> dict[str, bool]:
         """Return the path of each Zarr node, and whether it is an array, by its document."""
@@ -108,7 +130,7 @@ def _hidden_in(key: str) -> tuple[str, str] | None:
 def list_contents(place: NodePath) -> Contents:
     """List a place, and read the metadata documents there."""
     links: list[str] = []
-    keys = list_keys(place, links)
+    keys, sizes = _list_sizes(place, links)
     document_keys = [key for key in keys if is_document(key)]
     documents: dict[str, object] = {}
     damaged: dict[str, str] = {}
@@ -117,7 +139,55 @@ def list_contents(place: NodePath) -> Contents:
             documents[key] = parse_document(raw)
         except ValueError as error:
             damaged[key] = str(error)
-    return Contents(place, keys, documents, damaged, links)
+    return Contents(place, keys, documents, damaged, links, sizes)
+
+
+def _list_sizes(place: NodePath, links: list[str]) -> tuple[list[str], NDArray[np.int64] | None]:
+    """Return the keys of all that is stored below a place, sorted, and sizes from the same listing.
+
+    No object is asked for by itself: that would be a request for each.
+    """
+    if isinstance(place.store, LocalStore):
+        root = os.path.join(place.store.root, place.path)
+        found = dict(_walk_sizes(root, links)) if os.path.lexists(root) else {}
+        keys = sorted(found)
+        return keys, np.array([found[key] for key in keys], np.int64)
+    keys, prefix = list_keys(place, links), as_prefix(place.path)
+    try:
+        sizes = _told_sizes(_inside_of_ours(place.store), prefix)
+    except Exception:  # whatever its client raises: sizes are not compared, and that is said
+        return keys, None
+    if sizes is None or any(prefix + key not in sizes for key in keys):
+        return keys, None
+    return keys, np.array([sizes[prefix + key] for key in keys], np.int64)
+
+
+def _inside_of_ours(store: Store) -> Store:
+    """Return the store inside of wrappers of this package, which change nothing that is stored."""
+    while isinstance(store, WrapperStore) and type(store).__module__.startswith("xpyramid."):
+        store = store._store
+    return store
+
+
+def _told_sizes(store: Store, prefix: str) -> Mapping[str, int] | None:
+    """Return the size of each object below a prefix, by its key; None where no listing tells it."""
+    if type(store) is ZipStore:
+        return zip_sizes(store)
+    if type(store) is FsspecStore:
+        return fsspec_sizes(store, prefix)
+    if type(store) is ObjectStore:
+        return sync(_obstore_sizes(store, prefix))
+    if type(store) is MemoryStore:
+        documents: Any = memory_of(store)
+        return {key: len(document) for key, document in documents.items()}
+    return None
+
+
+async def _obstore_sizes(store: ObjectStore[Any], prefix: str) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    async for batch in store.store.list(prefix=prefix):
+        sizes |= {about["path"]: int(about["size"]) for about in batch}
+    return sizes
 
 
 def list_keys(place: NodePath, links: list[str] | None = None) -> list[str]:
@@ -126,12 +196,20 @@ def list_keys(place: NodePath, links: list[str] | None = None) -> list[str]:
         root = os.path.join(place.store.root, place.path)
         if not os.path.lexists(root):
             return []
-        return sorted(_walk(root, [] if links is None else links))
+        entries = _walk(root, [] if links is None else links)
+        return sorted(path for path, _ in entries)
     return sorted(sync(_list(place)))
 
 
-def _walk(root: str, links: list[str]) -> Iterator[str]:
-    """Yield the paths of files below a directory; one call to the system for each directory."""
+def _walk_sizes(root: str, links: list[str]) -> Iterator[tuple[str, int]]:
+    """Yield the paths of files below a directory, and their sizes."""
+    for path, entry in _walk(root, links):
+        with suppress(FileNotFoundError):  # removed meanwhile
+            yield path, entry.stat(follow_symlinks=False).st_size
+
+
+def _walk(root: str, links: list[str]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield the files below a directory, with their paths; one call for each directory."""
     waiting = [""]
     while waiting:
         here = waiting.pop()
@@ -143,7 +221,7 @@ def _walk(root: str, links: list[str]) -> Iterator[str]:
                 elif entry.is_dir(follow_symlinks=False):
                     waiting.append(f"{path}/")
                 else:
-                    yield path
+                    yield path, entry
 
 
 async def _list(place: NodePath) -> list[str]:

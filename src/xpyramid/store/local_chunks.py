@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import google_crc32c
 import numpy as np
@@ -24,6 +24,7 @@ from zarr.storage import FsspecStore, LocalStore
 
 from xpyramid._compat import ArrayV2Metadata
 from xpyramid.geometry.tiles import Lengths, Region, relative
+from xpyramid.store.checksums import Algorithm, checksum, checksum_of_file
 from xpyramid.store.local_files import write_file
 from xpyramid.store.path import ZarrArray
 from xpyramid.store.retrying import bare
@@ -33,6 +34,24 @@ from xpyramid.types import Array, DType
 _ABSENT = 2**64 - 1
 
 _SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
+
+
+class ObjectRecord(NamedTuple):
+    """What whoever writes an object knows of it.
+
+    Attributes
+    ----------
+    place : tuple of int
+        Of the object in the grid of its array.
+    size : int
+        In bytes.
+    checksum : int
+        See `xpyramid.store.checksums`.
+    """
+
+    place: Lengths
+    size: int
+    checksum: int
 
 
 @dataclass(frozen=True)
@@ -80,6 +99,7 @@ class ObjectArray:
         self._directory = root / array.path
         fill = array.metadata.fill_value
         self._fill = codec.dtype.type(0 if fill is None else fill)
+        self._algorithm: Algorithm = "crc32c"  # a `Codec` adds none to chunks
         self._stores_empty = fill is None or array.async_array.config.write_empty_chunks
 
     def __getattr__(self, name: str) -> Any:
@@ -102,15 +122,36 @@ class ObjectArray:
         return out
 
     def __setitem__(self, key: Any, values: Array) -> None:
-        lengths = self.array.shards or self.array.chunks
         region = _region(key, self.array.shape)
+        lengths = self.array.shards or self.array.chunks
         if region is None or not _whole(region, lengths, self.array.shape):
             self.array[key] = values
-            return
+        else:
+            self._write_whole(region, lengths, values)
+
+    def write(self, region: Region, values: Array) -> list[ObjectRecord]:
+        """Store values in a region; return what is known of the objects that it touches."""
+        lengths = self.array.shards or self.array.chunks
+        if _whole(region, lengths, self.array.shape):
+            return self._write_whole(region, lengths, values)
+        self.array[region] = values
+        known = (
+            (index, checksum_of_file(self._path(index), self._algorithm))
+            for index in indexes_in(region, lengths)
+        )
+        return [ObjectRecord(index, *record) for index, record in known if record is not None]
+
+    def _write_whole(self, region: Region, lengths: Lengths, values: Array) -> list[ObjectRecord]:
+        """Store values in a region of whole objects."""
+        records = []
         for index, _, piece in _pieces(region, lengths):
             part = values[relative(piece, [r.start for r in region])]
             chunks = self._chunk(part) if self.array.shards is None else self._shard(part, lengths)
             self._write(index, chunks)
+            if chunks:
+                value = checksum(chunks, self._algorithm)
+                records.append(ObjectRecord(index, sum(map(len, chunks)), value))
+        return records
 
     def _path(self, index: Lengths) -> Path:
         return self._directory / self.array.metadata.encode_chunk_key(index)
@@ -189,7 +230,7 @@ def by_object(array: ZarrArray) -> ObjectArray | None:
     It has to lie in a local directory, as chunks or shards of numbers in C order with zstd, blosc
     or no compression.
     """
-    root = _root(array.store)
+    root = local_root(array.store)
     codec = _codec(array) if root is not None and _is_regular(array) else None
     return None if root is None or codec is None else ObjectArray(array, codec, root)
 
@@ -203,7 +244,7 @@ def only_chunk(array: ZarrArray, values: Array) -> Sequence[bytes] | None:
     return None if codec is None else ObjectArray(array, codec, Path())._chunk(values)
 
 
-def _root(store: Store) -> Path | None:
+def local_root(store: Store) -> Path | None:
     """Return the local directory of a store that does nothing of its own."""
     store = bare(store)
     if type(store) is LocalStore:
@@ -278,6 +319,11 @@ def _read_index(file: BinaryIO, grid: Lengths) -> Array:
     if google_crc32c.value(tail[:length]).to_bytes(4, "little") != tail[length:]:
         raise ValueError(f"the index of {file.name} does not match its checksum")
     return np.frombuffer(tail[:length], "<u8").reshape(*grid, 2)
+
+
+def indexes_in(region: Region, lengths: Lengths) -> list[Lengths]:
+    """Return the indexes of the objects that a region touches."""
+    return [index for index, _, _ in _pieces(region, lengths)]
 
 
 def _region(key: object, shape: Lengths) -> Region | None:

@@ -2,7 +2,8 @@
 
 A chunk that holds nothing but the fill value is not stored, so that a missing object may be right.
 What was not there when the image was complete is recorded with it, a bit for each object, together
-with a digest of each metadata document, which have no checksums of their own.
+with a digest of each metadata document, which have no checksums of their own, and with the size and
+the checksum of each object, see `xpyramid.store.object_table`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import warnings
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, NotRequired, TypedDict, cast
 
 import numpy as np
@@ -24,6 +26,7 @@ from zarr.abc.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning
 
 from xpyramid import ngff
+from xpyramid.store import object_table
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import (
     DOCUMENTS,
@@ -33,7 +36,8 @@ from xpyramid.store.documents import (
     parse_document,
 )
 from xpyramid.store.listing import Contents
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.object_table import ObjectTable
+from xpyramid.store.path import NodePath, ZarrArray, takes_nodes_only
 
 #: Attribute of the image's group that is ours.
 KEY = "xpyramid"
@@ -127,7 +131,7 @@ class ChunkGrid:
             shape, lengths, prefix + separator if is_default and shape else prefix, separator
         )
 
-    @property
+    @cached_property
     def counts(self) -> tuple[int, ...]:
         """Number of objects along each dimension."""
         return tuple(-(-n // length) for n, length in zip(self.shape, self.lengths, strict=True))
@@ -150,23 +154,66 @@ class ChunkGrid:
 
     def present(self, keys: Iterable[str]) -> tuple[StoredMask, list[str]]:
         """Return which objects are there, and the keys that are no objects of the array."""
-        stored, unexpected_keys = np.zeros(self.counts, bool), list[str]()
-        counts, separator, prefix = self.counts, self.separator, self.prefix
+        positions, unexpected_keys = self.locate(keys)
+        stored = np.zeros(self.total, bool)
+        stored[positions[positions >= 0]] = True
+        return stored, unexpected_keys
+
+    def locate(self, keys: Iterable[str]) -> tuple[NDArray[np.int64], list[str]]:
+        """Return the place in C order of the object of each key, and the keys that are no objects.
+
+        The place of those is -1. Metadata documents are not among them, though they are no objects.
+        """
+        positions, unexpected_keys = list[int](), list[str]()
         for key in keys:
-            if not counts:
-                at: tuple[int, ...] | None = () if key == prefix else None
-            else:
-                parts = key[len(prefix) :].split(separator) if key.startswith(prefix) else []
-                at = tuple(int(p) if p.isdecimal() and len(p) < 20 else -1 for p in parts)
-                right = len(at) == len(counts) and all(
-                    0 <= i < n and str(i) == p for i, n, p in zip(at, counts, parts, strict=True)
-                )
-                at = at if right else None
-            if at is not None:
-                stored[at] = True
-            elif key.rpartition("/")[2] not in DOCUMENTS:
+            position = self.position(key)
+            positions.append(position)
+            if position < 0 and key.rpartition("/")[2] not in DOCUMENTS:
                 unexpected_keys.append(key)
-        return stored.reshape(-1), unexpected_keys
+        return np.array(positions, np.int64), unexpected_keys
+
+    def position(self, key: str) -> int:
+        """Return the place in C order of the object of a key, -1 if it is that of none."""
+        if not self.shape:
+            return 0 if key == self.prefix else -1
+        if not key.startswith(self.prefix):
+            return -1
+        return _position(self.counts, key[len(self.prefix) :].split(self.separator))
+
+
+def position_in(counts: Sequence[int], key: str) -> int | None:
+    """Return the place in C order of the object of a key, below an array of which no more is known.
+
+    Parameters
+    ----------
+    counts : sequence of int
+        Number of objects along each dimension.
+    key : str
+        In any of the forms that Zarr has for them.
+
+    Returns
+    -------
+    int or None
+        None if it is the key of no object.
+    """
+    if not counts:
+        return 0 if key in ("c", "0") else None
+    parts = key.replace(".", "/").split("/")
+    position = _position(counts, parts[1:] if parts[0] == "c" else parts)
+    return None if position < 0 else position
+
+
+def _position(counts: Sequence[int], parts: Sequence[str]) -> int:
+    """Return the place in C order of the object of some indexes, -1 if they are those of none."""
+    if len(parts) != len(counts):
+        return -1
+    position = 0
+    for part, count in zip(parts, counts, strict=True):
+        index = int(part) if part.isdecimal() and len(part) < 20 else -1
+        if not 0 <= index < count or str(index) != part:
+            return -1
+        position = position * count + index
+    return position
 
 
 def open_array(place: NodePath) -> ZarrArray:
@@ -178,14 +225,22 @@ def open_array(place: NodePath) -> ZarrArray:
 
 def grid_of(contents: Contents, path: str) -> ChunkGrid:
     """Return the grid of an array that has been listed."""
+    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata_of(contents, path)))
+
+
+def metadata_of(contents: Contents, path: str) -> Mapping[str, object]:
+    """Return the document of an array that has been listed."""
     documents = contents.documents
     metadata = documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"]
-    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata))
+    return cast("Mapping[str, object]", metadata)
 
 
 def with_manifest(
-    contents: Contents, attributes: Mapping[str, object], build: str = ""
-) -> dict[str, object]:
+    contents: Contents,
+    attributes: Mapping[str, object],
+    tables: Mapping[str, ObjectTable],
+    build: str = "",
+) -> tuple[dict[str, object], dict[str, bytes]]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
     Parameters
@@ -194,16 +249,27 @@ def with_manifest(
         Of the image, whose levels are complete and consolidated.
     attributes : mapping
         All that the image's group will have.
+    tables : mapping
+        Of each array, by its path.
     build : str
         What no other build has, see `BuildRecord`; "" where nobody will ask for it, so that builds
         of the same samples are the same to the last byte.
+
+    Returns
+    -------
+    attributes : dict
+    objects : dict
+        Tables that are objects of their own, by their keys below the image. They are to be stored
+        before the attributes.
     """
-    record = {
-        "objects": {
-            path: _record(contents, path)
-            for path, is_array in contents.nodes().items()
-            if is_array and not _is_apart(path)
-        },
+    objects: dict[str, bytes] = {}
+    records = {
+        path: _record(contents, path, tables[path], objects)
+        for path, is_array in contents.nodes().items()
+        if is_array and not _is_apart(path)
+    }
+    record: dict[str, object] = {
+        "objects": records,
         "documents": {
             key: digest(document)
             for key, document in contents.documents.items()
@@ -211,7 +277,9 @@ def with_manifest(
         },
         "attributes": digest(_others(attributes)),
     }
-    return {**attributes, KEY: {**({"build": build} if build else {}), "sealed": record}}
+    record["digest"] = digest({**record, "digest": None})
+    known = {"build": build} if build else {}
+    return {**attributes, KEY: {**known, "sealed": record}}, objects
 
 
 def build_at(place: NodePath) -> str | None:
@@ -282,6 +350,8 @@ def modified_documents(
     modified = []
     if record.get("attributes") != digest(_others(attributes)):
         modified.append(("", "the attributes of the image"))
+    if "digest" in record and record["digest"] != digest({**record, "digest": None}):
+        modified.append(("", "the record of what is stored"))
     digests = record.get("documents")
     for key, recorded_digest in digests.items() if isinstance(digests, Mapping) else ():
         if key in contents.documents and digest(contents.documents[key]) != recorded_digest:
@@ -311,17 +381,26 @@ def agrees(record: Mapping[str, object], present: StoredMask) -> bool:
     return record.get("digest") == _bits_digest(~present)
 
 
-def _record(contents: Contents, path: str) -> dict[str, object]:
-    """Record which objects of an array are there."""
-    grid = grid_of(contents, path)
-    present, _ = grid.present(contents.below(path))
-    record: dict[str, object] = {"objects": grid.total}
-    if present.all():
-        return record
-    packed = base64.b64encode(zlib.compress(np.packbits(~present).tobytes(), 9)).decode()
-    if len(packed) <= LONGEST:
-        return {**record, "absent": packed}
-    return {**record, "stored": int(present.sum()), "digest": _bits_digest(~present)}
+def _record(
+    contents: Contents, path: str, table: ObjectTable, objects: dict[str, bytes]
+) -> dict[str, object]:
+    """Record the objects of an array; a table that is one of its own is added to ``objects``."""
+    grid, present = grid_of(contents, path), table.stored
+    record: dict[str, object] = {"objects": grid.total, "grid": list(grid.counts)}
+    if not present.all():
+        packed = base64.b64encode(zlib.compress(np.packbits(~present).tobytes(), 9)).decode()
+        if len(packed) <= LONGEST:
+            record["absent"] = packed
+        else:
+            record |= {"stored": int(present.sum()), "digest": _bits_digest(~present)}
+    data = table.to_bytes()
+    text, has_room = object_table.as_text(data), not takes_nodes_only(contents.place.store)
+    if len(text) <= (object_table.INLINE if has_room else LONGEST):
+        return {**record, "table": text}
+    if not has_room:
+        return {**record, "table": None}
+    objects[f"{path}/{object_table.KEY}"] = data
+    return {**record, "table": {"digest": object_table.digest_of(data)}}
 
 
 def _unpack(packed: object, total: int) -> StoredMask:

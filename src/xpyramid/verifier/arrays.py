@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from typing import Any, SupportsInt
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xpyramid.errors import ReadError
 from xpyramid.ngff import Header, Problem
+from xpyramid.store import object_table
 from xpyramid.store.faults import fault_of
 from xpyramid.store.listing import Contents
 from xpyramid.store.manifest import ChunkGrid, StoredMask, agrees, expected, grid_of, open_array
+from xpyramid.store.object_table import ObjectTable
 from xpyramid.store.path import ZarrArray
 
 Region = tuple[slice, ...]
@@ -32,6 +35,8 @@ class Stored:
         Which objects are there.
     unexpected_keys : list of str
         Keys below the array that are none of its objects.
+    sizes : ndarray of int or None
+        Bytes of each object that is there, in C order; None where the listing did not tell.
     """
 
     path: str
@@ -39,13 +44,22 @@ class Stored:
     grid: ChunkGrid
     present: StoredMask
     unexpected_keys: list[str]
+    sizes: NDArray[np.int64] | None = None
 
     @classmethod
     def open(cls, contents: Contents, path: str) -> Stored:
         """Open an array; raises what zarr raises."""
         array = open_array(contents.place / path)
         grid = grid_of(contents, path)
-        return cls(path, array, grid, *grid.present(contents.below(path)))
+        positions, unexpected_keys = grid.locate(contents.below(path))
+        own = positions >= 0
+        present = np.zeros(grid.total, bool)
+        present[positions[own]] = True
+        sizes, listed = None, contents.sizes_below(path)
+        if listed is not None:
+            sizes = np.zeros(grid.total, np.int64)
+            sizes[positions[own]] = listed[own]
+        return cls(path, array, grid, present, unexpected_keys, sizes)
 
     @property
     def header(self) -> Header:
@@ -74,12 +88,14 @@ class Stored:
         """Return the path of an object below the image."""
         return f"{self.path}/{self.grid.key(int(index))}"
 
-    def missing(self, record: object) -> list[Region]:
+    def missing(self, record: object, table: ObjectTable | None) -> list[Region]:
         """Return the samples of objects that are missing, by a record of them."""
         try:
             expected_mask = expected(record, self.grid.total)
         except ValueError:
             return []
+        if expected_mask is None and table is not None:
+            expected_mask = table.stored
         lost = () if expected_mask is None else np.flatnonzero(expected_mask & ~self.present)
         return [self.grid.region(int(index)) for index in lost]
 
@@ -121,13 +137,15 @@ def _is_inside(path: str) -> bool:
     return not ({"", ".", ".."} & set(path.split("/")) or set(path) & {"\\", "\0"})
 
 
-def check_objects(stored: Stored, record: Any) -> Iterator[Problem]:
+def check_objects(stored: Stored, record: Any, table: ObjectTable | None) -> Iterator[Problem]:
     """Yield the objects of an array of ours that are missing or should not be there."""
     try:
         expected_mask = expected(record, stored.grid.total)
     except ValueError as error:
         yield Problem("record", stored.path, f"{error}; expected what was recorded at the end")
         return
+    if expected_mask is None and table is not None:
+        expected_mask = table.stored
     if expected_mask is None:
         if not agrees(record, stored.present):
             count = int(stored.present.sum())
@@ -170,9 +188,12 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
             )
 
 
-def check_strays(stored: Stored) -> Iterator[Problem]:
-    """Yield what lies below an array and is not one of its objects."""
+def check_strays(stored: Stored, record: object) -> Iterator[Problem]:
+    """Yield what lies below an array and is not one of its objects, nor the record of them."""
+    own = {object_table.KEY} if object_table.is_apart(record) else set()
     for key in stored.unexpected_keys:
+        if key in own:
+            continue
         accepted = (
             f"keys as {stored.grid.key(0)!r}" if stored.grid.total else "none, for it is empty"
         )

@@ -7,6 +7,7 @@ import reprlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import islice
+from typing import NamedTuple
 
 from xpyramid import ngff
 from xpyramid.messages import HOW_TO_FINISH
@@ -17,6 +18,7 @@ from xpyramid.store.listing import Contents
 from xpyramid.store.path import as_prefix
 from xpyramid.verifier.arrays import Stored, check_foreign, check_objects, check_strays, open_all
 from xpyramid.verifier.copies import is_same
+from xpyramid.verifier.objects import Tables, check_checksums, check_sizes, load_tables
 from xpyramid.verifier.recompute import decode, fitting, recompute
 
 #: How many problems of one kind an image may have; another one says how many more there are.
@@ -28,15 +30,29 @@ Base = tuple[ngff.Multiscale, tuple[int, ...] | None]
 _FIELDS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 
 
-def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
+class Checks(NamedTuple):
+    """What is done beside reading metadata and listing objects.
+
+    Attributes
+    ----------
+    checksums : bool
+        Every stored object is read.
+    deep : bool
+        Every stored object is decoded, and the levels are computed again.
+    """
+
+    checksums: bool = False
+    deep: bool = False
+
+
+def inspect(contents: Contents, checks: Checks, notes: list[str]) -> list[Problem]:
     """Return what is wrong with an image, and with its labels.
 
     Parameters
     ----------
     contents : Contents
         Of the image's group.
-    deep : bool
-        Whether to decode and recompute.
+    checks : Checks
     notes : list of str
         Gets what is worth knowing.
     """
@@ -58,11 +74,16 @@ def inspect(contents: Contents, deep: bool, notes: list[str]) -> list[Problem]:
     problems += ngff.check_others(attributes)
     problems += _check_stale(contents, ngff.dataset_paths(attributes))
     problems += _check_consolidated(contents)
-    problems += _check_record(contents, attributes, arrays, images, notes)
-    base = _base(images, headers)
-    problems += _check_labels(contents, base, deep, notes)
-    if deep:
-        problems += _check_values(arrays, images, attributes, notes)
+    records = (manifest.manifest_of(attributes) or {}).get("objects")
+    records = records if isinstance(records, Mapping) else {}
+    tables = load_tables(contents.place, arrays, records, problems, notes)
+    problems += _check_record(contents, attributes, arrays, images, tables, notes)
+    changed = dict(check_sizes(arrays, tables, [] if checks.checksums or checks.deep else notes))
+    if checks.checksums or checks.deep:
+        check_checksums(contents.place, arrays, tables, changed)
+    values = _check_values(arrays, images, records, tables, changed, notes) if checks.deep else []
+    problems += [*changed.values(), *values]
+    problems += _check_labels(contents, _base(images, headers), checks, notes)
     return list(_bounded(problems))
 
 
@@ -199,12 +220,15 @@ def _check_record(
     attributes: Mapping[str, object],
     arrays: Mapping[str, Stored],
     images: list[ngff.Multiscale],
+    tables: Tables,
     notes: list[str],
 ) -> Iterator[Problem]:
     """Compare what is stored with what was recorded at the end, where it was."""
-    for stored in arrays.values():
-        yield from check_strays(stored)
     record = manifest.manifest_of(attributes)
+    listed = (record or {}).get("objects")
+    objects: Mapping[str, object] = listed if isinstance(listed, Mapping) else {}
+    for path, stored in arrays.items():
+        yield from check_strays(stored, objects.get(path))
     if record is None:
         if any(image.metadata.get("library") == "xpyramid" for image in images):
             message = (
@@ -223,17 +247,16 @@ def _check_record(
     for key, what in manifest.modified_documents(contents, attributes):
         message = f"{what} is not what was written: damaged, or changed since by something else"
         yield Problem("changed", key, message)
-    objects = record.get("objects")
     for path, stored in arrays.items():
-        if isinstance(objects, Mapping) and path in objects:
-            yield from check_objects(stored, objects[path])
+        if path in objects:
+            yield from check_objects(stored, objects[path], tables.get(path))
         else:
             message = "an array that was not there when the image was complete"
             yield Problem("extra", path, message, "warning")
 
 
 def _check_labels(
-    contents: Contents, base: Base | None, deep: bool, notes: list[str]
+    contents: Contents, base: Base | None, checks: Checks, notes: list[str]
 ) -> Iterator[Problem]:
     """Compare the list of labels with what is there, and inspect each, beside its image."""
     inside = contents.part("labels")
@@ -259,7 +282,7 @@ def _check_labels(
             message = f"not in the list of labels {str(listed)[:100]}; viewers will not find it"
             yield Problem("labels", f"labels/{name}", message, "warning")
         below: list[str] = []
-        problems = inspect(inside.part(name), deep, below)
+        problems = inspect(inside.part(name), checks, below)
         notes.extend(f"labels/{name}: {note}" for note in below)
         yield from (problem.below(f"labels/{name}") for problem in problems)
         if base is not None:
@@ -289,16 +312,16 @@ def _check_against(label: Contents, base: Base) -> Iterator[Problem]:
 def _check_values(
     arrays: Mapping[str, Stored],
     images: list[ngff.Multiscale],
-    attributes: Mapping[str, object],
+    records: Mapping[str, object],
+    tables: Tables,
+    changed: dict[str, Problem],
     notes: list[str],
-) -> Iterator[Problem]:
+) -> list[Problem]:
     """Decode everything, and compute the levels again."""
-    problems, damaged = decode(arrays.values())
-    yield from problems
-    objects = (manifest.manifest_of(attributes) or {}).get("objects")
-    for path, record in objects.items() if isinstance(objects, Mapping) else ():
+    problems, damaged = decode(arrays.values(), changed)
+    for path, record in records.items():
         if path in arrays:
-            damaged[path] += arrays[path].missing(record)
+            damaged[path] += arrays[path].missing(record, tables.get(path))
     for image in images:
         levels = [arrays[d.path] for d in image.datasets if d.path in arrays]
         if len(levels) < len(image.datasets) or any(
@@ -306,9 +329,10 @@ def _check_values(
         ):
             continue  # said already
         if image.metadata.get("library") == "xpyramid":
-            yield from recompute(image, levels, damaged, notes)
+            problems += recompute(image, levels, damaged, notes)
         else:
             notes.extend(fitting(image, levels, damaged))
+    return problems
 
 
 def _bounded(problems: list[Problem]) -> Iterator[Problem]:

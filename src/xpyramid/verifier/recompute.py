@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from threading import Lock
 from typing import cast
@@ -29,8 +30,17 @@ _CANDIDATES = ("mean", "nearest", "mode", "median", "max", "min")
 _SAMPLES = 2**24
 
 
-def decode(arrays: Iterable[Stored]) -> tuple[list[Problem], dict[str, list[Region]]]:
+def decode(
+    arrays: Iterable[Stored], changed: dict[str, Problem]
+) -> tuple[list[Problem], dict[str, list[Region]]]:
     """Decode every stored object, which compares the checksums that there are.
+
+    Parameters
+    ----------
+    arrays : iterable of Stored
+    changed : dict
+        What is known to be wrong with objects, by their keys. It is added there that they cannot be
+        decoded, so that damage is said once.
 
     Returns
     -------
@@ -47,10 +57,15 @@ def decode(arrays: Iterable[Stored]) -> tuple[list[Problem], dict[str, list[Regi
             for index, reason in zip(
                 indexes, pool.map(lambda i, s=stored: _decoding_error(s, i), indexes), strict=True
             ):
-                if reason is not None:
-                    holes.append(stored.grid.region(index))
-                    text = f"the {stored.noun} cannot be decoded: {reason}"
-                    problems.append(Problem("unreadable", stored.key(index), text))
+                if reason is None:
+                    continue
+                holes.append(stored.grid.region(index))
+                key, text = stored.key(index), f"cannot be decoded: {reason}"
+                if key in changed:
+                    known = changed[key]
+                    changed[key] = replace(known, message=f"{known.message}; it {text}")
+                else:
+                    problems.append(Problem("unreadable", key, f"the {stored.noun} {text}"))
     return problems, damaged
 
 

@@ -14,6 +14,7 @@ from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, res
 from xpyramid.store.transaction import is_unfinished, say_left_over
 from xpyramid.store.tree import listed_in
 from xpyramid.verifier.inspect import (
+    Checks,
     check_group,
     inspect,
     is_image,
@@ -47,7 +48,9 @@ class Report(list[Problem]):
         self.notes: list[str] = []
 
 
-def verify(store: Store, group: str | None = None, deep: bool = False) -> Report:
+def verify(
+    store: Store, group: str | None = None, deep: bool = False, *, checksums: bool = False
+) -> Report:
     """Look for everything that is wrong with a stored pyramid, or with all pyramids of a store.
 
     Parameters
@@ -57,8 +60,13 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
     group : str, optional
         Path of an image, or of a group of images, in the store; default: the store itself.
     deep : bool
-        False reads metadata and lists stored objects. True also decodes every stored object and
-        computes the levels again: those that xpyramid wrote must be the same to the last bit.
+        False reads metadata and lists stored objects; the listing tells their sizes, which are
+        compared with those that xpyramid recorded. True also compares checksums, decodes every
+        stored object and computes the levels again: those that xpyramid wrote must be the same to
+        the last bit.
+    checksums : bool
+        True also reads every stored object, and compares its checksum with that which xpyramid
+        recorded; nothing is decoded.
 
     Returns
     -------
@@ -99,7 +107,7 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
         raise NotAPyramidError(
             f"{place}: there is {what}", accepted="an OME-Zarr image, or a store"
         )
-    _descend(place, "", report, deep)
+    _descend(place, "", report, Checks(checksums, deep))
     _note_left_over(place, report)
     if not report.images and not report and not ngff.has_others(peek(place).attributes):
         message = "no multiscales metadata here or below; expected an OME-Zarr image"
@@ -108,7 +116,7 @@ def verify(store: Store, group: str | None = None, deep: bool = False) -> Report
 
 
 def _descend(
-    place: NodePath, path: str, report: Report, deep: bool, depth: int = 0, listed: Paths = ()
+    place: NodePath, path: str, report: Report, checks: Checks, depth: int = 0, listed: Paths = ()
 ) -> None:
     """Inspect an image, or the images below a group.
 
@@ -121,7 +129,7 @@ def _descend(
         notes: list[str] = []
         contents, hidden = list_contents(place).without_hidden()
         report.labels += len(label_images(contents.part("labels")))
-        problems = inspect(contents, deep, notes)
+        problems = inspect(contents, checks, notes)
         report.extend(problem.below(path) for problem in problems)
         report.notes.extend(f"{path}: {note}" if path else note for note in notes)
         for inside in hidden:
@@ -147,7 +155,7 @@ def _descend(
         elif peek(place / name).kind in ("group", "damaged") or _has_nodes(place / name):
             parts = [member.partition("/") for member in below]
             subpaths = [subpath for first, _, subpath in parts if first == name]
-            _descend(place / name, inner, report, deep, depth + 1, subpaths)
+            _descend(place / name, inner, report, checks, depth + 1, subpaths)
 
 
 def _look_for_build(place: NodePath, path: str, image: str, report: Report) -> None:

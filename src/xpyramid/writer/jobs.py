@@ -76,7 +76,7 @@ def _job(
 
 def shared_jobs(
     images: Sequence[Sequence[engine.Job]], limits: Limits
-) -> tuple[list[engine.Job], list[int]]:
+) -> tuple[list[engine.Job], list[tuple[int, ...]]]:
     """Put jobs together that read the same samples by the same tiles, so that they are read once.
 
     Each output keeps the journal of its own image: a task that an earlier run has done for some of
@@ -93,9 +93,9 @@ def shared_jobs(
     Returns
     -------
     jobs : list of Job
-    positions : list of int
-        For each image, which of the statistics that `engine.run` returns for these jobs is that of
-        the first output of its first job.
+    positions : list of tuple of int
+        For each image, which of the summaries that `engine.run` returns for these jobs are those
+        of its own jobs, in their order.
     """
     merged: list[engine.Job] = []
     outputs: dict[str, list[str]] = {}  # from a merged job to the jobs that its outputs come from
@@ -108,7 +108,7 @@ def shared_jobs(
             merged[group] = _merge(merged[group], job)
             outputs[merged[group].name] += [job.name] * len(job.work.outputs)
     order = [name for job in merged for name in outputs[job.name]]
-    return merged, [order.index(first.name) for first, *_ in images]
+    return merged, [tuple(order.index(job.name) for job in jobs) for jobs in images]
 
 
 def _fits(job: engine.Job, other: engine.Job, limits: Limits) -> bool:

@@ -2,7 +2,8 @@
 
 Each output of a pass has a journal of its own: a document for each node of the tiling, which holds
 NumPy arrays one after the other: first how many there are of each kind, then the values, the state,
-and five arrays for the statistics of each channel.
+five arrays for the statistics of each channel, and two for the objects written of each array: its
+path, and their records.
 """
 
 from __future__ import annotations
@@ -47,10 +48,12 @@ class Journal:
 
     def save(self, node: Node, intermediate: Intermediate) -> None:
         """Note that a task is done: all that it writes is written."""
-        values, state, statistics = intermediate
+        values, state, statistics, written = intermediate
         arrays = [np.asarray([*map(len, intermediate)]), *values, *state]
         for channel, d in statistics.items():
             arrays += [np.asarray(v) for v in (channel, d.low, d.high, d.keys, d.counts)]
+        for path, records in written.items():
+            arrays += [np.asarray(path), records]
         file = io.BytesIO()
         for array in arrays:
             np.save(file, array, allow_pickle=False)
@@ -75,15 +78,22 @@ def _parse(document: bytes) -> Intermediate:
     arrays = []
     while file.tell() < len(document):
         arrays.append(np.load(file, allow_pickle=False))
-    values, state, channels = map(int, arrays[0])
+    values, state, channels, paths = map(int, arrays[0])
     first, second = 1 + values, 1 + values + state
-    if len(arrays) != second + 5 * channels:
+    third = second + 5 * channels
+    if len(arrays) != third + 2 * paths:
         raise ValueError(f"{len(arrays)} arrays")
     statistics = {}
-    for i in range(second, len(arrays), 5):
+    for i in range(second, third, 5):
         channel, low, high, *histogram = arrays[i : i + 5]
         statistics[channel.item()] = Distribution(low.item(), high.item(), *histogram)
-    return Intermediate(tuple(arrays[1:first]), tuple(arrays[first:second]), statistics)
+    written = {
+        path.item(): records
+        for path, records in zip(arrays[third::2], arrays[third + 1 :: 2], strict=True)
+    }
+    if any(one.dtype != np.uint64 or one.shape[1:] != (3,) for one in written.values()):
+        raise ValueError("records of objects of another kind")
+    return Intermediate(tuple(arrays[1:first]), tuple(arrays[first:second]), statistics, written)
 
 
 def _key(node: Node) -> str:

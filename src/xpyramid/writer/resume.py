@@ -27,7 +27,7 @@ from xpyramid.writer.sinks import ZarrSink
 from xpyramid.writer.target_checks import check_free, check_target
 
 #: Of what is noted of an unfinished build.
-FORMAT = 4
+FORMAT = 5
 
 
 def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:

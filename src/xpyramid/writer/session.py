@@ -66,8 +66,8 @@ class Session:
         Sources with so many chunks that they are looked for when all is written.
     jobs : sequence of Job
         What there is to do for all images together; empty before `begin`.
-    positions : sequence of int
-        For each image, which of the statistics of the jobs are of its level 0.
+    positions : sequence of sequence of int
+        For each image, which of the summaries of the jobs are its own, that of level 0 first.
     records : sequence of BuildRecord
         What is noted of the build of each image, where the store has room for notes.
     """
@@ -78,7 +78,7 @@ class Session:
     limits: Limits
     unchecked: Sequence[ZarrArray] = ()
     jobs: Sequence[engine.Job] = ()
-    positions: Sequence[int] = ()
+    positions: Sequence[Sequence[int]] = ()
     records: Sequence[BuildRecord] = ()
 
     @contextmanager
@@ -184,7 +184,10 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
     transaction.tidy()
     sinks = [
         open_sink(
-            empty_array(image.template, path, transaction.location), transaction.target / path, k
+            empty_array(image.template, path, transaction.location),
+            transaction.target / path,
+            k,
+            path,
         )
         for k, path in enumerate(image.paths)
     ]
@@ -209,8 +212,8 @@ def _check_again(image: PreparedImage, options: WriteOptions) -> None:
 
 def run(
     session: Session, nodes: Sequence[Sequence[engine.Node]] | None = None
-) -> list[engine.Statistics]:
-    """Compute and write samples; return what each output of each job has seen of its base.
+) -> list[engine.Summary]:
+    """Compute and write samples; return what is known of each output of each job.
 
     Parameters
     ----------
@@ -220,20 +223,20 @@ def run(
         Where parts run in several places, a build that resumes them puts them together: it loads
         what they have noted.
     """
-    statistics = engine.run(session.jobs, session.options["progress"], nodes)
+    summaries = engine.run(session.jobs, session.options["progress"], nodes)
     if nodes is None:
         check_missing(session.unchecked, strict=False)
-    return statistics
+    return summaries
 
 
-def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
+def publish(session: Session, summaries: Sequence[engine.Summary]) -> None:
     """Make images of what is complete now, and list them where others look for them.
 
     Parameters
     ----------
     session : Session
-    statistics : sequence of Statistics
-        What each output of each job has seen, as `run` returns it.
+    summaries : sequence of Summary
+        Of each output of each job, as `run` returns them.
 
     Raises
     ------
@@ -244,10 +247,15 @@ def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
     durable = session.options["durable"]
     is_begun = [guard() for guard in _guards(session)]
     triples = zip(session.images, session.positions, session.records, strict=True)
-    for image, position, record in compress(triples, is_begun):
-        omero = None if image.omero is None else image.omero.metadata(statistics[position])
+    for image, positions, record in compress(triples, is_begun):
+        base = summaries[positions[0]]
+        written = engine.join(summaries[i].written for i in positions)
+        omero = None if image.omero is None else image.omero.metadata(base.statistics)
         build = record.build if record.delayed else ""  # else nobody will come back for it
-        documents = group_documents(image.template, image.transaction, build, omero)
+        tables, documents = group_documents(
+            image.template, image.transaction, written, omero, build=build
+        )
+        put(image.transaction.location, tables)
         image.transaction.publish(documents, durable=durable)
     for image in (*session.images, *session.finished):
         for group, change in _changes_around(image):
@@ -258,7 +266,7 @@ def publish(session: Session, statistics: Sequence[engine.Statistics]) -> None:
         image.transaction.close()
 
 
-def _publish_later(statistics: Sequence[engine.Statistics], session: Session) -> None:
+def _publish_later(summaries: Sequence[engine.Summary], session: Session) -> None:
     """Publish what was only begun before: nobody was kept from it since.
 
     A Delayed may be computed twice, or late, see `publish`.
@@ -266,7 +274,7 @@ def _publish_later(statistics: Sequence[engine.Statistics], session: Session) ->
     for guard in _guards(session):  # before a lock is made where everything has gone
         guard()
     with session.lock():
-        publish(session, statistics)
+        publish(session, summaries)
 
 
 def _guards(session: Session) -> list[StillBegun]:

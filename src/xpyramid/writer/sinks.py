@@ -1,12 +1,36 @@
-"""Where values go: the arrays of a store."""
+"""Where values go: the arrays of a store.
+
+Whoever writes an object has its bytes in hand, and notes how many they are and their checksum.
+What goes object by object does so by itself; a store that zarr-python writes to is wrapped by one
+that sees the bytes; and what zarr-python writes to a local disk is read again, from the system's
+cache, for some codec pipelines know local stores by their type.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
 
+import numpy as np
+import zarr
+from zarr.abc.buffer import Buffer
+from zarr.abc.store import Store
+from zarr.storage import StorePath, WrapperStore
+
+from xpyramid import engine
+from xpyramid._compat import sync
 from xpyramid.errors import StorageError
+from xpyramid.geometry.tiles import Lengths
 from xpyramid.runtime.retry import retried
-from xpyramid.store.local_chunks import by_object
+from xpyramid.store.checksums import Algorithm, algorithm_for, checksum, checksum_of_file
+from xpyramid.store.local_chunks import (
+    ObjectArray,
+    ObjectRecord,
+    by_object,
+    indexes_in,
+    local_root,
+)
 from xpyramid.store.path import NodePath, ZarrArray
 from xpyramid.types import Array
 
@@ -19,14 +43,28 @@ class ZarrSink:
     array : zarr.Array
     name : str
         What the array is called in errors.
+    path : str
+        Of the array in its image.
     """
 
-    def __init__(self, array: ZarrArray, name: str) -> None:
+    def __init__(self, array: ZarrArray, name: str, path: str = "") -> None:
         self.array = by_object(array) or array
-        self.name = name
+        self.name, self.path = name, path
+        self.counts = tuple(
+            -(-n // length)
+            for n, length in zip(array.shape, array.shards or array.chunks, strict=True)
+        )
+        self._root = local_root(array.store)
+        self._algorithm = algorithm_for(array.metadata.to_dict())
+        self._seen: _WatchedStore | None = None
+        if self._root is None:
+            self._seen = _WatchedStore(array.store, self._algorithm)
+            place = StorePath(self._seen, array.path)
+            config = array.async_array.config
+            self.array = zarr.Array(zarr.AsyncArray(array.metadata, place, config))
 
-    def __call__(self, region: tuple[slice, ...], values: Array) -> None:
-        """Store values in a region of whole chunks.
+    def __call__(self, region: tuple[slice, ...], values: Array) -> engine.Written:
+        """Store values in a region of whole chunks; return records of what is stored.
 
         Raises
         ------
@@ -34,16 +72,89 @@ class ZarrSink:
             If that fails, and goes on to fail.
         """
         try:
-            retried(lambda: self.array.__setitem__(region, values))
+            records = retried(lambda: self._store(region, values))
         except Exception as error:
             objects = self.array.shards or self.array.chunks
             raise StorageError(
                 f"cannot write {self.name}, {_objects(region, objects)}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+        if not records:
+            return {}
+        rows = [(self._position(one.place), one.size, one.checksum) for one in records]
+        return {self.path: np.array(rows, np.uint64)}
+
+    def _position(self, index: Lengths) -> int:
+        """Return the place of an object in C order."""
+        position = 0
+        for i, count in zip(index, self.counts, strict=True):
+            position = position * count + i
+        return position
+
+    def _store(self, region: tuple[slice, ...], values: Array) -> list[ObjectRecord]:
+        if isinstance(self.array, ObjectArray):
+            return self.array.write(region, values)
+        self.array[region] = values
+        return list(self._written(region))
+
+    def _written(self, region: tuple[slice, ...]) -> Iterator[ObjectRecord]:
+        """Yield what is known of the objects of a region that zarr-python has written."""
+        for index in indexes_in(region, self.array.shards or self.array.chunks):
+            key = f"{self.array.path}/{self.array.metadata.encode_chunk_key(index)}".lstrip("/")
+            if self._seen is not None:
+                known = self._seen.records.pop(key, None)
+            else:
+                known = checksum_of_file(Path(str(self._root), key), self._algorithm)
+            if known is not None:
+                yield ObjectRecord(index, *known)
 
 
-def open_sink(array: ZarrArray, final: NodePath, level: int) -> ZarrSink:
+class _WatchedStore(WrapperStore[Store]):
+    """A store of which it is noted what is written to it.
+
+    Attributes
+    ----------
+    records : dict
+        Size and checksum of each object, by its key, until somebody takes them.
+    """
+
+    def __init__(self, store: Store, algorithm: Algorithm) -> None:
+        super().__init__(store)
+        self.algorithm = algorithm
+        self.records: dict[str, tuple[int, int]] = {}
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, self.algorithm)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Store an object."""
+        await super().set(key, value)
+        self._note(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Store an object, if there is none."""
+        await super().set_if_not_exists(key, value)
+        self._note(key, value)
+
+    @property
+    def _supports_sync_io(self) -> bool:  # newer releases of zarr would go past `set`
+        return False
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        """Store an object."""
+        sync(self.set(key, value))
+
+    async def delete(self, key: str) -> None:
+        """Remove an object."""
+        await super().delete(key)
+        self.records.pop(key, None)
+
+    def _note(self, key: str, value: Buffer) -> None:
+        data = value.to_bytes()
+        self.records[key] = len(data), checksum([data], self.algorithm)
+
+
+def open_sink(array: ZarrArray, final: NodePath, level: int, path: str) -> ZarrSink:
     """Return what writes to an array.
 
     Parameters
@@ -52,8 +163,10 @@ def open_sink(array: ZarrArray, final: NodePath, level: int) -> ZarrSink:
     final : NodePath
         Where it will be.
     level : int
+    path : str
+        Of the array in its image.
     """
-    return ZarrSink(array, f"array {final}, level {level}")
+    return ZarrSink(array, f"array {final}, level {level}", path)
 
 
 def _objects(region: Sequence[slice], lengths: Sequence[int]) -> str:

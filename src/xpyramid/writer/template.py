@@ -18,7 +18,7 @@ from zarr.abc.buffer import Buffer
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
-from xpyramid import ngff
+from xpyramid import engine, ngff
 from xpyramid.geometry.plan import Level
 from xpyramid.store.documents import Documents, as_buffer, get_document, is_document
 from xpyramid.store.listing import Contents, children, list_keys
@@ -29,6 +29,7 @@ from xpyramid.types import DType, Json
 from xpyramid.writer import documents
 from xpyramid.writer.compression import STORE_EMPTY, ZarrFormat, with_checksums
 from xpyramid.writer.coordinates import coordinate_documents, lazy_part
+from xpyramid.writer.object_tables import table_of
 
 
 @dataclass(frozen=True)
@@ -121,9 +122,11 @@ def make_template(spec: TemplateSpec) -> MetadataTemplate:
 def group_documents(
     template: MetadataTemplate,
     transaction: Transaction,
-    build: str,
+    written: engine.Written,
     omero: Mapping[str, object] | None = None,
-) -> dict[str, Buffer]:
+    *,
+    build: str = "",
+) -> tuple[dict[str, Buffer], dict[str, Buffer]]:
     """Return the documents of the image's own group, with a record of all that is stored now.
 
     They have copies of all metadata in the group, labels and others that stay there included: who
@@ -134,24 +137,48 @@ def group_documents(
     template : MetadataTemplate
     transaction : Transaction
         Of the image, which is complete.
-    build : str
-        What no other build has.
+    written : mapping
+        Records of the objects that tasks have written, by the paths of their arrays.
     omero : mapping, optional
         Metadata that became known only now.
+    build : str
+        What no other build has, where tasks run later.
+
+    Returns
+    -------
+    tables : dict
+        What belongs to the record and is stored beside the arrays, before the documents.
+    documents : dict
+
+    Raises
+    ------
+    StorageError
+        If an object that was written is not there any more.
     """
     image = transaction.location
-    written = {**template.documents, **template.own}
-    attributes = documents.attributes_of(written)
+    documents_of_all = {**template.documents, **template.own}
+    attributes = documents.attributes_of(documents_of_all)
     if omero is not None:
         attributes = ngff.with_metadata(attributes, "omero", omero)
-    parsed = {key: documents.parse(written[key]) for key in sorted(written) if is_document(key)}
+    parsed = {
+        key: documents.parse(documents_of_all[key])
+        for key in sorted(documents_of_all)
+        if is_document(key)
+    }
     levels = sorted({key.split("/")[0] for key in template.documents})
     keys = [f"{name}/{key}" for name in levels for key in list_keys(image / name)]
     contents = Contents(image, keys, parsed, {})
+    tables = {
+        path: table_of(contents, path, template.documents, written)
+        for path, is_array in contents.nodes().items()
+        if is_array
+    }
+    attributes, objects = with_manifest(contents, attributes, tables, build)
     names = documents.node_documents(template.own)
-    written |= _documents_beside(transaction.target, {*levels}, names)
-    documents.consolidate(written, attributes=with_manifest(contents, attributes, build))
-    return {key: document for key, document in written.items() if "/" not in key}
+    documents_of_all |= _documents_beside(transaction.target, {*levels}, names)
+    documents.consolidate(documents_of_all, attributes=attributes)
+    own = {key: document for key, document in documents_of_all.items() if "/" not in key}
+    return {key: as_buffer(data) for key, data in objects.items()}, own
 
 
 def _documents_beside(image: NodePath, levels: Set[str], names: Sequence[str]) -> Documents:

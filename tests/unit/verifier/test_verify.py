@@ -17,6 +17,7 @@ import xarray as xr
 import zarr
 from hypothesis import given
 from hypothesis import strategies as st
+from zarr.buffer import default_buffer_prototype
 
 import xpyramid
 from xpyramid import errors, ngff
@@ -207,9 +208,13 @@ def test_damage_is_said_once(plain: Path) -> None:
     (plain / "field/0/field/c/0/1/1").unlink()
     found = xpyramid.verify(plain, deep=True)
     assert {(p.kind, p.where) for p in found} == {
-        ("unreadable", "field/0/field/c/1/1/1"),
+        ("changed", "field/0/field/c/1/1/1"),
         ("missing", "field/0/field/c/0/1/1"),
     }
+    (message,) = [p.message for p in found if p.kind == "changed"]
+    assert re.match(
+        r"the chunk has 7 bytes, and \d+ were recorded: .*; it cannot be decoded", message
+    )
 
 
 def test_objects_that_should_not_be_there(plain: Path) -> None:
@@ -245,9 +250,38 @@ def test_many_absent_objects_are_kept_as_a_digest(monkeypatch: pytest.MonkeyPatc
     assert xpyramid.verify(target, deep=True) == []
     del target._store_dict["field/0/field/c/2/4/5"]
     (found,) = xpyramid.verify(target)
+    assert (found.kind, found.where) == ("missing", "field/0/field/c/2/4/5")  # sizes tell which
+    without_tables(target)
+    (found,) = xpyramid.verify(target)
     assert found.where == "field/0/field"
     assert "81 of 90 chunks are there; expected 82" in found.message
     assert "values" in kinds(xpyramid.verify(target, deep=True))
+
+
+def without_tables(store: zarr.storage.MemoryStore) -> None:
+    """Make the record of an image one of an older version, without sizes and checksums."""
+    document = json.loads(store._store_dict["field/zarr.json"].to_bytes())
+    sealed = document["attributes"]["xpyramid"]["sealed"]
+    for record in sealed["objects"].values():
+        del record["table"], record["grid"]
+    del sealed["digest"]
+    text = json.dumps(document).encode()
+    store._store_dict["field/zarr.json"] = default_buffer_prototype().buffer.from_bytes(text)
+
+
+def test_images_of_older_versions_have_no_sizes() -> None:
+    target = zarr.storage.MemoryStore()
+    volume().pyramid.build(levels=2, chunks=8).to_ome_zarr(target)
+    without_tables(target)
+    for checks in ({}, {"checksums": True}, {"deep": True}):
+        report = xpyramid.verify(target, **checks)
+        assert (report, report.notes) == ([], [])
+    key = "field/1/field/c/0/0/1"
+    raw = target._store_dict[key]
+    target._store_dict[key] = raw[: len(raw) // 2]
+    assert xpyramid.verify(target, checksums=True) == []
+    assert kinds(xpyramid.verify(target, deep=True)) == {"unreadable"}
+    np.testing.assert_array_equal(xpyramid.open_pyramid(target, "field")[0].shape, (12, 20, 21))
 
 
 def test_consolidated_copies(plain: Path) -> None:

@@ -29,6 +29,10 @@ INTERMEDIATES = {
             3: Distribution(0, 2**64 - 1, np.arange(2, dtype="u2"), np.arange(2)),
             5: Distribution(-0.5, 1e300, np.arange(1, dtype="u2"), np.arange(1)),
         },
+        {
+            "0/field": np.array([(0, 7, 2**32 - 1), (2**40, 2**33, 0)], np.uint64),
+            "1/field": np.empty((0, 3), np.uint64),
+        },
     ),
 }
 
@@ -40,7 +44,7 @@ def test_what_is_saved_is_loaded(intermediate: Intermediate, tmp_path: Path) -> 
         journal.save((2, (0, 13)), intermediate)
         back = Journal.load_from(journal.place)
         assert back.done == {(2, (0, 13))}
-        values, state, statistics = back.load((2, (0, 13)))
+        values, state, statistics, written = back.load((2, (0, 13)))
         for got, want in ((values, intermediate.values), (state, intermediate.state)):
             assert [(a.dtype, a.tobytes()) for a in got] == [(a.dtype, a.tobytes()) for a in want]
         assert statistics.keys() == intermediate.statistics.keys()
@@ -48,6 +52,9 @@ def test_what_is_saved_is_loaded(intermediate: Intermediate, tmp_path: Path) -> 
             assert (statistics[channel].low, statistics[channel].high) == (one.low, one.high)
             np.testing.assert_array_equal(statistics[channel].keys, one.keys)
             np.testing.assert_array_equal(statistics[channel].counts, one.counts)
+        assert written.keys() == intermediate.written.keys()
+        for path, records in intermediate.written.items():
+            np.testing.assert_array_equal(written[path], records)
 
 
 def test_windows_of_a_build_that_was_resumed_are_the_same(tmp_path: Path) -> None:

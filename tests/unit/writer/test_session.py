@@ -51,10 +51,10 @@ def test_begin_here_run_there_publish_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(errors.NotAPyramidError, match="unfinished"):
         xpyramid.open_pyramid(tmp_path / "out.zarr/field")
     with dask.config.set(scheduler="sync"):
-        statistics = steps.run(sent(session))
+        summaries = steps.run(sent(session))
     with pytest.raises(errors.NotAPyramidError, match="unfinished"):
         xpyramid.open_pyramid(tmp_path / "out.zarr/field")
-    steps.publish(sent(session), sent(statistics))
+    steps.publish(sent(session), sent(summaries))
     opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")
     np.testing.assert_array_equal(opened[0], DATA)
     assert opened.metadata["omero"]["channels"][0]["window"]["max"] == 255
@@ -70,7 +70,9 @@ def test_parts_run_in_several_places_and_are_put_together(tmp_path: Path) -> Non
     with dask.config.set(scheduler="sync"):
         for part in (tiles[::2], tiles[1::2]):
             (seen,) = steps.run(sent(session), [part])
-            assert 0 < seen[0].high - seen[0].low < 255  # of a part of the base
+            assert (
+                0 < seen.statistics[0].high - seen.statistics[0].low < 255
+            )  # of a part of the base
     (array,) = [a for name, a in _levels(session) if name == "0"]
     np.testing.assert_array_equal(array[:], DATA)
     resumed = steps.begin(prepared(tmp_path / "out.zarr", resume=True))
@@ -84,7 +86,7 @@ def test_parts_run_in_several_places_and_are_put_together(tmp_path: Path) -> Non
 
 def test_a_part_of_no_nodes_runs_nothing(tmp_path: Path) -> None:
     session = steps.begin(prepared(tmp_path / "out.zarr"))
-    assert steps.run(session, [[]]) == [{}]
+    assert steps.run(session, [[]]) == [({}, {})]
     (array,) = [a for name, a in _levels(session) if name == "0"]
     assert array.nchunks_initialized == 0
 

@@ -1,0 +1,234 @@
+"""A store for reading an image that has a record: no object of another size gets through.
+
+Every read of the levels that `open_pyramid` returns goes through the store, whoever asks it:
+xarray, dask, zarr-python. So that is where sizes are compared with those of the record
+(`xpyramid.store.object_table`). What is got whole costs nothing more, for its length is known; of a
+shard, from which parts are got, the size is asked for once for each time that its index is read. A
+table is loaded when its array is first read, and once in a process.
+
+An object that is missing, empty, truncated or longer is refused, rather than read as fill values,
+and so is one where none was stored. That holds also for one that somebody has changed on purpose
+with other software: there is no telling that from damage, and the levels above it are stale then.
+Checksums are not compared: that takes as long as reading, and is what `xpyramid.verify` is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.abc.buffer import Buffer, BufferPrototype
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.buffer import default_buffer_prototype
+from zarr.storage import StorePath, WrapperStore
+
+from xpyramid._compat import sync
+from xpyramid.errors import ReadError
+from xpyramid.store import object_table
+from xpyramid.store.documents import is_document
+from xpyramid.store.manifest import manifest_of, position_in
+from xpyramid.store.path import NodePath, as_prefix
+from xpyramid.warn import warn
+
+Sizes = NDArray[np.unsignedinteger]
+
+#: Sizes that were loaded last, by the digests of their tables; tables that tasks on one machine
+#: load, each with a store of its own, are the same.
+_loaded: dict[str, Sizes] = {}
+_MOST_LOADED = 64
+
+
+class CheckedStore(WrapperStore[Store]):
+    """See the module.
+
+    Parameters
+    ----------
+    store : zarr.abc.store.Store
+    image : str
+        Path of the image.
+    records : mapping
+        What its manifest says of each array, by its path.
+    """
+
+    def __init__(self, store: Store, image: str, records: Mapping[str, Mapping[str, Any]]) -> None:
+        super().__init__(store)
+        self.image, self.records = image, records
+        self._prefix = as_prefix(image)
+        self._sizes: dict[str, Sizes | None] = {}
+        self._loading: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Task[Sizes | None]] = {}
+
+    def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
+        return type(self), (self._store, self.image, self.records)
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, self.image, self.records)
+
+    @property
+    def _supports_sync_io(self) -> bool:  # newer releases of zarr would go past `get`
+        return False
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Return what is stored under a key, if it has the size that is recorded.
+
+        Raises
+        ------
+        ReadError
+            If it has another one.
+        """
+        place = self._place(key)
+        sizes = None if place is None else await self._sizes_of(place[0])
+        if place is None or sizes is None:
+            return await self._store.get(key, prototype, byte_range)
+        recorded = int(sizes[place[1]])
+        if not _reads_index(byte_range):
+            buffer = await self._store.get(key, prototype, byte_range)
+            if byte_range is None or buffer is None:
+                self._check(key, 0 if buffer is None else len(buffer), recorded)
+            return buffer
+        got, size = await asyncio.gather(
+            self._store.get(key, prototype, byte_range), self._size(key), return_exceptions=True
+        )
+        if isinstance(size, BaseException):
+            raise size
+        self._check(key, size, recorded)
+        if isinstance(got, BaseException):
+            raise got
+        return got
+
+    def get_sync(
+        self,
+        key: str,
+        *,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Return what is stored under a key, if it has the size that is recorded."""
+        return sync(self.get(key, prototype or default_buffer_prototype(), byte_range))
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Return parts of what is stored under some keys."""
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+    def _place(self, key: str) -> tuple[str, int] | None:
+        """Return the array that a key is of an object of, and the place of that in C order."""
+        if not key.startswith(self._prefix) or is_document(key):
+            return None
+        below = key[len(self._prefix) :]
+        for end in _slashes(below):
+            record = self.records.get(below[:end])
+            if record is not None:
+                position = position_in(record["grid"], below[end + 1 :])
+                return None if position is None else (below[:end], position)
+        return None
+
+    async def _size(self, key: str) -> int:
+        """Return the size of an object, 0 where there is none."""
+        try:
+            return await self._store.getsize(key)
+        except FileNotFoundError:
+            return 0
+
+    def _check(self, key: str, size: int, recorded: int) -> None:
+        """Refuse an object of another size.
+
+        Raises
+        ------
+        ReadError
+        """
+        if size == recorded:
+            return
+        found = f"has {size} bytes" if size else "is missing, or empty"
+        before = f"had {recorded}" if recorded else "was not there"
+        raise ReadError(
+            f"{NodePath(self._store, key)} {found}, and {before} when the image was complete: it "
+            "is damaged, or was changed since by something else",
+            fix="restore it from a copy, or build the image again: xarray.open_zarr() opens its "
+            "level 0 as it is now; if the image was replaced meanwhile, open it again",
+        )
+
+    async def _sizes_of(self, path: str) -> Sizes | None:
+        """Return the recorded sizes of the objects of an array, None if they cannot be known."""
+        if path in self._sizes:
+            return self._sizes[path]
+        loop = asyncio.get_running_loop()
+        task = self._loading.get((loop, path))
+        if task is None:
+            task = self._loading[loop, path] = loop.create_task(self._load(path))
+        try:
+            self._sizes[path] = await asyncio.shield(task)
+        finally:
+            self._loading.pop((loop, path), None)
+        return self._sizes[path]
+
+    async def _load(self, path: str) -> Sizes | None:
+        record = self.records[path]
+        entry, key = record["table"], f"{self._prefix}{path}/{object_table.KEY}"
+        digest = str(entry.get("digest")) if isinstance(entry, Mapping) else None
+        if digest in _loaded and _loaded[digest].size == record["objects"]:
+            return _loaded[digest]
+        stored = None
+        if digest is not None:
+            buffer = await self._store.get(key, default_buffer_prototype())
+            stored = None if buffer is None else buffer.to_bytes()
+        try:
+            total = record["objects"]
+            sizes = object_table.read_table(record, total, stored).sizes
+        except ValueError as error:
+            array = NodePath(self._store, f"{self._prefix}{path}")
+            warn(f"{array} is read without comparing sizes: {error}; verify() says more")
+            return None
+        if digest is not None:
+            while len(_loaded) >= _MOST_LOADED:
+                _loaded.pop(next(iter(_loaded)))
+            _loaded[digest] = sizes
+        return sizes
+
+
+def with_checked_sizes(place: NodePath, group: zarr.Group) -> tuple[NodePath, zarr.Group]:
+    """Return an image as one of which objects of other sizes than recorded cannot be read.
+
+    An image without a record of sizes, of others or of an older version, is returned as it is.
+    """
+    manifest = manifest_of(dict(group.attrs))
+    objects = manifest.get("objects") if manifest is not None else None
+    entries = objects.items() if isinstance(objects, Mapping) else ()
+    records = {str(path): record for path, record in entries if _has_table(record)}
+    if not records:
+        return place, group
+    store = CheckedStore(place.store, place.path, records)
+    checked = NodePath(store, place.path, place.outside)
+    node = zarr.AsyncGroup(group.metadata, StorePath(store, place.path))
+    return checked, zarr.Group(node)
+
+
+def _has_table(record: object) -> bool:
+    """Whether the record of an array is valid, and tells where its table is."""
+    if not isinstance(record, Mapping):
+        return False
+    total, grid = record.get("objects"), record.get("grid")
+    if not isinstance(grid, list) or not all(type(n) is int and n > 0 for n in grid):
+        return False
+    return isinstance(record.get("table"), str | Mapping) and total == np.prod(grid, dtype=object)
+
+
+def _reads_index(byte_range: ByteRequest | None) -> bool:
+    """Whether a part of an object may be the index of a shard, at its end or its beginning."""
+    if isinstance(byte_range, RangeByteRequest):
+        return byte_range.start == 0
+    return isinstance(byte_range, SuffixByteRequest)
+
+
+def _slashes(text: str) -> Iterator[int]:
+    """Yield where slashes are in a text."""
+    at = text.find("/")
+    while at >= 0:
+        yield at
+        at = text.find("/", at + 1)

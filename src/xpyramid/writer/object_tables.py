@@ -1,0 +1,65 @@
+"""Sizes and checksums of all that an image consists of, from whoever has written it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from zarr.abc.buffer import Buffer
+
+from xpyramid import engine
+from xpyramid.errors import StorageError
+from xpyramid.store.checksums import algorithm_for, checksum
+from xpyramid.store.documents import get_document
+from xpyramid.store.listing import Contents
+from xpyramid.store.manifest import grid_of, metadata_of
+from xpyramid.store.object_table import ObjectTable
+
+
+def table_of(
+    contents: Contents, path: str, documents: Mapping[str, Buffer], written: engine.Written
+) -> ObjectTable:
+    """Return the table of an array of an image that is complete.
+
+    What was neither written by tasks nor is in memory is read: coordinates that were computed block
+    by block.
+
+    Parameters
+    ----------
+    contents : Contents
+        Of the image.
+    path : str
+        Of the array in it.
+    documents : mapping
+        What else was written, by its keys in the image.
+    written : mapping
+        Records of what tasks have written.
+
+    Raises
+    ------
+    StorageError
+        If an object that was written is not there any more.
+    """
+    grid = grid_of(contents, path)
+    keys = contents.below(path)
+    positions, _ = grid.locate(keys)
+    algorithm = algorithm_for(metadata_of(contents, path))
+    records = written.get(path, np.empty((0, 3), np.uint64))
+    table = ObjectTable.from_records(grid.total, records, algorithm)
+    present = np.zeros(grid.total, bool)
+    present[positions[positions >= 0]] = True
+    if (lost := np.flatnonzero(table.stored & ~present)).size:
+        first = contents.place / path / grid.key(int(lost[0]))
+        raise StorageError(
+            f"{first} was written and is not there any more, and {lost.size - 1} others like it; "
+            "something else changes the image while it is made"
+        )
+    known = table.stored
+    for key, position in zip(keys, positions, strict=True):
+        if position < 0 or known[position]:
+            continue
+        own = f"{path}/{key}"
+        data = documents[own].to_bytes() if own in documents else None
+        data = (get_document(contents.place / own) or b"") if data is None else data
+        table.sizes[position], table.checksums[position] = len(data), checksum([data], algorithm)
+    return table
