@@ -567,7 +567,7 @@ def test_what_is_left_over_is_named_and_removed(
     write(store)
     assert leftovers(tmp_path) == []
     assert xpyramid.verify(store, deep=True) == []
-    assert xpyramid.verify(store).notes == []
+    assert "unfinished" not in str(xpyramid.verify(store).notes)
     opened = xpyramid.open_pyramid(store, "field")
     np.testing.assert_array_equal(opened[0], DATA + (7 if write is replace_it else 5))
 
@@ -638,7 +638,7 @@ def test_in_place_notes_that_are_left_over_are_named(tmp_path: Path) -> None:
     assert ".field.unfinished holds" in str(report.notes)
     image(store, 5, mode="w")
     check(store, 5)
-    assert xpyramid.verify(store).notes == []
+    assert "unfinished" not in str(xpyramid.verify(store).notes)
 
 
 # Icechunk

@@ -77,11 +77,11 @@ class Contents:
     def without_hidden(self) -> tuple[Contents, list[str]]:
         """Return what is no part of an unfinished build, and the images that have such parts."""
         images: dict[str, str] = {}  # by the directory, see `staging_path`
-        kept = []
-        for key in self.keys:
+        kept = list[int]()
+        for i, key in enumerate(self.keys):
             hidden = _hidden_in(key) if ".unfinished/" in key else None
             if hidden is None:
-                kept.append(key)
+                kept.append(i)
             else:
                 images[hidden[0]] = hidden[1]
         if not images:
@@ -90,7 +90,13 @@ class Contents:
         def cut(by_key: Mapping[str, T]) -> dict[str, T]:
             return {key: content for key, content in by_key.items() if _hidden_in(key) is None}
 
-        visible = replace(self, keys=kept, documents=cut(self.documents), damaged=cut(self.damaged))
+        visible = replace(
+            self,
+            keys=[self.keys[i] for i in kept],
+            sizes=None if self.sizes is None else self.sizes[kept],
+            documents=cut(self.documents),
+            damaged=cut(self.damaged),
+        )
         return visible, list(images.values())
 
     def part(self, path: str) -> Contents:
