@@ -162,19 +162,24 @@ class StoreOverTime(RuleBasedStateMachine):
         path = self.path / f".{name}.unfinished/build.json"
         return json.loads(path.read_text())["build"] if path.exists() else None
 
-    def overtake(self, name: str, resumed: str | None = None) -> None:
-        """Know that builds which were begun before are no longer those of a place.
+    def overtake(self, name: str, resumed: str | None = None, *, is_begun: bool = False) -> None:
+        """Know which builds, of those that were begun before, are no longer those of a place.
 
-        One that has been ``resumed`` is published now.
+        One that has been ``resumed`` is published now. Where another one ``is_begun`` only, the
+        image that it is to replace stays, if the store can do that.
         """
         for late in self.late:
-            if late.name == name and late.is_current:
-                late.is_published = late.is_published or late.build == resumed
-                late.is_current = late.is_published and late.build == resumed
+            if late.name != name or not late.is_current:
+                continue
+            if late.is_published:
+                late.is_current = is_begun and self.replaces_at_once
+            else:
+                late.is_published = late.is_current = late.build == resumed
 
     def published(self, name: str, seed: int) -> None:
         self.images[name] = Image(seed)
-        self.unfinished.pop(name, None)
+        if not self.is_unfinished(name):
+            self.unfinished.pop(name, None)
 
     def attempt(self, name: str, seed: int, **options: Any) -> Any:
         return pyramid(name, seed).to_ome_zarr(self.store(), progress=False, **options)
@@ -221,29 +226,36 @@ class StoreOverTime(RuleBasedStateMachine):
     def find_out(self, name: str, seed: int, resumed: str | None) -> None:
         """Learn from the store what a death has left: the old image, the new one, or none."""
         was = self.images.get(name)
-        left = self.record_of(name)
-        unfinished = self.is_unfinished(name)
+        left, unfinished = self.record_of(name), self.is_unfinished(name)
         if unfinished:
             self.unfinished[name] = seed if left is None else self.builds.setdefault(left, seed)
         else:
             self.unfinished.pop(name, None)
-        if not any(late.build == left for late in self.late):
-            self.overtake(name, None if unfinished else resumed)
+        is_new = self.is_new(name, seed, was)
+        if is_new:
+            self.published(name, seed)
+        if not any(late.build == left and not late.is_published for late in self.late):
+            self.overtake(name, resumed if is_new else None, is_begun=not is_new)
+
+    def is_new(self, name: str, seed: int, was: Image | None) -> bool:
+        """Whether an image is the new one; it must be that, or the old one."""
         try:
             now = xpyramid.open_pyramid(self.store(), name)[0].to_numpy()
         except errors.NotAPyramidError:
             assert was is None or not self.replaces_at_once
             self.images.pop(name, None)
-            return
+            return False
         except Exception:  # decoders have errors of their own
             assert was is not None
             assert was.is_damaged
-            return
-        is_new = np.array_equal(now, values(name, seed)[0])
-        is_old = was is not None and np.array_equal(now, values(name, was.seed)[0])
-        assert is_new or is_old
-        if is_new and not (is_old and was is not None and was.seed == seed and unfinished):
-            self.images[name] = Image(seed)
+            return False
+        if was is not None and was.seed == seed:
+            return not self.is_unfinished(name)  # there is no telling them apart
+        if np.array_equal(now, values(name, seed)[0]):
+            return True
+        assert was is not None
+        assert np.array_equal(now, values(name, was.seed)[0])
+        return False
 
     def is_unfinished(self, name: str) -> bool:
         return any(p.kind == "unfinished" and p.where == name for p in self.verify())
@@ -298,7 +310,7 @@ class StoreOverTime(RuleBasedStateMachine):
                 self.attempt(name, seed, compute=False, mode=mode)
             return
         task = self.attempt(name, seed, compute=False, mode=mode)
-        self.overtake(name)
+        self.overtake(name, is_begun=True)
         build = self.record_of(name) or ""
         self.late.append(Late(name, seed, task, build))
         self.builds[build] = seed
@@ -318,7 +330,7 @@ class StoreOverTime(RuleBasedStateMachine):
                 late.task.compute()
             return
         late.task.compute()
-        late.is_published = True
+        self.overtake(late.name, late.build)
         self.published(late.name, late.seed)
 
     @precondition(lambda self: self.images)
@@ -351,9 +363,8 @@ class StoreOverTime(RuleBasedStateMachine):
     @rule(data=st.data())
     def damage(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.images)))
-        chunks = [
-            path for path in sorted((self.path / name).glob("[012]/*/c/**/*")) if path.is_file()
-        ]
+        paths = sorted((self.path / name).glob("[012]/*/c/**/*"))
+        chunks = [path for path in paths if path.is_file() and path.name.isdecimal()]
         path = data.draw(st.sampled_from(chunks))
         kind: Callable[[bytes], bytes] = data.draw(
             st.sampled_from([lambda raw: raw[:-1], lambda raw: raw[: len(raw) // 2]])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Literal
 
@@ -38,7 +38,7 @@ from xpyramid.store.path import (
     NodePath,
     as_prefix,
     level_names,
-    local_path,
+    local_root,
     staging_path,
     takes_nodes_only,
 )
@@ -221,8 +221,10 @@ class InPlaceTransaction:
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
-        for place in (staging_path(self.target), self.target):
-            remove_torn_files(local_path(place))
+        root = local_root(self.target.store)
+        if root is not None:
+            for place in (staging_path(self.target), self.target):
+                remove_torn_files(root / place.path)
 
     def publish(self, documents: Mapping[str, Buffer], *, durable: bool = False) -> None:  # noqa: ARG002
         """Make an image of what is complete now."""
@@ -241,6 +243,7 @@ class InPlaceTransaction:
     def abandon(self) -> None:
         """Remove all that an unfinished build has left."""
         if (record := self.unfinished()) is not None:
+            self.note(replace(record, created=False))  # what is half removed is not resumed
             self._remove(record)
             if self._notes_in_group and not children(self.target):
                 remove(self.target / "zarr.json")

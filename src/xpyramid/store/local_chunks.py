@@ -17,17 +17,14 @@ from typing import Any, BinaryIO, NamedTuple
 import google_crc32c
 import numpy as np
 from numcodecs import Blosc, Zstd
-from zarr.abc.store import Store
 from zarr.buffer import default_buffer_prototype
 from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
-from zarr.storage import FsspecStore, LocalStore
 
 from xpyramid._compat import ArrayV2Metadata
 from xpyramid.geometry.tiles import Lengths, Region, relative
 from xpyramid.store.checksums import Algorithm, checksum, checksum_of_file
 from xpyramid.store.local_files import write_file
-from xpyramid.store.path import ZarrArray
-from xpyramid.store.retrying import bare
+from xpyramid.store.path import ZarrArray, local_root
 from xpyramid.types import Array, DType
 
 #: What the index of a shard says of a chunk that is not stored.
@@ -242,18 +239,6 @@ def only_chunk(array: ZarrArray, values: Array) -> Sequence[bytes] | None:
     """
     codec = _codec(array)
     return None if codec is None else ObjectArray(array, codec, Path())._chunk(values)
-
-
-def local_root(store: Store) -> Path | None:
-    """Return the local directory of a store that does nothing of its own."""
-    store = bare(store)
-    if type(store) is LocalStore:
-        return store.root
-    if type(store) is FsspecStore:
-        inner = getattr(store.fs, "sync_fs", None)
-        if getattr(inner, "protocol", None) == ("file", "local"):
-            return Path(store.path)
-    return None
 
 
 def _is_regular(array: ZarrArray) -> bool:

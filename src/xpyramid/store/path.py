@@ -29,7 +29,7 @@ from xpyramid import ngff
 from xpyramid._compat import open_zip, sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
-from xpyramid.store.retrying import retrying, spelled
+from xpyramid.store.retrying import bare, retrying, spelled
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, object]
 #: An array of either Zarr format.
@@ -143,6 +143,19 @@ def local_path(place: NodePath) -> Path | None:
     """Return where a place is in a directory of this machine, as it was spelled; None elsewhere."""
     store = unwrapped(place.store)
     return Path(store.root, place.path) if isinstance(store, LocalStore) else None
+
+
+def local_root(store: ZarrStore) -> Path | None:
+    """Return the local directory of a store that does nothing of its own."""
+    store = bare(store)
+    if type(store) is LocalStore:
+        root: Path = store.root
+        return root
+    if type(store) is FsspecStore:
+        inner = getattr(store.fs, "sync_fs", None)
+        if getattr(inner, "protocol", None) == ("file", "local"):
+            return Path(store.path)
+    return None
 
 
 def as_prefix(path: str) -> str:

@@ -29,9 +29,8 @@ from xpyramid.store.local_chunks import (
     ObjectRecord,
     by_object,
     indexes_in,
-    local_root,
 )
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.path import NodePath, ZarrArray, local_root
 from xpyramid.types import Array
 
 
