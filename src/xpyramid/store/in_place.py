@@ -38,6 +38,7 @@ from xpyramid.store.path import (
     NodePath,
     as_prefix,
     level_names,
+    local_path,
     local_root,
     staging_path,
     takes_nodes_only,
@@ -221,10 +222,9 @@ class InPlaceTransaction:
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
-        root = local_root(self.target.store)
-        if root is not None:
-            for place in (staging_path(self.target), self.target):
-                remove_torn_files(root / place.path)
+        root = local_path(NodePath(self.target.store, "")) or local_root(self.target.store)
+        for place in (staging_path(self.target), self.target):
+            remove_torn_files(None if root is None else root / place.path)
 
     def publish(self, documents: Mapping[str, Buffer], *, durable: bool = False) -> None:  # noqa: ARG002
         """Make an image of what is complete now."""
