@@ -378,6 +378,8 @@ def run_two(work: Callable[..., None], path: Path, rounds: int) -> list[str]:
 
 
 @pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.once
 def test_two_processes_replace_an_image_and_write_its_labels(tmp_path: Path) -> None:
     image(tmp_path / "out.zarr")
     said = run_two(take_turns, tmp_path / "out.zarr", 8)
@@ -389,6 +391,8 @@ def test_two_processes_replace_an_image_and_write_its_labels(tmp_path: Path) -> 
 
 
 @pytest.mark.once
+@pytest.mark.slow
+@pytest.mark.once
 def test_two_processes_make_an_image_and_one_in_its_group(tmp_path: Path) -> None:
     said = run_two(make_both, tmp_path / "out.zarr", 8)
     assert set(said) <= {"made", BUSY, "TargetExistsError"}
@@ -397,6 +401,8 @@ def test_two_processes_make_an_image_and_one_in_its_group(tmp_path: Path) -> Non
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.once
+@pytest.mark.slow
 @pytest.mark.once
 def test_directories_of_locks_that_come_and_go(tmp_path: Path) -> None:
     said = run_two(come_and_go, tmp_path / "out.zarr", 60)
