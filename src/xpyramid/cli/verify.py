@@ -15,6 +15,7 @@ from xpyramid.errors import SourceError
 from xpyramid.messages import printable
 from xpyramid.ngff import Problem
 from xpyramid.sources import reading
+from xpyramid.store.confined import ARCHIVES
 from xpyramid.store.documents import parse_document
 from xpyramid.store.path import path_named
 
@@ -47,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     path = path_named(arguments.path)
     notes: Sequence[str] = ()
     problems: Sequence[Problem]
-    if path == "-" or Path(path).expanduser().is_file():
+    is_archive = Path(path).suffix.lower() in ARCHIVES
+    if path == "-" or (Path(path).expanduser().is_file() and not is_archive):
         if arguments.deep or arguments.checksums or arguments.group:
             raise SourceError(
                 f"{path!r} is a document; --checksums, --deep and --group are for stores"

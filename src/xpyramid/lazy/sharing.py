@@ -7,6 +7,7 @@ Tasks that dask has not written out yet are not made for it: the kinds of their 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 from dask.blockwise import Blockwise
@@ -27,9 +28,35 @@ def first_shared_step(graph: HighLevelGraph) -> str:
     graph : dask.highlevelgraph.HighLevelGraph
     """
     for name, layer in graph.layers.items():
-        if graph.dependencies[name] and _shares(layer):
+        if graph.dependencies[name] and (_shares(layer) or _waits(name, graph)):
             return str(key_split(name))
     return ""
+
+
+def _waits(name: str, graph: HighLevelGraph) -> bool:
+    """Whether blocks of an array wait for something that is made of all of them, as a mean is."""
+    layer = graph.layers[name]
+    if not isinstance(layer, Blockwise):
+        return False
+    counts = {array: math.prod(numbers) for array, numbers in layer.numblocks.items()}
+    most = max(counts.values(), default=1)
+    if all(count == most for count in counts.values()):
+        return False
+    above = {array: _sources(array, graph) for array in counts if array in graph.layers}
+    fewer = [array for array in above if counts[array] < most]
+    many = set().union(*(above[array] for array in above if counts[array] == most))
+    return any(not many.isdisjoint(above[array] - {array}) for array in fewer)
+
+
+def _sources(name: str, graph: HighLevelGraph) -> set[str]:
+    """Return a layer and all that it is made from."""
+    found, waiting = set[str](), [name]
+    while waiting:
+        layer = waiting.pop()
+        if layer not in found:
+            found.add(layer)
+            waiting += graph.dependencies[layer]
+    return found
 
 
 def _shares(layer: Layer) -> bool:

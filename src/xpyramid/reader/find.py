@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import zarr
-
 from xpyramid import ngff
-from xpyramid.errors import SourceError
+from xpyramid.errors import NotAPyramidError, SourceError
 from xpyramid.store.confined import ConfinedStore, resolve_confined
+from xpyramid.store.faults import find_fault
 from xpyramid.store.listing import peek
 from xpyramid.store.path import NodePath, Store, local_path
 from xpyramid.store.tree import Tree, listed_in
@@ -36,12 +35,15 @@ def find_images(store: Store, group: str | None = None) -> list[str]:
     Raises
     ------
     NotAPyramidError
-        If there is no store.
+        If there is no store, or its own metadata are damaged.
     SourceError
         If there are too many groups.
     """
     place = resolve_confined(store) / (group or "").strip("/")
-    return sorted(images_below(place)) if isinstance(place.node(), zarr.Group) else []
+    kind = peek(place).kind
+    if kind == "damaged":
+        raise NotAPyramidError(find_fault(place) or f"{place}: the metadata cannot be read")
+    return sorted(images_below(place)) if kind == "group" else []
 
 
 def image_above(place: NodePath) -> NodePath | None:

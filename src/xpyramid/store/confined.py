@@ -18,6 +18,7 @@ from zarr.abc.store import (
 )
 from zarr.storage import LocalStore, ZipStore
 
+from xpyramid._compat import open_zip
 from xpyramid.errors import NotAPyramidError
 from xpyramid.messages import say
 from xpyramid.runtime.retry import is_absence, retried, retried_async
@@ -33,7 +34,9 @@ MAX_MEMBER = 2**31
 _LONGEST_PATH, _LONGEST_NAME = 1000, 255
 
 _METADATA = {"zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
-_ARCHIVES = {".zip", ".ozx"}
+
+#: How the names of archives end.
+ARCHIVES = {".zip", ".ozx"}
 
 
 def resolve_confined(store: Store) -> NodePath:
@@ -47,16 +50,30 @@ def resolve_confined(store: Store) -> NodePath:
     NotAPyramidError
         For a path without a file, or a file that is not an archive.
     """
-    if isinstance(store, str | os.PathLike):
-        path = Path(path_named(store)).expanduser()
-        if path.suffix.lower() in _ARCHIVES and path.is_file():
-            archive = BoundedZipStore(path, mode="r")
-            archive.archive()  # fails here rather than later
-            return NodePath(archive, "")
+    archive = archive_at(store)
+    if archive is not None:
+        return archive
     place = resolve(store, read_only=True)
     if type(place.store) is LocalStore:
         return NodePath(ConfinedStore(place.store.root, read_only=True), place.path)
     return place
+
+
+def archive_at(store: Store) -> NodePath | None:
+    """Return the root of the archive that a path names, None where it names none.
+
+    Raises
+    ------
+    NotAPyramidError
+        For a file that is called like one, and is none.
+    """
+    path = Path(path_named(store)).expanduser() if isinstance(store, str | os.PathLike) else None
+    if path is None or path.suffix.lower() not in ARCHIVES or not path.is_file():
+        return None
+    archive = BoundedZipStore(path, mode="r")
+    archive.archive()  # fails here rather than later
+    open_zip(archive)  # which zarr lists with
+    return NodePath(archive, "")
 
 
 def check_path(path: object) -> str:

@@ -34,6 +34,9 @@ from xpyramid.store.path import NodePath, as_prefix, name_of_staged
 
 T = TypeVar("T")
 
+#: Documents that make a group.
+_OF_GROUPS = ("zarr.json", ".zgroup", ".zattrs")
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -76,20 +79,24 @@ class Contents:
 
     def without_hidden(self) -> tuple[Contents, list[str]]:
         """Return what is no part of an unfinished build, and the images that have such parts."""
-        images: dict[str, str] = {}  # by the directory, see `staging_path`
-        kept = list[int]()
-        for i, key in enumerate(self.keys):
-            hidden = _hidden_in(key) if ".unfinished/" in key else None
-            if hidden is None:
-                kept.append(i)
-            else:
-                images[hidden[0]] = hidden[1]
+        keys = [key for key in self.keys if ".unfinished/" in key]
+        images = {found[0]: found[1] for key in keys if (found := _hidden_in(key)) is not None}
         if not images:
             return self, []
+        # Where an image is made at its place, what is there of it is no part of anything either.
+        in_place = tuple(
+            f"{image}/"
+            for image in images.values()
+            if not any(f"{image}/{name}" in self.documents for name in _OF_GROUPS)
+        )
+
+        def is_visible(key: str) -> bool:
+            return _hidden_in(key) is None and not key.startswith(in_place)
 
         def cut(by_key: Mapping[str, T]) -> dict[str, T]:
-            return {key: content for key, content in by_key.items() if _hidden_in(key) is None}
+            return {key: content for key, content in by_key.items() if is_visible(key)}
 
+        kept = [i for i, key in enumerate(self.keys) if is_visible(key)]
         visible = replace(
             self,
             keys=[self.keys[i] for i in kept],
@@ -177,7 +184,7 @@ def _inside_of_ours(store: Store) -> Store:
 
 def _told_sizes(store: Store, prefix: str) -> Mapping[str, int] | None:
     """Return the size of each object below a prefix, by its key; None where no listing tells it."""
-    if type(store) is ZipStore:
+    if isinstance(store, ZipStore):
         return zip_sizes(store)
     if type(store) is FsspecStore:
         return fsspec_sizes(store, prefix)

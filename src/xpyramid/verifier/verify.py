@@ -9,6 +9,7 @@ from pathlib import Path
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.ngff import Problem
+from xpyramid.store.confined import archive_at
 from xpyramid.store.listing import children, list_contents, peek
 from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve
 from xpyramid.store.transaction import is_unfinished, say_left_over
@@ -92,7 +93,7 @@ def verify(
     if _is_unfinished_beside(store):
         report.append(unfinished(""))
         return report
-    place = resolve(store, read_only=True) / (group or "").strip("/")
+    place = (archive_at(store) or resolve(store, read_only=True)) / (group or "").strip("/")
     kind = peek(place).kind
     name = place.path.rpartition("/")[2]
     above = NodePath(place.store, place.path.rpartition("/")[0])

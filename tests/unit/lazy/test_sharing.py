@@ -18,6 +18,8 @@ SHARING: dict[str, tuple[Callable[[Any], Any], str]] = {
     "neighbours": (lambda a: a.map_overlap(np.negative, depth=1), "overlap"),
     "other chunks": (lambda a: a.rechunk(6), "rechunk-merge"),
     "smaller chunks": (lambda a: a.rechunk(2), "rechunk-merge"),
+    "a number of all": (lambda a: a - a.mean(), "sub"),
+    "a number of each row": (lambda a: (a - a.mean(axis=1)[:, None]) * 2, "sub"),
     "before other steps": (lambda a: -a.map_overlap(np.negative, depth=1)[3:], "overlap"),
 }
 PASSING: dict[str, Callable[[Any], Any]] = {
@@ -27,7 +29,7 @@ PASSING: dict[str, Callable[[Any], Any]] = {
     "a part": lambda a: a[5:17, ::2],
     "several arrays": lambda a: da.concatenate([a, da.stack([a, a])[0]]),
     "transposed": lambda a: a.T,
-    "a number for all": lambda a: a - a.mean(),
+    "a number of another array": lambda a: a - da.ones(24, chunks=4).mean(),
     "rolled": lambda a: da.roll(a, 3, 0),
 }
 
