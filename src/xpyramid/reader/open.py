@@ -17,7 +17,7 @@ import zarr
 from zarr.errors import BaseZarrError, ZarrUserWarning
 
 from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
+from xpyramid.errors import NotAPyramidError, PyramidError, ReplacedError, check_kind
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
 from xpyramid.geometry.bounds import bounds_in
@@ -31,10 +31,11 @@ from xpyramid.options.types import AxisType
 from xpyramid.reader import explain
 from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
-from xpyramid.store.checked import with_checked_sizes
+from xpyramid.store.checked import as_checked, confirm
 from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
+from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
 from xpyramid.store.retrying import reading
@@ -132,6 +133,26 @@ def _not_a_pyramid(place: NodePath, error: Exception) -> NotAPyramidError:
 
 
 def _open(place: NodePath, multiscale: int | str) -> StoredImage:
+    """Open an image; if it is replaced meanwhile, open that which has taken the place.
+
+    Raises
+    ------
+    ReplacedError
+        If that happens each of several times.
+    """
+    for _ in range(TIMES - 1):
+        before = cheap_marks_at(place)
+        try:
+            return _open_now(place, multiscale)
+        except ReplacedError:
+            continue
+        except Exception:  # zarr trips over what vanishes in its own ways
+            if is_same_mark(before, cheap_marks_at(place)):
+                raise
+    return _open_now(place, multiscale)
+
+
+def _open_now(place: NodePath, multiscale: int | str) -> StoredImage:
     node = place.node()
     if node is None:
         if fault := find_fault(place):  # zarr takes it for nothing
@@ -148,7 +169,13 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
             return _open(place / images[0], multiscale)
         raise NotAPyramidError(f"{place}: " + explain.explain(place, node))
     image = ngff.parse(attrs, multiscale)
-    place, node = with_checked_sizes(place, node)
+    place, node = as_checked(place, node)
+    with confirm(place):
+        return _open_levels(place, node, image)
+
+
+def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> StoredImage:
+    """Open the levels of an image by its metadata."""
     arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
     factors = _recorded(image, shapes) or ngff.recover(image, shapes)
