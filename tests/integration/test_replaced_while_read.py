@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import pickle
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,10 @@ from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 import xpyramid
 from xpyramid import errors
 from xpyramid.store import confined, listing, rename
-from xpyramid.verifier import inspect as inspecting
-from xpyramid.verifier import verify as verifying
+
+# `from` would give the functions of these names.
+verifying = importlib.import_module("xpyramid.verifier.verify")
+inspecting = importlib.import_module("xpyramid.verifier.inspect")
 
 #: Chunks of all images have the same sizes, so that sizes tell nothing.
 PLAIN: dict[str, Any] = {"compressor": None}
@@ -38,19 +42,19 @@ FORMS: dict[str, dict[str, Any]] = {
 Read = tuple[np.ndarray, ...]
 
 
-def image(start: int, extent: int = 8) -> xr.DataArray:
+def image(start: int, extent: int = 4) -> xr.DataArray:
     data = np.arange(start, start + extent * 4, dtype="u2").reshape(extent, 4)
     coords = {"y": start + 0.5 * np.arange(extent), "x": start + 2.0 * np.arange(4)}
     return xr.DataArray(data, coords, ("y", "x"), "field")
 
 
-def write(store: Any, start: int, extent: int = 8, **options: Any) -> None:
+def write(store: Any, start: int, extent: int = 4, chunks: int = 2, **options: Any) -> None:
     with dask.config.set(scheduler="sync"):
-        built = image(start, extent).pyramid.build(levels=2, chunks=2)
+        built = image(start, extent).pyramid.build(levels=2, chunks=chunks)
         built.to_ome_zarr(store, mode="w", **{**PLAIN, **options})
 
 
-def read(store: Any, path: str = "field") -> Read:
+def read(store: Any, path: str | None = "field") -> Read:
     """Return the samples and coordinates of all levels, as they are read one after the other."""
     opened = xpyramid.open_pyramid(store, path)
     return tuple(part for level in opened for part in arrays_of(level))
@@ -62,7 +66,7 @@ def arrays_of(level: xr.DataArray) -> Iterator[np.ndarray]:
     yield from (level[dim].to_numpy() for dim in ("y", "x"))
 
 
-def expected(start: int, extent: int = 8) -> Read:
+def expected(start: int, extent: int = 4) -> Read:
     built = image(start, extent).pyramid.build(levels=2, chunks=2)
     return tuple(part for level in built for part in arrays_of(level))
 
@@ -103,14 +107,18 @@ def outcomes(
     attempt: Callable[[Any], Any],
     old: Callable[[Any], bool],
     new: Callable[[Any], bool],
+    stride: int = 1,
 ) -> set[str]:
-    """Return what comes of an attempt if there is a replacement after each of its reads."""
+    """Return what comes of an attempt if there is a replacement after one of its reads.
+
+    That is tried after each of them, or after every second, third, ...
+    """
     seen: set[str] = set()
     hook.set(-1, replace)
     store = prepare()
     hook.set(-1, replace)
     assert old(attempt(store))
-    for k in range(1, hook.reads + 1):
+    for k in range(1, hook.reads + 1, stride):
         hook.set(-1, replace)
         store = prepare()
         hook.set(k, replace)
@@ -125,15 +133,24 @@ def outcomes(
     return seen
 
 
-def check(hook: Hook, store: Any, replace: Callable[[], object], **options: Any) -> None:
+def check(
+    hook: Hook,
+    store: Any,
+    replace: Callable[[], object],
+    stride: int = 1,
+    writer: Any = None,
+    group: str = "field",
+    **options: Any,
+) -> None:
     def prepare() -> Any:
-        write(store, 100, **options)
+        write(store if writer is None else writer, 100, group=group, **options)
         return store
 
     old, new = expected(100), expected(5000)
     seen = outcomes(
-        hook, prepare, replace, read, lambda got: same(got, old), lambda got: same(got, new)
-    )
+        hook, prepare, replace, lambda store: read(store, group or None),
+        lambda got: same(got, old), lambda got: same(got, new), stride,
+    )  # fmt: skip
     assert seen >= {"new", "refused"}
 
 
@@ -142,7 +159,8 @@ def test_on_a_local_disk(
     options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook = Hook(monkeypatch, confined.ConfinedStore)
-    check(hook, tmp_path, lambda: write(tmp_path, 5000, **options), **options)
+    stride = 3 if options else 1
+    check(hook, tmp_path, lambda: write(tmp_path, 5000, **options), stride, **options)
 
 
 @pytest.mark.parametrize("versions", [("0.4", "0.5"), ("0.5", "0.4")])
@@ -150,7 +168,12 @@ def test_by_one_of_another_format(
     versions: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hook = Hook(monkeypatch, confined.ConfinedStore)
-    check(hook, tmp_path, lambda: write(tmp_path, 5000, version=versions[1]), version=versions[0])
+    store = tmp_path / "out.zarr"
+
+    def replace() -> None:
+        write(store, 5000, group="", version=versions[1])
+
+    check(hook, store, replace, 2, group="", version=versions[0])
 
 
 @pytest.mark.parametrize("way", ["renames", "copies"])
@@ -162,7 +185,7 @@ def test_where_directories_cannot_be_exchanged(
     if way == "copies":
         monkeypatch.setattr(rename, "_renamed", lambda *_: False)
     hook = Hook(monkeypatch, confined.ConfinedStore)
-    check(hook, tmp_path, lambda: write(tmp_path, 5000))
+    check(hook, tmp_path, lambda: write(tmp_path, 5000), 2)
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -171,14 +194,14 @@ def test_in_place(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     hook = Hook(monkeypatch, confined.ConfinedStore)
     writer = WrapperStore(LocalStore(tmp_path))
-    check(hook, tmp_path, lambda: write(writer, 5000, version=version), version=version)
+    check(hook, tmp_path, lambda: write(writer, 5000, version=version), 2, version=version)
 
 
 def test_through_fsspec_on_a_local_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"file://{tmp_path}"
     hook = Hook(monkeypatch, FsspecStore)
     store = FsspecStore.from_url(url)
-    check(hook, store, lambda: write(tmp_path, 5000))
+    check(hook, store, lambda: write(tmp_path, 5000), 3, tmp_path)
 
 
 def test_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,14 +220,13 @@ def test_an_object_store_tells_by_sizes(monkeypatch: pytest.MonkeyPatch) -> None
         return store
 
     def replace() -> None:
-        write(store, 5000, extent=16, compressor="zstd")
+        write(store, 5000, chunks=3)
 
-    old, new = expected(100), expected(5000, 16)
+    old, new = expected(100), expected(5000)
     seen = outcomes(
         hook, prepare, replace, read, lambda got: same(got, old), lambda got: same(got, new)
     )
-    assert "refused" in seen
-    # The second image of the same sizes, once the first has been opened, cannot be told from it.
+    assert seen >= {"new", "refused"}
 
 
 def withdraw(directory: Path) -> None:
@@ -234,7 +256,7 @@ def test_chunks_that_vanished_are_never_fill_values(
             opened[0].compute()
     seen = outcomes(
         hook, prepare, lambda: write(tmp_path, 5000), read,
-        lambda got: same(got, old), lambda got: same(got, new),
+        lambda got: same(got, old), lambda got: same(got, new), 3,
     )  # fmt: skip
     assert seen >= {"new", "refused"}
 
@@ -272,7 +294,7 @@ def test_images_opened_before_and_after_are_not_taken_for_each_other(tmp_path: P
     assert before.data.name != after.data.name
 
 
-@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+@pytest.mark.parametrize("scheduler", ["sync", pytest.param("threads", marks=pytest.mark.slow)])
 def test_a_build_from_an_image_that_is_replaced_fails(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +311,7 @@ def test_a_build_from_an_image_that_is_replaced_fails(
 
     copied()
     reads, refused = hook.reads, 0
-    for k in range(1, reads + 1):
+    for k in range(1, reads + 1, 5):
         hook.set(-1, lambda: None)
         shutil.rmtree(tmp_path / "out.zarr")
         write(tmp_path / "in.zarr", 100)
@@ -308,7 +330,7 @@ def test_a_build_from_an_image_that_is_replaced_fails(
 def test_labels_may_be_added_and_what_lies_in_an_image_stays_open(tmp_path: Path) -> None:
     write(tmp_path, 100)
     opened = xpyramid.open_pyramid(tmp_path, "field")
-    cells = xr.zeros_like(image(1)).rename("cells") + 3
+    cells = (xr.zeros_like(image(100)) + 3).rename("cells")
     for mode in ("w-", "w"):
         cells.pyramid.build(levels=2, kind="labels", chunks=2).to_ome_zarr(
             tmp_path, labels_of="field", mode=mode
@@ -316,7 +338,8 @@ def test_labels_may_be_added_and_what_lies_in_an_image_stays_open(tmp_path: Path
         np.testing.assert_array_equal(opened[0], image(100))
     labels = xpyramid.open_pyramid(tmp_path, "field/labels/cells")
     for start in (5000, 100):  # the same samples again
-        write(tmp_path, start)
+        with pytest.warns(UserWarning, match="do not fit") if start != 100 else nullcontext():
+            write(tmp_path, start)
         np.testing.assert_array_equal(labels[0], cells)
     np.testing.assert_array_equal(opened[0], image(100))
 
@@ -389,7 +412,7 @@ class Steps:
         if self._is_acting:
             return
         self.count += 1
-        if self.count == self.after or (self.each and self.count > 6):
+        if self.count == self.after or (self.each and self.count % 10 == 0):
             self._is_acting = True
             self.action()
             self._is_acting = False
@@ -407,7 +430,7 @@ def test_verify_looks_again(
     place = tmp_path / "field" if inside else tmp_path
     write(tmp_path, 100)
     assert xpyramid.verify(place, **checks) == []
-    for k in range(1, steps.count + 1):
+    for k in range(1, steps.count + 1, 2):
         steps.set(-1, lambda: None)
         write(tmp_path, 100)
         steps.set(k, lambda: write(tmp_path, 5000, extent=12))
@@ -419,7 +442,7 @@ def test_verify_looks_again_at_labels(tmp_path: Path, monkeypatch: pytest.Monkey
     steps = Steps(monkeypatch)
 
     def label(value: int) -> None:
-        cells = xr.zeros_like(image(1)).rename("cells") + value
+        cells = (xr.zeros_like(image(100)) + value).rename("cells")
         cells.pyramid.build(levels=2, kind="labels", chunks=value).to_ome_zarr(
             tmp_path, labels_of="field", mode="w"
         )
@@ -452,10 +475,10 @@ def test_verify_says_that_an_image_keeps_being_replaced(
 ) -> None:
     steps = Steps(monkeypatch)
     write(tmp_path, 100)
-    extents = iter([8, 12] * 1000)
-    steps.set(-1, lambda: write(tmp_path, 100, next(extents)))
+    starts = iter(range(200, 10**6))
+    steps.set(-1, lambda: write(tmp_path, next(starts)))
     steps.each = True
-    (problem,) = xpyramid.verify(tmp_path / "field")
+    (problem,) = xpyramid.verify(tmp_path / "field", checksums=True)
     assert problem.kind == "replaced"
     assert "verify it again when nobody writes" in problem.message
 
@@ -481,6 +504,7 @@ for i in range(30):
 """
 
 
+@pytest.mark.slow
 def test_by_another_process_while_levels_are_read(tmp_path: Path) -> None:
     write(tmp_path, 100)
     images = [expected(100 + 40 * i) for i in range(31)]
