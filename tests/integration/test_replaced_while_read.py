@@ -27,6 +27,8 @@ from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 import xpyramid
 from xpyramid import errors
 from xpyramid.store import confined, listing, rename
+from xpyramid.store.fast import WatchedArray, accelerate, available
+from xpyramid.writer.source_guard import what_is_read
 
 # `from` would give the functions of these names.
 verifying = importlib.import_module("xpyramid.verifier.verify")
@@ -229,6 +231,12 @@ def test_an_object_store_tells_by_sizes(monkeypatch: pytest.MonkeyPatch) -> None
     assert seen >= {"new", "refused"}
 
 
+def write_as_others_do(directory: Path) -> None:
+    write(directory, 100)
+    group = zarr.open_group(directory / "field", mode="a", use_consolidated=False)
+    group.attrs.put({k: v for k, v in group.attrs.asdict().items() if k != "xpyramid"})
+
+
 def withdraw(directory: Path) -> None:
     shutil.rmtree(directory / "field")
 
@@ -240,9 +248,7 @@ def test_chunks_that_vanished_are_never_fill_values(
     hook = Hook(monkeypatch, confined.ConfinedStore)
 
     def prepare() -> Any:
-        write(tmp_path, 100)
-        group = zarr.open_group(tmp_path / "field", mode="a", use_consolidated=False)
-        group.attrs.put({k: v for k, v in group.attrs.asdict().items() if k != "xpyramid"})
+        write_as_others_do(tmp_path)
         return tmp_path
 
     prepare()
@@ -327,6 +333,24 @@ def test_a_build_from_an_image_that_is_replaced_fails(
     assert refused
 
 
+def test_a_build_from_an_image_of_others_that_is_replaced_fails(tmp_path: Path) -> None:
+    """Which zarrs reads, where it is installed, past the store."""
+    write_as_others_do(tmp_path / "in.zarr")
+    opened = xpyramid.open_pyramid(tmp_path / "in.zarr", "field")
+    opened.to_ome_zarr(tmp_path / "out.zarr", mode="w")
+    assert same(read(tmp_path / "out.zarr"), read(tmp_path / "in.zarr"))
+    array = zarr_array_in(opened[0])
+    assert isinstance(accelerate(array), WatchedArray if available() else zarr.Array)
+    write(tmp_path / "in.zarr", 5000)
+    with pytest.raises((errors.ReadError, errors.StorageError), match="replaced while it was read"):
+        opened.to_ome_zarr(tmp_path / "out.zarr", mode="w")
+
+
+def zarr_array_in(level: xr.DataArray) -> Any:
+    (array,) = what_is_read([level]).arrays
+    return array
+
+
 def test_labels_may_be_added_and_what_lies_in_an_image_stays_open(tmp_path: Path) -> None:
     write(tmp_path, 100)
     opened = xpyramid.open_pyramid(tmp_path, "field")
@@ -382,7 +406,7 @@ def test_an_image_that_is_replaced_each_time_it_is_opened(
 
 
 class Steps:
-    """What happens once, or each time, after a step of `verify`."""
+    """What happens once, after a step of `verify`."""
 
     PLACES: tuple[tuple[Any, str], ...] = (
         (listing, "_walk_sizes"), (listing, "read_documents"), (verifying, "list_contents"),
@@ -391,7 +415,7 @@ class Steps:
     )  # fmt: skip
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.count, self.after, self.each = 0, -1, False
+        self.count, self.after = 0, -1
         self.action: Callable[[], object] = lambda: None
         self._is_acting = False
         for module, name in self.PLACES:
@@ -412,7 +436,7 @@ class Steps:
         if self._is_acting:
             return
         self.count += 1
-        if self.count == self.after or (self.each and self.count % 10 == 0):
+        if self.count == self.after:
             self._is_acting = True
             self.action()
             self._is_acting = False
@@ -473,14 +497,31 @@ def test_verify_of_an_image_in_memory_looks_again(monkeypatch: pytest.MonkeyPatc
 def test_verify_says_that_an_image_keeps_being_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps = Steps(monkeypatch)
     write(tmp_path, 100)
-    starts = iter(range(200, 10**6))
-    steps.set(-1, lambda: write(tmp_path, next(starts)))
-    steps.each = True
+    starts, list_contents = iter(range(200, 10**6)), verifying.list_contents
+
+    def replacing(place: Any) -> Any:
+        listed = list_contents(place)
+        write(tmp_path, next(starts))
+        return listed
+
+    monkeypatch.setattr(verifying, "list_contents", replacing)
     (problem,) = xpyramid.verify(tmp_path / "field", checksums=True)
     assert problem.kind == "replaced"
     assert "verify it again when nobody writes" in problem.message
+
+
+def test_readers_that_are_not_ours_see_both(tmp_path: Path) -> None:
+    """As docs/promises.md says."""
+    write(tmp_path, 100)
+    level = xr.open_zarr(tmp_path / "field/0", consolidated=False, chunks={})["field"]
+    first = level[:2].to_numpy()
+    write(tmp_path, 5000)
+    np.testing.assert_array_equal(first, image(100)[:2])
+    np.testing.assert_array_equal(level[2:], image(5000)[2:])
+    np.testing.assert_array_equal(level.x, image(100).x)
+    write(tmp_path, 5000, chunks=4)  # which has other chunks: the old ones are read as fill values
+    assert not level[2:].to_numpy().any()
 
 
 def test_damage_is_still_said(tmp_path: Path) -> None:
