@@ -234,8 +234,10 @@ def _is_of_file(mark: Mark) -> TypeGuard[tuple[int, ...]]:
 
 def _is_same(mark: Mark, other: Mark) -> bool:
     """Whether two marks are those of one document."""
-    return mark is other or (_is_of_file(mark) and _is_of_file(other) and mark == other) or (
-        isinstance(mark, bytes) and mark == other
+    return (
+        mark is other
+        or (_is_of_file(mark) and _is_of_file(other) and mark == other)
+        or (isinstance(mark, bytes) and mark == other)
     )
 
 
