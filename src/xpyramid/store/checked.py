@@ -18,7 +18,7 @@ After each read it is asked whether the image is still the one that was opened, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -31,7 +31,7 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import StorePath, WrapperStore
 
 from xpyramid._compat import sync
-from xpyramid.errors import ReadError
+from xpyramid.errors import PyramidError, ReadError
 from xpyramid.store import object_table
 from xpyramid.store.documents import is_document
 from xpyramid.store.identity import Watch
@@ -161,10 +161,16 @@ class CheckedStore(WrapperStore[Store]):
         for request in requests:
             yield request[0], await self.get(*request)
 
-    def get_ranges(self, key: str, byte_ranges: Any, **options: Any) -> Any:
+    async def get_ranges(self, key: str, byte_ranges: Any, **options: Any) -> AsyncIterator[Any]:
         """Yield parts of what is stored under a key, as newer releases of zarr ask for them."""
         given = {name: value for name, value in options.items() if value is not None}
-        return Store.get_ranges(self, key, byte_ranges, **given)  # type: ignore[attr-defined]
+        get_ranges: Any = Store.get_ranges  # type: ignore[attr-defined]
+        try:
+            async for parts in get_ranges(self, key, byte_ranges, **given):
+                yield parts
+        except ExceptionGroup as errors:  # of requests that are made together
+            ours = [error for error in errors.exceptions if isinstance(error, PyramidError)]
+            raise (ours[0] if ours else errors) from errors
 
     def _place(self, key: str) -> tuple[str, int] | None:
         """Return the array that a key is of an object of, and the place of that in C order."""
