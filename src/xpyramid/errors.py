@@ -148,6 +148,10 @@ class ReadError(PyramidError, OSError):
     """Stored samples or metadata that cannot be read, though something may be there."""
 
 
+class ReplacedError(ReadError):
+    """An image that was replaced or removed while it was read; open it again."""
+
+
 class MissingChunkError(PyramidError, ValueError):
     """Chunks of the source are missing, and ``strict=True``."""
 

@@ -402,7 +402,7 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
         An image that xpyramid wrote has its original dimensions, coordinates and attributes; for
         other images, coordinates are computed from the coordinate transformations. Reading a level
         raises a ReadError where a chunk or shard is missing, or has another size than xpyramid
-        recorded.
+        recorded, and a ReplacedError where the image was replaced since it was opened.
 
     Raises
     ------

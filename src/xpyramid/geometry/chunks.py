@@ -191,3 +191,19 @@ def regular(length: int, chunk: int) -> tuple[int, ...]:
     """
     full, remainder = divmod(length, chunk)
     return (chunk,) * full + ((remainder,) if remainder or not full else ())
+
+
+def joined(shape: tuple[int, ...], chunks: tuple[int, ...], most: int) -> tuple[int, ...]:
+    """Return chunks, or several of them together, so that there are not too many.
+
+    Examples
+    --------
+    >>> joined((10**6, 10**6), (64, 64), 10**9), joined((10**6, 10**6), (64, 64), 10**4)
+    ((64, 64), (16384, 8192))
+    """
+    blocks = list(chunks)
+    while True:
+        counts = [-(-n // b) for n, b in zip(shape, blocks, strict=True)]
+        if math.prod(counts) <= most:
+            return tuple(blocks)
+        blocks[counts.index(max(counts))] *= 2

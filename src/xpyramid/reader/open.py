@@ -15,12 +15,15 @@ import numpy as np
 import xarray as xr
 import zarr
 from zarr.errors import BaseZarrError, ZarrUserWarning
+from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, PyramidError, check_kind
+from xpyramid._compat import unwrapped
+from xpyramid.errors import NotAPyramidError, PyramidError, ReplacedError, check_kind
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
 from xpyramid.geometry.bounds import bounds_in
+from xpyramid.geometry.chunks import joined
 from xpyramid.geometry.plan import METHOD_OPTIONS, Level, MethodOptions, Plan
 from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
 from xpyramid.geometry.steps import Factors
@@ -31,10 +34,12 @@ from xpyramid.options.types import AxisType
 from xpyramid.reader import explain
 from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
-from xpyramid.store.checked import with_checked_sizes
+from xpyramid.store.checked import as_checked, confirm
 from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
+from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
+from xpyramid.store.manifest import open_array
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
 from xpyramid.store.retrying import reading
@@ -43,6 +48,9 @@ from xpyramid.types import DType
 
 #: More chunks than that are joined to larger blocks, for dask lists them all.
 MAX_BLOCKS = 2**18
+
+#: The same of images of ours, whose chunks are those that they are written in again.
+MAX_OWN_BLOCKS = 2**22
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,26 @@ def _not_a_pyramid(place: NodePath, error: Exception) -> NotAPyramidError:
 
 
 def _open(place: NodePath, multiscale: int | str) -> StoredImage:
+    """Open an image; if it is replaced meanwhile, open that which has taken the place.
+
+    Raises
+    ------
+    ReplacedError
+        If that happens each of several times.
+    """
+    for _ in range(TIMES - 1):
+        before = cheap_marks_at(place)
+        try:
+            return _open_now(place, multiscale)
+        except ReplacedError:
+            continue
+        except Exception:  # zarr trips over what vanishes in its own ways
+            if is_same_mark(before, cheap_marks_at(place)):
+                raise
+    return _open_now(place, multiscale)
+
+
+def _open_now(place: NodePath, multiscale: int | str) -> StoredImage:
     node = place.node()
     if node is None:
         if fault := find_fault(place):  # zarr takes it for nothing
@@ -148,7 +176,13 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
             return _open(place / images[0], multiscale)
         raise NotAPyramidError(f"{place}: " + explain.explain(place, node))
     image = ngff.parse(attrs, multiscale)
-    place, node = with_checked_sizes(place, node)
+    place, node = as_checked(place, node)
+    with confirm(place):
+        return _open_levels(place, node, image)
+
+
+def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> StoredImage:
+    """Open the levels of an image by its metadata."""
     arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
     factors = _recorded(image, shapes) or ngff.recover(image, shapes)
@@ -166,8 +200,8 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
     else:
         levels, bounds = zip(
             *(
-                _open_own(place, dataset, image, dims, total)
-                for dataset, total in zip(image.datasets, factors, strict=True)
+                _open_own(place, array, dataset, image, dims, total)
+                for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
             ),
             strict=True,
         )
@@ -239,6 +273,7 @@ def _is_flat(image: ngff.Multiscale) -> bool:
 
 def _open_own(
     place: NodePath,
+    array: ZarrArray,
     dataset: ngff.Dataset,
     image: ngff.Multiscale,
     dims: Sequence[str],
@@ -254,22 +289,30 @@ def _open_own(
         arrays = _coordinate_arrays(level, name)
     ranges = _ranges(arrays, dataset, image, dims)
     left_out = [*ranges, *_too_long(arrays, ranges)]
+    if isinstance(unwrapped(level.store), LocalStore | MemoryStore):  # elsewhere that is a request
+        array = open_array(level / name)  # the copy of its metadata in the group may be another
+    blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
+    is_joined = blocks != array.chunks  # xarray would list all chunks
     with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always", ZarrUserWarning)
         raw = xr.open_zarr(
             level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,
-            drop_variables=left_out,
+            drop_variables=[*left_out, name] if is_joined else left_out,
         )  # fmt: skip
+    if is_joined:
+        data = da.from_zarr(array, chunks=blocks)
+        names = [axis.name for axis in image.axes]
+        raw[name] = xr.Variable(names, data, attributes_back(array))
     if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
     larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
     opened = decode(raw, name, image.metadata, larger)
-    names, old_dims = names_back(image.metadata, map(str, opened.coords)), {}
+    renamed, old_dims = names_back(image.metadata, map(str, opened.coords)), {}
     for axis, dim in zip(image.axes, dims, strict=True):
         old_dims[axis.name] = dim
         if axis.name in opened.coords:  # which its index is, but in stores of older versions
-            names[axis.name] = dim
-    coords = with_names(opened.coords.variables, old_dims, names)
+            renamed[axis.name] = dim
+    coords = with_names(opened.coords.variables, old_dims, renamed)
     (variable,) = with_names({name: opened.variables[name]}, old_dims, {}).values()
     own, free = own_name(image.metadata, name), "_".join(["array", *coords])
     level_array: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
@@ -343,21 +386,11 @@ def _open_other(
             attrs = {"units": axis.unit} if axis.unit else {}
             coords[axis.name] = xr.DataArray(line, dims=axis.name, attrs=attrs)
     dims = [axis.name for axis in image.axes]
-    data = da.from_zarr(array, chunks=_blocks(array.shape, array.chunks))
+    data = da.from_zarr(array, chunks=joined(array.shape, array.chunks, MAX_BLOCKS))
     opened = xr.DataArray(data, coords, dims, name)
     for coordinates in ranges:
         opened = opened.assign_coords(coordinates)
     return opened
-
-
-def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of dask's blocks: stored chunks, or several of them in each."""
-    blocks = list(chunks)
-    while True:
-        counts = [-(-n // b) for n, b in zip(shape, blocks, strict=True)]
-        if math.prod(counts) <= MAX_BLOCKS:
-            return tuple(blocks)
-        blocks[counts.index(max(counts))] *= 2
 
 
 def _axes(image: ngff.Multiscale, base: xr.DataArray) -> tuple[axes_module.AxisSpec, ...]:

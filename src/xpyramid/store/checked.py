@@ -1,4 +1,4 @@
-"""A store for reading an image that has a record: no object of another size gets through.
+"""A store for reading an image: nothing of another image, nor of another size, gets through.
 
 Every read of the levels that `open_pyramid` returns goes through the store, whoever asks it:
 xarray, dask, zarr-python. So that is where sizes are compared with those of the record
@@ -10,12 +10,16 @@ An object that is missing, empty, truncated or longer is refused, rather than re
 and so is one where none was stored. That holds also for one that somebody has changed on purpose
 with other software: there is no telling that from damage, and the levels above it are stale then.
 Checksums are not compared: that takes as long as reading, and is what `xpyramid.verify` is for.
+
+After each read it is asked whether the image is still the one that was opened, see
+`xpyramid.store.identity`. If it is not, the read is refused, whatever it has got.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
@@ -27,9 +31,10 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import StorePath, WrapperStore
 
 from xpyramid._compat import sync
-from xpyramid.errors import ReadError
+from xpyramid.errors import PyramidError, ReadError
 from xpyramid.store import object_table
 from xpyramid.store.documents import is_document
+from xpyramid.store.identity import Watch
 from xpyramid.store.manifest import manifest_of, position_in
 from xpyramid.store.path import NodePath, as_prefix
 from xpyramid.warn import warn
@@ -52,20 +57,29 @@ class CheckedStore(WrapperStore[Store]):
         Path of the image.
     records : mapping
         What its manifest says of each array, by its path.
+    known : tuple of str, optional
+        By which of its documents the image is known, and what that says, see `Watch`.
     """
 
-    def __init__(self, store: Store, image: str, records: Mapping[str, Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        image: str,
+        records: Mapping[str, Mapping[str, Any]],
+        known: tuple[str, str | None] | None = None,
+    ) -> None:
         super().__init__(store)
-        self.image, self.records = image, records
+        self.image, self.records, self.known = image, records, known
+        self.watch = None if known is None else Watch(NodePath(store, image), *known)
         self._prefix = as_prefix(image)
         self._sizes: dict[str, Sizes | None] = {}
         self._loading: dict[tuple[asyncio.AbstractEventLoop, str], asyncio.Task[Sizes | None]] = {}
 
     def __reduce__(self) -> tuple[type[Self], tuple[object, ...]]:
-        return type(self), (self._store, self.image, self.records)
+        return type(self), (self._store, self.image, self.records, self.known)
 
     def _with_store(self, store: Store) -> Self:
-        return type(self)(store, self.image, self.records)
+        return type(self)(store, self.image, self.records, self.known)
 
     @property
     def _supports_sync_io(self) -> bool:  # newer releases of zarr would go past `get`
@@ -78,9 +92,33 @@ class CheckedStore(WrapperStore[Store]):
 
         Raises
         ------
+        ReplacedError
+            If another image has taken the place.
         ReadError
-            If it has another one.
+            If it has another size, also when it is looked at again.
         """
+        watch, looked_again = self.watch, False
+        if watch is None:
+            return await self._get(key, prototype, byte_range)
+        while True:
+            before = await watch.begun()
+            try:
+                got = await self._get(key, prototype, byte_range)
+            except Exception as error:
+                if not await watch.is_unchanged(before):
+                    continue
+                if looked_again or not isinstance(error, _OtherSizeError):
+                    raise
+                await watch.confirm()
+                looked_again = True
+                continue
+            if await watch.is_unchanged(before):
+                return got
+
+    async def _get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
+    ) -> Buffer | None:
+        """Return what is stored under a key, whatever image it is of."""
         place = self._place(key)
         sizes = None if place is None else await self._sizes_of(place[0])
         if place is None or sizes is None:
@@ -117,6 +155,23 @@ class CheckedStore(WrapperStore[Store]):
         """Return parts of what is stored under some keys."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
+    async def _get_many(
+        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
+    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
+        for request in requests:
+            yield request[0], await self.get(*request)
+
+    async def get_ranges(self, key: str, byte_ranges: Any, **options: Any) -> AsyncIterator[Any]:
+        """Yield parts of what is stored under a key, as newer releases of zarr ask for them."""
+        given = {name: value for name, value in options.items() if value is not None}
+        get_ranges: Any = Store.get_ranges  # type: ignore[attr-defined]
+        try:
+            async for parts in get_ranges(self, key, byte_ranges, **given):
+                yield parts
+        except ExceptionGroup as errors:  # of requests that are made together
+            ours = [error for error in errors.exceptions if isinstance(error, PyramidError)]
+            raise (ours[0] if ours else errors) from errors
+
     def _place(self, key: str) -> tuple[str, int] | None:
         """Return the array that a key is of an object of, and the place of that in C order."""
         if not key.startswith(self._prefix) or is_document(key):
@@ -147,7 +202,7 @@ class CheckedStore(WrapperStore[Store]):
             return
         found = f"has {size} bytes" if size else "is missing, or empty"
         before = f"had {recorded}" if recorded else "was not there"
-        raise ReadError(
+        raise _OtherSizeError(
             f"{NodePath(self._store, key)} {found}, and {before} when the image was complete: it "
             "is damaged, or was changed since by something else",
             fix="restore it from a copy, or build the image again: xarray.open_zarr() opens its "
@@ -182,6 +237,8 @@ class CheckedStore(WrapperStore[Store]):
             total = record["objects"]
             sizes = object_table.read_table(record, total, stored).sizes
         except ValueError as error:
+            if self.watch is not None:
+                await self.watch.confirm()
             array = NodePath(self._store, f"{self._prefix}{path}")
             warn(f"{array} is read without comparing sizes: {error}; verify() says more")
             return None
@@ -192,21 +249,55 @@ class CheckedStore(WrapperStore[Store]):
         return sizes
 
 
-def with_checked_sizes(place: NodePath, group: zarr.Group) -> tuple[NodePath, zarr.Group]:
-    """Return an image as one of which objects of other sizes than recorded cannot be read.
+class _OtherSizeError(ReadError):
+    """An object of another size than recorded."""
 
-    An image without a record of sizes, of others or of an older version, is returned as it is.
+    def __reduce__(self) -> tuple[type[ReadError], tuple[object, ...], dict[str, object]]:
+        return ReadError, self.args, self.__dict__
+
+
+def as_checked(place: NodePath, group: zarr.Group) -> tuple[NodePath, zarr.Group]:
+    """Return an image as one of which nothing of another image, or another size, can be read.
+
+    An image without a record of sizes, of others or of an older version, may be returned as it is.
+
+    Raises
+    ------
+    ReplacedError
+        If another image has taken the place since the group was read.
     """
     manifest = manifest_of(dict(group.attrs))
     objects = manifest.get("objects") if manifest is not None else None
     entries = objects.items() if isinstance(objects, Mapping) else ()
     records = {str(path): record for path, record in entries if _has_table(record)}
-    if not records:
+    watch = sync(Watch.begin(place, group.metadata.zarr_format, dict(group.attrs)))
+    if not records and watch is None:
         return place, group
-    store = CheckedStore(place.store, place.path, records)
+    known = None if watch is None else (watch.document, watch.identity)
+    store = CheckedStore(place.store, place.path, records, known)
     checked = NodePath(store, place.path, place.outside)
     node = zarr.AsyncGroup(group.metadata, StorePath(store, place.path))
     return checked, zarr.Group(node)
+
+
+@contextmanager
+def confirm(place: NodePath) -> Iterator[None]:
+    """Read an image from a store of `as_checked`, all of it or nothing.
+
+    Raises
+    ------
+    ReplacedError
+        If another image has taken the place by the end.
+    """
+    watch = place.store.watch if isinstance(place.store, CheckedStore) else None
+    try:
+        yield
+    except Exception:
+        if watch is not None:
+            sync(watch.confirm())
+        raise
+    if watch is not None:
+        sync(watch.confirm())
 
 
 def _has_table(record: object) -> bool:

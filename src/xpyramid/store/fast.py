@@ -16,7 +16,15 @@ import zarr
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from zarr.storage import LocalStore
 
-from xpyramid._compat import ZarrArrayWrapper, lazy_data, meta_of, with_lazy_data, with_zarr_array
+from xpyramid._compat import (
+    ZarrArrayWrapper,
+    lazy_data,
+    meta_of,
+    sync,
+    with_lazy_data,
+    with_zarr_array,
+)
+from xpyramid.store.checked import CheckedStore
 from xpyramid.store.local_chunks import ObjectArray, by_object
 from xpyramid.store.path import ZarrArray
 from xpyramid.warn import warn
@@ -30,7 +38,34 @@ def available() -> bool:
     return importlib.util.find_spec("zarrs") is not None
 
 
-def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray:
+class WatchedArray:
+    """An array that is read past the store that watches its image, and so asks by itself.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    store : CheckedStore
+        That watches the image.
+    """
+
+    def __init__(self, array: ZarrArray, store: CheckedStore) -> None:
+        self.array, self.store = array, store
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "array":  # not there yet while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.array, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        watch = self.store.watch
+        while True:
+            before = None if watch is None else sync(watch.begun())
+            got = self.array[key]
+            if watch is None or sync(watch.is_unchanged(before)):
+                return got
+
+
+def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray | WatchedArray:
     """Return an array that is read faster, where there is a way.
 
     What does not go object by object is decoded with zarrs, where that is installed and able to;
@@ -39,16 +74,19 @@ def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray:
     simple = by_object(array)
     if simple is not None:
         return simple
-    if not isinstance(array.store, LocalStore) or not available():
+    store = watching = array.store
+    if isinstance(watching, CheckedStore) and not watching.records:
+        store = watching._store
+    if not isinstance(store, LocalStore) or not available():
         return array
     with zarr.config.set(_PIPELINE), warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
-        fast = zarr.open_array(array.store, path=array.path, mode="r")
+        fast = zarr.open_array(store, path=array.path, mode="r")
     reasons = [
         str(warning.message) for warning in caught_warnings if "ZarrsCodecPipeline" in str(warning)
     ]
     if not reasons:
-        return fast
+        return WatchedArray(fast, watching) if isinstance(watching, CheckedStore) else fast
     if reasons[0] not in _warned:
         _warned.add(reasons[0])
         warn(f"{array.path!r} is read without zarrs: {reasons[0]}")

@@ -14,6 +14,7 @@ import xarray as xr
 
 from xpyramid import ngff
 from xpyramid.geometry.axes import AxisSpec
+from xpyramid.geometry.chunks import joined
 from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_long
 from xpyramid.store.encoding import ARRAY_NOTE, attributes_back, restore_attributes
 from xpyramid.store.json_attributes import coordinate as holder
@@ -24,6 +25,9 @@ from xpyramid.warn import warn
 
 #: Uneven coordinates up to so many numbers are written into the metadata.
 _MOST_VALUES = 10_000
+
+#: More chunks than that are joined to larger blocks, for dask lists them all.
+_MAX_BLOCKS = 2**22
 
 
 class _Kept(TypedDict, total=False):
@@ -134,7 +138,8 @@ def open_level(array: ZarrArray, image: ngff.Multiscale, level: int) -> xr.DataA
         if dim in decoded.variables:
             restore_attributes(decoded.variables[dim], axis.name, metadata, larger)
     name, attrs = metadata["variable"], attributes_back(array)
-    opened = xr.DataArray(da.from_zarr(array), decoded.coords, dims, name=name, attrs=attrs)
+    data = da.from_zarr(array, chunks=joined(array.shape, array.chunks, _MAX_BLOCKS))
+    opened = xr.DataArray(data, decoded.coords, dims, name=name, attrs=attrs)
     restore_attributes(opened, ARRAY_NOTE, metadata, larger)
     return opened
 

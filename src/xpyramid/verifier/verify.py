@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.ngff import Problem
 from xpyramid.store.confined import archive_at
+from xpyramid.store.identity import TIMES, is_same_mark, marks_at
 from xpyramid.store.listing import children, list_contents, peek
 from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve
 from xpyramid.store.transaction import is_unfinished, say_left_over
@@ -110,6 +112,8 @@ def verify(
         )
     _descend(place, "", report, Checks(checksums, deep))
     _note_left_over(place, report)
+    if not report.images and is_image(peek(place).attributes):  # it has just been published
+        _descend(place, "", report, Checks(checksums, deep))
     if not report.images and not report and not ngff.has_others(peek(place).attributes):
         message = "no multiscales metadata here or below; expected an OME-Zarr image"
         report.append(Problem("metadata", "", message))
@@ -127,13 +131,11 @@ def _descend(
     is_bare = node.kind == "nothing" and bool(listed)  # a row, or a well, without its document
     if not is_bare and (node.kind in ("damaged", "nothing") or is_image(node.attributes)):
         report.images += 1
-        notes: list[str] = []
-        contents, hidden = list_contents(place).without_hidden()
-        report.labels += len(label_images(contents.part("labels")))
-        problems = inspect(contents, checks, notes)
-        report.extend(problem.below(path) for problem in problems)
-        report.notes.extend(f"{path}: {note}" if path else note for note in notes)
-        for inside in hidden:
+        found = _inspect(place, checks)
+        report.labels += len(found.labels)
+        report.extend(problem.below(path) for problem in found.problems)
+        report.notes.extend(f"{path}: {note}" if path else note for note in found.notes)
+        for inside in found.hidden:
             _look_for_build(place, path, inside, report)
         return
     if is_bare:
@@ -157,6 +159,62 @@ def _descend(
             parts = [member.partition("/") for member in below]
             subpaths = [subpath for first, _, subpath in parts if first == name]
             _descend(place / name, inner, report, checks, depth + 1, subpaths)
+
+
+class _Found(NamedTuple):
+    """What is said of an image.
+
+    Attributes
+    ----------
+    problems : list of Problem
+    notes : list of str
+    labels : set of str
+        Paths of its labels.
+    hidden : list of str
+        Images inside of it of which there are parts of builds.
+    """
+
+    problems: list[Problem]
+    notes: list[str]
+    labels: set[str]
+    hidden: list[str]
+
+
+def _inspect(place: NodePath, checks: Checks) -> _Found:
+    """Inspect an image; if it, or labels of it, are replaced meanwhile, do so again."""
+    labels: set[str] = set()
+    for _ in range(TIMES):
+        watched = [place, *(place / f"labels/{label}" for label in sorted(labels))]
+        before = list(map(marks_at, watched))
+        found, error = None, None
+        try:
+            found = _inspect_now(place, checks)
+        except Exception as raised:  # whatever trips over what vanishes
+            error = raised
+        if found is not None and not found.problems:
+            return found
+        is_unchanged = all(map(is_same_mark, before, map(marks_at, watched)))
+        if is_unchanged and error is not None:
+            raise error
+        in_labels = found is not None and any(
+            problem.where.startswith("labels/") for problem in found.problems
+        )
+        if is_unchanged and found is not None and (found.labels <= labels or not in_labels):
+            is_gone = peek(place).kind == "nothing" and is_unfinished(place.as_image())
+            return found._replace(problems=[unfinished("")]) if is_gone else found
+        labels |= found.labels if found is not None else set()
+    message = (
+        f"the image, or one in it, was replaced each of the {TIMES} times that it was looked at; "
+        "verify it again when nobody writes"
+    )
+    return _Found([Problem("replaced", "", message)], [], labels, [])
+
+
+def _inspect_now(place: NodePath, checks: Checks) -> _Found:
+    notes: list[str] = []
+    contents, hidden = list_contents(place).without_hidden()
+    labels = label_images(contents.part("labels"))
+    return _Found(inspect(contents, checks, notes), notes, labels, hidden)
 
 
 def _look_for_build(place: NodePath, path: str, image: str, report: Report) -> None:
