@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,25 +33,26 @@ SWAPS = {
     ast.And: ast.Or, ast.Or: ast.And, ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.FloorDiv,
     ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv,
 }  # fmt: skip
+FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "BaseException": "Exception"}
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Note which functions a test gets to, and how long it takes."""
+    """Note which functions a test gets to, and how long it takes, if it passes."""
     HITS.clear()
-    start = time.monotonic()
-    try:
-        return (yield)
-    finally:
+    start, failed = time.monotonic(), item.session.testsfailed
+    handled = yield
+    if item.session.testsfailed == failed:
         with Path(os.environ["MUTANTS_MAP"], f"{os.getpid()}.jsonl").open("a") as file:
             json.dump([item.nodeid, time.monotonic() - start, sorted(HITS)], file)
             file.write("\n")
+    return handled
 
 
-def functions(tree: ast.Module, name: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+def functions(tree: ast.Module, name: str) -> Iterator[tuple[str, Any]]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, FUNCTION):
             yield f"{name}:{node.lineno}", node
 
 
@@ -71,7 +73,7 @@ def places(node: ast.AST) -> Iterator[ast.AST]:
             continue
         for child in value if isinstance(value, list) else [value]:
             if isinstance(child, ast.AST) and not isinstance(
-                child, ast.Raise | ast.JoinedStr | ast.FunctionDef
+                child, ast.Raise | ast.JoinedStr | FUNCTION
             ):
                 yield from places(child)
 
@@ -106,9 +108,14 @@ def mutants(source: str, name: str) -> Iterator[tuple[str, str, int, int]]:
     """Yield what can be changed in a module: the function, what changes, and where that is."""
     for i, (key, function) in enumerate(functions(ast.parse(source), name)):
         for j, place in enumerate(places(function)):
-            old = "" if isinstance(place, ast.FunctionDef) else ast.unparse(place).split("\n")[0]
+            old = "" if isinstance(place, FUNCTION) else ast.unparse(place).split("\n")[0]
             if old and change(place := copy.deepcopy(place)):
-                yield key, f"{name}:{place.lineno} {old} -> {ast.unparse(place).split(chr(10))[0]}", i, j
+                yield (
+                    key,
+                    f"{name}:{place.lineno} {old} -> {ast.unparse(place).split(chr(10))[0]}",
+                    i,
+                    j,
+                )
 
 
 def mutated(source: str, name: str, i: int, j: int) -> str:
@@ -123,7 +130,7 @@ def run_pytest(work: Path, arguments: list[str], limit: float | None = None) -> 
     environment = os.environ | {
         "PYTHONPATH": f"{work / 'src'}{os.pathsep}{work / 'tests'}",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "MUTANTS_MAP": str(work / "map"),
+        "MUTANTS_MAP": str(work.parent / "map"),
     }
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
     try:
@@ -141,27 +148,31 @@ def main() -> None:
     parser.add_argument("--rooms", nargs="+", default=ROOMS)
     parser.add_argument("--tests", nargs="+", help="tests/unit/<room> of each, if not given")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="when to stop")
+    parser.add_argument("--again", type=Path, help="where to keep the first run, or find it")
     parser.add_argument("--per-mutant", type=float, default=float("inf"), help="seconds of tests")
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as directory:
-        work = Path(directory, "copy")
+        work = (options.again or Path(directory)).resolve() / "copy"
+        known = work.parent / "map"
+        shutil.rmtree(work, ignore_errors=True)
         unwanted = shutil.ignore_patterns(".*", "node_modules", "__pycache__", "dist")
         shutil.copytree(REPOSITORY, work, ignore=unwanted)
-        (work / "map").mkdir()
         modules = {
             f"{room}/{path.name}": path
             for room in options.rooms
             for path in sorted((work / "src/xpyramid" / room).glob("*.py"))
         }
         sources = {name: path.read_text("utf-8") for name, path in modules.items()}
-        for name, path in modules.items():
-            path.write_text(instrumented(sources[name], name), "utf-8")
-        tests = options.tests or [f"tests/unit/{room}" for room in options.rooms]
-        run_pytest(work, ["-p", "mutants", *tests])
-        for name, path in modules.items():
-            path.write_text(sources[name], "utf-8")
-        lines = [line for file in (work / "map").iterdir() for line in file.open()]
+        if not known.exists():
+            known.mkdir()
+            for name, path in modules.items():
+                path.write_text(instrumented(sources[name], name), "utf-8")
+            tests = options.tests or [f"tests/unit/{room}" for room in options.rooms]
+            run_pytest(work, ["-p", "mutants", *tests])
+            for name, path in modules.items():
+                path.write_text(sources[name], "utf-8")
+        lines = [line for file in known.iterdir() for line in file.open()]
         reached: dict[str, list[tuple[float, str]]] = {}
         for test, seconds, keys in map(json.loads, lines):
             for key in keys:
