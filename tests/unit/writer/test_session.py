@@ -166,6 +166,20 @@ def test_a_delayed_that_is_computed_twice_changes_nothing(tmp_path: Path) -> Non
     assert not [name for name in files(tmp_path) if "unfinished" in name]
 
 
+def test_a_delayed_of_a_build_that_a_call_began_may_be_computed_twice(tmp_path: Path) -> None:
+    """What is noted of the build says from then on that somebody may come back for it."""
+    store = tmp_path / "out.zarr"
+    session = steps.begin(prepared(store))
+    steps.run(session, [[]])
+    array = xr.DataArray(DATA, dims=("y", "x"), name="field")
+    pyramid = array.pyramid.build(levels=3, chunks=4, factor=2)
+    for _ in range(2):  # the second finds that it is noted already
+        task = pyramid.to_ome_zarr(store, resume=True, compute=False)
+    for _ in range(2):
+        task.compute(scheduler="sync")
+        assert first(store) == 0
+
+
 def test_a_delayed_that_another_call_has_finished_changes_nothing(tmp_path: Path) -> None:
     task = delayed(tmp_path / "out.zarr")
     array = xr.DataArray(DATA, dims=("y", "x"), name="field")
