@@ -249,15 +249,3 @@ def test_the_steps_of_a_stored_image_are_those_it_was_built_with(tmp_path: Path)
     built.to_ome_zarr(tmp_path / "out.zarr")
     opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")
     assert opened.plan.steps == built.plan.steps == ((2, 2), (3, 3), (2, 1))
-
-
-def test_an_axis_without_a_type_is_told_by_its_name(tmp_path: Path) -> None:
-    array = xr.DataArray(np.zeros((4, 8, 8), "u1"), dims=("c", "y", "x"), name="field")
-    array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2, dims=["y", "x"])
-    group = zarr.open_group(tmp_path / "out.zarr/field", mode="r+")
-    document = group.attrs["ome"]
-    axes = document["multiscales"][0]["axes"]
-    del axes[0]["type"], axes[2]["type"]
-    group.attrs["ome"] = document
-    opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")
-    assert [axis.type for axis in opened.plan.axes] == ["channel", "space", "space"]
