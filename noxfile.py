@@ -49,6 +49,13 @@ def viewers(session: nox.Session) -> None:
     session.run("pytest", *(f"tests/interop/test_{name}.py" for name in names), *session.posargs)
 
 
+@nox.session(default=False)
+def mutants(session: nox.Session) -> None:
+    """Count small faults in the code that tests notice: ``nox -s mutants -- --sample 40``."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/mutants.py", *session.posargs)
+
+
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 if __name__ == "__main__":

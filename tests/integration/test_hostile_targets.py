@@ -93,6 +93,13 @@ def first(yard: Path, pattern: str) -> Path:
     return min(path for path in yard.glob(pattern) if path.is_file())
 
 
+def renamed(document: Path) -> None:
+    """Make a document another one, which is as sound."""
+    content = json.loads(document.read_bytes())
+    content["attributes"]["units"] = "furlong"
+    document.write_text(json.dumps(content))
+
+
 DAMAGE: dict[str, Callable[[Path], Any]] = {
     "an empty note of a task": lambda yard: first(yard, "tasks/*/*/*").write_bytes(b""),
     "a cut one": lambda yard: os.truncate(first(yard, "tasks/*/*/*"), 150),
@@ -101,6 +108,8 @@ DAMAGE: dict[str, Callable[[Path], Any]] = {
     "a level that is gone": lambda yard: shutil.rmtree(yard / "image/1"),
     "metadata that are gone": lambda yard: (yard / "image/0/field/zarr.json").unlink(),
     "metadata that are none": lambda yard: (yard / "image/2/zarr.json").write_text("{"),
+    "metadata that say another thing": lambda yard: renamed(yard / "image/1/field/zarr.json"),
+    "metadata of a level that say another thing": lambda yard: renamed(yard / "image/1/zarr.json"),
     "a chunk that is gone": lambda yard: first(yard, "image/0/field/c/*/*").unlink(),
     "a chunk that is empty": lambda yard: first(yard, "image/0/field/c/*/*").write_bytes(b""),
 }

@@ -241,3 +241,11 @@ def test_value_of_missing_data(tmp_path: Path, version: str, layout: Any, dtype:
     if layout == "groups" and version != "0.4":
         with xr.open_dataset(tmp_path / "field/1", engine="zarr") as plain:
             assert plain.field.encoding["_FillValue"] == value
+
+
+def test_the_steps_of_a_stored_image_are_those_it_was_built_with(tmp_path: Path) -> None:
+    array = xr.DataArray(np.zeros((24, 24), "u1"), dims=("y", "x"), name="field")
+    built = array.pyramid.build(factor=[2, 3, {"y": 2, "x": 1}])
+    built.to_ome_zarr(tmp_path / "out.zarr")
+    opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")
+    assert opened.plan.steps == built.plan.steps == ((2, 2), (3, 3), (2, 1))

@@ -163,6 +163,42 @@ def test_parts_of_objects_are_left_to_zarr(tmp_path: Path) -> None:
     np.testing.assert_array_equal(array[...], values)
 
 
+@pytest.mark.parametrize("how", ["setitem", "write"])
+@pytest.mark.parametrize(
+    "region",
+    [np.s_[0:3, 0:13], np.s_[0:8, 0:2], np.s_[4:6, 0:13], np.s_[1:4, 0:13], np.s_[20:21, 0:5]],
+)
+@pytest.mark.parametrize("shards", [None, SHARDS])
+def test_what_is_next_to_a_region_stays(
+    region: tuple[slice, slice], how: str, shards: Any, tmp_path: Path
+) -> None:
+    """Where a region begins or ends inside an object, the rest of that object is kept."""
+    array = objects(create(tmp_path, shards=shards))
+    expected = np.full(SHAPE, 9, "u2")
+    array[0:21, 0:13] = expected
+    expected[region] = 5
+    values = expected[region]
+    if how == "write":
+        for place, size, _ in array.write(region, values):
+            assert array._path(place).stat().st_size == size
+    else:
+        array[region] = values
+    np.testing.assert_array_equal(zarr.open_array(tmp_path)[...], expected)
+
+
+@pytest.mark.parametrize("region", [np.s_[0:4, 0:3], np.s_[4:12, 3:13], np.s_[20:21, 12:13]])
+def test_whole_objects_are_not_left_to_zarr(
+    region: tuple[slice, slice], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = objects(create(tmp_path))
+    values = samples("u2") + 1
+    with monkeypatch.context() as patch:
+        patch.delattr(zarr.Array, "__setitem__")
+        array[region] = values[region[0], region[1]]
+        array.write(region, values[region[0], region[1]])
+    np.testing.assert_array_equal(zarr.open_array(tmp_path)[region], values[region])
+
+
 def refused(zarr_format: Literal[2, 3], **options: Any) -> dict[str, Any]:
     return {"zarr_format": zarr_format, **options}
 

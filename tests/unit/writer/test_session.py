@@ -30,8 +30,8 @@ def sent(thing: Any) -> Any:
     return pickle.loads(pickle.dumps(thing))
 
 
-def prepared(place: Path, **options: Any) -> steps.Session:
-    array = xr.DataArray(DATA, dims=("y", "x"), name="field")
+def prepared(place: Path, data: Any = DATA, **options: Any) -> steps.Session:
+    array = xr.DataArray(data, dims=("y", "x"), name="field")
     pyramid = array.pyramid.build(levels=3, chunks=4, factor=2)
     source = pyramid._source(None, None, None)
     return steps.prepare([source], place, resolve_options(WriteOptions, options))
@@ -84,6 +84,37 @@ def test_parts_run_in_several_places_and_are_put_together(tmp_path: Path) -> Non
     assert not xpyramid.verify(tmp_path / "out.zarr", deep=True)
 
 
+@pytest.mark.parametrize(("first", "then"), [(1, 4), (4, 1)])
+def test_work_is_divided_as_when_the_build_began(first: int, then: int, tmp_path: Path) -> None:
+    """With another number of workers, nothing that is done is done again, or taken unseen."""
+    store, image = tmp_path / "out.zarr", tmp_path / "out.zarr/.field.unfinished/image"
+    with dask.config.set(num_workers=first):
+        session = steps.begin(prepared(store))
+    tiling = session.jobs[0].work.tiling
+    tiles = [(tiling.tile, index) for index in tiling.nodes(tiling.tile)]
+    with dask.config.set(scheduler="sync"):
+        steps.run(session, [tiles[::2]])
+    chunks = {path: path.stat() for path in image.glob("*/field/c/*/*")}
+    assert len(chunks) >= 8
+    with dask.config.set(num_workers=then):
+        new = prepared(store, resume=True)
+        assert new.images[0].passes[0].tiling.tile != tiling.tile
+        resumed = steps.begin(new)
+        with pytest.raises(errors.ResumeError, match="had another input"):
+            steps.begin(prepared(store, DATA + 1, resume=True))
+    assert resumed.jobs[0].work.tiling == tiling
+    assert set(resumed.jobs[0].work.outputs[0].done) == set(tiles[::2])
+    with dask.config.set(scheduler="sync"):
+        summaries = steps.run(resumed)
+    for path, stat in chunks.items():
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == (stat.st_ino, stat.st_mtime_ns)
+    steps.publish(resumed, summaries)
+    opened = xpyramid.open_pyramid(store / "field")
+    np.testing.assert_array_equal(opened[0], DATA)
+    np.testing.assert_array_equal(opened[1], xpyramid.downsample(DATA, (2, 2))[0])
+    assert not xpyramid.verify(store, deep=True)
+
+
 def test_a_part_of_no_nodes_runs_nothing(tmp_path: Path) -> None:
     session = steps.begin(prepared(tmp_path / "out.zarr"))
     assert steps.run(session, [[]]) == [({}, {})]
@@ -133,6 +164,20 @@ def test_a_delayed_that_is_computed_twice_changes_nothing(tmp_path: Path) -> Non
         task.compute(scheduler="sync")
         assert first(tmp_path / "out.zarr") == 0
     assert not [name for name in files(tmp_path) if "unfinished" in name]
+
+
+def test_a_delayed_of_a_build_that_a_call_began_may_be_computed_twice(tmp_path: Path) -> None:
+    """What is noted of the build says from then on that somebody may come back for it."""
+    store = tmp_path / "out.zarr"
+    session = steps.begin(prepared(store))
+    steps.run(session, [[]])
+    array = xr.DataArray(DATA, dims=("y", "x"), name="field")
+    pyramid = array.pyramid.build(levels=3, chunks=4, factor=2)
+    for _ in range(2):  # the second finds that it is noted already
+        task = pyramid.to_ome_zarr(store, resume=True, compute=False)
+    for _ in range(2):
+        task.compute(scheduler="sync")
+        assert first(store) == 0
 
 
 def test_a_delayed_that_another_call_has_finished_changes_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Writing and opening: what is refused, and what is in the store."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,23 @@ def test_a_consolidated_root_sees_the_new_image() -> None:
     zarr.consolidate_metadata(store)
     field().pyramid.build(levels=2).to_ome_zarr(store, version="0.4")
     assert "field" in zarr.open_group(store, mode="r", use_consolidated=True)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_groups_above_are_consolidated_only_where_they_were(version: Any, tmp_path: Path) -> None:
+    zarr_format: Any = 2 if version == "0.4" else 3
+    for group in ("", "lab", "lab/mine"):
+        zarr.create_group(tmp_path / group, zarr_format=zarr_format)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # consolidated metadata are not in the specification
+        zarr.consolidate_metadata(tmp_path, path="lab", zarr_format=zarr_format)
+    field().pyramid.build(levels=2).to_ome_zarr(tmp_path, "lab/mine/field", version=version)
+    groups = [zarr.open_group(tmp_path, path=group, mode="r") for group in ("", "lab", "lab/mine")]
+    above, lab, mine = (group.metadata.consolidated_metadata for group in groups)
+    assert above is None
+    assert mine is None
+    assert lab is not None
+    assert {"mine", "mine/field", "mine/field/1"} <= set(lab.flattened_metadata)
 
 
 def test_stores_of_every_kind(tmp_path: Path) -> None:
