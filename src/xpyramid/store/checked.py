@@ -99,7 +99,10 @@ class CheckedStore(WrapperStore[Store]):
         """
         watch, looked_again = self.watch, False
         if watch is None:
-            return await self._get(key, prototype, byte_range)
+            try:
+                return await self._get(key, prototype, byte_range)
+            except _OtherSizeError as error:
+                raise error.for_users() from None
         while True:
             before = await watch.begun()
             try:
@@ -107,8 +110,10 @@ class CheckedStore(WrapperStore[Store]):
             except Exception as error:
                 if not await watch.is_unchanged(before):
                     continue
-                if looked_again or not isinstance(error, _OtherSizeError):
+                if not isinstance(error, _OtherSizeError):
                     raise
+                if looked_again:
+                    raise error.for_users() from None
                 await watch.confirm()
                 looked_again = True
                 continue
@@ -252,8 +257,11 @@ class CheckedStore(WrapperStore[Store]):
 class _OtherSizeError(ReadError):
     """An object of another size than recorded."""
 
-    def __reduce__(self) -> tuple[type[ReadError], tuple[object, ...], dict[str, object]]:
-        return ReadError, self.args, self.__dict__
+    def for_users(self) -> ReadError:
+        """Return the error that says so, which has no other name."""
+        error = ReadError(*self.args)
+        error.__dict__.update(self.__dict__)
+        return error
 
 
 def as_checked(place: NodePath, group: zarr.Group) -> tuple[NodePath, zarr.Group]:
