@@ -10,7 +10,7 @@ import xarray as xr
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec, is_unnamed
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import Message, joined, one_line, say
+from xpyramid.messages import Message, joined, one_line, printable, say
 
 Row = tuple[str, str, str, str, str]
 
@@ -87,12 +87,14 @@ def as_html(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) ->
     """Return the whole of it for notebooks."""
 
     def row(cells: Row, tag: str) -> str:
-        inner = "".join(f"<{tag} style='text-align:left'>{escape(c)}</{tag}>" for c in cells)
+        inner = "".join(
+            f"<{tag} style='text-align:left'>{escape(one_line(c))}</{tag}>" for c in cells
+        )
         return f"<tr>{inner}</tr>"
 
     body = row(_columns(plan), "th") + "".join(row(cells, "td") for cells in rows)
-    below = "".join(f"<div>{escape(line)}</div>" for line in lines)
-    return f"<div>{escape(head)}</div><table>{body}</table>{below}"
+    below = "".join(f"<div>{escape(printable(line))}</div>" for line in lines)
+    return f"<div>{escape(one_line(head))}</div><table>{body}</table>{below}"
 
 
 def times(values: Sequence[object]) -> str:

@@ -16,7 +16,7 @@ from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.label_geometry import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
-from xpyramid.messages import Message, joined
+from xpyramid.messages import Message, joined, printable
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of, takes_options
 from xpyramid.options.types import Chunks, Kind
 from xpyramid.reader import find_images, open_levels
@@ -311,7 +311,7 @@ class Pyramids(Mapping[str, Pyramid]):
 
     def _repr_html_(self) -> str:
         tables = "".join(p._repr_html_() for p in self.values())
-        return f"{tables}<div>{escape(self.note)}</div>" if self.note else tables
+        return f"{tables}<div>{escape(printable(self.note))}</div>" if self.note else tables
 
 
 def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:

@@ -108,7 +108,7 @@ def test_metadata_of_strangers(
         shown = [str(problem) for problem in xpyramid.verify(path, deep=True)]
         try:
             pyramid = xpyramid.open_pyramid(path / "field")
-            shown += [repr(pyramid), str(pyramid), repr(pyramid.plan)]
+            shown += [repr(pyramid), str(pyramid), repr(pyramid.plan), pyramid._repr_html_()]
         except errors.PyramidError as error:
             shown.append(str(error))
         for command in (["info"], ["verify"], ["verify", "--deep"]):

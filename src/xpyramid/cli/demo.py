@@ -13,7 +13,7 @@ import xarray as xr
 from xpyramid.build import build
 from xpyramid.errors import TargetExistsError
 from xpyramid.pyramid import Pyramid
-from xpyramid.store.path import path_named
+from xpyramid.store.path import expanded, path_named
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont
@@ -46,7 +46,7 @@ def choose_directory(out: str | None) -> Path:
         If the user's choice holds a demo already.
     """
     if out is not None:
-        chosen = Path(path_named(out)).expanduser()
+        chosen = expanded(path_named(out))
         for path in (chosen / "retina.zarr", chosen / "levels.png"):
             if path.exists():
                 raise TargetExistsError(f"{path} already exists; choose another --out")

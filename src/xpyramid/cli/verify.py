@@ -17,7 +17,7 @@ from xpyramid.ngff import Problem
 from xpyramid.sources import reading
 from xpyramid.store.confined import ARCHIVES
 from xpyramid.store.documents import parse_document
-from xpyramid.store.path import path_named
+from xpyramid.store.path import expanded, path_named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     notes: Sequence[str] = ()
     problems: Sequence[Problem]
     is_archive = Path(path).suffix.lower() in ARCHIVES
-    if path == "-" or (Path(path).expanduser().is_file() and not is_archive):
+    if path == "-" or (expanded(path).is_file() and not is_archive):
         if arguments.deep or arguments.checksums or arguments.group:
             raise SourceError(
                 f"{path!r} is a document; --checksums, --deep and --group are for stores"
@@ -80,7 +80,7 @@ def _counted(number: int, noun: str) -> str:
 def _document(path: str) -> list[Problem]:
     """Check a metadata document by itself."""
     try:
-        raw = sys.stdin.buffer.read() if path == "-" else Path(path).expanduser().read_bytes()
+        raw = sys.stdin.buffer.read() if path == "-" else expanded(path).read_bytes()
         document = parse_document(raw)
     except ValueError as error:
         return [Problem("unreadable", "", str(error))]

@@ -18,7 +18,7 @@ from xpyramid.sources.pictures import open_npy, open_picture
 from xpyramid.sources.reading import reading
 from xpyramid.sources.stores import is_store, open_store
 from xpyramid.sources.tiff import open_tiff
-from xpyramid.store.path import path_named
+from xpyramid.store.path import expanded, path_named
 
 __all__ = ["NO_SPACING", "describe_source", "open_source", "reading"]
 
@@ -86,7 +86,7 @@ def open_source(
         if is_store(source):
             array = open_store(source, variable)
         else:
-            array = _open_file(Path(source).expanduser(), variable, dims)
+            array = _open_file(expanded(source), variable, dims)
         array = name_dims(array, dims, source)
     named = array if array.name is not None else array.rename(name or _stem(source))
     named.encoding = {**array.encoding, "source": source}
@@ -119,4 +119,4 @@ def _stem(source: str) -> str:
     if "://" in source:
         stem = source.rstrip("/").rpartition("/")[2].rpartition(".")
         return stem[0] or stem[2]
-    return Path(source).expanduser().resolve().stem.removesuffix(".ome")
+    return expanded(source).resolve().stem.removesuffix(".ome")

@@ -19,7 +19,7 @@ from xpyramid.reader import find_images
 from xpyramid.sources.datasets import choose_variable
 from xpyramid.sources.dims import by_rank
 from xpyramid.store.confined import resolve_confined
-from xpyramid.store.path import NodePath, ZarrArray, is_name, resolve
+from xpyramid.store.path import NodePath, ZarrArray, expanded, is_name, resolve
 from xpyramid.warn import warn
 
 #: How many directories above an array its image may be: ``image/0``, ``image/0/image``.
@@ -30,7 +30,7 @@ _ARCHIVES = {".zip", ".ozx"}
 
 def is_store(source: str) -> bool:
     """Whether a source is a URL, a directory, or an archive."""
-    path = Path(source).expanduser()
+    path = expanded(source)
     return "://" in source or path.is_dir() or path.suffix.lower() in _ARCHIVES
 
 
@@ -123,9 +123,7 @@ def _above(source: str) -> list[tuple[str, str]]:
         return []
     remote, _, path = source.rpartition("://")
     start = f"{remote}://" if remote else ""
-    parts = (
-        path.rstrip("/").split("/") if remote else list(Path(path).expanduser().absolute().parts)
-    )
+    parts = path.rstrip("/").split("/") if remote else list(expanded(path).absolute().parts)
     max_depth = len(parts) - (2 if remote.startswith("http") else 1)  # the host is no image
     parents = []
     for depth in range(1, min(_HIGHEST, max_depth) + 1):

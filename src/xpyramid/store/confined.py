@@ -22,7 +22,7 @@ from xpyramid._compat import open_zip
 from xpyramid.errors import NotAPyramidError
 from xpyramid.messages import say
 from xpyramid.runtime.retry import is_absence, retried, retried_async
-from xpyramid.store.path import NodePath, Store, path_named, resolve
+from xpyramid.store.path import NodePath, Store, expanded, path_named, resolve
 from xpyramid.store.retrying import reading
 
 #: The largest file of metadata that is read. Consolidated ones of large plates are tens of MB.
@@ -67,7 +67,7 @@ def archive_at(store: Store) -> NodePath | None:
     NotAPyramidError
         For a file that is called like one, and is none.
     """
-    path = Path(path_named(store)).expanduser() if isinstance(store, str | os.PathLike) else None
+    path = expanded(path_named(store)) if isinstance(store, str | os.PathLike) else None
     if path is None or path.suffix.lower() not in ARCHIVES or not path.is_file():
         return None
     archive = BoundedZipStore(path, mode="r")

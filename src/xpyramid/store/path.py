@@ -197,6 +197,14 @@ def is_name(part: str) -> bool:
     return is_text(part) and len(part.encode()) <= 200
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home directory that ``~`` stands for; that of nobody is a name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def path_named(location: str | bytes | os.PathLike[str]) -> str:
     """Return a path, or a ``file:`` URL as the path that it stands for; other URLs as they are.
 
@@ -254,7 +262,7 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
     location = path_named(store)
     if "://" in location:
         return NodePath(retrying(_remote(location, read_only=read_only)), "")
-    path = Path(location).expanduser()
+    path = expanded(location)
     try:
         path.stat()
     except (OSError, ValueError) as error:

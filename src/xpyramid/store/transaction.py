@@ -24,7 +24,15 @@ from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.in_place import InPlaceTransaction
 from xpyramid.store.listing import children
 from xpyramid.store.manifest import build_at
-from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve, staging_path
+from xpyramid.store.path import (
+    NodePath,
+    Store,
+    expanded,
+    name_of_staged,
+    path_named,
+    resolve,
+    staging_path,
+)
 from xpyramid.store.rename import RenameTransaction
 from xpyramid.store.retrying import bare
 
@@ -168,7 +176,7 @@ class StillBegun:
 def find_unfinished(store: Store, group: str | None) -> NodePath | None:
     """Return the place of an unfinished image, None if there is none."""
     if isinstance(store, str | os.PathLike) and "://" not in (named := path_named(store)):
-        path = Path(named, group or "").expanduser().absolute()
+        path = expanded(Path(named, group or "")).absolute()
         place = NodePath(LocalStore(path.parent, read_only=True), path.name)
     else:
         place = resolve(store, read_only=True) / (group or "").strip("/")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from xpyramid import ngff
@@ -13,7 +12,7 @@ from xpyramid.ngff import Problem
 from xpyramid.store.confined import archive_at
 from xpyramid.store.identity import TIMES, is_same_mark, marks_at
 from xpyramid.store.listing import children, list_contents, peek
-from xpyramid.store.path import NodePath, Store, name_of_staged, path_named, resolve
+from xpyramid.store.path import NodePath, Store, expanded, name_of_staged, path_named, resolve
 from xpyramid.store.transaction import is_unfinished, say_left_over
 from xpyramid.store.tree import listed_in
 from xpyramid.verifier.inspect import (
@@ -246,7 +245,7 @@ def _is_unfinished_beside(store: Store) -> bool:
     """Whether a path is that of an image which is being made, hidden beside it."""
     if not isinstance(store, str | os.PathLike) or "://" in (named := path_named(store)):
         return False
-    path = Path(named).expanduser()
+    path = expanded(named)
     return not path.exists() and path.with_name(f".{path.name}.unfinished").exists()
 
 

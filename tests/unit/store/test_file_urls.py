@@ -132,3 +132,12 @@ def test_files_of_other_machines_are_refused(
     with pytest.raises(errors.InvalidNameError, match="machine 'out'; accepted: 'file:///out/a'"):
         use("file://out/a")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_home_of_nobody_is_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    array = xr.DataArray(np.ones((4, 4)), dims=("y", "x"), name="field")
+    array.pyramid.to_ome_zarr("~nobody-of-that-name", levels=2)
+    assert len(xpyramid.open_pyramid("~nobody-of-that-name")) == 2
+    assert xpyramid.verify("~nobody-of-that-name") == []
+    assert [path.name for path in tmp_path.iterdir()] == ["~nobody-of-that-name"]
