@@ -53,7 +53,7 @@ def viewers(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Count small faults in the code that tests notice: ``nox -s mutants -- --sample 40``."""
     session.install("-e", ".[test]")
-    session.run("python", "tests/mutants.py", *session.posargs)
+    session.run("python", "tests/fuzz/mutants.py", *session.posargs)
 
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")

@@ -150,6 +150,7 @@ def check_named(error: errors.PyramidError, of: str) -> None:
     assert of not in NOT_ALLOWED or "not allowed to" in said, said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ACTIONS)
 def test_a_fault_that_stays_is_named_wherever_it_comes(what: str) -> None:
     begin, act, check = ACTIONS[what]

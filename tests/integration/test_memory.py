@@ -16,7 +16,7 @@ from xpyramid.geometry import passes, tiles
 CHUNK, EDGE, WORKERS = 32, 224, 2
 
 #: What tasks and their graph take, whatever the plan is.
-ROOM = 4e6
+ROOM = 8e6
 
 
 def noise(dtype: str) -> xr.DataArray:

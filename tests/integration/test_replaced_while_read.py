@@ -168,6 +168,7 @@ def test_on_a_local_disk(
     check(hook, tmp_path, lambda: write(tmp_path, 5000, **options), stride, **options)
 
 
+@pytest.mark.slow
 @strides
 @pytest.mark.parametrize("versions", [("0.4", "0.5"), ("0.5", "0.4")])
 def test_by_one_of_another_format(
@@ -182,6 +183,7 @@ def test_by_one_of_another_format(
     check(hook, store, replace, stride, group="", version=versions[0])
 
 
+@pytest.mark.slow
 @strides
 @pytest.mark.parametrize("way", ["renames", "copies"])
 def test_where_directories_cannot_be_exchanged(
@@ -195,6 +197,7 @@ def test_where_directories_cannot_be_exchanged(
     check(hook, tmp_path, lambda: write(tmp_path, 5000), stride)
 
 
+@pytest.mark.slow
 @strides
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_in_place(
@@ -207,6 +210,7 @@ def test_in_place(
     check(hook, tmp_path, lambda: write(writer, 5000, version=version), stride, version=version)
 
 
+@pytest.mark.slow
 def test_through_fsspec_on_a_local_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"file://{tmp_path}"
     hook = Hook(monkeypatch, FsspecStore)
@@ -277,6 +281,7 @@ def test_chunks_that_vanished_are_never_fill_values(
     assert seen >= {"new", "refused"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
 def test_before_its_levels_are_computed(scheduler: str, tmp_path: Path) -> None:
     write(tmp_path, 100)
@@ -310,6 +315,7 @@ def test_images_opened_before_and_after_are_not_taken_for_each_other(tmp_path: P
     assert before.data.name != after.data.name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["sync", pytest.param("threads", marks=pytest.mark.slow)])
 def test_a_build_from_an_image_that_is_replaced_fails(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -455,6 +461,7 @@ class Steps:
         self.count, self.after, self.action = 0, after, action
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checks", [{}, {"checksums": True}, {"deep": True}], ids=str)
 @pytest.mark.parametrize("inside", [False, True])
 def test_verify_looks_again(
@@ -471,6 +478,7 @@ def test_verify_looks_again(
         assert xpyramid.verify(place, **checks) == [], k
 
 
+@pytest.mark.slow
 def test_verify_looks_again_at_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, 100)
     steps = Steps(monkeypatch)
@@ -490,6 +498,7 @@ def test_verify_looks_again_at_labels(tmp_path: Path, monkeypatch: pytest.Monkey
         assert xpyramid.verify(tmp_path) == [], k
 
 
+@pytest.mark.slow
 def test_verify_of_an_image_in_memory_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for store in (MemoryStore(), ObjectStore(obstore.store.MemoryStore())):
         with monkeypatch.context() as patched:

@@ -24,7 +24,7 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[1]
+REPOSITORY = Path(__file__).parents[2]
 ROOMS = ("writer", "store", "engine", "reader")
 HITS: set[str] = set()  # the functions that were called since a test began
 SWAPS = {
