@@ -583,3 +583,23 @@ def test_by_another_process_while_levels_are_read(tmp_path: Path) -> None:
     assert writer.returncode == 0
     assert whole > 5
     assert same(read(tmp_path), images[-1])
+
+
+class Anew(dict[str, Any]):
+    """A mapping that makes what it holds anew, each time that it is asked."""
+
+    def __getitem__(self, key: str) -> Any:
+        buffer = super().__getitem__(key)
+        return type(buffer).from_bytes(buffer.to_bytes())
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+
+def test_mappings_that_make_their_objects_anew() -> None:
+    store = MemoryStore(Anew())
+    array = xr.DataArray(np.arange(64.0).reshape(8, 8), dims=("y", "x"), name="field")
+    array.pyramid.build(levels=2, chunks=4).to_ome_zarr(store)
+    opened = xpyramid.open_pyramid(store, "field")
+    np.testing.assert_array_equal(opened[0], array)
+    assert xpyramid.verify(store, deep=True) == []

@@ -210,7 +210,9 @@ def _marker(document: NodePath) -> Callable[[], Mark] | None:
     store = unwrapped(document.store)
     if isinstance(store, MemoryStore):
         documents: dict[str, object] = memory_of(store)  # type: ignore[assignment]
-        return partial(_object_in, documents, document.path)
+        # Another mapping may make its objects anew each time that it is asked.
+        is_plain = type(documents) is dict
+        return partial(_object_in, documents, document.path) if is_plain else None
     root = store.root if isinstance(store, LocalStore) else local_root(store)
     return None if root is None else partial(_mark_of_file, os.path.join(root, document.path))
 
