@@ -593,7 +593,10 @@ class Anew(dict[str, Any]):
         return type(buffer).from_bytes(buffer.to_bytes())
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
 
 def test_mappings_that_make_their_objects_anew() -> None:
