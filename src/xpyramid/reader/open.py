@@ -287,10 +287,10 @@ def _open_own(
     level = place / node
     with explain.ignore_zarr_warnings():
         arrays = _coordinate_arrays(level, name)
+        if isinstance(unwrapped(level.store), LocalStore | MemoryStore):  # elsewhere: a request
+            array = open_array(level / name)  # the copy of its metadata in the group may differ
     ranges = _ranges(arrays, dataset, image, dims)
     left_out = [*ranges, *_too_long(arrays, ranges)]
-    if isinstance(unwrapped(level.store), LocalStore | MemoryStore):  # elsewhere that is a request
-        array = open_array(level / name)  # the copy of its metadata in the group may be another
     blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
     is_joined = blocks != array.chunks  # xarray would list all chunks
     with warnings.catch_warnings(record=True) as caught_warnings:
