@@ -150,6 +150,7 @@ def check_named(error: errors.PyramidError, of: str) -> None:
     assert of not in NOT_ALLOWED or "not allowed to" in said, said
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ACTIONS)
 def test_a_fault_that_stays_is_named_wherever_it_comes(what: str) -> None:
@@ -374,6 +375,7 @@ def test_a_scheduler_that_is_lost(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert "resume=True" in caught.value.__notes__[0]
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_a_scheduler_that_is_killed(tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")

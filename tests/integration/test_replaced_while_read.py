@@ -38,7 +38,9 @@ inspecting = importlib.import_module("xpyramid.verifier.inspect")
 PLAIN: dict[str, Any] = {"compressor": None}
 
 #: After every fifth read by default; after each of them is tried on demand.
-strides = pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
+strides = pytest.mark.parametrize(
+    "stride", [5, pytest.param(1, marks=[pytest.mark.once, pytest.mark.slow])]
+)
 
 FORMS: dict[str, dict[str, Any]] = {
     "v3": {}, "v2": {"version": "0.4"}, "shards": {"shards": 4}, "arrays": {"layout": "arrays"}
@@ -168,6 +170,7 @@ def test_on_a_local_disk(
     check(hook, tmp_path, lambda: write(tmp_path, 5000, **options), stride, **options)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @strides
 @pytest.mark.parametrize("versions", [("0.4", "0.5"), ("0.5", "0.4")])
@@ -183,6 +186,7 @@ def test_by_one_of_another_format(
     check(hook, store, replace, stride, group="", version=versions[0])
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @strides
 @pytest.mark.parametrize("way", ["renames", "copies"])
@@ -197,6 +201,7 @@ def test_where_directories_cannot_be_exchanged(
     check(hook, tmp_path, lambda: write(tmp_path, 5000), stride)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @strides
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -210,6 +215,7 @@ def test_in_place(
     check(hook, tmp_path, lambda: write(writer, 5000, version=version), stride, version=version)
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_through_fsspec_on_a_local_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"file://{tmp_path}"
@@ -281,6 +287,7 @@ def test_chunks_that_vanished_are_never_fill_values(
     assert seen >= {"new", "refused"}
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
 def test_before_its_levels_are_computed(scheduler: str, tmp_path: Path) -> None:
@@ -315,8 +322,11 @@ def test_images_opened_before_and_after_are_not_taken_for_each_other(tmp_path: P
     assert before.data.name != after.data.name
 
 
+@pytest.mark.once
 @pytest.mark.slow
-@pytest.mark.parametrize("scheduler", ["sync", pytest.param("threads", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "scheduler", ["sync", pytest.param("threads", marks=[pytest.mark.once, pytest.mark.slow])]
+)
 def test_a_build_from_an_image_that_is_replaced_fails(
     scheduler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -461,6 +471,7 @@ class Steps:
         self.count, self.after, self.action = 0, after, action
 
 
+@pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.parametrize("checks", [{}, {"checksums": True}, {"deep": True}], ids=str)
 @pytest.mark.parametrize("inside", [False, True])
@@ -478,6 +489,7 @@ def test_verify_looks_again(
         assert xpyramid.verify(place, **checks) == [], k
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_verify_looks_again_at_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, 100)
@@ -498,6 +510,7 @@ def test_verify_looks_again_at_labels(tmp_path: Path, monkeypatch: pytest.Monkey
         assert xpyramid.verify(tmp_path) == [], k
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_verify_of_an_image_in_memory_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for store in (MemoryStore(), ObjectStore(obstore.store.MemoryStore())):
@@ -564,6 +577,7 @@ for i in range(30):
 """
 
 
+@pytest.mark.once
 @pytest.mark.slow
 def test_by_another_process_while_levels_are_read(tmp_path: Path) -> None:
     write(tmp_path, 100)
