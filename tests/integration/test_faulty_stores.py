@@ -8,6 +8,7 @@ import pickle
 import signal
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from datetime import timedelta
 from itertools import count, cycle
@@ -187,6 +188,40 @@ def test_each_error_is_what_it_is(name: str) -> None:
     assert retry.is_transient(error) == (name in PASSING or name == "again and again")
     assert retry.is_not_allowed(error) == (name in NOT_ALLOWED)
     assert not retry.is_absence(error)
+
+
+def test_a_bucket_that_is_not_there_is_not_an_absent_object() -> None:
+    def answer(code: str) -> Exception:
+        error = RuntimeError(f"an error occurred ({code})")
+        response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": 404}}
+        error.response = response  # type: ignore[attr-defined]  # as botocore has it
+        return error
+
+    assert retry.is_absence(answer("NoSuchKey"))
+    assert not retry.is_absence(answer("NoSuchBucket"))
+    assert not retry.is_transient(answer("NoSuchBucket"))
+
+
+def test_an_archive_on_a_disk_that_fails_for_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    array = xr.DataArray(np.arange(64.0).reshape(8, 8), dims=("y", "x"), name="field")
+    array.pyramid.to_ome_zarr(tmp_path / "s.zarr", levels=2)
+    with zipfile.ZipFile(tmp_path / "s.zip", "w") as archive:
+        for path in (tmp_path / "s.zarr").rglob("*"):
+            archive.write(path, path.relative_to(tmp_path / "s.zarr"))
+    opened, read, failed = xpyramid.open_pyramid(tmp_path / "s.zip"), zipfile.ZipExtFile.read, []
+
+    def fail_once(self: zipfile.ZipExtFile, n: int | None = -1) -> bytes:
+        if not failed:
+            failed.append(True)
+            raise OSError(errno.EIO, "a disk that fails for a moment")
+        return read(self, n)
+
+    monkeypatch.setattr(retry, "PAUSE", 0)
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", fail_once)
+    np.testing.assert_array_equal(opened[0], array)
+    assert failed
 
 
 def over_http(url: str) -> Any:

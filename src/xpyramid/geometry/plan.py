@@ -254,9 +254,9 @@ class Plan:
         for source in self.source_chunks:
             if source.shared:
                 warn(
-                    f"the dask graph holds more than the plan says: {source.shared!r} needs blocks "
-                    "several times, and keeps them; to bound that, store the array before, or "
-                    "use chunks that need no such step",
+                    f"the dask graph may hold more than the plan says: {source.shared!r} needs "
+                    "blocks several times, and keeps them meanwhile; to bound that, store the "
+                    "array first, or use chunks that need no such step",
                     CostWarning,
                 )
 

@@ -50,13 +50,13 @@ def _waits(name: str, graph: HighLevelGraph) -> bool:
 
 def _sources(name: str, graph: HighLevelGraph) -> set[str]:
     """Return a layer and all that it is made from."""
-    found, waiting = set[str](), [name]
+    sources, waiting = set[str](), [name]
     while waiting:
         layer = waiting.pop()
-        if layer not in found:
-            found.add(layer)
+        if layer not in sources:
+            sources.add(layer)
             waiting += graph.dependencies[layer]
-    return found
+    return sources
 
 
 def _shares(layer: Layer) -> bool:

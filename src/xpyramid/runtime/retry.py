@@ -49,6 +49,9 @@ _PASSING_CODES = {
     "ThrottlingException", "TooManyRequests", "TooManyRequestsException",
 }  # fmt: skip
 
+#: What S3 calls a bucket that does not exist; its status is that of an object that does not.
+_NO_BUCKET = "NoSuchBucket"
+
 #: Classes that stand for a fault that passes: timeouts, connections, and bodies that were cut off,
 #: of aiohttp, botocore, urllib3, requests, httpx, http.client and others.
 _PASSING_CLASSES = re.compile(
@@ -104,6 +107,8 @@ def is_not_allowed(error: BaseException) -> bool:
 
 def is_absence(error: BaseException) -> bool:
     """Whether an error says that there is nothing, rather than that one could not look."""
+    if any(_code(cause) == _NO_BUCKET for cause in _causes(error)):
+        return False  # all that was to be there is out of reach
     status = status_of(error)
     if status is not None:
         return status in _ABSENT
@@ -118,13 +123,13 @@ def status_of(error: BaseException) -> int | None:
     for cause in _causes(error):
         if type(cause).__module__ == "aiohttp.http_exceptions":
             continue  # a status that aiohttp makes up for a body that was cut off
-        found = next((status for value in _said(cause) if (status := _as_status(value))), None)
-        if found is not None:
-            return found
+        statuses = map(_as_status, _status_candidates(cause))
+        if status := next(filter(None, statuses), None):
+            return status
     return None
 
 
-def _said(error: BaseException) -> Iterator[object]:
+def _status_candidates(error: BaseException) -> Iterator[object]:
     """Yield what may be the status that an error is about."""
     response = getattr(error, "response", None)
     if isinstance(response, Mapping):  # of botocore
@@ -133,8 +138,8 @@ def _said(error: BaseException) -> Iterator[object]:
     for place in (error, response):
         names = ("status", "status_code", "code")
         yield next((value for name in names if (value := getattr(place, name, None))), None)
-    if _package(error) in _TELLING_PACKAGES and (found := _STATUS_IN_TEXT.search(str(error))):
-        yield found[1]
+    if _package(error) in _TELLING_PACKAGES and (match := _STATUS_IN_TEXT.search(str(error))):
+        yield match[1]
 
 
 def _as_status(value: object) -> int | None:
@@ -147,8 +152,8 @@ def _as_status(value: object) -> int | None:
 def _code(error: BaseException) -> object:
     """Return the word of a service for what is wrong, None without."""
     response = getattr(error, "response", None)
-    said = response.get("Error") if isinstance(response, Mapping) else None
-    return said.get("Code") if isinstance(said, Mapping) else None
+    details = response.get("Error") if isinstance(response, Mapping) else None
+    return details.get("Code") if isinstance(details, Mapping) else None
 
 
 def _passes(error: BaseException) -> bool:

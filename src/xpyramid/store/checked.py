@@ -18,7 +18,7 @@ After each read it is asked whether the image is still the one that was opened, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -28,15 +28,16 @@ from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.buffer import default_buffer_prototype
-from zarr.storage import StorePath, WrapperStore
+from zarr.storage import StorePath
 
 from xpyramid._compat import sync
-from xpyramid.errors import PyramidError, ReadError
+from xpyramid.errors import ReadError
 from xpyramid.store import object_table
 from xpyramid.store.documents import is_document
 from xpyramid.store.identity import Watch
 from xpyramid.store.manifest import manifest_of, position_in
 from xpyramid.store.path import NodePath, as_prefix
+from xpyramid.store.retrying import SingleGets
 from xpyramid.warn import warn
 
 Sizes = NDArray[np.unsignedinteger]
@@ -47,7 +48,7 @@ _loaded: dict[str, Sizes] = {}
 _MOST_LOADED = 64
 
 
-class CheckedStore(WrapperStore[Store]):
+class CheckedStore(SingleGets):
     """See the module.
 
     Parameters
@@ -154,29 +155,6 @@ class CheckedStore(WrapperStore[Store]):
         """Return what is stored under a key, if it has the size that is recorded."""
         return sync(self.get(key, prototype or default_buffer_prototype(), byte_range))
 
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """Return parts of what is stored under some keys."""
-        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
-
-    async def _get_many(
-        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
-    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
-        for request in requests:
-            yield request[0], await self.get(*request)
-
-    async def get_ranges(self, key: str, byte_ranges: Any, **options: Any) -> AsyncIterator[Any]:
-        """Yield parts of what is stored under a key, as newer releases of zarr ask for them."""
-        given = {name: value for name, value in options.items() if value is not None}
-        get_ranges: Any = Store.get_ranges  # type: ignore[attr-defined]
-        try:
-            async for parts in get_ranges(self, key, byte_ranges, **given):
-                yield parts
-        except ExceptionGroup as errors:  # of requests that are made together
-            ours = [error for error in errors.exceptions if isinstance(error, PyramidError)]
-            raise (ours[0] if ours else errors) from errors
-
     def _place(self, key: str) -> tuple[str, int] | None:
         """Return the array that a key is of an object of, and the place of that in C order."""
         if not key.startswith(self._prefix) or is_document(key):
@@ -205,10 +183,10 @@ class CheckedStore(WrapperStore[Store]):
         """
         if size == recorded:
             return
-        found = f"has {size} bytes" if size else "is missing, or empty"
+        now = f"has {size} bytes" if size else "is missing, or empty"
         before = f"had {recorded}" if recorded else "was not there"
         raise _OtherSizeError(
-            f"{NodePath(self._store, key)} {found}, and {before} when the image was complete: it "
+            f"{NodePath(self._store, key)} {now}, and {before} when the image was complete: it "
             "is damaged, or was changed since by something else",
             fix="restore it from a copy, or build the image again: xarray.open_zarr() opens its "
             "level 0 as it is now; if the image was replaced meanwhile, open it again",

@@ -198,10 +198,15 @@ class BoundedZipStore(ZipStore):
             return None
         self._check(key, member)
         start, end = _bounds(byte_range, member.file_size)
-        with archive.open(member) as file:
-            file.seek(start)
-            # A length given, zipfile does not unpack more, whatever the member would give.
-            return prototype.buffer.from_bytes(file.read(end - start))
+
+        def unpack() -> bytes:
+            with archive.open(member) as file:
+                file.seek(start)
+                # A length given, zipfile does not unpack more, whatever the member would give.
+                return file.read(end - start)
+
+        with reading(self, key):
+            return prototype.buffer.from_bytes(retried(unpack))
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]

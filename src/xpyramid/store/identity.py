@@ -128,12 +128,12 @@ class Watch:
             mark = self._mark_now()
             if mark is not None and _is_same(mark, self._confirmed):
                 return
-            found = await self._look(mark)
+            identity = await self._look(mark)
             if _is_same(mark, self._mark_now()):
                 break
         else:
             raise self._replaced()
-        if found != self.identity:
+        if identity != self.identity:
             raise self._replaced()
         if mark is None:  # a store that has its documents elsewhere
             self._mark = None
@@ -154,12 +154,12 @@ class Watch:
         except ValueError:
             return None
         attributes = attributes_of({self.document: document})
-        found = identity_of(attributes) or _weak_identity(attributes, mark)
+        identity = identity_of(attributes) or _weak_identity(attributes, mark)
         if _is_of_file(mark) and _is_same(mark, self._mark_now()):
             while len(_known) >= _MOST_KNOWN:
                 _known.pop(next(iter(_known)), None)
-            _known[known] = found
-        return found
+            _known[known] = identity
+        return identity
 
     def _replaced(self) -> ReplacedError:
         return ReplacedError(
@@ -223,10 +223,10 @@ def _object_in(documents: Mapping[str, object], key: str) -> Mark:
 
 def _mark_of_file(path: str) -> Mark:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:  # looked at more closely then, by whoever asks
         return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _is_of_file(mark: Mark) -> TypeGuard[tuple[int, ...]]:

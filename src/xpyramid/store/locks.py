@@ -94,7 +94,7 @@ def _refuse_held(path: Path, what: str) -> None:
     """Refuse what a process on a machine without locks holds."""
     text = _read(path)
     if text is not None and not _is_stale(path, text):
-        raise _busy(what, path, _said(text))
+        raise _busy(what, path, _describe(text))
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def _held_by_name(path: Path, patience: float, what: str) -> Iterator[None]:
         if _is_stale(path, text):
             _take_away(path, text)
         elif time.monotonic() >= end:
-            raise _busy(what, path, _said(text))
+            raise _busy(what, path, _describe(text))
         else:
             time.sleep(_LOOK)
     is_done = Event()
@@ -165,11 +165,11 @@ def _holder(text: str) -> dict[str, object]:
     return holder if isinstance(holder, dict) else {}
 
 
-def _said(text: str) -> str:
+def _describe(text: str) -> str:
     """Say who holds a lock."""
     holder = _holder(text)
-    said = (f"{word} {holder[key]}" for key, word in _WORDS.items() if key in holder)
-    return " ".join(said)[:200] or "unknown"
+    words = (f"{word} {holder[key]}" for key, word in _WORDS.items() if key in holder)
+    return " ".join(words)[:200] or "unknown"
 
 
 _WORDS = {"pid": "process", "host": "on", "time": "since"}

@@ -108,10 +108,10 @@ class ObjectTable:
         ValueError
             If they hold none.
         """
-        found = [name for name, magic in _MAGICS.items() if data.startswith(magic)]
+        algorithms = [name for name, magic in _MAGICS.items() if data.startswith(magic)]
         start = len(_MAGICS["crc32c"]) + 1
         width = data[start - 1] if len(data) >= start else 0
-        if not found or width not in (1, 2, 4, 8) or total * width > LARGEST:
+        if not algorithms or width not in (1, 2, 4, 8) or total * width > LARGEST:
             raise ValueError("no table of sizes and checksums")
         stream = zlib.decompressobj()
         try:
@@ -126,7 +126,7 @@ class ObjectTable:
         if len(stream.unused_data) != 4 * int(stored.sum()):
             raise ValueError("the table of checksums is damaged")
         checksums[stored] = np.frombuffer(stream.unused_data, "<u4")
-        return cls(sizes, checksums, found[0])
+        return cls(sizes, checksums, algorithms[0])
 
 
 def as_text(table: bytes) -> str:

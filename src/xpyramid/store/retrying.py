@@ -72,12 +72,12 @@ def _named(
         if kind is ReadError and is_absence(error):
             raise
         place = "/".join(part for part in (spelled(store), key) if part)
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:500]
         if is_not_allowed(error):
             raise kind(
-                f"not allowed to {what} {place}: {said}", fix="check the credentials"
+                f"not allowed to {what} {place}: {reason}", fix="check the credentials"
             ) from error
-        raise kind(f"cannot {what} {place}: {said}") from error
+        raise kind(f"cannot {what} {place}: {reason}") from error
 
 
 def _says_absent(error: Exception) -> bool:
@@ -101,7 +101,7 @@ async def _list_carefully(store: FsspecStore, prefix: str) -> AsyncIterator[str]
     waiting = ["/".join(part for part in (store.path.rstrip("/"), prefix.rstrip("/")) if part)]
     while waiting:
         directory = waiting.pop()
-        lead = f"{directory.strip('/')}/".lstrip("/")
+        prefix_here = f"{directory.strip('/')}/".lstrip("/")
         try:
             entries = await store.fs._ls(directory, detail=True)
         except Exception as error:
@@ -110,7 +110,7 @@ async def _list_carefully(store: FsspecStore, prefix: str) -> AsyncIterator[str]
             continue
         for entry in entries:
             path = str(entry["name"]).strip("/")
-            if path == lead.rstrip("/") or not path.startswith(lead):
+            if path == prefix_here.rstrip("/") or not path.startswith(prefix_here):
                 continue  # some list the directory, too, or what links lead to
             if entry["type"] == "directory":
                 waiting.append(str(entry["name"]).rstrip("/"))
@@ -118,7 +118,34 @@ async def _list_carefully(store: FsspecStore, prefix: str) -> AsyncIterator[str]
                 yield path.removeprefix(root)
 
 
-class RetryingStore(WrapperStore[Store]):
+class SingleGets(WrapperStore[Store]):
+    """A store of which everything is read by `get`, whatever zarr asks for."""
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        """Return parts of what is stored under some keys."""
+        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
+
+    async def _get_many(
+        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
+    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
+        for request in requests:
+            yield request[0], await self.get(*request)
+
+    async def get_ranges(self, key: str, byte_ranges: Any, **options: Any) -> AsyncIterator[Any]:
+        """Yield parts of what is stored under a key, as newer releases of zarr ask for them."""
+        chosen = {name: value for name, value in options.items() if value is not None}
+        get_ranges: Any = Store.get_ranges  # type: ignore[attr-defined]
+        try:
+            async for parts in get_ranges(self, key, byte_ranges, **chosen):
+                yield parts
+        except ExceptionGroup as group:  # of requests that are made together
+            ours = [error for error in group.exceptions if isinstance(error, PyramidError)]
+            raise (ours[0] if ours else group) from group
+
+
+class RetryingStore(SingleGets):
     """See the module."""
 
     async def _read(self, key: str, action: Callable[[], Awaitable[T]]) -> T:
@@ -140,23 +167,6 @@ class RetryingStore(WrapperStore[Store]):
             if not _says_absent(error):
                 raise
             return None
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        """Return parts of what is stored under some keys."""
-        return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
-
-    async def _get_many(
-        self, requests: Iterable[tuple[str, BufferPrototype, ByteRequest | None]]
-    ) -> AsyncGenerator[tuple[str, Buffer | None], None]:
-        for request in requests:
-            yield request[0], await self.get(*request)
-
-    def get_ranges(self, key: str, byte_ranges: Any, **options: Any) -> Any:
-        """Yield parts of what is stored under a key, as newer releases of zarr ask for them."""
-        given = {name: value for name, value in options.items() if value is not None}
-        return Store.get_ranges(self, key, byte_ranges, **given)  # type: ignore[attr-defined]
 
     async def exists(self, key: str) -> bool:
         """Whether something is stored under a key."""
@@ -189,12 +199,12 @@ class RetryingStore(WrapperStore[Store]):
             return [name async for name in names()]
 
         try:
-            found = await self._read(prefix, collect)
+            keys = await self._read(prefix, collect)
         except Exception as error:
             if not _says_absent(error):
                 raise
-            found = []
-        for name in found:
+            keys = []
+        for name in keys:
             yield name
 
     def list(self) -> AsyncIterator[str]:
@@ -274,8 +284,8 @@ class RetryingStore(WrapperStore[Store]):
             """Return what is stored under a key."""
             store: Any = self._store
             with _named(self._store, key, "read", ReadError):
-                found: Buffer | None = retried(lambda: store.get_sync(key, **options))
-            return found
+                buffer: Buffer | None = retried(lambda: store.get_sync(key, **options))
+            return buffer
 
         def set_sync(self, key: str, value: Buffer) -> None:
             """Store something under a key."""

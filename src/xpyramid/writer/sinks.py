@@ -101,11 +101,12 @@ class ZarrSink:
         for index in indexes_in(region, self.array.shards or self.array.chunks):
             key = f"{self.array.path}/{self.array.metadata.encode_chunk_key(index)}".lstrip("/")
             if self._seen is not None:
-                known = self._seen.records.pop(key, None)
+                size_and_checksum = self._seen.records.pop(key, None)
             else:
-                known = checksum_of_file(Path(str(self._root), key), self._algorithm)
-            if known is not None:
-                yield ObjectRecord(index, *known)
+                path = Path(str(self._root), key)
+                size_and_checksum = checksum_of_file(path, self._algorithm)
+            if size_and_checksum is not None:
+                yield ObjectRecord(index, *size_and_checksum)
 
 
 class _WatchedStore(WrapperStore[Store]):
