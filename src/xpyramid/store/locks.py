@@ -77,9 +77,11 @@ def locked(path: Path, patience: float, what: str) -> Iterator[None]:
         _refuse_held(path.with_suffix(".soft.lock"), what)
         yield
     finally:
-        with suppress(OSError):  # some systems remove no open file
-            path.unlink()
-        lock.release()
+        try:
+            with suppress(OSError):  # some systems remove no open file
+                path.unlink()
+        finally:  # also after an interrupt
+            lock.release()
 
 
 def _busy(what: str, path: Path, holder: str = "") -> TargetBusyError:

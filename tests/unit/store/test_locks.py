@@ -155,3 +155,21 @@ def test_no_lock_stays_beside_an_unfinished_image(tmp_path: Path) -> None:
         (ARRAY + 1).pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=3, chunks=2, resume=True)
     assert [name for name in files(tmp_path) if "unfinished" in name]
     assert not [name for name in files(tmp_path) if name.endswith("lock")]
+
+
+def test_an_interrupt_while_it_is_given_back_gives_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    interrupted = None
+    with monkeypatch.context() as patch:
+        try:
+            with locks.locked(tmp_path / "lock", 0, "somebody writes"):
+                patch.setattr(Path, "unlink", interrupt)
+        except KeyboardInterrupt as error:
+            interrupted = error  # as a debugger, it keeps all that the call knew
+    assert interrupted is not None
+    with locks.locked(tmp_path / "lock", 0, "somebody writes"):
+        pass
