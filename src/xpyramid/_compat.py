@@ -8,6 +8,7 @@ that changes it is noticed by name. numba's, which is imported only when samples
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import dask.array as da
@@ -84,12 +85,14 @@ def open_zip(store: ZipStore) -> bool:
     """Open an archive for what reads it, if that changes nothing; return whether it is open."""
     if not store._is_open and store._zmode == "r" and store.path.is_file():
         sync(store._open())
+        # Of garbage in a cycle, Python may find the file first, and warn that it is open.
+        weakref.finalize(store, store._zf.close)
     return store._is_open
 
 
 def zip_sizes(store: ZipStore) -> dict[str, int]:
     """Return the size of each member of an archive, by its name."""
-    if not store._is_open:
+    if not open_zip(store):
         sync(store._open())
     return {member.filename: member.file_size for member in store._zf.infolist()}
 

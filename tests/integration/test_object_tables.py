@@ -262,12 +262,14 @@ def test_stores_of_all_kinds(kind: str, shards: int | None, tmp_path: Path) -> N
 def test_archives(shards: int | None, tmp_path: Path) -> None:
     write(tmp_path / "out.zarr", shards=shards)
     archive = shutil.make_archive(str(tmp_path / "whole"), "zip", tmp_path / "out.zarr")
-    assert xpyramid.verify(ZipStore(archive, mode="r"), deep=True) == []
+    with ZipStore(archive, mode="r") as store:
+        assert xpyramid.verify(store, deep=True) == []
     np.testing.assert_array_equal(xpyramid.open_pyramid(archive, "field")[0], image())
     chunk = tmp_path / "out.zarr/field/0/field/c/1/1"
     chunk.write_bytes(chunk.read_bytes()[:-1])
     archive = shutil.make_archive(str(tmp_path / "cut"), "zip", tmp_path / "out.zarr")
-    assert len(xpyramid.verify(ZipStore(archive, mode="r"))) == 1
+    with ZipStore(archive, mode="r") as store:
+        assert len(xpyramid.verify(store)) == 1
     with pytest.raises(errors.ReadError, match="when the image was complete"):
         xpyramid.open_pyramid(archive, "field")[0].compute()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import weakref
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -225,7 +226,8 @@ class BoundedZipStore(ZipStore):
         """Return the archive, opened at first use."""
         if self._archive is None:
             try:
-                self._archive = zipfile.ZipFile(self.path)
+                archive = self._archive = zipfile.ZipFile(self.path)
+                weakref.finalize(self, archive.close)
             except (zipfile.BadZipFile, NotImplementedError) as error:
                 raise NotAPyramidError(
                     f"{str(self.path)!r} is not a zip archive: {error}"

@@ -1,5 +1,6 @@
 """Metadata that strangers made to confuse, to exhaust, or to reach what is not theirs."""
 
+import gc
 import json
 import math
 import os
@@ -358,6 +359,19 @@ def test_archives_that_unpack_to_more_than_they_say(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 10e6
     finally:
         tracemalloc.stop()
+
+
+def test_archives_are_closed_with_what_reads_them(tmp_path: Path) -> None:
+    """Of garbage in a cycle, the file may be found first, with a warning that it is open."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(20):
+            cycle: list[Any] = [xpyramid.open_pyramid(archive(tmp_path))]
+            cycle[0][0].compute()
+            cycle.append(cycle)
+            del cycle
+            gc.collect()
+    assert not [w for w in caught if issubclass(w.category, ResourceWarning)]
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
