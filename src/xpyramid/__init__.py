@@ -5,6 +5,7 @@ from xpyramid import errors
 from xpyramid._version import __version__
 from xpyramid.downsample import downsample
 from xpyramid.example import example_field
+from xpyramid.existing import add_levels
 from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid, open_pyramids
 from xpyramid.sources import open_source
 from xpyramid.verifier import verify
@@ -13,6 +14,7 @@ __all__ = [
     "Pyramid",
     "Pyramids",
     "__version__",
+    "add_levels",
     "downsample",
     "errors",
     "example_field",

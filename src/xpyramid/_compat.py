@@ -9,6 +9,7 @@ that changes it is noticed by name. numba's, which is imported only when samples
 from __future__ import annotations
 
 import weakref
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -52,6 +53,7 @@ __all__ = [
     "indexing",
     "is_in_memory",
     "lazy_data",
+    "lazy_variable",
     "memory_of",
     "meta_of",
     "open_zip",
@@ -117,6 +119,16 @@ def with_lazy_data(variable: xr.Variable, data: Any) -> xr.Variable:
     other = variable.copy(deep=False)
     other._data = data
     return other
+
+
+def lazy_variable(
+    array: zarr.Array[Any], dims: Sequence[str], attrs: Mapping[str, Any]
+) -> xr.Variable:
+    """Return a variable that reads an array when it is asked to, as xarray's Zarr backend does."""
+    chunks = dict(zip(dims, array.chunks, strict=True))
+    encoding = {"chunks": array.chunks, "preferred_chunks": chunks}
+    data = indexing.LazilyIndexedArray(ZarrArrayWrapper(array))
+    return xr.Variable(dims, data, dict(attrs), encoding)
 
 
 def is_in_memory(variable: xr.Variable) -> bool:

@@ -13,20 +13,16 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn
-
-import xarray as xr
+from typing import NoReturn
 
 from xpyramid._version import __version__
-from xpyramid.build import build
-from xpyramid.cli import demo, options, verify
+from xpyramid.cli import build, demo, options, verify
 from xpyramid.errors import NotAPyramidError, PyramidError
-from xpyramid.messages import HOW_TO_FINISH, Message, joined, option, printable
-from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, suggest
-from xpyramid.options.text import names
-from xpyramid.pyramid import Pyramid, image_of_labels, open_pyramid
+from xpyramid.messages import Message, joined, option, printable
+from xpyramid.options import suggest
+from xpyramid.pyramid import open_pyramid
 from xpyramid.reader import find_images
-from xpyramid.sources import NO_SPACING, describe_source, open_source, reading
+from xpyramid.sources import reading
 from xpyramid.store.path import resolve
 from xpyramid.store.transaction import say_left_over
 
@@ -42,14 +38,6 @@ examples:
 
 class _UsageError(PyramidError):
     """Arguments that the parser refuses."""
-
-
-class _BrokenOffError(PyramidError):
-    """A build that had begun to write when something went wrong."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        super().__init__(message)
-        self.exit_code = exit_code
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     except KeyboardInterrupt:
         return _fail("interrupted", 130)
-    except _BrokenOffError as error:
+    except build.BrokenOffError as error:
         return _fail(error, error.exit_code)
     except BrokenPipeError:  # whoever read our output has enough, as head does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes at exit
@@ -136,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"xpyramid {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_build(commands.add_parser("build", help="make a pyramid", allow_abbrev=False))
+    build.add_arguments(commands.add_parser("build", help="make a pyramid", allow_abbrev=False))
 
     info = commands.add_parser("info", help="list the levels of stored pyramids")
     info.add_argument("path", metavar="PATH", help="a Zarr store, or an OME-Zarr image in one")
@@ -158,95 +146,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_run_demo, parser=demo)
     return parser
-
-
-def _add_build(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of ``xpyramid build``."""
-    parser.description = "Make a pyramid of SRC, and write it to DST as an OME-Zarr image."
-    add = parser.add_argument
-    add(
-        "source",
-        metavar="SRC",
-        help="an OME-Zarr image or a level of one, a Zarr array or group, a TIFF (OME-TIFF, "
-        "ImageJ, GeoTIFF), netCDF, HDF5, GRIB, .npy, a picture (PNG, JPEG, ...), or CZI, ND2, LIF; "
-        "what does not name its dimensions is t,c,z,y,x by rank",
-    )
-    add("target", metavar="DST", help="Zarr store to write to; other images in it are left alone")
-    add(
-        "--variable",
-        metavar="NAME",
-        help="which variable of a group or file, series of a TIFF, or scene of a microscope's file "
-        "(default: the only one; of series and scenes the first)",
-    )
-    add(
-        "--source-dims",
-        type=names,
-        metavar="t,y,x",
-        help="what the dimensions of SRC are, where it does not say so",
-    )
-    add("--group", metavar="PATH", help="path of the image in DST (default: the array's name)")
-    options.add_to(parser)
-    add("--replace", action="store_true", help="replace the image that is there")
-    parser.set_defaults(run=_build, parser=parser)
-
-
-def _build(arguments: argparse.Namespace) -> None:
-    """Run ``xpyramid build``."""
-    group: str | None = arguments.group
-    array = open_source(
-        arguments.source,
-        variable=arguments.variable,
-        dims=arguments.source_dims,
-        name=group.rpartition("/")[2] if group else None,
-    )
-    print(printable(_source_line(array, arguments)), flush=True)
-    above = f"{arguments.labels_of.strip('/')}/labels/" if arguments.labels_of else ""
-    pyramid = build(
-        array,
-        image=image_of_labels(arguments.target, arguments.labels_of),
-        **options.from_namespace(arguments, LevelOptions, BuildOptions),
-    )
-    print(options.in_cli_words(repr(pyramid)), flush=True)
-    name = pyramid.name if group is None else group.strip("/")
-    target = f"{arguments.target.rstrip('/')}/{above}{name}".rstrip("/")
-    _write(
-        pyramid,
-        target,
-        arguments.target,
-        group=group,
-        mode="w" if arguments.replace else "w-",
-        **options.from_namespace(arguments, WriteOptions),
-    )
-    what = f"{len(pyramid)} levels of {pyramid.method}" if len(pyramid) > 1 else "1 level"
-    labels = ", labels" if pyramid.kind == "labels" else ""
-    print(printable(f"written to {target}: {what}{labels}"))
-
-
-def _source_line(array: xr.DataArray, arguments: argparse.Namespace) -> str:
-    """Say what SRC knows of itself, and how to say what it does not."""
-    spacing = arguments.spacing
-    is_for_all = arguments.labels_of is not None or isinstance(spacing, float | tuple)
-    description = describe_source(array, array.dims if is_for_all else spacing or ())
-    hint = "; give it with --spacing" if NO_SPACING in description else ""
-    return f"{arguments.source}: {description}{hint}"
-
-
-def _write(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:
-    """Write a pyramid, and say so if it was interrupted halfway."""
-    try:
-        pyramid.to_ome_zarr(*arguments, **options)
-    except (Exception, KeyboardInterrupt) as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        begun = bool(error.args) if interrupted else hasattr(error, "__notes__")
-        if not begun:  # refused, before anything was touched
-            raise
-        if isinstance(error, PyramidError):
-            what: str = error.message
-        else:
-            what = "interrupted" if interrupted else f"{type(error).__name__}: {error}"
-        raise _BrokenOffError(
-            what + f"; {where} is unfinished: " + HOW_TO_FINISH, 130 if interrupted else 1
-        ) from error
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -299,7 +198,7 @@ def _run_demo(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid demo``."""
     directory = demo.choose_directory(arguments.out)
     store, picture = directory / "retina.zarr", directory / "levels.png"
-    _write(demo.retina(), f"{store}/retina", store)
+    build.write_image(demo.retina(), f"{store}/retina", store)
     pyramid = open_pyramid(store, "retina")
     print(pyramid, flush=True)
     demo.draw(pyramid).save(picture, optimize=True)

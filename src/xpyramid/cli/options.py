@@ -30,7 +30,7 @@ def add_to(parser: argparse.ArgumentParser) -> None:
 def _argument(name: str, declared: Declared) -> dict[str, Any]:
     """Return what argparse is told of an option."""
     option = declared.option
-    argument: dict[str, object] = {"help": option.help, "default": option.default}
+    argument: dict[str, object] = {"help": option.help, "default": argparse.SUPPRESS}
     if option.accepted == "True, False":
         is_off = option.default is False
         argument["action"] = "store_true" if is_off else argparse.BooleanOptionalAction
@@ -55,9 +55,9 @@ def _method(text: str) -> str:
 
 
 def from_namespace(arguments: argparse.Namespace, *groups: type) -> dict[str, Any]:
-    """Return the options of some groups."""
-    names = [name for name, declaration in options_of(*groups).items() if declaration.option.help]
-    return {name: getattr(arguments, name) for name in names}
+    """Return the options of some groups that were passed."""
+    declared = options_of(*groups)
+    return {name: value for name, value in vars(arguments).items() if name in declared}
 
 
 def in_cli_words(message: object) -> str:

@@ -15,7 +15,13 @@ from xpyramid.ngff.fit import check_label
 from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr
 from xpyramid.ngff.json_types import ome_metadata
-from xpyramid.ngff.labels import add_to_list, image_label, with_metadata
+from xpyramid.ngff.labels import (
+    add_to_list,
+    image_label,
+    with_image,
+    with_levels,
+    with_metadata,
+)
 from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe_image
 from xpyramid.ngff.multiples import in_known_units, in_own_units
 from xpyramid.ngff.omero import (
@@ -80,5 +86,7 @@ __all__ = [
     "series_of",
     "stored_channels",
     "version_of",
+    "with_image",
+    "with_levels",
     "with_metadata",
 ]

@@ -117,6 +117,37 @@ def add_to_list(attrs: Mapping[str, Json], version: str, path: str) -> dict[str,
     return {"ome": {**ome, "version": version, "labels": labels}}
 
 
+def with_image(
+    attributes: Mapping[str, object], announcement: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the attributes of a group that now announces an image; all others stay."""
+    merged = {**attributes, **announcement}
+    if is_map(old := attributes.get("ome")) and is_map(new := announcement.get("ome")):
+        merged["ome"] = {**old, **new}
+    return merged
+
+
+def with_levels(attributes: Mapping[str, object], paths: Sequence[str]) -> dict[str, object]:
+    """Return the attributes of a group whose image has only some of its levels, the first ones."""
+    holder = ome if is_map(ome := attributes.get("ome")) else attributes
+    entries = holder.get("multiscales")
+    kept = (
+        [_with_levels(entry, paths) for entry in entries if is_map(entry)]
+        if isinstance(entries, list)
+        else []
+    )
+    return with_metadata(attributes, "multiscales", kept)
+
+
+def _with_levels(image: Mapping[str, object], paths: Sequence[str]) -> dict[str, object]:
+    datasets, about = image.get("datasets"), image.get("metadata")
+    listed = [d for d in datasets if is_map(d)] if isinstance(datasets, list) else []
+    first = {**image, "datasets": [d for d in listed if d.get("path") in paths]}
+    if is_map(about) and isinstance(factors := about.get("factors"), list):
+        first["metadata"] = {**about, "factors": factors[: len(paths)]}
+    return first
+
+
 def with_metadata(announcement: Mapping[str, object], key: str, value: object) -> dict[str, object]:
     """Return the attributes of an image with one more key beside ``multiscales``."""
     if is_map(ome := announcement.get("ome")):

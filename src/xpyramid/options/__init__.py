@@ -9,9 +9,10 @@ from xpyramid.options.building import (
 )
 from xpyramid.options.declare import Declared, only, options_of, resolve_options, takes_options
 from xpyramid.options.words import check_names, suggest
-from xpyramid.options.writing import WriteOptions
+from xpyramid.options.writing import AddOptions, WriteOptions
 
 __all__ = [
+    "AddOptions",
     "AxisOptions",
     "BuildOptions",
     "CommonBuildOptions",

@@ -24,31 +24,9 @@ from xpyramid.options.types import (
 _BOOL: dict[str, object] = {"types": (bool, np.bool_), "accepted": "True, False"}
 
 
-class WriteOptions(TypedDict, total=False):
-    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
+class CommonWriteOptions(TypedDict, total=False):
+    """What writing an image and adding levels to one have in common."""
 
-    version: Annotated[
-        Version,
-        Option(
-            "0.5",
-            """{"0.5", "0.4", "0.6"}
-            OME-NGFF version: 0.5 and 0.6 are stored as Zarr v3, 0.4 as Zarr v2. Few viewers read
-            0.6 yet.""",
-            accepted="'0.5', '0.4', '0.6', as text",
-            help="OME-NGFF version: 0.5 and 0.6 are Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
-        ),
-    ]
-    mode: Annotated[
-        Mode,
-        Option(
-            "w-",
-            """{"w-", "w"}
-            Whether an existing group is an error, or its image is replaced. On a local disk
-            the old image stays readable until the new one is complete. Anything that is not part of
-            the old image (labels, other arrays, files) stays.""",
-            accepted="'w-' (new), 'w' (replace)",
-        ),
-    ]
     resume: Annotated[
         bool,
         Option(
@@ -58,47 +36,6 @@ class WriteOptions(TypedDict, total=False):
             neither computed nor written again.""",
             **_BOOL,
             help="finish an unfinished build",
-        ),
-    ]
-    layout: Annotated[
-        Layout,
-        Option(
-            "groups",
-            """{"groups", "arrays"}
-            Whether each level is a group with the array and its coordinates, which
-            xarray opens, or an array, ``<group>/<k>``, for tools that expect that. With arrays,
-            `open_pyramid` restores only evenly spaced numbers, datetimes and text along
-            dimensions; other coordinates are not written.""",
-            help="each level a group, with coordinates; or an array (default: groups)",
-        ),
-    ]
-    names: Annotated[
-        Names | None,
-        Option(
-            None,
-            """{"ome", "source"}, optional
-            Names of the dimensions in the store: t, c, z, y and x, which viewers know, or those of
-            the array, by which plain xarray can select (``.sel(lat=...)``) but which some viewers
-            do not draw. `open_pyramid` restores the array's names either way. Default: "source"
-            with ``conventions=["geozarr"]``, else "ome".""",
-            accepted="'ome' (t, c, z, y, x), 'source' (the dimensions' own)",
-            help="dimension names that viewers know (t, c, z, y, x), or those of SRC (default: "
-            "ome; source with --conventions geozarr)",
-        ),
-    ]
-    dtype: Annotated[
-        Dtype | None,
-        Option(
-            None,
-            """{"source"}, optional
-            Whether numbers that were packed as integers in their file (xarray
-            has ``dtype``, ``scale_factor``, ``add_offset`` and ``_FillValue`` in their
-            ``encoding``) are packed again, as integers with these attributes, so that
-            xarray and others unpack each level. Level 0 then equals the file, bit for bit, and the
-            levels are made from the integers. Default: the dtype of the array, with a warning.""",
-            accepted="'source' (packed, as in the file)",
-            fix="for another, call .astype({value}) before .pyramid",
-            help="packed as integers as in SRC, where it is (default: unpacked)",
         ),
     ]
     omero: Annotated[
@@ -120,21 +57,6 @@ class WriteOptions(TypedDict, total=False):
             "percentiles: one for each channel, or a mapping by label",
             parse=text.omero,
             metavar="yes|no|JSON",
-        ),
-    ]
-    labels_of: Annotated[
-        str | None,
-        Option(
-            None,
-            """str, optional
-            Path of the image that these are labels of; they are written to
-            ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
-            levels as the image. Colours and properties are taken from ``attrs["image-label"]``,
-            names from the CF attributes ``flag_values`` and ``flag_meanings``.""",
-            types=str,
-            accepted="text, as in 'lab/field'",
-            help="image in DST that these are labels of; they go to PATH/labels",
-            metavar="PATH",
         ),
     ]
     conventions: Annotated[
@@ -161,29 +83,6 @@ class WriteOptions(TypedDict, total=False):
             OME-NGFF cannot say: refuse, or write the mean spacing (the coordinate arrays hold the
             truth). Samples along others that are uneven are counted, with a warning.""",
             help="refuse uneven coordinates, or write their mean spacing (default: error)",
-        ),
-    ]
-    shards: Annotated[
-        Chunks | None,
-        Option(
-            None,
-            """int, {dim: int} or sequence of int, optional
-            Shape of the shards: files that hold several chunks, in Zarr v3. Multiples of the
-            chunks; an integer is for the space dimensions, -1 all of a dimension. Default:
-            none.""",
-            help="shape of the shards (default: none)",
-            parse=text.lengths,
-            metavar="256|y=2048",
-        ),
-    ]
-    compressor: Annotated[
-        Any,
-        Option(
-            "default",
-            """codec, sequence of codecs, or None
-            How chunks are compressed: a codec of `zarr.codecs`, with ``version="0.4"`` one of
-            `numcodecs`; None means uncompressed. Default: Zstandard, level 1, with checksums, which
-            other codecs may lack.""",
         ),
     ]
     memory: Annotated[
@@ -235,5 +134,154 @@ class WriteOptions(TypedDict, total=False):
             Default: a warning; they read as the fill value.""",
             **_BOOL,
             help="treat missing chunks of SRC as an error",
+        ),
+    ]
+
+
+class WriteOptions(CommonWriteOptions, total=False):
+    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
+
+    version: Annotated[
+        Version,
+        Option(
+            "0.5",
+            """{"0.5", "0.4", "0.6"}
+            OME-NGFF version: 0.5 and 0.6 are stored as Zarr v3, 0.4 as Zarr v2. Few viewers read
+            0.6 yet.""",
+            accepted="'0.5', '0.4', '0.6', as text",
+            help="OME-NGFF version: 0.5 and 0.6 are Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
+        ),
+    ]
+    mode: Annotated[
+        Mode,
+        Option(
+            "w-",
+            """{"w-", "w"}
+            Whether an existing group is an error, or its image is replaced. On a local disk
+            the old image stays readable until the new one is complete. Anything that is not part of
+            the old image (labels, other arrays, files) stays.""",
+            accepted="'w-' (new), 'w' (replace)",
+        ),
+    ]
+    layout: Annotated[
+        Layout,
+        Option(
+            "groups",
+            """{"groups", "arrays"}
+            Whether each level is a group with the array and its coordinates, which
+            xarray opens, or an array, ``<group>/<k>``, for tools that expect that. With arrays,
+            `open_pyramid` restores only evenly spaced numbers, datetimes and text along
+            dimensions; other coordinates are not written.""",
+            help="each level a group, with coordinates; or an array (default: groups)",
+        ),
+    ]
+    names: Annotated[
+        Names | None,
+        Option(
+            None,
+            """{"ome", "source"}, optional
+            Names of the dimensions in the store: t, c, z, y and x, which viewers know, or those of
+            the array, by which plain xarray can select (``.sel(lat=...)``) but which some viewers
+            do not draw. `open_pyramid` restores the array's names either way. Default: "source"
+            with ``conventions=["geozarr"]``, else "ome".""",
+            accepted="'ome' (t, c, z, y, x), 'source' (the dimensions' own)",
+            help="dimension names that viewers know (t, c, z, y, x), or those of SRC (default: "
+            "ome; source with --conventions geozarr)",
+        ),
+    ]
+    dtype: Annotated[
+        Dtype | None,
+        Option(
+            None,
+            """{"source"}, optional
+            Whether numbers that were packed as integers in their file (xarray
+            has ``dtype``, ``scale_factor``, ``add_offset`` and ``_FillValue`` in their
+            ``encoding``) are packed again, as integers with these attributes, so that
+            xarray and others unpack each level. Level 0 then equals the file, bit for bit, and the
+            levels are made from the integers. Default: the dtype of the array, with a warning.""",
+            accepted="'source' (packed, as in the file)",
+            fix="for another, call .astype({value}) before .pyramid",
+            help="packed as integers as in SRC, where it is (default: unpacked)",
+        ),
+    ]
+    labels_of: Annotated[
+        str | None,
+        Option(
+            None,
+            """str, optional
+            Path of the image that these are labels of; they are written to
+            ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
+            levels as the image. Colours and properties are taken from ``attrs["image-label"]``,
+            names from the CF attributes ``flag_values`` and ``flag_meanings``.""",
+            types=str,
+            accepted="text, as in 'lab/field'",
+            help="image in DST that these are labels of; they go to PATH/labels",
+            metavar="PATH",
+        ),
+    ]
+    shards: Annotated[
+        Chunks | None,
+        Option(
+            None,
+            """int, {dim: int} or sequence of int, optional
+            Shape of the shards: files that hold several chunks, in Zarr v3. Multiples of the
+            chunks; an integer is for the space dimensions, -1 all of a dimension. Default:
+            none.""",
+            help="shape of the shards (default: none)",
+            parse=text.lengths,
+            metavar="256|y=2048",
+        ),
+    ]
+    compressor: Annotated[
+        Any,
+        Option(
+            "default",
+            """codec, sequence of codecs, or None
+            How chunks are compressed: a codec of `zarr.codecs`, with ``version="0.4"`` one of
+            `numcodecs`; None means uncompressed. Default: Zstandard, level 1, with checksums, which
+            other codecs may lack.""",
+        ),
+    ]
+
+
+class AddOptions(CommonWriteOptions, total=False):
+    """How to write levels beside level 0; see :func:`xpyramid.add_levels`."""
+
+    version: Annotated[
+        Version | None,
+        Option(
+            None,
+            """{"0.5", "0.4", "0.6"}, optional
+            OME-NGFF version: 0.5 or 0.6 where level 0 is in Zarr v3, 0.4 where it is in Zarr v2.
+            Default: that of the image, if the group is one, or else 0.5 or 0.4.""",
+            accepted="'0.5', '0.4', '0.6', as text",
+        ),
+    ]
+    mode: Annotated[
+        Mode,
+        Option(
+            "w-",
+            """{"w-", "w"}
+            Whether levels that are there, and were made in another way, are an error or are
+            replaced. Level 0 stays in any case.""",
+            accepted="'w-' (add), 'w' (replace)",
+        ),
+    ]
+    shards: Annotated[
+        Chunks | None,
+        Option(
+            None,
+            """int, {dim: int} or sequence of int, optional
+            Shape of the shards, as for :meth:`xpyramid.Pyramid.to_ome_zarr`. Default: those of
+            level 0, if it has any.""",
+        ),
+    ]
+    compressor: Annotated[
+        Any,
+        Option(
+            "source",
+            """codec, sequence of codecs, "default" or None
+            How chunks are compressed: "source" is as level 0 is, and "default" is Zstandard,
+            level 1, with checksums.""",
         ),
     ]

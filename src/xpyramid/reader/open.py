@@ -181,6 +181,26 @@ def _open_now(place: NodePath, multiscale: int | str) -> StoredImage:
         return _open_levels(place, node, image)
 
 
+def open_base(place: NodePath, node: zarr.Group) -> StoredImage:
+    """Open level 0 of an image, whatever is to be said of the others.
+
+    Raises
+    ------
+    NotAPyramidError
+        If the metadata of the group announce no image, or several, or none that can be understood.
+    """
+    with typed_errors(place):
+        attrs = dict(node.attrs)
+        if len(list(ngff.images_of(attrs))) > 1:
+            raise NotAPyramidError(f"{place} holds several images, and levels belong to one")
+        image = ngff.parse(attrs)
+        factors = image.metadata.get("factors")
+        first = {"factors": factors[:1]} if isinstance(factors, list) else {}
+        metadata = {**image.metadata, **first}
+        base = replace(image, datasets=image.datasets[:1], metadata=metadata)
+        return _open_levels(place, node, base)
+
+
 def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> StoredImage:
     """Open the levels of an image by its metadata."""
     arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]

@@ -165,7 +165,9 @@ def _open_variable(
 ) -> xr.DataArray:
     """Open a variable of a group, with its coordinates and its own name."""
     # xarray cannot make a Dataset of an array with two dimensions of one name and several lengths.
-    bare = {name: node for name, node in group.arrays() if len(set(_dims(node))) < len(_dims(node))}
+    bare = {
+        name: node for name, node in group.arrays() if len(set(dims_of(node))) < len(dims_of(node))
+    }
     dataset = _open_dataset(place, group, source, list(bare))
     variables = {str(name): array for name, array in dataset.data_vars.items()}
     variables |= {name: _open_array(node).rename(name) for name, node in bare.items()}
@@ -176,7 +178,7 @@ def _open_variable(
     return array
 
 
-def _dims(node: ZarrArray) -> tuple[str, ...]:
+def dims_of(node: ZarrArray) -> tuple[str, ...]:
     """Return the dimensions that an array names; none if some have no name."""
     named: Any = node.attrs.get("_ARRAY_DIMENSIONS")
     if node.metadata.zarr_format == 3:
@@ -217,7 +219,7 @@ def _members(group: zarr.Group, source: str) -> str:
 def _open_array(node: ZarrArray) -> xr.DataArray:
     """Wrap a Zarr array of any format."""
     attrs = {key: value for key, value in node.attrs.items() if key != "_ARRAY_DIMENSIONS"}
-    dims = _dims(node) or by_rank(node.ndim)
+    dims = dims_of(node) or by_rank(node.ndim)
     array = xr.DataArray(da.from_zarr(node), dims=dims, attrs=attrs).rename(None)
     array.encoding["format"] = "Zarr"
     return array

@@ -36,6 +36,8 @@ class BuildRecord:
         image keeps it where its tasks run later.
     delayed : bool
         Whether its tasks run later, when nobody holds its lock.
+    kept : tuple of str
+        Names of the nodes below the image that are its levels and stay as they are.
     """
 
     format: int = 0
@@ -46,6 +48,15 @@ class BuildRecord:
     inode: int | None = None
     build: str = ""
     delayed: bool = False
+    kept: tuple[str, ...] = ()
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the published image keeps the name of the build, for somebody may ask for it.
+
+        Somebody does where tasks run later, and where an image is there before and after.
+        """
+        return self.delayed or bool(self.kept)
 
     def to_json(self) -> bytes:
         """Return the record as it is stored."""
@@ -71,13 +82,20 @@ class BuildRecord:
         if not isinstance(inode, int | None):
             return cls()
         build = content.get("build")
-        children = [name for name in content["children"] if isinstance(name, str) and is_name(name)]
+        kept = _names(content.get("kept"))
+        children = [name for name in _names(content["children"]) if name not in kept]
         return cls(
             content["format"], max(1, content["workers"]), tuple(children), content["created"],
             content["about"], inode, build if isinstance(build, str) else "",
-            content.get("delayed") is True,
+            content.get("delayed") is True, kept,
         )  # fmt: skip
 
     def with_children(self, names: set[str]) -> BuildRecord:
         """Return the record of a build that also replaces what has these names."""
-        return replace(self, children=tuple(sorted(names.union(self.children))))
+        replaced = names.union(self.children).difference(self.kept)
+        return replace(self, children=tuple(sorted(replaced)))
+
+
+def _names(listed: object) -> tuple[str, ...]:
+    names = listed if isinstance(listed, list) else []
+    return tuple(name for name in names if isinstance(name, str) and is_name(name))

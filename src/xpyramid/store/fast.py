@@ -77,8 +77,8 @@ def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray | WatchedArray:
     store = watching = array.store
     if isinstance(watching, CheckedStore) and not watching.records:
         store = watching._store
-    if not isinstance(store, LocalStore) or not available():
-        return array
+    if not isinstance(store, LocalStore) or not available() or array.order == "F":
+        return array  # zarrs decodes into memory in C order alone
     with zarr.config.set(_PIPELINE), warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always")
         fast = zarr.open_array(store, path=array.path, mode="r")

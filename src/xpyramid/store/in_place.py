@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from threading import RLock
+from types import MappingProxyType
 from typing import Literal
 
 import zarr
@@ -68,6 +69,7 @@ class InPlaceTransaction:
     """See the module, and `xpyramid.store.transaction.Transaction`."""
 
     target: NodePath
+    kept: tuple[str, ...] = ()
 
     @classmethod
     def suits(cls, store: ZarrStore) -> bool:  # noqa: ARG003  every store can do this
@@ -161,7 +163,7 @@ class InPlaceTransaction:
     def _is_published(self, record: BuildRecord) -> bool:
         """Whether a build was killed when it was published, and its notes are still there."""
         # Another image was removed when the build began.
-        known = record.build if record.delayed else ""
+        known = record.build if record.is_named else ""
         return record.created and build_at(self.target) == known
 
     def left_over(self) -> int | None:
@@ -178,7 +180,12 @@ class InPlaceTransaction:
         """Whether an unfinished build was begun in this way."""
         return record.inode is None
 
-    def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
+    def begin(
+        self,
+        record: BuildRecord,
+        zarr_format: Literal[2, 3],
+        interim: Mapping[str, Buffer] = MappingProxyType({}),
+    ) -> None:
         """Remove an image that is replaced, and what an earlier build left.
 
         What there is to remove is noted first: without its own group nobody would know.
@@ -186,9 +193,12 @@ class InPlaceTransaction:
         self.abandon()
         self._claim(record)
         node = self.target.node()
-        if isinstance(node, zarr.Group):
+        if isinstance(node, zarr.Group) and (interim or not self.kept):
             record = record.with_children(level_names(node))
             self.note(record)
+            put(self.target, interim)
+            if interim:
+                remove(self.target / ".zmetadata")
             self._remove(record)
         for place, documents in missing_parents(self.target, zarr_format):
             put(place, documents)
@@ -197,7 +207,7 @@ class InPlaceTransaction:
     def note(self, record: BuildRecord) -> None:
         """Note how far the build is."""
         if self._notes_in_group:
-            put(self.target, {"zarr.json": group_with_record(record)})
+            self._put_group(record, is_kept=bool(record.kept))
         if self._notes is not None:
             put(self._notes, {"build.json": as_buffer(record.to_json())})
 
@@ -260,10 +270,16 @@ class InPlaceTransaction:
 
         Where the group goes with all that is in it, it stays, and announces nothing.
         """
+        documents = () if self._notes_in_group or record.kept else OWN_DOCUMENTS
         if self._notes_in_group:
-            put(self.target, {"zarr.json": group_with_record(None)})
-        for name in (*(() if self._notes_in_group else OWN_DOCUMENTS), *sorted(record.children)):
+            self._put_group(None, is_kept=bool(record.kept))
+        for name in (*documents, *sorted(record.children)):
             remove(self.target / name)
+
+    def _put_group(self, record: BuildRecord | None, *, is_kept: bool) -> None:
+        """Put what is noted of a build into the image's group, whose own attributes may be kept."""
+        place = self.target if is_kept else None
+        put(self.target, {"zarr.json": group_with_record(record, place)})
 
 
 def _overlap(path: str, other: str) -> bool:

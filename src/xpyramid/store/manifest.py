@@ -17,7 +17,8 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NotRequired, TypedDict, cast
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict, cast
 
 import numpy as np
 import zarr
@@ -235,11 +236,57 @@ def metadata_of(contents: Contents, path: str) -> Mapping[str, object]:
     return cast("Mapping[str, object]", metadata)
 
 
+class KeptRecords(NamedTuple):
+    """What is recorded of levels that stay where they are.
+
+    Attributes
+    ----------
+    objects : mapping
+        Of their arrays, by path.
+    documents : mapping
+        Digests of their documents, by key.
+    """
+
+    objects: Mapping[str, object] = MappingProxyType({})
+    documents: Mapping[str, object] = MappingProxyType({})
+
+
+def records_kept(contents: Contents, attributes: Mapping[str, object]) -> KeptRecords:
+    """Return what is recorded of levels that stay where they are.
+
+    Of those that others wrote, that is which objects there are: others may write to them again.
+
+    Parameters
+    ----------
+    contents : Contents
+        Of these levels.
+    attributes : mapping
+        Of the image's group as it is now.
+    """
+    record = manifest_of(attributes) or {}
+    objects, documents = (
+        listed if isinstance(listed := record.get(key), Mapping) else {}
+        for key in ("objects", "documents")
+    )
+    paths = [path for path, is_array in contents.nodes().items() if is_array]
+    present = {
+        path: _presence(grid, grid.present(contents.below(path))[0])
+        for path in paths
+        if path not in objects
+        for grid in [grid_of(contents, path)]
+    }
+    return KeptRecords(
+        {path: objects[path] if path in objects else present[path] for path in paths},
+        {key: documents[key] for key in contents.documents if key in documents},
+    )
+
+
 def with_manifest(
     contents: Contents,
     attributes: Mapping[str, object],
     tables: Mapping[str, ObjectTable],
     build: str = "",
+    kept: KeptRecords = KeptRecords(),  # noqa: B008  not changed
 ) -> tuple[dict[str, object], dict[str, bytes]]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
@@ -254,6 +301,8 @@ def with_manifest(
     build : str
         What no other build has, see `BuildRecord`; "" where nobody will ask for it, so that builds
         of the same samples are the same to the last byte.
+    kept : KeptRecords
+        Of levels that stay where they are, and are not among the contents.
 
     Returns
     -------
@@ -269,11 +318,14 @@ def with_manifest(
         if is_array and not _is_apart(path)
     }
     record: dict[str, object] = {
-        "objects": records,
+        "objects": {**kept.objects, **records},
         "documents": {
-            key: digest(document)
-            for key, document in contents.documents.items()
-            if "/" in key and not _is_apart(key)
+            **kept.documents,
+            **{
+                key: digest(document)
+                for key, document in contents.documents.items()
+                if "/" in key and not _is_apart(key)
+            },
         },
         "attributes": digest(_others(attributes)),
     }
@@ -309,12 +361,26 @@ def _build_in(raw: bytes, name: str) -> str | None:
     return None if ngff.version_of(attributes) is None else ""
 
 
-def group_with_record(record: BuildRecord | None) -> Buffer:
-    """Return the document of a group that is no image yet, with what is noted of its build."""
-    own = {} if record is None else {KEY: {UNFINISHED: json.loads(record.to_json())}}
-    return as_buffer(
-        json.dumps({"zarr_format": 3, "node_type": "group", "attributes": own}).encode()
-    )
+def group_with_record(record: BuildRecord | None, place: NodePath | None = None) -> Buffer:
+    """Return the document of a group that is no image yet, with what is noted of its build.
+
+    With a place, it also has what the group has there now.
+
+    Raises
+    ------
+    ValueError
+        If what is there is damaged.
+    """
+    raw = None if place is None else get_document(place / "zarr.json")
+    content: Any = {} if raw is None else parse_document(raw)
+    attributes = {**content.get("attributes", {})}
+    own = {key: value for key, value in attributes.pop(KEY, {}).items() if key != UNFINISHED}
+    if record is not None:
+        own[UNFINISHED] = json.loads(record.to_json())
+    if own:
+        attributes[KEY] = own
+    content |= {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    return as_buffer(json.dumps(content).encode())
 
 
 def record_in_group(place: NodePath) -> BuildRecord | None:
@@ -340,6 +406,11 @@ def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None
     own = attributes.get(KEY)
     record = own.get("sealed") if isinstance(own, Mapping) else None
     return record if isinstance(record, Mapping) else None
+
+
+def without_manifest(attributes: Mapping[str, object]) -> dict[str, object]:
+    """Return attributes of an image without what is recorded of it."""
+    return {key: value for key, value in attributes.items() if key != KEY}
 
 
 def modified_documents(
@@ -385,14 +456,7 @@ def _record(
     contents: Contents, path: str, table: ObjectTable, objects: dict[str, bytes]
 ) -> dict[str, object]:
     """Record the objects of an array; a table that is one of its own is added to ``objects``."""
-    grid, present = grid_of(contents, path), table.stored
-    record: dict[str, object] = {"objects": grid.total, "grid": list(grid.counts)}
-    if not present.all():
-        packed = base64.b64encode(zlib.compress(np.packbits(~present).tobytes(), 9)).decode()
-        if len(packed) <= LONGEST:
-            record["absent"] = packed
-        else:
-            record |= {"stored": int(present.sum()), "digest": _bits_digest(~present)}
+    record = _presence(grid_of(contents, path), table.stored)
     data = table.to_bytes()
     text, has_room = object_table.as_text(data), not takes_nodes_only(contents.place.store)
     if len(text) <= (object_table.INLINE if has_room else LONGEST):
@@ -401,6 +465,18 @@ def _record(
         return {**record, "table": None}
     objects[f"{path}/{object_table.KEY}"] = data
     return {**record, "table": {"digest": object_table.digest_of(data)}}
+
+
+def _presence(grid: ChunkGrid, present: StoredMask) -> dict[str, object]:
+    """Record which objects of an array there are."""
+    record: dict[str, object] = {"objects": grid.total, "grid": list(grid.counts)}
+    if not present.all():
+        packed = base64.b64encode(zlib.compress(np.packbits(~present).tobytes(), 9)).decode()
+        if len(packed) <= LONGEST:
+            record["absent"] = packed
+        else:
+            record |= {"stored": int(present.sum()), "digest": _bits_digest(~present)}
+    return record
 
 
 def _unpack(packed: object, total: int) -> StoredMask:

@@ -3,12 +3,17 @@
 An image that it replaces stays readable until then. The steps of publishing are: what lies in the
 old image and is not replaced gets a second name in the new one (a hard link); then the two
 directories change places, in one step where the system can do that.
+
+Where levels are added to an image, its directory stays, with all that is in it. Each new level
+comes to its place by a rename, and then the documents that announce them. From the first of these
+steps on, whoever comes next goes on with them.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import os
 import shutil
 import stat
@@ -17,6 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import zarr
@@ -47,7 +53,7 @@ _STAGED = ("build.json", "tasks", "image", "parent", "decided")
 _BACKUP = "replaced"
 
 #: What stands in the staging directory from when the new image is complete, and takes the place of
-#: what is there file by file.
+#: what is there file by file, or level by level.
 _DECIDED = "decided"
 
 #: What systems say of directories that they cannot rename.
@@ -61,6 +67,7 @@ class RenameTransaction:
     """See the module, and `xpyramid.store.transaction.Transaction`."""
 
     target: NodePath
+    kept: tuple[str, ...] = ()
 
     @classmethod
     def suits(cls, store: ZarrStore) -> bool:
@@ -153,7 +160,10 @@ class RenameTransaction:
         if (directory / _DECIDED).is_file():
             made, record = _directory(self.location), self.unfinished()
             if record is not None and self.is_original(record) and made.is_dir():
-                _put_in_place(made, place)
+                if record.kept:
+                    self._put_levels(record)
+                else:
+                    _put_in_place(made, place)
             self.close()
         if self.unfinished() is None:
             _carry_over(directory / "image", place)
@@ -226,7 +236,12 @@ class RenameTransaction:
         made = _directory(self.location)
         return made.stat().st_ino if made.is_dir() else None
 
-    def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
+    def begin(
+        self,
+        record: BuildRecord,
+        zarr_format: Literal[2, 3],
+        interim: Mapping[str, Buffer] = MappingProxyType({}),  # noqa: ARG002
+    ) -> None:
         """Remove what an earlier build has left, and make room; what is at the place stays."""
         self.abandon()
         for group, documents in missing_parents(self.target, zarr_format):
@@ -252,7 +267,10 @@ class RenameTransaction:
         if durable:
             for path in (*(made / key for key in documents), made):
                 _fsync(path)
-        self._swap(made, _directory(self.target))
+        if self.kept:
+            self._add(made, durable=durable)
+        else:
+            self._swap(made, _directory(self.target))
         self.close()
 
     def change_group(self, group: NodePath, change: Callable[[NodePath], None]) -> None:
@@ -301,6 +319,36 @@ class RenameTransaction:
             _carry_over(made, place)
         else:
             self._put_in_place(made, place)
+
+    def _add(self, made: Path, *, durable: bool) -> None:
+        """Bring the levels of a directory to their places, beside those that stay."""
+        levels = {child.name: child.stat().st_ino for child in made.iterdir() if child.is_dir()}
+        write_file(self._staging_dir / _DECIDED, [json.dumps(levels).encode()])
+        record = self.noted()
+        if record is not None:
+            self._put_levels(record)
+        if durable:
+            _fsync(_directory(self.target))
+
+    def _put_levels(self, record: BuildRecord) -> None:
+        """Do, or go on with, all that is to be done once it is decided that levels are added.
+
+        Levels that have come to their places are told from those that they replace by what stays
+        the same of a directory that is renamed.
+        """
+        made, place = _directory(self.location), _directory(self.target)
+        levels = json.loads((self._staging_dir / _DECIDED).read_bytes())
+        for name, inode in levels.items():
+            new, old = made / name, place / name
+            if old.is_dir() and old.stat().st_ino == inode:
+                continue
+            if not os.path.lexists(old) or not _exchange(new, old):
+                _put_in_place(new, old)
+        for name in sorted(OWN_DOCUMENTS, key=announce_last):
+            if (made / name).is_file():
+                self._put_beside(self.target, {name: as_buffer((made / name).read_bytes())})
+        for name in {*record.children}.difference(levels):
+            remove_path(place / name)
 
     def _put_in_place(self, made: Path, place: Path) -> None:
         """Bring a directory to its place where directories cannot be renamed.

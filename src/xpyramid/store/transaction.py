@@ -87,8 +87,17 @@ class Transaction(Protocol):
         A build that was killed right after it came to its place leaves the image that it replaced.
         """
 
-    def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:
-        """Remove what an earlier build has left, note this one, and make the groups around it."""
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Names of levels that are at their place already and stay there; mostly none."""
+
+    def begin(
+        self, record: BuildRecord, zarr_format: Literal[2, 3], interim: Mapping[str, Buffer] = ...
+    ) -> None:
+        """Remove what an earlier build has left, note this one, and make the groups around it.
+
+        ``interim`` are documents for a group whose image loses levels before others are there.
+        """
 
     def note(self, record: BuildRecord) -> None:
         """Note how far the build is."""
@@ -118,7 +127,7 @@ class TransactionKind(Protocol):
     def suits(self, store: ZarrStore) -> bool:
         """Whether images come to their place like this in a store."""
 
-    def __call__(self, target: NodePath) -> Transaction:
+    def __call__(self, target: NodePath, kept: tuple[str, ...] = ()) -> Transaction:
         """Return the transaction of an image."""
 
 
@@ -126,10 +135,10 @@ class TransactionKind(Protocol):
 KINDS: list[TransactionKind] = [RenameTransaction, InPlaceTransaction]
 
 
-def transaction_for(target: NodePath) -> Transaction:
-    """Return how an image comes to its place."""
+def transaction_for(target: NodePath, kept: tuple[str, ...] = ()) -> Transaction:
+    """Return how an image comes to its place, or levels to theirs beside those that are kept."""
     kind = next(kind for kind in KINDS if kind.suits(bare(target.store)))
-    return kind(target)
+    return kind(target, kept)
 
 
 @dataclass(frozen=True)
@@ -164,7 +173,7 @@ class StillBegun:
         build = build_at(place)
         if build == record.build:
             return False
-        if build is None and not transaction.keeps_notes:
+        if (build is None or transaction.kept) and not transaction.keeps_notes:
             return True
         raise ResumeError(
             f"the build of {transaction.target} that was begun is no longer there: another one has "

@@ -128,6 +128,14 @@ def _with_copies(group: dict[str, object], copies: Mapping[str, object]) -> dict
     }
 
 
+def group_with(attributes: Mapping[str, object], zarr_format: Literal[2, 3]) -> Documents:
+    """Return the documents that give a group its attributes, and no copies of what is in it."""
+    if zarr_format == 2:
+        return {".zattrs": as_document(dict(attributes))}
+    content = {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
+    return {"zarr.json": as_document(content)}
+
+
 def array_of(documents: Mapping[str, Buffer], path: str, place: NodePath) -> ZarrArray:
     """Return an array by its documents, which are not read again from where it is.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -17,20 +17,15 @@ from xpyramid.writer.journal import Journal
 from xpyramid.writer.request import PreparedImage
 
 
-def passes_of(
-    image: PreparedImage, limits: Limits, present: Collection[int] = ()
-) -> Iterator[Pass]:
-    """Yield the passes that writing an image takes; mostly one over all of its levels.
-
-    Levels that are ``present`` are not written.
-    """
+def passes_of(image: PreparedImage, limits: Limits) -> Iterator[Pass]:
+    """Yield the passes that writing an image takes; mostly one over all of its levels."""
     plan = image.plan
     levels = list(map(Shape, (level.shape for level in plan.levels), image.objects))
     read = list(map(source_chunks, image.levels[: len(plan.source_chunks)]))
     yield from passes(
         levels, plan.steps, read, plan.dtype.itemsize, limits, holistic=plan.holistic,
         copies=plan.copies,
-        present=present,
+        present=range(image.kept),
     )  # fmt: skip
 
 

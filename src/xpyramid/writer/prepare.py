@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
-from typing import get_args
+from typing import Literal, get_args
 
 import xarray as xr
+from zarr.abc.buffer import Buffer
 
 from xpyramid import ngff
 from xpyramid._version import __version__
@@ -20,7 +21,7 @@ from xpyramid.inputs.kinds import AVERAGING, averaged_labels
 from xpyramid.messages import Message, code, option, say
 from xpyramid.options import WriteOptions
 from xpyramid.options.types import Convention
-from xpyramid.store import flat_layout, label_groups
+from xpyramid.store import flat_layout, label_groups, manifest
 from xpyramid.store.collection import ImageCollection
 from xpyramid.store.encoding import array_attributes, note
 from xpyramid.store.json_attributes import DATASET, json_attributes
@@ -29,7 +30,7 @@ from xpyramid.store.path import NodePath, check_name, is_root
 from xpyramid.store.transaction import transaction_for
 from xpyramid.types import Attrs
 from xpyramid.warn import warn
-from xpyramid.writer import omero
+from xpyramid.writer import documents, omero
 from xpyramid.writer.array_checks import (
     check_axis_names,
     check_chunks,
@@ -39,7 +40,7 @@ from xpyramid.writer.array_checks import (
 )
 from xpyramid.writer.compression import compressor_of
 from xpyramid.writer.coordinates import prepare_coordinates
-from xpyramid.writer.request import ImageSource, PreparedImage
+from xpyramid.writer.request import ImageSource, KeptLevels, PreparedImage
 from xpyramid.writer.source_guard import Location, check_source
 from xpyramid.writer.target_checks import check_above, check_writable
 from xpyramid.writer.template import TemplateSpec, make_template
@@ -76,15 +77,15 @@ def prepare_image(
     warn_of_packing(base)
     names = _stored_names(image, name, options)
     group, labels_group = _in_image(image, group, root, options)
-    count = range(len(image.levels))
-    paths = [f"{k}/{names.array}" if options["layout"] == "groups" else f"{k}" for k in count]
+    paths, kept = _paths(image, names, options), image.kept
     if labels_group is not None and options["omero"] not in (None, False):
         raise PlanError(
             "for labels", option="omero", value=options["omero"], accepted="None, False",
             fix="colours of labels are those of attrs['image-label']",
         )  # fmt: skip
-    transaction = transaction_for((root / group).as_image())
-    check_source(read, [transaction.target])
+    transaction = transaction_for((root / group).as_image(), () if kept is None else kept.children)
+    new = [path.split("/")[0] for path in paths[len(kept.paths) :]] if kept is not None else [""]
+    check_source(read, [transaction.target / name for name in new])
     check_writable(transaction.target)
     was_recovered = transaction.recover()
     check_above(transaction.target, zarr_format, is_label=labels_group is not None)
@@ -96,7 +97,7 @@ def prepare_image(
         transaction=transaction,
         was_recovered=was_recovered,
         levels=image.levels,
-        objects=tuple(spec.objects),
+        objects=(*(() if kept is None else kept.objects), *spec.objects),
         plan=image.plan,
         reducer=image.reducer,
         paths=tuple(paths),
@@ -109,7 +110,26 @@ def prepare_image(
         ),
         labels_group=labels_group,
         collection=None if is_label else _collection(transaction.target, options),
+        kept=0 if kept is None else len(kept.paths),
+        replaced=() if kept is None else kept.replaced,
+        interim={} if kept is None else _interim(kept, zarr_format),
     )
+
+
+def _paths(image: ImageSource, names: StoredNames, options: WriteOptions) -> list[str]:
+    """Return where each level lies in the image's group."""
+    count = range(len(image.levels))
+    if image.kept is not None:
+        return [image.kept.path(k) for k in count]
+    return [f"{k}/{names.array}" if options["layout"] == "groups" else f"{k}" for k in count]
+
+
+def _interim(kept: KeptLevels, zarr_format: Literal[2, 3]) -> dict[str, Buffer]:
+    """Return documents of a group that announces only what stays, where levels are replaced."""
+    if not kept.replaced:
+        return {}
+    attributes = ngff.with_levels(manifest.without_manifest(kept.attributes), kept.paths)
+    return documents.group_with(attributes, zarr_format)
 
 
 def _template_spec(
@@ -123,19 +143,23 @@ def _template_spec(
     """Return what the documents of an image are made from."""
     zarr_format, base = ngff.VERSIONS[options["version"]].zarr_format, image.levels[0]
     attrs = json_attributes(dataset_attributes(image.attrs), DATASET)
+    new = slice(0 if image.kept is None else len(image.kept.paths), None)
+    coordinates = list(image.levels.coordinates)[new]
     return TemplateSpec(
-        paths=paths,
-        levels=image.plan.levels,
-        objects=image.plan.objects(options["shards"]),
-        coordinates=[prepare_coordinates(c, names, attrs) for c in image.levels.coordinates],
+        paths=paths[new],
+        levels=image.plan.levels[new],
+        objects=image.plan.objects(options["shards"])[new],
+        coordinates=[prepare_coordinates(c, names, attrs) for c in coordinates],
         dtype=image.plan.dtype,
         dims=list(names.dims.values()),
         attributes=[
-            array_attributes(base, attrs, names, zarr_format) for attrs in _attributes(image)
+            array_attributes(base, attrs, names, zarr_format)
+            for attrs in list(_attributes(image))[new]
         ],
         group_attributes=_group_attributes(image, paths, group, names, labels_group, options),
         zarr_format=zarr_format,
         compressor=compressor_of(options["compressor"], zarr_format),
+        form={} if image.kept is None else image.kept.form,
     )
 
 
@@ -194,6 +218,8 @@ def _check_levels(image: ImageSource, options: WriteOptions) -> None:
 
 def _stored_names(image: ImageSource, name: str, options: WriteOptions) -> StoredNames:
     """Return the names in the level groups: those that maps are read by are the source's."""
+    if image.kept is not None:
+        return image.kept.names
     names = options["names"] or ("source" if options["conventions"] else "ome")
     coords = [str(coord) for coord in image.levels.coordinates[0].coords]
     stored = choose_names(name, image.plan.axes, coords, names)
@@ -256,6 +282,8 @@ def _group_attributes(
     if label:
         label = json_attributes(label, finite=True)
         attributes = ngff.with_metadata(attributes, "image-label", label)
+    if image.kept is not None:
+        attributes = ngff.with_image(manifest.without_manifest(image.kept.attributes), attributes)
     return attributes
 
 

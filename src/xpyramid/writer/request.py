@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import xarray as xr
+from zarr.abc.buffer import Buffer
 
 from xpyramid.geometry.passes import Pass
 from xpyramid.geometry.plan import Plan
@@ -14,10 +15,52 @@ from xpyramid.lazy.levels import Levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.collection import ImageCollection
 from xpyramid.store.label_groups import LabelsGroup
+from xpyramid.store.names import StoredNames
 from xpyramid.store.transaction import Transaction
 from xpyramid.types import Attrs
 from xpyramid.writer.omero import OmeroRequest
 from xpyramid.writer.template import MetadataTemplate
+
+
+@dataclass(frozen=True)
+class KeptLevels:
+    """Levels of an image that are in the store already, level 0 among them; others join them.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        Of their arrays in the image's group, that of level 0 first.
+    objects : tuple of tuple of int
+        Shape of the stored objects of each.
+    names : StoredNames
+        Of the parts of level 0, which other levels take.
+    attributes : mapping
+        Of the group as it is now.
+    form : mapping
+        What else zarr makes arrays like level 0 with.
+    replaced : tuple of str
+        Names of levels that the group announces now, and that others replace.
+    """
+
+    paths: tuple[str, ...]
+    objects: tuple[tuple[int, ...], ...]
+    names: StoredNames
+    attributes: Mapping[str, object]
+    form: Mapping[str, Any] = field(default_factory=dict)
+    replaced: tuple[str, ...] = ()
+
+    @property
+    def children(self) -> tuple[str, ...]:
+        """Their names in the group."""
+        return tuple(dict.fromkeys(path.split("/")[0] for path in self.paths))
+
+    def path(self, level: int) -> str:
+        """Return where a level lies: in the manner of level 0, as ``s2/raw`` beside ``s0/raw``."""
+        if level < len(self.paths):
+            return self.paths[level]
+        first, *inside = self.paths[0].split("/")
+        prefix = first[:-1] if first.endswith("0") and not first[-2:-1].isdigit() else ""
+        return "/".join([f"{prefix}{level}", *inside])
 
 
 @dataclass(frozen=True)
@@ -36,6 +79,8 @@ class ImageSource:
         Of the Dataset that the array comes from; kept on every level's group.
     document : mapping
         OME-NGFF metadata of a stored image that is copied.
+    kept : KeptLevels or None
+        Those that are in their place already.
     """
 
     levels: Levels
@@ -44,6 +89,7 @@ class ImageSource:
     group: str | None = None
     attrs: Attrs = field(default_factory=dict)
     document: Mapping[str, object] = field(default_factory=dict)
+    kept: KeptLevels | None = None
 
     @property
     def read(self) -> Sequence[xr.DataArray]:
@@ -79,6 +125,12 @@ class PreparedImage:
         How the work on it is divided.
     was_recovered : bool
         Whether an earlier build that died at its last step has been completed now.
+    kept : int
+        How many levels are in their place already.
+    replaced : tuple of str
+        Names of levels that others replace beside those.
+    interim : mapping
+        Documents of its group while levels that it announces are replaced at their place.
     """
 
     transaction: Transaction
@@ -94,6 +146,14 @@ class PreparedImage:
     collection: ImageCollection | None = None
     passes: tuple[Pass, ...] = ()
     was_recovered: bool = False
+    kept: int = 0
+    replaced: tuple[str, ...] = ()
+    interim: Mapping[str, Buffer] = field(default_factory=dict)
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """Paths of the levels that are written."""
+        return self.paths[self.kept :]
 
     @property
     def name(self) -> str:

@@ -18,7 +18,7 @@ from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.tiles import Region
 from xpyramid.messages import say
 from xpyramid.options import WriteOptions
-from xpyramid.reducers import Array
+from xpyramid.reducers import Array, reduce_levels_with_state
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import attributes_of, parse_document, read_documents
 from xpyramid.store.transaction import Transaction
@@ -40,7 +40,8 @@ def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:
         format=FORMAT,
         build=uuid4().hex,
         workers=limits.workers,
-        children=tuple(sorted({path.split("/")[0] for path in image.paths})),
+        children=tuple(sorted({*image.replaced, *(p.split("/")[0] for p in image.written)})),
+        kept=image.transaction.kept,
         about={
             "library": __version__,
             "shape": list(plan.levels[0].shape),
@@ -108,6 +109,9 @@ def _damaged(transaction: Transaction, what: str) -> ResumeError:
     )
 
 
+#: How many cells of a coarse level are compared in each place, along each dimension.
+_CELLS = 16
+
 #: In how many places the input is compared with what an earlier run has stored of it.
 _SAMPLES = 8
 
@@ -120,14 +124,20 @@ def check_input(job: engine.Job, image: PreparedImage) -> None:
     ResumeError
     """
     output, tiling = job.work.outputs[0], job.work.tiling
-    sink = output.sinks[0]
+    sinks = [(i, sink) for i, sink in enumerate(output.sinks) if isinstance(sink, ZarrSink)]
     done = sorted(node for node in output.done if node[0] == tiling.tile)
-    if not isinstance(sink, ZarrSink):
+    if not sinks or sinks[0][0] > tiling.tile:
         return
+    level, sink = sinks[0]
+    lengths = sink.array.shards or sink.array.chunks
     for node in done[:: max(1, -(-len(done) // _SAMPLES))]:
-        pairs = zip(tiling.base_region(*node), image.objects[0], strict=True)
-        region = tuple(slice(b.start, min(b.stop, b.start + n)) for b, n in pairs)
-        samples = np.asarray(job.source.sample(region))
+        cells = tiling.coarse_region(tiling.base_region(*node), level)
+        triples = zip(cells, lengths, output.shapes[level], strict=True)
+        region = tuple(
+            slice(c.start, min(c.stop, end, c.start + (n if level == 0 else min(n, _CELLS))))
+            for c, n, end in triples
+        )
+        samples = _made_of(job, level, region)
         try:
             stored = np.asarray(sink.array[region], samples.dtype)
         except PyramidError:
@@ -142,6 +152,19 @@ def check_input(job: engine.Job, image: PreparedImage) -> None:
         _check_samples(
             samples, stored, region, f"the unfinished build of {image.transaction.target}"
         )
+
+
+def _made_of(job: engine.Job, level: int, region: Region) -> Array:
+    """Return what a region of a level of a job is, computed from its source."""
+    tiling = job.work.tiling
+    triples = zip(region, tiling.factors(level), tiling.shape, strict=True)
+    base = tuple(slice(r.start * f, min(r.stop * f, end)) for r, f, end in triples)
+    samples = np.asarray(job.source.sample(base))
+    if level == 0:
+        return samples
+    steps, reducer = tiling.steps[:level], job.work.outputs[0].reducer
+    made = reduce_levels_with_state(samples, steps, reducer, keep=False)[0][-1]
+    return made[tuple(slice(r.stop - r.start) for r in region)]
 
 
 def _check_samples(samples: Array, stored: Array, region: Region, what: str) -> None:
@@ -176,7 +199,7 @@ def finished_among(
     ]
     to_do = [image for image in images if image not in finished]
     for image in to_do:
-        check_target(image.transaction, image.paths, options)
+        check_target(image.transaction, image.written, options)
     if finished and not any(image.was_recovered or _is_left(image) for image in images):
         check_free(finished[0].transaction.target)
     for image in finished:

@@ -176,7 +176,7 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
             record = replace(earlier, delayed=True)
             transaction.note(record)
     else:
-        transaction.begin(record, image.zarr_format)
+        transaction.begin(record, image.zarr_format, image.interim)
         put(transaction.location, image.template.documents)
         write_lazy(image.template, transaction.location)
         record = replace(record, created=True)
@@ -189,13 +189,13 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
             k,
             path,
         )
-        for k, path in enumerate(image.paths)
+        for k, path in enumerate(image.written, image.kept)
     ]
     # Tasks elsewhere may outlive this process, which holds the lock.
     is_locked = options["compute"] and transaction.excludes_all and in_process()
     is_wanted = None if is_locked else StillBegun(transaction, record)
     tasks = transaction.tasks if options["compute"] else None
-    jobs = list(jobs_of(image, sinks, tasks, is_wanted))
+    jobs = list(jobs_of(image, [*[None] * image.kept, *sinks], tasks, is_wanted))
     for job in jobs:
         check_input(job, image)
     return record, watch(jobs, image.omero)
@@ -204,7 +204,7 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
 def _check_again(image: PreparedImage, options: WriteOptions) -> None:
     """Refuse what somebody else has changed since an image was prepared; nobody else can now."""
     transaction, labels = image.transaction, image.labels_group
-    check_target(transaction, image.paths, options)
+    check_target(transaction, image.written, options)
     check_above(transaction.target, image.zarr_format, is_label=labels is not None)
     if labels is not None:
         labels.check_image(image.plan.dtype, len(image.paths))
@@ -251,7 +251,7 @@ def publish(session: Session, summaries: Sequence[engine.Summary]) -> None:
         base = summaries[positions[0]]
         written = engine.join(summaries[i].written for i in positions)
         omero = None if image.omero is None else image.omero.metadata(base.statistics)
-        build = record.build if record.delayed else ""  # else nobody will come back for it
+        build = record.build if record.is_named else ""
         tables, documents = group_documents(
             image.template, image.transaction, written, omero, build=build
         )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import accumulate
 from os.path import lexists, samefile
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import zarr
 from zarr.storage import FsspecStore, LocalStore, ZipStore
@@ -59,6 +59,9 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
         )
     if unfinished and transaction.location == target:
         return  # what is there is the unfinished build itself
+    if transaction.kept:
+        _check_levels(transaction, paths, options)
+        return
     if options["mode"] == "w-":
         check_free(target)
         return
@@ -67,6 +70,21 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
         _check_hidden(target, node)
     old = level_names(node) if isinstance(node, zarr.Group) else set()
     check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
+
+
+def _check_levels(transaction: Transaction, paths: Sequence[str], options: WriteOptions) -> None:
+    """Refuse to add levels where something is that is no level, or that may not be replaced."""
+    target, node = transaction.target, transaction.target.sound_node()
+    names = list(dict.fromkeys(path.split("/")[0] for path in paths))
+    announced = level_names(node) if isinstance(node, zarr.Group) else set()
+    taken = [name for name in names if not (target / name).is_empty()]
+    if not announced.issuperset(taken):
+        _refuse_taken(target, [name for name in taken if name not in announced])
+    if taken and options["mode"] == "w-":
+        raise TargetExistsError(
+            f"{target} already has the levels {taken}",
+            fix=say("replace them with {mode}", mode="w"),
+        )
 
 
 def _check_hidden(target: NodePath, node: zarr.Group) -> None:
@@ -150,13 +168,27 @@ def check_free(place: NodePath) -> None:
     TargetExistsError
     """
     if not place.is_empty():
+        node = place.sound_node()
+        if not (isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs))):
+            _refuse_base(place)
         raise TargetExistsError(
-            f"{place} already holds {_describe_node(place.sound_node())}",
+            f"{place} already holds {_describe_node(node)}",
             fix=say(
                 "choose another {group} or store, replace the image with {mode}, or "
                 "remove it first",
                 mode="w",
             ),
+        )
+
+
+def _refuse_base(place: NodePath) -> None:
+    """Refuse a place where level 0 is, and nothing announces it: that gets its levels elsewise."""
+    if (place / "0").sound_node() is not None:
+        store = NodePath(place.store, "")
+        raise TargetExistsError(
+            f"{place} holds '0', which may be level 0 of an image without others",
+            fix=f"add levels to it: xpyramid.add_levels({str(store)!r}, {place.path!r}); or "
+            + say("choose another {group} or store"),
         )
 
 
@@ -184,10 +216,14 @@ def check_replaceable(place: NodePath, names: Sequence[str], announced: Set[str]
         )
     taken = [name for name in names if name not in announced and not (place / name).is_empty()]
     if taken:
-        raise TargetExistsError(
-            f"{place} holds {taken}, which no image there announces and a level would replace",
-            fix=say("move it, or choose another {group}"),
-        )
+        _refuse_taken(place, taken)
+
+
+def _refuse_taken(place: NodePath, names: Sequence[str]) -> NoReturn:
+    raise TargetExistsError(
+        f"{place} holds {names}, which no image there announces and a level would replace",
+        fix=say("move it, or choose another {group}"),
+    )
 
 
 def _describe_node(node: Node | None) -> str:

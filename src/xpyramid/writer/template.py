@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import dask.array as da
@@ -20,9 +20,15 @@ from zarr.storage import MemoryStore
 
 from xpyramid import engine, ngff
 from xpyramid.geometry.plan import Level
-from xpyramid.store.documents import Documents, as_buffer, get_document, is_document
+from xpyramid.store.documents import (
+    Documents,
+    as_buffer,
+    get_document,
+    is_document,
+    parse_document,
+)
 from xpyramid.store.listing import Contents, children, list_keys
-from xpyramid.store.manifest import with_manifest
+from xpyramid.store.manifest import KeptRecords, records_kept, with_manifest
 from xpyramid.store.path import NodePath, ZarrArray, is_name, level_names
 from xpyramid.store.transaction import Transaction
 from xpyramid.types import DType, Json
@@ -74,6 +80,8 @@ class TemplateSpec:
     zarr_format : {2, 3}
     compressor
         As zarr takes it.
+    form : mapping
+        What else zarr is to make arrays with.
     """
 
     paths: Sequence[str]
@@ -86,6 +94,7 @@ class TemplateSpec:
     group_attributes: Mapping[str, object]
     zarr_format: ZarrFormat
     compressor: Any
+    form: Mapping[str, Any] = field(default_factory=dict)
 
 
 def make_template(spec: TemplateSpec) -> MetadataTemplate:
@@ -173,27 +182,44 @@ def group_documents(
         for path, is_array in contents.nodes().items()
         if is_array
     }
-    attributes, objects = with_manifest(contents, attributes, tables, build)
+    kept = _records_kept(transaction)
+    attributes, objects = with_manifest(contents, attributes, tables, build, kept)
     names = documents.node_documents(template.own)
-    documents_of_all |= _documents_beside(transaction.target, {*levels}, names)
+    documents_of_all |= _documents_beside(transaction, {*levels}, names)
     documents.consolidate(documents_of_all, attributes=attributes)
     own = {key: document for key, document in documents_of_all.items() if "/" not in key}
     return {key: as_buffer(data) for key, data in objects.items()}, own
 
 
-def _documents_beside(image: NodePath, levels: Set[str], names: Sequence[str]) -> Documents:
+def _records_kept(transaction: Transaction) -> KeptRecords:
+    """Return what is recorded of the levels that are in their place already."""
+    image = transaction.target
+    keys = sorted(f"{name}/{key}" for name in transaction.kept for key in list_keys(image / name))
+    raw = {key: get_document(image / key) for key in keys if is_document(key)}
+    contents = Contents(
+        image, keys, {key: parse_document(text) for key, text in raw.items() if text}, {}
+    )
+    node = image.node() if keys else None
+    return records_kept(contents, {} if node is None else dict(node.attrs))
+
+
+def _documents_beside(
+    transaction: Transaction, levels: Set[str], names: Sequence[str]
+) -> Documents:
     """Return the documents of nodes in an image's group that stay when it is replaced.
 
     Parameters
     ----------
-    image : NodePath
+    transaction : Transaction
     levels : set of str
         Names of what is new there.
     names : sequence of str
         Of the documents of a node. What is damaged, or of the other Zarr format, is left out.
     """
+    image = transaction.target
     node = image.node()
     replaced = level_names(node) if isinstance(node, zarr.Group) else set()
+    replaced -= {*transaction.kept}
     beside: Documents = {}
     waiting = [n for n in children(image) if is_name(n) and n not in replaced and n not in levels]
     while waiting:
@@ -232,6 +258,7 @@ def _make_array(place: NodePath, k: int, spec: TemplateSpec) -> None:
             "config": STORE_EMPTY,
             "chunk_key_encoding": {"name": "v2", "separator": "/"},
         }
+    form |= spec.form
     zarr.create_array(
         place.store,
         name=place.path,

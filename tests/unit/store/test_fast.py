@@ -42,6 +42,12 @@ def create(store: Any, zarr_format: Literal[2, 3] = 3, **options: Any) -> Any:
     )  # fmt: skip
 
 
+def test_what_is_stored_in_the_order_of_fortran_is_read_without_zarrs(tmp_path: Path) -> None:
+    array = create(tmp_path, 2, order="F")
+    array[:] = field().values
+    np.testing.assert_array_equal(accelerate(zarr.open_array(tmp_path, mode="r"))[:], field())
+
+
 @pytest.mark.filterwarnings("ignore:'field' is packed in its file")  # in v2, 0 is missing data
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_what_is_read_lazily_goes_through_zarrs(tmp_path: Path, zarr_format: Literal[2, 3]) -> None:

@@ -64,6 +64,7 @@ class CommitTransaction:
     """The toy: written beside what is committed, published by a commit."""
 
     target: NodePath
+    kept: tuple[str, ...] = ()
     tasks: None = None
     excludes_all: bool = True
     keeps_notes: bool = False
@@ -100,7 +101,12 @@ class CommitTransaction:
     def left_over(self) -> int | None:
         return None
 
-    def begin(self, record: BuildRecord, zarr_format: Literal[2, 3]) -> None:  # noqa: ARG002
+    def begin(
+        self,
+        record: BuildRecord,  # noqa: ARG002
+        zarr_format: Literal[2, 3],
+        interim: Mapping[str, Buffer] | None = None,  # noqa: ARG002
+    ) -> None:
         self.abandon()
         for parent, documents in missing_parents(self.target, zarr_format):
             put(NodePath(self._session.changes, parent.path), documents)

@@ -1,0 +1,255 @@
+"""Level 0 where it is in a store: found, and opened as an array that levels are made from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+import zarr
+
+from xpyramid import ngff
+from xpyramid._compat import lazy_variable
+from xpyramid.errors import AxisError, NotAPyramidError, PlanError, SourceError, check_kind
+from xpyramid.geometry.coordinates import REFERENCES
+from xpyramid.messages import say
+from xpyramid.reader import open_base
+from xpyramid.sources.dims import by_rank
+from xpyramid.sources.stores import dims_of
+from xpyramid.store.encoding import decode
+from xpyramid.store.path import (
+    NodePath,
+    Store,
+    ZarrArray,
+    check_name,
+    expanded,
+    is_name,
+    path_named,
+    resolve,
+)
+from xpyramid.types import Attrs
+
+
+@dataclass(frozen=True)
+class StoredBase:
+    """Level 0 in a store.
+
+    Attributes
+    ----------
+    place : NodePath
+        The group of the image.
+    group : str
+        Path of that group in the store that was named; "" is the store itself.
+    path : str
+        Of the array in the group.
+    node : zarr.Array
+    array : xarray.DataArray
+        The samples as they are stored, read when they are asked for, with their coordinates.
+    stored_dims : tuple of str
+        Names of the dimensions in the store; empty where there are none.
+    attributes : mapping
+        Of the group.
+    document : mapping
+        OME-NGFF metadata of the group; empty where it announces no image.
+    dataset_attrs : mapping
+        Of the group that holds the array and its coordinates, where there is one.
+    """
+
+    place: NodePath
+    group: str
+    path: str
+    node: ZarrArray
+    array: xr.DataArray
+    stored_dims: tuple[str, ...]
+    attributes: Mapping[str, object]
+    document: Mapping[str, object] = field(default_factory=dict)
+    dataset_attrs: Attrs = field(default_factory=dict)
+
+    @property
+    def has_group(self) -> bool:
+        """Whether each level is a group, with coordinates beside its array."""
+        return "/" in self.path
+
+    @property
+    def chunk_keys(self) -> dict[str, Any]:
+        """How chunks are named, as zarr takes it."""
+        metadata = self.node.metadata
+        if metadata.zarr_format == 2:
+            return {"name": "v2", "separator": metadata.dimension_separator}
+        encoding: Any = metadata.chunk_key_encoding
+        return {"name": encoding.name, "separator": encoding.separator}
+
+    @property
+    def separator(self) -> str:
+        """What stands between the numbers in the names of chunks."""
+        return str(self.chunk_keys["separator"])
+
+
+def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase:
+    """Find level 0 of an image in a store, and open it lazily.
+
+    Raises
+    ------
+    NotAPyramidError
+        If it is not there.
+    SourceError
+        If there is a file of another format, or several arrays.
+    """
+    check_kind("group", group, str, "text, as in 'lab/field'")
+    check_kind("level0", level0, str, "text, as in 'raw'")
+    _refuse_files(store)
+    root = resolve(store, read_only=True)
+    path = "" if group is None else group.strip("/")
+    if group is None and level0 is None:
+        path = _only_group(root)
+    place = root / path
+    node = place.sound_node()
+    if isinstance(node, zarr.Array):
+        raise SourceError(
+            f"{place} is an array, and there is no room for other levels in it",
+            fix=say("move it into a group, as 0, or copy it: ")
+            + f"xpyramid.open_source({str(place)!r}).pyramid.to_ome_zarr(...)",
+        )
+    attributes = {} if node is None else dict(node.attrs)
+    array, inside = _find_array(place, attributes, level0)
+    stored_dims = dims_of(array)
+    if ngff.version_of(attributes) is not None and isinstance(node, zarr.Group):
+        opened = open_base(place, node)
+        level = opened.levels[0]
+        if ngff.parse(attributes).metadata.get("library") != "xpyramid":
+            level = _renamed(level, stored_dims)
+        return StoredBase(
+            place, path, inside, array, _lazily(array, level), stored_dims, attributes,
+            opened.metadata,
+        )  # fmt: skip
+    if "/" in inside:
+        level, attrs = _open_in_group(place, inside)
+    else:
+        name = inside if inside != "0" else (place.path or str(place)).rpartition("/")[2]
+        level, attrs = _open_alone(array, name), {}
+    return StoredBase(
+        place, path, inside, array, _lazily(array, level), stored_dims, attributes, {}, attrs
+    )
+
+
+def _refuse_files(store: object) -> None:
+    """Refuse what is a file of another format, with the call that copies it."""
+    if not isinstance(store, str | os.PathLike) or "://" in (named := path_named(store)):
+        return
+    if expanded(named).is_file():
+        raise SourceError(
+            f"{named!r} is a file, to which no levels can be added",
+            fix=f"copy it: xpyramid.open_source({named!r}).pyramid.to_ome_zarr('out.zarr')",
+        )
+
+
+def _only_group(root: NodePath) -> str:
+    """Return the path of the only group of a store that holds a level 0; "" is the store itself."""
+    node = root.sound_node()
+    if isinstance(node, zarr.Array) or _has_base(root, node):
+        return ""
+    names = [] if node is None else sorted(name for name, _ in node.groups() if is_name(name))
+    holders = [name for name in names if _has_base(root / name, (root / name).sound_node())]
+    if len(holders) > 1:
+        raise SourceError(
+            f"{root} holds several images", fix=say("choose one with {group}", group=holders[0])
+        )
+    return holders[0] if holders else ""
+
+
+def _has_base(place: NodePath, node: Any) -> bool:
+    attributes = {} if node is None else dict(node.attrs)
+    return ngff.version_of(attributes) is not None or (place / "0").sound_node() is not None
+
+
+def _find_array(
+    place: NodePath, attributes: Mapping[str, object], level0: str | None
+) -> tuple[ZarrArray, str]:
+    """Return the array of level 0 and its path in the group."""
+    announced = ngff.dataset_paths(attributes)
+    path = level0.strip("/") if level0 else (announced or ["0"])[0]
+    if not (path.split("/")[0] != "labels" and check_name(path)):
+        raise PlanError(option="level0", value=level0, accepted="the path of an array in the group")
+    if announced and announced[0].split("/")[: path.count("/") + 1] != path.split("/"):
+        raise PlanError(
+            f"and {place} is an image whose level 0 is {announced[0]!r}",
+            option="level0", value=level0, accepted=repr(announced[0]),
+        )  # fmt: skip
+    node = (place / path).sound_node()
+    if isinstance(node, zarr.Group):
+        name = _data_array(node, place / path)
+        path, node = f"{path}/{name}", node[name]
+    if not isinstance(node, zarr.Array):
+        raise NotAPyramidError(
+            f"{place} has no array at {path!r}, which is to be level 0",
+            fix=say("say where it is with {level0}", level0=...),
+        )
+    return node, path
+
+
+def _data_array(group: zarr.Group, place: NodePath) -> str:
+    """Return the name of the array of a level group that is no coordinate of another."""
+    arrays = dict(group.arrays())
+    indexes = {dim for array in arrays.values() for dim in dims_of(array)}
+    names = [name for name in arrays if name not in indexes]
+    most = max((arrays[name].ndim for name in names), default=0)
+    largest = sorted(name for name in names if arrays[name].ndim == most)
+    if len(largest) != 1:
+        raise SourceError(
+            f"{place} holds {largest or 'no arrays'}, of which one is to be level 0",
+            fix=say("say which with {level0}", level0=f"{place.path.rpartition('/')[2]}/..."),
+        )
+    return largest[0]
+
+
+def _open_alone(array: ZarrArray, name: str) -> xr.DataArray:
+    """Open an array that has no coordinates beside it."""
+    dims = dims_of(array) or by_rank(array.ndim)
+    if len(set(dims)) < len(dims):
+        raise AxisError(
+            f"level 0 has the dimensions {', '.join(dims)}, some of the same name",
+            fix="copy it under other names: xpyramid.open_source(path, dims=[...])",
+        )
+    # A fill value, which is mostly 0, says nothing of missing samples here.
+    attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    variable = lazy_variable(array, dims, attrs)
+    return xr.Dataset({"level": variable})["level"].rename(name if is_name(name) else None)
+
+
+def _open_in_group(place: NodePath, path: str) -> tuple[xr.DataArray, Attrs]:
+    """Open an array with the coordinates beside it; return it and what is said of its group."""
+    group, _, name = path.rpartition("/")
+    level = place / group
+    node: Any = level.sound_node()
+    listed = str(node[name].attrs.get("coordinates", "")).split()
+    others = [
+        other for other, array in node.arrays()
+        if other not in (name, *listed, *dims_of(array))
+    ]  # fmt: skip
+    raw = xr.open_zarr(
+        level.store, group=level.path, chunks=None, consolidated=False, decode_cf=False,
+        drop_variables=others,
+    )  # fmt: skip
+    array = decode(raw, name, {}, [])[name]
+    for key in REFERENCES:
+        if key in array.attrs:
+            array.encoding[key] = array.attrs.pop(key)
+    return array, raw.attrs
+
+
+def _renamed(level: xr.DataArray, stored: tuple[str, ...]) -> xr.DataArray:
+    """Return a level whose dimensions are called as its array says, where others announced it."""
+    if len({*stored}) < level.ndim:
+        return level
+    pairs = zip(map(str, level.dims), stored, strict=True)
+    return level.rename({old: new for old, new in pairs if old != new})
+
+
+def _lazily(array: ZarrArray, level: xr.DataArray) -> xr.DataArray:
+    """Return a level whose samples are read from its array, as they are, without a graph."""
+    variable = lazy_variable(array, list(map(str, level.dims)), level.attrs)
+    variable.encoding = {**level.encoding, **variable.encoding}
+    free = "_".join(["level", *map(str, level.coords)])
+    return xr.Dataset({free: variable}, level.coords)[free].rename(level.name)
