@@ -314,8 +314,23 @@ def test_labels_of_an_image_that_gets_levels_stay_seen(tmp_path: Path) -> None:
     cells.pyramid.to_ome_zarr(tmp_path, levels=2, chunks=8, labels_of="field")
     xpyramid.add_levels(tmp_path, "field", levels=3)
     assert xpyramid.open_pyramid(tmp_path, "field").labels == ("cells",)
+    labels = xpyramid.open_pyramid(tmp_path, "field/labels/cells")
+    assert (len(labels), labels.method) == (3, "mode")
     tree = xr.open_datatree(tmp_path / "field", engine="zarr")
-    assert "/labels/cells/0" in tree.groups
+    assert "/labels/cells/2" in tree.groups
+    report = xpyramid.verify(tmp_path, deep=True)
+    assert (report, report.notes) == ([], [])
+
+
+@pytest.mark.parametrize("option", [{"spacing": 0.7}, {"units": "nm"}, {"origin": 5.0}])
+def test_levels_that_stay_say_where_they_are(option: dict[str, Any], tmp_path: Path) -> None:
+    base(tmp_path)
+    xpyramid.add_levels(tmp_path, "field", levels=2, spacing=0.5, units="um", origin=1.0)
+    xpyramid.add_levels(tmp_path, "field", levels=3, spacing=0.5, units="um", origin=1.0)
+    with pytest.raises(errors.TargetExistsError, match="options say"):
+        xpyramid.add_levels(tmp_path, "field", levels=4, **option)
+    xpyramid.add_levels(tmp_path, "field", levels=4)
+    assert xpyramid.open_pyramid(tmp_path, "field")[3].y[0] == 1.0 + 0.5 * 3.5
 
 
 def test_the_place_of_level_0(tmp_path: Path) -> None:

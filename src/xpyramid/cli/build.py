@@ -18,7 +18,6 @@ from xpyramid.options import AddOptions, BuildOptions, LevelOptions, WriteOption
 from xpyramid.options.text import names
 from xpyramid.pyramid import Pyramid, image_of_labels
 from xpyramid.sources import NO_SPACING, describe_source, open_source
-from xpyramid.writer import write
 
 
 class BrokenOffError(PyramidError):
@@ -131,14 +130,15 @@ def _add_levels(arguments: argparse.Namespace) -> None:
     pyramid = addition.pyramid
     print(options.in_cli_words(repr(pyramid)), flush=True)
     if addition.image is None:
-        print(printable(f"nothing to add to {addition.place}: all levels are there"))
+        addition.write()
+        print(printable(f"nothing to add to {addition.base.place}: all levels are there"))
         return
-    with broken_off(str(addition.place)):
-        write([addition.image], arguments.source, addition.options)
+    with broken_off(str(addition.base.place)):
+        addition.write()
     first = len(addition.image.kept.paths) if addition.image.kept is not None else 0
     count = len(pyramid) - first
     what = f"{count} level{'s' if count != 1 else ''} of {pyramid.method}"
-    print(printable(f"added to {addition.place}: {what}"))
+    print(printable(f"added to {addition.base.place}: {what}"))
 
 
 def _source_line(array: xr.DataArray, arguments: argparse.Namespace) -> str:

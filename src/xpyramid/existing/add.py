@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -18,6 +19,7 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.messages import say
 from xpyramid.options import (
     AddOptions,
+    AxisOptions,
     BuildOptions,
     LevelOptions,
     WriteOptions,
@@ -27,9 +29,10 @@ from xpyramid.options import (
 )
 from xpyramid.pyramid import Pyramid, image_of_labels
 from xpyramid.reader import StoredImage, open_levels
+from xpyramid.store.listing import children
 from xpyramid.store.manifest import open_array
 from xpyramid.store.names import StoredNames, choose_names, name_of
-from xpyramid.store.path import NodePath, Store, level_names
+from xpyramid.store.path import Node, NodePath, Store, is_name, level_names
 from xpyramid.warn import warn
 from xpyramid.writer import ImageSource, KeptLevels, write
 
@@ -94,8 +97,7 @@ def add_levels(
     >>> [level.shape for level in xpyramid.open_pyramid(store, "field")]
     [(300, 200), (150, 100), (75, 50), (38, 25)]
     """
-    addition = prepare_levels(store, group, level0, **options)
-    return None if addition.image is None else write([addition.image], store, addition.options)
+    return prepare_levels(store, group, level0, **options).write()
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,8 @@ class Addition:
 
     Attributes
     ----------
-    place : NodePath
-        The group of the image.
+    store : str, path, URL, zarr store or zarr.Group
+    base : StoredBase
     pyramid : Pyramid
         Of level 0.
     image : ImageSource or None
@@ -114,10 +116,36 @@ class Addition:
         How.
     """
 
-    place: NodePath
+    store: Store
+    base: StoredBase
     pyramid: Pyramid
     image: ImageSource | None
     options: WriteOptions
+
+    def write(self) -> Delayed | None:
+        """Add the levels, and as many to the labels of the image."""
+        if self.image is not None:
+            delayed = write([self.image], self.store, self.options)
+            if delayed is not None:
+                return delayed
+        for name in self._labels_with_fewer():
+            try:
+                add_levels(self.store, f"{self.base.group}/labels/{name}".strip("/"), resume=True)
+            except PyramidError as error:
+                warn(f"the labels {name!r} have fewer levels than their image: {error}")
+        return None
+
+    def _labels_with_fewer(self) -> Iterator[str]:
+        """Yield the names of the labels that have fewer levels than their image."""
+        count, place = _count_levels(self.base.place.node()), self.base.place / "labels"
+        for name in filter(is_name, children(place)):
+            if 0 < _count_levels((place / name).node()) < count:
+                yield name
+
+
+def _count_levels(node: Node | None) -> int:
+    """Return how many levels a group announces."""
+    return 0 if node is None else len(ngff.dataset_paths(dict(node.attrs)))
 
 
 def prepare_levels(
@@ -142,13 +170,13 @@ def prepare_levels(
         "compressor": _compressor(base, write_options["compressor"]),
     }
     if kept is None:
-        return Addition(base.place, pyramid, None, writing)
+        return Addition(store, base, pyramid, None, writing)
     _warn_of_form(base, version)
     plan, reducer = _with_base(pyramid.plan, base), pyramid._reducer
     image = ImageSource(
         pyramid.levels, plan, reducer, name, base.dataset_attrs, base.document, kept
     )
-    return Addition(base.place, replace(pyramid, plan=plan), image, writing)
+    return Addition(store, base, replace(pyramid, plan=plan), image, writing)
 
 
 def _version(base: StoredBase, version: str | None) -> str:
@@ -240,6 +268,7 @@ def _kept(
             f"{base.place} already has the levels {levels}, which were made in another way",
             fix=say("replace them with {mode}", mode="w"),
         )
+    _check_axes(there.plan, pyramid.plan, options, base)
     if len(pyramid.plan.levels) <= len(announced):
         return None
     arrays = [open_array(base.place / path) for path in others]
@@ -265,6 +294,22 @@ def _is_alike(there: Plan, plan: Plan, base: StoredBase) -> bool:
         and (there.method, there.boundary) == (plan.method, plan.boundary)
         and _said(there.options) == _said(plan.options)
     )
+
+
+def _check_axes(there: Plan, plan: Plan, options: AddLevelsOptions, base: StoredBase) -> None:
+    """Refuse to say something else of the axes than levels that stay do."""
+    if not any(value is not None for value in only(AxisOptions, options).values()):
+        return
+    for axis, other in zip(there.axes, plan.axes, strict=True):
+        for what in ("type", "unit", "spacing", "origin"):
+            old, new = getattr(axis, what), getattr(other, what)
+            numbers = isinstance(old, float | int) and isinstance(new, float | int)
+            if not (math.isclose(old, new, rel_tol=1e-6, abs_tol=1e-12) if numbers else old == new):
+                raise TargetExistsError(
+                    f"the levels of {base.place} have the {what} {old} along {axis.dim!r}, and the "
+                    f"options say {new}",
+                    fix=say("leave that out, or replace them with {mode}", mode="w"),
+                )
 
 
 def _said(options: Mapping[str, object]) -> dict[str, object]:
