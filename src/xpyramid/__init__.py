@@ -5,7 +5,7 @@ from xpyramid import errors
 from xpyramid._version import __version__
 from xpyramid.downsample import downsample
 from xpyramid.example import example_field
-from xpyramid.existing import add_levels
+from xpyramid.existing import add_levels, drop_levels
 from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid, open_pyramids
 from xpyramid.sources import open_source
 from xpyramid.verifier import verify
@@ -16,6 +16,7 @@ __all__ = [
     "__version__",
     "add_levels",
     "downsample",
+    "drop_levels",
     "errors",
     "example_field",
     "open_pyramid",

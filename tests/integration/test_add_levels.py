@@ -333,6 +333,40 @@ def test_levels_that_stay_say_where_they_are(option: dict[str, Any], tmp_path: P
     assert xpyramid.open_pyramid(tmp_path, "field")[3].y[0] == 1.0 + 0.5 * 3.5
 
 
+@pytest.mark.parametrize("kind", ["local", "memory", "fsspec", "icechunk"])
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_levels_are_dropped(version: Any, kind: str, tmp_path: Path) -> None:
+    if (version, kind) == ("0.4", "icechunk"):
+        pytest.skip("which is Zarr v3")
+    store = stores(kind, tmp_path)
+    image = xr.DataArray(noise(), {"y": 0.5 * np.arange(40)}, ("y", "x"), "field")
+    image.pyramid.to_ome_zarr(store, levels=4, chunks=8, version=version)
+    cells = xr.DataArray(noise(dtype="u4"), dims=("y", "x"), name="cells")
+    cells.pyramid.to_ome_zarr(store, labels_of="field", version=version)
+    before = files(tmp_path / "field/0")
+    for levels in (2, 2, 1):
+        xpyramid.drop_levels(store, "field", levels)
+        for path in ("field", "field/labels/cells"):
+            p = xpyramid.open_pyramid(store, path)
+            assert len(p) == levels
+        assert sorted(zarr.open_group(store, path="field", mode="r")) == [
+            *map(str, range(levels)), "labels"
+        ]  # fmt: skip
+        report = xpyramid.verify(store, deep=True)
+        assert (report, report.notes) == ([], [])
+    assert files(tmp_path / "field/0") == before
+    xpyramid.add_levels(store, "field", levels=3, resume=True)
+    xr.testing.assert_identical(
+        xpyramid.open_pyramid(store, "field")[2].compute(), image.pyramid.build(levels=3, chunks=8)[2].compute()
+    )
+    assert len(xpyramid.open_pyramid(store, "field/labels/cells")) == 3
+    assert xpyramid.verify(store, deep=True) == []
+    with pytest.raises(errors.PlanError, match="1 or more"):
+        xpyramid.drop_levels(store, "field", 0)
+    with pytest.raises(errors.NotAPyramidError, match="is not an OME-Zarr image"):
+        xpyramid.drop_levels(store, "other")
+
+
 def test_the_place_of_level_0(tmp_path: Path) -> None:
     data = base(tmp_path, "lab/scan/raw")
     xpyramid.add_levels(tmp_path, "lab/scan", level0="raw", levels=3)

@@ -109,6 +109,8 @@ def is_absence(error: BaseException) -> bool:
     """Whether an error says that there is nothing, rather than that one could not look."""
     if any(_code(cause) == _NO_BUCKET for cause in _causes(error)):
         return False  # all that was to be there is out of reach
+    if _package(error) == "icechunk" and "node not found" in str(error):
+        return True  # of a chunk whose array is not there
     status = status_of(error)
     if status is not None:
         return status in _ABSENT

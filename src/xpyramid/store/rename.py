@@ -244,6 +244,8 @@ class RenameTransaction:
     ) -> None:
         """Remove what an earlier build has left, and make room; what is at the place stays."""
         self.abandon()
+        if self.kept:  # from now on, the record knows its directory
+            _directory(self.location).mkdir(parents=True)
         for group, documents in missing_parents(self.target, zarr_format):
             self._put_beside(group, documents)
         self.note(record)

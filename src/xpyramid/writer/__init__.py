@@ -1,6 +1,7 @@
 """From levels to a store: everything is checked first, and an image appears when it is whole."""
 
+from xpyramid.writer.drop import drop
 from xpyramid.writer.request import ImageSource, KeptLevels
 from xpyramid.writer.session import write
 
-__all__ = ["ImageSource", "KeptLevels", "write"]
+__all__ = ["ImageSource", "KeptLevels", "drop", "write"]

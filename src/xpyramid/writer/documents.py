@@ -136,6 +136,11 @@ def group_with(attributes: Mapping[str, object], zarr_format: Literal[2, 3]) -> 
     return {"zarr.json": as_document(content)}
 
 
+def group_document() -> Documents:
+    """Return the document that makes a group in Zarr v2, beside its attributes."""
+    return {".zgroup": as_document({"zarr_format": 2})}
+
+
 def array_of(documents: Mapping[str, Buffer], path: str, place: NodePath) -> ZarrArray:
     """Return an array by its documents, which are not read again from where it is.
 

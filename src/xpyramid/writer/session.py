@@ -28,7 +28,7 @@ from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import put
 from xpyramid.store.path import NodePath, Store, ZarrArray, resolve
 from xpyramid.store.retrying import bare
-from xpyramid.store.transaction import StillBegun
+from xpyramid.store.transaction import StillBegun, Transaction
 from xpyramid.writer.array_checks import warn_of_dtypes
 from xpyramid.writer.failures import resume_hint, storage_errors
 from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
@@ -295,8 +295,21 @@ def _changes_around(
         yield image.labels_group.place, image.labels_group.add
     if image.collection is not None and image.collection.is_outdated():
         yield image.collection.root, image.collection.add
+    yield from ((above, consolidate) for above in _consolidated_above(target))
+
+
+def _consolidated_above(target: NodePath) -> Iterator[NodePath]:
+    """Yield the groups around an image that have copies of its metadata.
+
+    Whoever consolidated a group above would not see there what is new.
+    """
     for above in target.parents():
-        # Whoever consolidated a group above would not see the new image in it.
         node = above.node()
         if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
-            yield above, consolidate
+            yield above
+
+
+def consolidate_above(transaction: Transaction) -> None:
+    """Copy the metadata of an image again into the groups around it that have copies."""
+    for above in _consolidated_above(transaction.target):
+        transaction.change_group(above, consolidate)

@@ -222,6 +222,8 @@ def _documents_beside(
     replaced -= {*transaction.kept}
     beside: Documents = {}
     waiting = [n for n in children(image) if is_name(n) and n not in replaced and n not in levels]
+    if not image.store.supports_consolidated_metadata:  # nobody would keep copies of others right
+        waiting = [name for name in waiting if name in transaction.kept]
     while waiting:
         path = waiting.pop()
         raw = {name: get_document(image / path / name) for name in names}

@@ -1,0 +1,71 @@
+"""An image without its coarser levels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import zarr
+
+from xpyramid import ngff
+from xpyramid.errors import NotAPyramidError, PlanError, check_kind
+from xpyramid.reader import open_base
+from xpyramid.store.listing import children
+from xpyramid.store.path import NodePath, Store, is_name, resolve
+from xpyramid.writer import drop
+
+
+def drop_levels(store: Store, group: str | None = None, levels: int = 1) -> None:
+    """Remove the coarser levels of an OME-Zarr image, and of its labels.
+
+    They go at once for readers. Level 0 stays as it is, to the last byte.
+
+    Parameters
+    ----------
+    store : str, path, URL, zarr store or zarr.Group
+    group : str, optional
+        Path of the image in the store. Default: the store itself.
+    levels : int
+        How many levels are to stay, level 0 included. An image that has no more is left alone.
+
+    Raises
+    ------
+    xpyramid.errors.NotAPyramidError
+        If there is no image, or several in one group.
+    xpyramid.errors.PlanError
+        For fewer than one level.
+    xpyramid.errors.TargetBusyError
+        If another process is writing the image.
+    xpyramid.errors.NotWritableError
+        If the store cannot be written to.
+
+    Examples
+    --------
+    >>> import xpyramid, zarr
+    >>> store = zarr.storage.MemoryStore()
+    >>> xpyramid.example_field((300, 200)).pyramid.to_ome_zarr(store, levels=3)
+    >>> xpyramid.drop_levels(store, "field")
+    >>> len(xpyramid.open_pyramid(store, "field"))
+    1
+    """
+    check_kind("group", group, str, "text, as in 'lab/field'")
+    if isinstance(levels, bool) or levels < 1:
+        raise PlanError(option="levels", value=levels, accepted="1 or more: level 0 stays")
+    image = resolve(store, read_only=False) / (group or "").strip("/")
+    node = image.sound_node()
+    attributes = {} if node is None else dict(node.attrs)
+    if not isinstance(node, zarr.Group) or ngff.version_of(attributes) is None:
+        raise NotAPyramidError(f"{image} is not an OME-Zarr image")
+    open_base(image, node)  # says what is wrong with it
+    _drop(image, node, levels)
+    labels = image / "labels"
+    for name in filter(is_name, children(labels)):
+        label: Any = (labels / name).node()
+        if isinstance(label, zarr.Group) and ngff.version_of(dict(label.attrs)) is not None:
+            _drop(labels / name, label, levels)
+
+
+def _drop(image: NodePath, node: zarr.Group, levels: int) -> None:
+    attributes = dict(node.attrs)
+    paths = ngff.dataset_paths(attributes)
+    if len(paths) > levels:
+        drop(image, attributes, paths[:levels], paths[levels:], node.metadata.zarr_format)
