@@ -44,6 +44,7 @@ from xpyramid.store.documents import (
 )
 from xpyramid.store.local_files import one_at_a_time, remove_torn_files, write_file
 from xpyramid.store.local_locks import held, is_made_here, staged_below, staged_in
+from xpyramid.store.manifest import build_at
 from xpyramid.store.path import NodePath, level_names, name_of_staged, staging_path
 
 #: What the staging directory holds, beside the lock.
@@ -158,11 +159,11 @@ class RenameTransaction:
         directory, place = self._staging_dir, _directory(self.target)
         _settle_backup(directory / _BACKUP, place)
         if (directory / _DECIDED).is_file():
-            made, record = _directory(self.location), self.unfinished()
+            made, record = _directory(self.location), self.noted()
             if record is not None and self.is_original(record) and made.is_dir():
                 if record.kept:
                     self._put_levels(record)
-                else:
+                elif self.unfinished() is not None:
                     _put_in_place(made, place)
             self.close()
         if self.unfinished() is None:
@@ -207,6 +208,8 @@ class RenameTransaction:
         return None if is_published else record
 
     def _has_gone(self, record: BuildRecord) -> bool:
+        if record.kept:  # nothing else tells levels that have been added from those that will be
+            return build_at(self.target) == record.build
         if self.is_original(record):
             return False
         made = _directory(self.location)
