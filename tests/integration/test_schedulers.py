@@ -152,7 +152,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     [
         "threads",
         "sync",
-        "processes",
+        pytest.param("processes", marks=pytest.mark.slow),
         "cluster",
     ],
 )
@@ -346,7 +346,7 @@ import sys, dask, numpy as np, xarray as xr, xpyramid
 
 def build():
     array = xr.DataArray(np.zeros((64, 64), "u2"), dims=("y", "x"), name="field").chunk(32)
-    with dask.config.set(scheduler="processes"):
+    with dask.config.set(scheduler="processes", num_workers=1):
         array.pyramid.to_ome_zarr(sys.argv[1], levels=2)
 
 """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.quick import spread
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,9 +28,10 @@ def galaxy(unit: str, spacing: float, origin: float, n: int = 8) -> xr.DataArray
     return xr.DataArray(np.ones((8, n), "f4"), coords, ("y", "x"), "gas")
 
 
-@pytest.mark.parametrize("unit", CASES)
-@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
-@pytest.mark.parametrize("layout", ["groups", "arrays"])
+@pytest.mark.parametrize(
+    ("unit", "version", "layout"),
+    spread(3, list(CASES), ["0.4", "0.5", "0.6"], ["groups", "arrays"]),
+)
 def test_metadata_are_in_a_unit_that_viewers_know(unit: str, version: str, layout: str) -> None:
     word, number = CASES[unit]
     array = galaxy(unit, 0.25, -3)
