@@ -38,7 +38,7 @@ def check_case(case: tuple[Array, Recipe], method: str) -> None:
     assert before.tobytes() == data.tobytes()
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(our.cases(our.few_integers, max_dims=6), st.sampled_from(METHODS))
 def test_any_shape_and_rank(case: tuple[Array, Recipe], method: str) -> None:
     check_case(case, method)

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 import zarr
 from helpers.quick import spread
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xpyramid
@@ -55,7 +55,7 @@ def test_metadata_are_in_a_unit_that_viewers_know(unit: str, version: str, layou
     assert xpyramid.open_pyramid(again, "gas").metadata["multiscales"] == [image]
 
 
-@given(
+lines = given(
     st.sampled_from(sorted(CASES)),
     st.floats(1e-9, 1e9) | st.floats(-1e9, -1e-9),
     st.floats(-1e9, 1e9),
@@ -63,9 +63,28 @@ def test_metadata_are_in_a_unit_that_viewers_know(unit: str, version: str, layou
     st.sampled_from(["mean", "nearest"]),
     st.sampled_from([1, 8]),
 )
+
+
+@settings(max_examples=30)
+@lines
 def test_numbers_come_back(
     unit: str, spacing: float, origin: float, layout: str, method: str, n: int
 ) -> None:
+    check_numbers(unit, spacing, origin, layout, method, n)
+
+
+@pytest.mark.slow
+@lines
+def test_many_numbers_come_back(
+    unit: str, spacing: float, origin: float, layout: str, method: str, n: int
+) -> None:
+    check_numbers(unit, spacing, origin, layout, method, n)
+
+
+def check_numbers(
+    unit: str, spacing: float, origin: float, layout: str, method: str, n: int
+) -> None:
+    """Write an image in a unit, and compare its axes with those that are read."""
     array = galaxy(unit, 1, 0, n)
     spacing = 2.0**-10 * round(spacing * 2**10) or 1
     pyramid = array.pyramid.build(

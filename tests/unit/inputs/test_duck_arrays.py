@@ -68,7 +68,7 @@ def check_masked(data: st.DataObject, dtype: str, method: str) -> None:
             np.testing.assert_array_equal(level.data[cell], wanted[0])
 
 
-@settings(max_examples=40)
+@settings(max_examples=30)
 @given(st.data(), st.sampled_from(FEW_DTYPES), st.sampled_from(METHODS))
 def test_masked_arrays(data: st.DataObject, dtype: str, method: str) -> None:
     check_masked(data, dtype, method)
