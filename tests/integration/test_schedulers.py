@@ -352,7 +352,9 @@ def build():
 """
 
 
-@pytest.mark.parametrize("guard", ["", 'if __name__ == "__main__":\n    '])
+@pytest.mark.parametrize(
+    "guard", ["", pytest.param('if __name__ == "__main__":\n    ', marks=pytest.mark.slow)]
+)
 def test_scripts_that_processes_would_run_again(tmp_path: Path, guard: str) -> None:
     script, store = tmp_path / "script.py", tmp_path / "out.zarr"
     script.write_text(f"{SCRIPT}{guard}build()\n")

@@ -247,8 +247,20 @@ def _plain(statistics: engine.Statistics) -> dict[int, Any]:
 
 
 @given(geometry=geometries(), data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_outputs_do_not_depend_on_each_other(geometry: Geometry, data: st.DataObject) -> None:
+    check_independence(geometry, data)
+
+
+@pytest.mark.slow
+@given(geometry=geometries(), data=st.data())
+@settings(max_examples=40)
+def test_many_outputs_do_not_depend_on_each_other(geometry: Geometry, data: st.DataObject) -> None:
+    check_independence(geometry, data)
+
+
+def check_independence(geometry: Geometry, data: st.DataObject) -> None:
+    """Make outputs together and one by one, and compare."""
     methods = data.draw(st.lists(st.sampled_from(FLOATS), min_size=2, max_size=3))
     base = data.draw(strategies.noise(geometry.shape, np.dtype("f4")))
     together, targets = outputs_of(geometry, base, methods)
