@@ -23,14 +23,17 @@ def quick_if(chosen: Callable[..., bool], cases: Iterable[Any]) -> list[Any]:
 def spread(every: int, *lists: Sequence[Any]) -> list[Any]:
     """Return the product of lists as parameters: one in ``every`` is quick, the others are slow.
 
-    Those that are quick lie on diagonals, so each element of each list is among them where the
-    others have ``every`` elements or more.
+    Those that are quick lie on diagonals, so that each element of each list is among them.
     """
-    parameters = []
+    parameters, quick = [], set()
     for places in product(*(range(len(one)) for one in lists)):
         values = [one[place] for one, place in zip(lists, places, strict=True)]
-        marks = () if sum(places) % every == 0 else pytest.mark.slow
+        is_quick = sum(places) % every == 0
+        quick.update(enumerate(places) if is_quick else ())
+        marks = () if is_quick else pytest.mark.slow
         parameters.append(pytest.param(*values, marks=marks, id="-".join(map(_name, values))))
+    if len(quick) < sum(map(len, lists)):
+        raise ValueError(f"one in {every} is too few for each element to have a quick case")
     return parameters
 
 
