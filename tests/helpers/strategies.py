@@ -26,6 +26,10 @@ integers = st.sampled_from(
 floats = st.sampled_from([np.dtype(order + kind) for kind in ("f2", "f4", "f8") for order in "<>"])
 booleans = st.just(np.dtype(bool))
 dtypes = booleans | integers | floats
+#: What tests that are run often draw: code is compiled for each dtype, in either byte order. Narrow
+#: and wide, signed and unsigned; float16 is computed as float32 or float64.
+few_integers = st.sampled_from([np.dtype(kind) for kind in ("u1", "<u2", ">u2", "<i8", ">i8")])
+few_dtypes = booleans | few_integers | floats
 complexes = st.sampled_from([np.dtype(order + kind) for kind in ("c8", "c16") for order in "<>"])
 datetimes = st.sampled_from([np.dtype(name) for name in ("<M8[ns]", ">M8[s]", ">M8[D]")])
 durations = st.sampled_from([np.dtype(name) for name in ("<m8[ns]", ">m8[us]", "<m8[h]")])

@@ -354,10 +354,13 @@ TABLE: list[tuple[Callable[[Stored], None], str, bool, tuple[str, ...]]] = [
 
 
 def cases() -> Iterator[Any]:
-    for damage, check, refused, forms in TABLE:
+    """Yield every damage to every form; those to more than one form, in turns, are slow."""
+    for row, (damage, check, refused, forms) in enumerate(TABLE):
+        quick = forms[row % len(forms)]
         for form in forms:
             name = f"{damage.__name__.replace('_', ' ')}, {form}"
-            yield pytest.param(damage, check, refused, form, id=name)
+            marks = () if form == quick else pytest.mark.slow
+            yield pytest.param(damage, check, refused, form, id=name, marks=marks)
 
 
 def noticed(store: Path, **checks: bool) -> bool:

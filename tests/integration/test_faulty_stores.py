@@ -11,7 +11,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from datetime import timedelta
-from itertools import count, cycle
+from itertools import count, cycle, product
 from pathlib import Path
 from subprocess import DEVNULL, Popen
 from types import SimpleNamespace
@@ -119,11 +119,17 @@ ACTIONS = {
 EVERY = {"build": 1, "read": 1, "replace": 3, "resume": 3, "verify": 3}
 
 
-@pytest.mark.parametrize("what", ACTIONS)
-def test_a_fault_that_passes_is_tried_again_wherever_it_comes(what: str) -> None:
+@pytest.mark.parametrize(
+    ("what", "every"),
+    [
+        *product(ACTIONS, [7]),
+        *(pytest.param(*item, marks=pytest.mark.slow) for item in EVERY.items()),
+    ],
+)
+def test_a_fault_that_passes_is_tried_again_wherever_it_comes(what: str, every: int) -> None:
     begin, act, check = ACTIONS[what]
     kinds = cycle(PASSING.values())
-    for step in count(1, EVERY[what]):
+    for step in count(1, every):
         faults = Faults(next(kinds), step)
         store = begin(faults)
         act(store)

@@ -10,6 +10,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.quick import quick_if
 
 from xpyramid.geometry import passes, tiles
 
@@ -35,7 +36,10 @@ def noise(dtype: str) -> xr.DataArray:
 @pytest.mark.once
 @pytest.mark.parametrize(
     ("method", "dtype"),
-    [("mean", "u2"), ("median", "u2"), ("mode", "u4"), (np.ptp, "u2")],
+    quick_if(
+        lambda method, _: method in ("mean", "median"),
+        [("mean", "u2"), ("median", "u2"), ("mode", "u4"), (np.ptp, "u2")],
+    ),
     ids=["mean", "median", "mode", "own function"],
 )
 def test_what_is_held(

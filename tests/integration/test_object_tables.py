@@ -148,7 +148,7 @@ def test_written_later_and_in_other_processes(tmp_path: Path) -> None:
     built.to_ome_zarr(tmp_path / "later.zarr", compute=False).compute()
     opened = xpyramid.open_pyramid(tmp_path / "later.zarr/field")
     (tmp_path / "later.zarr/field/1/field/c/1/1").unlink()
-    with dask.config.set(scheduler="processes", num_workers=2):
+    with dask.config.set(scheduler="processes", num_workers=1):
         built.to_ome_zarr(tmp_path / "processes.zarr")
         with pytest.raises(errors.ReadError, match="1/field/c/1/1 is missing"):
             opened[1].compute()

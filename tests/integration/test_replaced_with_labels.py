@@ -19,6 +19,7 @@ import pytest
 import xarray as xr
 import zarr
 from filelock import FileLock
+from helpers.quick import spread
 from helpers.small_image import broken_off, leftovers
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
@@ -448,17 +449,23 @@ def killed_when_published(store: Any, **options: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "way"),
-    [
-        *product(["disk", "in place"], [directly, as_a_delayed, resumed, killed_when_published]),
-        ("memory", directly),
-    ],
+    ("version", "layout", "place_and_way"),
+    spread(
+        3,
+        ["0.4", "0.5", "0.6"],
+        ["groups", "arrays"],
+        [
+            *product(
+                ["disk", "in place"], [directly, as_a_delayed, resumed, killed_when_published]
+            ),
+            ("memory", directly),
+        ],
+    ),
 )
-@pytest.mark.parametrize("layout", ["groups", "arrays"])
-@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
 def test_labels_are_seen(
-    version: str, layout: str, place: str, way: Callable[..., None], tmp_path: Path
+    version: str, layout: str, place_and_way: tuple[str, Callable[..., None]], tmp_path: Path
 ) -> None:
+    place, way = place_and_way
     store = PLACES[place](tmp_path / "out.zarr")
     options = {"version": version, "layout": layout}
     image(store, **options)

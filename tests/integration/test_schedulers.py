@@ -152,7 +152,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     [
         "threads",
         "sync",
-        "processes",
+        pytest.param("processes", marks=pytest.mark.slow),
         "cluster",
     ],
 )
@@ -346,13 +346,15 @@ import sys, dask, numpy as np, xarray as xr, xpyramid
 
 def build():
     array = xr.DataArray(np.zeros((64, 64), "u2"), dims=("y", "x"), name="field").chunk(32)
-    with dask.config.set(scheduler="processes"):
+    with dask.config.set(scheduler="processes", num_workers=1):
         array.pyramid.to_ome_zarr(sys.argv[1], levels=2)
 
 """
 
 
-@pytest.mark.parametrize("guard", ["", 'if __name__ == "__main__":\n    '])
+@pytest.mark.parametrize(
+    "guard", ["", pytest.param('if __name__ == "__main__":\n    ', marks=pytest.mark.slow)]
+)
 def test_scripts_that_processes_would_run_again(tmp_path: Path, guard: str) -> None:
     script, store = tmp_path / "script.py", tmp_path / "out.zarr"
     script.write_text(f"{SCRIPT}{guard}build()\n")

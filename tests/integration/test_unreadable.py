@@ -87,7 +87,7 @@ def test_on_every_scheduler(
     around: Any = nullcontext()
     if scheduler == "cluster":
         around = request.getfixturevalue("cluster").as_current()
-    configured = {"scheduler": scheduler} if scheduler == "processes" else {}
+    configured = {"scheduler": scheduler, "num_workers": 1} if scheduler == "processes" else {}
     match = r"level 0 of 'field', block \(2, 4\): y=8:12, x=16:20: \w+"
     with around, dask.config.set(configured), pytest.raises(errors.ReadError, match=match):
         write(lazy(damaged, {}), tmp_path)

@@ -12,14 +12,27 @@ import pytest
 import tensorstore as ts
 import xarray as xr
 import zarr
-from helpers.stored_images import CASES, VERSIONS, Stored, field, store, validator
+from helpers.stored_images import CASES, KINDS, LAYOUTS, VERSIONS, Stored, field, store, validator
 from ome_zarr.io import parse_url
 from ome_zarr.reader import Reader
 
 import xpyramid
 
+#: Every version with every layout, each of them with every other kind; the rest is slow.
+FEW_CASES = [
+    (kind, version, layout)
+    for kind, version, layout in CASES
+    if (KINDS.index(kind) + VERSIONS.index(version) + LAYOUTS.index(layout)) % 2 == 0
+]
 
-@pytest.fixture(scope="module", params=CASES, ids="-".join)
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(case, marks=() if case in FEW_CASES else pytest.mark.slow) for case in CASES
+    ],
+    ids="-".join,
+)
 def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stored:
     return store(tmp_path_factory.mktemp("image") / "out.zarr", *request.param)
 

@@ -8,6 +8,7 @@ import pytest
 import tensorstore as ts
 import xarray as xr
 from helpers import real_data
+from helpers.quick import quick_if
 
 import xpyramid
 
@@ -68,7 +69,11 @@ def test_terrain(tmp_path: Path, version: Version) -> None:
 
 @pytest.mark.parametrize("version", DRIVERS)
 @pytest.mark.parametrize(
-    "dtype", ["i1", "u2", "i2", "u4", "i4", "u8", "i8", ">u2", ">i4", ">i8", "?", ">f4", "f8"]
+    "dtype",
+    quick_if(
+        {"u2", "i8", ">u2", ">i8", "?", ">f4", "f8"}.__contains__,
+        ["i1", "u2", "i2", "u4", "i4", "u8", "i8", ">u2", ">i4", ">i8", "?", ">f4", "f8"],
+    ),
 )
 def test_dtypes(tmp_path: Path, version: Version, dtype: str) -> None:
     """All values small: tensorstore adds integers up in 64 bits and floats in their own width."""

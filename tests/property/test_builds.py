@@ -35,17 +35,33 @@ def write(store: Any, start: int, **options: Any) -> Any:
         return pyramid.to_ome_zarr(store, **options)
 
 
-@pytest.mark.parametrize("kind", ["disk", "memory", "in place"])
-@settings(max_examples=12)
-@example(steps=[("delay", 1), ("compute", 0), ("delay", 2), ("compute", 0), ("compute", 1)])
-@example(steps=[("delay", 1), ("delay", 2), ("compute", 0), ("compute", 1), ("call", 3)])
-@example(steps=[("delay", 1), ("resume", 0), ("compute", 0), ("call", 2), ("compute", 0)])
-@given(steps=st.lists(STEPS, min_size=2, max_size=7))
-def test_any_order_of_builds(kind: str, steps: list[tuple[str, int]]) -> None:
+def run(kind: str, steps: list[tuple[str, int]]) -> None:
     with TemporaryDirectory() as directory:
         path = Path(directory, "out.zarr")
         stores = {"disk": path, "memory": MemoryStore(), "in place": WrapperStore(LocalStore(path))}
         _run(stores[kind], kind, steps)
+
+
+every_kind = pytest.mark.parametrize("kind", ["disk", "memory", "in place"])
+sequences = st.lists(STEPS, min_size=2, max_size=7)
+
+
+@every_kind
+@settings(max_examples=4)
+@example(steps=[("delay", 1), ("compute", 0), ("delay", 2), ("compute", 0), ("compute", 1)])
+@example(steps=[("delay", 1), ("delay", 2), ("compute", 0), ("compute", 1), ("call", 3)])
+@example(steps=[("delay", 1), ("resume", 0), ("compute", 0), ("call", 2), ("compute", 0)])
+@given(steps=sequences)
+def test_any_order_of_builds(kind: str, steps: list[tuple[str, int]]) -> None:
+    run(kind, steps)
+
+
+@pytest.mark.slow
+@every_kind
+@settings(max_examples=12)
+@given(steps=sequences)
+def test_any_order_of_many_builds(kind: str, steps: list[tuple[str, int]]) -> None:
+    run(kind, steps)
 
 
 def _run(store: Any, kind: str, steps: list[tuple[str, int]]) -> None:

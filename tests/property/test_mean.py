@@ -56,19 +56,41 @@ def check(data: Array, recipe: Recipe, **options: Any) -> None:
 
 
 @pytest.mark.once
-@settings(max_examples=1000)
-@given(our.cases(our.integers))
+@settings(max_examples=150)
+@given(our.cases(our.few_integers))
 def test_integers_are_exact(case: tuple[Array, Recipe]) -> None:
     check(*case)
 
 
 @pytest.mark.once
+@pytest.mark.slow
 @settings(max_examples=1000)
+@given(our.cases(our.integers))
+def test_integers_of_every_width_are_exact(case: tuple[Array, Recipe]) -> None:
+    check(*case)
+
+
+def check_floats(case: tuple[Array, Recipe], skipna: bool | None) -> None:
+    check(*case, **({} if skipna is None else {"skipna": skipna}))
+
+
+@pytest.mark.once
+@settings(max_examples=150)
 @given(our.cases(our.floats), st.sampled_from([None, True, False]))
 def test_floats_are_as_good_as_float64_sums(
     case: tuple[Array, Recipe], skipna: bool | None
 ) -> None:
-    check(*case, **({} if skipna is None else {"skipna": skipna}))
+    check_floats(case, skipna)
+
+
+@pytest.mark.once
+@pytest.mark.slow
+@settings(max_examples=1000)
+@given(our.cases(our.floats), st.sampled_from([None, True, False]))
+def test_many_floats_are_as_good_as_float64_sums(
+    case: tuple[Array, Recipe], skipna: bool | None
+) -> None:
+    check_floats(case, skipna)
 
 
 @settings(max_examples=100)
@@ -83,15 +105,27 @@ def test_finite_values_have_a_finite_mean(case: tuple[Array, Recipe]) -> None:
     assert all(np.isfinite(level).all() for level in levels(*case))
 
 
-@settings(max_examples=200)
-@given(st.data())
-def test_what_is_ignored_does_not_count_at_any_level(data: st.DataObject) -> None:
-    array, recipe = data.draw(our.cases())
+def check_ignored(data: st.DataObject, dtypes: st.SearchStrategy[np.dtype[Any]]) -> None:
+    """Ignore one of the samples."""
+    array, recipe = data.draw(our.cases(dtypes))
     at = data.draw(st.integers(0, array.size - 1)) if array.size else None
     ignore = array.flat[at].item() if at is not None else 1
     if math.isnan(ignore):
         ignore = 0.0
     check(array, recipe, ignore=ignore)
+
+
+@settings(max_examples=80)
+@given(st.data())
+def test_what_is_ignored_does_not_count_at_any_level(data: st.DataObject) -> None:
+    check_ignored(data, our.few_dtypes)
+
+
+@pytest.mark.slow
+@settings(max_examples=200)
+@given(st.data())
+def test_what_is_ignored_does_not_count_in_any_dtype(data: st.DataObject) -> None:
+    check_ignored(data, our.dtypes)
 
 
 def check_ways(data: st.DataObject, array: Array, recipe: Recipe) -> None:
@@ -110,13 +144,20 @@ def check_ways(data: st.DataObject, array: Array, recipe: Recipe) -> None:
     assert same_bits(moved, array)
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.data())
 def test_the_way_to_compute_does_not_matter(data: st.DataObject) -> None:
+    check_ways(data, *data.draw(our.cases(our.few_dtypes)))
+
+
+@pytest.mark.slow
+@settings(max_examples=200)
+@given(st.data())
+def test_the_way_to_compute_does_not_matter_in_any_dtype(data: st.DataObject) -> None:
     check_ways(data, *data.draw(our.cases()))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(st.data(), st.integers(0, 2**32))
 def test_floats_are_added_in_one_order(data: st.DataObject, seed: int) -> None:
     """With values like these, every other order gives other last bits somewhere."""

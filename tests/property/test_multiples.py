@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from hypothesis import given
+from helpers.quick import spread
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xpyramid
@@ -27,9 +28,10 @@ def galaxy(unit: str, spacing: float, origin: float, n: int = 8) -> xr.DataArray
     return xr.DataArray(np.ones((8, n), "f4"), coords, ("y", "x"), "gas")
 
 
-@pytest.mark.parametrize("unit", CASES)
-@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
-@pytest.mark.parametrize("layout", ["groups", "arrays"])
+@pytest.mark.parametrize(
+    ("unit", "version", "layout"),
+    spread(3, list(CASES), ["0.4", "0.5", "0.6"], ["groups", "arrays"]),
+)
 def test_metadata_are_in_a_unit_that_viewers_know(unit: str, version: str, layout: str) -> None:
     word, number = CASES[unit]
     array = galaxy(unit, 0.25, -3)
@@ -53,7 +55,7 @@ def test_metadata_are_in_a_unit_that_viewers_know(unit: str, version: str, layou
     assert xpyramid.open_pyramid(again, "gas").metadata["multiscales"] == [image]
 
 
-@given(
+lines = given(
     st.sampled_from(sorted(CASES)),
     st.floats(1e-9, 1e9) | st.floats(-1e9, -1e-9),
     st.floats(-1e9, 1e9),
@@ -61,9 +63,28 @@ def test_metadata_are_in_a_unit_that_viewers_know(unit: str, version: str, layou
     st.sampled_from(["mean", "nearest"]),
     st.sampled_from([1, 8]),
 )
+
+
+@settings(max_examples=30)
+@lines
 def test_numbers_come_back(
     unit: str, spacing: float, origin: float, layout: str, method: str, n: int
 ) -> None:
+    check_numbers(unit, spacing, origin, layout, method, n)
+
+
+@pytest.mark.slow
+@lines
+def test_many_numbers_come_back(
+    unit: str, spacing: float, origin: float, layout: str, method: str, n: int
+) -> None:
+    check_numbers(unit, spacing, origin, layout, method, n)
+
+
+def check_numbers(
+    unit: str, spacing: float, origin: float, layout: str, method: str, n: int
+) -> None:
+    """Write an image in a unit, and compare its axes with those that are read."""
     array = galaxy(unit, 1, 0, n)
     spacing = 2.0**-10 * round(spacing * 2**10) or 1
     pyramid = array.pyramid.build(

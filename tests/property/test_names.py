@@ -4,9 +4,10 @@ import string
 from typing import Any
 
 import numpy as np
+import pytest
 import xarray as xr
 import zarr
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import xpyramid
@@ -47,12 +48,24 @@ def arrays(draw: st.DrawFn) -> xr.DataArray:
     return xr.DataArray(values, coords, dims, draw(names))
 
 
-@given(
-    arrays(),
-    st.sampled_from(["0.4", "0.5", "0.6"]),
-    st.sampled_from(["ome", "source"]),
-)
+VERSIONS = st.sampled_from(["0.4", "0.5", "0.6"])
+FORMS = st.sampled_from(["ome", "source"])
+
+
+@settings(max_examples=25)
+@given(arrays(), VERSIONS, FORMS)
 def test_names_come_back(array: xr.DataArray, version: str, form: str) -> None:
+    check(array, version, form)
+
+
+@pytest.mark.slow
+@given(arrays(), VERSIONS, FORMS)
+def test_many_names_come_back(array: xr.DataArray, version: str, form: str) -> None:
+    check(array, version, form)
+
+
+def check(array: xr.DataArray, version: str, form: str) -> None:
+    """Write an image, and read it with our reader and with xarray's, unless it is refused."""
     store: dict[str, Any] = {}
     try:
         pyramid = array.pyramid.build(levels=2, dims=array.dims[-2:])

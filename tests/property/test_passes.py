@@ -42,8 +42,12 @@ EXACT: dict[str, list[Method]] = {
         ("nearest", {}),
     ],
     "i2": [("mean", {}), ("mode", {}), ("max", {}), ("sum", {}), ("nearest", {})],
+    "i8": [("mean", {}), ("mode", {}), ("max", {}), ("sum", {}), ("nearest", {})],
     "f4": [("min", {}), ("max", {}), ("nearest", {})],
 }
+
+#: What is drawn often; code is compiled for each dtype.
+FEW = ["f4", "i8", "u1"]
 
 #: Those of which it knows them but for rounding; here they are compared with themselves.
 FLOATS: list[Method] = [
@@ -203,9 +207,21 @@ def check_same(targets: Sequence[Target], others: Sequence[Target]) -> None:
 
 
 @given(geometry=geometries(), data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_several_outputs_of_one_pass_are_right(geometry: Geometry, data: st.DataObject) -> None:
-    dtype = data.draw(st.sampled_from(sorted(EXACT)))
+    check_several_outputs(geometry, data, FEW)
+
+
+@pytest.mark.slow
+@given(geometry=geometries(), data=st.data())
+@settings(max_examples=60)
+def test_several_outputs_of_any_dtype_are_right(geometry: Geometry, data: st.DataObject) -> None:
+    check_several_outputs(geometry, data, sorted(EXACT))
+
+
+def check_several_outputs(geometry: Geometry, data: st.DataObject, dtypes: Sequence[str]) -> None:
+    """Compare the levels of several methods, and their statistics, with the oracle's."""
+    dtype = data.draw(st.sampled_from(dtypes))
     methods = data.draw(st.lists(st.sampled_from(EXACT[dtype]), min_size=2, max_size=4))
     base = data.draw(strategies.labels(geometry.shape, np.dtype(dtype)) if dtype != "f4" else
                      strategies.noise(geometry.shape, np.dtype(dtype)))  # fmt: skip
@@ -231,8 +247,20 @@ def _plain(statistics: engine.Statistics) -> dict[int, Any]:
 
 
 @given(geometry=geometries(), data=st.data())
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_outputs_do_not_depend_on_each_other(geometry: Geometry, data: st.DataObject) -> None:
+    check_independence(geometry, data)
+
+
+@pytest.mark.slow
+@given(geometry=geometries(), data=st.data())
+@settings(max_examples=40)
+def test_many_outputs_do_not_depend_on_each_other(geometry: Geometry, data: st.DataObject) -> None:
+    check_independence(geometry, data)
+
+
+def check_independence(geometry: Geometry, data: st.DataObject) -> None:
+    """Make outputs together and one by one, and compare."""
     methods = data.draw(st.lists(st.sampled_from(FLOATS), min_size=2, max_size=3))
     base = data.draw(strategies.noise(geometry.shape, np.dtype("f4")))
     together, targets = outputs_of(geometry, base, methods)
@@ -264,11 +292,23 @@ def test_whole_windows_of_several_outputs(geometry: Geometry, data: st.DataObjec
 
 
 @given(geometry=geometries(), data=st.data())
-@settings(max_examples=100)
+@settings(max_examples=40)
 def test_a_pass_over_a_region_gives_what_a_full_one_does(
     geometry: Geometry, data: st.DataObject
 ) -> None:
-    dtype = data.draw(st.sampled_from(sorted(EXACT)))
+    check_region(geometry, data, FEW)
+
+
+@pytest.mark.slow
+@given(geometry=geometries(), data=st.data())
+@settings(max_examples=100)
+def test_a_pass_over_a_region_of_any_dtype(geometry: Geometry, data: st.DataObject) -> None:
+    check_region(geometry, data, sorted(EXACT))
+
+
+def check_region(geometry: Geometry, data: st.DataObject, dtypes: Sequence[str]) -> None:
+    """Change a region, do it again, and compare with what is made anew."""
+    dtype = data.draw(st.sampled_from(dtypes))
     methods = data.draw(
         st.lists(st.sampled_from(EXACT[dtype] + FLOATS * (dtype == "f4")), min_size=1, max_size=2)
     )

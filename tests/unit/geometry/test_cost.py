@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from dask.callbacks import Callback
+from helpers.quick import spread
 
 import xpyramid
 from xpyramid.geometry import passes, tiles
@@ -68,8 +69,7 @@ OPTIONS: list[dict[str, Any]] = [{}, {"shards": 16}, {"memory": "8 kB"}]
 
 
 @pytest.mark.once
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize("given", GIVEN)
+@pytest.mark.parametrize(("options", "given"), spread(2, OPTIONS, list(GIVEN)))
 def test_as_many_tasks_as_stated(
     given: str, options: Mapping[str, Any], ran: set[Any], tmp_path: Path
 ) -> None:
@@ -80,16 +80,19 @@ def test_as_many_tasks_as_stated(
     assert len(ran) == cost.tasks >= 10
 
 
-@pytest.mark.parametrize("method", ["median", np.ptp], ids=["median", "function"])
 @pytest.mark.parametrize(
-    ("factor", "times_read"),
-    [([2, 3], 1), ([2, 5], 2), ([2, 5, 2], 3), ([4, 2], 1)],
-    ids=str,
+    ("method", "passes_of", "given"),
+    spread(
+        3,
+        ["median", np.ptp],
+        [([2, 3], 1), ([2, 5], 2), ([2, 5, 2], 3), ([4, 2], 1)],
+        ["numpy", "zarr", "dask, larger", "dask, awkward"],
+    ),
 )
-@pytest.mark.parametrize("given", ["numpy", "zarr", "dask, larger", "dask, awkward"])
 def test_levels_whose_windows_are_too_large_take_a_pass_of_their_own(
-    given: str, factor: list[int], times_read: int, method: Any, ran: set[Any], tmp_path: Path
+    given: str, passes_of: tuple[list[int], int], method: Any, ran: set[Any], tmp_path: Path
 ) -> None:
+    factor, times_read = passes_of
     base = GIVEN[given](tmp_path / "in.zarr")
     pyramid = base.pyramid.build(factor=factor, chunks=8, method=method)
     cost = pyramid.plan.cost()

@@ -207,5 +207,5 @@ def test_the_whole_map(tmp_path: Path, names: str, descending: bool) -> None:
      ("max", "max"), ("median", "median")],
 )  # fmt: skip
 def test_words_of_methods(tmp_path: Path, method: str, word: str) -> None:
-    attrs = written(tmp_path, terrain().astype("i4"), method=method)
+    attrs = written(tmp_path, terrain().astype("i8"), method=method)
     assert attrs["multiscales"]["resampling_method"] == word

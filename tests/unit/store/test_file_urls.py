@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.quick import spread
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,8 +33,7 @@ SPELLINGS: dict[str, Callable[[Path], str]] = {
 
 
 @posix
-@pytest.mark.parametrize("spelled", SPELLINGS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("spelled", "name"), spread(2, list(SPELLINGS), NAMES))
 def test_all_spellings_are_one_place(
     name: str, spelled: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 import zarr
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from helpers.quick import spread
 from zarr.storage import (
     FsspecStore,
     LocalStore,
@@ -66,8 +67,7 @@ STORES: dict[str, Callable[[Path], Any]] = {
 }
 
 
-@pytest.mark.parametrize("layout", ["groups", "arrays"])
-@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize(("layout", "kind"), spread(2, ["groups", "arrays"], list(STORES)))
 def test_every_kind_of_store(tmp_path: Path, kind: str, layout: str) -> None:
     store = STORES[kind](tmp_path)
     field().pyramid.to_ome_zarr(store, levels=2, chunks=16, layout=layout)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.quick import spread
 
 import xpyramid
 from xpyramid import errors
@@ -37,9 +38,15 @@ def axes(path: Path) -> list[str]:
     return [axis["name"] for axis in image["axes"]]
 
 
-@VERSIONS
-@NAMES
-@pytest.mark.parametrize("name", ["t", "z", "y", "x", "time", "latitude", "0", "temp"])
+@pytest.mark.parametrize(
+    ("version", "names", "name"),
+    spread(
+        2,
+        ["0.4", "0.5", "0.6"],
+        ["ome", "source"],
+        ["t", "z", "y", "x", "time", "latitude", "0", "temp"],
+    ),
+)
 def test_an_array_may_be_called_as_an_axis(
     tmp_path: Path, name: str, names: str, version: str
 ) -> None:

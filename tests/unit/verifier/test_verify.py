@@ -165,12 +165,13 @@ def test_every_deleted_object_is_named(store: Path) -> None:
     assert xpyramid.verify(store) == []
 
 
-def test_flipped_bytes_are_noticed(store: Path) -> None:
+@pytest.mark.parametrize("number", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_flipped_bytes_are_noticed(number: int, store: Path) -> None:
     chance = random.Random(5)
     files = [path for path in (store / "field").rglob("*") if path.is_file()]
     objects = [path for path in files if not path.name.startswith((".z", "zarr"))]
     documents = [path for path in files if path not in objects]
-    for path in chance.choices(objects, k=20) + chance.choices(documents, k=20):
+    for path in chance.choices(objects, k=number) + chance.choices(documents, k=number):
         raw = path.read_bytes()
         at = chance.randrange(len(raw))
         path.write_bytes(raw[:at] + bytes([raw[at] ^ 0xFF]) + raw[at + 1 :])

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.quick import spread
 
 import xpyramid
 from xpyramid import errors
@@ -107,7 +108,7 @@ def check(found: list[dict[str, Any]]) -> None:
         ("threads", 30, True),
         ("synchronous", 30, False),
         ("threads", None, False),
-        ("processes", 30, True),
+        pytest.param("processes", 30, True, marks=pytest.mark.slow),
     ],
 )
 def test_windows_on_every_scheduler(
@@ -122,8 +123,10 @@ def test_windows_on_every_scheduler(
     check(channels(tmp_path))
 
 
-@pytest.mark.parametrize("method", ["median", "nearest", "min", np.nanmax])
-@pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
+@pytest.mark.parametrize(
+    ("method", "version"),
+    spread(2, ["median", "nearest", "min", np.nanmax], ["0.4", "0.5", "0.6"]),
+)
 def test_windows_with_every_kind_of_method(tmp_path: Path, method: Any, version: str) -> None:
     field().pyramid.to_ome_zarr(tmp_path, method=method, levels=3, chunks=16, version=version)
     check(channels(tmp_path, version=version))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.quick import spread
 
 import xpyramid
 
@@ -141,9 +142,10 @@ def edges(dataset: xr.Dataset | xr.DataArray, name: str) -> list[Any]:
     return [[float(v) for v in cell] for cell in dataset[name].values]
 
 
-@pytest.mark.parametrize("decode", [False, True, "all"])
-@pytest.mark.parametrize("names", ["ome", "source"])
-@pytest.mark.parametrize("version", ["0.4", "0.5"])
+@pytest.mark.parametrize(
+    ("decode", "names", "version"),
+    spread(2, [False, True, "all"], ["ome", "source"], ["0.4", "0.5"]),
+)
 def test_bounds_of_a_dataset_come_along(
     tmp_path: Path, decode: Any, names: str, version: str
 ) -> None:
