@@ -25,6 +25,7 @@ from xpyramid.store.documents import announce_last, as_buffer, get_document, put
 from xpyramid.store.fast import accelerate_reads
 from xpyramid.store.listing import list_keys
 from xpyramid.store.local_chunks import indexes_in
+from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import (
     StoredMask,
     expected,
@@ -36,7 +37,7 @@ from xpyramid.store.manifest import (
     with_tables,
 )
 from xpyramid.store.object_table import ObjectTable
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.path import NodePath, ZarrArray, local_path, local_root
 from xpyramid.store.transaction import Transaction, transaction_for
 from xpyramid.writer import documents
 from xpyramid.writer.resume import FORMAT
@@ -165,6 +166,7 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
     check_writable(transaction.target)
     with transaction.lock():
         regions = [*_interrupted(transaction, levels), *regions]
+        _tidy(transaction, levels)
         record = BuildRecord(
             format=FORMAT, build=uuid4().hex, kept=transaction.kept, created=True,
             about={_REGIONS: [[[r.start, r.stop] for r in region] for region in regions]},
@@ -197,6 +199,19 @@ def _interrupted(transaction: Transaction, levels: StoredLevels) -> list[Region]
         return [tuple(slice(int(a), int(b)) for a, b in region) for region in noted]
     except (TypeError, ValueError):
         return [tuple(slice(0, n) for n in levels.base.shape)]
+
+
+def _tidy(transaction: Transaction, levels: StoredLevels) -> None:
+    """Remove what an update that died has left half written; of level 0, others may write files."""
+    target = transaction.target
+    root = local_path(NodePath(target.store, "")) or local_root(target.store)
+    if transaction.noted() is None or root is None:
+        return
+    first, image = levels.paths[0].split("/")[0], root / target.path
+    remove_torn_files(image, below=False)
+    for name in transaction.kept:
+        if name != first:
+            remove_torn_files(image / name)
 
 
 def _put(place: NodePath, group: Mapping[str, Any]) -> None:
