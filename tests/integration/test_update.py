@@ -17,6 +17,7 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.cli.main import main as cli
 
 
 def image(shape: tuple[int, ...] = (40, 33), dtype: Any = "u2", seed: int = 0) -> xr.DataArray:
@@ -119,8 +120,7 @@ def test_regions_by_index_and_by_coordinate(
         ({"y": slice(5, 5)}, "where nothing is"),
         ({"y": 99}, "indexes below 40"),
         ({"y": 8.4}, "coordinates that there are"),
-        (None, "accepted: a mapping"),
-        ("all", "accepted: a mapping"),
+        ("all", "accepted: 'changed', or a mapping"),
     ],
 )
 def test_regions_that_are_refused(region: Any, message: str, tmp_path: Path) -> None:
@@ -174,6 +174,58 @@ def test_levels_that_were_added_are_updated(tmp_path: Path) -> None:
     )
     report = xpyramid.verify(tmp_path, deep=True)
     assert (report, report.notes) == ([], [])
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("kind", ["local", "memory", "fsspec", "icechunk"])
+@pytest.mark.parametrize("options", [{}, {"shards": 16}, {"compressor": None}], ids=str)
+def test_what_has_changed_is_found(
+    options: dict[str, Any], kind: str, deep: bool, tmp_path: Path
+) -> None:
+    store, array = stores(kind, tmp_path), image((40, 40))
+    write(store, array, **options)
+    before = files(tmp_path)
+    xpyramid.update(store, "field", deep=deep)
+    assert files(tmp_path) == before  # nothing has changed
+    level = zarr.open_array(store, path="field/0/field", mode="r+")
+    for part in ((slice(3, 5), slice(3, 5)), (slice(39, 40), slice(30, 40)), (0, 39)):
+        array[part] = 7
+        level[part] = 7
+    xpyramid.update(store, "field", "changed", deep=deep)
+    wanted = array.pyramid.build(levels=4, chunks=8)
+    for level, expected in zip(xpyramid.open_pyramid(store, "field"), wanted, strict=True):
+        np.testing.assert_array_equal(level, expected)
+    assert xpyramid.verify(store, checksums=True, deep=True) == []
+
+
+def test_what_has_changed_of_a_base_of_others_is_found_by_its_times(tmp_path: Path) -> None:
+    array = image((40, 40)).drop_vars(["y", "x"])
+    level = zarr.create_array(
+        tmp_path, name="field/0", data=array.values, chunks=(8, 8), dimension_names=("y", "x")
+    )
+    xpyramid.add_levels(tmp_path, "field", levels=3)
+    with pytest.raises(errors.PlanError, match="no checksums of level 0"):
+        xpyramid.update(tmp_path, "field", deep=True)
+    array[30:33, 5] = 1000
+    level[30:33, 5] = 1000
+    xpyramid.update(tmp_path, "field")
+    np.testing.assert_array_equal(
+        xpyramid.open_pyramid(tmp_path, "field")[2], array.pyramid.build(levels=3)[2]
+    )
+    assert xpyramid.verify(tmp_path, deep=True) == []
+
+
+@pytest.mark.parametrize("words", [[], ["--region", "y=10:20,x=3"], ["--deep"]], ids=str)
+def test_on_the_command_line(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path, image())
+    zarr.open_array(tmp_path / "field/0/field")[10:20, 3] = 0
+    assert cli(["update", str(tmp_path), "--group", "field", *words]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/field is up to date\n"
+    assert xpyramid.verify(tmp_path, deep=True) == []
+    assert cli(["update", str(tmp_path / "field"), "--region", "y=a"]) == 2
+    assert "accepted: as in y=10:20,x=2.5:4.0" in capsys.readouterr().err
 
 
 def test_images_of_others_are_refused(tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def test_killed_at_every_step(version: Any, action: str, tmp_path: Path) -> None
         is_begun = "unfinished" in kinds
         if is_begun:
             with pytest.raises(errors.PyramidError, match="unfinished"):
-                pyramid(OLD).to_ome_zarr(store)
+                pyramid(OLD).to_ome_zarr(store, version=version)
             with pytest.raises(errors.PyramidError, match="unfinished"):
                 xpyramid.add_levels(store, "field", levels=4)
         again(directory, {"y": 7} if is_begun else REGION)  # finishes what was begun, too

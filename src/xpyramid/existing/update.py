@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -11,12 +11,14 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, PlanError, PyramidError, check_kind
+from xpyramid.existing.changed import changed_regions
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
 from xpyramid.reader import open_base
 from xpyramid.runtime.cluster import workers
 from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.store.transaction import is_unfinished
 from xpyramid.writer.compression import STORE_EMPTY, with_checksums
 from xpyramid.writer.update import StoredLevels
 from xpyramid.writer.update import update as update_levels
@@ -25,8 +27,9 @@ from xpyramid.writer.update import update as update_levels
 def update(
     store: Store,
     group: str | None = None,
-    region: Mapping[str, slice | int | float] | None = None,
+    region: Mapping[str, slice | int | float] | Literal["changed"] = "changed",
     *,
+    deep: bool = False,
     memory: int | str | None = None,
     progress: bool | None = None,
 ) -> None:
@@ -40,10 +43,15 @@ def update(
     store : str, path, URL, zarr store or zarr.Group
     group : str, optional
         Path of the image in the store. Default: the store itself.
-    region : mapping of str to slice or number
+    region : mapping of str to slice or number, or "changed"
         What has changed, by dimension, all of those that are left out. Integers are indexes, as for
         :meth:`xarray.DataArray.isel`; other numbers and texts are coordinates, as for
-        :meth:`xarray.DataArray.sel`.
+        :meth:`xarray.DataArray.sel`. With "changed", the stored objects of level 0 are compared
+        with what is recorded of them: their sizes, and the checksums of those that are younger than
+        the record; in stores that tell no times, all checksums.
+    deep : bool
+        With "changed": whether all checksums are compared, which reads level 0 once. That is exact,
+        also where the times of files say nothing, as after copying.
     memory : int or str, optional
         What all workers together may hold; see :meth:`Pyramid.to_ome_zarr`.
     progress : bool, optional
@@ -71,18 +79,23 @@ def update(
     []
     """
     check_kind("group", group, str, "text, as in 'lab/field'")
-    if not isinstance(region, Mapping):
+    if not isinstance(region, Mapping) and region != "changed":
         raise PlanError(
-            option="region", value=region, accepted="a mapping, as in {'y': slice(10, 20)}"
+            option="region",
+            value=region,
+            accepted="'changed', or a mapping, as in {'y': slice(10, 20)}",
         )
     place = resolve(store, read_only=False) / (group or "").strip("/")
     node = place.sound_node()
     if not isinstance(node, zarr.Group) or ngff.version_of(dict(node.attrs)) is None:
         raise NotAPyramidError(f"{place} is not an OME-Zarr image")
-    base = open_base(place, node).levels[0]
-    chosen = _indexes(base, region)
-    limits = Limits(workers(), budget(memory))
-    update_levels(_stored_levels(place, node), [chosen], limits, progress)
+    base, levels = open_base(place, node).levels[0], _stored_levels(place, node)
+    if isinstance(region, Mapping):
+        regions = [_indexes(base, region)]
+    else:
+        regions = changed_regions(levels, deep=deep)
+    if regions or is_unfinished(place.as_image()):
+        update_levels(levels, regions, Limits(workers(), budget(memory)), progress)
 
 
 def _stored_levels(place: NodePath, node: zarr.Group) -> StoredLevels:
