@@ -17,7 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--region",
         type=region,
-        default="changed",
         metavar="y=10:20,x=2.5:4.0",
         help="what has changed: integers are indexes, other numbers coordinates (default: found "
         "out by sizes, times and checksums)",
@@ -57,6 +56,7 @@ def _number(text: str) -> int | float:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid update``."""
-    update(arguments.path, arguments.group, arguments.region, deep=arguments.deep)
+    changed = arguments.region or "changed"
+    update(arguments.path, arguments.group, changed, deep=arguments.deep)
     path = "/".join(filter(None, [arguments.path.rstrip("/"), (arguments.group or "").strip("/")]))
     print(printable(f"{path} is up to date"))
