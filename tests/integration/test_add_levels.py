@@ -357,7 +357,8 @@ def test_levels_are_dropped(version: Any, kind: str, tmp_path: Path) -> None:
     assert files(tmp_path / "field/0") == before
     xpyramid.add_levels(store, "field", levels=3, resume=True)
     xr.testing.assert_identical(
-        xpyramid.open_pyramid(store, "field")[2].compute(), image.pyramid.build(levels=3, chunks=8)[2].compute()
+        xpyramid.open_pyramid(store, "field")[2].compute(),
+        image.pyramid.build(levels=3, chunks=8)[2].compute(),
     )
     assert len(xpyramid.open_pyramid(store, "field/labels/cells")) == 3
     assert xpyramid.verify(store, deep=True) == []

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from xpyramid._version import __version__
-from xpyramid.cli import build, demo, options, verify
+from xpyramid.cli import build, demo, options, update, verify
 from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.messages import Message, joined, option, printable
 from xpyramid.options import suggest
@@ -133,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     info.set_defaults(run=_info, parser=info)
 
+    update.add_arguments(
+        commands.add_parser("update", help="make levels again where level 0 has changed")
+    )
     verify.add_arguments(
         commands.add_parser("verify", help="look for what is wrong with stored pyramids")
     )

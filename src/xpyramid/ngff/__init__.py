@@ -22,6 +22,7 @@ from xpyramid.ngff.labels import (
     with_levels,
     with_metadata,
 )
+from xpyramid.ngff.methods import reducer_of
 from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe_image
 from xpyramid.ngff.multiples import in_known_units, in_own_units
 from xpyramid.ngff.omero import (
@@ -82,6 +83,7 @@ __all__ = [
     "recorded_factors",
     "recover",
     "recover_axes",
+    "reducer_of",
     "says_collection",
     "series_of",
     "stored_channels",

@@ -53,9 +53,10 @@ def is_array_directory(directory: Path) -> bool:
     return isinstance(node, dict) and node.get("node_type") == "array"
 
 
-def remove_torn_files(directory: Path | None) -> None:
-    """Remove files below a directory that a process that died has left half written."""
-    for torn in directory.rglob("*.partial") if directory is not None else ():
+def remove_torn_files(directory: Path | None, *, below: bool = True) -> None:
+    """Remove files in a directory, and below it, that a dead process has left half written."""
+    pattern = "**/*.partial" if below else "*.partial"
+    for torn in directory.glob(pattern) if directory is not None else ():
         if _TORN.fullmatch(torn.name):
             torn.unlink()
 

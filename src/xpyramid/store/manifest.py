@@ -46,6 +46,9 @@ KEY = "xpyramid"
 #: What it holds of an unfinished build, where that is noted in the image's group.
 UNFINISHED = "unfinished"
 
+#: What it holds while objects of a complete image are changed: the record of the time before.
+_SET_ASIDE = "before"
+
 #: The longest list of absent objects that is kept, in characters; of a longer one, the digest is.
 LONGEST = 2**18
 
@@ -313,7 +316,7 @@ def with_manifest(
     """
     objects: dict[str, bytes] = {}
     records = {
-        path: _record(contents, path, tables[path], objects)
+        path: _record(grid_of(contents, path), contents.place, path, tables[path], objects)
         for path, is_array in contents.nodes().items()
         if is_array and not _is_apart(path)
     }
@@ -408,6 +411,84 @@ def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None
     return record if isinstance(record, Mapping) else None
 
 
+def tables_of(place: NodePath, attributes: Mapping[str, object]) -> dict[str, ObjectTable]:
+    """Return what is recorded of the objects of each array of an image, as far as it is.
+
+    Raises
+    ------
+    ValueError
+        For a table that is missing, or damaged.
+    """
+    listed = (manifest_of(attributes) or {}).get("objects")
+    tables = {}
+    for path, record in listed.items() if isinstance(listed, Mapping) else ():
+        if isinstance(record, Mapping) and record.get("table") is not None:
+            apart = object_table.is_apart(record)
+            raw = get_document(place / path / object_table.KEY) if apart else None
+            tables[path] = object_table.read_table(record, int(record["objects"]), raw)
+    return tables
+
+
+def with_tables(
+    place: NodePath,
+    attributes: Mapping[str, object],
+    tables: Mapping[str, ObjectTable],
+    present: Mapping[str, StoredMask],
+    build: str,
+) -> tuple[dict[str, object], dict[str, bytes]]:
+    """Return the attributes of an image of which objects have changed, with a record of them.
+
+    Parameters
+    ----------
+    place : NodePath
+        Of the image.
+    attributes : mapping
+        As they were, with the record of the time before.
+    tables : mapping
+        Of arrays whose objects have changed, by path.
+    present : mapping
+        Which objects there are of arrays of which only that is recorded.
+    build : str
+        See `with_manifest`.
+
+    Returns
+    -------
+    attributes : dict
+    objects : dict
+        Tables that are objects of their own, by their keys below the image.
+    """
+    record, objects = {**(manifest_of(attributes) or {})}, dict[str, bytes]()
+    listed = record.get("objects")
+    records = dict(listed) if isinstance(listed, Mapping) else {}
+    for path, table in tables.items():
+        records[path] = _record(grid_at(place / path), place, path, table, objects)
+    for path, mask in present.items():
+        records[path] = _presence(grid_at(place / path), mask)
+    record |= {"objects": records, "attributes": digest(_others(attributes))}
+    record["digest"] = digest({**record, "digest": None})
+    return {**attributes, KEY: {"build": build, "sealed": record}}, objects
+
+
+def grid_at(place: NodePath) -> ChunkGrid:
+    """Return the grid of an array from its own document."""
+    metadata = open_array(place).metadata.to_dict()
+    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata))
+
+
+def set_aside(attributes: Mapping[str, object]) -> dict[str, object]:
+    """Return attributes of an image whose record is not true now, and is needed again."""
+    record = manifest_of(attributes)
+    others = without_manifest(attributes)
+    return others if record is None else {**others, KEY: {_SET_ASIDE: record}}
+
+
+def taken_back(attributes: Mapping[str, object]) -> dict[str, object]:
+    """Return attributes with the record that `set_aside` has put aside, if it has."""
+    own = attributes.get(KEY)
+    record = own.get(_SET_ASIDE) if isinstance(own, Mapping) else None
+    return dict(attributes) if record is None else {**attributes, KEY: {"sealed": record}}
+
+
 def without_manifest(attributes: Mapping[str, object]) -> dict[str, object]:
     """Return attributes of an image without what is recorded of it."""
     return {key: value for key, value in attributes.items() if key != KEY}
@@ -453,12 +534,12 @@ def agrees(record: Mapping[str, object], present: StoredMask) -> bool:
 
 
 def _record(
-    contents: Contents, path: str, table: ObjectTable, objects: dict[str, bytes]
+    grid: ChunkGrid, place: NodePath, path: str, table: ObjectTable, objects: dict[str, bytes]
 ) -> dict[str, object]:
     """Record the objects of an array; a table that is one of its own is added to ``objects``."""
-    record = _presence(grid_of(contents, path), table.stored)
+    record = _presence(grid, table.stored)
     data = table.to_bytes()
-    text, has_room = object_table.as_text(data), not takes_nodes_only(contents.place.store)
+    text, has_room = object_table.as_text(data), not takes_nodes_only(place.store)
     if len(text) <= (object_table.INLINE if has_room else LONGEST):
         return {**record, "table": text}
     if not has_room:

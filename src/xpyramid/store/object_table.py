@@ -85,6 +85,14 @@ class ObjectTable:
         checksums[positions] = checksums_of
         return cls(sizes, checksums, algorithm)
 
+    def with_rows(self, rows: NDArray[np.uint64]) -> ObjectTable:
+        """Return the table with other sizes and checksums: rows of position, size and checksum."""
+        sizes, checksums = self.sizes.astype(np.uint64), self.checksums.copy()
+        positions, sizes_of, checksums_of = rows.T
+        sizes[positions] = sizes_of
+        checksums[positions] = checksums_of
+        return ObjectTable(sizes, checksums, self.algorithm)
+
     @property
     def stored(self) -> NDArray[np.bool_]:
         """Which objects are stored."""

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from threading import Lock
-from typing import cast
 
 import dask
 import numpy as np
@@ -17,9 +16,8 @@ from numpy.typing import NDArray
 from xpyramid import engine, ngff
 from xpyramid.errors import PyramidError, ReadError
 from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
-from xpyramid.geometry.plan import METHOD_OPTIONS, MethodOptions
 from xpyramid.ngff import Problem
-from xpyramid.reducers import METHODS, Array, Reducer, make_reducer, reduce_levels
+from xpyramid.reducers import Array, Reducer, make_reducer, reduce_levels
 from xpyramid.runtime.cluster import workers
 from xpyramid.verifier.arrays import Region, Stored
 
@@ -178,17 +176,11 @@ def recompute(
     In memory that does not grow with the image; on threads, whatever scheduler is configured.
     """
     factors = ngff.recorded_factors(image)
-    method = image.metadata.get("method")
-    base = levels[0]
+    base = levels[0].array
     if len(levels) == 1 or factors is None or _is_elsewhere(levels, factors):
         return []  # nothing to compute, or said already
-    if not isinstance(method, str) or method not in METHODS:
-        notes.append(f"method {method!r} is not known here: the values were not computed again")
-        return []
     try:
-        reducer = make_reducer(
-            method, base.array.dtype, _largest(base, factors[-1]), **_options(image)
-        )
+        reducer = ngff.reducer_of(image, base.dtype, base.shape, factors[-1])
         jobs, sinks = _jobs(reducer, levels, factors, damaged)
     except (PyramidError, TypeError, ValueError) as error:
         notes.append(f"the values were not computed again: {error}")
@@ -206,18 +198,6 @@ def _is_elsewhere(levels: Sequence[Stored], factors: Sequence[tuple[int, ...]]) 
         not all(n // f <= m <= -(-n // f) for n, m, f in zip(shape, s.array.shape, fs, strict=True))
         for s, fs in zip(levels, factors, strict=True)
     )
-
-
-def _options(image: ngff.Multiscale) -> MethodOptions:
-    """Return what else the method was told."""
-    options = {k: image.metadata.get(k) for k in METHOD_OPTIONS}
-    if isinstance(options["ignore"], str):  # JSON has no NaN
-        options["ignore"] = float(options["ignore"])
-    return cast("MethodOptions", options)  # what else they are, the method refuses
-
-
-def _largest(base: Stored, factors: Sequence[int]) -> int:
-    return math.prod(max(1, min(n, f)) for n, f in zip(base.array.shape, factors, strict=True))
 
 
 def _jobs(

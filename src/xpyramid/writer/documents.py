@@ -16,7 +16,7 @@ from zarr.abc.buffer import Buffer
 from zarr.storage import StorePath
 
 from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata
-from xpyramid.store.documents import Documents, as_buffer, parse_document
+from xpyramid.store.documents import Documents, as_buffer, get_document, parse_document
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix
 
 #: What a group has that is in another one's copy of it, in the place of its own copies.
@@ -134,6 +134,20 @@ def group_with(attributes: Mapping[str, object], zarr_format: Literal[2, 3]) -> 
         return {".zattrs": as_document(dict(attributes))}
     content = {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
     return {"zarr.json": as_document(content)}
+
+
+def with_attributes(group: NodePath, attributes: Mapping[str, object]) -> Documents:
+    """Return the documents of a group as they are now, with other attributes."""
+    raw = get_document(group / "zarr.json")
+    if raw is not None:
+        content: Any = parse_document(raw)
+        return {"zarr.json": as_document({**content, "attributes": dict(attributes)})}
+    changed = {".zattrs": as_document(dict(attributes))}
+    if (copies := get_document(group / ".zmetadata")) is not None:
+        content = parse_document(copies)
+        content["metadata"][".zattrs"] = dict(attributes)
+        changed[".zmetadata"] = as_document(content, compact=True)
+    return changed
 
 
 def group_document() -> Documents:

@@ -109,6 +109,27 @@ class ZarrSink:
                 yield ObjectRecord(index, *size_and_checksum)
 
 
+class PatchSink(ZarrSink):
+    """Puts values into parts of stored objects, of which the rest stays.
+
+    No two tasks may hold parts of one object, see `Tiling.limited_to`.
+    """
+
+    def __call__(self, region: tuple[slice, ...], values: Array) -> engine.Written:
+        """Store values in a region; return records of the objects that hold it."""
+        lengths = self.array.shards or self.array.chunks
+        triples = list(zip(region, lengths, self.array.shape, strict=True))
+        whole = tuple(
+            slice(r.start // n * n, min(-(-r.stop // n) * n, end)) for r, n, end in triples
+        )
+        if whole == region:
+            return super().__call__(region, values)
+        pairs = zip(region, whole, strict=True)
+        block = np.array(retried(lambda: self.array[whole]))
+        block[tuple(slice(r.start - w.start, r.stop - w.start) for r, w in pairs)] = values
+        return super().__call__(whole, block)
+
+
 class _WatchedStore(WrapperStore[Store]):
     """A store of which it is noted what is written to it.
 

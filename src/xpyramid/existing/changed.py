@@ -1,0 +1,104 @@
+"""Which stored objects of level 0 other programs have changed since the levels were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xpyramid.errors import PlanError
+from xpyramid.geometry.tiles import Region
+from xpyramid.store.checksums import algorithm_for, checksum
+from xpyramid.store.documents import get_document
+from xpyramid.store.listing import list_contents
+from xpyramid.store.manifest import ChunkGrid, grid_at, tables_of, taken_back
+from xpyramid.store.object_table import KEY, ObjectTable
+from xpyramid.store.path import local_path
+from xpyramid.writer.update import StoredLevels
+
+Mask = NDArray[np.bool_]
+
+
+def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
+    """Return the regions of level 0 that have changed, in whole windows of the top.
+
+    Objects that are new, gone, or of another size have changed. Others are compared by checksum:
+    all of them if ``deep``, or where a store tells no times; else those that are younger than what
+    is recorded of them.
+
+    Raises
+    ------
+    PlanError
+        Where nothing is recorded by which that could be known.
+    """
+    path, place = levels.paths[0], levels.place / levels.paths[0]
+    grid, table = grid_at(place), tables_of(levels.place, taken_back(levels.attributes)).get(path)
+    contents = list_contents(place)
+    positions, _ = grid.locate(contents.keys)
+    present = np.zeros(grid.total, bool)
+    present[positions[positions >= 0]] = True
+    if table is None:
+        changed = _without_table(levels, grid, present, deep=deep)
+    else:
+        sizes = np.zeros(grid.total, np.int64)
+        if contents.sizes is not None:
+            sizes[positions[positions >= 0]] = contents.sizes[positions >= 0]
+            changed = sizes != table.sizes
+        else:
+            changed = present != table.stored
+        younger = None if deep else _younger(levels, grid, present, f"{path}/{KEY}")
+        doubtful = present & ~changed if younger is None else younger & ~changed
+        for index in np.flatnonzero(doubtful):
+            changed[index] = _differs(levels, grid, table, int(index))
+    regions = {
+        tuple((part.start, part.stop) for part in levels.aligned(grid.region(int(index))))
+        for index in np.flatnonzero(changed)
+    }
+    return _joined([tuple(slice(*ends) for ends in region) for region in sorted(regions)])
+
+
+def _without_table(levels: StoredLevels, grid: ChunkGrid, present: Mask, *, deep: bool) -> Mask:
+    """Return which objects have changed, where only is recorded which there were."""
+    before = levels.present(levels.paths[0])
+    younger = _younger(levels, grid, present, f"{levels.paths[-1]}/zarr.json")
+    if younger is None:
+        younger = _younger(levels, grid, present, f"{levels.paths[-1]}/.zarray")
+    if deep or before is None or younger is None:
+        raise PlanError(
+            f"no checksums of level 0 of {levels.place} are recorded, by which it could be known",
+            option="region", value="changed", accepted="a mapping, as in {'y': slice(10, 20)}",
+        )  # fmt: skip
+    changed: Mask = (present != before) | younger
+    return changed
+
+
+def _younger(levels: StoredLevels, grid: ChunkGrid, present: Mask, key: str) -> Mask | None:
+    """Return which objects were written after another one; None where that is not known."""
+    image = local_path(levels.place)
+    if image is None or not (image / key).is_file():
+        return None
+    time, base = (image / key).stat().st_mtime_ns, image / levels.paths[0]
+    younger = np.zeros(grid.total, bool)
+    for index in np.flatnonzero(present):
+        younger[index] = (base / grid.key(int(index))).stat().st_mtime_ns > time
+    return younger
+
+
+def _differs(levels: StoredLevels, grid: ChunkGrid, table: ObjectTable, index: int) -> bool:
+    """Whether the bytes of an object are not those that are recorded."""
+    raw = get_document(levels.place / levels.paths[0] / grid.key(index))
+    algorithm = algorithm_for(levels.base.metadata.to_dict())
+    return raw is None or checksum([raw], algorithm) != table.checksums[index]
+
+
+def _joined(regions: Sequence[Region]) -> list[Region]:
+    """Return regions of which those are one that touch along the last dimension."""
+    joined: list[Region] = []
+    for region in regions:
+        last = joined[-1] if joined else None
+        if last is not None and last[:-1] == region[:-1] and last[-1].stop == region[-1].start:
+            joined[-1] = (*region[:-1], slice(last[-1].start, region[-1].stop))
+        else:
+            joined.append(region)
+    return joined

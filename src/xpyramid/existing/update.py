@@ -1,0 +1,169 @@
+"""Levels of a stored image whose level 0 has been changed by other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from xpyramid import ngff
+from xpyramid.errors import NotAPyramidError, PlanError, PyramidError, check_kind
+from xpyramid.existing.changed import changed_regions
+from xpyramid.geometry.passes import Limits
+from xpyramid.geometry.plan import budget
+from xpyramid.geometry.tiles import Region
+from xpyramid.reader import open_base
+from xpyramid.runtime.cluster import workers
+from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.store.transaction import is_unfinished
+from xpyramid.writer.compression import STORE_EMPTY, with_checksums
+from xpyramid.writer.update import StoredLevels
+from xpyramid.writer.update import update as update_levels
+
+
+def update(
+    store: Store,
+    group: str | None = None,
+    region: Mapping[str, slice | int | float] | Literal["changed"] = "changed",
+    *,
+    deep: bool = False,
+    memory: int | str | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Make the levels of an image again where level 0 has changed.
+
+    Only stored objects above the region are written, each at once: readers find the old one or the
+    new one. An update that was interrupted is named by :func:`verify`, and finished by the next.
+
+    Parameters
+    ----------
+    store : str, path, URL, zarr store or zarr.Group
+    group : str, optional
+        Path of the image in the store. Default: the store itself.
+    region : mapping of str to slice or number, or "changed"
+        What has changed, by dimension, all of those that are left out. Integers are indexes, as for
+        :meth:`xarray.DataArray.isel`; other numbers and texts are coordinates, as for
+        :meth:`xarray.DataArray.sel`. With "changed", the stored objects of level 0 are compared
+        with what is recorded of them: their sizes, and the checksums of those that are younger than
+        the record; in stores that tell no times, all checksums.
+    deep : bool
+        With "changed": whether all checksums are compared, which reads level 0 once. That is exact,
+        also where the times of files say nothing, as after copying.
+    memory : int or str, optional
+        What all workers together may hold; see :meth:`Pyramid.to_ome_zarr`.
+    progress : bool, optional
+        Whether to show a bar; default: in terminals and notebooks.
+
+    Raises
+    ------
+    xpyramid.errors.NotAPyramidError
+        If there is no image, or one of which it is not known how its levels were made.
+    xpyramid.errors.PlanError
+        For a region that names no dimension, or nothing of one.
+    xpyramid.errors.ResumeError
+        If a build of the image is unfinished.
+    xpyramid.errors.TargetBusyError
+        If another process is writing the image.
+
+    Examples
+    --------
+    >>> import xpyramid, zarr
+    >>> store = zarr.storage.MemoryStore()
+    >>> xpyramid.example_field((300, 200)).pyramid.to_ome_zarr(store, levels=3)
+    >>> zarr.open_array(store, path="field/0/field")[10:20, 50] = 7
+    >>> xpyramid.update(store, "field", {"y": slice(10, 20), "x": 50})
+    >>> xpyramid.verify(store, deep=True)
+    []
+    """
+    check_kind("group", group, str, "text, as in 'lab/field'")
+    if not isinstance(region, Mapping) and region != "changed":
+        raise PlanError(
+            option="region",
+            value=region,
+            accepted="'changed', or a mapping, as in {'y': slice(10, 20)}",
+        )
+    place = resolve(store, read_only=False) / (group or "").strip("/")
+    node = place.sound_node()
+    if not isinstance(node, zarr.Group) or ngff.version_of(dict(node.attrs)) is None:
+        raise NotAPyramidError(f"{place} is not an OME-Zarr image")
+    base, levels = open_base(place, node).levels[0], _stored_levels(place, node)
+    if isinstance(region, Mapping):
+        regions = [_indexes(base, region)]
+    else:
+        regions = changed_regions(levels, deep=deep)
+    if regions or is_unfinished(place.as_image()):
+        update_levels(levels, regions, Limits(workers(), budget(memory)), progress)
+
+
+def _stored_levels(place: NodePath, node: zarr.Group) -> StoredLevels:
+    """Open the levels of an image, all of which we have made.
+
+    Raises
+    ------
+    NotAPyramidError
+    """
+    attributes = dict(node.attrs)
+    image = ngff.parse(attributes)
+    paths = [dataset.path for dataset in image.datasets]
+    opened = [zarr.open_array(place.store, path=(place / p).path, mode="r+") for p in paths]
+    arrays = [with_checksums(array, STORE_EMPTY) for array in opened]
+    factors, base = ngff.recorded_factors(image), arrays[0]
+    if image.metadata.get("library") != "xpyramid" or factors is None:
+        raise NotAPyramidError(
+            f"{place} does not say how its levels were made",
+            fix="make them anew: xpyramid.add_levels(..., mode='w')",
+        )
+    try:
+        reducer = ngff.reducer_of(image, base.dtype, base.shape, factors[-1])
+    except (PyramidError, TypeError, ValueError) as error:
+        raise NotAPyramidError(f"the levels of {place} cannot be made again: {error}") from error
+    return StoredLevels(place, attributes, paths, arrays, factors, reducer)
+
+
+def _indexes(base: xr.DataArray, region: Mapping[str, Any]) -> Region:
+    """Return a region by index along each dimension.
+
+    Raises
+    ------
+    PlanError
+    """
+    if unknown := [dim for dim in region if dim not in base.dims]:
+        raise PlanError(
+            f"there is no dimension {unknown[0]!r}",
+            option="region", value=dict(region), accepted=", ".join(map(str, base.dims)),
+        )  # fmt: skip
+    return tuple(_along(base, str(dim), region.get(str(dim), slice(None))) for dim in base.dims)
+
+
+def _along(base: xr.DataArray, dim: str, part: Any) -> slice:
+    ends = [part.start, part.stop] if isinstance(part, slice) else [part]
+    if isinstance(part, slice) and part.step not in (None, 1):
+        raise PlanError(
+            f"along {dim!r}", option="region", value=part, accepted="slices without a step"
+        )
+    if all(end is None or isinstance(end, int | np.integer) for end in ends):
+        how, coords = "isel", {}
+    elif dim in base.coords:
+        how, coords = "sel", {dim: base.coords[dim]}
+    else:
+        raise PlanError(
+            f"along {dim!r}, which has no coordinate",
+            option="region", value=part, accepted="indexes: integers, or slices of them",
+        )  # fmt: skip
+    positions = xr.DataArray(np.arange(base.sizes[dim]), coords, [dim])
+    try:
+        chosen = np.atleast_1d(getattr(positions, how)({dim: part}).values)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise PlanError(
+            f"along {dim!r}: {error}", option="region", value=part,
+            accepted=f"indexes below {base.sizes[dim]}, or coordinates that there are",
+        ) from error  # fmt: skip
+    if not chosen.size:
+        raise PlanError(
+            f"along {dim!r}, where nothing is", option="region", value=part,
+            accepted=f"indexes below {base.sizes[dim]}, or coordinates that there are",
+        )  # fmt: skip
+    return slice(int(chosen.min()), int(chosen.max()) + 1)

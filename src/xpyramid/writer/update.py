@@ -1,0 +1,237 @@
+"""Levels of a stored image, made again above regions of level 0 that have changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+from numpy.typing import NDArray
+from zarr.abc.buffer import Buffer
+
+from xpyramid import engine
+from xpyramid._compat import lazy_variable
+from xpyramid.errors import ResumeError
+from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
+from xpyramid.geometry.tiles import Region
+from xpyramid.messages import say
+from xpyramid.reducers import Reducer
+from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.checksums import algorithm_for, checksum
+from xpyramid.store.documents import announce_last, as_buffer, get_document, put
+from xpyramid.store.fast import accelerate_reads
+from xpyramid.store.listing import list_keys
+from xpyramid.store.local_chunks import indexes_in
+from xpyramid.store.local_files import remove_torn_files
+from xpyramid.store.manifest import (
+    StoredMask,
+    expected,
+    grid_at,
+    manifest_of,
+    set_aside,
+    tables_of,
+    taken_back,
+    with_tables,
+)
+from xpyramid.store.object_table import ObjectTable
+from xpyramid.store.path import NodePath, ZarrArray, local_path, local_root
+from xpyramid.store.transaction import Transaction, transaction_for
+from xpyramid.writer import documents
+from xpyramid.writer.resume import FORMAT
+from xpyramid.writer.session import consolidate_above
+from xpyramid.writer.sinks import PatchSink
+from xpyramid.writer.target_checks import check_writable
+
+#: What is noted of an update, beside what is noted of builds.
+_REGIONS = "regions"
+
+
+@dataclass(frozen=True)
+class StoredLevels:
+    """The levels of an image, as its metadata have them.
+
+    Attributes
+    ----------
+    place : NodePath
+        The group of the image.
+    attributes : mapping
+        Of the group.
+    paths : sequence of str
+    arrays : sequence of zarr.Array
+    factors : sequence of tuple of int
+        Of each level, against level 0.
+    reducer : Reducer
+    """
+
+    place: NodePath
+    attributes: Mapping[str, object]
+    paths: Sequence[str]
+    arrays: Sequence[ZarrArray]
+    factors: Sequence[tuple[int, ...]]
+    reducer: Reducer
+
+    @property
+    def base(self) -> ZarrArray:
+        """Level 0."""
+        return self.arrays[0]
+
+    @cached_property
+    def sinks(self) -> list[PatchSink | None]:
+        """Where the values of each level go."""
+        sinks = [
+            PatchSink(array, f"array {self.place / path}, level {k}", path)
+            for k, (path, array) in enumerate(zip(self.paths, self.arrays, strict=True))
+        ]
+        return [None, *sinks[1:]]
+
+    def stored(self, level: int, regions: Sequence[Region]) -> NDArray[np.uint64]:
+        """Return position, size and checksum of each object of a level above some regions.
+
+        Those that are not stored have the size 0.
+        """
+        array, place = self.arrays[level], self.place / self.paths[level]
+        lengths = array.shards or array.chunks
+        counts = tuple(-(-n // length) for n, length in zip(array.shape, lengths, strict=True))
+        algorithm = algorithm_for(array.metadata.to_dict())
+        indexes = {
+            index
+            for region in regions
+            for index in indexes_in(self._above(self.aligned(region), level), lengths)
+        }
+        rows = np.zeros((len(indexes), 3), np.uint64)
+        for row, index in zip(rows, sorted(indexes), strict=True):
+            raw = get_document(place / array.metadata.encode_chunk_key(index))
+            row[0] = np.ravel_multi_index(index, counts) if counts else 0
+            if raw is not None:
+                row[1:] = len(raw), checksum([raw], algorithm)
+        return rows
+
+    def aligned(self, region: Region) -> Region:
+        """Return a region of level 0, rounded outward to whole windows of the top."""
+        triples = zip(region, self.factors[-1], self.base.shape, strict=True)
+        return tuple(slice(r.start // f * f, min(-(-r.stop // f) * f, n)) for r, f, n in triples)
+
+    def _above(self, region: Region, level: int) -> Region:
+        """Return the cells of a level above a region of level 0."""
+        triples = zip(region, self.factors[level], self.arrays[level].shape, strict=True)
+        return tuple(slice(r.start // f, min(-(-r.stop // f), n)) for r, f, n in triples)
+
+    def present(self, path: str) -> StoredMask | None:
+        """Return which objects of an array there were, where nothing else is recorded of it."""
+        listed = (manifest_of(taken_back(self.attributes)) or {}).get("objects")
+        record = listed.get(path) if isinstance(listed, Mapping) else None
+        if not isinstance(record, Mapping):
+            return None
+        total = int(record["objects"])
+        mask = expected(record, total)
+        if mask is not None:
+            return mask.copy()
+        return grid_at(self.place / path).present(list_keys(self.place / path))[0]
+
+    def jobs(self, region: Region, limits: Limits) -> Iterator[engine.Job]:
+        """Yield what there is to do above a region of level 0."""
+        base = self.base
+        dims = [f"dim_{i}" for i in range(base.ndim)]
+        variable = accelerate_reads(lazy_variable(base, dims, {}))
+        source = engine.Source(variable, f"level 0 of {self.place}")
+        steps = [
+            tuple(b // a for a, b in zip(fine, coarse, strict=True))
+            for fine, coarse in zip(self.factors, self.factors[1:], strict=False)
+        ]
+        shapes = [Shape(a.shape, a.shards or a.chunks) for a in self.arrays]
+        for one in passes(
+            shapes, steps, [SourceChunks(None, base.chunks)], base.dtype.itemsize, limits,
+            holistic=self.reducer.holistic, copies=self.reducer.copies, present=[0], region=region,
+        ):  # fmt: skip
+            used = tuple(self.arrays[k].shape for k in one.levels)
+            sinks = tuple(self.sinks[k] for k in one.levels)
+            yield engine.Job(
+                engine.Work(one.tiling, (engine.Output(self.reducer, used, sinks),)), source
+            )
+
+
+def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, progress: Any) -> None:
+    """Make the levels again above regions of level 0; note it first, and record it at the end.
+
+    Raises
+    ------
+    ResumeError
+        If a build of the image is unfinished.
+    """
+    names = dict.fromkeys(path.split("/")[0] for path in levels.paths)
+    transaction = transaction_for(levels.place.as_image(), tuple(names))
+    check_writable(transaction.target)
+    with transaction.lock():
+        regions = [*_interrupted(transaction, levels), *regions]
+        _tidy(transaction, levels)
+        record = BuildRecord(
+            format=FORMAT, build=uuid4().hex, kept=transaction.kept, created=True,
+            about={_REGIONS: [[[r.start, r.stop] for r in region] for region in regions]},
+        )  # fmt: skip
+        transaction.note(record)
+        attributes = taken_back(levels.attributes)
+        _put(levels.place, documents.with_attributes(levels.place, set_aside(attributes)))
+        for region in regions:  # one after the other: two may meet in one object
+            engine.run(list(levels.jobs(region, limits)), progress)
+        if manifest_of(attributes) is not None:
+            attributes, tables = _recorded(levels, attributes, regions, record.build)
+            put(levels.place, tables)
+        _put(levels.place, documents.with_attributes(levels.place, attributes))
+        transaction.close()
+        consolidate_above(transaction)
+
+
+def _interrupted(transaction: Transaction, levels: StoredLevels) -> list[Region]:
+    """Return the regions of an update that was interrupted."""
+    earlier = transaction.unfinished()
+    if earlier is None:
+        return []
+    noted = earlier.about.get(_REGIONS)
+    if not isinstance(noted, list):
+        raise ResumeError(
+            f"there is an unfinished build of {transaction.target}",
+            fix=say("finish it first, by the call that began it with {resume}", resume=True),
+        )
+    try:
+        return [tuple(slice(int(a), int(b)) for a, b in region) for region in noted]
+    except (TypeError, ValueError):
+        return [tuple(slice(0, n) for n in levels.base.shape)]
+
+
+def _tidy(transaction: Transaction, levels: StoredLevels) -> None:
+    """Remove what an update that died has left half written; of level 0, others may write files."""
+    target = transaction.target
+    root = local_path(NodePath(target.store, "")) or local_root(target.store)
+    if transaction.noted() is None or root is None:
+        return
+    first, image = levels.paths[0].split("/")[0], root / target.path
+    remove_torn_files(image, below=False)
+    for name in transaction.kept:
+        if name != first:
+            remove_torn_files(image / name)
+
+
+def _put(place: NodePath, group: Mapping[str, Any]) -> None:
+    for key in sorted(group, key=announce_last):
+        put(place, {key: group[key]})
+
+
+def _recorded(
+    levels: StoredLevels, attributes: Mapping[str, object], regions: Sequence[Region], build: str
+) -> tuple[dict[str, object], dict[str, Buffer]]:
+    """Return the attributes with a record of what is stored now, and tables that belong to it."""
+    tables = tables_of(levels.place, attributes)
+    changed: dict[str, ObjectTable] = {}
+    present: dict[str, StoredMask] = {}
+    for k, path in enumerate(levels.paths):
+        rows = levels.stored(k, regions)
+        if path in tables:
+            changed[path] = tables[path].with_rows(rows)
+        elif (mask := levels.present(path)) is not None:
+            mask[rows[:, 0]] = rows[:, 1] > 0
+            present[path] = mask
+    with_record, objects = with_tables(levels.place, attributes, changed, present, build)
+    return with_record, {key: as_buffer(data) for key, data in objects.items()}
