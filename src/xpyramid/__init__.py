@@ -5,7 +5,7 @@ from xpyramid import errors
 from xpyramid._version import __version__
 from xpyramid.downsample import downsample
 from xpyramid.example import example_field
-from xpyramid.existing import add_levels, drop_levels, update
+from xpyramid.existing import add_levels, drop_levels, repair, update
 from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid, open_pyramids
 from xpyramid.sources import open_source
 from xpyramid.verifier import verify
@@ -22,6 +22,7 @@ __all__ = [
     "open_pyramid",
     "open_pyramids",
     "open_source",
+    "repair",
     "update",
     "verify",
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from xpyramid import ngff, verifier
 from xpyramid.cli.options import in_cli_words
 from xpyramid.errors import SourceError
+from xpyramid.existing import repair
 from xpyramid.messages import printable
 from xpyramid.ngff import Problem
 from xpyramid.sources import reading
@@ -39,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read everything, and compare checksums with those that were recorded",
     )  # fmt: skip
     add("--deep", action="store_true", help="decode everything, and compute the levels again")
+    add(
+        "--repair", action="store_true",
+        help="make what is wrong with levels above 0 again, from level 0, and verify once more",
+    )  # fmt: skip
     add("--json", action="store_true", help='print {"valid": true or false, ...}')
     parser.set_defaults(run=run, parser=parser)
 
@@ -50,16 +55,19 @@ def run(arguments: argparse.Namespace) -> int:
     problems: Sequence[Problem]
     is_archive = Path(path).suffix.lower() in ARCHIVES
     if path == "-" or (expanded(path).is_file() and not is_archive):
-        if arguments.deep or arguments.checksums or arguments.group:
+        if arguments.deep or arguments.checksums or arguments.group or arguments.repair:
             raise SourceError(
-                f"{path!r} is a document; --checksums, --deep and --group are for stores"
+                f"{path!r} is a document; --checksums, --deep, --group and --repair are for stores"
             )
         problems, what = _document(path), "the document"
     else:
         with reading(path):
-            report = verifier.verify(
-                path, arguments.group, arguments.deep, checksums=arguments.checksums
-            )
+            if arguments.repair:
+                report = repair(path, arguments.group, deep=arguments.deep)
+            else:
+                report = verifier.verify(
+                    path, arguments.group, arguments.deep, checksums=arguments.checksums
+                )
         problems, notes = report, report.notes
         what = _counted(report.images, "image")
         what += f" and {_counted(report.labels, 'label image')}" if report.labels else ""

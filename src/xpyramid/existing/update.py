@@ -89,7 +89,7 @@ def update(
     node = place.sound_node()
     if not isinstance(node, zarr.Group) or ngff.version_of(dict(node.attrs)) is None:
         raise NotAPyramidError(f"{place} is not an OME-Zarr image")
-    base, levels = open_base(place, node).levels[0], _stored_levels(place, node)
+    base, levels = open_base(place, node).levels[0], stored_levels(place)
     if isinstance(region, Mapping):
         regions = [_indexes(base, region)]
     else:
@@ -98,14 +98,15 @@ def update(
         update_levels(levels, regions, Limits(workers(), budget(memory)), progress)
 
 
-def _stored_levels(place: NodePath, node: zarr.Group) -> StoredLevels:
+def stored_levels(place: NodePath) -> StoredLevels:
     """Open the levels of an image, all of which we have made.
 
     Raises
     ------
     NotAPyramidError
     """
-    attributes = dict(node.attrs)
+    node = place.node()
+    attributes = {} if node is None else dict(node.attrs)
     image = ngff.parse(attributes)
     paths = [dataset.path for dataset in image.datasets]
     opened = [zarr.open_array(place.store, path=(place / p).path, mode="r+") for p in paths]

@@ -131,8 +131,11 @@ class StoredLevels:
             return mask.copy()
         return grid_at(self.place / path).present(list_keys(self.place / path))[0]
 
-    def jobs(self, region: Region, limits: Limits) -> Iterator[engine.Job]:
-        """Yield what there is to do above a region of level 0."""
+    def jobs(
+        self, region: Region, limits: Limits, only: int | None = None
+    ) -> Iterator[engine.Job]:
+        """Yield what there is to do above a region of level 0, for all levels or for one."""
+        present = [k for k in range(len(self.paths)) if k == 0 or only not in (None, k)]
         base = self.base
         dims = [f"dim_{i}" for i in range(base.ndim)]
         variable = accelerate_reads(lazy_variable(base, dims, {}))
@@ -144,10 +147,10 @@ class StoredLevels:
         shapes = [Shape(a.shape, a.shards or a.chunks) for a in self.arrays]
         for one in passes(
             shapes, steps, [SourceChunks(None, base.chunks)], base.dtype.itemsize, limits,
-            holistic=self.reducer.holistic, copies=self.reducer.copies, present=[0], region=region,
+            holistic=self.reducer.holistic, copies=self.reducer.copies, present=present, region=region,
         ):  # fmt: skip
             used = tuple(self.arrays[k].shape for k in one.levels)
-            sinks = tuple(self.sinks[k] for k in one.levels)
+            sinks = tuple(self.sinks[k] if k in one.writes else None for k in one.levels)
             yield engine.Job(
                 engine.Work(one.tiling, (engine.Output(self.reducer, used, sinks),)), source
             )
@@ -199,6 +202,40 @@ def _interrupted(transaction: Transaction, levels: StoredLevels) -> list[Region]
         return [tuple(slice(int(a), int(b)) for a, b in region) for region in noted]
     except (TypeError, ValueError):
         return [tuple(slice(0, n) for n in levels.base.shape)]
+
+
+def restore(
+    levels: StoredLevels, objects: Mapping[int, Sequence[Region]], limits: Limits, progress: Any
+) -> None:
+    """Make stored objects again, each at once, and nothing else.
+
+    Parameters
+    ----------
+    levels : StoredLevels
+    objects : mapping
+        From a level above 0 to the cells that objects of it hold.
+    limits : Limits
+    progress : bool or None
+
+    Raises
+    ------
+    ResumeError
+        If an update of the image was interrupted, or a build is unfinished.
+    """
+    names = dict.fromkeys(path.split("/")[0] for path in levels.paths)
+    transaction = transaction_for(levels.place.as_image(), tuple(names))
+    check_writable(transaction.target)
+    with transaction.lock():
+        if transaction.unfinished() is not None:
+            raise ResumeError(
+                f"{transaction.target} is unfinished",
+                fix=say("finish it first, by the call that began it with {resume}", resume=True),
+            )
+        for level, regions in objects.items():
+            for cells in regions:
+                triples = zip(cells, levels.factors[level], levels.base.shape, strict=True)
+                base = tuple(slice(c.start * f, min(c.stop * f, n)) for c, f, n in triples)
+                engine.run(list(levels.jobs(base, limits, level)), progress)
 
 
 def _tidy(transaction: Transaction, levels: StoredLevels) -> None:
