@@ -83,9 +83,9 @@ class Cost:
         That write. Those of a dask array's own graph come on top.
     memory : int
         Estimate of what all workers together hold at a time, in bytes: samples, and what is made
-        of them, with the blocks of a dask array that wait for their tiles. Libraries, and tasks
-        themselves, take some 16 MB more. What a graph holds on its way to a block is not known:
-        `CostWarning` says where that is more than the block.
+        of them, with the blocks of a dask array that wait for their tiles, the tasks of a graph,
+        and what codecs need. The libraries themselves are not in it. What a graph holds on its way
+        to a block is not known: `CostWarning` says where that is more than the block.
     """
 
     bytes_read: int
@@ -217,6 +217,12 @@ class Plan:
         PlanError
             If the budget does not do for the smallest tiles, or shards do not fit the chunks.
 
+        Warns
+        -----
+        CostWarning
+            If the budget does for the smallest tiles, but not for all that is needed beside them;
+            and where a dask graph may hold more than is known.
+
         Examples
         --------
         >>> import xpyramid
@@ -238,15 +244,14 @@ class Plan:
                 limits,
                 holistic=self.holistic,
                 copies=self.copies,
+                channels=self.counted_channels,
             )
         )
         return Cost(
             bytes_read=sum(self.levels[write_pass.levels[0]].nbytes for write_pass in write_passes),
             bytes_written=self.nbytes,
             tasks=sum(write_pass.tiling.tasks() for write_pass in write_passes),
-            memory=max(
-                write_pass.memory(itemsize, workers, self._channels) for write_pass in write_passes
-            ),
+            memory=max(write_pass.memory(itemsize, workers) for write_pass in write_passes),
         )
 
     def warn_of_graphs(self) -> None:
@@ -261,7 +266,7 @@ class Plan:
                 )
 
     @property
-    def _channels(self) -> int:
+    def counted_channels(self) -> int:
         """How many channels there are whose values are counted; of labels, nothing is."""
         lengths = zip(self.axes, self.levels[0].shape, strict=True)
         number = math.prod(n for axis, n in lengths if axis.type == "channel")
