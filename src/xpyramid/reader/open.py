@@ -36,7 +36,7 @@ from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
 from xpyramid.store.checked import as_checked, confirm
 from xpyramid.store.confined import check_path, resolve_confined
-from xpyramid.store.decoding import name_damage, name_damage_in
+from xpyramid.store.decoding import name_damage, name_damage_in, naming_damage
 from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
@@ -295,7 +295,8 @@ def _open_own(
     left_out = [*ranges, *_too_long(arrays, ranges)]
     blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
     is_joined = blocks != array.chunks  # xarray would list all chunks
-    with warnings.catch_warnings(record=True) as caught_warnings:
+    read_at_once = (a for path, a in arrays.items() if a.ndim == 1 and path not in left_out)
+    with warnings.catch_warnings(record=True) as caught_warnings, naming_damage(read_at_once):
         warnings.simplefilter("always", ZarrUserWarning)
         raw = xr.open_zarr(
             level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,

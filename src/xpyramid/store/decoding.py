@@ -7,7 +7,8 @@ chunk are noticed by a codec alone, in words of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,6 +87,25 @@ def name_damage_in(array: da.Array) -> None:
             stored = _stored_array(next(iter(layer.values())))
             if stored is not None:
                 name_damage(stored)
+
+
+@contextmanager
+def naming_damage(arrays: Iterable[ZarrArray]) -> Iterator[None]:
+    """Where something cannot be read, look through small arrays for a chunk that is damaged.
+
+    Raises
+    ------
+    ReadError
+        For the first that cannot be decoded.
+    """
+    try:
+        yield
+    except (PyramidError, MemoryError, NotImplementedError, Warning):
+        raise
+    except Exception:
+        for array in arrays:
+            name_damage(array)[...]
+        raise
 
 
 def _stored_array(node: Any) -> ZarrArray | None:

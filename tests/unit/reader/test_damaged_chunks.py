@@ -101,3 +101,17 @@ def test_what_is_built_of_it_names_it(tmp_path: Path) -> None:
     opened = xpyramid.open_pyramid(tmp_path / "out.zarr/f")
     with pytest.raises(errors.ReadError, match="cannot read"):
         opened[0].rename("g").pyramid.to_ome_zarr(tmp_path / "other.zarr", levels=2)
+
+
+def test_a_chunk_of_a_coordinate_is_named(tmp_path: Path) -> None:
+    """The coordinates of dimensions are read when an image is opened."""
+    lines = {"y": np.arange(64.0) ** 1.01, "x": [f"row {i}" for i in range(64)]}
+    array = xr.DataArray(VALUES, lines, ("y", "x"), name="f")
+    array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=1, chunks=16, irregular="approximate")
+    for coordinate in ("y", "x"):
+        file = damage(tmp_path, f"0/{coordinate}", "c/0")
+        with pytest.raises(errors.ReadError, match=f"f/0/{coordinate}, chunk c/0: .*Error: "):
+            xpyramid.open_pyramid(tmp_path / "out.zarr/f")
+        damage(tmp_path, f"0/{coordinate}", "c/0")  # twice is as it was
+        assert file.exists()
+    xpyramid.open_pyramid(tmp_path / "out.zarr/f")
