@@ -233,6 +233,7 @@ def test_an_image_that_was_begun_alone_is_resumed_beside_another(tmp_path: Path)
     check(tmp_path / "out.zarr", "b", "max", values())
 
 
+@pytest.mark.filterwarnings("ignore:memory=.*together:xpyramid.errors.CostWarning")
 def test_jobs_stay_apart_where_memory_is_short(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
@@ -255,15 +255,15 @@ def passes(
     channels : int
         How many channels there are whose values are counted on the way.
 
-    Warns
-    -----
-    CostWarning
-        If the memory does for the smallest tiles, but not for all that is needed beside them.
-
     Raises
     ------
     PlanError
         If the memory does not do for the smallest tiles.
+
+    Warns
+    -----
+    CostWarning
+        If the memory does for the smallest tiles, but not for all that is needed beside them.
     """
 
     def make_pass(
@@ -325,6 +325,40 @@ def _within(largest: Pass, itemsize: int, limits: Limits) -> Pass:
         CostWarning,
     )
     return candidates[needs.index(least)]
+
+
+def memory_together(passes: Iterable[tuple[Pass, int]], workers: int) -> int:
+    """Estimate how many bytes passes hold that run together: the largest tiles, and all else.
+
+    Parameters
+    ----------
+    passes : iterable of (Pass, int)
+        Each with the bytes of a sample.
+    workers : int
+    """
+    fixed = PROCESS_BYTES + workers * WORKER_BYTES
+    tiles, beside = [0], 0
+    for one, itemsize in passes:
+        tiles.append(workers * one.tiling.memory(itemsize))
+        beside += one.memory(itemsize, workers) - tiles[-1] - fixed
+    return fixed + max(tiles) + beside
+
+
+def check_together(passes: Sequence[tuple[Pass, int]], limits: Limits) -> None:
+    """Warn where passes that run together need more memory than allowed.
+
+    Warns
+    -----
+    CostWarning
+    """
+    need = memory_together(passes, limits.workers)
+    if limits.memory is not None and len(passes) > 1 and need > limits.memory:
+        warn(
+            say("{memory} is too little for ", memory=limits.memory)
+            + f"{len(passes)} passes that run together, mostly one for each variable: they need "
+            f"about {need} bytes; allow that much, or write the variables one after the other",
+            CostWarning,
+        )
 
 
 def _times(factors: Lengths, step: Lengths) -> Lengths:

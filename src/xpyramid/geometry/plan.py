@@ -12,7 +12,14 @@ from dask.utils import parse_bytes
 from xpyramid.errors import CostWarning, PlanError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.chunks import clip_shards, parse_chunks, parse_shards
-from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
+from xpyramid.geometry.passes import (
+    Limits,
+    Shape,
+    SourceChunks,
+    check_together,
+    memory_together,
+    passes,
+)
 from xpyramid.geometry.steps import (
     Factors,
     automatic_steps,
@@ -203,7 +210,7 @@ class Plan:
 
         A median or a user-supplied function needs whole windows: of levels whose windows are too
         large to be held together, the base is read once more for each. The variables of a Dataset
-        are written together: bytes and tasks add up, and the largest memory counts.
+        are written together: bytes and tasks add up, and so does memory, but for that of tiles.
 
         Parameters
         ----------
@@ -247,11 +254,13 @@ class Plan:
                 channels=self.counted_channels,
             )
         )
+        together = [(one, itemsize) for one in write_passes]
+        check_together(together, limits)
         return Cost(
             bytes_read=sum(self.levels[write_pass.levels[0]].nbytes for write_pass in write_passes),
             bytes_written=self.nbytes,
             tasks=sum(write_pass.tiling.tasks() for write_pass in write_passes),
-            memory=max(write_pass.memory(itemsize, workers) for write_pass in write_passes),
+            memory=memory_together(together, workers),
         )
 
     def warn_of_graphs(self) -> None:

@@ -204,3 +204,18 @@ def test_short_memory_makes_waves_smaller(monkeypatch: pytest.MonkeyPatch) -> No
         )
         assert (only.tiling.tile, only.tiling.wave) == (0, wave)
         assert memory is None or only.memory(1, 1) <= memory
+
+
+def test_what_variables_hold_together_is_warned_of(tmp_path: Path) -> None:
+    """Each by itself would fit."""
+    dataset = xr.Dataset({name: field(8) + k for k, name in enumerate("abcdef")})
+    pyramids = dataset.pyramid.build(factor=[2, 2], chunks=8, kind="image")
+    memory = max(p.plan.cost(workers=1).memory for p in pyramids.values())
+    with dask.config.set(scheduler="sync"):
+        for pyramid in pyramids.values():
+            pyramid.to_ome_zarr(tmp_path / "one by one", memory=memory)
+        with pytest.warns(CostWarning, match="too little for 6 passes .* need about") as caught:
+            pyramids.to_ome_zarr(tmp_path / "all", memory=memory)
+        need = int(str(caught[0].message).split("need about ")[1].split()[0])
+        assert memory < need < 6 * memory
+        pyramids.to_ome_zarr(tmp_path / "enough", memory=need)
