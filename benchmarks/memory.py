@@ -142,7 +142,7 @@ BUILDS: dict[str, tuple[int, Callable[[int], Build]]] = {
     "mean, min_valid": (384, partial(with_nan, dtype="f4", min_valid=0.5)),
     "mean, shards": (512, written(dask_cube, shards=128)),
     "mean, shards, lazy": (512, written(lazy_cube, shards=128)),
-    "mean, memory=": (512, written(dask_cube, memory="12 MB")),
+    "mean, memory=": (512, written(dask_cube, memory="24 MB")),
     "mean, factor 3": (432, partial(dask_cube, factor=3)),
     "mean, thin chunks": (512, partial(dask_cube, chunks=(1, 512, 512))),
     "mean, awkward chunks": (480, partial(dask_cube, chunks=(50, 70, 90))),

@@ -9,7 +9,7 @@ that changes it is noticed by name. numba's, which is imported only when samples
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -63,6 +63,7 @@ __all__ = [
     "unwrapped",
     "with_lazy_data",
     "with_zarr_array",
+    "wrap_pipeline",
     "zip_sizes",
 ]
 
@@ -97,6 +98,12 @@ def zip_sizes(store: ZipStore) -> dict[str, int]:
     if not open_zip(store):
         sync(store._open())
     return {member.filename: member.file_size for member in store._zf.infolist()}
+
+
+def wrap_pipeline(array: zarr.Array[Any], wrap: Callable[[Any], object]) -> None:
+    """Have an array decode its chunks by something around what decodes them now."""
+    inner: Any = array.async_array
+    object.__setattr__(inner, "codec_pipeline", wrap(inner.codec_pipeline))
 
 
 def store_path_of(array: zarr.Array[Any]) -> StorePath:

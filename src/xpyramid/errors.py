@@ -165,7 +165,7 @@ class KindWarning(UserWarning):
 
 
 class CostWarning(UserWarning):
-    """More memory is needed than a plan can know."""
+    """More memory is needed than a limit allows, or than a plan can know."""
 
 
 class ViewerWarning(UserWarning):

@@ -38,8 +38,10 @@ from xpyramid import errors
 from xpyramid.runtime import cluster, retry
 from xpyramid.store.documents import remove
 from xpyramid.store.listing import list_keys
-from xpyramid.store.path import NodePath, resolve
+from xpyramid.store.path import NodePath, local_path, resolve
+from xpyramid.store.rename import RenameTransaction
 from xpyramid.store.retrying import RetryingStore, bare
+from xpyramid.store.transaction import transaction_for
 
 pytestmark = pytest.mark.once
 
@@ -375,6 +377,71 @@ def test_the_store_that_is_seen_is_a_zarr_store() -> None:
 def test_directories_and_dicts_are_not_wrapped(tmp_path: Path) -> None:
     for store in (tmp_path, {}, LocalStore(tmp_path), MemoryStore()):
         assert not isinstance(resolve(store, read_only=False).store, RetryingStore)
+
+
+#: Roots and keys that were asked for.
+_asked: set[tuple[str, str]] = set()
+
+
+class OwnDirectory(LocalStore):
+    """A directory as somebody has made it their own; getting a key fails the first time."""
+
+    again = False
+
+    async def get(self, key: str, *args: Any, **options: Any) -> Any:
+        if self.again or (str(self.root), key) not in _asked:
+            _asked.add((str(self.root), key))
+            raise ConnectionResetError(key)
+        return await super().get(key, *args, **options)
+
+    async def get_partial_values(self, prototype: Any, key_ranges: Any) -> Any:
+        return [await self.get(key, prototype, part) for key, part in key_ranges]
+
+    @property
+    def _supports_sync_io(self) -> bool:
+        return False
+
+
+class BrokenDirectory(OwnDirectory):
+    again = True
+
+
+@pytest.mark.parametrize("layout", ["groups", "arrays"])
+def test_a_directory_of_a_class_of_its_own_is_asked_again(layout: str, tmp_path: Path) -> None:
+    build(tmp_path, layout=layout)
+    store = OwnDirectory(tmp_path)
+    opened = xpyramid.open_pyramid(store, "field")
+    with dask.config.set(scheduler="sync"):
+        np.testing.assert_array_equal(opened[0], DATA)
+    assert any("/c/" in key for root, key in _asked if root == str(tmp_path))
+    assert not xpyramid.verify(OwnDirectory(tmp_path), "field", deep=True)
+
+
+def test_a_directory_of_a_class_of_its_own_that_stays_broken(tmp_path: Path) -> None:
+    build(tmp_path)
+    with pytest.raises(errors.ReadError, match=f"cannot read {tmp_path}/.*ConnectionResetError"):
+        xpyramid.open_pyramid(BrokenDirectory(tmp_path), "field")
+
+
+@pytest.mark.parametrize("group", ["field", "lab/field", ""])
+def test_a_directory_of_a_class_of_its_own_is_a_directory(group: str, tmp_path: Path) -> None:
+    """Images come to their place with a rename, and are replaced and locked as elsewhere."""
+    store = OwnDirectory(tmp_path / "out.zarr")
+    place = resolve(store, read_only=False)
+    assert isinstance(place.store, RetryingStore)
+    assert local_path(place / "field") == tmp_path / "out.zarr/field"
+    assert type(transaction_for((place / group).as_image())) is RenameTransaction
+    build(store, group=group)
+    build(OwnDirectory(tmp_path / "out.zarr"), group=group, mode="w")
+    assert [*list_keys(NodePath(resolve(store, read_only=True).store, group))] == [
+        *list_keys(NodePath(LocalStore(tmp_path / "out.zarr"), group))
+    ]
+    assert not [p for p in tmp_path.rglob("*") if p.name.endswith(".unfinished")]
+    other = OwnDirectory(tmp_path / "out.zarr")
+    opened = xpyramid.open_pyramid(pickle.loads(pickle.dumps(other)), group)
+    with dask.config.set(scheduler="sync"):
+        np.testing.assert_array_equal(opened[0], DATA)
+    assert not xpyramid.verify(other, group, checksums=True)
 
 
 @pytest.mark.parametrize(("code", "said"), [(errno.EIO, "cannot read"), (errno.EACCES, "allowed")])

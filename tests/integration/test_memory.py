@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
+import warnings
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -12,12 +15,11 @@ import pytest
 import xarray as xr
 from helpers.quick import quick_if
 
+from xpyramid.errors import CostWarning
 from xpyramid.geometry import passes, tiles
+from xpyramid.geometry.plan import budget
 
 CHUNK, EDGE, WORKERS = 32, 224, 2
-
-#: What tasks and their graph take, whatever the plan is.
-ROOM = 8e6
 
 
 def noise(dtype: str) -> xr.DataArray:
@@ -56,11 +58,34 @@ def test_what_is_held(
     )
     pyramid = array.pyramid.build(levels=4, chunks=CHUNK, method=method)
     planned = pyramid.plan.cost(workers=WORKERS).memory
+    assert held(pyramid, tmp_path) <= 1.1 * planned < array.nbytes
+
+
+def held(pyramid: Any, directory: Path, **options: Any) -> int:
+    """Return how many bytes there are at a time while a pyramid is written."""
     with dask.config.set(num_workers=WORKERS):
         tracemalloc.start()
         try:
-            pyramid.to_ome_zarr(tmp_path / "out.zarr", progress=False)
-            held = tracemalloc.get_traced_memory()[1]
+            pyramid.to_ome_zarr(directory / "out.zarr", progress=False, **options)
+            return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
-    assert held <= 1.1 * planned + ROOM < array.nbytes
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("memory", ["4 MB", "9 MB", "16 MB"])
+def test_a_limit_is_kept_or_warned_of(memory: str, tmp_path: Path) -> None:
+    array = noise("u2")
+    array[:64, :64, :64].pyramid.build(levels=3, chunks=CHUNK).to_ome_zarr(
+        tmp_path / "small.zarr", progress=False
+    )
+    pyramid = array.pyramid.build(levels=4, chunks=CHUNK)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        largest = held(pyramid, tmp_path, memory=memory)
+    told = [str(one.message) for one in caught if one.category is CostWarning]
+    limit = budget(memory) or 0
+    if told:
+        limit = int(re.findall(r"need about (\d+) bytes", told[0])[0])
+    assert bool(told) == (memory != "16 MB")
+    assert largest <= 1.1 * limit

@@ -71,6 +71,7 @@ def check(store: Path, pyramid: xpyramid.Pyramid) -> None:
         np.testing.assert_array_equal(level.values, lazy.values, strict=True)
 
 
+@pytest.mark.filterwarnings("ignore:memory=:xpyramid.errors.CostWarning")  # for small tiles
 @pytest.mark.parametrize(
     ("scheduler", "base"),
     [("sync", "dask"), ("processes", "dask")]  # processes take seconds to start
@@ -92,6 +93,7 @@ def test_every_scheduler(
     check(tmp_path / "out.zarr", pyramid)
 
 
+@pytest.mark.filterwarnings("ignore:memory=:xpyramid.errors.CostWarning")  # for small tiles
 @pytest.mark.parametrize("method", ["mode", "median"])
 @pytest.mark.parametrize("scheduler", ["threads", "cluster"])
 def test_states_travel(
@@ -248,6 +250,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
+@pytest.mark.filterwarnings("ignore:memory=:xpyramid.errors.CostWarning")  # for small tiles
 @pytest.mark.filterwarnings("ignore::xpyramid.errors.MissingChunkWarning")
 @pytest.mark.parametrize("lazy", ["dask", "indexed"])
 def test_graphs_stay_small(
@@ -269,6 +272,7 @@ def test_graphs_stay_small(
     assert not pyramid.levels._made.keys() - {0}  # type: ignore[attr-defined]
 
 
+@pytest.mark.filterwarnings("ignore:memory=:xpyramid.errors.CostWarning")  # for small tiles
 def test_the_first_wave_starts_before_the_last_is_planned(
     graphs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -480,3 +480,21 @@ def test_transformations_that_change_nothing(tmp_path: Path, name: str) -> None:
     assert p.plan.scale(1) == (2, 2)
     found = [problem for problem in xpyramid.verify(tmp_path) if problem.kind == "transformation"]
     assert [(problem.where, problem.severity) for problem in found] == [("1", "error")]
+
+
+@pytest.mark.parametrize(
+    ("version", "axes", "types"),
+    [
+        ("0.3", ["t", "y", "x"], ["time", "space", "space"]),
+        ("0.3", ["c", "y", "x"], ["channel", "space", "space"]),
+        ("0.4", [{"name": "t", "type": "space"}, *space()], ["space"] * 3),
+        ("0.4", [{"name": "z", "type": "time"}, *space()], ["time", "space", "space"]),
+    ],
+    ids=["names alone", "a channel by its name", "space called t", "time called z"],
+)
+def test_types_of_axes(tmp_path: Path, version: str, axes: Json, types: list[str]) -> None:
+    """What the document says counts; where it says nothing, what the name stands for."""
+    datasets = [{"path": "0"}] if version == "0.3" else [scaled("0", [1, 2, 2])]
+    write(tmp_path / "a.zarr", old(version, *datasets, axes=axes), {"0": (3, 20, 20)})
+    p = xpyramid.open_pyramid(tmp_path / "a.zarr")
+    assert [axis.type for axis in p.plan.axes] == types

@@ -60,6 +60,10 @@ def test_zarr() -> None:
     again = _compat.ArrayV3Metadata.from_dict(array.metadata.to_dict())
     assert again == array.metadata
     assert _compat.sync(store.exists("a/b/zarr.json"))
+    wrapped: list[Any] = []
+    _compat.wrap_pipeline(array, lambda inner: wrapped.append(inner) or inner)  # type: ignore[func-returns-value]
+    assert callable(wrapped[0].read)
+    assert array.async_array.codec_pipeline is wrapped[0]
     assert _compat.get_data_type_from_json("int16", zarr_format=3).to_native_dtype() == "i2"
 
 

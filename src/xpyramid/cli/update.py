@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from xpyramid.existing import update
 from xpyramid.messages import printable
@@ -56,7 +57,7 @@ def _number(text: str) -> int | float:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid update``."""
-    changed = arguments.region or "changed"
+    changed: Any = arguments.region or "changed"
     update(arguments.path, arguments.group, changed, deep=arguments.deep)
     path = "/".join(filter(None, [arguments.path.rstrip("/"), (arguments.group or "").strip("/")]))
     print(printable(f"{path} is up to date"))

@@ -20,12 +20,9 @@ from xpyramid._compat import GraphNode
 from xpyramid.engine.source import Blocks, Source, graph_of
 from xpyramid.engine.tasks import Key, NamedTask
 from xpyramid.engine.work import Intermediates, Work
-from xpyramid.geometry.tiles import Index, Node
+from xpyramid.geometry.tiles import WAVE, Index, Node
 from xpyramid.reducers import Array
 from xpyramid.runtime.cluster import workers
-
-#: Tasks of a wave, those that compute blocks of the base included.
-WAVE = 16384
 
 #: So many tiles for each worker keep all of them busy.
 TILES_FOR_EACH = 4
@@ -81,12 +78,12 @@ class Job:
             Of one level; None for all of `wave_level`.
         """
         if nodes:
-            number = max(1, int(WAVE / max(1, self._tasks_under(nodes[0][0]))))
+            number = self._nodes_of_wave(nodes[0][0])
             yield from (list(nodes[i : i + number]) for i in range(0, len(nodes), number))
         if nodes is not None:
             return
         level, wave = self.wave_level, list[Node]()
-        number = max(1, int(WAVE / max(1, self._tasks_under(level))))
+        number = self._nodes_of_wave(level)
         for group in self._groups(level):
             for index in group:
                 if len(wave) >= number * _STRETCH:
@@ -113,14 +110,21 @@ class Job:
     @property
     def wave_level(self) -> int:
         """The highest level whose nodes have few enough tasks for a wave."""
-        levels = range(self.work.tiling.tile, self.work.tiling.top + 1)
-        return max((k for k in levels if self._tasks_under(k) <= WAVE), default=levels[0])
+        return self.work.tiling.wave_level(self._wave, self._tasks_of_tile)
 
-    def _tasks_under(self, level: int) -> float:
-        """Return the mean number of tasks for a node of a level."""
+    def _nodes_of_wave(self, level: int) -> int:
+        """Return how many nodes of a level make up a wave."""
+        tasks = self.work.tiling.tasks_under(level, self._tasks_of_tile)
+        return max(1, int(self._wave / max(1, tasks)))
+
+    @property
+    def _wave(self) -> int:
+        return min(WAVE, self.work.tiling.wave)
+
+    @property
+    def _tasks_of_tile(self) -> int:
         tiling = self.work.tiling
-        tiles = tiling.count(tiling.tile) * (1 + self.source.tasks(tiling.base_shape(tiling.tile)))
-        return tiles / max(1, tiling.count(level))
+        return 1 + self.source.tasks(tiling.base_shape(tiling.tile))
 
     def roots(self, *, always: bool = False) -> list[Node]:
         """Return the nodes of the top, unless the waves have done them."""

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
+from xpyramid.errors import CostWarning
 from xpyramid.geometry.chunks import fit, regular
-from xpyramid.geometry.tiles import LEAF_BYTES, TILE_BYTES, Lengths, Region, Tiling, make_tiling
+from xpyramid.geometry.tiles import (
+    LEAF_BYTES,
+    TILE_BYTES,
+    WAVE,
+    Lengths,
+    Region,
+    Tiling,
+    make_tiling,
+)
+from xpyramid.messages import say
+from xpyramid.warn import warn
 
 Blocks = tuple[Lengths, ...]
 
@@ -90,7 +101,7 @@ class Pass:
     tiling: Tiling
     blocks: Blocks | None
 
-    def memory(self, itemsize: int, workers: int, channels: int = 0) -> int:
+    def memory(self, itemsize: int, workers: int) -> int:
         """Estimate how many bytes all workers together hold at a time.
 
         Parameters
@@ -98,23 +109,59 @@ class Pass:
         itemsize : int
             Of a sample, in bytes.
         workers : int
-        channels : int
-            Whose values are counted on the way.
         """
-        blocks = itemsize * self._waiting(workers)
-        return workers * self.tiling.memory(itemsize) + blocks + self._handed_up(itemsize, channels)
+        samples = workers * self.tiling.memory(itemsize) + itemsize * self._waiting(workers)
+        return samples + self._handed_up(itemsize) + self._overhead(workers)
 
-    def _handed_up(self, itemsize: int, channels: int) -> int:
-        """Estimate how many bytes wait for tasks of the levels above: of one on each level."""
+    def _handed_up(self, itemsize: int) -> int:
+        """Estimate how many bytes wait for tasks of the levels above.
+
+        On each level the children of one node wait, and on that of the waves all of its nodes do.
+        """
         tiling, total = self.tiling, 0
+        channels, wave_level = tiling.channels, tiling.wave_level(tiling.wave, self._tasks_of_tile)
         for level in range(tiling.tile, tiling.top):
-            samples = tiling.samples(level)
-            pairs = zip(tiling.base_shape(level + 1), tiling.base_shape(level), strict=True)
-            children = min(tiling.count(level), math.prod(-(-span // part) for span, part in pairs))
+            samples, waiting = tiling.samples(level), tiling.count(level)
+            if level != wave_level:
+                pairs = zip(tiling.base_shape(level + 1), tiling.base_shape(level), strict=True)
+                waiting = min(waiting, math.prod(-(-span // part) for span, part in pairs))
             counted = channels * min(_KEYS, samples // max(1, channels)) * _KEY_BYTES
             values = samples // math.prod(tiling.factors(level + 1)) * itemsize
-            total += children * (values + counted)
-        return total
+            total += waiting * (values + counted)
+        return total * tiling.outputs
+
+    def _overhead(self, workers: int) -> int:
+        """Estimate how many bytes there are beside samples and what is made of them."""
+        tiling = self.tiling
+        records = sum(map(tiling.count, range(tiling.top + 1))) * tiling.outputs
+        fixed = PROCESS_BYTES + workers * WORKER_BYTES
+        return fixed + TASK_BYTES * self._alive() + RECORD_BYTES * records
+
+    def _alive(self) -> int:
+        """Return about how many tasks the largest graph has: that of a wave, or the last one."""
+        tiling, of_tile = self.tiling, self._tasks_of_tile
+        merges = tiling.tasks() - tiling.count(tiling.tile)
+        together = max(tiling.wave, min(self._group() * of_tile, 16 * tiling.wave))
+        last = tiling.count(tiling.wave_level(tiling.wave, of_tile))
+        return min(tiling.count(tiling.tile) * of_tile + merges, max(together, 2 * last))
+
+    def _group(self) -> int:
+        """Return how many tiles need blocks of each other, at most, and so go into one wave."""
+        if self.blocks is None:
+            return 1
+        tiling = self.tiling
+        spans = tiling.base_shape(tiling.tile)
+        return math.prod(map(_together, self.blocks, spans, tiling.grid(tiling.tile)))
+
+    @property
+    def _tasks_of_tile(self) -> int:
+        """The task of a tile, and those of the blocks that it touches."""
+        if self.blocks is None:
+            return 1
+        spans = self.tiling.base_shape(self.tiling.tile)
+        fitting = map(fit, self.blocks, spans)
+        pairs = zip(spans, fitting, strict=True)
+        return 1 + math.prod(-(-span // max(1, *sizes)) for span, sizes in pairs)
 
     def _waiting(self, workers: int) -> int:
         """Estimate how many samples wait in blocks that do not lie in one tile.
@@ -140,6 +187,11 @@ class Pass:
         return math.prod(front) + workers * sum(largest)
 
 
+#: What is held beside samples: by the process, whatever is written; by each worker, in its codec,
+#: the histogram that it counts, and the allocator; by a task, in a graph and in dask's books; and
+#: of a stored object. Measured, see `benchmarks/memory.py`.
+PROCESS_BYTES, WORKER_BYTES, TASK_BYTES, RECORD_BYTES = 4 * 2**20, 2 * 2**20, 3 * 2**10, 64
+
 #: Of the histogram of a channel: how many keys there may be, and the bytes of one with its count.
 _KEYS, _KEY_BYTES = 2**16, 4
 
@@ -155,6 +207,13 @@ def _touched(blocks: Lengths, span: int) -> int:
     return longest
 
 
+def _together(blocks: Lengths, span: int, count: int) -> int:
+    """Return the longest run of nodes, along a dimension, without an edge that blocks share."""
+    edges = {*accumulate(blocks)}
+    ends = [i for i in range(1, count) if i * span in edges]
+    return max(b - a for a, b in pairwise((0, *ends, count)))
+
+
 def passes(
     levels: Sequence[Shape],
     steps: Sequence[Lengths],
@@ -167,6 +226,7 @@ def passes(
     present: Collection[int] = (),
     region: Region | None = None,
     outputs: int = 1,
+    channels: int = 0,
 ) -> Iterator[Pass]:
     """Yield the passes that writing a pyramid takes.
 
@@ -192,11 +252,18 @@ def passes(
         Of level 0, to which the passes are limited; see `Tiling.limited_to`.
     outputs : int
         How many reductions are made in each pass.
+    channels : int
+        How many channels there are whose values are counted on the way.
 
     Raises
     ------
     PlanError
         If the memory does not do for the smallest tiles.
+
+    Warns
+    -----
+    CostWarning
+        If the memory does for the smallest tiles, but not for all that is needed beside them.
     """
 
     def make_pass(
@@ -213,9 +280,9 @@ def passes(
             copies=copies if chosen[1:] else 2,
             leaf_bytes=2 * LEAF_BYTES // copies,
             tile_bytes=TILE_BYTES if blocks is None else LEAF_BYTES,  # dask holds all of a tile
-            outputs=outputs, region=region,
+            outputs=outputs, channels=channels, region=region,
         )  # fmt: skip
-        return Pass(tuple(chosen), tuple(writes), tiling, blocks)
+        return _within(Pass(tuple(chosen), tuple(writes), tiling, blocks), itemsize, limits)
 
     totals = list(accumulate(steps, _times, initial=(1,) * len(levels[0].shape)))
     missing = [k for k in range(len(levels)) if k not in present]
@@ -233,6 +300,65 @@ def passes(
             chosen = [0, *(k for k in group if k)]
             if group:
                 yield make_pass(chosen, group, totals[chosen[-1]] if chosen[1:] else None)
+
+
+def _within(largest: Pass, itemsize: int, limits: Limits) -> Pass:
+    """Return a pass with tiles and waves that are small enough for the memory."""
+    if limits.memory is None:
+        return largest
+    candidates = [
+        replace(largest, tiling=replace(largest.tiling.with_tile(tile), wave=WAVE >> shift))
+        for tile in range(largest.tiling.tile, -1, -1)
+        for shift in range(0, 9, 2)
+    ]
+    needs = [candidate.memory(itemsize, limits.workers) for candidate in candidates]
+    fitting = (c for c, need in zip(candidates, needs, strict=True) if need <= limits.memory)
+    chosen = next(fitting, None)
+    if chosen is not None:
+        return chosen
+    least = min(needs)
+    warn(
+        say("{memory} is too little for ", memory=limits.memory)
+        + f"{limits.workers} workers: even with the smallest tiles, they need about {least} bytes "
+        "together, for samples, blocks of a dask array, tasks and codecs; allow that much, or use "
+        "smaller chunks, shards or dask blocks, or fewer workers",
+        CostWarning,
+    )
+    return candidates[needs.index(least)]
+
+
+def memory_together(passes: Iterable[tuple[Pass, int]], workers: int) -> int:
+    """Estimate how many bytes passes hold that run together: the largest tiles, and all else.
+
+    Parameters
+    ----------
+    passes : iterable of (Pass, int)
+        Each with the bytes of a sample.
+    workers : int
+    """
+    fixed = PROCESS_BYTES + workers * WORKER_BYTES
+    tiles, beside = [0], 0
+    for one, itemsize in passes:
+        tiles.append(workers * one.tiling.memory(itemsize))
+        beside += one.memory(itemsize, workers) - tiles[-1] - fixed
+    return fixed + max(tiles) + beside
+
+
+def check_together(passes: Sequence[tuple[Pass, int]], limits: Limits) -> None:
+    """Warn where passes that run together need more memory than allowed.
+
+    Warns
+    -----
+    CostWarning
+    """
+    need = memory_together(passes, limits.workers)
+    if limits.memory is not None and len(passes) > 1 and need > limits.memory:
+        warn(
+            say("{memory} is too little for ", memory=limits.memory)
+            + f"{len(passes)} passes that run together, mostly one for each variable: they need "
+            f"about {need} bytes; allow that much, or write the variables one after the other",
+            CostWarning,
+        )
 
 
 def _times(factors: Lengths, step: Lengths) -> Lengths:
@@ -278,7 +404,8 @@ def _fits(region: Lengths, level: Shape, itemsize: int, limits: Limits) -> bool:
     """Whether a region is small enough to be read in one piece; a stored object always is."""
     limit = 4 * LEAF_BYTES
     if limits.memory is not None:  # a worker holds a region as it is read, encoded, and reduced
-        limit = min(limit, limits.memory // (4 * limits.workers))
+        for_samples = limits.memory - PROCESS_BYTES - limits.workers * WORKER_BYTES
+        limit = min(limit, max(0, for_samples) // (4 * limits.workers))
     limit = max(limit, math.prod(level.stored) * itemsize)
     return math.prod(region) * itemsize <= limit
 

@@ -12,7 +12,14 @@ from dask.utils import parse_bytes
 from xpyramid.errors import CostWarning, PlanError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.chunks import clip_shards, parse_chunks, parse_shards
-from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
+from xpyramid.geometry.passes import (
+    Limits,
+    Shape,
+    SourceChunks,
+    check_together,
+    memory_together,
+    passes,
+)
 from xpyramid.geometry.steps import (
     Factors,
     automatic_steps,
@@ -83,9 +90,9 @@ class Cost:
         That write. Those of a dask array's own graph come on top.
     memory : int
         Estimate of what all workers together hold at a time, in bytes: samples, and what is made
-        of them, with the blocks of a dask array that wait for their tiles. Libraries, and tasks
-        themselves, take some 16 MB more. What a graph holds on its way to a block is not known:
-        `CostWarning` says where that is more than the block.
+        of them, with the blocks of a dask array that wait for their tiles, the tasks of a graph,
+        and what codecs need. The libraries themselves are not in it. What a graph holds on its way
+        to a block is not known: `CostWarning` says where that is more than the block.
     """
 
     bytes_read: int
@@ -203,7 +210,7 @@ class Plan:
 
         A median or a user-supplied function needs whole windows: of levels whose windows are too
         large to be held together, the base is read once more for each. The variables of a Dataset
-        are written together: bytes and tasks add up, and the largest memory counts.
+        are written together: bytes and tasks add up, and so does memory, but for that of tiles.
 
         Parameters
         ----------
@@ -216,6 +223,12 @@ class Plan:
         ------
         PlanError
             If the budget does not do for the smallest tiles, or shards do not fit the chunks.
+
+        Warns
+        -----
+        CostWarning
+            If the budget does for the smallest tiles, but not for all that is needed beside them;
+            and where a dask graph may hold more than is known.
 
         Examples
         --------
@@ -238,15 +251,16 @@ class Plan:
                 limits,
                 holistic=self.holistic,
                 copies=self.copies,
+                channels=self.counted_channels,
             )
         )
+        together = [(one, itemsize) for one in write_passes]
+        check_together(together, limits)
         return Cost(
             bytes_read=sum(self.levels[write_pass.levels[0]].nbytes for write_pass in write_passes),
             bytes_written=self.nbytes,
             tasks=sum(write_pass.tiling.tasks() for write_pass in write_passes),
-            memory=max(
-                write_pass.memory(itemsize, workers, self._channels) for write_pass in write_passes
-            ),
+            memory=memory_together(together, workers),
         )
 
     def warn_of_graphs(self) -> None:
@@ -261,7 +275,7 @@ class Plan:
                 )
 
     @property
-    def _channels(self) -> int:
+    def counted_channels(self) -> int:
         """How many channels there are whose values are counted; of labels, nothing is."""
         lengths = zip(self.axes, self.levels[0].shape, strict=True)
         number = math.prod(n for axis, n in lengths if axis.type == "channel")

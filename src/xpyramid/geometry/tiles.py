@@ -31,6 +31,9 @@ TILE_BYTES = 64 * 2**20
 #: What a cell's state takes, roughly: sums and counts, or the label lists of a segmentation.
 STATE_BYTES = 16
 
+#: Tasks of one graph, those that compute blocks of the base included.
+WAVE = 16384
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -54,6 +57,10 @@ class Tiling:
         Whether all samples of a tile are there before its task begins, in blocks.
     outputs : int
         How many reductions are made of a leaf while it is there.
+    channels : int
+        How many channels there are whose values are counted on the way.
+    wave : int
+        How many tasks there may be in a graph.
     within : tuple of slice, or None
         The region of level 0 that the work is on, whole windows of the top; None is all of level 0.
         There are no nodes outside, and those at its edges are clipped. See `limited_to`.
@@ -67,6 +74,8 @@ class Tiling:
     copies: int = 2
     gathered: bool = False
     outputs: int = 1
+    channels: int = 0
+    wave: int = WAVE
     within: Region | None = None
 
     @property
@@ -123,6 +132,10 @@ class Tiling:
         still no two nodes hold parts of the same one.
         """
         return replace(self, within=self.align(region))
+
+    def with_tile(self, level: int) -> Tiling:
+        """Return the tiling with smaller tiles: the nodes of a level."""
+        return replace(self, tile=level, leaf=min(self.leaf, level))
 
     def extent(self, level: int) -> Region:
         """Return the cells of a level that the work is on."""
@@ -212,6 +225,23 @@ class Tiling:
         """Return the number of tasks: tiles, and nodes above them."""
         return sum(self.count(level) for level in range(self.tile, self.top + 1))
 
+    def tasks_under(self, level: int, of_tile: int) -> float:
+        """Return the mean number of tasks for a node of a level.
+
+        Parameters
+        ----------
+        level : int
+        of_tile : int
+            Tasks for a tile: its own, and those of its blocks.
+        """
+        return self.count(self.tile) * of_tile / max(1, self.count(level))
+
+    def wave_level(self, wave: int, of_tile: int) -> int:
+        """Return the highest level whose nodes have few enough tasks for a wave."""
+        levels = range(self.tile, self.top + 1)
+        fitting = (k for k in levels if self.tasks_under(k, of_tile) <= wave)
+        return max(fitting, default=self.tile)
+
     def memory(self, itemsize: int) -> int:
         """Estimate how many bytes a worker holds at a time.
 
@@ -246,6 +276,7 @@ def make_tiling(
     copies: int = 2,
     gathered: bool = False,
     outputs: int = 1,
+    channels: int = 0,
     region: Region | None = None,
 ) -> Tiling:
     """Divide the work on a pyramid.
@@ -266,7 +297,7 @@ def make_tiling(
         What all workers together may hold, in bytes.
     leaf_bytes, tile_bytes : int
         The largest leaves and tiles, where a stored object is not larger.
-    copies, gathered, outputs
+    copies, gathered, outputs, channels
         See `Tiling`.
     region : tuple of slice, optional
         Of level 0, to which the work is limited; see `Tiling.limited_to`.
@@ -278,8 +309,9 @@ def make_tiling(
     """
     spans = _spans(shape, steps, objects)
     tiling = Tiling(
-        tuple(shape), tuple(steps), spans, copies=copies, gathered=gathered, outputs=outputs
-    )
+        tuple(shape), tuple(steps), spans, copies=copies, gathered=gathered, outputs=outputs,
+        channels=channels,
+    )  # fmt: skip
     if region is not None:
         tiling = tiling.limited_to(region)
     sizes = [tiling.samples(level) * itemsize for level in range(len(objects))]
@@ -296,8 +328,7 @@ def make_tiling(
                 f"{tiling.memory(itemsize)}",
                 accepted="more memory, smaller chunks or shards, fewer workers",
             )
-        smaller = tiling.tile - 1
-        tiling = replace(tiling, tile=smaller, leaf=min(tiling.leaf, smaller))
+        tiling = tiling.with_tile(tiling.tile - 1)
     return tiling
 
 

@@ -91,7 +91,8 @@ class CommonWriteOptions(TypedDict, total=False):
             None,
             """int or str, optional
             What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
-            MB per worker; see :meth:`Plan.cost`.""",
+            MB per worker; see :meth:`Plan.cost`. Where the smallest tiles need more, a
+            `CostWarning` says how much, or a `PlanError` if it does not even do for them.""",
             help="what all workers together may hold",
             metavar="500MB",
         ),

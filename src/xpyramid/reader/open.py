@@ -36,6 +36,7 @@ from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
 from xpyramid.store.checked import as_checked, confirm
 from xpyramid.store.confined import check_path, resolve_confined
+from xpyramid.store.decoding import name_damage, name_damage_in, naming_damage
 from xpyramid.store.encoding import attributes_back, decode, restore_attributes
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
@@ -258,7 +259,7 @@ def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> ZarrArra
             f"{path[:80]!r} has the shape {node.shape}, which is too large to read"
         )
     _check_codecs(node, path)
-    return node
+    return name_damage(node)
 
 
 def _check_codecs(array: ZarrArray, path: str) -> None:
@@ -308,17 +309,22 @@ def _open_own(
     with explain.ignore_zarr_warnings():
         arrays = _coordinate_arrays(level, name)
         if isinstance(unwrapped(level.store), LocalStore | MemoryStore):  # elsewhere: a request
-            array = open_array(level / name)  # the copy of its metadata in the group may differ
+            # The copy of its metadata in the group may differ.
+            array = name_damage(open_array(level / name))
     ranges = _ranges(arrays, dataset, image, dims)
     left_out = [*ranges, *_too_long(arrays, ranges)]
     blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
     is_joined = blocks != array.chunks  # xarray would list all chunks
-    with warnings.catch_warnings(record=True) as caught_warnings:
+    read_at_once = (a for path, a in arrays.items() if a.ndim == 1 and path not in left_out)
+    with warnings.catch_warnings(record=True) as caught_warnings, naming_damage(read_at_once):
         warnings.simplefilter("always", ZarrUserWarning)
         raw = xr.open_zarr(
             level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,
             drop_variables=[*left_out, name] if is_joined else left_out,
         )  # fmt: skip
+    for stored_variable in raw.variables.values():
+        if stored_variable.chunks is not None:
+            name_damage_in(stored_variable.data)
     if is_joined:
         data = da.from_zarr(array, chunks=blocks)
         names = [axis.name for axis in image.axes]

@@ -103,6 +103,8 @@ def check_path(path: object) -> str:
 class ConfinedStore(LocalStore):
     """A directory whose symbolic links may lead about inside it, but not out of it."""
 
+    asks_again = True
+
     def __init__(self, root: Path | str, *, read_only: bool = True) -> None:
         super().__init__(root, read_only=read_only)
         self._real = Path(os.path.realpath(root))
@@ -183,6 +185,7 @@ class BoundedZipStore(ZipStore):
     Nothing is ever extracted, so names such as ``../x`` are keys like others.
     """
 
+    asks_again = True
     _archive: zipfile.ZipFile | None = None
 
     def __getstate__(self) -> dict[str, object]:

@@ -21,7 +21,7 @@ from xpyramid.errors import PyramidError
 from xpyramid.runtime.retry import is_absence, retried, retried_async
 from xpyramid.store.local_files import write_file
 from xpyramid.store.path import NodePath, as_prefix, takes_nodes_only
-from xpyramid.store.retrying import reading
+from xpyramid.store.retrying import as_local, reading
 from xpyramid.types import Json
 
 #: Documents by their keys below a place.
@@ -163,8 +163,9 @@ def remove(place: NodePath) -> None:
     store = place.store
     if not store.supports_deletes:
         return
-    if isinstance(store, LocalStore):
-        remove_path(store.root / place.path)
+    directory = as_local(store)
+    if directory is not None:
+        remove_path(directory.root / place.path)
     elif place.path.rpartition("/")[2] in _SINGLE:
         sync(store.delete(place.path))
     else:

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.storage import (
     FsspecStore,
-    LocalStore,
     MemoryStore,
     ObjectStore,
     WrapperStore,
@@ -31,6 +30,7 @@ from xpyramid.store.documents import (
     read_documents,
 )
 from xpyramid.store.path import NodePath, as_prefix, name_of_staged
+from xpyramid.store.retrying import as_local
 
 T = TypeVar("T")
 
@@ -160,8 +160,9 @@ def _list_sizes(place: NodePath, links: list[str]) -> tuple[list[str], NDArray[n
 
     No object is asked for by itself: that would be a request for each.
     """
-    if isinstance(place.store, LocalStore):
-        root = os.path.join(place.store.root, place.path)
+    directory = as_local(place.store)
+    if directory is not None:
+        root = os.path.join(directory.root, place.path)
         found = dict(_walk_sizes(root, links)) if os.path.lexists(root) else {}
         keys = sorted(found)
         return keys, np.array([found[key] for key in keys], np.int64)
@@ -205,8 +206,9 @@ async def _obstore_sizes(store: ObjectStore[Any], prefix: str) -> dict[str, int]
 
 def list_keys(place: NodePath, links: list[str] | None = None) -> list[str]:
     """Return the keys of all that is stored below a place, sorted; links are added to a list."""
-    if isinstance(place.store, LocalStore):
-        root = os.path.join(place.store.root, place.path)
+    directory = as_local(place.store)
+    if directory is not None:
+        root = os.path.join(directory.root, place.path)
         if not os.path.lexists(root):
             return []
         entries = _walk(root, [] if links is None else links)

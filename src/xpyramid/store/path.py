@@ -29,7 +29,7 @@ from xpyramid import ngff
 from xpyramid._compat import open_zip, sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
-from xpyramid.store.retrying import bare, retrying, spelled
+from xpyramid.store.retrying import as_local, bare, retrying, spelled
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, object]
 #: An array of either Zarr format.
@@ -89,10 +89,11 @@ class NodePath:
 
         The root of a store on a local disk is a directory of its parent, which has room for that.
         """
-        if self.path or not isinstance(self.store, LocalStore):
+        directory = as_local(self.store)
+        if self.path or directory is None:
             return self
-        root = Path(os.path.abspath(self.store.root))
-        parent_store = LocalStore(root.parent, read_only=self.store.read_only)
+        root = Path(os.path.abspath(directory.root))
+        parent_store = LocalStore(root.parent, read_only=directory.read_only)
         return NodePath(parent_store, root.name, outside=1)
 
     def node(self) -> Node | None:

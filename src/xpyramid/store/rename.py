@@ -46,6 +46,7 @@ from xpyramid.store.local_files import one_at_a_time, remove_torn_files, write_f
 from xpyramid.store.local_locks import held, is_made_here, staged_below, staged_in
 from xpyramid.store.manifest import build_at
 from xpyramid.store.path import NodePath, level_names, name_of_staged, staging_path
+from xpyramid.store.retrying import bare
 
 #: What the staging directory holds, beside the lock.
 _STAGED = ("build.json", "tasks", "image", "parent", "decided")
@@ -366,7 +367,7 @@ class RenameTransaction:
 
 
 def _directory(place: NodePath) -> Path:
-    root: Path = place.store.root  # type: ignore[attr-defined]  # of a LocalStore
+    root: Path = bare(place.store).root  # type: ignore[attr-defined]  # of a LocalStore
     return root / place.path
 
 

@@ -38,9 +38,18 @@ def spelled(store: Store) -> str:
 
 
 def retrying(store: Store) -> Store:
-    """Return a store that asks again; directories and dicts, which have ways of their own, stay."""
-    has_own_ways = isinstance(store, LocalStore | RetryingStore) or type(store) is MemoryStore
+    """Return a store that asks again; directories and dicts, which have ways of their own, stay.
+
+    What others have made of a `LocalStore` is a store like any other.
+    """
+    has_own_ways = type(store) in (LocalStore, MemoryStore) or getattr(store, "asks_again", False)
     return store if has_own_ways else RetryingStore(store)
+
+
+def as_local(store: Store) -> LocalStore | None:
+    """Return the directory that a store is, be it of a class of its own; None for other stores."""
+    store = bare(store)
+    return store if isinstance(store, LocalStore) else None
 
 
 def bare(store: Store) -> Store:
@@ -147,6 +156,9 @@ class SingleGets(WrapperStore[Store]):
 
 class RetryingStore(SingleGets):
     """See the module."""
+
+    #: Of stores that need none around them.
+    asks_again = True
 
     async def _read(self, key: str, action: Callable[[], Awaitable[T]]) -> T:
         with _named(self._store, key, "read", ReadError):

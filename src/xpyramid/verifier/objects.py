@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import numpy as np
-from zarr.storage import LocalStore
 
 from xpyramid.ngff import Problem
 from xpyramid.runtime.cluster import workers
@@ -18,6 +16,7 @@ from xpyramid.store.checksums import Algorithm, checksum, checksum_of_file
 from xpyramid.store.documents import get_document
 from xpyramid.store.object_table import ObjectTable
 from xpyramid.store.path import NodePath
+from xpyramid.store.retrying import as_local
 from xpyramid.verifier.arrays import Stored
 
 #: How many objects are fetched at once from a store that is not a local disk.
@@ -96,7 +95,7 @@ def check_checksums(
 
     Nothing is decoded. Objects that are in ``changed`` already are not read.
     """
-    is_local = isinstance(place.store, LocalStore)
+    is_local = as_local(place.store) is not None
     with ThreadPoolExecutor(workers() if is_local else _REQUESTS) as pool:
         for path, table in tables.items():
             stored = arrays[path]
@@ -147,8 +146,8 @@ def _of_another_size(
 
 def _read(place: NodePath, algorithm: Algorithm) -> tuple[int, int] | None:
     """Return the size and the checksum of an object, None where there is none."""
-    store: Any = place.store
-    if isinstance(store, LocalStore):
-        return checksum_of_file(store.root / place.path, algorithm)
+    directory = as_local(place.store)
+    if directory is not None:
+        return checksum_of_file(directory.root / place.path, algorithm)
     data = get_document(place)
     return None if data is None else (len(data), checksum([data], algorithm))

@@ -24,8 +24,7 @@ def passes_of(image: PreparedImage, limits: Limits) -> Iterator[Pass]:
     read = list(map(source_chunks, image.levels[: len(plan.source_chunks)]))
     yield from passes(
         levels, plan.steps, read, plan.dtype.itemsize, limits, holistic=plan.holistic,
-        copies=plan.copies,
-        present=range(image.kept),
+        copies=plan.copies, present=range(image.kept), channels=plan.counted_channels,
     )  # fmt: skip
 
 
@@ -111,13 +110,18 @@ def _fits(job: engine.Job, other: engine.Job, limits: Limits) -> bool:
     if job.samples is None or job.samples != other.samples:
         return False
     tiling, another = (
-        replace(one.work.tiling, leaf=0, tile=0, copies=0, outputs=0) for one in (job, other)
+        replace(one.work.tiling, leaf=0, tile=0, copies=0, outputs=0, channels=0, wave=0)
+        for one in (job, other)
     )
     if tiling != another:
         return False
-    merged = _merge(job, other).work.tiling
-    needed = limits.workers * merged.memory(job.source.itemsize)
-    return limits.memory is None or needed <= limits.memory
+    if limits.memory is None:
+        return True
+    merged = _merge(job, other)
+    source = merged.source
+    blocks = source.source_chunks if isinstance(source, engine.DaskSource) else None
+    together = Pass((), (), merged.work.tiling, blocks)
+    return together.memory(source.itemsize, limits.workers) <= limits.memory
 
 
 def _merge(job: engine.Job, other: engine.Job) -> engine.Job:
@@ -132,6 +136,8 @@ def _merge(job: engine.Job, other: engine.Job) -> engine.Job:
         tile=min(tiling.tile for tiling in tilings),
         copies=max(tiling.copies for tiling in tilings),
         outputs=len(outputs),
+        channels=max(tiling.channels for tiling in tilings),
+        wave=min(tiling.wave for tiling in tilings),
     )
     source = min((job, other), key=lambda one: one.work.tiling.tile).source  # cut for its tiles
     return replace(job, work=engine.Work(tiling, outputs), source=source)

@@ -20,7 +20,7 @@ from zarr.storage import MemoryStore
 
 from xpyramid import engine
 from xpyramid.errors import PlanError
-from xpyramid.geometry.passes import Limits
+from xpyramid.geometry.passes import Limits, check_together
 from xpyramid.geometry.plan import budget
 from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.runtime.cluster import check_main_module, in_process, workers
@@ -132,6 +132,8 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
         prepared = [prepare_image(image, root, options, read.locations) for image in images]
         to_do, finished = finished_among(prepared, options)
     prepared = [replace(image, passes=tuple(passes_of(image, limits))) for image in to_do]
+    together = [(one, image.plan.dtype.itemsize) for image in prepared for one in image.passes]
+    check_together(together, limits)
     check_case((image.transaction.target, [*image.template.documents]) for image in prepared)
     places = [image.transaction.target for image in prepared]
     check_space(store, places, sum(image.plan.nbytes for image in images))

@@ -64,6 +64,7 @@ def is_right(store: Any, name: str = "field") -> None:
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.filterwarnings("ignore:memory=:xpyramid.errors.CostWarning")  # for small tiles
 @pytest.mark.parametrize(
     ("chunks", "others"),
     [

@@ -1,6 +1,7 @@
 """What a plan says beforehand is what runs, however the base is given."""
 
 import itertools
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from dask.callbacks import Callback
 from helpers.quick import spread
 
 import xpyramid
+from xpyramid.errors import CostWarning
 from xpyramid.geometry import passes, tiles
 
 SHAPE = (50, 110)
@@ -68,6 +70,7 @@ GIVEN: dict[str, Any] = {
 OPTIONS: list[dict[str, Any]] = [{}, {"shards": 16}, {"memory": "8 kB"}]
 
 
+@pytest.mark.filterwarnings("ignore:memory=:xpyramid.errors.CostWarning")  # for small tiles
 @pytest.mark.once
 @pytest.mark.parametrize(("options", "given"), spread(2, OPTIONS, list(GIVEN)))
 def test_as_many_tasks_as_stated(
@@ -133,7 +136,10 @@ def test_it_is_for_the_workers_that_dask_has_now() -> None:
         assert plan.cost() == plan.cost(workers=1)
 
 
-def test_blocks_that_wait_for_their_tiles_count() -> None:
+def test_blocks_that_wait_for_their_tiles_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PROCESS_BYTES", "WORKER_BYTES", "TASK_BYTES", "RECORD_BYTES"):
+        monkeypatch.setattr(passes, name, 0)
+
     def memory(chunks: Any) -> int:
         data = da.zeros((512, 4096), chunks=chunks, dtype="u1")
         array = xr.DataArray(data, dims=("y", "x"))
@@ -152,8 +158,67 @@ def test_blocks_that_wait_for_their_tiles_count() -> None:
         assert memory((16, a)) < memory((16, b))
 
 
-def test_blocks_do_not_make_a_budget_fail() -> None:
+def test_a_budget_that_blocks_exceed_is_warned_of() -> None:
     data = da.zeros((512, 4096), chunks=(512, 4096), dtype="u1")
     plan = xr.DataArray(data, dims=("y", "x")).pyramid.build(factor=[2, 2], chunks=16).plan
-    cost = plan.cost(workers=1, memory="20 kB")
+    with pytest.warns(
+        CostWarning, match="too little for 1 workers: .* smaller .* dask block"
+    ) as all_:
+        cost = plan.cost(workers=1, memory="20 kB")
     assert cost.memory > data.nbytes
+    assert f"they need about {cost.memory} bytes" in str(all_[0].message)
+
+
+def test_what_is_held_beside_samples_counts() -> None:
+    plan = field(8).pyramid.build(factor=[2, 2], chunks=8).plan
+    one, two = plan.cost(workers=1), plan.cost(workers=2)
+    fixed = passes.PROCESS_BYTES + passes.WORKER_BYTES
+    assert one.memory > fixed + passes.TASK_BYTES * one.tasks  # and those of blocks
+    assert two.memory > one.memory + passes.WORKER_BYTES
+
+
+def test_a_budget_holds_for_all_that_is_counted() -> None:
+    """What a tile takes is not all: what is handed up, tasks and codecs have to fit, too."""
+    plan = xr.DataArray(np.zeros((4096, 4096), "u2"), dims=("y", "x")).pyramid.build(chunks=16).plan
+    usual = plan.cost(workers=2)
+    least = next(m for m in range(10**6, usual.memory, 10**5) if _does(plan, m))
+    assert least < 0.7 * usual.memory
+    for memory in (least, (least + usual.memory) // 2, usual.memory):
+        assert plan.cost(workers=2, memory=memory).memory <= memory
+
+
+def _does(plan: Any, memory: int) -> bool:
+    """Whether a budget does, without a warning."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        plan.cost(workers=2, memory=memory)
+    return not caught
+
+
+def test_short_memory_makes_waves_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph of all tiles would take more than the budget."""
+    for name in ("LEAF_BYTES", "TILE_BYTES"):
+        monkeypatch.setattr(passes, name, 16)
+    shape, objects = (16 * 2**14,), (16,)
+    levels = [passes.Shape((shape[0] // 2**k,), objects) for k in range(14)]
+    for memory, wave in ((None, tiles.WAVE), (14_000_000, tiles.WAVE // 16)):
+        (only,) = passes.passes(
+            levels, [(2,)] * 13, [passes.SourceChunks()], 1, passes.Limits(1, memory)
+        )
+        assert (only.tiling.tile, only.tiling.wave) == (0, wave)
+        assert memory is None or only.memory(1, 1) <= memory
+
+
+def test_what_variables_hold_together_is_warned_of(tmp_path: Path) -> None:
+    """Each by itself would fit."""
+    dataset = xr.Dataset({name: field(8) + k for k, name in enumerate("abcdef")})
+    pyramids = dataset.pyramid.build(factor=[2, 2], chunks=8, kind="image")
+    memory = max(p.plan.cost(workers=1).memory for p in pyramids.values())
+    with dask.config.set(scheduler="sync"):
+        for pyramid in pyramids.values():
+            pyramid.to_ome_zarr(tmp_path / "one by one", memory=memory)
+        with pytest.warns(CostWarning, match="too little for 6 passes .* need about") as caught:
+            pyramids.to_ome_zarr(tmp_path / "all", memory=memory)
+        need = int(str(caught[0].message).split("need about ")[1].split()[0])
+        assert memory < need < 6 * memory
+        pyramids.to_ome_zarr(tmp_path / "enough", memory=need)

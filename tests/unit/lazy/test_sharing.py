@@ -52,7 +52,7 @@ def test_a_limit_that_a_graph_may_exceed() -> None:
     array = xr.DataArray(base().rechunk(6), dims=("y", "x"), name="field")
     pyramid = array.pyramid.build(levels=2)
     with pytest.warns(errors.CostWarning, match="'rechunk-merge'"):
-        pyramid.to_ome_zarr({}, memory="1 MB")
+        pyramid.to_ome_zarr({}, memory="1 GB")
     with warnings.catch_warnings():
         warnings.simplefilter("error", errors.CostWarning)
         pyramid.to_ome_zarr({})

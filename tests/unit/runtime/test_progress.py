@@ -63,6 +63,7 @@ def test_advances_of_a_dataset_add_up(told: list[int]) -> None:
     assert told[0] == sum(told[1:]) == sum(p.nbytes for p in pyramids.values())
 
 
+@pytest.mark.filterwarnings("ignore:memory=:xpyramid.errors.CostWarning")  # for small tiles
 def test_the_tasks_are_those_of_the_plan(told: list[int]) -> None:
     p = field().pyramid.build(factor=[2, 2], chunks=8)
     cost = p.plan.cost(workers=1, memory="10 kB")

@@ -16,6 +16,7 @@ import xarray as xr
 import zarr
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from helpers.quick import spread
+from zarr.buffer import default_buffer_prototype
 from zarr.storage import (
     FsspecStore,
     LocalStore,
@@ -29,6 +30,8 @@ from zarr.storage import (
 
 import xpyramid
 from xpyramid import errors
+from xpyramid._compat import sync
+from xpyramid.store.retrying import retrying
 
 VALUES = np.arange(40 * 50, dtype="u2").reshape(40, 50)
 
@@ -141,3 +144,37 @@ def test_several_images_in_a_local_store_of_obstore(tmp_path: Path) -> None:
     assert (tmp_path / "out.zarr/OME/METADATA.ome.xml").is_file()
     assert sorted(xpyramid.open_pyramids(store)) == ["a", "b"]
     assert not xpyramid.verify(store)
+
+
+class RaisingStore(WrapperStore[MemoryStore]):
+    """A store that raises where others say that there is nothing."""
+
+    async def get(self, key: str, *args: Any, **options: Any) -> Any:
+        found = await super().get(key, *args, **options)
+        if found is None:
+            raise FileNotFoundError(key)
+        return found
+
+    async def delete(self, key: str) -> None:
+        if not await self.exists(key):
+            raise FileNotFoundError(key)
+        await super().delete(key)
+
+    async def list_dir(self, prefix: str) -> Any:
+        names = [name async for name in super().list_dir(prefix)]
+        if not names:
+            raise NotADirectoryError(prefix)
+        for name in names:
+            yield name
+
+
+def test_a_store_that_raises_where_nothing_is() -> None:
+    store = RaisingStore(MemoryStore())
+    with pytest.raises(errors.NotAPyramidError, match="there is nothing"):
+        xpyramid.open_pyramid(store, "field")
+    for k, mode in enumerate(("w-", "w")):
+        (field() + k).pyramid.to_ome_zarr(store, levels=2, chunks=16, mode=mode)
+        check(store, VALUES + k)
+    retrying_store = retrying(store)
+    assert sync(retrying_store.get("none", default_buffer_prototype())) is None
+    sync(retrying_store.delete("none"))

@@ -133,3 +133,22 @@ def test_labels(tmp_path: Path, version: str, own: bool) -> None:
     again.to_ome_zarr(tmp_path / "c.zarr", "again", labels_of="image", version=version)
     found = xpyramid.open_pyramid(tmp_path / "c.zarr/image/labels/again").metadata["image-label"]
     assert (found["colors"], "properties" in found) == (LABELS, False)
+
+
+@versions
+def test_labels_that_are_said_to_be_averaged(tmp_path: Path, version: str) -> None:
+    """Somebody's labels are copied as they are; of what is read from them, no averages are made."""
+    foreign(tmp_path / "a.zarr", version, None, dims="yx")
+    group = zarr.open_group(tmp_path / "a.zarr", mode="a")
+    described = {**dict(group.attrs).get("ome", {}), "image-label": {"colors": LABELS}}  # type: ignore[dict-item]
+    described = described if version == "0.4" else {"ome": described}
+    group.attrs.update(described)
+    document = dict(group.attrs) if version == "0.4" else dict(group.attrs)["ome"]
+    document["multiscales"][0]["type"] = "mean"  # type: ignore[call-overload, index]
+    group.attrs.update(document if version == "0.4" else {"ome": document})
+    labels = xpyramid.open_pyramid(tmp_path / "a.zarr")
+    assert (labels.method, len(labels)) == ("mean", 2)
+    labels.to_ome_zarr(tmp_path / "b.zarr", "copy", version=version)
+    copy = xpyramid.open_pyramid(tmp_path / "b.zarr/copy")
+    for ours, theirs in zip(copy, labels, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

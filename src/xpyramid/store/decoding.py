@@ -1,0 +1,116 @@
+"""Chunks that cannot be decoded are named: codecs say what is wrong, and not where.
+
+What a store cannot give is an error that names the place (`xpyramid.store.retrying`), and so is an
+object of another size than recorded (`xpyramid.store.checked`). Bytes of the right size that are no
+chunk are noticed by a codec alone, in words of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import dask.array as da
+import zarr
+
+from xpyramid._compat import ZarrArrayWrapper, store_path_of, wrap_pipeline
+from xpyramid.errors import PyramidError, ReadError
+from xpyramid.messages import say
+from xpyramid.store.path import NodePath, ZarrArray, as_prefix
+
+
+@dataclass(frozen=True)
+class NamingPipeline:
+    """Around what decodes the chunks of an array.
+
+    Attributes
+    ----------
+    inner : zarr.abc.codec.CodecPipeline
+    path : str
+        Of the array in its store.
+    """
+
+    inner: Any
+    path: str
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "inner":  # not there yet while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+    async def read(self, chunks: Iterable[Any], *args: Any, **options: Any) -> Any:
+        """Read chunks, each of them given by its place, and by more that is zarr's.
+
+        Raises
+        ------
+        ReadError
+            For the first of them that cannot be read.
+        """
+        several = list(chunks)
+        try:
+            return await self.inner.read(several, *args, **options)
+        except (PyramidError, MemoryError, NotImplementedError, Warning):
+            raise
+        except Exception as error:  # whatever a codec raises
+            culprit, reason = several[0][0], error
+            for chunk in several if several[1:] else ():
+                try:
+                    await self.inner.read([chunk], *args, **options)
+                except Exception as own:
+                    culprit, reason = chunk[0], own
+                    break
+            raise self._named(culprit, reason) from reason
+
+    def _named(self, place: Any, reason: Exception) -> ReadError:
+        key = str(place.path).removeprefix(as_prefix(self.path))
+        text = " ".join(f"{type(reason).__name__}: {reason}".split())[:500]
+        return ReadError(
+            f"cannot read {NodePath(place.store, self.path)}, chunk {key}: it cannot be decoded, "
+            f"and is damaged, or of a codec that is not at hand: {text}",
+            fix=say("restore it from a copy; `xpyramid.verify()` says what else is damaged"),
+        )
+
+
+def name_damage(array: ZarrArray) -> ZarrArray:
+    """Have an array that was opened to be read name the chunks that it cannot decode."""
+    path = store_path_of(array).path
+    wrap_pipeline(array, lambda inner: NamingPipeline(inner, path))
+    return array
+
+
+def name_damage_in(array: da.Array) -> None:
+    """Do so for what xarray has opened from Zarr, and a dask array reads."""
+    for layer in array.dask.layers.values():
+        if len(layer) == 1:
+            stored = _stored_array(next(iter(layer.values())))
+            if stored is not None:
+                name_damage(stored)
+
+
+@contextmanager
+def naming_damage(arrays: Iterable[ZarrArray]) -> Iterator[None]:
+    """Where something cannot be read, look through small arrays for a chunk that is damaged.
+
+    Raises
+    ------
+    ReadError
+        For the first that cannot be decoded.
+    """
+    try:
+        yield
+    except (PyramidError, MemoryError, NotImplementedError, Warning):
+        raise
+    except Exception:
+        for array in arrays:
+            name_damage(array)[...]
+        raise
+
+
+def _stored_array(node: Any) -> ZarrArray | None:
+    """Return the Zarr array inside of xarray's wrappers; None for what looks unfamiliar."""
+    while type(node).__module__.startswith("xarray."):
+        inside = "_array" if isinstance(node, ZarrArrayWrapper) else "array"
+        node = getattr(node, inside, None)
+    return node if isinstance(node, zarr.Array) else None
