@@ -17,10 +17,10 @@ FORMS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def write(store: Path, **options: Any) -> None:
+def write(store: Path, chunks: int = 8, **options: Any) -> None:
     data = np.random.default_rng(0).integers(1, 1000, (64, 64), "u2")
     image = xr.DataArray(data, dims=("y", "x"), name="field")
-    image.pyramid.to_ome_zarr(store, levels=4, chunks=8, progress=False, **options)
+    image.pyramid.to_ome_zarr(store, levels=4, chunks=chunks, progress=False, **options)
 
 
 def files(directory: Path) -> dict[str, bytes]:
@@ -51,8 +51,9 @@ DAMAGES: dict[str, Any] = {
     "cut": lambda paths: paths[0].write_bytes(paths[0].read_bytes()[:-3]),
     "empty": lambda paths: paths[0].write_bytes(b""),
     "a bit": lambda paths: flip(paths[0]),
-    "swapped": lambda paths: swap(paths[0], paths[1]),
+    "swapped": lambda paths: swap(paths[0], paths[-1]),
     "all": lambda paths: [path.unlink() for path in paths],
+    "all cut": lambda paths: [path.write_bytes(path.read_bytes()[:-3]) for path in paths],
 }
 
 
@@ -66,6 +67,16 @@ def test_the_same_bytes_are_there_again(
     for level in (1, 2):
         damage(objects(tmp_path, level))
     assert files(tmp_path) != before
+    assert xpyramid.repair(tmp_path) == []
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "all", "all cut", "a bit"])
+def test_objects_that_end_within_windows(damage: str, tmp_path: Path) -> None:
+    write(tmp_path, chunks=7)
+    before = files(tmp_path)
+    for level in (1, 2, 3):
+        DAMAGES[damage](objects(tmp_path, level))
     assert xpyramid.repair(tmp_path) == []
     assert files(tmp_path) == before
 

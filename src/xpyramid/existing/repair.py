@@ -34,8 +34,8 @@ def repair(
 ) -> Report:
     """Make stored objects of coarser levels again that :func:`verify` calls missing or damaged.
 
-    They are made from level 0, and are the same as before, to the last byte. Level 0 itself is never
-    invented: what is wrong with it stays, and is named.
+    They are made from level 0, and are the same as before, to the last byte. Level 0 itself is
+    never invented: what is wrong with it stays, and is named.
 
     Parameters
     ----------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from uuid import uuid4
 
@@ -16,12 +16,12 @@ from xpyramid import engine
 from xpyramid._compat import lazy_variable
 from xpyramid.errors import ResumeError
 from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
-from xpyramid.geometry.tiles import Region
+from xpyramid.geometry.tiles import Region, relative
 from xpyramid.messages import say
-from xpyramid.reducers import Reducer
+from xpyramid.reducers import Array, Reducer
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.checksums import algorithm_for, checksum
-from xpyramid.store.documents import announce_last, as_buffer, get_document, put
+from xpyramid.store.documents import announce_last, as_buffer, get_document, put, remove
 from xpyramid.store.fast import accelerate_reads
 from xpyramid.store.listing import list_keys
 from xpyramid.store.local_chunks import indexes_in
@@ -36,7 +36,7 @@ from xpyramid.store.manifest import (
     taken_back,
     with_tables,
 )
-from xpyramid.store.object_table import ObjectTable
+from xpyramid.store.object_table import KEY, ObjectTable
 from xpyramid.store.path import NodePath, ZarrArray, local_path, local_root
 from xpyramid.store.transaction import Transaction, transaction_for
 from xpyramid.writer import documents
@@ -132,10 +132,11 @@ class StoredLevels:
         return grid_at(self.place / path).present(list_keys(self.place / path))[0]
 
     def jobs(
-        self, region: Region, limits: Limits, only: int | None = None
+        self, region: Region, limits: Limits, only: tuple[int, Region] | None = None
     ) -> Iterator[engine.Job]:
-        """Yield what there is to do above a region of level 0, for all levels or for one."""
-        present = [k for k in range(len(self.paths)) if k == 0 or only not in (None, k)]
+        """Yield what there is to do above a region of level 0: for all levels, or cells of one."""
+        level, cells = only or (None, ())
+        present = [k for k in range(len(self.paths)) if k == 0 or level not in (None, k)]
         base = self.base
         dims = [f"dim_{i}" for i in range(base.ndim)]
         variable = accelerate_reads(lazy_variable(base, dims, {}))
@@ -147,13 +148,31 @@ class StoredLevels:
         shapes = [Shape(a.shape, a.shards or a.chunks) for a in self.arrays]
         for one in passes(
             shapes, steps, [SourceChunks(None, base.chunks)], base.dtype.itemsize, limits,
-            holistic=self.reducer.holistic, copies=self.reducer.copies, present=present, region=region,
+            holistic=self.reducer.holistic, copies=self.reducer.copies, present=present,
+            region=region,
         ):  # fmt: skip
             used = tuple(self.arrays[k].shape for k in one.levels)
-            sinks = tuple(self.sinks[k] if k in one.writes else None for k in one.levels)
+            sinks: list[engine.Sink | None] = [
+                self.sinks[k] if k in one.writes else None for k in one.levels
+            ]
+            if only is not None:
+                sinks = [sink and partial(_write_inside, sink, cells) for sink in sinks]
             yield engine.Job(
-                engine.Work(one.tiling, (engine.Output(self.reducer, used, sinks),)), source
+                engine.Work(one.tiling, (engine.Output(self.reducer, used, tuple(sinks)),)), source
             )
+
+
+def _write_inside(
+    sink: engine.Sink, cells: Region, region: Region, values: Array
+) -> engine.Written | None:
+    """Hand on those of some values that are for some cells; what is around them is right."""
+    inside = tuple(
+        slice(max(r.start, c.start), min(r.stop, c.stop))
+        for r, c in zip(region, cells, strict=True)
+    )
+    if not all(part.start < part.stop for part in inside):
+        return None
+    return sink(inside, values[relative(inside, [part.start for part in region])])
 
 
 def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, progress: Any) -> None:
@@ -179,10 +198,14 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
         _put(levels.place, documents.with_attributes(levels.place, set_aside(attributes)))
         for region in regions:  # one after the other: two may meet in one object
             engine.run(list(levels.jobs(region, limits)), progress)
+        tables: Mapping[str, Buffer] = {}
         if manifest_of(attributes) is not None:
             attributes, tables = _recorded(levels, attributes, regions, record.build)
             put(levels.place, tables)
         _put(levels.place, documents.with_attributes(levels.place, attributes))
+        for key in (f"{path}/{KEY}" for path in levels.paths):
+            if key not in tables:  # what was in there has become short enough for the attributes
+                remove(levels.place / key)
         transaction.close()
         consolidate_above(transaction)
 
@@ -235,7 +258,7 @@ def restore(
             for cells in regions:
                 triples = zip(cells, levels.factors[level], levels.base.shape, strict=True)
                 base = tuple(slice(c.start * f, min(c.stop * f, n)) for c, f, n in triples)
-                engine.run(list(levels.jobs(base, limits, level)), progress)
+                engine.run(list(levels.jobs(base, limits, (level, cells))), progress)
 
 
 def _tidy(transaction: Transaction, levels: StoredLevels) -> None:
