@@ -256,12 +256,18 @@ def _kept(
     first = KeptLevels((base.path,), stored, names, base.attributes, form)
     others = announced[1:]
     if not others:
-        return first
+        return None if announced and _is_alone(store, base, pyramid, options) else first
     group = base.place.node()
     listed = level_names(group) if isinstance(group, zarr.Group) else set()
     levels = sorted(listed - {*first.children})
     if options.get("mode") == "w":
         return replace(first, replaced=tuple(levels))
+    nodes = {path: (base.place / path).sound_node() for path in others}
+    if missing := [path for path, node in nodes.items() if not isinstance(node, zarr.Array)]:
+        raise TargetExistsError(
+            f"{base.place} announces the levels {missing}, and they are not there",
+            fix=say("make all of them anew with {mode}", mode="w"),
+        )
     there = _open(store, base)
     if there is None or not _is_alike(there.plan, pyramid.plan, base):
         raise TargetExistsError(
@@ -274,6 +280,16 @@ def _kept(
     arrays = [open_array(base.place / path) for path in others]
     objects = [array.shards or array.chunks for array in arrays]
     return replace(first, paths=tuple(announced), objects=(*stored, *objects))
+
+
+def _is_alone(
+    store: Store, base: StoredBase, pyramid: Pyramid, options: AddLevelsOptions
+) -> bool:
+    """Whether an image of one level is what it is to be."""
+    if len(pyramid) > 1 or options.get("mode") == "w" or _says_axes(options):
+        return False
+    there = _open(store, base)
+    return there is not None and _is_alike(there.plan, pyramid.plan, base)
 
 
 def _open(store: Store, base: StoredBase) -> StoredImage | None:
@@ -298,7 +314,7 @@ def _is_alike(there: Plan, plan: Plan, base: StoredBase) -> bool:
 
 def _check_axes(there: Plan, plan: Plan, options: AddLevelsOptions, base: StoredBase) -> None:
     """Refuse to say something else of the axes than levels that stay do."""
-    if not any(value is not None for value in only(AxisOptions, options).values()):
+    if not _says_axes(options):
         return
     for axis, other in zip(there.axes, plan.axes, strict=True):
         for what in ("type", "unit", "spacing", "origin"):
@@ -310,6 +326,11 @@ def _check_axes(there: Plan, plan: Plan, options: AddLevelsOptions, base: Stored
                     f"options say {new}",
                     fix=say("leave that out, or replace them with {mode}", mode="w"),
                 )
+
+
+def _says_axes(options: AddLevelsOptions) -> bool:
+    """Whether the options say what the axes are."""
+    return any(value is not None for value in only(AxisOptions, options).values())
 
 
 def _said(options: Mapping[str, object]) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +17,7 @@ from xpyramid.geometry.coordinates import REFERENCES
 from xpyramid.messages import say
 from xpyramid.reader import open_base
 from xpyramid.sources.dims import by_rank
-from xpyramid.sources.stores import dims_of
-from xpyramid.store.encoding import decode
+from xpyramid.store.encoding import decode, dims_of, open_raw
 from xpyramid.store.path import (
     NodePath,
     Store,
@@ -120,18 +119,27 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
         level = opened.levels[0]
         if ngff.parse(attributes).metadata.get("library") != "xpyramid":
             level = _renamed(level, stored_dims)
+        if not is_name(str(level.name)):  # that of the image is for people to read
+            level = level.rename(_name_of_place(place))
         return StoredBase(
             place, path, inside, array, _lazily(array, level), stored_dims, attributes,
             opened.metadata,
         )  # fmt: skip
-    if "/" in inside:
+    _check_dims(stored_dims)
+    if "/" in inside and stored_dims:
         level, attrs = _open_in_group(place, inside)
     else:
-        name = inside if inside != "0" else (place.path or str(place)).rpartition("/")[2]
-        level, attrs = _open_alone(array, name), {}
+        own = inside.rpartition("/")[2]
+        level, attrs = _open_alone(array, own if own != "0" else _name_of_place(place)), {}
     return StoredBase(
         place, path, inside, array, _lazily(array, level), stored_dims, attributes, {}, attrs
     )
+
+
+def _name_of_place(place: NodePath) -> str:
+    """Return what an array is called where nothing else says it."""
+    name = (place.path or str(place)).rpartition("/")[2]
+    return name if is_name(name) else "image"
 
 
 def _refuse_files(store: object) -> None:
@@ -204,18 +212,22 @@ def _data_array(group: zarr.Group, place: NodePath) -> str:
     return largest[0]
 
 
-def _open_alone(array: ZarrArray, name: str) -> xr.DataArray:
-    """Open an array that has no coordinates beside it."""
-    dims = dims_of(array) or by_rank(array.ndim)
+def _check_dims(dims: Sequence[str]) -> None:
+    """Refuse dimensions that xarray cannot tell apart."""
     if len(set(dims)) < len(dims):
         raise AxisError(
             f"level 0 has the dimensions {', '.join(dims)}, some of the same name",
             fix="copy it under other names: xpyramid.open_source(path, dims=[...])",
         )
+
+
+def _open_alone(array: ZarrArray, name: str) -> xr.DataArray:
+    """Open an array that has no coordinates beside it."""
+    dims = dims_of(array) or by_rank(array.ndim)
     # A fill value, which is mostly 0, says nothing of missing samples here.
     attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
     variable = lazy_variable(array, dims, attrs)
-    return xr.Dataset({"level": variable})["level"].rename(name if is_name(name) else None)
+    return xr.Dataset({"level": variable})["level"].rename(name)
 
 
 def _open_in_group(place: NodePath, path: str) -> tuple[xr.DataArray, Attrs]:
@@ -223,15 +235,12 @@ def _open_in_group(place: NodePath, path: str) -> tuple[xr.DataArray, Attrs]:
     group, _, name = path.rpartition("/")
     level = place / group
     node: Any = level.sound_node()
-    listed = str(node[name].attrs.get("coordinates", "")).split()
+    arrays = dict(node.arrays())
+    listed = str(arrays[name].attrs.get("coordinates", "")).split()
     others = [
-        other for other, array in node.arrays()
-        if other not in (name, *listed, *dims_of(array))
-    ]  # fmt: skip
-    raw = xr.open_zarr(
-        level.store, group=level.path, chunks=None, consolidated=False, decode_cf=False,
-        drop_variables=others,
-    )  # fmt: skip
+        other for other, array in arrays.items() if other not in (name, *listed, *dims_of(array))
+    ]
+    raw = open_raw(level, arrays, others, chunks=None)
     array = decode(raw, name, {}, [])[name]
     for key in REFERENCES:
         if key in array.attrs:

@@ -1,0 +1,182 @@
+"""Levels beside what other writers have made, and beside what is smaller than a chunk."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import ngff_zarr
+import numpy as np
+import pytest
+import zarr
+from helpers import oracle
+from helpers.added_levels import base, check, files, noise
+from zarr.storage import MemoryStore
+
+import xpyramid
+from xpyramid import errors
+
+AXES = [{"name": name, "type": "space", "unit": "micrometer"} for name in "yx"]
+
+
+def datasets(count: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": f"{k}",
+            "coordinateTransformations": [{"type": "scale", "scale": [0.5 * 2**k] * 2}],
+        }
+        for k in range(count)
+    ]
+
+
+def strided(place: Any, attributes: dict[str, Any], zarr_format: int = 3) -> np.ndarray[Any, Any]:
+    """Store an image of which each level is each second sample of the one before."""
+    data = noise()
+    for k in range(3):
+        base(place, f"field/{k}", data=data[:: 2**k, :: 2**k], zarr_format=zarr_format)
+    group = zarr.open_group(place, path="field", mode="a", zarr_format=zarr_format)
+    group.attrs.update(attributes)
+    return data
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("shape", [(0, 5), (1, 1), (8, 8)])
+def test_a_base_of_one_level_is_announced(shape: tuple[int, int], zarr_format: int) -> None:
+    store = MemoryStore()
+    data = base(store, data=1 + noise(shape), chunks=(8, 8), zarr_format=zarr_format)
+    xpyramid.add_levels(store, "field")
+    check(store, data, 1)
+    window = xpyramid.open_pyramid(store, "field").metadata["omero"]["channels"][0]["window"]
+    assert window["max"] in ((data.max(), data.max() + 1) if data.size else (1,))
+    before = dict(store._store_dict)
+    xpyramid.add_levels(store, "field")
+    assert store._store_dict == before
+    xpyramid.add_levels(store, "field", spacing=0.5, omero=False)
+    assert xpyramid.open_pyramid(store, "field")[0].y.size == shape[0]
+
+
+@pytest.mark.parametrize("fill_value", [0, 7, None])
+def test_the_fill_value_of_an_array_in_zarr_v2_is_a_sample(fill_value: int | None) -> None:
+    """Only xarray takes it for missing data: what is added later does not leave it out either."""
+    store = MemoryStore()
+    data = base(store, data=noise() // 10, zarr_format=2, fill_value=fill_value)
+    xpyramid.add_levels(store, "field", levels=2)
+    assert "_FillValue" not in xpyramid.open_pyramid(store, "field")[0].attrs
+    xpyramid.add_levels(store, "field", levels=3)
+    check(store, data, 3)
+    xpyramid.add_levels(store, "field", levels=4, mode="w")
+    check(store, data, 4)
+
+
+@pytest.mark.filterwarnings("ignore:.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_images_of_ome_zarr(version: str, tmp_path: Path) -> None:
+    """Which are called "/" where they are the root of a store."""
+    writer, formats = map(importlib.import_module, ("ome_zarr.writer", "ome_zarr.format"))
+    data, place = noise(), tmp_path / "a.zarr"
+    form = formats.format_from_version(version)
+    group = zarr.open_group(place, mode="w", zarr_format=form.zarr_format)
+    writer.write_multiscale(
+        [data, data[::2, ::2]], group, fmt=form, axes=AXES, storage_options={"chunks": (8, 8)},
+        coordinate_transformations=[d["coordinateTransformations"] for d in datasets(2)],
+    )  # fmt: skip
+    before = files(place / "s0")
+    xpyramid.add_levels(place, mode="w", levels=3)
+    assert files(place / "s0") == before
+    check(place, data, 3, None)
+    announced = dict(zarr.open_group(place, mode="r").attrs)
+    assert announced.get("ome", announced)["multiscales"][0]["name"] == "/"
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_images_of_ngff_zarr(version: Any, tmp_path: Path) -> None:
+    """Whose level groups hold arrays that name no dimensions in Zarr v2."""
+    data, place = noise(), tmp_path / "n.zarr"
+    image = ngff_zarr.to_ngff_image(data, ["y", "x"], {"y": 0.5, "x": 0.5}, {"y": 1.0, "x": 2.0})
+    multiscales = ngff_zarr.to_multiscales(image, scale_factors=[2, 4], chunks=16)
+    ngff_zarr.to_ngff_zarr(str(place), multiscales, version=version)
+    before = files(place / "scale0")
+    xpyramid.add_levels(place, mode="w", levels=3)
+    assert files(place / "scale0") == before
+    check(place, data, 3, None)
+    xpyramid.add_levels(place, levels=4)
+    check(place, data, 4, None)
+    assert xpyramid.open_pyramid(place)[1].x[0] == 2.25
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_level_groups_without_dimensions(zarr_format: int) -> None:
+    store, options = MemoryStore(), {"zarr_format": zarr_format}
+    data = base(store, "field/0/raw", dimension_names=None, **options)
+    base(store, "field/0/mask", dimension_names=None, data=noise((3,)), **options)
+    for levels in (2, 3):
+        if zarr_format == 3:
+            with pytest.warns(UserWarning, match="no dimension_names"):
+                xpyramid.add_levels(store, "field", levels=levels)
+        else:
+            xpyramid.add_levels(store, "field", levels=levels)
+        p = xpyramid.open_pyramid(store, "field")
+        assert [*p[0].coords] == []
+        np.testing.assert_array_equal(p[levels - 1], oracle.mean(data, (2 ** (levels - 1),) * 2))
+
+
+def test_what_others_say_of_an_image_stays(tmp_path: Path) -> None:
+    """All but what describes its levels."""
+    image = {
+        "name": "Scan #1 / left",
+        "axes": AXES,
+        "datasets": datasets(3),
+        "coordinateTransformations": [{"type": "translation", "translation": [3, 3]}],
+        "type": "gaussian",
+        "acquired": {"by": "me"},
+    }
+    omero = {"channels": [{"label": "q", "color": "00FF00", "active": True}], "rdefs": {"model": 1}}
+    ome = {"version": "0.5", "multiscales": [image], "omero": omero, "ours": 2}
+    data = strided(tmp_path, {"ome": ome, "mine": 1})
+    xpyramid.add_levels(tmp_path, "field", mode="w", levels=3)
+    check(tmp_path, data, 3)
+    now = zarr.open_group(tmp_path / "field", mode="r").attrs
+    (described,) = now["ome"]["multiscales"]
+    assert (now["mine"], now["ome"]["ours"], now["ome"]["omero"]["rdefs"]) == (1, 2, {"model": 1})
+    assert (described["name"], described["acquired"]) == ("Scan #1 / left", {"by": "me"})
+    assert described["type"] == "mean"
+    assert "coordinateTransformations" not in described
+    assert xpyramid.open_pyramid(tmp_path, "field")[1].y[0] == 3.25
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_an_announcement_in_the_place_of_the_other_format_goes(zarr_format: int) -> None:
+    store, image = MemoryStore(), {"axes": AXES, "datasets": datasets(3)}
+    announced: dict[str, Any] = {"multiscales": [{**image, "version": "0.4"}]}
+    if zarr_format == 2:
+        announced = {"ome": {"version": "0.5", "multiscales": [image], "mine": 2}}
+    data = strided(store, announced, zarr_format)
+    xpyramid.add_levels(store, "field", mode="w", levels=4)
+    check(store, data, 4)
+    now = zarr.open_group(store, path="field", mode="r").attrs
+    assert ("multiscales" in now) == (zarr_format == 2)
+    assert now.get("ome", {}).get("mine") == (2 if zarr_format == 2 else None)
+
+
+@pytest.mark.parametrize("levels", [3, 4])
+def test_levels_that_are_announced_and_gone_are_said(levels: int, tmp_path: Path) -> None:
+    data = base(tmp_path)
+    xpyramid.add_levels(tmp_path, "field", levels=3)
+    (tmp_path / "field/2").rename(tmp_path / "elsewhere")
+    with pytest.raises(errors.TargetExistsError, match=r"announces the levels \['2'\], and they"):
+        xpyramid.add_levels(tmp_path, "field", levels=levels)
+    xpyramid.add_levels(tmp_path, "field", levels=levels, mode="w")
+    check(tmp_path, data, levels)
+
+
+def test_several_images_of_one_group_are_refused() -> None:
+    store, image = MemoryStore(), {"axes": AXES, "datasets": datasets(3)}
+    strided(store, {"ome": {"version": "0.5", "multiscales": [image, image]}})
+    with pytest.raises(errors.NotAPyramidError, match="several images.*copy one: xpyramid"):
+        xpyramid.add_levels(store, "field", mode="w")
+
+
+def test_the_option_that_is_missing_is_named() -> None:
+    with pytest.raises(errors.NotAPyramidError, match=r"say where it is with level0=\.\.\."):
+        xpyramid.add_levels(MemoryStore())
