@@ -9,6 +9,7 @@ from typing import Any
 import ngff_zarr
 import numpy as np
 import pytest
+import xarray as xr
 import zarr
 from helpers import oracle
 from helpers.added_levels import base, check, files, noise
@@ -180,3 +181,79 @@ def test_several_images_of_one_group_are_refused() -> None:
 def test_the_option_that_is_missing_is_named() -> None:
     with pytest.raises(errors.NotAPyramidError, match=r"say where it is with level0=\.\.\."):
         xpyramid.add_levels(MemoryStore())
+
+
+def test_geozarr_lists_the_levels_that_are_added(tmp_path: Path) -> None:
+    place = {"y": np.arange(40.0)[::-1], "x": np.arange(33.0)}
+    field = xr.DataArray(noise(dtype="f4"), place, ("y", "x"), "field")
+    field.pyramid.to_ome_zarr(tmp_path, levels=2, chunks=8, conventions=["geozarr"])
+    xpyramid.add_levels(tmp_path, "field", levels=4)
+    attributes = zarr.open_group(tmp_path / "field", mode="r").attrs
+    assert [entry["asset"] for entry in attributes["multiscales"]["layout"]] == ["0", "1", "2", "3"]
+    assert xpyramid.verify(tmp_path, deep=True) == []
+
+
+@pytest.mark.filterwarnings("ignore:level 0 stays as it is")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_what_belongs_to_level_0_and_what_does_not(zarr_format: Any, tmp_path: Path) -> None:
+    """Its bounds and its grid mapping do, and other variables of the Dataset do not."""
+    lat, lon = np.arange(40.0), np.arange(33.0)
+    dataset = xr.Dataset(
+        {
+            "t2m": (("lat", "lon"), noise(dtype="f4"), {"grid_mapping": "crs"}),
+            "lat_bnds": (("lat", "nv"), np.stack([lat - 0.5, lat + 0.5], 1)),
+            "crs": ((), 0, {"grid_mapping_name": "latitude_longitude"}),
+            "mean_over_lon": (("lat",), lat),
+        },
+        {"lat": ("lat", lat, {"bounds": "lat_bnds"}), "lon": lon, "height": 2.0},
+        {"Conventions": "CF-1.11"},
+    )
+    dataset.to_zarr(tmp_path / "field/0", zarr_format=zarr_format, consolidated=False)
+    for levels in (2, 3):
+        xpyramid.add_levels(tmp_path, "field", levels=levels, factor=2)
+    for k in (1, 2):
+        with xr.open_zarr(tmp_path / f"field/{k}", decode_coords="all") as level:
+            assert sorted(map(str, level.coords)) == ["crs", "height", "lat", "lat_bnds", "lon"]
+            assert (list(level.data_vars), level.attrs) == (["t2m"], dataset.attrs)
+            np.testing.assert_array_equal(level.lat_bnds[1], [2**k - 0.5, 2 * 2**k - 0.5])
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "broken link"])
+def test_what_has_the_name_of_a_level_stays(kind: str, tmp_path: Path) -> None:
+    base(tmp_path / "a.zarr")
+    place = tmp_path / "a.zarr/field/1"
+    if kind == "file":
+        place.write_text("mine")
+    else:
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b/mine.txt").write_text("mine")
+        place.symlink_to(tmp_path / "b" if kind == "link" else "nowhere")
+    before = files(tmp_path / "a.zarr")
+    for mode in ("w-", "w"):
+        with pytest.raises(errors.NotWritableError, match="is a (file|symbolic link)"):
+            xpyramid.add_levels(tmp_path / "a.zarr", "field", mode=mode)
+    assert files(tmp_path / "a.zarr") == before
+    assert place.is_file() if kind == "file" else place.is_symlink()
+
+
+def test_a_group_of_the_other_format_is_refused(tmp_path: Path) -> None:
+    base(tmp_path, zarr_format=2)
+    for name in (".zgroup", ".zattrs"):
+        (tmp_path / "field" / name).unlink(missing_ok=True)
+    zarr.create_group(tmp_path / "field", zarr_format=3)
+    before = files(tmp_path)
+    with pytest.raises(errors.SourceError, match=r"is a group in Zarr v3, and '0' in it is .* v2"):
+        xpyramid.add_levels(tmp_path, "field")
+    assert files(tmp_path) == before
+
+
+def test_level_0_behind_a_link(tmp_path: Path) -> None:
+    data = base(tmp_path, "raw")
+    zarr.create_group(tmp_path / "field", zarr_format=3)
+    (tmp_path / "field/0").symlink_to("../raw")
+    before = files(tmp_path / "raw")
+    with pytest.warns(UserWarning, match=r"field/0 is behind a symbolic link"):
+        xpyramid.add_levels(tmp_path, "field", levels=2)
+    assert files(tmp_path / "raw") == before
+    for level, factor in zip(xpyramid.open_pyramid(tmp_path, "field"), (1, 2), strict=True):
+        np.testing.assert_array_equal(level, oracle.mean(data, (factor, factor)))

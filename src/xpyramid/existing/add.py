@@ -32,7 +32,7 @@ from xpyramid.reader import StoredImage, open_levels
 from xpyramid.store.listing import children
 from xpyramid.store.manifest import open_array
 from xpyramid.store.names import StoredNames, choose_names, name_of
-from xpyramid.store.path import Node, NodePath, Store, is_name, level_names
+from xpyramid.store.path import Node, NodePath, Store, is_name, level_names, local_path
 from xpyramid.warn import warn
 from xpyramid.writer import ImageSource, KeptLevels, write
 
@@ -172,6 +172,8 @@ def prepare_levels(
     if kept is None:
         return Addition(store, base, pyramid, None, writing)
     _warn_of_form(base, version)
+    if ngff.is_geozarr(base.attributes) and not write_options["conventions"]:
+        writing["conventions"] = ["geozarr"]
     plan, reducer = _with_base(pyramid.plan, base), pyramid._reducer
     image = ImageSource(
         pyramid.levels, plan, reducer, name, base.dataset_attrs, base.document, kept
@@ -201,6 +203,9 @@ def _warn_of_form(base: StoredBase, version: str) -> None:
         said.append(f"has no dimension_names, which OME-NGFF {version} demands")
     if base.separator != "/" and base.node.ndim > 1:
         said.append(f"has {base.separator!r} in the names of its chunks, for which '/' is usual")
+    path = local_path(base.place / base.path.split("/")[0])
+    if path is not None and path.is_symlink():
+        said.append("is behind a symbolic link, which verify() and other tools do not follow")
     if said:
         warn(f"level 0 stays as it is: {base.place / base.path} {', and '.join(said)}")
 
@@ -223,7 +228,9 @@ def _build(base: StoredBase, options: AddLevelsOptions, image: Any) -> Pyramid:
     building: dict[str, Any] = {**only(BuildOptions, options)}
     if base.node.shards is not None and building.get("chunks") is None:
         building["chunks"] = base.node.chunks
-    pyramid = build(base.array, options.get("levels"), image=image, **building)
+    pyramid = build(
+        base.array, options.get("levels"), image=image, bounds=base.bounds, **building
+    )
     made = pyramid.levels[0]
     if made.dims != base.array.dims:
         raise AxisError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import xarray as xr
 import zarr
@@ -13,6 +14,7 @@ import zarr
 from xpyramid import ngff
 from xpyramid._compat import lazy_variable
 from xpyramid.errors import AxisError, NotAPyramidError, PlanError, SourceError, check_kind
+from xpyramid.geometry.bounds import BOUNDS, bounds_in
 from xpyramid.geometry.coordinates import REFERENCES
 from xpyramid.messages import say
 from xpyramid.reader import open_base
@@ -54,6 +56,8 @@ class StoredBase:
         OME-NGFF metadata of the group; empty where it announces no image.
     dataset_attrs : mapping
         Of the group that holds the array and its coordinates, where there is one.
+    bounds : xarray.Dataset
+        Of the cells of its coordinates.
     """
 
     place: NodePath
@@ -65,6 +69,7 @@ class StoredBase:
     attributes: Mapping[str, object]
     document: Mapping[str, object] = field(default_factory=dict)
     dataset_attrs: Attrs = field(default_factory=dict)
+    bounds: xr.Dataset = field(default_factory=xr.Dataset)
 
     @property
     def has_group(self) -> bool:
@@ -113,27 +118,54 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
         )
     attributes = {} if node is None else dict(node.attrs)
     array, inside = _find_array(place, attributes, level0)
+    if node is not None and node.metadata.zarr_format != (own := array.metadata.zarr_format):
+        raise SourceError(
+            f"{place} is a group in Zarr v{node.metadata.zarr_format}, and {inside!r} in it is an "
+            f"array in Zarr v{own}",
+            fix="remove the metadata of one of them",
+        )
     stored_dims = dims_of(array)
     if ngff.version_of(attributes) is not None and isinstance(node, zarr.Group):
-        opened = open_base(place, node)
-        level = opened.levels[0]
-        if ngff.parse(attributes).metadata.get("library") != "xpyramid":
-            level = _renamed(level, stored_dims)
-        if not is_name(str(level.name)):  # that of the image is for people to read
-            level = level.rename(_name_of_place(place))
-        return StoredBase(
-            place, path, inside, array, _lazily(array, level), stored_dims, attributes,
-            opened.metadata,
-        )  # fmt: skip
-    _check_dims(stored_dims)
-    if "/" in inside and stored_dims:
-        level, attrs = _open_in_group(place, inside)
+        found = _open_announced(place, node, inside, array)
     else:
+        _check_dims(stored_dims)
         own = inside.rpartition("/")[2]
-        level, attrs = _open_alone(array, own if own != "0" else _name_of_place(place)), {}
+        found = (
+            _open_in_group(place, inside)
+            if "/" in inside and stored_dims
+            else _Found(_open_alone(array, own if own != "0" else _name_of_place(place)))
+        )
     return StoredBase(
-        place, path, inside, array, _lazily(array, level), stored_dims, attributes, {}, attrs
-    )
+        place, path, inside, array, _lazily(array, found.level), stored_dims, attributes,
+        found.document, found.dataset_attrs, found.bounds,
+    )  # fmt: skip
+
+
+class _Found(NamedTuple):
+    """Level 0 with what is known of it; see `StoredBase`."""
+
+    level: xr.DataArray
+    dataset_attrs: Attrs = MappingProxyType({})
+    bounds: xr.Dataset = xr.Dataset()  # not changed
+    document: Mapping[str, object] = MappingProxyType({})
+
+
+def _open_announced(place: NodePath, node: zarr.Group, path: str, array: ZarrArray) -> _Found:
+    """Open level 0 of an image."""
+    opened = open_base(place, node)
+    level, (group, _, name) = opened.levels[0], path.rpartition("/")
+    if not is_name(str(level.name)):  # that of the image is for people to read
+        level = level.rename(_name_of_place(place))
+    if ngff.parse(node.attrs).metadata.get("library") != "xpyramid":
+        return _Found(_renamed(level, dims_of(array)), document=opened.metadata)
+    holder: Any = node[group] if group else None
+    if holder is None:
+        return _Found(level, document=opened.metadata)
+    arrays = dict(holder.arrays())
+    others = arrays.keys() - {name, *_beside(arrays, name, holder.attrs)}
+    attrs = {key: value for key, value in holder.attrs.items() if key != "coordinates"}
+    level = level.drop_vars([other for other in others if other in level.coords])
+    return _Found(level, attrs, *opened.bounds[:1], document=opened.metadata)
 
 
 def _name_of_place(place: NodePath) -> str:
@@ -200,8 +232,8 @@ def _find_array(
 def _data_array(group: zarr.Group, place: NodePath) -> str:
     """Return the name of the array of a level group that is no coordinate of another."""
     arrays = dict(group.arrays())
-    indexes = {dim for array in arrays.values() for dim in dims_of(array)}
-    names = [name for name in arrays if name not in indexes]
+    beside = {other for name in arrays for other in _beside(arrays, name, group.attrs)}
+    names = [name for name in arrays if name not in beside]
     most = max((arrays[name].ndim for name in names), default=0)
     largest = sorted(name for name in names if arrays[name].ndim == most)
     if len(largest) != 1:
@@ -230,22 +262,34 @@ def _open_alone(array: ZarrArray, name: str) -> xr.DataArray:
     return xr.Dataset({"level": variable})["level"].rename(name)
 
 
-def _open_in_group(place: NodePath, path: str) -> tuple[xr.DataArray, Attrs]:
-    """Open an array with the coordinates beside it; return it and what is said of its group."""
+def _open_in_group(place: NodePath, path: str) -> _Found:
+    """Open an array with the coordinates beside it.
+
+    What else is in the group is no part of it.
+    """
     group, _, name = path.rpartition("/")
     level = place / group
     node: Any = level.sound_node()
     arrays = dict(node.arrays())
-    listed = str(arrays[name].attrs.get("coordinates", "")).split()
-    others = [
-        other for other, array in arrays.items() if other not in (name, *listed, *dims_of(array))
-    ]
+    others = arrays.keys() - {name, *_beside(arrays, name, node.attrs)}
     raw = open_raw(level, arrays, others, chunks=None)
-    array = decode(raw, name, {}, [])[name]
+    dataset = decode(raw, name, {}, [])
+    array = dataset[name]
     for key in REFERENCES:
         if key in array.attrs:
             array.encoding[key] = array.attrs.pop(key)
-    return array, raw.attrs
+    return _Found(array, dataset.attrs, bounds_in(dataset, array))
+
+
+def _beside(
+    arrays: Mapping[str, ZarrArray], name: str, group_attrs: Mapping[str, Any]
+) -> set[str]:
+    """Return what stands beside an array in its group, and belongs to it: coordinates, bounds."""
+    named = [group_attrs.get("coordinates"), *map(arrays[name].attrs.get, REFERENCES)]
+    words = {word.rstrip(":") for text in named if isinstance(text, str) for word in text.split()}
+    coordinates = arrays.keys() & {*dims_of(arrays[name]), *words}
+    bounds = {arrays[other].attrs.get(key) for other in coordinates for key in BOUNDS}
+    return (coordinates | (arrays.keys() & bounds)) - {name}
 
 
 def _renamed(level: xr.DataArray, stored: tuple[str, ...]) -> xr.DataArray:

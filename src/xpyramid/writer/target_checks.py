@@ -78,6 +78,8 @@ def _check_levels(transaction: Transaction, paths: Sequence[str], options: Write
     names = list(dict.fromkeys(path.split("/")[0] for path in paths))
     announced = level_names(node) if isinstance(node, zarr.Group) else set()
     taken = [name for name in names if not (target / name).is_empty()]
+    for path in filter(None, (local_path(target / name) for name in names)):
+        _check_directory(path, path)
     if not announced.issuperset(taken):
         _refuse_taken(target, [name for name in taken if name not in announced])
     if taken and options["mode"] == "w-":
