@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from pathlib import Path
 from typing import Any
 
 import ngff_zarr
 import numpy as np
+import obstore
 import pytest
 import xarray as xr
 import zarr
 from helpers import oracle
 from helpers.added_levels import base, check, files, noise
+from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
 import xpyramid
@@ -257,3 +260,19 @@ def test_level_0_behind_a_link(tmp_path: Path) -> None:
     assert files(tmp_path / "raw") == before
     for level, factor in zip(xpyramid.open_pyramid(tmp_path, "field"), (1, 2), strict=True):
         np.testing.assert_array_equal(level, oracle.mean(data, (factor, factor)))
+
+
+def test_a_store_of_obstore_on_a_disk(tmp_path: Path) -> None:
+    """Which says of what would lie below a file that it cannot be opened: the list of images is."""
+    store = zarr.storage.ObjectStore(obstore.store.LocalStore(str(tmp_path)))
+    for name in ("a", "b", "c"):
+        base(store, f"{name}/0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        zarr.consolidate_metadata(store)
+    for name in ("a", "b", "c"):
+        xpyramid.add_levels(store, name, levels=2)
+    seen = zarr.open_consolidated(store, mode="r")
+    assert [path for path, _ in seen.members(max_depth=2) if path.endswith("1")] == [
+        "a/1", "b/1", "c/1",
+    ]  # fmt: skip

@@ -160,10 +160,10 @@ class RenameTransaction:
         if (directory / _DECIDED).is_file():
             made, record = _directory(self.location), self.unfinished()
             if record is not None and self.is_original(record) and made.is_dir():
-                if record.kept:
-                    self._put_levels(record)
-                else:
+                if not record.kept:
                     _put_in_place(made, place)
+                elif all((place / name).is_dir() for name in record.kept):
+                    self._put_levels(record)
             self.close()
         if self.unfinished() is None:
             _carry_over(directory / "image", place)

@@ -19,7 +19,9 @@ from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from xpyramid import engine, ngff
+from xpyramid.errors import ResumeError
 from xpyramid.geometry.plan import Level
+from xpyramid.messages import say
 from xpyramid.store.documents import (
     Documents,
     as_buffer,
@@ -163,6 +165,8 @@ def group_documents(
     ------
     StorageError
         If an object that was written is not there any more.
+    ResumeError
+        If a level is gone that was to stay.
     """
     image = transaction.location
     documents_of_all = {**template.documents, **template.own}
@@ -194,7 +198,13 @@ def group_documents(
 def _records_kept(transaction: Transaction) -> KeptRecords:
     """Return what is recorded of the levels that are in their place already."""
     image = transaction.target
-    keys = sorted(f"{name}/{key}" for name in transaction.kept for key in list_keys(image / name))
+    listed = {name: list_keys(image / name) for name in transaction.kept}
+    if gone := [name for name, keys in listed.items() if not keys]:
+        raise ResumeError(
+            f"{gone} of {image}, beside which other levels were to come, are not there any more",
+            fix=say("start over with {mode}", mode="w"),
+        )
+    keys = sorted(f"{name}/{key}" for name, inside in listed.items() for key in inside)
     raw = {key: get_document(image / key) for key in keys if is_document(key)}
     contents = Contents(
         image, keys, {key: parse_document(text) for key, text in raw.items() if text}, {}

@@ -1,0 +1,91 @@
+"""Levels that come later than they were begun, and what others do meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from helpers.added_levels import base, check, files, noise
+from zarr.storage import FsspecStore, LocalStore
+
+import xpyramid
+from xpyramid import errors
+
+IMAGE = xr.DataArray(noise()[::-1], dims=("y", "x"), name="field")
+
+
+@pytest.fixture(params=["local", "fsspec", "icechunk"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    if request.param == "fsspec":
+        options = {"auto_mkdir": True}
+        return FsspecStore.from_url(f"file://{tmp_path}", storage_options=options)
+    if request.param == "icechunk":
+        icechunk = pytest.importorskip("icechunk")
+        repository = icechunk.Repository.create(icechunk.in_memory_storage())
+        return repository.writable_session("main").store
+    return LocalStore(tmp_path)
+
+
+def begin(store: Any, **options: Any) -> Any:
+    return xpyramid.add_levels(store, "field", levels=3, compute=False, **options)
+
+
+def test_a_whole_image_does_not_take_the_place_of_a_base(store: Any) -> None:
+    """Though a build is unfinished there, which it may replace."""
+    data = base(store)
+    delayed = begin(store)
+    for options in ({"mode": "w"}, {"mode": "w", "resume": True}, {"resume": True}):
+        with pytest.raises(errors.TargetExistsError, match="holds .*'0'"):
+            IMAGE.pyramid.to_ome_zarr(store, chunks=8, levels=2, **options)
+    np.testing.assert_array_equal(zarr.open_array(store, path="field/0", mode="r"), data)
+    delayed.compute()
+    check(store, data, 3)
+
+
+def test_a_whole_image_replaces_one_that_was_to_get_levels(store: Any) -> None:
+    base(store)
+    xpyramid.add_levels(store, "field", levels=2)
+    delayed = begin(store)
+    IMAGE.pyramid.to_ome_zarr(store, chunks=8, levels=2, mode="w")
+    with pytest.raises(errors.ResumeError, match=r"call add_levels\(\) again"):
+        delayed.compute()
+    check(store, IMAGE.values, 2)
+
+
+def test_level_0_of_an_unfinished_build_is_no_base(store: Any) -> None:
+    delayed = IMAGE.pyramid.to_ome_zarr(store, chunks=8, levels=2, compute=False)
+    refusals = (errors.TargetExistsError, errors.NotAPyramidError)
+    for options in ({}, {"mode": "w"}, {"resume": True}):
+        with pytest.raises(refusals, match="unfinished|no array"):
+            xpyramid.add_levels(store, "field", levels=2, **options)
+    delayed.compute()
+    check(store, IMAGE.values, 2)
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_level_0_that_is_gone_when_levels_come(levels: int, tmp_path: Path) -> None:
+    for kind in ("local", "fsspec"):
+        place = tmp_path / kind
+        store: Any = LocalStore(place)
+        if kind == "fsspec":
+            options = {"auto_mkdir": True}
+            store = FsspecStore.from_url(f"file://{place}", storage_options=options)
+        data = base(store)
+        if levels > 1:
+            xpyramid.add_levels(store, "field", levels=levels)
+        delayed = begin(store)
+        shutil.rmtree(place / "field")
+        with pytest.raises(errors.ResumeError, match="are not there any more"):
+            delayed.compute()
+        base(store)
+        before = files(place / "field")
+        with pytest.raises(errors.TargetExistsError, match="unfinished build"):
+            xpyramid.add_levels(store, "field", levels=2)
+        assert files(place / "field") == before
+        xpyramid.add_levels(store, "field", levels=2, mode="w")
+        check(store, data, 2)
