@@ -276,3 +276,56 @@ def test_a_store_of_obstore_on_a_disk(tmp_path: Path) -> None:
     assert [path for path, _ in seen.members(max_depth=2) if path.endswith("1")] == [
         "a/1", "b/1", "c/1",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_groups_around_a_directory_see_its_levels(zarr_format: Any, tmp_path: Path) -> None:
+    """Though the store that is named is a group in them: lists and copies of metadata are there."""
+    place = tmp_path / "lab/field"
+    data = base(tmp_path, "lab/field/0", zarr_format=zarr_format)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        for path in ("lab", ""):
+            zarr.consolidate_metadata(tmp_path, path=path)
+    xpyramid.add_levels(place, levels=2)
+    cells = noise(dtype="u4") // 20
+    base(place, "labels/cells/0", data=cells, zarr_format=zarr_format)
+    xpyramid.add_levels(place / "labels/cells")
+    check(tmp_path, data, 2, "lab/field")
+    assert xpyramid.open_pyramid(place).labels == ("cells",)
+    assert xpyramid.open_pyramid(place / "labels/cells").method == "mode"
+    for above in (tmp_path, tmp_path / "lab"):
+        members = dict(zarr.open_consolidated(above, mode="r").members(max_depth=None))
+        inside = "field" if above.name == "lab" else "lab/field"
+        assert {f"{inside}/1", f"{inside}/labels/cells/1"} <= members.keys()
+
+
+def test_a_list_of_images_is_no_image() -> None:
+    """Its first image is called "0", as level 0 is."""
+    store = MemoryStore()
+    for name in "01":
+        base(store, f"{name}/0")
+    zarr.open_group(store, mode="a").attrs["ome"] = {"version": "0.5", "bioformats2raw.layout": 3}
+    with pytest.raises(errors.SourceError, match="several images; choose one with group='0'"):
+        xpyramid.add_levels(store)
+    xpyramid.add_levels(store, "0", levels=2)
+    with pytest.raises(errors.SourceError, match="0 is an image, and no level .* group='0'"):
+        xpyramid.add_levels(store, "")
+    assert xpyramid.verify(store, deep=True) == []
+
+
+@pytest.mark.parametrize("group", ["../x", "a/..", "a//b", "."])
+def test_a_group_that_cannot_be(group: str) -> None:
+    with pytest.raises(errors.InvalidNameError, match="cannot be the name of a Zarr node"):
+        xpyramid.add_levels(MemoryStore(), group)
+
+
+@pytest.mark.parametrize(
+    "option", [{"omero": True}, {"version": "0.6"}, {"conventions": ["geozarr"]}], ids=str
+)
+def test_what_is_left_out_where_all_levels_are_there_is_said(option: dict[str, Any]) -> None:
+    store = MemoryStore()
+    base(store)
+    xpyramid.add_levels(store, "field", levels=2)
+    with pytest.warns(UserWarning, match=f"stays as it is, without {[*option][0]}; .*mode='w'"):
+        xpyramid.add_levels(store, "field", levels=2, **option)

@@ -89,3 +89,14 @@ def test_level_0_that_is_gone_when_levels_come(levels: int, tmp_path: Path) -> N
         assert files(place / "field") == before
         xpyramid.add_levels(store, "field", levels=2, mode="w")
         check(store, data, 2)
+
+
+def test_labels_of_an_image_that_gets_levels_later(tmp_path: Path) -> None:
+    IMAGE.pyramid.to_ome_zarr(tmp_path, levels=2, chunks=8)
+    cells = xr.DataArray(noise(dtype="u4"), dims=("y", "x"), name="cells")
+    cells.pyramid.to_ome_zarr(tmp_path, levels=2, chunks=8, labels_of="field")
+    with pytest.warns(UserWarning, match=r"labels \['cells'\] will have fewer .* call .*'field'\)"):
+        begin(tmp_path).compute()
+    xpyramid.add_levels(tmp_path, "field", levels=3)
+    assert len(xpyramid.open_pyramid(tmp_path, "field/labels/cells")) == 3
+    assert xpyramid.verify(tmp_path, deep=True) == []

@@ -127,17 +127,28 @@ class Addition:
         if self.image is not None:
             delayed = write([self.image], self.store, self.options)
             if delayed is not None:
+                self._warn_of_labels()
                 return delayed
-        for name in self._labels_with_fewer():
+        for name in self._labels_with_fewer(_count_levels(self.base.place.node())):
             try:
                 add_levels(self.store, f"{self.base.group}/labels/{name}".strip("/"), resume=True)
             except PyramidError as error:
                 warn(f"the labels {name!r} have fewer levels than their image: {error}")
         return None
 
-    def _labels_with_fewer(self) -> Iterator[str]:
+    def _warn_of_labels(self) -> None:
+        """Say that labels get no levels later, when others have them."""
+        count = len(self.pyramid)
+        if names := list(self._labels_with_fewer(count)):
+            call = f"xpyramid.add_levels(store, {self.base.group!r})"
+            warn(
+                f"the labels {names} will have fewer levels than their image, which gets "
+                f"{count}; once it has them, call {call} again"
+            )
+
+    def _labels_with_fewer(self, count: int) -> Iterator[str]:
         """Yield the names of the labels that have fewer levels than their image."""
-        count, place = _count_levels(self.base.place.node()), self.base.place / "labels"
+        place = self.base.place / "labels"
         for name in filter(is_name, children(place)):
             if 0 < _count_levels((place / name).node()) < count:
                 yield name
@@ -157,6 +168,7 @@ def prepare_levels(
     """Return what `add_levels` would write; nothing is touched."""
     write_options = resolve_options(AddOptions, only(AddOptions, options))
     base = find_base(store, group, level0)
+    store = base.store
     version = _version(base, write_options["version"])
     of, name = _labels_of(base)
     pyramid = _build(base, options, image_of_labels(store, of))
@@ -170,6 +182,7 @@ def prepare_levels(
         "compressor": _compressor(base, write_options["compressor"]),
     }
     if kept is None:
+        _warn_of_unused(options, base)
         return Addition(store, base, pyramid, None, writing)
     _warn_of_form(base, version)
     if ngff.is_geozarr(base.attributes) and not write_options["conventions"]:
@@ -194,6 +207,19 @@ def _version(base: StoredBase, version: str | None) -> str:
             option="version", value=version, accepted=", ".join(map(repr, fitting)),
         )  # fmt: skip
     return version
+
+
+def _warn_of_unused(options: AddLevelsOptions, base: StoredBase) -> None:
+    """Warn of what was asked for an image that has all levels, and so stays as it is."""
+    unused = [name for name in ("omero", "conventions") if options.get(name)]
+    version = options.get("version")
+    if version is not None and version != ngff.version_of(base.attributes):
+        unused.append("version")
+    if unused:
+        warn(
+            f"{base.place} has all levels and stays as it is, without {', '.join(unused)}; "
+            + say("make its levels anew with {mode}", mode="w")
+        )
 
 
 def _warn_of_form(base: StoredBase, version: str) -> None:

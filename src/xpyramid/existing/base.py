@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import xarray as xr
 import zarr
+from zarr.storage import LocalStore
 
 from xpyramid import ngff
 from xpyramid._compat import lazy_variable
@@ -21,16 +23,21 @@ from xpyramid.reader import open_base
 from xpyramid.sources.dims import by_rank
 from xpyramid.store.encoding import decode, dims_of, open_raw
 from xpyramid.store.path import (
+    Node,
     NodePath,
     Store,
     ZarrArray,
     check_name,
     expanded,
     is_name,
+    is_root,
     path_named,
     resolve,
 )
 from xpyramid.types import Attrs
+
+#: What a directory has that is a group.
+_GROUPS = ("zarr.json", ".zgroup")
 
 
 @dataclass(frozen=True)
@@ -39,10 +46,12 @@ class StoredBase:
 
     Attributes
     ----------
+    store : str, path, URL, zarr store or zarr.Group
+        That which was named, or what that lies in.
     place : NodePath
         The group of the image.
     group : str
-        Path of that group in the store that was named; "" is the store itself.
+        Path of that group in the store; "" is the store itself.
     path : str
         Of the array in the group.
     node : zarr.Array
@@ -60,6 +69,7 @@ class StoredBase:
         Of the cells of its coordinates.
     """
 
+    store: Store
     place: NodePath
     group: str
     path: str
@@ -105,16 +115,18 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
     check_kind("level0", level0, str, "text, as in 'raw'")
     _refuse_files(store)
     root = resolve(store, read_only=True)
-    path = "" if group is None else group.strip("/")
+    path = "" if is_root(group) or group is None else check_name(group.strip("/"))
     if group is None and level0 is None:
         path = _only_group(root)
-    place = root / path
+    store, path = _from_the_top(store, path)
+    place = resolve(store, read_only=True) / path
     node = place.sound_node()
     if isinstance(node, zarr.Array):
+        above, _, name = str(place).rpartition("/")
         raise SourceError(
             f"{place} is an array, and there is no room for other levels in it",
-            fix=say("move it into a group, as 0, or copy it: ")
-            + f"xpyramid.open_source({str(place)!r}).pyramid.to_ome_zarr(...)",
+            fix=f"name the group that it is in: xpyramid.add_levels({above!r}, level0={name!r}); "
+            f"or copy it: xpyramid.open_source({str(place)!r}).pyramid.to_ome_zarr(...)",
         )
     attributes = {} if node is None else dict(node.attrs)
     array, inside = _find_array(place, attributes, level0)
@@ -136,7 +148,7 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
             else _Found(_open_alone(array, own if own != "0" else _name_of_place(place)))
         )
     return StoredBase(
-        place, path, inside, array, _lazily(array, found.level), stored_dims, attributes,
+        store, place, path, inside, array, _lazily(array, found.level), stored_dims, attributes,
         found.document, found.dataset_attrs, found.bounds,
     )  # fmt: skip
 
@@ -174,6 +186,35 @@ def _name_of_place(place: NodePath) -> str:
     return name if is_name(name) else "image"
 
 
+def _from_the_top(store: Store, path: str) -> tuple[Store, str]:
+    """Return the outermost group that a local directory lies in, and the path from there.
+
+    Groups above may have copies of all metadata below them, and lists of images and of labels.
+    """
+    if isinstance(store, str | os.PathLike) and "://" not in (named := path_named(store)):
+        directory = Path(os.path.abspath(expanded(named)))
+    elif type(store) is LocalStore:
+        directory = Path(os.path.abspath(store.root))
+    else:
+        return store, path
+    top = directory
+    document = next((name for name in _GROUPS if (directory / name).is_file()), None)
+    while (
+        document is not None
+        and (top.parent / document).is_file()
+        and os.access(top.parent, os.W_OK)
+        and is_name(top.name)
+        and not top.is_symlink()
+    ):
+        top = top.parent
+    if top == directory:
+        return store, path
+    inner = f"{directory.relative_to(top).as_posix()}/{path}".strip("/")
+    if isinstance(store, LocalStore):
+        return LocalStore(top, read_only=store.read_only), inner
+    return str(top), inner
+
+
 def _refuse_files(store: object) -> None:
     """Refuse what is a file of another format, with the call that copies it."""
     if not isinstance(store, str | os.PathLike) or "://" in (named := path_named(store)):
@@ -200,8 +241,16 @@ def _only_group(root: NodePath) -> str:
 
 
 def _has_base(place: NodePath, node: Any) -> bool:
+    """Whether a group is an image, or may become one; a list of images is called "0", too."""
     attributes = {} if node is None else dict(node.attrs)
-    return ngff.version_of(attributes) is not None or (place / "0").sound_node() is not None
+    if ngff.version_of(attributes) is not None:
+        return True
+    first = (place / "0").sound_node()
+    return first is not None and not ngff.says_collection(attributes) and not _is_image(first)
+
+
+def _is_image(node: Node | None) -> bool:
+    return isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs)) is not None
 
 
 def _find_array(
@@ -218,6 +267,11 @@ def _find_array(
             option="level0", value=level0, accepted=repr(announced[0]),
         )  # fmt: skip
     node = (place / path).sound_node()
+    if _is_image(node):
+        raise SourceError(
+            f"{place / path} is an image, and no level of one",
+            fix=say("name it with {group}", group=(place / path).path),
+        )
     if isinstance(node, zarr.Group):
         name = _data_array(node, place / path)
         path, node = f"{path}/{name}", node[name]

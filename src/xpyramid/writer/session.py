@@ -295,7 +295,7 @@ def _changes_around(
         yield image.labels_group.place, image.labels_group.add
     if image.collection is not None and image.collection.is_outdated():
         yield image.collection.root, image.collection.add
-    for above in target.parents():
+    for above in reversed([*target.parents()]):  # the copies in a group hold those of groups below
         # Whoever consolidated a group above would not see the new image in it.
         node = above.node()
         if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
