@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,3 +103,30 @@ def test_labels_of_an_image_that_gets_levels_later(tmp_path: Path) -> None:
     xpyramid.add_levels(tmp_path, "field", levels=3)
     assert len(xpyramid.open_pyramid(tmp_path, "field/labels/cells")) == 3
     assert xpyramid.verify(tmp_path, deep=True) == []
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_group_on_another_disk(
+    zarr_format: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is mounted there takes no renames from beside it."""
+    data = base(tmp_path, zarr_format=zarr_format)
+    before = files(tmp_path / "field/0")
+
+    def refused(rename: Any) -> Any:
+        def renamed(old: Path, new: Path) -> Path:
+            if ".unfinished" in str(old) and "/field/" in str(new):
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+            return rename(old, new)
+
+        return renamed
+
+    monkeypatch.setattr(sys.modules["xpyramid.store.rename"], "_exchange", lambda *_: False)
+    for name in ("rename", "replace"):
+        monkeypatch.setattr(Path, name, refused(getattr(Path, name)))
+    xpyramid.add_levels(tmp_path, "field", levels=2)
+    check(tmp_path, data, 2)
+    xpyramid.add_levels(tmp_path, "field", levels=3, mode="w")
+    check(tmp_path, data, 3)
+    assert files(tmp_path / "field/0") == before
+    assert not list(tmp_path.glob(".*unfinished"))

@@ -284,7 +284,13 @@ class RenameTransaction:
         for key in documents:
             path = _directory(group / key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            (self._staging_dir / "parent" / key).replace(path)
+            made = self._staging_dir / "parent" / key
+            try:
+                made.replace(path)
+            except OSError as error:
+                if error.errno not in _NO_RENAME:
+                    raise
+                write_file(path, [made.read_bytes()])  # what is mounted there is another disk
 
     def flush(self) -> None:
         """Have the disk keep the way to the image: the groups above, up to where the store lies."""
