@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import ngff_zarr
+import numcodecs
 import numpy as np
 import obstore
 import pytest
@@ -15,6 +16,7 @@ import xarray as xr
 import zarr
 from helpers import oracle
 from helpers.added_levels import base, check, files, noise
+from zarr.codecs import BytesCodec, TransposeCodec
 from zarr.errors import ZarrUserWarning
 from zarr.storage import MemoryStore
 
@@ -329,3 +331,35 @@ def test_what_is_left_out_where_all_levels_are_there_is_said(option: dict[str, A
     xpyramid.add_levels(store, "field", levels=2)
     with pytest.warns(UserWarning, match=f"stays as it is, without {[*option][0]}; .*mode='w'"):
         xpyramid.add_levels(store, "field", levels=2, **option)
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*read without zarrs:UserWarning")
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"serializer": BytesCodec(endian="big")},
+        {"filters": [TransposeCodec(order=(1, 0))], "shards": (16, 16)},
+        {"zarr_format": 2, "filters": [numcodecs.Delta("u2")], "compressors": numcodecs.Zlib(1)},
+    ],
+    ids=["big-endian", "transposed", "differences"],
+)
+def test_levels_are_encoded_as_level_0_is(form: dict[str, Any]) -> None:
+    store = MemoryStore()
+    data = base(store, **form)
+    xpyramid.add_levels(store, "field", levels=2)
+    check(store, data, 2)
+    first, second = (zarr.open_array(store, path=f"field/{k}", mode="r") for k in range(2))
+    assert second.filters == first.filters
+    assert second.compressors == first.compressors
+    assert second.serializer == first.serializer
+
+
+def test_what_loses_digits_is_not_used_again() -> None:
+    """Samples of level 0 are what they are read as; those of others would be rounded twice."""
+    store, data = MemoryStore(), noise(dtype="f8")
+    rounded = numcodecs.FixedScaleOffset(offset=0, scale=1, dtype="f8", astype="u1")
+    with pytest.warns(UserWarning, match="neuroglancer|without zarrs"):
+        base(store, data=data, zarr_format=2, filters=[rounded])
+        xpyramid.add_levels(store, "field", levels=3)
+    check(store, data, 3)

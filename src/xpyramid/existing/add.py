@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 import zarr
 from dask.delayed import Delayed
+from zarr.codecs import BytesCodec
 
 from xpyramid import ngff
 from xpyramid.build import build
@@ -285,7 +286,7 @@ def _kept(
     stored = (node.shards or node.chunks,)
     announced = ngff.dataset_paths(base.attributes)
     names = _names(base, pyramid)
-    form = {"chunk_key_encoding": base.chunk_keys, "fill_value": node.fill_value}
+    form = {"chunk_key_encoding": base.chunk_keys, "fill_value": node.fill_value, **_filters(base)}
     first = KeptLevels((base.path,), stored, names, base.attributes, form)
     others = announced[1:]
     if not others:
@@ -391,6 +392,20 @@ def _with_base(plan: Plan, base: StoredBase) -> Plan:
     return replace(
         plan, levels=(replace(plan.levels[0], chunks=base.node.chunks), *plan.levels[1:])
     )
+
+
+def _filters(base: StoredBase) -> dict[str, object]:
+    """Return what level 0 is encoded with before it is compressed, as far as nothing gets lost."""
+    filters: list[Any] = []
+    for codec in base.node.filters:
+        name = getattr(codec, "codec_id", None) or codec.to_dict().get("name")
+        is_exact = base.node.dtype.kind in "iu" and str(name).endswith("delta")
+        if is_exact or name == "transpose":
+            filters.append(codec)
+    form: dict[str, object] = {"filters": filters} if filters else {}
+    if isinstance(base.node.serializer, BytesCodec):
+        form["serializer"] = base.node.serializer
+    return form
 
 
 def _compressor(base: StoredBase, compressor: object) -> object:
