@@ -130,3 +130,34 @@ def test_a_group_on_another_disk(
     check(tmp_path, data, 3)
     assert files(tmp_path / "field/0") == before
     assert not list(tmp_path.glob(".*unfinished"))
+
+
+def test_attributes_that_are_set_meanwhile_stay(store: Any) -> None:
+    data = base(store)
+    group = zarr.open_group(store, path="field", mode="a")
+    group.attrs["mine"] = 1
+    delayed = begin(store)
+    group = zarr.open_group(store, path="field", mode="a")
+    group.attrs.update({"mine": 2, "late": True})
+    delayed.compute()
+    check(store, data, 3)
+    now = zarr.open_group(store, path="field", mode="r").attrs
+    assert (now["mine"], now["late"]) == (2, True)
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_a_base_of_another_shape(is_ours: bool, store: Any) -> None:
+    """Its levels do not fit it, and neither does what is recorded of it."""
+    if is_ours:
+        IMAGE.pyramid.to_ome_zarr(store, chunks=8, levels=3, layout="arrays")
+    else:
+        base(store)
+        xpyramid.add_levels(store, "field", levels=3)
+    array = zarr.open_array(store, path="field/0")
+    array.resize((50, 33))
+    array[40:] = 7
+    for levels in (2, 3, 4):
+        with pytest.raises(errors.TargetExistsError, match="made in another way"):
+            xpyramid.add_levels(store, "field", levels=levels)
+    xpyramid.add_levels(store, "field", levels=3, mode="w")
+    check(store, array[:], 3)

@@ -339,8 +339,10 @@ def _is_alike(there: Plan, plan: Plan, base: StoredBase) -> bool:
     if ngff.parse(base.attributes).metadata.get("library") != "xpyramid":
         return False
     common = min(len(there.steps), len(plan.steps))
+    shapes = [[level.shape for level in one.levels] for one in (there, plan)]
     return (
         there.steps[:common] == plan.steps[:common]
+        and all(old == new for old, new in zip(*shapes, strict=False))
         and (there.method, there.boundary) == (plan.method, plan.boundary)
         and _said(there.options) == _said(plan.options)
     )

@@ -284,8 +284,6 @@ def _group_attributes(
     if label:
         label = json_attributes(label, finite=True)
         attributes = ngff.with_metadata(attributes, "image-label", label)
-    if image.kept is not None:
-        attributes = ngff.with_image(manifest.without_manifest(image.kept.attributes), attributes)
     return attributes
 
 

@@ -30,7 +30,7 @@ from xpyramid.store.documents import (
     parse_document,
 )
 from xpyramid.store.listing import Contents, children, list_keys
-from xpyramid.store.manifest import KeptRecords, records_kept, with_manifest
+from xpyramid.store.manifest import KeptRecords, records_kept, with_manifest, without_manifest
 from xpyramid.store.path import NodePath, ZarrArray, is_name, level_names
 from xpyramid.store.transaction import Transaction
 from xpyramid.types import DType, Json
@@ -187,6 +187,9 @@ def group_documents(
         if is_array
     }
     kept = _records_kept(transaction)
+    if transaction.kept:  # whose group has attributes, some perhaps since the levels were begun
+        now = without_manifest(_attributes_of(transaction.target))
+        attributes = ngff.with_image(now, attributes)
     attributes, objects = with_manifest(contents, attributes, tables, build, kept)
     names = documents.node_documents(template.own)
     documents_of_all |= _documents_beside(transaction, {*levels}, names)
@@ -209,8 +212,12 @@ def _records_kept(transaction: Transaction) -> KeptRecords:
     contents = Contents(
         image, keys, {key: parse_document(text) for key, text in raw.items() if text}, {}
     )
-    node = image.node() if keys else None
-    return records_kept(contents, {} if node is None else dict(node.attrs))
+    return records_kept(contents, _attributes_of(image))
+
+
+def _attributes_of(image: NodePath) -> dict[str, object]:
+    node = image.node()
+    return {} if node is None else dict(node.attrs)
 
 
 def _documents_beside(
