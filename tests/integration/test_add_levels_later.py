@@ -43,7 +43,7 @@ def test_a_whole_image_does_not_take_the_place_of_a_base(store: Any) -> None:
     data = base(store)
     delayed = begin(store)
     for options in ({"mode": "w"}, {"mode": "w", "resume": True}, {"resume": True}):
-        with pytest.raises(errors.TargetExistsError, match="holds .*'0'"):
+        with pytest.raises(errors.TargetExistsError, match=r"holds .*'0'"):
             IMAGE.pyramid.to_ome_zarr(store, chunks=8, levels=2, **options)
     np.testing.assert_array_equal(zarr.open_array(store, path="field/0", mode="r"), data)
     delayed.compute()
@@ -64,7 +64,7 @@ def test_level_0_of_an_unfinished_build_is_no_base(store: Any) -> None:
     delayed = IMAGE.pyramid.to_ome_zarr(store, chunks=8, levels=2, compute=False)
     refusals = (errors.TargetExistsError, errors.NotAPyramidError)
     for options in ({}, {"mode": "w"}, {"resume": True}):
-        with pytest.raises(refusals, match="unfinished|no array"):
+        with pytest.raises(refusals, match=r"unfinished|no array"):
             xpyramid.add_levels(store, "field", levels=2, **options)
     delayed.compute()
     check(store, IMAGE.values, 2)

@@ -255,9 +255,7 @@ def _build(base: StoredBase, options: AddLevelsOptions, image: Any) -> Pyramid:
     building: dict[str, Any] = {**only(BuildOptions, options)}
     if base.node.shards is not None and building.get("chunks") is None:
         building["chunks"] = base.node.chunks
-    pyramid = build(
-        base.array, options.get("levels"), image=image, bounds=base.bounds, **building
-    )
+    pyramid = build(base.array, options.get("levels"), image=image, bounds=base.bounds, **building)
     made = pyramid.levels[0]
     if made.dims != base.array.dims:
         raise AxisError(
@@ -316,9 +314,7 @@ def _kept(
     return replace(first, paths=tuple(announced), objects=(*stored, *objects))
 
 
-def _is_alone(
-    store: Store, base: StoredBase, pyramid: Pyramid, options: AddLevelsOptions
-) -> bool:
+def _is_alone(store: Store, base: StoredBase, pyramid: Pyramid, options: AddLevelsOptions) -> bool:
     """Whether an image of one level is what it is to be."""
     if len(pyramid) > 1 or options.get("mode") == "w" or _says_axes(options):
         return False
@@ -399,6 +395,7 @@ def _with_base(plan: Plan, base: StoredBase) -> Plan:
 def _filters(base: StoredBase) -> dict[str, object]:
     """Return what level 0 is encoded with before it is compressed, as far as nothing gets lost."""
     filters: list[Any] = []
+    codec: Any
     for codec in base.node.filters:
         name = getattr(codec, "codec_id", None) or codec.to_dict().get("name")
         is_exact = base.node.dtype.kind in "iu" and str(name).endswith("delta")

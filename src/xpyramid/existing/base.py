@@ -130,23 +130,14 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
         )
     attributes = {} if node is None else dict(node.attrs)
     array, inside = _find_array(place, attributes, level0)
-    if node is not None and node.metadata.zarr_format != (own := array.metadata.zarr_format):
-        raise SourceError(
-            f"{place} is a group in Zarr v{node.metadata.zarr_format}, and {inside!r} in it is an "
-            f"array in Zarr v{own}",
-            fix="remove the metadata of one of them",
-        )
+    _check_format(place, node, inside, array)
     stored_dims = dims_of(array)
-    if ngff.version_of(attributes) is not None and isinstance(node, zarr.Group):
+    if isinstance(node, zarr.Group) and _is_image(node):
         found = _open_announced(place, node, inside, array)
     else:
         _check_dims(stored_dims)
-        own = inside.rpartition("/")[2]
-        found = (
-            _open_in_group(place, inside)
-            if "/" in inside and stored_dims
-            else _Found(_open_alone(array, own if own != "0" else _name_of_place(place)))
-        )
+        is_named = "/" in inside and bool(stored_dims)
+        found = _open_in_group(place, inside) if is_named else _open_alone(place, inside, array)
     return StoredBase(
         store, place, path, inside, array, _lazily(array, found.level), stored_dims, attributes,
         found.document, found.dataset_attrs, found.bounds,
@@ -177,7 +168,8 @@ def _open_announced(place: NodePath, node: zarr.Group, path: str, array: ZarrArr
     others = arrays.keys() - {name, *_beside(arrays, name, holder.attrs)}
     attrs = {key: value for key, value in holder.attrs.items() if key != "coordinates"}
     level = level.drop_vars([other for other in others if other in level.coords])
-    return _Found(level, attrs, *opened.bounds[:1], document=opened.metadata)
+    bounds = opened.bounds[0] if opened.bounds else xr.Dataset()
+    return _Found(level, attrs, bounds, opened.metadata)
 
 
 def _name_of_place(place: NodePath) -> str:
@@ -298,6 +290,16 @@ def _data_array(group: zarr.Group, place: NodePath) -> str:
     return largest[0]
 
 
+def _check_format(place: NodePath, node: Node | None, path: str, array: ZarrArray) -> None:
+    """Refuse a group of the other Zarr format, which readers would take for all there is."""
+    if node is not None and node.metadata.zarr_format != array.metadata.zarr_format:
+        raise SourceError(
+            f"{place} is a group in Zarr v{node.metadata.zarr_format}, and {path!r} in it is an "
+            f"array in Zarr v{array.metadata.zarr_format}",
+            fix="remove the metadata of one of them",
+        )
+
+
 def _check_dims(dims: Sequence[str]) -> None:
     """Refuse dimensions that xarray cannot tell apart."""
     if len(set(dims)) < len(dims):
@@ -307,13 +309,13 @@ def _check_dims(dims: Sequence[str]) -> None:
         )
 
 
-def _open_alone(array: ZarrArray, name: str) -> xr.DataArray:
+def _open_alone(place: NodePath, path: str, array: ZarrArray) -> _Found:
     """Open an array that has no coordinates beside it."""
-    dims = dims_of(array) or by_rank(array.ndim)
+    dims, name = dims_of(array) or by_rank(array.ndim), path.rpartition("/")[2]
     # A fill value, which is mostly 0, says nothing of missing samples here.
     attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
-    variable = lazy_variable(array, dims, attrs)
-    return xr.Dataset({"level": variable})["level"].rename(name)
+    level = xr.Dataset({"level": lazy_variable(array, dims, attrs)})["level"]
+    return _Found(level.rename(name if name != "0" else _name_of_place(place)))
 
 
 def _open_in_group(place: NodePath, path: str) -> _Found:
@@ -335,9 +337,7 @@ def _open_in_group(place: NodePath, path: str) -> _Found:
     return _Found(array, dataset.attrs, bounds_in(dataset, array))
 
 
-def _beside(
-    arrays: Mapping[str, ZarrArray], name: str, group_attrs: Mapping[str, Any]
-) -> set[str]:
+def _beside(arrays: Mapping[str, ZarrArray], name: str, group_attrs: Mapping[str, Any]) -> set[str]:
     """Return what stands beside an array in its group, and belongs to it: coordinates, bounds."""
     named = [group_attrs.get("coordinates"), *map(arrays[name].attrs.get, REFERENCES)]
     words = {word.rstrip(":") for text in named if isinstance(text, str) for word in text.split()}

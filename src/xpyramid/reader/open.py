@@ -200,7 +200,7 @@ def open_base(place: NodePath, node: zarr.Group) -> StoredImage:
         if len(list(ngff.images_of(attrs))) > 1:
             raise NotAPyramidError(
                 f"{place} announces several images, and levels belong to one",
-                fix="copy one: xpyramid.open_pyramid(store, group, multiscale=...).to_ome_zarr(...)",
+                fix="copy one: xpyramid.open_pyramid(..., multiscale=...).to_ome_zarr(...)",
             )
         image = ngff.parse(attrs)
         factors = image.metadata.get("factors")

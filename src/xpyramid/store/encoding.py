@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import dask.array as da
 import numpy as np
@@ -156,10 +156,11 @@ def open_raw(
     """
     unnamed = [name for name, array in arrays.items() if array.ndim and not dims_of(array)]
     if not unnamed:
-        return xr.open_zarr(
+        opened: xr.Dataset = xr.open_zarr(
             level.store, group=level.path, consolidated=False, decode_cf=False,
             drop_variables=[*left_out], **options,
         )  # fmt: skip
+        return opened
     chosen = arrays.keys() - {*unnamed, *left_out}
     variables = {
         name: xr.Variable(dims_of(array), da.from_zarr(array), attributes_back(array))
@@ -184,8 +185,8 @@ def attributes_back(array: ZarrArray, *, is_flat: bool = False) -> dict[str, obj
     """
     attrs: dict[str, Any] = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
     if array.metadata.zarr_format == 2:
-        fill_value: Any = array.fill_value
-        if fill_value is not None and not (is_flat and np.isfinite(fill_value)):
+        fill_value = cast("object", array.fill_value)
+        if fill_value is not None and not (is_flat and np.isfinite(cast("float", fill_value))):
             attrs["_FillValue"] = fill_value
     elif array.metadata.zarr_format == 3 and isinstance(attrs.get("_FillValue"), str | list):
         attrs["_FillValue"] = FillValueCoder.decode(attrs["_FillValue"], array.dtype)
