@@ -184,10 +184,9 @@ def attributes_back(array: ZarrArray, *, is_flat: bool = False) -> dict[str, obj
         v2, mostly 0, says nothing of missing samples, unless JSON has no number for it.
     """
     attrs: dict[str, Any] = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
-    if array.metadata.zarr_format == 2:
-        fill_value = cast("object", array.fill_value)
-        if fill_value is not None and not (is_flat and np.isfinite(cast("float", fill_value))):
-            attrs["_FillValue"] = fill_value
+    if array.metadata.zarr_format == 2 and array.fill_value is not None:
+        if not (is_flat and np.isfinite(cast("Any", array.fill_value))):
+            attrs["_FillValue"] = array.fill_value
     elif array.metadata.zarr_format == 3 and isinstance(attrs.get("_FillValue"), str | list):
         attrs["_FillValue"] = FillValueCoder.decode(attrs["_FillValue"], array.dtype)
     return attrs
