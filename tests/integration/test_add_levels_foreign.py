@@ -95,6 +95,7 @@ def test_images_of_ome_zarr(version: str, tmp_path: Path) -> None:
     assert announced.get("ome", announced)["multiscales"][0]["name"] == "/"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_images_of_ngff_zarr(version: Any, tmp_path: Path) -> None:
     """Whose level groups hold arrays that name no dimensions in Zarr v2."""
