@@ -364,3 +364,35 @@ def test_what_loses_digits_is_not_used_again() -> None:
     with pytest.warns(UserWarning, match="neuroglancer"):
         xpyramid.add_levels(store, "field", levels=3)
     check(store, data, 3)
+
+
+@pytest.mark.filterwarnings("ignore:the coordinateTransformations of the image lead")
+def test_other_coordinate_systems_stay() -> None:
+    image = {
+        "coordinateSystems": [{"name": name, "axes": AXES} for name in ("stage", "world")],
+        "datasets": [
+            {
+                "path": f"{k}",
+                "coordinateTransformations": [
+                    {"type": "scale", "scale": [0.5 * 2**k] * 2, "input": {"path": f"{k}"},
+                     "output": {"name": "stage"}}
+                ],
+            }
+            for k in range(3)
+        ],
+        "coordinateTransformations": [
+            {"type": "translation", "translation": [9, 9], "input": {"name": "stage"},
+             "output": {"name": "world"}}
+        ],
+    }  # fmt: skip
+    store = MemoryStore()
+    data = strided(store, {"ome": {"version": "0.6", "multiscales": [image]}})
+    for options in ({"levels": 3, "mode": "w"}, {"levels": 4}):
+        xpyramid.add_levels(store, "field", **options)
+    check(store, data, 4)
+    (now,) = zarr.open_group(store, path="field", mode="r").attrs["ome"]["multiscales"]
+    own, other = now["coordinateSystems"]
+    (transform,) = now["coordinateTransformations"]
+    assert other["name"] == "world"
+    assert transform["translation"] == [9, 9]
+    assert (transform["input"]["name"], transform["output"]["name"]) == (own["name"], "world")

@@ -151,14 +151,41 @@ def _without(mapping: Mapping[str, object], keys: Sequence[str]) -> dict[str, ob
 
 def _with_others(holder: Mapping[str, object], old: Mapping[str, object]) -> dict[str, object]:
     """Return the only image of a document, with what another says beside what images must say."""
-    (image,), (before, *_) = map(_images, (holder, old))
-    return {**_without(before, _DESCRIBED), **image}
+    (image,), (before, *_) = (_maps(each, "multiscales") or [{}] for each in (holder, old))
+    return {**_without(before, _DESCRIBED), **image, **_other_systems(image, before)}
 
 
-def _images(holder: Mapping[str, object]) -> list[Mapping[str, object]]:
-    images = holder.get("multiscales")
-    found = [image for image in images if is_map(image)] if isinstance(images, list) else []
-    return found or [{}]
+def _other_systems(image: Mapping[str, object], old: Mapping[str, object]) -> dict[str, object]:
+    """Return the coordinate systems of an image of 0.6 with those that another has beside its own.
+
+    What leads from its own to them leads there still, though that may be called otherwise now.
+    """
+    (new, *_), systems = _maps(image, "coordinateSystems") or [{}], _maps(old, "coordinateSystems")
+    names = {
+        output.get("name")
+        for dataset in _maps(old, "datasets")
+        for transform in _maps(dataset, "coordinateTransformations")
+        if is_map(output := transform.get("output"))
+    }
+    others = [s for s in systems if s.get("name") not in {*names, new.get("name")}]
+    if not new or not others or len(names) != 1:
+        return {}
+    transforms = []
+    for transform in _maps(old, "coordinateTransformations"):
+        ends = {key: transform.get(key) for key in ("input", "output")}
+        renamed = {
+            key: {**end, "name": new["name"]}
+            for key, end in ends.items()
+            if is_map(end) and end.get("name") in names
+        }
+        transforms.append({**transform, **renamed})
+    changed: dict[str, object] = {"coordinateSystems": [new, *others]}
+    return changed | ({"coordinateTransformations": transforms} if transforms else {})
+
+
+def _maps(holder: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
+    listed = holder.get(key)
+    return [entry for entry in listed if is_map(entry)] if isinstance(listed, list) else []
 
 
 def with_levels(attributes: Mapping[str, object], paths: Sequence[str]) -> dict[str, object]:
