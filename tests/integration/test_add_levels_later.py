@@ -161,3 +161,14 @@ def test_a_base_of_another_shape(is_ours: bool, store: Any) -> None:
             xpyramid.add_levels(store, "field", levels=levels)
     xpyramid.add_levels(store, "field", levels=3, mode="w")
     check(store, array[:], 3)
+
+
+def test_how_levels_were_made_is_said(store: Any) -> None:
+    base(store)
+    xpyramid.add_levels(store, "field", levels=2, method="max", ignore=0)
+    with pytest.raises(
+        errors.TargetExistsError, match=r"\['1'\] \(method='max', ignore=0\), which"
+    ):
+        xpyramid.add_levels(store, "field", levels=3)
+    xpyramid.add_levels(store, "field", levels=3, method="max", ignore=0)
+    assert len(xpyramid.open_pyramid(store, "field")) == 3

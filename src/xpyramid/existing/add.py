@@ -302,8 +302,9 @@ def _kept(
         )
     there = _open(store, base)
     if there is None or not _is_alike(there.plan, pyramid.plan, base):
+        how = "" if there is None else _how(there.plan, pyramid.plan)
         raise TargetExistsError(
-            f"{base.place} already has the levels {levels}, which were made in another way",
+            f"{base.place} already has the levels {levels}{how}, which were made in another way",
             fix=say("replace them with {mode}", mode="w"),
         )
     _check_axes(there.plan, pyramid.plan, options, base)
@@ -342,6 +343,15 @@ def _is_alike(there: Plan, plan: Plan, base: StoredBase) -> bool:
         and (there.method, there.boundary) == (plan.method, plan.boundary)
         and _said(there.options) == _said(plan.options)
     )
+
+
+def _how(there: Plan, plan: Plan) -> str:
+    """Say how levels that are there were made, where that is known and differs from a plan."""
+    pairs = {name: (getattr(there, name), getattr(plan, name)) for name in ("method", "boundary")}
+    for name in sorted({*there.options, *plan.options}):
+        pairs[name] = there.options.get(name), plan.options.get(name)
+    differ = [f"{name}={old!r}" for name, (old, new) in pairs.items() if repr(old) != repr(new)]
+    return f" ({', '.join(differ)})" if differ else ""
 
 
 def _check_axes(there: Plan, plan: Plan, options: AddLevelsOptions, base: StoredBase) -> None:
