@@ -108,7 +108,7 @@ class Message(str):
         return "".join(map(render, self.parts))
 
 
-_FIELD = re.compile(r"\{(?:(?P<call>[a-z_.]+)\.)?(?P<name>[a-z_]+)\}|`(?P<code>[^`]+)`")
+_FIELD = re.compile(r"\{(?:(?P<call>[a-z_.]+)\.)?(?P<name>[a-z_][a-z0-9_]*)\}|`(?P<code>[^`]+)`")
 
 
 def say(template: str, **values: object) -> Message:

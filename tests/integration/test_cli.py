@@ -490,7 +490,11 @@ def test_the_table_names_options_of_the_command_line(run):
         (["build", "a.npy", "taken.zarr", "--version", "0.4", "--group", "b"], "Zarr format 3"),
         (["build", "a.npy", "a.npy"], "'a.npy' is a file"),
         (["build", "a.npy", "text.png/out.zarr"], "text.png/out.zarr"),
-        (["build", "a.npy"], "required: DST; see xpyramid build --help"),
+        (
+            ["build", "a.npy"],
+            "required: DST; or --in-place, to add levels beside SRC; see xpyramid",
+        ),
+        (["build", "a.npy", "out.zarr", "--level0", "raw"], "not allowed without argument --in-p"),
         (["build", "a.npy", "out.zarr", "--level", "2"], "unrecognized arguments: --level"),
         (["info", "none.zarr"], "nothing at 'none.zarr'"),
         (["info", "a.npy"], "'a.npy' is a file"),

@@ -78,6 +78,8 @@ def _build(arguments: argparse.Namespace) -> None:
     if arguments.in_place:
         _add_levels(arguments)
         return
+    if arguments.level0 is not None:
+        arguments.parser.error("argument --level0: not allowed without argument --in-place")
     if arguments.target is None:
         arguments.parser.error(
             "the following arguments are required: DST; or --in-place, to add levels beside SRC"

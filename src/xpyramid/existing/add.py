@@ -10,6 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 import zarr
 from dask.delayed import Delayed
+from zarr.codecs import BytesCodec
 
 from xpyramid import ngff
 from xpyramid.build import build
@@ -32,7 +33,7 @@ from xpyramid.reader import StoredImage, open_levels
 from xpyramid.store.listing import children
 from xpyramid.store.manifest import open_array
 from xpyramid.store.names import StoredNames, choose_names, name_of
-from xpyramid.store.path import Node, NodePath, Store, is_name, level_names
+from xpyramid.store.path import Node, NodePath, Store, is_name, level_names, local_path
 from xpyramid.warn import warn
 from xpyramid.writer import ImageSource, KeptLevels, write
 
@@ -127,17 +128,28 @@ class Addition:
         if self.image is not None:
             delayed = write([self.image], self.store, self.options)
             if delayed is not None:
+                self._warn_of_labels()
                 return delayed
-        for name in self._labels_with_fewer():
+        for name in self._labels_with_fewer(_count_levels(self.base.place.node())):
             try:
                 add_levels(self.store, f"{self.base.group}/labels/{name}".strip("/"), resume=True)
             except PyramidError as error:
                 warn(f"the labels {name!r} have fewer levels than their image: {error}")
         return None
 
-    def _labels_with_fewer(self) -> Iterator[str]:
+    def _warn_of_labels(self) -> None:
+        """Say that labels get no levels later, when others have them."""
+        count = len(self.pyramid)
+        if names := list(self._labels_with_fewer(count)):
+            call = f"xpyramid.add_levels(store, {self.base.group!r})"
+            warn(
+                f"the labels {names} will have fewer levels than their image, which gets "
+                f"{count}; once it has them, call {call} again"
+            )
+
+    def _labels_with_fewer(self, count: int) -> Iterator[str]:
         """Yield the names of the labels that have fewer levels than their image."""
-        count, place = _count_levels(self.base.place.node()), self.base.place / "labels"
+        place = self.base.place / "labels"
         for name in filter(is_name, children(place)):
             if 0 < _count_levels((place / name).node()) < count:
                 yield name
@@ -157,6 +169,7 @@ def prepare_levels(
     """Return what `add_levels` would write; nothing is touched."""
     write_options = resolve_options(AddOptions, only(AddOptions, options))
     base = find_base(store, group, level0)
+    store = base.store
     version = _version(base, write_options["version"])
     of, name = _labels_of(base)
     pyramid = _build(base, options, image_of_labels(store, of))
@@ -170,8 +183,11 @@ def prepare_levels(
         "compressor": _compressor(base, write_options["compressor"]),
     }
     if kept is None:
+        _warn_of_unused(options, base)
         return Addition(store, base, pyramid, None, writing)
     _warn_of_form(base, version)
+    if ngff.is_geozarr(base.attributes) and not write_options["conventions"]:
+        writing["conventions"] = ["geozarr"]
     plan, reducer = _with_base(pyramid.plan, base), pyramid._reducer
     image = ImageSource(
         pyramid.levels, plan, reducer, name, base.dataset_attrs, base.document, kept
@@ -194,6 +210,19 @@ def _version(base: StoredBase, version: str | None) -> str:
     return version
 
 
+def _warn_of_unused(options: AddLevelsOptions, base: StoredBase) -> None:
+    """Warn of what was asked for an image that has all levels, and so stays as it is."""
+    unused = [name for name in ("omero", "conventions") if options.get(name)]
+    version = options.get("version")
+    if version is not None and version != ngff.version_of(base.attributes):
+        unused.append("version")
+    if unused:
+        warn(
+            f"{base.place} has all levels and stays as it is, without {', '.join(unused)}; "
+            + say("make its levels anew with {mode}", mode="w")
+        )
+
+
 def _warn_of_form(base: StoredBase, version: str) -> None:
     """Warn of what OME-NGFF has otherwise, and is left as it is."""
     said = []
@@ -201,6 +230,9 @@ def _warn_of_form(base: StoredBase, version: str) -> None:
         said.append(f"has no dimension_names, which OME-NGFF {version} demands")
     if base.separator != "/" and base.node.ndim > 1:
         said.append(f"has {base.separator!r} in the names of its chunks, for which '/' is usual")
+    path = local_path(base.place / base.path.split("/")[0])
+    if path is not None and path.is_symlink():
+        said.append("is behind a symbolic link, which verify() and other tools do not follow")
     if said:
         warn(f"level 0 stays as it is: {base.place / base.path} {', and '.join(said)}")
 
@@ -223,7 +255,7 @@ def _build(base: StoredBase, options: AddLevelsOptions, image: Any) -> Pyramid:
     building: dict[str, Any] = {**only(BuildOptions, options)}
     if base.node.shards is not None and building.get("chunks") is None:
         building["chunks"] = base.node.chunks
-    pyramid = build(base.array, options.get("levels"), image=image, **building)
+    pyramid = build(base.array, options.get("levels"), image=image, bounds=base.bounds, **building)
     made = pyramid.levels[0]
     if made.dims != base.array.dims:
         raise AxisError(
@@ -252,20 +284,27 @@ def _kept(
     stored = (node.shards or node.chunks,)
     announced = ngff.dataset_paths(base.attributes)
     names = _names(base, pyramid)
-    form = {"chunk_key_encoding": base.chunk_keys, "fill_value": node.fill_value}
+    form = {"chunk_key_encoding": base.chunk_keys, "fill_value": node.fill_value, **_filters(base)}
     first = KeptLevels((base.path,), stored, names, base.attributes, form)
     others = announced[1:]
     if not others:
-        return first
+        return None if announced and _is_alone(store, base, pyramid, options) else first
     group = base.place.node()
     listed = level_names(group) if isinstance(group, zarr.Group) else set()
     levels = sorted(listed - {*first.children})
     if options.get("mode") == "w":
         return replace(first, replaced=tuple(levels))
+    nodes = {path: (base.place / path).sound_node() for path in others}
+    if missing := [path for path, node in nodes.items() if not isinstance(node, zarr.Array)]:
+        raise TargetExistsError(
+            f"{base.place} announces the levels {missing}, and they are not there",
+            fix=say("make all of them anew with {mode}", mode="w"),
+        )
     there = _open(store, base)
     if there is None or not _is_alike(there.plan, pyramid.plan, base):
+        how = "" if there is None else _how(there.plan, pyramid.plan)
         raise TargetExistsError(
-            f"{base.place} already has the levels {levels}, which were made in another way",
+            f"{base.place} already has the levels {levels}{how}, which were made in another way",
             fix=say("replace them with {mode}", mode="w"),
         )
     _check_axes(there.plan, pyramid.plan, options, base)
@@ -274,6 +313,14 @@ def _kept(
     arrays = [open_array(base.place / path) for path in others]
     objects = [array.shards or array.chunks for array in arrays]
     return replace(first, paths=tuple(announced), objects=(*stored, *objects))
+
+
+def _is_alone(store: Store, base: StoredBase, pyramid: Pyramid, options: AddLevelsOptions) -> bool:
+    """Whether an image of one level is what it is to be."""
+    if len(pyramid) > 1 or options.get("mode") == "w" or _says_axes(options):
+        return False
+    there = _open(store, base)
+    return there is not None and _is_alike(there.plan, pyramid.plan, base)
 
 
 def _open(store: Store, base: StoredBase) -> StoredImage | None:
@@ -289,16 +336,27 @@ def _is_alike(there: Plan, plan: Plan, base: StoredBase) -> bool:
     if ngff.parse(base.attributes).metadata.get("library") != "xpyramid":
         return False
     common = min(len(there.steps), len(plan.steps))
+    shapes = [[level.shape for level in one.levels] for one in (there, plan)]
     return (
         there.steps[:common] == plan.steps[:common]
+        and all(old == new for old, new in zip(*shapes, strict=False))
         and (there.method, there.boundary) == (plan.method, plan.boundary)
         and _said(there.options) == _said(plan.options)
     )
 
 
+def _how(there: Plan, plan: Plan) -> str:
+    """Say how levels that are there were made, where that is known and differs from a plan."""
+    pairs = {name: (getattr(there, name), getattr(plan, name)) for name in ("method", "boundary")}
+    for name in sorted({*there.options, *plan.options}):
+        pairs[name] = there.options.get(name), plan.options.get(name)
+    differ = [f"{name}={old!r}" for name, (old, new) in pairs.items() if repr(old) != repr(new)]
+    return f" ({', '.join(differ)})" if differ else ""
+
+
 def _check_axes(there: Plan, plan: Plan, options: AddLevelsOptions, base: StoredBase) -> None:
     """Refuse to say something else of the axes than levels that stay do."""
-    if not any(value is not None for value in only(AxisOptions, options).values()):
+    if not _says_axes(options):
         return
     for axis, other in zip(there.axes, plan.axes, strict=True):
         for what in ("type", "unit", "spacing", "origin"):
@@ -310,6 +368,11 @@ def _check_axes(there: Plan, plan: Plan, options: AddLevelsOptions, base: Stored
                     f"options say {new}",
                     fix=say("leave that out, or replace them with {mode}", mode="w"),
                 )
+
+
+def _says_axes(options: AddLevelsOptions) -> bool:
+    """Whether the options say what the axes are."""
+    return any(value is not None for value in only(AxisOptions, options).values())
 
 
 def _said(options: Mapping[str, object]) -> dict[str, object]:
@@ -337,6 +400,21 @@ def _with_base(plan: Plan, base: StoredBase) -> Plan:
     return replace(
         plan, levels=(replace(plan.levels[0], chunks=base.node.chunks), *plan.levels[1:])
     )
+
+
+def _filters(base: StoredBase) -> dict[str, object]:
+    """Return what level 0 is encoded with before it is compressed, as far as nothing gets lost."""
+    filters: list[Any] = []
+    codec: Any
+    for codec in base.node.filters:
+        name = getattr(codec, "codec_id", None) or codec.to_dict().get("name")
+        is_exact = base.node.dtype.kind in "iu" and str(name).endswith("delta")
+        if is_exact or name == "transpose":
+            filters.append(codec)
+    form: dict[str, object] = {"filters": filters} if filters else {}
+    if isinstance(base.node.serializer, BytesCodec):
+        form["serializer"] = base.node.serializer
+    return form
 
 
 def _compressor(base: StoredBase, compressor: object) -> object:

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import xarray as xr
 import zarr
+from zarr.storage import LocalStore
 
 from xpyramid import ngff
 from xpyramid._compat import lazy_variable
 from xpyramid.errors import AxisError, NotAPyramidError, PlanError, SourceError, check_kind
+from xpyramid.geometry.bounds import BOUNDS, bounds_in
 from xpyramid.geometry.coordinates import REFERENCES
 from xpyramid.messages import say
 from xpyramid.reader import open_base
 from xpyramid.sources.dims import by_rank
-from xpyramid.sources.stores import dims_of
-from xpyramid.store.encoding import decode
+from xpyramid.store.encoding import decode, dims_of, open_raw
 from xpyramid.store.path import (
+    Node,
     NodePath,
     Store,
     ZarrArray,
     check_name,
     expanded,
     is_name,
+    is_root,
     path_named,
     resolve,
 )
 from xpyramid.types import Attrs
+
+#: What a directory has that is a group.
+_GROUPS = ("zarr.json", ".zgroup")
 
 
 @dataclass(frozen=True)
@@ -38,10 +46,12 @@ class StoredBase:
 
     Attributes
     ----------
+    store : str, path, URL, zarr store or zarr.Group
+        That which was named, or what that lies in.
     place : NodePath
         The group of the image.
     group : str
-        Path of that group in the store that was named; "" is the store itself.
+        Path of that group in the store; "" is the store itself.
     path : str
         Of the array in the group.
     node : zarr.Array
@@ -55,8 +65,11 @@ class StoredBase:
         OME-NGFF metadata of the group; empty where it announces no image.
     dataset_attrs : mapping
         Of the group that holds the array and its coordinates, where there is one.
+    bounds : xarray.Dataset
+        Of the cells of its coordinates.
     """
 
+    store: Store
     place: NodePath
     group: str
     path: str
@@ -66,6 +79,7 @@ class StoredBase:
     attributes: Mapping[str, object]
     document: Mapping[str, object] = field(default_factory=dict)
     dataset_attrs: Attrs = field(default_factory=dict)
+    bounds: xr.Dataset = field(default_factory=xr.Dataset)
 
     @property
     def has_group(self) -> bool:
@@ -101,37 +115,96 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
     check_kind("level0", level0, str, "text, as in 'raw'")
     _refuse_files(store)
     root = resolve(store, read_only=True)
-    path = "" if group is None else group.strip("/")
+    path = "" if is_root(group) or group is None else check_name(group.strip("/"))
     if group is None and level0 is None:
         path = _only_group(root)
-    place = root / path
+    store, path = _from_the_top(store, path)
+    place = resolve(store, read_only=True) / path
     node = place.sound_node()
     if isinstance(node, zarr.Array):
+        above, _, name = str(place).rpartition("/")
         raise SourceError(
             f"{place} is an array, and there is no room for other levels in it",
-            fix=say("move it into a group, as 0, or copy it: ")
-            + f"xpyramid.open_source({str(place)!r}).pyramid.to_ome_zarr(...)",
+            fix=f"name the group that it is in: xpyramid.add_levels({above!r}, level0={name!r}); "
+            f"or copy it: xpyramid.open_source({str(place)!r}).pyramid.to_ome_zarr(...)",
         )
     attributes = {} if node is None else dict(node.attrs)
     array, inside = _find_array(place, attributes, level0)
+    _check_format(place, node, inside, array)
     stored_dims = dims_of(array)
-    if ngff.version_of(attributes) is not None and isinstance(node, zarr.Group):
-        opened = open_base(place, node)
-        level = opened.levels[0]
-        if ngff.parse(attributes).metadata.get("library") != "xpyramid":
-            level = _renamed(level, stored_dims)
-        return StoredBase(
-            place, path, inside, array, _lazily(array, level), stored_dims, attributes,
-            opened.metadata,
-        )  # fmt: skip
-    if "/" in inside:
-        level, attrs = _open_in_group(place, inside)
+    if isinstance(node, zarr.Group) and _is_image(node):
+        found = _open_announced(place, node, inside, array)
     else:
-        name = inside if inside != "0" else (place.path or str(place)).rpartition("/")[2]
-        level, attrs = _open_alone(array, name), {}
+        _check_dims(stored_dims)
+        is_named = "/" in inside and bool(stored_dims)
+        found = _open_in_group(place, inside) if is_named else _open_alone(place, inside, array)
     return StoredBase(
-        place, path, inside, array, _lazily(array, level), stored_dims, attributes, {}, attrs
-    )
+        store, place, path, inside, array, _lazily(array, found.level), stored_dims, attributes,
+        found.document, found.dataset_attrs, found.bounds,
+    )  # fmt: skip
+
+
+class _Found(NamedTuple):
+    """Level 0 with what is known of it; see `StoredBase`."""
+
+    level: xr.DataArray
+    dataset_attrs: Attrs = MappingProxyType({})
+    bounds: xr.Dataset = xr.Dataset()  # not changed
+    document: Mapping[str, object] = MappingProxyType({})
+
+
+def _open_announced(place: NodePath, node: zarr.Group, path: str, array: ZarrArray) -> _Found:
+    """Open level 0 of an image."""
+    opened = open_base(place, node)
+    level, (group, _, name) = opened.levels[0], path.rpartition("/")
+    if not is_name(str(level.name)):  # that of the image is for people to read
+        level = level.rename(_name_of_place(place))
+    if ngff.parse(node.attrs).metadata.get("library") != "xpyramid":
+        return _Found(_renamed(level, dims_of(array)), document=opened.metadata)
+    holder: Any = node[group] if group else None
+    if holder is None:
+        return _Found(level, document=opened.metadata)
+    arrays = dict(holder.arrays())
+    others = arrays.keys() - {name, *_beside(arrays, name, holder.attrs)}
+    attrs = {key: value for key, value in holder.attrs.items() if key != "coordinates"}
+    level = level.drop_vars([other for other in others if other in level.coords])
+    bounds = opened.bounds[0] if opened.bounds else xr.Dataset()
+    return _Found(level, attrs, bounds, opened.metadata)
+
+
+def _name_of_place(place: NodePath) -> str:
+    """Return what an array is called where nothing else says it."""
+    name = (place.path or str(place)).rpartition("/")[2]
+    return name if is_name(name) else "image"
+
+
+def _from_the_top(store: Store, path: str) -> tuple[Store, str]:
+    """Return the outermost group that a local directory lies in, and the path from there.
+
+    Groups above may have copies of all metadata below them, and lists of images and of labels.
+    """
+    if isinstance(store, str | os.PathLike) and "://" not in (named := path_named(store)):
+        directory = Path(os.path.abspath(expanded(named)))
+    elif type(store) is LocalStore:
+        directory = Path(os.path.abspath(store.root))
+    else:
+        return store, path
+    top = directory
+    document = next((name for name in _GROUPS if (directory / name).is_file()), None)
+    while (
+        document is not None
+        and (top.parent / document).is_file()
+        and os.access(top.parent, os.W_OK)
+        and is_name(top.name)
+        and not top.is_symlink()
+    ):
+        top = top.parent
+    if top == directory:
+        return store, path
+    inner = f"{directory.relative_to(top).as_posix()}/{path}".strip("/")
+    if isinstance(store, LocalStore):
+        return LocalStore(top, read_only=store.read_only), inner
+    return str(top), inner
 
 
 def _refuse_files(store: object) -> None:
@@ -160,8 +233,16 @@ def _only_group(root: NodePath) -> str:
 
 
 def _has_base(place: NodePath, node: Any) -> bool:
+    """Whether a group is an image, or may become one; a list of images is called "0", too."""
     attributes = {} if node is None else dict(node.attrs)
-    return ngff.version_of(attributes) is not None or (place / "0").sound_node() is not None
+    if ngff.version_of(attributes) is not None:
+        return True
+    first = (place / "0").sound_node()
+    return first is not None and not ngff.says_collection(attributes) and not _is_image(first)
+
+
+def _is_image(node: Node | None) -> bool:
+    return isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs)) is not None
 
 
 def _find_array(
@@ -178,6 +259,11 @@ def _find_array(
             option="level0", value=level0, accepted=repr(announced[0]),
         )  # fmt: skip
     node = (place / path).sound_node()
+    if _is_image(node):
+        raise SourceError(
+            f"{place / path} is an image, and no level of one",
+            fix=say("name it with {group}", group=(place / path).path),
+        )
     if isinstance(node, zarr.Group):
         name = _data_array(node, place / path)
         path, node = f"{path}/{name}", node[name]
@@ -192,8 +278,8 @@ def _find_array(
 def _data_array(group: zarr.Group, place: NodePath) -> str:
     """Return the name of the array of a level group that is no coordinate of another."""
     arrays = dict(group.arrays())
-    indexes = {dim for array in arrays.values() for dim in dims_of(array)}
-    names = [name for name in arrays if name not in indexes]
+    beside = {other for name in arrays for other in _beside(arrays, name, group.attrs)}
+    names = [name for name in arrays if name not in beside]
     most = max((arrays[name].ndim for name in names), default=0)
     largest = sorted(name for name in names if arrays[name].ndim == most)
     if len(largest) != 1:
@@ -204,39 +290,60 @@ def _data_array(group: zarr.Group, place: NodePath) -> str:
     return largest[0]
 
 
-def _open_alone(array: ZarrArray, name: str) -> xr.DataArray:
-    """Open an array that has no coordinates beside it."""
-    dims = dims_of(array) or by_rank(array.ndim)
+def _check_format(place: NodePath, node: Node | None, path: str, array: ZarrArray) -> None:
+    """Refuse a group of the other Zarr format, which readers would take for all there is."""
+    if node is not None and node.metadata.zarr_format != array.metadata.zarr_format:
+        raise SourceError(
+            f"{place} is a group in Zarr v{node.metadata.zarr_format}, and {path!r} in it is an "
+            f"array in Zarr v{array.metadata.zarr_format}",
+            fix="remove the metadata of one of them",
+        )
+
+
+def _check_dims(dims: Sequence[str]) -> None:
+    """Refuse dimensions that xarray cannot tell apart."""
     if len(set(dims)) < len(dims):
         raise AxisError(
             f"level 0 has the dimensions {', '.join(dims)}, some of the same name",
             fix="copy it under other names: xpyramid.open_source(path, dims=[...])",
         )
+
+
+def _open_alone(place: NodePath, path: str, array: ZarrArray) -> _Found:
+    """Open an array that has no coordinates beside it."""
+    dims, name = dims_of(array) or by_rank(array.ndim), path.rpartition("/")[2]
     # A fill value, which is mostly 0, says nothing of missing samples here.
     attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
-    variable = lazy_variable(array, dims, attrs)
-    return xr.Dataset({"level": variable})["level"].rename(name if is_name(name) else None)
+    level = xr.Dataset({"level": lazy_variable(array, dims, attrs)})["level"]
+    return _Found(level.rename(name if name != "0" else _name_of_place(place)))
 
 
-def _open_in_group(place: NodePath, path: str) -> tuple[xr.DataArray, Attrs]:
-    """Open an array with the coordinates beside it; return it and what is said of its group."""
+def _open_in_group(place: NodePath, path: str) -> _Found:
+    """Open an array with the coordinates beside it.
+
+    What else is in the group is no part of it.
+    """
     group, _, name = path.rpartition("/")
     level = place / group
     node: Any = level.sound_node()
-    listed = str(node[name].attrs.get("coordinates", "")).split()
-    others = [
-        other for other, array in node.arrays()
-        if other not in (name, *listed, *dims_of(array))
-    ]  # fmt: skip
-    raw = xr.open_zarr(
-        level.store, group=level.path, chunks=None, consolidated=False, decode_cf=False,
-        drop_variables=others,
-    )  # fmt: skip
-    array = decode(raw, name, {}, [])[name]
+    arrays = dict(node.arrays())
+    others = arrays.keys() - {name, *_beside(arrays, name, node.attrs)}
+    raw = open_raw(level, arrays, others, chunks=None)
+    dataset = decode(raw, name, {}, [])
+    array = dataset[name]
     for key in REFERENCES:
         if key in array.attrs:
             array.encoding[key] = array.attrs.pop(key)
-    return array, raw.attrs
+    return _Found(array, dataset.attrs, bounds_in(dataset, array))
+
+
+def _beside(arrays: Mapping[str, ZarrArray], name: str, group_attrs: Mapping[str, Any]) -> set[str]:
+    """Return what stands beside an array in its group, and belongs to it: coordinates, bounds."""
+    named = [group_attrs.get("coordinates"), *map(arrays[name].attrs.get, REFERENCES)]
+    words = {word.rstrip(":") for text in named if isinstance(text, str) for word in text.split()}
+    coordinates = arrays.keys() & {*dims_of(arrays[name]), *words}
+    bounds = {arrays[other].attrs.get(key) for other in coordinates for key in BOUNDS}
+    return (coordinates | (arrays.keys() & bounds)) - {name}
 
 
 def _renamed(level: xr.DataArray, stored: tuple[str, ...]) -> xr.DataArray:

@@ -15,6 +15,7 @@ from typing import TypedDict
 from xpyramid.errors import AxisError
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Level, Plan, centre
+from xpyramid.ngff.json_types import is_map
 from xpyramid.types import Attrs
 
 _CONVENTIONS = {
@@ -53,6 +54,11 @@ _Entry = TypedDict(
     },
     total=False,
 )
+
+
+def is_geozarr(attributes: Mapping[str, object]) -> bool:
+    """Whether the attributes of a group announce levels in the words of these conventions."""
+    return "zarr_conventions" in attributes and is_map(attributes.get("multiscales"))
 
 
 def geozarr(

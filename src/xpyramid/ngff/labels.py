@@ -14,11 +14,20 @@ import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.messages import literal
-from xpyramid.ngff.json_types import is_map, map_in
+from xpyramid.ngff.json_types import holder_of_multiscales, is_map, map_in
 from xpyramid.ngff.omero import default_colors
 from xpyramid.types import Attrs, Json
 
 _KEYS = ("colors", "properties", "source")
+
+#: What describes an image and its levels, in any version: another description takes its place.
+_DESCRIBED = (
+    "axes", "coordinateSystems", "coordinateTransformations", "datasets", "metadata", "type",
+    "version",
+)  # fmt: skip
+
+#: What stands beside each other in the attributes of a group up to 0.4, and under "ome" since.
+_OWN_KEYS = ("multiscales", "omero", "image-label")
 
 
 def image_label(
@@ -120,11 +129,63 @@ def add_to_list(attrs: Mapping[str, Json], version: str, path: str) -> dict[str,
 def with_image(
     attributes: Mapping[str, object], announcement: Mapping[str, object]
 ) -> dict[str, object]:
-    """Return the attributes of a group that now announces an image; all others stay."""
-    merged = {**attributes, **announcement}
-    if is_map(old := attributes.get("ome")) and is_map(new := announcement.get("ome")):
-        merged["ome"] = {**old, **new}
-    return merged
+    """Return the attributes of a group that now announces an image; all others stay.
+
+    So do those of the image that the announcement does not speak of.
+    """
+    old, new = holder_of_multiscales(attributes), holder_of_multiscales(announcement)
+    entries = {"multiscales": [_with_others(new, old)]}
+    before = ome if is_map(ome := attributes.get("ome")) else {}
+    if not is_map(announced := announcement.get("ome")):
+        kept = {key: value for key, value in attributes.items() if not (key == "ome" and before)}
+        others = _without(before, (*_OWN_KEYS, "version"))
+        return {**kept, **({"ome": others} if others else {}), **announcement, **entries}
+    is_misplaced = isinstance(attributes.get("multiscales"), list)
+    rest = _without(attributes, _OWN_KEYS) if is_misplaced else attributes
+    return {**rest, **announcement, "ome": {**before, **announced, **entries}}
+
+
+def _without(mapping: Mapping[str, object], keys: Sequence[str]) -> dict[str, object]:
+    return {key: value for key, value in mapping.items() if key not in keys}
+
+
+def _with_others(holder: Mapping[str, object], old: Mapping[str, object]) -> dict[str, object]:
+    """Return the only image of a document, with what another says beside what images must say."""
+    (image,), (before, *_) = (_maps(each, "multiscales") or [{}] for each in (holder, old))
+    return {**_without(before, _DESCRIBED), **image, **_other_systems(image, before)}
+
+
+def _other_systems(image: Mapping[str, object], old: Mapping[str, object]) -> dict[str, object]:
+    """Return the coordinate systems of an image of 0.6 with those that another has beside its own.
+
+    What leads from its own to them leads there still, though that may be called otherwise now.
+    """
+    (new, *_), systems = _maps(image, "coordinateSystems") or [{}], _maps(old, "coordinateSystems")
+    names = {
+        output.get("name")
+        for dataset in _maps(old, "datasets")
+        for transform in _maps(dataset, "coordinateTransformations")
+        if is_map(output := transform.get("output"))
+    }
+    others = [s for s in systems if s.get("name") not in {*names, new.get("name")}]
+    if not new or not others or len(names) != 1:
+        return {}
+    transforms = []
+    for transform in _maps(old, "coordinateTransformations"):
+        ends = {key: transform.get(key) for key in ("input", "output")}
+        renamed = {
+            key: {**end, "name": new["name"]}
+            for key, end in ends.items()
+            if is_map(end) and end.get("name") in names
+        }
+        transforms.append({**transform, **renamed})
+    changed: dict[str, object] = {"coordinateSystems": [new, *others]}
+    return changed | ({"coordinateTransformations": transforms} if transforms else {})
+
+
+def _maps(holder: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
+    listed = holder.get(key)
+    return [entry for entry in listed if is_map(entry)] if isinstance(listed, list) else []
 
 
 def with_levels(attributes: Mapping[str, object], paths: Sequence[str]) -> dict[str, object]:

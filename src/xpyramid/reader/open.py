@@ -37,7 +37,13 @@ from xpyramid.store import flat_layout as flat
 from xpyramid.store.checked import as_checked, confirm
 from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.decoding import name_damage, name_damage_in, naming_damage
-from xpyramid.store.encoding import attributes_back, decode, restore_attributes
+from xpyramid.store.encoding import (
+    attributes_back,
+    decode,
+    dims_of,
+    open_raw,
+    restore_attributes,
+)
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
 from xpyramid.store.manifest import open_array
@@ -193,7 +199,10 @@ def open_base(place: NodePath, node: zarr.Group) -> StoredImage:
     with typed_errors(place):
         attrs = dict(node.attrs)
         if len(list(ngff.images_of(attrs))) > 1:
-            raise NotAPyramidError(f"{place} holds several images, and levels belong to one")
+            raise NotAPyramidError(
+                f"{place} announces several images, and levels belong to one",
+                fix="copy one: xpyramid.open_pyramid(..., multiscale=...).to_ome_zarr(...)",
+            )
         image = ngff.parse(attrs)
         factors = image.metadata.get("factors")
         first = {"factors": factors[:1]} if isinstance(factors, list) else {}
@@ -314,21 +323,20 @@ def _open_own(
     ranges = _ranges(arrays, dataset, image, dims)
     left_out = [*ranges, *_too_long(arrays, ranges)]
     blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
-    is_joined = blocks != array.chunks  # xarray would list all chunks
+    is_unnamed = not dims_of(array)  # a level 0 that others wrote, which xarray cannot open
+    is_joined = is_unnamed or blocks != array.chunks  # xarray would list all chunks
     read_at_once = (a for path, a in arrays.items() if a.ndim == 1 and path not in left_out)
     with warnings.catch_warnings(record=True) as caught_warnings, naming_damage(read_at_once):
         warnings.simplefilter("always", ZarrUserWarning)
-        raw = xr.open_zarr(
-            level.store, group=level.path, chunks={}, consolidated=False, decode_cf=False,
-            drop_variables=[*left_out, name] if is_joined else left_out,
-        )  # fmt: skip
+        omitted = [*left_out, name] if is_joined else left_out
+        raw = open_raw(level, {**arrays, name: array}, omitted, chunks={})
     for stored_variable in raw.variables.values():
         if stored_variable.chunks is not None:
             name_damage_in(stored_variable.data)
     if is_joined:
         data = da.from_zarr(array, chunks=blocks)
         names = [axis.name for axis in image.axes]
-        raw[name] = xr.Variable(names, data, attributes_back(array))
+        raw[name] = xr.Variable(names, data, attributes_back(array, is_flat=is_unnamed))
     if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
     larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]

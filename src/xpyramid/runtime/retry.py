@@ -77,6 +77,8 @@ _PASSING_TEXT = re.compile(
     re.IGNORECASE,
 )
 
+_BELOW_A_FILE = re.compile(r"Not a directory \(os error \d+\)")
+
 
 def is_transient(error: BaseException) -> bool:
     """Whether an error may go away by itself, unlike a full disk or a missing permission.
@@ -117,6 +119,8 @@ def is_absence(error: BaseException) -> bool:
     absent = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) or (
         isinstance(error, OSError) and error.errno in _NO_NAME
     )
+    if _package(error) in _TELLING_PACKAGES and _BELOW_A_FILE.search(str(error)):
+        absent = True
     return absent and not any(map(_passes, _causes(error)))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import dask.array as da
 import xarray as xr
@@ -19,6 +18,7 @@ from xpyramid.reader import find_images
 from xpyramid.sources.datasets import choose_variable
 from xpyramid.sources.dims import by_rank
 from xpyramid.store.confined import resolve_confined
+from xpyramid.store.encoding import dims_of
 from xpyramid.store.path import NodePath, ZarrArray, expanded, is_name, resolve
 from xpyramid.warn import warn
 
@@ -176,15 +176,6 @@ def _open_variable(
     array = choose_variable(variables, variable, source)
     array.encoding["format"] = "Zarr"
     return array
-
-
-def dims_of(node: ZarrArray) -> tuple[str, ...]:
-    """Return the dimensions that an array names; none if some have no name."""
-    named: Any = node.attrs.get("_ARRAY_DIMENSIONS")
-    if node.metadata.zarr_format == 3:
-        named = node.metadata.dimension_names
-    are_names = isinstance(named, list | tuple) and all(isinstance(dim, str) for dim in named)
-    return tuple(named) if are_names else ()
 
 
 def _open_dataset(

@@ -10,8 +10,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -23,7 +24,7 @@ from xpyramid.geometry.ranges import range_of
 from xpyramid.ngff import Multiscale
 from xpyramid.store.json_attributes import ARRAY, Holder, json_attributes, nonfinite, restore
 from xpyramid.store.names import StoredNames
-from xpyramid.store.path import ZarrArray
+from xpyramid.store.path import NodePath, ZarrArray
 from xpyramid.types import Attrs, DType, Json
 
 #: In notes by the names of coordinates, the name of the array itself.
@@ -125,14 +126,67 @@ def _encoded_fill(fill_value: Any, dtype: DType) -> Any:
         ) from error
 
 
-def attributes_back(array: ZarrArray) -> dict[str, object]:
+def dims_of(node: ZarrArray) -> tuple[str, ...]:
+    """Return the dimensions that an array names; none if some have no name."""
+    named: Any = node.attrs.get("_ARRAY_DIMENSIONS")
+    if node.metadata.zarr_format == 3:
+        named = node.metadata.dimension_names
+    are_names = isinstance(named, list | tuple) and all(isinstance(dim, str) for dim in named)
+    return tuple(named) if are_names else ()
+
+
+def open_raw(
+    level: NodePath, arrays: Mapping[str, ZarrArray], left_out: Collection[str], **options: Any
+) -> xr.Dataset:
+    """Open the arrays of a group as xarray does, not decoded.
+
+    Where some of them do not name their dimensions, which others may have written, xarray opens
+    none; here, all others are opened.
+
+    Parameters
+    ----------
+    level : NodePath
+        The group.
+    arrays : mapping
+        All that are in it.
+    left_out : collection of str
+        Names of those that are not opened.
+    **options
+        Of `xarray.open_zarr`.
+    """
+    unnamed = [name for name, array in arrays.items() if array.ndim and not dims_of(array)]
+    if not unnamed:
+        opened: xr.Dataset = xr.open_zarr(
+            level.store, group=level.path, consolidated=False, decode_cf=False,
+            drop_variables=[*left_out], **options,
+        )  # fmt: skip
+        return opened
+    chosen = arrays.keys() - {*unnamed, *left_out}
+    variables = {
+        name: xr.Variable(dims_of(array), da.from_zarr(array), attributes_back(array))
+        for name, array in arrays.items()
+        if name in chosen
+    }
+    node = level.node()
+    return xr.Dataset(variables, attrs={} if node is None else dict(node.attrs))
+
+
+def attributes_back(array: ZarrArray, *, is_flat: bool = False) -> dict[str, object]:
     """Return the attributes of an array without a group around it, as `array_attributes` got them.
 
     What is noted of them is not undone.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    is_flat : bool
+        Whether it is a level that no group holds, which xarray never opens. Its fill value in Zarr
+        v2, mostly 0, says nothing of missing samples, unless JSON has no number for it.
     """
     attrs: dict[str, Any] = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
     if array.metadata.zarr_format == 2 and array.fill_value is not None:
-        attrs["_FillValue"] = array.fill_value
+        if not (is_flat and np.isfinite(cast("Any", array.fill_value))):
+            attrs["_FillValue"] = array.fill_value
     elif array.metadata.zarr_format == 3 and isinstance(attrs.get("_FillValue"), str | list):
         attrs["_FillValue"] = FillValueCoder.decode(attrs["_FillValue"], array.dtype)
     return attrs

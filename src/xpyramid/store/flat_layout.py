@@ -137,7 +137,7 @@ def open_level(array: ZarrArray, image: ngff.Multiscale, level: int) -> xr.DataA
     for axis, dim in zip(image.axes, dims, strict=True):
         if dim in decoded.variables:
             restore_attributes(decoded.variables[dim], axis.name, metadata, larger)
-    name, attrs = metadata["variable"], attributes_back(array)
+    name, attrs = metadata["variable"], attributes_back(array, is_flat=True)
     data = da.from_zarr(array, chunks=joined(array.shape, array.chunks, _MAX_BLOCKS))
     opened = xr.DataArray(data, decoded.coords, dims, name=name, attrs=attrs)
     restore_attributes(opened, ARRAY_NOTE, metadata, larger)

@@ -257,7 +257,8 @@ class KeptRecords(NamedTuple):
 def records_kept(contents: Contents, attributes: Mapping[str, object]) -> KeptRecords:
     """Return what is recorded of levels that stay where they are.
 
-    Of those that others wrote, that is which objects there are: others may write to them again.
+    Of those that others wrote, or have changed since, that is which objects there are: they may
+    write to them again.
 
     Parameters
     ----------
@@ -271,17 +272,28 @@ def records_kept(contents: Contents, attributes: Mapping[str, object]) -> KeptRe
         listed if isinstance(listed := record.get(key), Mapping) else {}
         for key in ("objects", "documents")
     )
-    paths = [path for path, is_array in contents.nodes().items() if is_array]
     present = {
         path: _presence(grid, grid.present(contents.below(path))[0])
-        for path in paths
-        if path not in objects
+        for path, is_array in contents.nodes().items()
+        if is_array
         for grid in [grid_of(contents, path)]
     }
     return KeptRecords(
-        {path: objects[path] if path in objects else present[path] for path in paths},
-        {key: documents[key] for key in contents.documents if key in documents},
+        {path: _still(objects.get(path), now) for path, now in present.items()},
+        {
+            key: documents[key]
+            for key, document in contents.documents.items()
+            if key in documents and documents[key] == digest(document)
+        },
     )
+
+
+def _still(record: object, now: dict[str, object]) -> object:
+    """Return what is recorded of an array's objects, if they still are those that are there."""
+    if not isinstance(record, Mapping):
+        return now
+    presence = {key: value for key, value in record.items() if key != "table"}
+    return record if presence == now else now
 
 
 def with_manifest(

@@ -162,10 +162,11 @@ class RenameTransaction:
         if (directory / _DECIDED).is_file():
             made, record = _directory(self.location), self.noted()
             if record is not None and self.is_original(record) and made.is_dir():
-                if record.kept:
+                if not record.kept:
+                    if self.unfinished() is not None:
+                        _put_in_place(made, place)
+                elif all((place / name).is_dir() for name in record.kept):
                     self._put_levels(record)
-                elif self.unfinished() is not None:
-                    _put_in_place(made, place)
             self.close()
         if self.unfinished() is None:
             _carry_over(directory / "image", place)
@@ -290,7 +291,13 @@ class RenameTransaction:
         for key in documents:
             path = _directory(group / key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            (self._staging_dir / "parent" / key).replace(path)
+            made = self._staging_dir / "parent" / key
+            try:
+                made.replace(path)
+            except OSError as error:
+                if error.errno not in _NO_RENAME:
+                    raise
+                write_file(path, [made.read_bytes()])  # what is mounted there is another disk
 
     def flush(self) -> None:
         """Have the disk keep the way to the image: the groups above, up to where the store lies."""

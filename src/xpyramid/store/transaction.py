@@ -178,7 +178,7 @@ class StillBegun:
         raise ResumeError(
             f"the build of {transaction.target} that was begun is no longer there: another one has "
             "taken its place, or it was removed",
-            fix="call to_ome_zarr() again",
+            fix=f"call {'add_levels' if transaction.kept else 'to_ome_zarr'}() again",
         )
 
 

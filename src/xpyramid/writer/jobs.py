@@ -18,13 +18,20 @@ from xpyramid.writer.request import PreparedImage
 
 
 def passes_of(image: PreparedImage, limits: Limits) -> Iterator[Pass]:
-    """Yield the passes that writing an image takes; mostly one over all of its levels."""
-    plan = image.plan
+    """Yield the passes that writing an image takes; mostly one over all of its levels.
+
+    Where nothing is to be written, level 0 is read only if viewers are to know its values.
+    """
+    plan, kept = image.plan, image.kept
+    if kept == len(plan.levels):
+        if image.omero is None:
+            return
+        kept = 0
     levels = list(map(Shape, (level.shape for level in plan.levels), image.objects))
     read = list(map(source_chunks, image.levels[: len(plan.source_chunks)]))
     yield from passes(
         levels, plan.steps, read, plan.dtype.itemsize, limits, holistic=plan.holistic,
-        copies=plan.copies, present=range(image.kept), channels=plan.counted_channels,
+        copies=plan.copies, present=range(kept), channels=plan.counted_channels,
     )  # fmt: skip
 
 

@@ -261,6 +261,8 @@ def _group_attributes(
     """Return the attributes that make an image of a group, as far as they are known."""
     base, plan = image.levels[0], image.plan
     name = group.rpartition("/")[2] or str(base.name)
+    if image.kept is not None and image.document:
+        name = ngff.parse(image.kept.attributes).name or name
     about: dict[str, object] = dict(LIBRARY)
     coordinates = image.levels.coordinates[0]
     if options["layout"] == "arrays":
@@ -282,8 +284,6 @@ def _group_attributes(
     if label:
         label = json_attributes(label, finite=True)
         attributes = ngff.with_metadata(attributes, "image-label", label)
-    if image.kept is not None:
-        attributes = ngff.with_image(manifest.without_manifest(image.kept.attributes), attributes)
     return attributes
 
 

@@ -250,9 +250,9 @@ def publish(session: Session, summaries: Sequence[engine.Summary]) -> None:
     is_begun = [guard() for guard in _guards(session)]
     triples = zip(session.images, session.positions, session.records, strict=True)
     for image, positions, record in compress(triples, is_begun):
-        base = summaries[positions[0]]
-        written = engine.join(summaries[i].written for i in positions)
-        omero = None if image.omero is None else image.omero.metadata(base.statistics)
+        own = [summaries[i] for i in positions]
+        written = engine.join(summary.written for summary in own)
+        omero = None if image.omero is None else image.omero.metadata(own[0].statistics)
         build = record.build if record.is_named else ""
         tables, documents = group_documents(
             image.template, image.transaction, written, omero, build=build
@@ -305,7 +305,7 @@ def _consolidated_above(target: NodePath) -> Iterator[NodePath]:
 
     Whoever consolidated a group above would not see there what is new.
     """
-    for above in target.parents():
+    for above in reversed([*target.parents()]):  # the copies in a group hold those of groups below
         node = above.node()
         if isinstance(node, zarr.Group) and node.metadata.consolidated_metadata is not None:
             yield above

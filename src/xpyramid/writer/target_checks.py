@@ -47,8 +47,8 @@ _COMPRESSION = 1000
 def check_target(transaction: Transaction, paths: Sequence[str], options: WriteOptions) -> None:
     """Refuse a place that is taken, unless its image may be replaced or its build resumed."""
     target = transaction.target
-    unfinished = transaction.unfinished() is not None
-    if unfinished and options["mode"] == "w-" and not options["resume"]:
+    unfinished = transaction.unfinished()
+    if unfinished is not None and options["mode"] == "w-" and not options["resume"]:
         raise TargetExistsError(
             f"there is an unfinished build of {target}",
             fix=say(
@@ -57,8 +57,17 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
                 mode="w",
             ),
         )
-    if unfinished and transaction.location == target:
-        return  # what is there is the unfinished build itself
+    made = set[str]()
+    if unfinished is not None and transaction.location == target:
+        if begun := sorted({*transaction.kept}.intersection(unfinished.children)):
+            raise TargetExistsError(
+                f"{target} is unfinished, and {begun} in it are of that build, not level 0 of "
+                "another",
+                fix=say("finish it with `.pyramid.to_ome_zarr()` and {resume}", resume=True),
+            )
+        if transaction.kept or not unfinished.kept:
+            return  # what is there is the unfinished build itself
+        made = {*unfinished.children}
     if transaction.kept:
         _check_levels(transaction, paths, options)
         return
@@ -69,7 +78,7 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
     if isinstance(node, zarr.Group):
         _check_hidden(target, node)
     old = level_names(node) if isinstance(node, zarr.Group) else set()
-    check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old)
+    check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old | made)
 
 
 def _check_levels(transaction: Transaction, paths: Sequence[str], options: WriteOptions) -> None:
@@ -78,6 +87,8 @@ def _check_levels(transaction: Transaction, paths: Sequence[str], options: Write
     names = list(dict.fromkeys(path.split("/")[0] for path in paths))
     announced = level_names(node) if isinstance(node, zarr.Group) else set()
     taken = [name for name in names if not (target / name).is_empty()]
+    for path in filter(None, (local_path(target / name) for name in names)):
+        _check_directory(path, path)
     if not announced.issuperset(taken):
         _refuse_taken(target, [name for name in taken if name not in announced])
     if taken and options["mode"] == "w-":

@@ -19,7 +19,9 @@ from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from xpyramid import engine, ngff
+from xpyramid.errors import ResumeError
 from xpyramid.geometry.plan import Level
+from xpyramid.messages import say
 from xpyramid.store.documents import (
     Documents,
     as_buffer,
@@ -28,7 +30,7 @@ from xpyramid.store.documents import (
     parse_document,
 )
 from xpyramid.store.listing import Contents, children, list_keys
-from xpyramid.store.manifest import KeptRecords, records_kept, with_manifest
+from xpyramid.store.manifest import KeptRecords, records_kept, with_manifest, without_manifest
 from xpyramid.store.path import NodePath, ZarrArray, is_name, level_names
 from xpyramid.store.transaction import Transaction
 from xpyramid.types import DType, Json
@@ -163,6 +165,8 @@ def group_documents(
     ------
     StorageError
         If an object that was written is not there any more.
+    ResumeError
+        If a level is gone that was to stay.
     """
     image = transaction.location
     documents_of_all = {**template.documents, **template.own}
@@ -183,6 +187,9 @@ def group_documents(
         if is_array
     }
     kept = _records_kept(transaction)
+    if transaction.kept:  # whose group has attributes, some perhaps since the levels were begun
+        now = without_manifest(_attributes_of(transaction.target))
+        attributes = ngff.with_image(now, attributes)
     attributes, objects = with_manifest(contents, attributes, tables, build, kept)
     names = documents.node_documents(template.own)
     documents_of_all |= _documents_beside(transaction, {*levels}, names)
@@ -194,13 +201,23 @@ def group_documents(
 def _records_kept(transaction: Transaction) -> KeptRecords:
     """Return what is recorded of the levels that are in their place already."""
     image = transaction.target
-    keys = sorted(f"{name}/{key}" for name in transaction.kept for key in list_keys(image / name))
+    listed = {name: list_keys(image / name) for name in transaction.kept}
+    if gone := [name for name, keys in listed.items() if not keys]:
+        raise ResumeError(
+            f"{gone} of {image}, beside which other levels were to come, are not there any more",
+            fix=say("start over with {mode}", mode="w"),
+        )
+    keys = sorted(f"{name}/{key}" for name, inside in listed.items() for key in inside)
     raw = {key: get_document(image / key) for key in keys if is_document(key)}
     contents = Contents(
         image, keys, {key: parse_document(text) for key, text in raw.items() if text}, {}
     )
-    node = image.node() if keys else None
-    return records_kept(contents, {} if node is None else dict(node.attrs))
+    return records_kept(contents, _attributes_of(image))
+
+
+def _attributes_of(image: NodePath) -> dict[str, object]:
+    node = image.node()
+    return {} if node is None else dict(node.attrs)
 
 
 def _documents_beside(
