@@ -131,8 +131,11 @@ def test_a_document_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["nowhere.zarr"], "there is nothing at 'nowhere.zarr'"),
         (["out.zarr", "--group", "a/b"], "there is no Zarr group"),
-        (["out.zarr/zarr.json", "--deep"], "--deep and --group are for stores"),
-        (["out.zarr/zarr.json", "--checksums"], "--checksums, --deep and --group are for stores"),
+        (["out.zarr/zarr.json", "--deep"], "--deep, --group and --repair are for stores"),
+        (
+            ["out.zarr/zarr.json", "--checksums"],
+            "--checksums, --deep, --group and --repair are for stores",
+        ),
         ([], "arguments are required: PATH"),
     ],
 )

@@ -24,12 +24,16 @@ def test_the_public_surface_is_small() -> None:
         "Pyramid",
         "Pyramids",
         "__version__",
+        "add_levels",
         "downsample",
+        "drop_levels",
         "errors",
         "example_field",
         "open_pyramid",
         "open_pyramids",
         "open_source",
+        "repair",
+        "update",
         "verify",
     ]
     public = [name for name in dir(xpyramid.Pyramid) if not name.startswith("_")]

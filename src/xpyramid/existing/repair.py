@@ -67,9 +67,10 @@ def repair(
     Examples
     --------
     >>> import xpyramid, zarr
-    >>> store = zarr.storage.MemoryStore()
+    >>> objects = {}
+    >>> store = zarr.storage.MemoryStore(objects)
     >>> xpyramid.example_field((300, 200)).pyramid.to_ome_zarr(store, levels=3)
-    >>> del store._store_dict["field/1/field/c/0/0"]
+    >>> del objects["field/1/field/c/0/0"]
     >>> xpyramid.repair(store)
     []
     """

@@ -37,7 +37,7 @@ from xpyramid.store.manifest import (
     with_tables,
 )
 from xpyramid.store.object_table import KEY, ObjectTable
-from xpyramid.store.path import NodePath, ZarrArray, local_path, local_root
+from xpyramid.store.path import NodePath, ZarrArray, local_path, local_root, takes_nodes_only
 from xpyramid.store.transaction import Transaction, transaction_for
 from xpyramid.writer import documents
 from xpyramid.writer.resume import FORMAT
@@ -204,7 +204,8 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
             put(levels.place, tables)
         _put(levels.place, documents.with_attributes(levels.place, attributes))
         for key in (f"{path}/{KEY}" for path in levels.paths):
-            if key not in tables:  # what was in there has become short enough for the attributes
+            # What was in there has become short enough for the attributes.
+            if key not in tables and not takes_nodes_only(levels.place.store):
                 remove(levels.place / key)
         transaction.close()
         consolidate_above(transaction)

@@ -145,7 +145,7 @@ def test_a_method_of_ones_own_is_not_computed_again() -> None:
     report = xpyramid.verify(target, deep=True)
     assert report == []
     assert report.notes == [
-        "field: method 'ptp' is not known here: the values were not computed again"
+        "field: the values were not computed again: method 'ptp' is not known here"
     ]
 
 
