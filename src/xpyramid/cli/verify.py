@@ -70,6 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
                 )
         problems, notes = report, report.notes
         what = _counted(report.images, "image")
+        if report.arrays:
+            what = _counted(report.arrays, "array")
         what += f" and {_counted(report.labels, 'label image')}" if report.labels else ""
     if arguments.json:
         print(_as_json(problems, notes))

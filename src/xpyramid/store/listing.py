@@ -66,7 +66,7 @@ class Contents:
 
     def below(self, path: str) -> Sequence[str]:
         """Return the keys below a path, without that path."""
-        return [key[len(path) + 1 :] for key in self.keys[self._span(path)]]
+        return [key[len(as_prefix(path)) :] for key in self.keys[self._span(path)]]
 
     def sizes_below(self, path: str) -> NDArray[np.int64] | None:
         """Return the sizes of what is `below` a path, in the same order."""
@@ -74,6 +74,8 @@ class Contents:
 
     def _span(self, path: str) -> slice:
         """Return where the keys below a path are among all."""
+        if not path:
+            return slice(None)
         start = bisect_left(self.keys, f"{path}/")
         return slice(start, bisect_left(self.keys, f"{path}0"))  # "0" is what follows "/"
 

@@ -38,7 +38,7 @@ from xpyramid.store.documents import (
 )
 from xpyramid.store.listing import Contents
 from xpyramid.store.object_table import ObjectTable
-from xpyramid.store.path import NodePath, ZarrArray, takes_nodes_only
+from xpyramid.store.path import NodePath, ZarrArray, as_prefix, takes_nodes_only
 
 #: Attribute of the image's group that is ours.
 KEY = "xpyramid"
@@ -234,8 +234,8 @@ def grid_of(contents: Contents, path: str) -> ChunkGrid:
 
 def metadata_of(contents: Contents, path: str) -> Mapping[str, object]:
     """Return the document of an array that has been listed."""
-    documents = contents.documents
-    metadata = documents.get(f"{path}/zarr.json") or documents[f"{path}/.zarray"]
+    documents, prefix = contents.documents, as_prefix(path)
+    metadata = documents.get(f"{prefix}zarr.json") or documents[f"{prefix}.zarray"]
     return cast("Mapping[str, object]", metadata)
 
 

@@ -16,7 +16,7 @@ from xpyramid.store.faults import fault_of
 from xpyramid.store.listing import Contents
 from xpyramid.store.manifest import ChunkGrid, StoredMask, agrees, expected, grid_of, open_array
 from xpyramid.store.object_table import ObjectTable
-from xpyramid.store.path import ZarrArray
+from xpyramid.store.path import ZarrArray, as_prefix
 
 Region = tuple[slice, ...]
 
@@ -86,7 +86,7 @@ class Stored:
 
     def key(self, index: SupportsInt) -> str:
         """Return the path of an object below the image."""
-        return f"{self.path}/{self.grid.key(int(index))}"
+        return f"{as_prefix(self.path)}{self.grid.key(int(index))}"
 
     def missing(self, record: object, table: ObjectTable | None) -> list[Region]:
         """Return the samples of objects that are missing, by a record of them."""
@@ -109,7 +109,7 @@ def open_all(
     for path in sorted(nodes):
         if not nodes[path] or path.split("/")[0] == "labels":
             continue
-        keys = [f"{path}/{name}" for name in ("zarr.json", ".zarray")]
+        keys = [f"{as_prefix(path)}{name}" for name in ("zarr.json", ".zarray")]
         key = keys[0] if keys[0] in {**contents.documents, **contents.damaged} else keys[1]
         if key in contents.damaged:
             continue  # said already

@@ -87,6 +87,31 @@ def inspect(contents: Contents, checks: Checks, notes: list[str]) -> list[Proble
     return list(_bounded(problems))
 
 
+def inspect_arrays(
+    contents: Contents, checks: Checks, notes: list[str]
+) -> tuple[list[Problem], int]:
+    """Return what is wrong with arrays that belong to no image, and how many there are.
+
+    Parameters
+    ----------
+    contents : Contents
+        Of an array, or of a group of arrays and groups.
+    checks : Checks
+    notes : list of str
+        Gets what is worth knowing.
+    """
+    problems = [*_check_documents(contents), *_check_consolidated(contents)]
+    arrays = open_all(contents, [], problems)
+    for stored in arrays.values():
+        problems += check_strays(stored, None)
+    problems += check_foreign(arrays, notes)
+    if checks.deep:
+        problems += decode(arrays.values(), {})[0]
+    elif checks.checksums:
+        notes.append("no checksums are recorded; deep=True decodes everything")
+    return list(_bounded(problems)), sum(contents.nodes().values())
+
+
 def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> Base | None:
     """Return the first image and the shape of its level 0, None without an image."""
     header = headers.get(images[0].datasets[0].path) if images else None

@@ -19,6 +19,7 @@ from xpyramid.verifier.inspect import (
     Checks,
     check_group,
     inspect,
+    inspect_arrays,
     is_image,
     label_images,
     unfinished,
@@ -39,14 +40,15 @@ class Report(list[Problem]):
 
     Attributes
     ----------
-    images, labels : int
-        How many images were checked, and how many label images that belong to them.
+    images, labels, arrays : int
+        How many images were checked, how many label images that belong to them, and, where there is
+        no image, how many arrays.
     notes : list of str
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.images = self.labels = 0
+        self.images = self.labels = self.arrays = 0
         self.notes: list[str] = []
 
 
@@ -54,6 +56,10 @@ def verify(
     store: Store, group: str | None = None, deep: bool = False, *, checksums: bool = False
 ) -> Report:
     """Look for everything that is wrong with a stored pyramid, or with all pyramids of a store.
+
+    Where there is no image, what is said is about arrays alone: damaged and contradictory metadata,
+    chunks that are missing and have no fill value, what is no chunk, and, with ``deep=True``,
+    chunks and indexes of shards that cannot be decoded.
 
     Parameters
     ----------
@@ -79,7 +85,8 @@ def verify(
     Raises
     ------
     xpyramid.errors.NotAPyramidError
-        If there is nothing at all. Damaged and unfinished pyramids are listed as problems.
+        If there is no Zarr group or array at all. Damaged and unfinished pyramids are listed as
+        problems.
 
     Examples
     --------
@@ -104,19 +111,32 @@ def verify(
     if kind == "nothing" and (begun := list(filter(None, map(name_of_staged, children(place))))):
         report.extend(map(unfinished, begun))  # the first builds of a store, without its own group
         return report
-    if kind in ("nothing", "array") and not _has_nodes(place):
-        what = "an array" if kind == "array" else "no Zarr group"
+    if kind == "array":
+        _look_at_arrays(place, report, Checks(checksums, deep))
+        return report
+    if kind == "nothing" and not _has_nodes(place):
         raise NotAPyramidError(
-            f"{place}: there is {what}", accepted="an OME-Zarr image, or a store"
+            f"{place}: there is no Zarr group", accepted="an OME-Zarr image, an array, or a store"
         )
     _descend(place, "", report, Checks(checksums, deep))
     _note_left_over(place, report)
     if not report.images and is_image(peek(place).attributes):  # it has just been published
         _descend(place, "", report, Checks(checksums, deep))
-    if not report.images and not report and not ngff.has_others(peek(place).attributes):
+    if not report.images and not report:
+        _look_at_arrays(place, report, Checks(checksums, deep))
+    if not (report.images or report or report.arrays or ngff.has_others(peek(place).attributes)):
         message = "no multiscales metadata here or below; expected an OME-Zarr image"
         report.append(Problem("metadata", "", message))
     return report
+
+
+def _look_at_arrays(place: NodePath, report: Report, checks: Checks) -> None:
+    """Inspect the arrays of a place where no image is."""
+    contents, _ = list_contents(place).without_hidden()
+    if any(contents.nodes().values()):
+        problems, report.arrays = inspect_arrays(contents, checks, report.notes)
+        report.extend(problems)
+        report.notes.append("there is no OME-Zarr image here or below: arrays alone were looked at")
 
 
 def _descend(
