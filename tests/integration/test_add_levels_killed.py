@@ -101,14 +101,17 @@ def unchanged(directory: Path, before: dict[str, tuple[int, bytes]]) -> bool:
     return files(directory) == before
 
 
-@pytest.mark.parametrize(("action", "zarr_format"), [("add", 2), ("add", 3), ("add_in_place", 3)])
-def test_levels_appear_at_once(action: str, zarr_format: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("action", "zarr_format", "every"), [("add", 2, 3), ("add", 3, 1), ("add_in_place", 3, 2)]
+)
+def test_levels_appear_at_once(action: str, zarr_format: int, every: int, tmp_path: Path) -> None:
     before = base(tmp_path / "before", zarr_format)
     ends = set()
-    for directory in killed_everywhere(f"{__name__}:{action}", tmp_path / "before", tmp_path / "s"):
+    action = f"{__name__}:{action}"
+    for directory in killed_everywhere(action, tmp_path / "before", tmp_path / "s", every):
         assert unchanged(directory, before)
         ends.add(method_there(directory))
-        again = add_in_place if action == "add_in_place" else add
+        again = add_in_place if action.endswith("in_place") else add
         if ends == {None} or method_there(directory) is None:
             again(directory, resume=True)
         assert method_there(directory) == "mean"
@@ -124,13 +127,17 @@ def test_levels_appear_at_once(action: str, zarr_format: int, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("action", "zarr_format"), [("add_max", 2), ("add_max", 3), ("add_max_by_renames", 3)]
+    ("action", "zarr_format", "every"),
+    [("add_max", 2, 3), ("add_max", 3, 1), ("add_max_by_renames", 3, 2)],
 )
-def test_levels_are_replaced_whole(action: str, zarr_format: int, tmp_path: Path) -> None:
+def test_levels_are_replaced_whole(
+    action: str, zarr_format: int, every: int, tmp_path: Path
+) -> None:
     before = base(tmp_path / "before", zarr_format)
     add(tmp_path / "before")
     ends = set()
-    for directory in killed_everywhere(f"{__name__}:{action}", tmp_path / "before", tmp_path / "s"):
+    action = f"{__name__}:{action}"
+    for directory in killed_everywhere(action, tmp_path / "before", tmp_path / "s", every):
         assert unchanged(directory, before)
         add(directory, mode="w", method="max", resume=True)  # finishes the last steps, or all
         ends.add(method_there(directory))
@@ -146,7 +153,7 @@ def test_levels_that_are_replaced_in_place_can_be_resumed(zarr_format: int, tmp_
     before = base(tmp_path / "before", zarr_format)
     add(tmp_path / "before")
     action = f"{__name__}:add_max_in_place"
-    for directory in killed_everywhere(action, tmp_path / "before", tmp_path / "s"):
+    for directory in killed_everywhere(action, tmp_path / "before", tmp_path / "s", every=2):
         assert unchanged(directory, before)
         add_in_place(directory, mode="w", method="max", resume=True)
         assert method_there(directory) == "max"
@@ -161,7 +168,7 @@ def test_another_build_after_a_death_leaves_level_0(tmp_path: Path) -> None:
     image = xr.DataArray(DATA[::-1], dims=("y", "x"), name="field")
     for store in ("add", "add_in_place"):
         action, scratch = f"{__name__}:{store}", tmp_path / store
-        for directory in killed_everywhere(action, tmp_path / "before", scratch, every=3):
+        for directory in killed_everywhere(action, tmp_path / "before", scratch, every=4):
             announced = method_there(directory)
             try:
                 image.pyramid.to_ome_zarr(directory / "out.zarr", mode="w", levels=2, chunks=2)
