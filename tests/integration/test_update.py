@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,29 @@ def test_what_has_changed_of_a_base_of_others_is_found_by_its_times(tmp_path: Pa
         xpyramid.open_pyramid(tmp_path, "field")[2], array.pyramid.build(levels=3)[2]
     )
     assert xpyramid.verify(tmp_path, deep=True) == []
+
+
+def test_what_another_update_has_recorded_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two updates begin at the same time, and one waits for the other."""
+    array = image()
+    write(tmp_path, array)
+    level = zarr.open_array(tmp_path / "field/0/field", mode="r+")
+    level[2, 2] = array[2, 2] = 900
+    level[30, 30] = array[30, 30] = 900
+    module = sys.modules["xpyramid.writer.update"]
+    transaction_for = module.transaction_for
+
+    def after_another(*arguments: Any) -> Any:
+        monkeypatch.setattr(module, "transaction_for", transaction_for)
+        xpyramid.update(tmp_path, "field", {"y": 30, "x": 30})
+        return transaction_for(*arguments)
+
+    monkeypatch.setattr(module, "transaction_for", after_another)
+    xpyramid.update(tmp_path, "field", {"y": 2, "x": 2})
+    report = xpyramid.verify(tmp_path, deep=True)
+    assert (report, report.notes) == ([], [])
 
 
 @pytest.mark.parametrize("words", [[], ["--region", "y=10:20,x=3"], ["--deep"]], ids=str)

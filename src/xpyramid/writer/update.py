@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 from uuid import uuid4
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 
-from xpyramid import engine
+from xpyramid import engine, ngff
 from xpyramid._compat import lazy_variable
 from xpyramid.errors import ResumeError
 from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
@@ -187,6 +187,7 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
     transaction = transaction_for(levels.place.as_image(), tuple(names))
     check_writable(transaction.target)
     with transaction.lock():
+        levels = _as_they_are(levels)
         regions = [*_interrupted(transaction, levels), *regions]
         _tidy(transaction, levels)
         record = BuildRecord(
@@ -209,6 +210,21 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
                 remove(levels.place / key)
         transaction.close()
         consolidate_above(transaction)
+
+
+def _as_they_are(levels: StoredLevels) -> StoredLevels:
+    """Return levels with the attributes that their group has now that nobody else changes it.
+
+    Raises
+    ------
+    ResumeError
+        If they are not the levels of the image any more.
+    """
+    node = levels.place.node()
+    attributes = {} if node is None else dict(node.attrs)
+    if ngff.dataset_paths(attributes) != list(levels.paths):
+        raise ResumeError(f"{levels.place} was changed by another call", fix="call again")
+    return replace(levels, attributes=attributes)
 
 
 def _interrupted(transaction: Transaction, levels: StoredLevels) -> list[Region]:
