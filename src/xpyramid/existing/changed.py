@@ -74,14 +74,14 @@ def _without_table(levels: StoredLevels, grid: ChunkGrid, present: Mask, *, deep
 
 
 def _younger(levels: StoredLevels, grid: ChunkGrid, present: Mask, key: str) -> Mask | None:
-    """Return which objects were written after another one; None where that is not known."""
+    """Return which objects may have been written after another one; None if that is not known."""
     image = local_path(levels.place)
     if image is None or not (image / key).is_file():
         return None
     time, base = (image / key).stat().st_mtime_ns, image / levels.paths[0]
     younger = np.zeros(grid.total, bool)
     for index in np.flatnonzero(present):
-        younger[index] = (base / grid.key(int(index))).stat().st_mtime_ns > time
+        younger[index] = (base / grid.key(int(index))).stat().st_mtime_ns >= time
     return younger
 
 
