@@ -452,13 +452,13 @@ def run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> None
 
 @pytest.mark.once
 @pytest.mark.slow
-@pytest.mark.timeout(300 + 30 * EXAMPLES)
+@pytest.mark.timeout(900 + 30 * EXAMPLES)
 def test_a_store_on_disk() -> None:
-    run(StoreOverTime, 12, 15)
+    run(StoreOverTime, 6, 12)
 
 
 @pytest.mark.once
 @pytest.mark.slow
-@pytest.mark.timeout(300 + 30 * EXAMPLES)
+@pytest.mark.timeout(900 + 30 * EXAMPLES)
 def test_a_store_where_images_are_made_in_place() -> None:
-    run(StoreInPlaceOverTime, 12, 15)
+    run(StoreInPlaceOverTime, 6, 12)
