@@ -71,8 +71,7 @@ def test_any_shape_dtype_and_chunks(
         expected = xr.DataArray(data).coarsen(
             {f"dim_{i}": f for i, f in enumerate(factors)}, boundary="pad"
         )
-        if data.dtype.kind == "f":
-            np.testing.assert_array_equal(level, expected.max())
+        np.testing.assert_array_equal(level, expected.max())
         assert level.shape == oracle.shape(data.shape, factors)
     assert xpyramid.verify(store, deep=True) == []
 
@@ -207,7 +206,6 @@ def test_wrong_levels_of_others_are_mended(version: str, tmp_path: Path) -> None
     else:
         announced = {"ome": {"version": version, **announced}, "mine": 1}
     zarr.open_group(tmp_path / "field", mode="a", zarr_format=zarr_format).attrs.update(announced)
-    wrong = xpyramid.verify(tmp_path, deep=True)
     before = files(tmp_path / "field/s0")
     with pytest.raises(errors.TargetExistsError, match="in another way"):
         xpyramid.add_levels(tmp_path, "field", levels=3)
@@ -219,7 +217,6 @@ def test_wrong_levels_of_others_are_mended(version: str, tmp_path: Path) -> None
     assert p[1].y.units == "micrometer"
     assert p.metadata["omero"]["channels"][0]["color"] == "00FF00"
     assert sorted(zarr.open_group(tmp_path / "field", mode="r")) == ["s0", "s1", "s2"]
-    assert wrong == [] or version  # whether it was seen depends on what others say of their method
 
 
 def test_a_level_group_keeps_its_coordinates(tmp_path: Path) -> None:

@@ -341,7 +341,7 @@ def _is_alike(there: Plan, plan: Plan, base: StoredBase) -> bool:
         there.steps[:common] == plan.steps[:common]
         and all(old == new for old, new in zip(*shapes, strict=False))
         and (there.method, there.boundary) == (plan.method, plan.boundary)
-        and _said(there.options) == _said(plan.options)
+        and _comparable(there.options) == _comparable(plan.options)
     )
 
 
@@ -375,7 +375,7 @@ def _says_axes(options: AddLevelsOptions) -> bool:
     return any(value is not None for value in only(AxisOptions, options).values())
 
 
-def _said(options: Mapping[str, object]) -> dict[str, object]:
+def _comparable(options: Mapping[str, object]) -> dict[str, object]:
     """Return options that compare equal where they are: NaN too."""
     return {key: repr(value) for key, value in options.items() if value is not None}
 
