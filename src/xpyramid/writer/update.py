@@ -9,12 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 
 from xpyramid import engine, ngff
 from xpyramid._compat import lazy_variable
-from xpyramid.errors import ResumeError
+from xpyramid.errors import NotAPyramidError, PyramidError, ResumeError
 from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
 from xpyramid.geometry.tiles import Region, relative
 from xpyramid.messages import say
@@ -40,6 +41,7 @@ from xpyramid.store.object_table import KEY, ObjectTable
 from xpyramid.store.path import NodePath, ZarrArray, local_path, local_root, takes_nodes_only
 from xpyramid.store.transaction import Transaction, transaction_for
 from xpyramid.writer import documents
+from xpyramid.writer.compression import STORE_EMPTY, with_checksums
 from xpyramid.writer.resume import FORMAT
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.sinks import PatchSink
@@ -160,6 +162,32 @@ class StoredLevels:
             yield engine.Job(
                 engine.Work(one.tiling, (engine.Output(self.reducer, used, tuple(sinks)),)), source
             )
+
+
+def stored_levels(place: NodePath) -> StoredLevels:
+    """Open the levels of an image, all of which we have made.
+
+    Raises
+    ------
+    NotAPyramidError
+    """
+    node = place.node()
+    attributes = {} if node is None else dict(node.attrs)
+    image = ngff.parse(attributes)
+    paths = [dataset.path for dataset in image.datasets]
+    opened = [zarr.open_array(place.store, path=(place / p).path, mode="r+") for p in paths]
+    arrays = [with_checksums(array, STORE_EMPTY) for array in opened]
+    factors, base = ngff.recorded_factors(image), arrays[0]
+    if image.metadata.get("library") != "xpyramid" or factors is None:
+        raise NotAPyramidError(
+            f"{place} does not say how its levels were made",
+            fix="make them anew: xpyramid.add_levels(..., mode='w')",
+        )
+    try:
+        reducer = ngff.reducer_of(image, base.dtype, base.shape, factors[-1])
+    except (PyramidError, TypeError, ValueError) as error:
+        raise NotAPyramidError(f"the levels of {place} cannot be made again: {error}") from error
+    return StoredLevels(place, attributes, paths, arrays, factors, reducer)
 
 
 def _write_inside(
