@@ -10,14 +10,14 @@ import xarray as xr
 import zarr
 
 from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, PlanError, PyramidError, check_kind
+from xpyramid.errors import NotAPyramidError, PlanError, PyramidError
 from xpyramid.existing.changed import changed_regions
+from xpyramid.existing.image import find_image
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
-from xpyramid.reader import open_base
 from xpyramid.runtime.cluster import workers
-from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.store.path import NodePath, Store
 from xpyramid.store.transaction import is_unfinished
 from xpyramid.writer.compression import STORE_EMPTY, with_checksums
 from xpyramid.writer.update import StoredLevels
@@ -78,18 +78,14 @@ def update(
     >>> xpyramid.verify(store, deep=True)
     []
     """
-    check_kind("group", group, str, "text, as in 'lab/field'")
     if not isinstance(region, Mapping) and region != "changed":
         raise PlanError(
             option="region",
             value=region,
             accepted="'changed', or a mapping, as in {'y': slice(10, 20)}",
         )
-    place = resolve(store, read_only=False) / (group or "").strip("/")
-    node = place.sound_node()
-    if not isinstance(node, zarr.Group) or ngff.version_of(dict(node.attrs)) is None:
-        raise NotAPyramidError(f"{place} is not an OME-Zarr image")
-    base, levels = open_base(place, node).levels[0], stored_levels(place)
+    place, _, opened = find_image(store, group)
+    base, levels = opened.levels[0], stored_levels(place)
     if isinstance(region, Mapping):
         regions = [_indexes(base, region)]
     else:
