@@ -14,7 +14,7 @@ from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
 from xpyramid.ngff import Problem
 from xpyramid.runtime.cluster import workers
-from xpyramid.store.manifest import grid_at
+from xpyramid.store.chunk_grid import grid_at
 from xpyramid.store.path import NodePath, Store, resolve
 from xpyramid.verifier import Report, verify
 from xpyramid.writer.update import StoredLevels, restore, stored_levels

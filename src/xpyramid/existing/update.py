@@ -7,17 +7,15 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-import zarr
 
-from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, PlanError, check_kind
+from xpyramid.errors import PlanError
 from xpyramid.existing.changed import changed_regions
+from xpyramid.existing.image import find_image
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
-from xpyramid.reader import open_base
 from xpyramid.runtime.cluster import workers
-from xpyramid.store.path import Store, resolve
+from xpyramid.store.path import Store
 from xpyramid.store.transaction import is_unfinished
 from xpyramid.writer.update import stored_levels
 from xpyramid.writer.update import update as update_levels
@@ -77,18 +75,14 @@ def update(
     >>> xpyramid.verify(store, deep=True)
     []
     """
-    check_kind("group", group, str, "text, as in 'lab/field'")
     if not isinstance(region, Mapping) and region != "changed":
         raise PlanError(
             option="region",
             value=region,
             accepted="'changed', or a mapping, as in {'y': slice(10, 20)}",
         )
-    place = resolve(store, read_only=False) / (group or "").strip("/")
-    node = place.sound_node()
-    if not isinstance(node, zarr.Group) or ngff.version_of(dict(node.attrs)) is None:
-        raise NotAPyramidError(f"{place} is not an OME-Zarr image")
-    base, levels = open_base(place, node).levels[0], stored_levels(place)
+    place, _, opened = find_image(store, group)
+    base, levels = opened.levels[0], stored_levels(place)
     if isinstance(region, Mapping):
         regions = [_indexes(base, region)]
     else:

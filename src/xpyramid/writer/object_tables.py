@@ -10,9 +10,9 @@ from zarr.abc.buffer import Buffer
 from xpyramid import engine
 from xpyramid.errors import StorageError
 from xpyramid.store.checksums import algorithm_for, checksum
+from xpyramid.store.chunk_grid import grid_of, metadata_of
 from xpyramid.store.documents import get_document
 from xpyramid.store.listing import Contents
-from xpyramid.store.manifest import grid_of, metadata_of
 from xpyramid.store.object_table import ObjectTable
 
 

@@ -22,23 +22,16 @@ from xpyramid.messages import say
 from xpyramid.reducers import Array, Reducer
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.checksums import algorithm_for, checksum
+from xpyramid.store.chunk_grid import StoredMask, grid_at
 from xpyramid.store.documents import announce_last, as_buffer, get_document, put, remove
 from xpyramid.store.fast import accelerate_reads
 from xpyramid.store.listing import list_keys
 from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.local_files import remove_torn_files
-from xpyramid.store.manifest import (
-    StoredMask,
-    expected,
-    grid_at,
-    manifest_of,
-    set_aside,
-    tables_of,
-    taken_back,
-    with_tables,
-)
+from xpyramid.store.manifest import manifest_of, set_aside, tables_of, taken_back, with_tables
 from xpyramid.store.object_table import KEY, ObjectTable
 from xpyramid.store.path import NodePath, ZarrArray, local_path, local_root, takes_nodes_only
+from xpyramid.store.presence import expected
 from xpyramid.store.transaction import Transaction, transaction_for
 from xpyramid.writer import documents
 from xpyramid.writer.compression import STORE_EMPTY, with_checksums
