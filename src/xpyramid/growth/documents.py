@@ -4,26 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-import xarray as xr
-import zarr
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
-from zarr.storage import StorePath
 
-from xpyramid import ngff
-from xpyramid.errors import AxisError, PlanError
 from xpyramid.geometry.tiles import Region
-from xpyramid.growth.continuity import axis_of, joined
 from xpyramid.growth.image import GrowingImage
-from xpyramid.options.types import Irregular
-from xpyramid.store import flat_layout
-from xpyramid.store.chunk_grid import ChunkGrid, grid_of_array
+from xpyramid.growth.plan import Growth
+from xpyramid.store.chunk_grid import StoredMask, grid_of_array
 from xpyramid.store.documents import Documents, as_buffer, get_document
-from xpyramid.store.encoding import attributes_back
 from xpyramid.store.listing import children
 from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.manifest import manifest_of, tables_of, with_tables
@@ -34,207 +26,153 @@ from xpyramid.writer.object_tables import rows_of
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
-#: Attributes by which xarray stores other values than it is given.
-_CODING = (
-    "units",
-    "calendar",
-    "scale_factor",
-    "add_offset",
-    "_FillValue",
-    "missing_value",
-    "dtype",
-)
 
-
-def with_length(place: NodePath, array: ZarrArray, axis: int, length: int) -> ZarrArray:
-    """Return an array at a place that is as long along an axis as its documents do not say yet."""
-    shape = (*array.shape[:axis], length, *array.shape[axis + 1 :])
-    config, metadata = array.async_array.config, array.metadata.update_shape(shape)
-    return zarr.Array(zarr.AsyncArray(metadata, StorePath(place.store, place.path), config))
-
-
-@dataclass(frozen=True)
-class Growth:
-    """What an image gets.
+@dataclass
+class Ledger:
+    """What is known of the stored objects of an image while it grows.
 
     Attributes
     ----------
-    image : GrowingImage
-    total : int
-        How long level 0 will be.
-    coordinates : sequence of xarray.Dataset
-        Of each level, from `GrowingImage.first_coordinate` on.
-    along : xarray.DataArray or None
-        The coordinate of the dimension at level 0, from the first sample that is new.
-    irregular : {"error", "approximate"}
+    tables : dict
+        Sizes and checksums of the objects of arrays, by path.
+    present : dict
+        Which objects there are of arrays of which only that is known.
     """
 
-    image: GrowingImage
-    total: int
-    coordinates: Sequence[xr.Dataset]
-    along: xr.DataArray | None
-    irregular: Irregular
+    tables: dict[str, ObjectTable] = field(default_factory=dict)
+    present: dict[str, StoredMask] = field(default_factory=dict)
 
-    @property
-    def attributes(self) -> dict[str, object]:
-        """Of the image's group, but for the record of what is stored.
+    @classmethod
+    def of(cls, image: GrowingImage) -> Ledger | None:
+        """Return what is recorded of an image; None where nothing is."""
+        if manifest_of(image.attributes) is None:
+            return None
+        tables = {
+            p: t for p, t in tables_of(image.place, image.attributes).items() if p in image.arrays
+        }
+        masks = {p: image.levels.present(p) for p in image.arrays if p not in tables}
+        return cls(tables, {path: mask for path, mask in masks.items() if mask is not None})
 
-        Raises
-        ------
-        AxisError
-            For coordinates that OME-NGFF has no words for.
-        PlanError
-            For metadata of maps, along a dimension of space.
+    def add(
+        self,
+        image: GrowingImage,
+        longer: Mapping[str, ZarrArray],
+        regions: Mapping[str, Region],
+        written: Mapping[str, NDArray[np.uint64]],
+    ) -> None:
+        """Note what has been stored.
+
+        Parameters
+        ----------
+        image : GrowingImage
+            As it was before.
+        longer : mapping
+            Its arrays as they are now, by path.
+        regions : mapping
+            What was stored of each of them, in whole objects.
+        written : mapping
+            Records of the objects in these regions, where tasks have noted them; others are read.
         """
-        image, plan = self.image, self.image.plan
-        axis = plan.axes[image.axis]
-        if axis.type == "space" and ngff.is_geozarr(image.attributes):
-            raise PlanError(
-                f"the GeoZarr metadata of {image.place} say how long {image.dim!r} is",
-                fix="write a new image",
-            )
-        if self.along is None:
-            return image.attributes
-        whole = joined(image.coordinates[0].coords[image.dim], self.along)
-        axis = axis_of(plan, image.axis, whole)
-        axes = (*plan.axes[: image.axis], axis, *plan.axes[image.axis + 1 :])
-        names = dict(zip(plan.dims, image.stored_dims, strict=True))
-        now = replace(plan, axes=axes, stored=())
-        return ngff.with_axis(
-            image.attributes, now, image.axis, names, self.irregular, self._notes(whole, axes)
-        )
+        for path, array in longer.items():
+            before = grid_of_array(image.arrays[path]).counts
+            counts = grid_of_array(array).counts
+            rows = _rows(image.place / path, array, regions[path], written.get(path))
+            if (table := self.tables.get(path)) is not None:
+                sizes = _in_grid(table.sizes, before, counts)
+                checksums = _in_grid(table.checksums, before, counts)
+                table = ObjectTable(sizes, checksums, table.algorithm).with_rows(rows)
+                self.tables[path] = table
+            elif path in self.present:
+                self.present[path] = _in_grid(self.present[path], before, counts)
+                self.present[path][rows[:, 0]] = rows[:, 1] > 0
 
-    def _notes(self, whole: xr.DataArray, axes: Sequence[object]) -> dict[str, object]:
-        """Return what the metadata keep of a coordinate that has no array of its own."""
-        image = self.image
-        kept = ngff.parse(image.attributes).metadata.get("coordinates")
-        if not image.is_flat or not isinstance(kept, Mapping):
-            return {}
-        old = image.coordinates[0].coords[image.dim]
-        named = whole.rename(image.dim).assign_attrs(old.attrs)
-        named.encoding = dict(old.encoding)
-        frame = xr.DataArray(np.zeros(whole.shape, bool), {image.dim: named}, [image.dim])
-        (axis,) = (one for one in axes if getattr(one, "dim", None) == image.dim)
-        remembered = flat_layout.remember(frame, (axis,), "", image.plan.coarsened)  # type: ignore[arg-type]
-        own = remembered["coordinates"]
-        others = {dim: entry for dim, entry in kept.items() if dim != image.dim}
-        return {"coordinates": {**others, **(own if isinstance(own, dict) else {})}}
-
-    def arrays(self) -> dict[str, ZarrArray]:
-        """Return all arrays of the image that get longer, by path, as long as they will be."""
-        image, lengths = self.image, self.image.lengths(self.total)
-        longer = {}
-        for k, path in enumerate(image.levels.paths):
-            longer[path] = with_length(
-                image.place / path, image.levels.arrays[k], image.axis, lengths[k]
-            )
-            for beside, array in image.coordinate_arrays(k).items():
-                longer[beside] = with_length(
-                    image.place / beside, array, _axis_in(image, array), lengths[k]
-                )
-        return longer
-
-    def put_coordinates(self) -> dict[str, Region]:
-        """Store the coordinates; return where, by the path of their array.
-
-        Readers do not see what lies behind the end of an array.
-
-        Raises
-        ------
-        AxisError
-            If one of them cannot be stored as those before it are.
-        """
-        regions = {}
-        for path, array, values in self.encoded():
-            axis, start = _axis_in(self.image, array), self._start
-            longer = with_length(self.image.place / path, array, axis, start + values.shape[axis])
-            region = tuple(
-                slice(start, n) if i == axis else slice(0, n) for i, n in enumerate(longer.shape)
-            )
-            longer[region] = values
-            regions[path] = region
-        return regions
-
-    def encoded(self) -> list[tuple[str, ZarrArray, NDArray[np.generic]]]:
-        """Return path, array and new values of each coordinate that is stored.
-
-        Raises
-        ------
-        AxisError
-            If one of them is missing, or cannot be stored as those before it are.
-        """
-        image, made = self.image, []
-        undecoded = ngff.parse(image.attributes).metadata.get("undecoded")
-        raw = undecoded if isinstance(undecoded, list) else []
-        for k in range(len(image.levels.paths)):
-            for path, array in image.coordinate_arrays(k).items():
-                name = image.own_name(path)
-                if name not in self.coordinates[k].variables:
-                    raise AxisError(
-                        f"the new samples have no coordinate {name!r}, and {image.place} has one "
-                        f"along {image.dim!r}",
-                        fix=f"add it with .assign_coords({name}=...)",
-                    )
-                variable = self.coordinates[k].variables[name]
-                is_raw = path.rpartition("/")[2] in raw
-                made.append((path, array, _encoded(name, variable, array, is_raw=is_raw)))
-        return made
-
-    @property
-    def _start(self) -> int:
-        return self.image.first_coordinate
+    def without_tables(self) -> Ledger:
+        """Return which objects there are, and no more."""
+        present = {path: table.stored for path, table in self.tables.items()}
+        return Ledger({}, {**self.present, **present})
 
 
-def _axis_in(image: GrowingImage, array: ZarrArray) -> int:
-    """Return the position of the dimension that grows in a coordinate's array."""
-    names = array.attrs.get("_ARRAY_DIMENSIONS")
-    named = array.metadata.dimension_names if array.metadata.zarr_format == 3 else names
-    return list(named).index(image.stored_dims[image.axis])  # type: ignore[arg-type]
+@dataclass(frozen=True)
+class Announcement:
+    """What makes an image of what is stored, as long as it is now.
 
-
-def _encoded(
-    name: str, variable: xr.Variable, array: ZarrArray, *, is_raw: bool
-) -> NDArray[np.generic]:
-    """Return the values of a coordinate as those before them are stored.
-
-    Raises
-    ------
-    AxisError
+    Attributes
+    ----------
+    tables : mapping
+        What belongs to the record and is stored beside the arrays, before the documents.
+    changed : mapping
+        Documents that change, by their keys below the image.
+    after : mapping
+        All documents below the image, as they will be.
+    attributes : mapping
+        Of the image's group.
     """
-    attrs = attributes_back(array)
-    values = np.asarray(variable.values)
-    if not is_raw:
-        kept = {key: attrs[key] for key in _CODING if key in attrs}
-        kept["dtype"] = np.dtype(array.dtype) if values.dtype.kind != "b" else np.dtype(bool)
-        plain = xr.Variable(variable.dims, values, encoding=kept)
-        try:
-            values = np.asarray(xr.conventions.encode_cf_variable(plain, name=name).values)
-        except (ValueError, OverflowError, TypeError) as error:
-            raise _not_storable(name, attrs, array, str(error)) from error
-    with np.errstate(invalid="ignore", over="ignore"):
-        stored = values.astype(array.dtype)
-    back = xr.Variable(variable.dims, stored, {} if is_raw else attrs)
-    if not is_raw and values.dtype.kind not in "UST":
-        dates = xr.coders.CFDatetimeCoder(use_cftime=variable.dtype.kind == "O")
-        back = xr.conventions.decode_cf_variable(name, back, decode_times=dates)
-    if not _are_equal(np.asarray(back.values), np.asarray(variable.values)):
-        raise _not_storable(name, attrs, array, "")
-    return stored
+
+    tables: Mapping[str, Buffer]
+    changed: Documents
+    after: Documents
+    attributes: Mapping[str, object]
 
 
-def _are_equal(one: NDArray[np.generic], other: NDArray[np.generic]) -> bool:
-    if one.dtype.kind in "fcmM" and other.dtype.kind == one.dtype.kind:
-        return bool(np.array_equal(one, other, equal_nan=True))
-    return bool(np.array_equal(one, other))
+def announcement(
+    growth: Growth,
+    before: Documents,
+    longer: Mapping[str, ZarrArray],
+    ledger: Ledger | None,
+    build: str,
+) -> Announcement:
+    """Return what makes an image of what is stored, as long as it is now.
+
+    Parameters
+    ----------
+    growth : Growth
+    before : mapping
+        All documents below the image, as they are.
+    longer : mapping
+        The arrays that get longer, by path.
+    ledger : Ledger or None
+        What is known of the stored objects; None where nothing is recorded.
+    build : str
+        What no other build has.
+    """
+    after = dict(before)
+    for path, array in longer.items():
+        name = "zarr.json" if f"{path}/zarr.json" in before else ".zarray"
+        node = documents.parse(before[f"{path}/{name}"])
+        after[f"{path}/{name}"] = documents.as_document({**node, "shape": list(array.shape)})
+    groups = {path[:i] for path in longer for i, letter in enumerate(path) if letter == "/"}
+    for group in sorted(groups, key=lambda group: -group.count("/")):
+        if _has_copies(before, group):
+            documents.consolidate(after, group)
+    return announced(growth.image.place, growth.attributes, before, after, longer, ledger, build)
 
 
-def _not_storable(name: str, attrs: Mapping[str, object], array: ZarrArray, why: str) -> AxisError:
-    units = f" in {attrs['units']!r}" if "units" in attrs else ""
-    return AxisError(
-        f"the new values of the coordinate {name!r} cannot be stored as those before them are, as "
-        f"{array.dtype}{units}{': ' + why if why else ''}",
-        fix="round them, or write a new image",
-    )
+def announced(
+    place: NodePath,
+    attributes: Mapping[str, object],
+    before: Documents,
+    after: Documents,
+    arrays: Mapping[str, ZarrArray],
+    ledger: Ledger | None,
+    build: str,
+) -> Announcement:
+    """Return documents of an image with those of its own group, with a record of what is stored."""
+    tables = dict[str, bytes]()
+    if ledger is not None:
+        attributes, tables = with_tables(
+            place, attributes, ledger.tables, ledger.present, build,
+            grids={path: grid_of_array(array) for path, array in arrays.items()},
+            documents={
+                key: json.loads(document.to_bytes())
+                for key, document in _changed(before, after).items()
+            },
+        )  # fmt: skip
+    if _has_copies(before, ""):
+        documents.consolidate(after, attributes=attributes)
+    else:
+        after |= documents.with_attributes(place, attributes)
+    buffers = {key: as_buffer(data) for key, data in tables.items()}
+    return Announcement(buffers, _changed(before, after), after, attributes)
 
 
 def documents_below(place: NodePath) -> Documents:
@@ -256,56 +194,6 @@ def documents_below(place: NodePath) -> Documents:
     return found
 
 
-def grown_documents(
-    growth: Growth,
-    arrays: Mapping[str, ZarrArray],
-    regions: Mapping[str, Region],
-    written: Mapping[str, NDArray[np.uint64]],
-    build: str,
-) -> tuple[dict[str, Buffer], Documents]:
-    """Return what makes an image of what is stored now, as long as it will be.
-
-    Parameters
-    ----------
-    growth : Growth
-    arrays : mapping
-        Those that get longer, by path.
-    regions : mapping
-        What was stored of each of them.
-    written : mapping
-        Records of the objects in these regions, where tasks have noted them; others are read.
-    build : str
-        What no other build has.
-
-    Returns
-    -------
-    tables : dict
-        What belongs to the record and is stored beside the arrays, before the documents.
-    documents : dict
-        Those of the nodes that change, by their keys below the image.
-    """
-    image, before = growth.image, documents_below(growth.image.place)
-    after = dict(before)
-    for path, array in arrays.items():
-        name = "zarr.json" if f"{path}/zarr.json" in before else ".zarray"
-        node = documents.parse(before[f"{path}/{name}"])
-        after[f"{path}/{name}"] = documents.as_document({**node, "shape": list(array.shape)})
-    groups = {path[:i] for path in arrays for i, letter in enumerate(path) if letter == "/"}
-    for group in sorted(groups, key=lambda group: -group.count("/")):
-        if _has_copies(before, group):
-            documents.consolidate(after, group)
-    attributes, tables = growth.attributes, dict[str, bytes]()
-    if manifest_of(image.attributes) is not None:
-        attributes, tables = _recorded(
-            growth, attributes, arrays, regions, written, _changed(before, after), build
-        )
-    if _has_copies(before, ""):
-        documents.consolidate(after, attributes=attributes)
-    else:
-        after |= documents.with_attributes(image.place, attributes)
-    return {key: as_buffer(data) for key, data in tables.items()}, _changed(before, after)
-
-
 def _changed(before: Documents, after: Documents) -> Documents:
     return {key: document for key, document in after.items() if before.get(key) != document}
 
@@ -316,47 +204,6 @@ def _has_copies(before: Documents, group: str) -> bool:
     if f"{prefix}zarr.json" not in before:
         return f"{prefix}.zmetadata" in before
     return documents.parse(before[f"{prefix}zarr.json"]).get("consolidated_metadata") is not None
-
-
-def _recorded(
-    growth: Growth,
-    attributes: Mapping[str, object],
-    arrays: Mapping[str, ZarrArray],
-    regions: Mapping[str, Region],
-    written: Mapping[str, NDArray[np.uint64]],
-    changed: Documents,
-    build: str,
-) -> tuple[dict[str, object], dict[str, bytes]]:
-    """Return the attributes with a record of what is stored now, and tables that belong to it."""
-    image = growth.image
-    old = tables_of(image.place, image.attributes)
-    tables: dict[str, ObjectTable] = {}
-    present: dict[str, NDArray[np.bool_]] = {}
-    grids = {path: grid_of_array(array) for path, array in arrays.items()}
-    for path, array in arrays.items():
-        counts = _counts_before(image, path, grids[path])
-        rows = _rows(image.place / path, array, regions.get(path), written.get(path))
-        if path in old:
-            sizes = _in_grid(old[path].sizes, counts, grids[path].counts)
-            checksums = _in_grid(old[path].checksums, counts, grids[path].counts)
-            tables[path] = ObjectTable(sizes, checksums, old[path].algorithm).with_rows(rows)
-        elif (mask := image.levels.present(path)) is not None:
-            present[path] = _in_grid(mask, counts, grids[path].counts)
-            present[path][rows[:, 0]] = rows[:, 1] > 0
-    parsed = {key: json.loads(document.to_bytes()) for key, document in changed.items()}
-    return with_tables(
-        image.place, attributes, tables, present, build, grids=grids, documents=parsed
-    )
-
-
-def _counts_before(image: GrowingImage, path: str, grid: ChunkGrid) -> tuple[int, ...]:
-    """Return how many objects an array has along each dimension before it grows."""
-    if path in image.levels.paths:
-        before = image.levels.arrays[image.levels.paths.index(path)].shape
-    else:
-        (level,) = (k for k in range(len(image.levels.paths)) if path in image.coordinate_arrays(k))
-        before = image.coordinate_arrays(level)[path].shape
-    return replace(grid, shape=tuple(before)).counts
 
 
 def _in_grid(
@@ -370,12 +217,10 @@ def _in_grid(
 def _rows(
     place: NodePath,
     array: ZarrArray,
-    region: Region | None,
+    region: Region,
     written: NDArray[np.uint64] | None,
 ) -> NDArray[np.uint64]:
     """Return position, size and checksum of each object of a region; 0 where it is not stored."""
-    if region is None:
-        return np.zeros((0, 3), np.uint64)
     indexes = sorted(indexes_in(region, array.shards or array.chunks))
     if written is None:
         return rows_of(place, array, indexes)

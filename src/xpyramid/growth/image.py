@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import xarray as xr
 import zarr
+from zarr.storage import StorePath
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, PlanError
@@ -40,6 +41,8 @@ class GrowingImage:
         Level 0, lazily.
     axis : int
         Position of the dimension.
+    beside : tuple of mapping
+        For each level, the arrays of coordinates that run along the dimension, by path.
     """
 
     levels: StoredLevels
@@ -47,6 +50,7 @@ class GrowingImage:
     coordinates: tuple[xr.Dataset, ...]
     base: xr.DataArray
     axis: int
+    beside: tuple[Mapping[str, ZarrArray], ...] = ()
 
     @property
     def place(self) -> NodePath:
@@ -73,7 +77,7 @@ class GrowingImage:
         """Whether coarser levels are shorter along the dimension."""
         return self.factors[-1] > 1
 
-    @property
+    @cached_property
     def is_flat(self) -> bool:
         """Whether its levels are arrays, with no coordinates beside them."""
         return ngff.parse(self.attributes).metadata.get("layout") == "arrays"
@@ -108,7 +112,7 @@ class GrowingImage:
         """Whether all that is stored stays as it is, and only new objects are added."""
         return not self.is_coarsened and self.first_object == self.length
 
-    @property
+    @cached_property
     def stored_dims(self) -> tuple[str, ...]:
         """Names of the dimensions in the store."""
         named = dims_of(self.levels.base)
@@ -119,17 +123,26 @@ class GrowingImage:
         """Of the image's group, with the record of what is stored."""
         return taken_back(self.levels.attributes)
 
-    def coordinate_arrays(self, level: int) -> dict[str, ZarrArray]:
-        """Return the arrays beside that of a level that run along the dimension, by path."""
-        directory, _, name = self.levels.paths[level].rpartition("/")
-        node = (self.place / directory).node() if directory else None
-        if not isinstance(node, zarr.Group):
-            return {}
-        stored = self.stored_dims[self.axis]
+    def axis_in(self, path: str) -> int:
+        """Return the position of the dimension in an array: of a level, or of a coordinate."""
+        if path in self.levels.paths:
+            return self.axis
+        array = next(arrays[path] for arrays in self.beside if path in arrays)
+        return dims_of(array).index(self.stored_dims[self.axis])
+
+    @property
+    def arrays(self) -> dict[str, ZarrArray]:
+        """All arrays that run along the dimension, by path."""
+        every = dict(zip(self.levels.paths, self.levels.arrays, strict=True))
+        return {**every, **{path: a for arrays in self.beside for path, a in arrays.items()}}
+
+    def longer(self, total: int) -> dict[str, ZarrArray]:
+        """Return all arrays as they are where level 0 is so long, which no document says yet."""
+        levels = zip(self.levels.paths, self.beside, self.lengths(total), strict=True)
         return {
-            f"{directory}/{key}": with_checksums(array, {})
-            for key, array in node.arrays()
-            if key != name and stored in dims_of(array)
+            one: with_length(self.place / one, self.arrays[one], self.axis_in(one), length)
+            for path, beside, length in levels
+            for one in (path, *beside)
         }
 
     def own_name(self, path: str) -> str:
@@ -162,7 +175,29 @@ def open_growing(place: NodePath, dim: str | None) -> GrowingImage:
     axis = _axis(opened.plan, dim, place)
     with_all = Levels.from_arrays(opened.levels, opened.bounds)
     _check_lengths(levels.arrays, levels.factors, axis, place)
-    return GrowingImage(levels, opened.plan, with_all.coordinates, opened.levels[0], axis)
+    image = GrowingImage(levels, opened.plan, with_all.coordinates, opened.levels[0], axis)
+    return replace(image, beside=tuple(_beside(image, path) for path in levels.paths))
+
+
+def _beside(image: GrowingImage, path: str) -> dict[str, ZarrArray]:
+    """Return the arrays beside that of a level that run along the dimension, by path."""
+    directory, _, name = path.rpartition("/")
+    node = (image.place / directory).node() if directory else None
+    if not isinstance(node, zarr.Group):
+        return {}
+    stored = image.stored_dims[image.axis]
+    return {
+        f"{directory}/{key}": with_checksums(array, {})
+        for key, array in node.arrays()
+        if key != name and stored in dims_of(array)
+    }
+
+
+def with_length(place: NodePath, array: ZarrArray, axis: int, length: int) -> ZarrArray:
+    """Return an array at a place that is as long along an axis as its documents do not say yet."""
+    shape = (*array.shape[:axis], length, *array.shape[axis + 1 :])
+    config, metadata = array.async_array.config, array.metadata.update_shape(shape)
+    return zarr.Array(zarr.AsyncArray(metadata, StorePath(place.store, place.path), config))
 
 
 def _axis(plan: Plan, dim: str | None, place: NodePath) -> int:

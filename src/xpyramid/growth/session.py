@@ -9,7 +9,6 @@ hold old samples and new ones, they are written as a whole; what they hold of th
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -17,24 +16,21 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
-import dask.array as da
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 
 from xpyramid import engine
-from xpyramid._compat import lazy_variable
-from xpyramid._version import __version__
-from xpyramid.errors import PlanError, ResumeError
+from xpyramid.errors import ResumeError
 from xpyramid.geometry.passes import Limits
-from xpyramid.geometry.plan import Level, Plan, budget
+from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
-from xpyramid.growth.continuity import as_part, check_continues, check_part, with_coordinate
-from xpyramid.growth.documents import Growth, grown_documents
+from xpyramid.growth.continuity import as_part
+from xpyramid.growth.coordinates import put_coordinates
+from xpyramid.growth.documents import Announcement, Ledger, announcement, documents_below
 from xpyramid.growth.image import GrowingImage, open_growing
-from xpyramid.lazy.coarsen import as_dask, source_chunks
-from xpyramid.lazy.coordinates import level_coordinates
-from xpyramid.lazy.levels import Levels
+from xpyramid.growth.plan import APPEND, PreparedGrowth, plan_growth
 from xpyramid.messages import say
 from xpyramid.options import RunOptions
 from xpyramid.runtime.cluster import check_main_module, workers
@@ -48,17 +44,12 @@ from xpyramid.writer import documents
 from xpyramid.writer.failures import resume_hint
 from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
 from xpyramid.writer.missing_chunks import check_missing
-from xpyramid.writer.request import PreparedImage
 from xpyramid.writer.resume import FORMAT, check_input, check_same
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.sinks import PartSink
 from xpyramid.writer.source_guard import check_source, what_is_read
 from xpyramid.writer.target_checks import check_space, check_writable
-from xpyramid.writer.template import MetadataTemplate
 from xpyramid.writer.update import StoredLevels
-
-#: What is noted of an image that grows, beside what is noted of builds.
-_APPEND = "append"
 
 #: Where what is decided is noted: below the journals of tasks.
 _DECIDED = "decided.json"
@@ -82,43 +73,6 @@ class Part:
     bounds: xr.Dataset
 
 
-@dataclass(frozen=True)
-class PreparedGrowth:
-    """An image that is to grow, all checks of which have passed.
-
-    Attributes
-    ----------
-    growth : Growth
-    prepared : PreparedImage
-        The part of it that is written from its source: whole stored objects.
-    about : mapping
-        What must be the same where the call is resumed.
-    """
-
-    growth: Growth
-    prepared: PreparedImage
-    about: Mapping[str, object]
-
-    @property
-    def image(self) -> GrowingImage:
-        """The image as it is."""
-        return self.growth.image
-
-    @property
-    def transaction(self) -> Transaction:
-        """What keeps others from changing it, and holds notes."""
-        return self.prepared.transaction
-
-    @property
-    def region(self) -> Region:
-        """What is new of level 0."""
-        image, shape = self.image, self.image.levels.base.shape
-        return tuple(
-            slice(image.length, self.growth.total) if i == image.axis else slice(0, n)
-            for i, n in enumerate(shape)
-        )
-
-
 def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
     """Append samples to stored images; see :meth:`xpyramid.accessor.ArrayAccessor.append`.
 
@@ -128,163 +82,65 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
     limits = Limits(workers(), budget(options["memory"]))
     prepared = []
     for part in parts:
-        finished = _complete(part.place)
+        finished = complete(part.place)
         image = open_growing(part.place, dim)
         if options["resume"] and finished is not None and _is_end(image, part.array, finished):
             continue
-        growth = _prepare(part, image, limits, options)
+        transaction = transaction_of(image.levels)
+        _check_stores(image, part, transaction, options)
+        growth = plan_growth(
+            image, part.array, part.bounds, transaction, limits, options["irregular"]
+        )
         if growth is not None:
             prepared.append(growth)
     transactions = [growth.transaction for growth in prepared]
     with resume_hint(transactions), ExitStack() as locks:
         for transaction in sorted(transactions, key=lambda one: one.target.path):
             locks.enter_context(transaction.lock())
-        _run_all(prepared, limits, options)
+        for growth in prepared:
+            _check_unchanged(growth.image)
+        begun = [begin(growth, limits, resume=options["resume"]) for growth in prepared]
+        summaries, positions = _run([image_jobs for _, image_jobs in begun], limits, options)
+        for growth, own, (record, _) in zip(prepared, positions, begun, strict=True):
+            written = engine.join(summaries[i].written for i in own)
+            regions, rows = finish_levels(growth, written, limits, options["progress"])
+            longer = growth.image.longer(growth.growth.total)
+            if (ledger := Ledger.of(growth.image)) is not None:
+                ledger.add(growth.image, longer, regions, rows)
+            before = documents_below(growth.image.place)
+            made = announcement(growth.growth, before, longer, ledger, record.build)
+            publish(growth.transaction, growth.image.place, made, durable=options["durable"])
+            growth.transaction.close()
+            consolidate_above(growth.transaction)
 
 
-def _run_all(growths: Sequence[PreparedGrowth], limits: Limits, options: RunOptions) -> None:
-    begun = [_begin(growth, limits, options) for growth in growths]
-    jobs, positions = shared_jobs([image_jobs for _, image_jobs in begun], limits)
-    summaries = engine.run(jobs, options["progress"])
-    for growth, own, (record, _) in zip(growths, positions, begun, strict=True):
-        written = engine.join(summaries[i].written for i in own)
-        _publish(growth, written, record, limits, options)
-
-
-def _prepare(
-    part: Part, image: GrowingImage, limits: Limits, options: RunOptions
-) -> PreparedGrowth | None:
-    """Check that samples continue an image, and plan what is written; None where there are none."""
-    array = with_coordinate(image, as_part(image, part.array))
-    check_part(image, array)
-    if not array.sizes[image.dim]:
-        return None
-    check_continues(image, array, options["irregular"])
-    total = image.length + array.sizes[image.dim]
-    if image.plan.boundary == "exact" and total % image.factors[-1]:
-        raise PlanError(
-            f"{image.place} would have {total} samples along {image.dim!r}, and boundary='exact' "
-            f"demands multiples of {image.factors[-1]}"
-        )
-    transaction = _transaction(image.levels)
-    read = what_is_read([array.variable], [array.coords.to_dataset(), part.bounds])
-    check_source(read.locations, [image.place / name for name in transaction.kept])
-    check_writable(transaction.target)
-    check_missing(read.arrays, strict=options["strict"])
-    check_space(str(local_root(image.place.store) or ""), [image.place], array.nbytes)
-    has_coordinate = image.dim in array.coords  # of which `get` would make one
-    along = array.coords[image.dim] if has_coordinate else None
-    growth = Growth(
-        image, total, _coordinates(image, array, part.bounds, total), along, options["irregular"]
-    )
-    _ = growth.attributes
-    encoded = growth.encoded()
-    digest = hashlib.sha256()
-    for path, _array, values in encoded:
-        digest.update(f"{path} {values.dtype}\0".encode() + np.ascontiguousarray(values).tobytes())
-    about = {
-        _APPEND: image.dim,
-        "from": image.length,
-        "to": total,
-        "library": __version__,
-        "shape": list(array.shape),
-        "dtype": array.dtype.str,
-        "memory": limits.memory,
-        "coordinates": digest.hexdigest(),
-    }
-    prepared = _prepared_image(image, array, total, transaction)
-    prepared = replace(prepared, passes=tuple(passes_of(prepared, limits)))
-    return PreparedGrowth(growth, prepared, about)
-
-
-def _transaction(levels: StoredLevels) -> Transaction:
+def transaction_of(levels: StoredLevels) -> Transaction:
+    """Return what keeps others from changing the levels of an image."""
     names = dict.fromkeys(path.split("/")[0] for path in levels.paths)
     return transaction_for(levels.place.as_image(), tuple(names))
 
 
-def _coordinates(
-    image: GrowingImage, array: xr.DataArray, bounds: xr.Dataset, total: int
-) -> list[xr.Dataset]:
-    """Return the coordinates of each level, from `GrowingImage.first_coordinate` on."""
-    dim, first = image.dim, image.first_coordinate
-    new = {**bounds.variables, **array.coords.to_dataset().variables}
-    joined: dict[str, xr.Variable] = {}
-    for name, stored in image.coordinates[0].variables.items():
-        variable = stored.to_base_variable()
-        if dim in variable.dims and name in new and new[name].dims == variable.dims:
-            parts = [variable.isel({dim: slice(first, None)}), new[name].to_base_variable()]
-            values = np.concatenate(
-                [np.asarray(one.values) for one in parts], axis=variable.dims.index(dim)
-            )
-            joined[str(name)] = xr.Variable(variable.dims, values, variable.attrs)
-            joined[str(name)].encoding = dict(variable.encoding)
-        elif dim not in variable.dims:
-            joined[str(name)] = variable
-    shape = tuple(total - first if d == dim else array.sizes[d] for d in array.dims)
-    own = {name: v for name, v in joined.items() if {*v.dims} <= {*array.dims}}
-    frame = xr.DataArray(da.zeros(shape, "u1", chunks=-1), own, array.dims, name="frame")
-    beside = {name: v for name, v in joined.items() if name not in own}
-    others = xr.Dataset(coords=xr.Coordinates(beside, indexes={}))
-    plan = _plan_of(image, shape[image.axis], total)
-    return [level_coordinates(frame, plan, k, others) for k in range(len(plan.levels))]
+def _check_stores(
+    image: GrowingImage, part: Part, transaction: Transaction, options: RunOptions
+) -> None:
+    """Refuse to write where something is read, or where it cannot be written."""
+    others = [part.array.coords.to_dataset(), part.bounds]
+    read = what_is_read([part.array.variable], others)
+    check_source(read.locations, [image.place / name for name in transaction.kept])
+    check_writable(transaction.target)
+    check_missing(read.arrays, strict=options["strict"])
+    check_space(str(local_root(image.place.store) or ""), [image.place], part.array.nbytes)
 
 
-def _plan_of(image: GrowingImage, length: int, total: int) -> Plan:
-    """Return the plan of so many samples of an image, counted from a whole window."""
-    plan, start, lengths = image.plan, total - length, image.lengths(total)
-    levels = []
-    for k, level in enumerate(plan.levels):
-        n = lengths[k] - start // image.factors[k]
-        shape = (*level.shape[: image.axis], n, *level.shape[image.axis + 1 :])
-        nbytes = int(np.prod(shape, dtype=object)) * plan.dtype.itemsize
-        levels.append(Level(shape, level.factors, level.chunks, nbytes))
-    return replace(plan, levels=tuple(levels), stored=())
+def _run(
+    images: Sequence[Sequence[engine.Job]], limits: Limits, options: RunOptions
+) -> tuple[list[engine.Summary], list[tuple[int, ...]]]:
+    jobs, positions = shared_jobs(images, limits)
+    return engine.run(jobs, options["progress"]), positions
 
 
-def _prepared_image(
-    image: GrowingImage, array: xr.DataArray, total: int, transaction: Transaction
-) -> PreparedImage:
-    """Return the part of an image that is written from its source: whole stored objects.
-
-    Where coarser levels are shorter along the dimension, that is level 0 alone.
-    """
-    start = image.first_object
-    source = array if start == image.length else _with_tail(image, array, start)
-    reducer = image.levels.reducer
-    plan = _plan_of(image, total - start, total)
-    plan = replace(
-        plan, source_chunks=(source_chunks(source),), holistic=reducer.holistic,
-        copies=reducer.copies, dtype=source.dtype,
-    )  # fmt: skip
-    paths, objects = tuple(image.levels.paths), tuple(image.objects)
-    if image.is_coarsened:
-        plan = replace(plan, levels=plan.levels[:1], steps=(), holistic=False)
-        paths, objects = paths[:1], objects[:1]
-    return PreparedImage(
-        transaction=transaction,
-        levels=Levels.from_arrays([source]),
-        objects=objects,
-        plan=plan,
-        reducer=None if image.is_coarsened else reducer,
-        paths=paths,
-        template=MetadataTemplate({}, {}, {}),
-        zarr_format=image.levels.base.metadata.zarr_format,
-    )
-
-
-def _with_tail(image: GrowingImage, array: xr.DataArray, start: int) -> xr.DataArray:
-    """Return new samples behind those with which they share stored objects."""
-    base = image.levels.base
-    stored = da.from_array(lazy_variable(base, list(image.plan.dims), {}), chunks=base.chunks)
-    tail = stored[
-        tuple(slice(start, None) if i == image.axis else slice(None) for i in range(base.ndim))
-    ]
-    new = as_dask(array, base.chunks)
-    return xr.DataArray(da.concatenate([tail, new], axis=image.axis), dims=array.dims)
-
-
-def _begin(
-    growth: PreparedGrowth, limits: Limits, options: RunOptions
+def begin(
+    growth: PreparedGrowth, limits: Limits, *, resume: bool = False, journal: bool = True
 ) -> tuple[BuildRecord, Sequence[engine.Job]]:
     """Note that an image grows, or take up what an earlier call has left; return its jobs.
 
@@ -293,18 +149,17 @@ def _begin(
     ResumeError
     """
     transaction, image = growth.transaction, growth.image
-    _check_unchanged(image)
     record = BuildRecord(
         format=FORMAT, workers=limits.workers, created=True, about=growth.about,
         build=uuid4().hex, kept=transaction.kept,
     )  # fmt: skip
     earlier = transaction.unfinished()
-    if earlier is not None and _APPEND not in earlier.about:
+    if earlier is not None and APPEND not in earlier.about:
         raise ResumeError(
             f"there is an unfinished build of {transaction.target}",
             fix=say("finish it first, by the call that began it with {resume}", resume=True),
         )
-    if earlier is not None and options["resume"]:
+    if earlier is not None and resume:
         check_same(earlier, record, transaction)
         record = earlier
     else:
@@ -315,7 +170,7 @@ def _begin(
             aside = set_aside(image.attributes)
             _put(image.place, documents.with_attributes(image.place, aside))
     is_wanted = None if transaction.excludes_all else StillBegun(transaction, record)
-    arrays, start = growth.growth.arrays(), image.first_object
+    arrays, start = image.longer(growth.growth.total), image.first_object
     sinks = []
     for k, path in enumerate(growth.prepared.paths):
         at = [
@@ -328,7 +183,7 @@ def _begin(
     if record.workers != limits.workers:  # which decides how the work is divided
         divided = replace(limits, workers=record.workers)
         prepared = replace(prepared, passes=tuple(passes_of(prepared, divided)))
-    jobs = list(jobs_of(prepared, sinks, transaction.tasks, is_wanted))
+    jobs = list(jobs_of(prepared, sinks, transaction.tasks if journal else None, is_wanted))
     for job in jobs:
         check_input(job, prepared)
     return record, jobs
@@ -354,7 +209,7 @@ def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:
         remove(transaction.tasks)
     if not isinstance(total, int) or total <= image.length:
         return
-    longer = replace(growth.growth, total=total).arrays()
+    longer = image.longer(total)
     before = {
         path: array.shape
         for path, array in zip(image.levels.paths, image.levels.arrays, strict=True)
@@ -369,76 +224,68 @@ def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:
                 remove(image.place / path / array.metadata.encode_chunk_key(index))
 
 
-def _publish(
-    growth: PreparedGrowth,
-    written: engine.Written,
-    record: BuildRecord,
-    limits: Limits,
-    options: RunOptions,
-) -> None:
-    """Make the image as long as what is stored now."""
-    image, transaction = growth.image, growth.transaction
-    arrays = growth.growth.arrays()
-    regions: dict[str, Region] = {}
-    rows = dict(written)
-    longer = [arrays[path] for path in image.levels.paths]
-    levels = replace(image.levels, arrays=longer)
+def finish_levels(
+    growth: PreparedGrowth, written: engine.Written, limits: Limits, progress: bool | None
+) -> tuple[dict[str, Region], dict[str, NDArray[np.uint64]]]:
+    """Make what is left: levels that are coarsened along the dimension, and coordinates.
+
+    Returns
+    -------
+    regions : dict
+        What has been stored of each array, by path.
+    rows : dict
+        Records of the objects, where they are known.
+    """
+    image, regions, rows = growth.image, dict[str, Region](), dict(written)
+    longer = image.longer(growth.growth.total)
+    levels = replace(image.levels, arrays=[longer[path] for path in image.levels.paths])
     if image.is_coarsened:
-        engine.run(list(levels.jobs(growth.region, limits)), options["progress"])
-        rows |= {
-            path: levels.stored(k, [growth.region])
-            for k, path in enumerate(image.levels.paths)
-            if k
-        }
+        engine.run(list(levels.jobs(growth.region, limits)), progress)
     for k, path in enumerate(image.levels.paths):
-        start = image.first_object // image.factors[k]
+        rows.setdefault(path, np.zeros((0, 3), np.uint64))
         if k and image.is_coarsened:
             regions[path] = levels.above(levels.aligned(growth.region), k)
+            rows[path] = levels.stored(k, [growth.region])
         else:
+            start = image.first_object // image.factors[k]
+            shape = levels.arrays[k].shape
             regions[path] = tuple(
-                slice(start, n) if i == image.axis else slice(0, n)
-                for i, n in enumerate(longer[k].shape)
+                slice(start if i == image.axis else 0, n) for i, n in enumerate(shape)
             )
-        rows.setdefault(path, np.zeros((0, 3), np.uint64))
-    regions |= growth.growth.put_coordinates()
-    tables, changed = grown_documents(growth.growth, arrays, regions, rows, record.build)
-    if options["durable"]:
-        os.sync()
-    _decide(transaction, tables, changed)
-    _announce(transaction, image.place, tables, changed)
-    if options["durable"]:
-        os.sync()
+    return regions | put_coordinates(image, growth.growth.encoded), rows
 
 
-def _decide(transaction: Transaction, tables: Mapping[str, Buffer], changed: Documents) -> None:
-    """Note the documents that will be put: from now on, the image grows for sure."""
-    if transaction.tasks is None:
-        return
-    content = [
-        {key: base64.b64encode(data.to_bytes()).decode() for key, data in each.items()}
-        for each in (tables, changed)
-    ]
-    put(transaction.tasks, {_DECIDED: as_buffer(json.dumps(content).encode())})
-
-
-def _announce(
-    transaction: Transaction, place: NodePath, tables: Mapping[str, Buffer], changed: Documents
+def publish(
+    transaction: Transaction, place: NodePath, made: Announcement, *, durable: bool = False
 ) -> None:
-    """Put the documents: those of coarse levels first, and the image's own last."""
+    """Make an image as long as what is stored: noted first, so that nothing is half done."""
+    if durable:
+        os.sync()
+    if transaction.tasks is not None:
+        content = [
+            {key: base64.b64encode(data.to_bytes()).decode() for key, data in each.items()}
+            for each in (made.tables, made.changed)
+        ]
+        put(transaction.tasks, {_DECIDED: as_buffer(json.dumps(content).encode())})
+    _put_all(place, made.tables, made.changed)
+    if durable:
+        os.sync()
+
+
+def _put_all(place: NodePath, tables: Mapping[str, Buffer], changed: Documents) -> None:
+    """Put documents: those of coarse levels first, and the image's own last."""
     put(place, tables)
     for key in sorted((key for key in changed if "/" in key), reverse=True):
         put(place, {key: changed[key]})
     _put(place, {key: document for key, document in changed.items() if "/" not in key})
-    transaction.close()
-    consolidate_above(transaction)
 
 
-def _complete(place: NodePath) -> Mapping[str, object] | None:
+def complete(place: NodePath) -> Mapping[str, object] | None:
     """Complete what an earlier call has decided, and say what it was about; mostly nothing."""
     transaction = transaction_for(place.as_image())
     record = transaction.noted()
     tasks = transaction.tasks
-    if record is None or _APPEND not in record.about or tasks is None:
+    if record is None or APPEND not in record.about or tasks is None:
         return None
     transaction = transaction_for(place.as_image(), record.kept)
     with transaction.lock():
@@ -449,7 +296,9 @@ def _complete(place: NodePath) -> Mapping[str, object] | None:
             {key: as_buffer(base64.b64decode(data)) for key, data in each.items()}
             for each in json.loads(raw)
         )
-        _announce(transaction, place, tables, changed)
+        _put_all(place, tables, changed)
+        transaction.close()
+        consolidate_above(transaction)
     return record.about
 
 
@@ -457,7 +306,7 @@ def _is_end(image: GrowingImage, array: xr.DataArray, finished: Mapping[str, obj
     """Whether samples are those that the image ends with: of a call that has been completed now."""
     array = as_part(image, array)
     count = array.sizes[image.dim]
-    same = {_APPEND: image.dim, "to": image.length, "from": image.length - count}
+    same = {APPEND: image.dim, "to": image.length, "from": image.length - count}
     if any(finished.get(key) != value for key, value in same.items()):
         return False
     if image.dim not in array.coords or image.dim not in image.coordinates[0].coords:
