@@ -16,9 +16,10 @@ from xpyramid.growth.image import GrowingImage
 from xpyramid.growth.plan import Growth
 from xpyramid.store.chunk_grid import StoredMask, grid_of_array
 from xpyramid.store.documents import Documents, as_buffer, get_document
+from xpyramid.store.identity import identity_of
 from xpyramid.store.listing import children
 from xpyramid.store.local_chunks import indexes_in
-from xpyramid.store.manifest import manifest_of, tables_of, with_tables
+from xpyramid.store.manifest import manifest_of, tables_of, with_beginning, with_tables
 from xpyramid.store.object_table import ObjectTable
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix, is_name
 from xpyramid.writer import documents
@@ -137,14 +138,22 @@ def announcement(
     """
     after = dict(before)
     for path, array in longer.items():
-        name = "zarr.json" if f"{path}/zarr.json" in before else ".zarray"
-        node = documents.parse(before[f"{path}/{name}"])
-        after[f"{path}/{name}"] = documents.as_document({**node, "shape": list(array.shape)})
+        after = with_shape(after, path, array)
     groups = {path[:i] for path in longer for i, letter in enumerate(path) if letter == "/"}
     for group in sorted(groups, key=lambda group: -group.count("/")):
         if _has_copies(before, group):
             documents.consolidate(after, group)
-    return announced(growth.image.place, growth.attributes, before, after, longer, ledger, build)
+    image = growth.image
+    identity = identity_of(image.attributes) if image.is_aligned else None
+    return announced(image.place, growth.attributes, before, after, longer, ledger, build, identity)
+
+
+def with_shape(before: Documents, path: str, array: ZarrArray) -> Documents:
+    """Return documents of which that of an array says how long it is."""
+    name = "zarr.json" if f"{path}/zarr.json" in before else ".zarray"
+    node = documents.parse(before[f"{path}/{name}"])
+    longer = documents.as_document({**node, "shape": list(array.shape)})
+    return {**before, f"{path}/{name}": longer}
 
 
 def announced(
@@ -155,6 +164,7 @@ def announced(
     arrays: Mapping[str, ZarrArray],
     ledger: Ledger | None,
     build: str,
+    identity: str | None,
 ) -> Announcement:
     """Return documents of an image with those of its own group, with a record of what is stored."""
     tables = dict[str, bytes]()
@@ -164,9 +174,11 @@ def announced(
             grids={path: grid_of_array(array) for path, array in arrays.items()},
             documents={
                 key: json.loads(document.to_bytes())
-                for key, document in _changed(before, after).items()
+                for key, document in after.items()
+                if before.get(key) != document or key.rpartition("/")[0] in arrays
             },
         )  # fmt: skip
+    attributes = with_beginning(attributes, identity)
     if _has_copies(before, ""):
         documents.consolidate(after, attributes=attributes)
     else:
@@ -224,6 +236,8 @@ def _rows(
     indexes = sorted(indexes_in(region, array.shards or array.chunks))
     if written is None:
         return rows_of(place, array, indexes)
+    if not indexes:
+        return written
     counts = grid_of_array(array).counts
     rows = np.zeros((len(indexes), 3), np.uint64)
     rows[:, 0] = np.ravel_multi_index(tuple(np.array(indexes).T), counts)

@@ -28,7 +28,13 @@ from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
 from xpyramid.growth.continuity import as_part
 from xpyramid.growth.coordinates import put_coordinates
-from xpyramid.growth.documents import Announcement, Ledger, announcement, documents_below
+from xpyramid.growth.documents import (
+    Announcement,
+    Ledger,
+    announcement,
+    documents_below,
+    with_shape,
+)
 from xpyramid.growth.image import GrowingImage, open_growing
 from xpyramid.growth.plan import APPEND, PreparedGrowth, plan_growth
 from xpyramid.messages import say
@@ -38,7 +44,7 @@ from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
 from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.manifest import set_aside
-from xpyramid.store.path import NodePath, local_root
+from xpyramid.store.path import NodePath, local_root, takes_nodes_only
 from xpyramid.store.transaction import StillBegun, Transaction, transaction_for
 from xpyramid.writer import documents
 from xpyramid.writer.failures import resume_hint
@@ -166,6 +172,8 @@ def begin(
         if earlier is not None:
             _forget(growth, earlier)
         transaction.note(record)
+        if takes_nodes_only(image.place.store):  # and no objects behind the end of an array
+            _put_lengths(growth)
         if not image.is_aligned:
             aside = set_aside(image.attributes)
             _put(image.place, documents.with_attributes(image.place, aside))
@@ -199,6 +207,14 @@ def _check_unchanged(image: GrowingImage) -> None:
     now = open_growing(image.place, image.dim)
     if now.length != image.length or now.levels.paths != image.levels.paths:
         raise ResumeError(f"{image.place} was changed by another call", fix="call again")
+
+
+def _put_lengths(growth: PreparedGrowth) -> None:
+    """Make arrays longer at once, in stores in which nothing is seen before the user's commit."""
+    image, before = growth.image, documents_below(growth.image.place)
+    for path, array in image.longer(growth.growth.total).items():
+        after = with_shape(before, path, array)
+        _put(image.place, {key: after[key] for key in after if key.rpartition("/")[0] == path})
 
 
 def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:

@@ -19,6 +19,7 @@ from xpyramid.growth.plan import plan_growth
 from xpyramid.growth.session import begin, complete, finish_levels, publish, transaction_of
 from xpyramid.options.types import Irregular
 from xpyramid.runtime.cluster import check_main_module
+from xpyramid.store.identity import identity_of
 from xpyramid.store.path import NodePath
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.target_checks import check_writable
@@ -90,7 +91,7 @@ class Stream:
             image = self.image
             made = announced(
                 image.place, image.attributes, self._documents, dict(self._documents),
-                image.arrays, self._ledger, self._build,
+                image.arrays, self._ledger, self._build, identity_of(image.attributes),
             )  # fmt: skip
             publish(self._transaction, image.place, made)
             self._transaction.close()

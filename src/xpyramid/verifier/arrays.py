@@ -191,9 +191,8 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
 
 def check_strays(stored: Stored, record: object) -> Iterator[Problem]:
     """Yield what lies below an array and is not one of its objects, nor the record of them."""
-    own = {object_table.KEY} if object_table.is_apart(record) else set()
     for key in stored.unexpected_keys:
-        if key in own:
+        if key == object_table.KEY and record is not None:
             continue
         accepted = (
             f"keys as {stored.grid.key(0)!r}" if stored.grid.total else "none, for it is empty"
