@@ -349,7 +349,8 @@ def growths(draw: st.DrawFn) -> tuple[xr.DataArray, str, list[int], dict[str, An
     chunks = {d: draw(st.integers(1, 5)) for d in dims}
     lengths = dict(zip(dims, shape, strict=True))
     lengths[dim] = min([shape[at], *cuts])  # chunks are no longer than what is written first
-    shards = {d: 2 * min(n, lengths[d]) for d, n in chunks.items()}
+    chunks = {d: min(n, lengths[d]) for d, n in chunks.items()}
+    shards = {d: 2 * n for d, n in chunks.items()}
     options = {
         "factor": [dict.fromkeys(coarsened, 2)] * draw(st.integers(1, 2)), "chunks": chunks,
         "shards": draw(st.sampled_from([None, shards])),
