@@ -20,7 +20,7 @@ from xpyramid.runtime.cluster import workers
 from xpyramid.store.path import NodePath, Store
 from xpyramid.store.transaction import is_unfinished
 from xpyramid.writer.compression import STORE_EMPTY, with_checksums
-from xpyramid.writer.update import StoredLevels
+from xpyramid.writer.stored_levels import StoredLevels
 from xpyramid.writer.update import update as update_levels
 
 

@@ -31,6 +31,7 @@ from xpyramid.ngff.omero import (
     Window,
     channels,
     channels_of_attrs,
+    ends,
     omero,
     stored_channels,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "collection",
     "dataset_paths",
     "describe_image",
+    "ends",
     "fill_transforms",
     "geozarr",
     "has_others",

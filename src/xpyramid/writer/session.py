@@ -48,6 +48,7 @@ from xpyramid.writer.sinks import open_sink
 from xpyramid.writer.source_guard import what_is_read
 from xpyramid.writer.target_checks import check_above, check_case, check_space, check_target
 from xpyramid.writer.template import consolidate, empty_array, group_documents, write_lazy
+from xpyramid.writer.windows import remove_values, windows_of
 
 
 @dataclass(frozen=True)
@@ -252,13 +253,18 @@ def publish(session: Session, summaries: Sequence[engine.Summary]) -> None:
     for image, positions, record in compress(triples, is_begun):
         own = [summaries[i] for i in positions]
         written = engine.join(summary.written for summary in own)
-        omero = None if image.omero is None else image.omero.metadata(own[0].statistics)
+        windows = None
+        if image.omero is not None:
+            beside = next(iter(image.written), None)
+            windows = windows_of(image.omero, own[0].statistics, image.transaction.target, beside)
         build = record.build if record.is_named else ""
         tables, documents = group_documents(
-            image.template, image.transaction, written, omero, build=build
+            image.template, image.transaction, written, windows, build=build
         )
         put(image.transaction.location, tables)
         image.transaction.publish(documents, durable=durable)
+        named = None if windows is None else windows.path
+        remove_values(image.transaction.target, image.paths[: image.kept], named)
     for image in (*session.images, *session.finished):
         for group, change in _changes_around(image):
             image.transaction.change_group(group, change)
