@@ -207,5 +207,9 @@ def metadata_of(contents: Contents, path: str) -> Mapping[str, object]:
 
 def grid_at(place: NodePath) -> ChunkGrid:
     """Return the grid of an array from its own document."""
-    metadata = open_array(place).metadata.to_dict()
-    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata))
+    return grid_of_array(open_array(place))
+
+
+def grid_of_array(array: ZarrArray) -> ChunkGrid:
+    """Return the grid of an array as its metadata say it here, if not yet in the store."""
+    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", array.metadata.to_dict()))

@@ -204,7 +204,10 @@ def with_tables(
     tables: Mapping[str, ObjectTable],
     present: Mapping[str, StoredMask],
     build: str,
+    *,
     omero: Mapping[str, object] | None = None,
+    grids: Mapping[str, ChunkGrid] = MappingProxyType({}),
+    documents: Mapping[str, object] = MappingProxyType({}),
 ) -> tuple[dict[str, object], dict[str, bytes]]:
     """Return the attributes of an image of which objects have changed, with a record of them.
 
@@ -222,6 +225,10 @@ def with_tables(
         See `with_manifest`.
     omero : mapping, optional
         See `with_manifest`. Default: as before.
+    grids : mapping
+        Of arrays that will be longer than their documents say yet.
+    documents : mapping
+        Documents below the image that change, by key.
 
     Returns
     -------
@@ -233,12 +240,18 @@ def with_tables(
     listed = record.get("objects")
     records = dict(listed) if isinstance(listed, Mapping) else {}
     for path, table in tables.items():
-        records[path] = _record(grid_at(place / path), place, path, table, objects)
+        grid = grids[path] if path in grids else grid_at(place / path)
+        records[path] = _record(grid, place, path, table, objects)
     for path, mask in present.items():
-        records[path] = presence_record(grid_at(place / path), mask)
+        grid = grids[path] if path in grids else grid_at(place / path)
+        records[path] = presence_record(grid, mask)
     record |= {"objects": records, "attributes": digest(_others(attributes))}
     if omero is not None:
         record["omero"] = omero
+    listed = record.get("documents")
+    digests = dict(listed) if isinstance(listed, Mapping) else {}
+    changed = {key: digest(content) for key, content in documents.items() if key in digests}
+    record |= {"documents": {**digests, **changed}} if changed else {}
     record["digest"] = digest({**record, "digest": None})
     return {**attributes, KEY: {"build": build, "sealed": record}}, objects
 

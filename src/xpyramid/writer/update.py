@@ -14,6 +14,7 @@ from xpyramid.errors import ResumeError
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.tiles import Region
 from xpyramid.messages import say
+from xpyramid.store import value_counts
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.chunk_grid import StoredMask
 from xpyramid.store.documents import announce_last, as_buffer, put, remove
@@ -183,6 +184,7 @@ def _tidy(transaction: Transaction, levels: StoredLevels) -> None:
         return
     first, image = levels.paths[0].split("/")[0], root / target.path
     remove_torn_files(image, below=False)
+    remove_torn_files(image / levels.paths[0], below=False, of=(KEY, value_counts.KEY))
     for name in transaction.kept:
         if name != first:
             remove_torn_files(image / name)
@@ -211,5 +213,7 @@ def _recorded(
         elif (mask := levels.present(path)) is not None:
             mask[rows[:, 0]] = rows[:, 1] > 0
             present[path] = mask
-    with_record, objects = with_tables(levels.place, attributes, changed, present, build, omero)
+    with_record, objects = with_tables(
+        levels.place, attributes, changed, present, build, omero=omero
+    )
     return with_record, {key: as_buffer(data) for key, data in objects.items()}
