@@ -26,6 +26,7 @@ from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.runtime.cluster import check_main_module, in_process, workers
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import put
+from xpyramid.store.label_groups import unlisted
 from xpyramid.store.path import NodePath, Store, ZarrArray, resolve
 from xpyramid.store.retrying import bare
 from xpyramid.store.transaction import StillBegun, Transaction
@@ -301,6 +302,9 @@ def _changes_around(
     target = image.transaction.target
     if image.labels_group is not None:
         yield image.labels_group.place, image.labels_group.add
+    elif found := list(unlisted(target)):
+        yield from ((labels.place, labels.add) for labels in found)
+        yield target, consolidate
     if image.collection is not None and image.collection.is_outdated():
         yield image.collection.root, image.collection.add
     yield from ((above, consolidate) for above in _consolidated_above(target))
