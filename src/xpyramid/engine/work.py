@@ -285,6 +285,8 @@ class Work:
             more, state = self._combine(output.reducer, state, base, last_complete, top)
             values += more
         statistics = merge(child.statistics for child in intermediates)
+        if output.observe is not None:
+            statistics = output.observe.trim(statistics)
         written = join([*(child.written for child in intermediates), written])
         return Intermediate(tuple(values[1:]), state, statistics, written)
 

@@ -24,7 +24,7 @@ from xpyramid.store.manifest import taken_back
 from xpyramid.store.names import names_back
 from xpyramid.store.path import NodePath, ZarrArray
 from xpyramid.writer.compression import with_checksums
-from xpyramid.writer.update import StoredLevels, stored_levels
+from xpyramid.writer.stored_levels import StoredLevels, stored_levels
 
 
 @dataclass(frozen=True)

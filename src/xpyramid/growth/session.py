@@ -54,8 +54,8 @@ from xpyramid.writer.resume import FORMAT, check_input, check_same
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.sinks import PartSink
 from xpyramid.writer.source_guard import check_source, what_is_read
+from xpyramid.writer.stored_levels import StoredLevels
 from xpyramid.writer.target_checks import check_space, check_writable
-from xpyramid.writer.update import StoredLevels
 
 #: Where what is decided is noted: below the journals of tasks.
 _DECIDED = "decided.json"
