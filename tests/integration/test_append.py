@@ -282,6 +282,55 @@ def test_who_reads_an_image_while_it_grows(chunk: int, tmp_path: Path) -> None:
         before[1].load()
 
 
+def windows(store: Any) -> Any:
+    metadata: Any = xpyramid.open_pyramid(store, "film").metadata
+    return [channel["window"] for channel in metadata["omero"]["channels"]]
+
+
+@pytest.mark.parametrize("chunk", [1, 3])
+@pytest.mark.parametrize("dtype", ["u2", "f4"])
+def test_windows_are_those_of_all_samples(dtype: Any, chunk: int, tmp_path: Path) -> None:
+    array = (film(9) // 10).astype(dtype).expand_dims(c=["a", "b"], axis=1)
+    array = array * xr.DataArray(np.arange(1, 10, dtype=dtype), dims="t")  # brighter and brighter
+    array = array.rename("film")
+    options = {**OPTIONS, "omero": None, "chunks": {"t": chunk, "y": 8, "x": 8}}
+    array.pyramid.to_ome_zarr(tmp_path / "b.zarr", **options)
+    for stop in (4, 5, 9):
+        start = {4: 0, 5: 4, 9: 5}[stop]
+        part = array[start:stop]
+        part.pyramid.to_ome_zarr(tmp_path / "a.zarr", append_dim="t", **options)
+        array[:stop].pyramid.to_ome_zarr(tmp_path / f"{stop}.zarr", **options)
+        assert windows(tmp_path / "a.zarr") == windows(tmp_path / f"{stop}.zarr")
+    with xpyramid.Appender(tmp_path / "c.zarr", "film", **options_of_appender(options)) as out:
+        for i, frame in enumerate(array):
+            out.append(frame)
+            stored = windows(tmp_path / "c.zarr")
+            assert stored[0]["max"] == array.values[: i + 1, 0].max()
+    assert windows(tmp_path / "c.zarr") == windows(tmp_path / "b.zarr")
+    zarr.open_array(tmp_path / "a.zarr", path="film/0/film")[0, 1, 2, 3] = 1
+    array.values[0, 1, 2, 3] = 1
+    xpyramid.update(tmp_path / "a.zarr", "film", {"t": 0, "y": 2, "x": 3})
+    array.pyramid.to_ome_zarr(tmp_path / "b.zarr", mode="w", **options)
+    assert windows(tmp_path / "a.zarr") == windows(tmp_path / "b.zarr")
+    check_same(tmp_path / "a.zarr", tmp_path / "b.zarr")
+
+
+def options_of_appender(options: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if key != "progress"}
+
+
+def test_what_was_counted_is_not_read_again(tmp_path: Path, monkeypatch: Any) -> None:
+    options = {**OPTIONS, "omero": None}
+    film(7).pyramid.to_ome_zarr(tmp_path / "a.zarr", **options)
+    more = film(9, seed=1)[7:]
+    more[:1].pyramid.append(tmp_path / "a.zarr")  # of an image of one section, nothing is kept
+    monkeypatch.setattr(session, "count_again", lambda *_: 1 / 0)
+    more[1:].pyramid.append(tmp_path / "a.zarr")
+    both = xr.concat([film(7), more], "t")
+    both.pyramid.to_ome_zarr(tmp_path / "b.zarr", **options)
+    assert windows(tmp_path / "a.zarr") == windows(tmp_path / "b.zarr")
+
+
 def test_a_second_process_may_not_write(tmp_path: Path) -> None:
     film()[:4].pyramid.to_ome_zarr(tmp_path / "a.zarr", **OPTIONS)
     with xpyramid.Appender(tmp_path / "a.zarr", "film") as out:

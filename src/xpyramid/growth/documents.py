@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 
+from xpyramid import ngff
 from xpyramid.geometry.tiles import Region
 from xpyramid.growth.image import GrowingImage
 from xpyramid.growth.plan import Growth
@@ -24,6 +25,7 @@ from xpyramid.store.object_table import ObjectTable
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix, is_name
 from xpyramid.writer import documents
 from xpyramid.writer.object_tables import rows_of
+from xpyramid.writer.windows import Windows
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -121,6 +123,7 @@ def announcement(
     longer: Mapping[str, ZarrArray],
     ledger: Ledger | None,
     build: str,
+    windows: Windows | None,
 ) -> Announcement:
     """Return what makes an image of what is stored, as long as it is now.
 
@@ -135,6 +138,8 @@ def announcement(
         What is known of the stored objects; None where nothing is recorded.
     build : str
         What no other build has.
+    windows : Windows or None
+        Of channels, where others are to be put in their place.
     """
     after = dict(before)
     for path, array in longer.items():
@@ -145,7 +150,9 @@ def announcement(
             documents.consolidate(after, group)
     image = growth.image
     identity = identity_of(image.attributes) if image.is_aligned else None
-    return announced(image.place, growth.attributes, before, after, longer, ledger, build, identity)
+    return announced(
+        image.place, growth.attributes, before, after, longer, ledger, build, identity, windows
+    )
 
 
 def with_shape(before: Documents, path: str, array: ZarrArray) -> Documents:
@@ -165,12 +172,16 @@ def announced(
     ledger: Ledger | None,
     build: str,
     identity: str | None,
+    windows: Windows | None,
 ) -> Announcement:
     """Return documents of an image with those of its own group, with a record of what is stored."""
     tables = dict[str, bytes]()
+    if windows is not None:
+        attributes = ngff.with_metadata(attributes, "omero", windows.metadata)
     if ledger is not None:
         attributes, tables = with_tables(
             place, attributes, ledger.tables, ledger.present, build,
+            omero=None if windows is None else windows.entry,
             grids={path: grid_of_array(array) for path, array in arrays.items()},
             documents={
                 key: json.loads(document.to_bytes())
@@ -183,6 +194,7 @@ def announced(
         documents.consolidate(after, attributes=attributes)
     else:
         after |= documents.with_attributes(place, attributes)
+    tables |= {} if windows is None else windows.values
     buffers = {key: as_buffer(data) for key, data in tables.items()}
     return Announcement(buffers, _changed(before, after), after, attributes)
 
