@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,9 +44,11 @@ from xpyramid.options import RunOptions
 from xpyramid.runtime.cluster import check_main_module, workers
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
+from xpyramid.store.identity import identity_of
 from xpyramid.store.local_chunks import indexes_in
-from xpyramid.store.manifest import set_aside
-from xpyramid.store.path import NodePath, local_root, takes_nodes_only
+from xpyramid.store.local_files import remove_torn_files
+from xpyramid.store.manifest import manifest_of, set_aside, with_beginning
+from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_only
 from xpyramid.store.transaction import StillBegun, Transaction, transaction_for
 from xpyramid.writer import documents
 from xpyramid.writer.failures import resume_hint
@@ -92,8 +94,18 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
     for part in parts:
         finished = complete(part.place)
         image = open_growing(part.place, dim)
-        if options["resume"] and finished is not None and _is_end(image, part.array, finished):
-            continue
+        if finished is not None and _is_end(image, part.array, finished):
+            if options["resume"]:
+                continue
+            raise ResumeError(
+                f"an earlier call was interrupted when it had nearly appended to {image.place}, "
+                f"which has been completed now: the image has {image.length} samples",
+                fix=say(
+                    "if this call is that one, there is nothing left to do, which {resume} knows; "
+                    "if not, call it again",
+                    resume=True,
+                ),
+            )
         transaction = transaction_of(image.levels)
         _check_stores(image, part, transaction, options)
         growth = plan_growth(
@@ -174,10 +186,9 @@ def begin(
     ResumeError
     """
     transaction, image = growth.transaction, growth.image
-    record = BuildRecord(
-        format=FORMAT, workers=limits.workers, created=True, about=growth.about,
-        build=uuid4().hex, kept=transaction.kept,
-    )  # fmt: skip
+    record = _record(transaction, limits, growth.about)
+    if transaction.noted() is not None:
+        _tidy(image.place, transaction.kept)
     earlier = transaction.unfinished()
     if earlier is not None and APPEND not in earlier.about:
         raise ResumeError(
@@ -193,8 +204,9 @@ def begin(
         transaction.note(record)
         if takes_nodes_only(image.place.store):  # and no objects behind the end of an array
             _put_lengths(growth)
-        if not image.is_aligned:
-            aside = set_aside(image.attributes)
+        if not image.is_aligned or _knows_sizes(image):
+            identity = identity_of(image.attributes) if image.is_aligned else None
+            aside = with_beginning(set_aside(image.attributes), identity)
             _put(image.place, documents.with_attributes(image.place, aside))
     is_wanted = None if transaction.excludes_all else StillBegun(transaction, record)
     arrays, start = image.longer(growth.growth.total), image.first_object
@@ -229,6 +241,37 @@ def _check_unchanged(image: GrowingImage) -> None:
     now = open_growing(image.place, image.dim)
     if now.length != image.length or now.levels.paths != image.levels.paths:
         raise ResumeError(f"{image.place} was changed by another call", fix="call again")
+
+
+def note(transaction: Transaction, limits: Limits, about: Mapping[str, object]) -> BuildRecord:
+    """Note what is to be done, and return the note."""
+    record = _record(transaction, limits, about)
+    transaction.note(record)
+    return record
+
+
+def _record(transaction: Transaction, limits: Limits, about: Mapping[str, object]) -> BuildRecord:
+    return BuildRecord(
+        format=FORMAT, workers=limits.workers, created=True, about=about, build=uuid4().hex,
+        kept=transaction.kept,
+    )  # fmt: skip
+
+
+def _knows_sizes(image: GrowingImage) -> bool:
+    """Whether sizes of coordinates are recorded, whose last chunk is written again."""
+    listed = (manifest_of(image.attributes) or {}).get("objects")
+    records = listed if isinstance(listed, Mapping) else {}
+    coordinates = [records.get(path) for arrays in image.beside for path in arrays]
+    return any(isinstance(record, Mapping) and record.get("table") for record in coordinates)
+
+
+def _tidy(place: NodePath, names: Iterable[str]) -> None:
+    """Remove files that a call that died has left half written, in a group and in its levels."""
+    root = local_path(NodePath(place.store, "")) or local_root(place.store)
+    if root is not None:
+        remove_torn_files(root / place.path, below=False)
+        for name in names:
+            remove_torn_files(root / place.path / name)
 
 
 def _put_lengths(growth: PreparedGrowth) -> None:
@@ -330,6 +373,7 @@ def complete(place: NodePath) -> Mapping[str, object] | None:
         raw = get_document(tasks / _DECIDED)
         if raw is None:
             return None
+        _tidy(place, record.kept)
         tables, changed = (
             {key: as_buffer(base64.b64decode(data)) for key, data in each.items()}
             for each in json.loads(raw)

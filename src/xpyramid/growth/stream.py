@@ -16,8 +16,8 @@ from xpyramid import engine
 from xpyramid.geometry.passes import Limits
 from xpyramid.growth.documents import Ledger, announced, announcement, documents_below
 from xpyramid.growth.image import open_growing
-from xpyramid.growth.plan import plan_growth
-from xpyramid.growth.session import begin, complete, finish_levels, publish, transaction_of
+from xpyramid.growth.plan import about_nothing, plan_growth
+from xpyramid.growth.session import begin, complete, finish_levels, note, publish, transaction_of
 from xpyramid.growth.windows import GrowingWindows, count_again
 from xpyramid.options.types import Irregular
 from xpyramid.runtime.cluster import check_main_module
@@ -100,6 +100,7 @@ class Stream:
             if not self._build:
                 return
             image, windows = self.image, self._windows
+            self._build = note(self._transaction, self._limits, about_nothing(image)).build
             made = announced(
                 image.place, image.attributes, self._documents, dict(self._documents),
                 image.arrays, self._ledger, self._build, identity_of(image.attributes),
