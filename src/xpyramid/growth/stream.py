@@ -35,8 +35,6 @@ class Stream:
     dim : str or None
         The dimension that grows; None is that of time.
     limits : Limits
-    irregular : {"error", "approximate"}
-        What to do about a gap in an even coordinate.
 
     Raises
     ------
@@ -48,12 +46,10 @@ class Stream:
         If somebody else changes it.
     """
 
-    def __init__(
-        self, place: NodePath, dim: str | None, limits: Limits, irregular: Irregular = "error"
-    ) -> None:
+    def __init__(self, place: NodePath, dim: str | None, limits: Limits) -> None:
         check_main_module()
         complete(place)
-        self._limits, self._irregular = limits, irregular
+        self._limits = limits
         self.image = open_growing(place, dim)
         self._transaction = transaction_of(self.image.levels)
         check_writable(self._transaction.target)
@@ -62,10 +58,17 @@ class Stream:
         self.image = open_growing(place, dim)  # as nobody else can change it now
         self._known, self._has_grown = Known.of(self.image), False
 
-    def append(self, array: xr.DataArray) -> None:
-        """Append samples; the image is whole when this returns."""
+    def append(self, array: xr.DataArray, irregular: Irregular = "error") -> None:
+        """Append samples; the image is whole when this returns.
+
+        Parameters
+        ----------
+        array : xarray.DataArray
+        irregular : {"error", "approximate"}
+            What to do about a gap in an even coordinate.
+        """
         growth = plan_growth(
-            self.image, array, xr.Dataset(), self._transaction, self._limits, self._irregular
+            self.image, array, xr.Dataset(), self._transaction, self._limits, irregular
         )
         if growth is None:
             return
