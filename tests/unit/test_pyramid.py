@@ -21,6 +21,7 @@ def small() -> xpyramid.Pyramid:
 
 def test_the_public_surface_is_small() -> None:
     assert xpyramid.__all__ == [
+        "Appender",
         "Pyramid",
         "Pyramids",
         "__version__",
