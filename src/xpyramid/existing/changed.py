@@ -56,7 +56,7 @@ def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
         tuple((part.start, part.stop) for part in levels.aligned(grid.region(int(index))))
         for index in np.flatnonzero(changed)
     }
-    return _joined([tuple(slice(*ends) for ends in region) for region in sorted(regions)])
+    return joined([tuple(slice(*ends) for ends in region) for region in sorted(regions)])
 
 
 def _without_table(levels: StoredLevels, grid: ChunkGrid, present: Mask, *, deep: bool) -> Mask:
@@ -93,13 +93,26 @@ def _differs(levels: StoredLevels, grid: ChunkGrid, table: ObjectTable, index: i
     return raw is None or checksum([raw], algorithm) != table.checksums[index]
 
 
-def _joined(regions: Sequence[Region]) -> list[Region]:
-    """Return regions of which those are one that touch along the last dimension."""
-    joined: list[Region] = []
-    for region in regions:
-        last = joined[-1] if joined else None
-        if last is not None and last[:-1] == region[:-1] and last[-1].stop == region[-1].start:
-            joined[-1] = (*region[:-1], slice(last[-1].start, region[-1].stop))
-        else:
-            joined.append(region)
-    return joined
+def joined(regions: Sequence[Region]) -> list[Region]:
+    """Return regions of which those are one that make up a larger one, dimension by dimension."""
+    for dim in reversed(range(len(regions[0]) if regions else 0)):
+        runs: list[Region] = []
+        for region in sorted(regions, key=lambda one: _order(one, dim)):
+            last = runs[-1] if runs else None
+            if (
+                last is not None
+                and _order(last, dim)[:-1] == _order(region, dim)[:-1]
+                and last[dim].stop == region[dim].start
+            ):
+                end = slice(last[dim].start, region[dim].stop)
+                runs[-1] = (*region[:dim], end, *region[dim + 1 :])
+            else:
+                runs.append(region)
+        regions = runs
+    return list(regions)
+
+
+def _order(region: Region, dim: int) -> tuple[tuple[int, ...], ...]:
+    """Return what sorts regions along a dimension, after all others."""
+    ends = [(part.start, part.stop) for part in region]
+    return (*ends[:dim], *ends[dim + 1 :], ends[dim])

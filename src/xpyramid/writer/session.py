@@ -260,7 +260,7 @@ def publish(session: Session, summaries: Sequence[engine.Summary]) -> None:
             windows = windows_of(image.omero, own[0].statistics, image.transaction.target, beside)
         build = record.build if record.is_named else ""
         tables, documents = group_documents(
-            image.template, image.transaction, written, windows, build=build
+            image.template, image.transaction, written, windows, build=build, before=image.before
         )
         put(image.transaction.location, tables)
         image.transaction.publish(documents, durable=durable)
