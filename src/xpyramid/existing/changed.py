@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from xpyramid.errors import PlanError
+from xpyramid.geometry.sections import joined
 from xpyramid.geometry.tiles import Region
 from xpyramid.store.checksums import algorithm_for, checksum
 from xpyramid.store.chunk_grid import ChunkGrid, grid_at
@@ -91,28 +90,3 @@ def _differs(levels: StoredLevels, grid: ChunkGrid, table: ObjectTable, index: i
     raw = get_document(levels.place / levels.paths[0] / grid.key(index))
     algorithm = algorithm_for(levels.base.metadata.to_dict())
     return raw is None or checksum([raw], algorithm) != table.checksums[index]
-
-
-def joined(regions: Sequence[Region]) -> list[Region]:
-    """Return regions of which those are one that make up a larger one, dimension by dimension."""
-    for dim in reversed(range(len(regions[0]) if regions else 0)):
-        runs: list[Region] = []
-        for region in sorted(regions, key=lambda one: _order(one, dim)):
-            last = runs[-1] if runs else None
-            if (
-                last is not None
-                and _order(last, dim)[:-1] == _order(region, dim)[:-1]
-                and last[dim].stop == region[dim].start
-            ):
-                end = slice(last[dim].start, region[dim].stop)
-                runs[-1] = (*region[:dim], end, *region[dim + 1 :])
-            else:
-                runs.append(region)
-        regions = runs
-    return list(regions)
-
-
-def _order(region: Region, dim: int) -> tuple[tuple[int, ...], ...]:
-    """Return what sorts regions along a dimension, after all others."""
-    ends = [(part.start, part.stop) for part in region]
-    return (*ends[:dim], *ends[dim + 1 :], ends[dim])

@@ -9,8 +9,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xpyramid.existing.changed import joined
-from xpyramid.geometry.sections import Sections, make_sections, pieces
+from xpyramid.geometry.sections import Sections, joined, make_sections, pieces
 
 few = st.lists(st.integers(1, 7), min_size=1, max_size=3)
 
