@@ -221,6 +221,12 @@ def plan_growth(
     """
     array = with_coordinate(image, as_part(image, array))
     check_part(image, array)
+    if image.plan.axes[image.axis].type == "channel" and ngff.stored_channels(
+        ngff.ome_metadata(image.attributes), None
+    ):
+        raise PlanError(
+            f"the metadata of {image.place} describe each of its channels", fix="write a new image"
+        )
     if not array.sizes[image.dim]:
         return None
     check_continues(image, array, irregular)

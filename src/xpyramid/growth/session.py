@@ -14,6 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import uuid4
 
 import numpy as np
@@ -28,9 +29,16 @@ from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
 from xpyramid.growth.continuity import as_part
 from xpyramid.growth.coordinates import put_coordinates
-from xpyramid.growth.documents import Announcement, Ledger, announcement, documents_below
+from xpyramid.growth.documents import (
+    Announcement,
+    Ledger,
+    announcement,
+    documents_below,
+    with_shape,
+)
 from xpyramid.growth.image import GrowingImage, open_growing
 from xpyramid.growth.plan import APPEND, PreparedGrowth, plan_growth
+from xpyramid.growth.windows import GrowingWindows, count_again
 from xpyramid.messages import say
 from xpyramid.options import RunOptions
 from xpyramid.runtime.cluster import check_main_module, workers
@@ -38,7 +46,7 @@ from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
 from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.manifest import set_aside
-from xpyramid.store.path import NodePath, local_root
+from xpyramid.store.path import NodePath, local_root, takes_nodes_only
 from xpyramid.store.transaction import StillBegun, Transaction, transaction_for
 from xpyramid.writer import documents
 from xpyramid.writer.failures import resume_hint
@@ -99,16 +107,28 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
             locks.enter_context(transaction.lock())
         for growth in prepared:
             _check_unchanged(growth.image)
-        begun = [begin(growth, limits, resume=options["resume"]) for growth in prepared]
+        seen = [GrowingWindows.of(growth.image) for growth in prepared]
+        begun = [
+            begin(growth, limits, windows, resume=options["resume"])
+            for growth, windows in zip(prepared, seen, strict=True)
+        ]
         summaries, positions = _run([image_jobs for _, image_jobs in begun], limits, options)
-        for growth, own, (record, _) in zip(prepared, positions, begun, strict=True):
+        for growth, own, (record, _), windows in zip(prepared, positions, begun, seen, strict=True):
             written = engine.join(summaries[i].written for i in own)
             regions, rows = finish_levels(growth, written, limits, options["progress"])
             longer = growth.image.longer(growth.growth.total)
             if (ledger := Ledger.of(growth.image)) is not None:
                 ledger.add(growth.image, longer, regions, rows)
             before = documents_below(growth.image.place)
-            made = announcement(growth.growth, before, longer, ledger, record.build)
+            made_windows = None
+            if windows is not None:
+                windows.add(
+                    summaries[own[0]].statistics,
+                    partial(count_again, growth.image, windows, limits),
+                    longer[growth.image.levels.paths[0]].shape,
+                )
+                made_windows = windows.made(longer[growth.image.levels.paths[0]].shape)
+            made = announcement(growth.growth, before, longer, ledger, record.build, made_windows)
             publish(growth.transaction, growth.image.place, made, durable=options["durable"])
             growth.transaction.close()
             consolidate_above(growth.transaction)
@@ -140,7 +160,12 @@ def _run(
 
 
 def begin(
-    growth: PreparedGrowth, limits: Limits, *, resume: bool = False, journal: bool = True
+    growth: PreparedGrowth,
+    limits: Limits,
+    windows: GrowingWindows | None,
+    *,
+    resume: bool = False,
+    journal: bool = True,
 ) -> tuple[BuildRecord, Sequence[engine.Job]]:
     """Note that an image grows, or take up what an earlier call has left; return its jobs.
 
@@ -166,6 +191,8 @@ def begin(
         if earlier is not None:
             _forget(growth, earlier)
         transaction.note(record)
+        if takes_nodes_only(image.place.store):  # and no objects behind the end of an array
+            _put_lengths(growth)
         if not image.is_aligned:
             aside = set_aside(image.attributes)
             _put(image.place, documents.with_attributes(image.place, aside))
@@ -186,6 +213,9 @@ def begin(
     jobs = list(jobs_of(prepared, sinks, transaction.tasks if journal else None, is_wanted))
     for job in jobs:
         check_input(job, prepared)
+    if windows is not None:
+        observed = jobs[0].work.with_observer(windows.observer(image))
+        jobs[0] = replace(jobs[0], work=observed)
     return record, jobs
 
 
@@ -199,6 +229,14 @@ def _check_unchanged(image: GrowingImage) -> None:
     now = open_growing(image.place, image.dim)
     if now.length != image.length or now.levels.paths != image.levels.paths:
         raise ResumeError(f"{image.place} was changed by another call", fix="call again")
+
+
+def _put_lengths(growth: PreparedGrowth) -> None:
+    """Make arrays longer at once, in stores in which nothing is seen before the user's commit."""
+    image, before = growth.image, documents_below(growth.image.place)
+    for path, array in image.longer(growth.growth.total).items():
+        after = with_shape(before, path, array)
+        _put(image.place, {key: after[key] for key in after if key.rpartition("/")[0] == path})
 
 
 def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:

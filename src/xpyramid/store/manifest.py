@@ -29,6 +29,10 @@ KEY = "xpyramid"
 _SET_ASIDE = "before"
 
 
+#: What it holds of an image that got longer, and of which all else is as it was: its identity then.
+BEGAN = "began"
+
+
 class KeptRecords(NamedTuple):
     """What is recorded of levels that stay where they are.
 
@@ -268,6 +272,14 @@ def taken_back(attributes: Mapping[str, object]) -> dict[str, object]:
     own = attributes.get(KEY)
     record = own.get(_SET_ASIDE) if isinstance(own, Mapping) else None
     return dict(attributes) if record is None else {**attributes, KEY: {"sealed": record}}
+
+
+def with_beginning(attributes: Mapping[str, object], identity: str | None) -> dict[str, object]:
+    """Return attributes of an image that got longer, which is the one of an identity still."""
+    own = attributes.get(KEY)
+    if identity is None or not isinstance(own, Mapping):
+        return dict(attributes)
+    return {**attributes, KEY: {**own, BEGAN: identity}}
 
 
 def without_manifest(attributes: Mapping[str, object]) -> dict[str, object]:

@@ -194,7 +194,7 @@ def check_strays(
     stored: Stored, record: object, values: Mapping[str, object] = MappingProxyType({})
 ) -> Iterator[Problem]:
     """Yield what lies below an array and is not one of its objects, nor belongs to a record."""
-    own = {object_table.KEY} if object_table.is_apart(record) else set()
+    own = set() if record is None else {object_table.KEY, value_counts.KEY}
     if values.get("path") == stored.path:
         own.add(value_counts.KEY)
     for key in stored.unexpected_keys:

@@ -273,9 +273,12 @@ class RecordedWindows:
             fresh = engine.lump(count(request, changed), bounds, kept.channels)
             others = kept.statistics.items()
             statistics = {k: one for k, one in others if k // kept.channels not in changed} | fresh
-            if not _are_known(request, statistics, bounds):
+            if not are_known(request, statistics, bounds):
                 statistics, bounds = count(request, None), {}
-        made = windows_of(request, statistics, self.place, self.path, bounds)
+        return self.replaced_by(windows_of(request, statistics, self.place, self.path, bounds))
+
+    def replaced_by(self, made: Windows) -> Windows:
+        """Return windows in the place of those that we have computed; others stay."""
         channels = [
             {**channel, "window": new["window"]} if is_own else channel
             for channel, new, is_own in zip(
@@ -291,19 +294,22 @@ class RecordedWindows:
         )
 
     def _kept(self, request: OmeroRequest) -> ValueCounts | None:
-        """Return the distributions of the sections of level 0; None where they are not there."""
-        named, sections = self.entry.get("values"), request.sections
-        if not isinstance(named, Mapping) or sections is None:
+        """Return the distributions of the sections that level 0 has, None where there are none."""
+        kept, own = self.counts(), (request.sections, request.observer.channels)
+        return kept if kept is not None and (kept.sections, kept.channels) == own else None
+
+    def counts(self) -> ValueCounts | None:
+        """Return the distributions that are kept; None where they are not there, or damaged."""
+        named = self.entry.get("values")
+        if not isinstance(named, Mapping):
             return None
         raw = get_document(self.place / str(named.get("path")) / value_counts.KEY)
         if raw is None or value_counts.digest_of(raw) != named.get("digest"):
             return None
         try:
-            kept = ValueCounts.from_bytes(raw)
+            return ValueCounts.from_bytes(raw)
         except ValueError:
             return None
-        is_same = (kept.sections, kept.channels) == (sections, request.observer.channels)
-        return kept if is_same else None
 
 
 def recorded_windows(
@@ -354,7 +360,7 @@ def _channels(metadata: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return channels
 
 
-def _are_known(request: OmeroRequest, statistics: engine.Statistics, bounds: engine.Bounds) -> bool:
+def are_known(request: OmeroRequest, statistics: engine.Statistics, bounds: engine.Bounds) -> bool:
     """Whether all quantiles lie in the tails, of which all keys are known."""
     together = engine.by_channel(statistics, request.observer.channels)
     return not any(
