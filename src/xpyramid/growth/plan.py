@@ -247,6 +247,11 @@ def plan_growth(
     return PreparedGrowth(growth, prepared, _about(growth, array, limits))
 
 
+def about_nothing(image: GrowingImage) -> dict[str, object]:
+    """Return what is noted where an image stays as long as it is, and only its record changes."""
+    return {APPEND: image.dim, "from": image.length, "to": image.length}
+
+
 def _about(growth: Growth, array: xr.DataArray, limits: Limits) -> dict[str, object]:
     """Return what must be the same where a call is resumed."""
     digest = hashlib.sha256()

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -44,9 +44,11 @@ from xpyramid.options import RunOptions
 from xpyramid.runtime.cluster import check_main_module, workers
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
+from xpyramid.store.identity import identity_of
 from xpyramid.store.local_chunks import indexes_in
-from xpyramid.store.manifest import set_aside
-from xpyramid.store.path import NodePath, local_root, takes_nodes_only
+from xpyramid.store.local_files import remove_torn_files
+from xpyramid.store.manifest import manifest_of, set_aside, with_beginning
+from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_only
 from xpyramid.store.transaction import StillBegun, Transaction, transaction_for
 from xpyramid.writer import documents
 from xpyramid.writer.failures import resume_hint
@@ -81,6 +83,60 @@ class Part:
     bounds: xr.Dataset
 
 
+@dataclass
+class Known:
+    """What is known of an image that grows, beside its levels.
+
+    Attributes
+    ----------
+    ledger : Ledger or None
+        Of its stored objects.
+    windows : GrowingWindows or None
+        Of its channels.
+    documents : mapping
+        All that lie below it.
+    """
+
+    ledger: Ledger | None
+    windows: GrowingWindows | None
+    documents: Documents
+
+    @classmethod
+    def of(cls, image: GrowingImage) -> Known:
+        """Return what is known of an image as it is."""
+        return cls(Ledger.of(image), GrowingWindows.of(image), documents_below(image.place))
+
+    def announcement(
+        self,
+        growth: PreparedGrowth,
+        summaries: Sequence[engine.Summary],
+        record: BuildRecord,
+        limits: Limits,
+        progress: bool | None,
+        *,
+        is_last: bool = True,
+    ) -> Announcement:
+        """Return what makes the image longer, once its jobs have run.
+
+        Unless it is the last time, tables that grow with the image are left out.
+        """
+        image, windows = growth.image, None
+        written = engine.join(summary.written for summary in summaries)
+        regions, rows = finish_levels(growth, written, limits, progress)
+        longer = image.longer(growth.growth.total)
+        if self.ledger is not None:
+            self.ledger.add(image, longer, regions, rows)
+        if self.windows is not None:
+            shape = longer[image.levels.paths[0]].shape
+            count = partial(count_again, image, self.windows, limits)
+            self.windows.add(summaries[0].statistics, count, shape)
+            windows = self.windows.made(shape, is_kept=is_last)
+        ledger = self.ledger
+        if ledger is not None and not is_last:
+            ledger = ledger.without_tables()
+        return announcement(growth.growth, self.documents, longer, ledger, record.build, windows)
+
+
 def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
     """Append samples to stored images; see :meth:`xpyramid.accessor.ArrayAccessor.append`.
 
@@ -92,8 +148,18 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
     for part in parts:
         finished = complete(part.place)
         image = open_growing(part.place, dim)
-        if options["resume"] and finished is not None and _is_end(image, part.array, finished):
-            continue
+        if finished is not None and _is_end(image, part.array, finished):
+            if options["resume"]:
+                continue
+            raise ResumeError(
+                f"an earlier call was interrupted when it had nearly appended to {image.place}, "
+                f"which has been completed now: the image has {image.length} samples",
+                fix=say(
+                    "if this call is that one, there is nothing left to do, which {resume} knows; "
+                    "if not, call it again",
+                    resume=True,
+                ),
+            )
         transaction = transaction_of(image.levels)
         _check_stores(image, part, transaction, options)
         growth = plan_growth(
@@ -107,28 +173,16 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
             locks.enter_context(transaction.lock())
         for growth in prepared:
             _check_unchanged(growth.image)
-        seen = [GrowingWindows.of(growth.image) for growth in prepared]
+        known = [Known.of(growth.image) for growth in prepared]
         begun = [
-            begin(growth, limits, windows, resume=options["resume"])
-            for growth, windows in zip(prepared, seen, strict=True)
+            begin(growth, limits, one.windows, resume=options["resume"])
+            for growth, one in zip(prepared, known, strict=True)
         ]
-        summaries, positions = _run([image_jobs for _, image_jobs in begun], limits, options)
-        for growth, own, (record, _), windows in zip(prepared, positions, begun, seen, strict=True):
-            written = engine.join(summaries[i].written for i in own)
-            regions, rows = finish_levels(growth, written, limits, options["progress"])
-            longer = growth.image.longer(growth.growth.total)
-            if (ledger := Ledger.of(growth.image)) is not None:
-                ledger.add(growth.image, longer, regions, rows)
-            before = documents_below(growth.image.place)
-            made_windows = None
-            if windows is not None:
-                windows.add(
-                    summaries[own[0]].statistics,
-                    partial(count_again, growth.image, windows, limits),
-                    longer[growth.image.levels.paths[0]].shape,
-                )
-                made_windows = windows.made(longer[growth.image.levels.paths[0]].shape)
-            made = announcement(growth.growth, before, longer, ledger, record.build, made_windows)
+        jobs, positions = shared_jobs([image_jobs for _, image_jobs in begun], limits)
+        summaries = engine.run(jobs, options["progress"])
+        for growth, own, (record, _), one in zip(prepared, positions, begun, known, strict=True):
+            seen = [summaries[i] for i in own]
+            made = one.announcement(growth, seen, record, limits, options["progress"])
             publish(growth.transaction, growth.image.place, made, durable=options["durable"])
             growth.transaction.close()
             consolidate_above(growth.transaction)
@@ -152,13 +206,6 @@ def _check_stores(
     check_space(str(local_root(image.place.store) or ""), [image.place], part.array.nbytes)
 
 
-def _run(
-    images: Sequence[Sequence[engine.Job]], limits: Limits, options: RunOptions
-) -> tuple[list[engine.Summary], list[tuple[int, ...]]]:
-    jobs, positions = shared_jobs(images, limits)
-    return engine.run(jobs, options["progress"]), positions
-
-
 def begin(
     growth: PreparedGrowth,
     limits: Limits,
@@ -174,10 +221,9 @@ def begin(
     ResumeError
     """
     transaction, image = growth.transaction, growth.image
-    record = BuildRecord(
-        format=FORMAT, workers=limits.workers, created=True, about=growth.about,
-        build=uuid4().hex, kept=transaction.kept,
-    )  # fmt: skip
+    record = _record(transaction, limits, growth.about)
+    if transaction.noted() is not None:
+        _tidy(image.place, transaction.kept)
     earlier = transaction.unfinished()
     if earlier is not None and APPEND not in earlier.about:
         raise ResumeError(
@@ -193,9 +239,12 @@ def begin(
         transaction.note(record)
         if takes_nodes_only(image.place.store):  # and no objects behind the end of an array
             _put_lengths(growth)
-        if not image.is_aligned:
-            aside = set_aside(image.attributes)
+        if not image.is_aligned or _knows_sizes(image):
+            identity = identity_of(image.attributes) if image.is_aligned else None
+            aside = with_beginning(set_aside(image.attributes), identity)
             _put(image.place, documents.with_attributes(image.place, aside))
+            if takes_nodes_only(image.place.store):  # where that document has the note
+                transaction.note(record)
     is_wanted = None if transaction.excludes_all else StillBegun(transaction, record)
     arrays, start = image.longer(growth.growth.total), image.first_object
     sinks = []
@@ -229,6 +278,37 @@ def _check_unchanged(image: GrowingImage) -> None:
     now = open_growing(image.place, image.dim)
     if now.length != image.length or now.levels.paths != image.levels.paths:
         raise ResumeError(f"{image.place} was changed by another call", fix="call again")
+
+
+def note(transaction: Transaction, limits: Limits, about: Mapping[str, object]) -> BuildRecord:
+    """Note what is to be done, and return the note."""
+    record = _record(transaction, limits, about)
+    transaction.note(record)
+    return record
+
+
+def _record(transaction: Transaction, limits: Limits, about: Mapping[str, object]) -> BuildRecord:
+    return BuildRecord(
+        format=FORMAT, workers=limits.workers, created=True, about=about, build=uuid4().hex,
+        kept=transaction.kept,
+    )  # fmt: skip
+
+
+def _knows_sizes(image: GrowingImage) -> bool:
+    """Whether sizes of coordinates are recorded, whose last chunk is written again."""
+    listed = (manifest_of(image.attributes) or {}).get("objects")
+    records = listed if isinstance(listed, Mapping) else {}
+    coordinates = [records.get(path) for arrays in image.beside for path in arrays]
+    return any(isinstance(record, Mapping) and record.get("table") for record in coordinates)
+
+
+def _tidy(place: NodePath, names: Iterable[str]) -> None:
+    """Remove files that a call that died has left half written, in a group and in its levels."""
+    root = local_path(NodePath(place.store, "")) or local_root(place.store)
+    if root is not None:
+        remove_torn_files(root / place.path, below=False)
+        for name in names:
+            remove_torn_files(root / place.path / name)
 
 
 def _put_lengths(growth: PreparedGrowth) -> None:
@@ -330,6 +410,7 @@ def complete(place: NodePath) -> Mapping[str, object] | None:
         raw = get_document(tasks / _DECIDED)
         if raw is None:
             return None
+        _tidy(place, record.kept)
         tables, changed = (
             {key: as_buffer(base64.b64decode(data)) for key, data in each.items()}
             for each in json.loads(raw)

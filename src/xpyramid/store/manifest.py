@@ -271,7 +271,10 @@ def taken_back(attributes: Mapping[str, object]) -> dict[str, object]:
     """Return attributes with the record that `set_aside` has put aside, if it has."""
     own = attributes.get(KEY)
     record = own.get(_SET_ASIDE) if isinstance(own, Mapping) else None
-    return dict(attributes) if record is None else {**attributes, KEY: {"sealed": record}}
+    if not isinstance(own, Mapping) or record is None:
+        return dict(attributes)
+    began = {key: own[key] for key in (BEGAN,) if key in own}
+    return {**attributes, KEY: {"sealed": record, **began}}
 
 
 def with_beginning(attributes: Mapping[str, object], identity: str | None) -> dict[str, object]:
