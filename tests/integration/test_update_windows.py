@@ -171,13 +171,30 @@ def test_only_sections_that_have_changed_are_read(
     regions = counted(monkeypatch)
     xpyramid.update(tmp_path, "field", "changed")
     # Whole windows of the top above whole objects that have changed.
-    assert sorted((y.start, x.start) for y, x in regions) == [(0, 40), (8, 40)]
+    assert regions == [(slice(0, 16), slice(40, 48))]
     array[:] = 7
     zarr.open_array(tmp_path / "field/0/field")[:] = 7
     regions.clear()
     xpyramid.update(tmp_path, "field", {})
     assert size(regions) == array.size
     assert window(tmp_path) == {"min": 7, "max": 8, "start": 7, "end": 8}
+
+
+@pytest.mark.usefixtures("small_sections")
+def test_one_percent_of_all_samples_does_not_leave_the_tails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even if these are all that were the least."""
+    array = image() + np.uint16(1000)
+    array[REGION] = np.arange(30).reshape(6, 5).repeat(2, 1)[:, :8]
+    array[{"y": slice(3, 9), "x": slice(40, 43)}] = 1100
+    write(tmp_path, array)
+    regions = counted(monkeypatch)
+    change(tmp_path, array, REGION, 1100)
+    xpyramid.update(tmp_path, "field", REGION)
+    assert size(regions) == 2 * 8 * 8
+    low = np.sort(array.values.ravel())[3]
+    assert (window(tmp_path)["min"], window(tmp_path)["start"]) == (array.values.min(), low)
 
 
 @pytest.mark.usefixtures("small_sections")

@@ -81,8 +81,8 @@ def update(
             value=region,
             accepted="'changed', or a mapping, as in {'y': slice(10, 20)}",
         )
-    place, _, opened = find_image(store, group)
-    base, levels = opened.levels[0], stored_levels(place)
+    place, node, opened = find_image(store, group)
+    base, levels = opened.levels[0], stored_levels(place, node)
     if isinstance(region, Mapping):
         regions = [_indexes(base, region)]
     else:

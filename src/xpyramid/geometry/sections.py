@@ -7,7 +7,7 @@ the work on it is divided.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -116,3 +116,28 @@ def _growing(shape: Lengths, stored: Lengths, factors: Lengths) -> Iterator[Leng
         for i in [i for i in growing if factors[i] > 1] or growing:
             lengths[i] = min(2 * lengths[i], shape[i])
         yield tuple(lengths)
+
+
+def joined(regions: Sequence[Region]) -> list[Region]:
+    """Return regions of which those are one that make up a larger one, dimension by dimension."""
+    for dim in reversed(range(len(regions[0]) if regions else 0)):
+        runs: list[Region] = []
+        for region in sorted(regions, key=lambda one: _order(one, dim)):
+            last = runs[-1] if runs else None
+            if (
+                last is not None
+                and _order(last, dim)[:-1] == _order(region, dim)[:-1]
+                and last[dim].stop == region[dim].start
+            ):
+                end = slice(last[dim].start, region[dim].stop)
+                runs[-1] = (*region[:dim], end, *region[dim + 1 :])
+            else:
+                runs.append(region)
+        regions = runs
+    return list(regions)
+
+
+def _order(region: Region, dim: int) -> tuple[tuple[int, ...], ...]:
+    """Return what sorts regions along a dimension, after all others."""
+    ends = [(part.start, part.stop) for part in region]
+    return (*ends[:dim], *ends[dim + 1 :], ends[dim])

@@ -7,8 +7,8 @@ sections that have changed are counted again, see `xpyramid.writer.windows`.
 - What is in it: of each channel of each section, the extremes, and how often each key occurs; keys
   are those of `xpyramid.engine.statistics`. All keys between the tails of a channel are counted as
   one.
-- As bytes: a line of JSON, then the keys and counts of all channels, byte by byte in planes and
-  deflated. Of a channel, the keys that occur anywhere, and counts of each section.
+- As bytes: a line of JSON, then all keys, as differences, and all counts, byte by byte in planes
+  and deflated.
 - Where it is: an object ``values.xpyramid`` in the directory of the first level that was written
   with it, for the reasons that `xpyramid.store.object_table` has. The attributes hold its digest.
 """
@@ -18,7 +18,6 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +34,9 @@ KEY = "values.xpyramid"
 LARGEST = 2**28
 
 _MAGIC = b"XPV1"
+
+#: How hard zlib tries: more takes longer, and makes it hardly smaller.
+_EFFORT = 1
 
 _Array = NDArray[Any]
 
@@ -60,37 +62,21 @@ class ValueCounts:
 
     def to_bytes(self) -> bytes:
         """Return the table as it is kept."""
+        rows = sorted(self.statistics.items())
         head: dict[str, Any] = {
             "shape": self.sections.shape, "lengths": self.sections.lengths,
-            "channels": self.channels, "rows": [], "keys": [],
+            "channels": self.channels,
             "bounds": [[c, *ends] for c, ends in sorted(self.bounds.items())],
+            "rows": [[row, one.low, one.high, len(one.keys)] for row, one in rows],
         }  # fmt: skip
-        keys: list[_Array] = [np.empty(0, np.uint16)]
-        counts: list[_Array] = [np.empty(0, np.uint64)]
-        for channel, rows in self._by_channel():
-            used = np.zeros(2**16, bool)
-            for _, one in rows:
-                used[one.keys] = True
-            own = np.flatnonzero(used)
-            table = np.zeros((len(rows), len(own)), np.uint64)
-            for line, (_, one) in zip(table, rows, strict=True):
-                line[np.searchsorted(own, one.keys)] = one.counts
-            head["keys"].append([channel, len(own), len(rows)])
-            head["rows"] += [[row, one.low, one.high] for row, one in rows]
-            keys.append(np.diff(own, prepend=0).astype(np.uint16))
-            counts.append(table.ravel())
-        joined = np.concatenate(counts)
-        width = next(w for w in (1, 2, 4, 8) if int(joined.max(initial=0)) < 2 ** (8 * w))
+        keys = [np.diff(one.keys, prepend=np.uint16(0)) for _, one in rows]
+        counts = np.concatenate([np.empty(0, np.uint64), *(one.counts for _, one in rows)])
+        width = next(w for w in (1, 2, 4, 8) if int(counts.max(initial=0)) < 2 ** (8 * w))
         head["width"] = width
-        body = _planes(np.concatenate(keys), 2) + _planes(joined, width)
+        deltas = np.concatenate([np.empty(0, np.uint16), *keys])
+        body = _planes(deltas, 2) + _planes(counts, width)
         text = json.dumps(head, separators=(",", ":"), allow_nan=False).encode()
-        return b"".join((_MAGIC, zlib.compress(text + b"\n", 6), zlib.compress(body, 6)))
-
-    def _by_channel(self) -> Iterator[tuple[int, list[tuple[int, Distribution]]]]:
-        rows: dict[int, list[tuple[int, Distribution]]] = {}
-        for row, one in sorted(self.statistics.items()):
-            rows.setdefault(row % self.channels, []).append((row, one))
-        yield from sorted(rows.items())
+        return b"".join((_MAGIC, zlib.compress(text + b"\n", 6), zlib.compress(body, _EFFORT)))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ValueCounts:
@@ -113,12 +99,11 @@ class ValueCounts:
         stream = zlib.decompressobj()
         head = json.loads(stream.decompress(data, LARGEST))
         width, channels = int(head["width"]), int(head["channels"])
-        rows = [(int(row), low, high) for row, low, high in head["rows"]]
-        number = sum(int(keys) for _, keys, _ in head["keys"])
-        cells = sum(int(keys) * int(own) for _, keys, own in head["keys"])
-        if width not in (1, 2, 4, 8) or not 0 <= 2 * number + cells * width <= LARGEST:
+        rows = [(int(row), low, high, int(keys)) for row, low, high, keys in head["rows"]]
+        number = sum(keys for *_, keys in rows)
+        size = (2 + width) * number
+        if width not in (1, 2, 4, 8) or size > LARGEST or any(keys < 0 for *_, keys in rows):
             raise ValueError("it is too large")
-        size = 2 * number + cells * width
         rest = zlib.decompressobj()
         body = rest.decompress(stream.unused_data, size + 1)
         if len(body) != size or not rest.eof:
@@ -126,14 +111,12 @@ class ValueCounts:
         deltas = _unplaned(body[: 2 * number], 2)
         counts = _unplaned(body[2 * number :], width)
         statistics: Statistics = {}
-        for _, length, own in head["keys"]:
-            keys = np.cumsum(deltas[:length], dtype=np.uint64).astype(np.uint16)
-            table, deltas = counts[: length * own].reshape(own, length), deltas[length:]
-            counts = counts[length * own :]
-            for line in table:
-                row, low, high = rows[len(statistics)]
-                there = line > 0
-                statistics[row] = Distribution(low, high, keys[there], line[there])
+        start = 0
+        for row, low, high, length in rows:
+            own = slice(start, start + length)
+            keys = np.cumsum(deltas[own], dtype=np.uint16)
+            statistics[row] = Distribution(low, high, keys, counts[own])
+            start += length
         bounds = {int(c): (int(first), int(last)) for c, first, last in head["bounds"]}
         shape, lengths = (tuple(map(int, head[key])) for key in ("shape", "lengths"))
         return cls(Sections(shape, lengths), channels, bounds, statistics)

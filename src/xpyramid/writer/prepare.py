@@ -111,6 +111,7 @@ def prepare_image(
         kept=0 if kept is None else len(kept.paths),
         replaced=() if kept is None else kept.replaced,
         interim={} if kept is None else _interim(kept, zarr_format),
+        before={} if kept is None else kept.attributes,
     )
 
 

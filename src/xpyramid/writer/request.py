@@ -131,6 +131,8 @@ class PreparedImage:
         Names of levels that others replace beside those.
     interim : mapping
         Documents of its group while levels that it announces are replaced at their place.
+    before : mapping
+        Attributes that its group had, where levels stay.
     """
 
     transaction: Transaction
@@ -149,6 +151,7 @@ class PreparedImage:
     kept: int = 0
     replaced: tuple[str, ...] = ()
     interim: Mapping[str, Buffer] = field(default_factory=dict)
+    before: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def written(self) -> tuple[str, ...]:

@@ -260,12 +260,13 @@ def publish(session: Session, summaries: Sequence[engine.Summary]) -> None:
             windows = windows_of(image.omero, own[0].statistics, image.transaction.target, beside)
         build = record.build if record.is_named else ""
         tables, documents = group_documents(
-            image.template, image.transaction, written, windows, build=build
+            image.template, image.transaction, written, windows, build=build, before=image.before
         )
         put(image.transaction.location, tables)
-        image.transaction.publish(documents, durable=durable)
         named = None if windows is None else windows.path
+        # Where that is all that gets done, the next update makes new ones.
         remove_values(image.transaction.target, image.paths[: image.kept], named)
+        image.transaction.publish(documents, durable=durable)
     for image in (*session.images, *session.finished):
         for group, change in _changes_around(image):
             image.transaction.change_group(group, change)

@@ -158,15 +158,21 @@ class StoredLevels:
             yield engine.Job(engine.Work(tiling, (output,)), self.source)
 
 
-def stored_levels(place: NodePath) -> StoredLevels:
+def stored_levels(place: NodePath, node: zarr.Group | None = None) -> StoredLevels:
     """Open the levels of an image, all of which we have made.
+
+    Parameters
+    ----------
+    place : NodePath
+    node : zarr.Group, optional
+        Its group, if that is open.
 
     Raises
     ------
     NotAPyramidError
     """
-    node = place.node()
-    attributes = {} if node is None else dict(node.attrs)
+    group = place.node() if node is None else node
+    attributes = {} if group is None else dict(group.attrs)
     image = ngff.parse(attributes)
     paths = [dataset.path for dataset in image.datasets]
     opened = [zarr.open_array(place.store, path=(place / p).path, mode="r+") for p in paths]

@@ -30,7 +30,13 @@ from xpyramid.store.documents import (
     parse_document,
 )
 from xpyramid.store.listing import Contents, children, list_keys
-from xpyramid.store.manifest import KeptRecords, records_kept, with_manifest, without_manifest
+from xpyramid.store.manifest import (
+    KeptRecords,
+    manifest_of,
+    records_kept,
+    with_manifest,
+    without_manifest,
+)
 from xpyramid.store.path import NodePath, ZarrArray, is_name, level_names
 from xpyramid.store.transaction import Transaction
 from xpyramid.types import DType, Json
@@ -157,7 +163,7 @@ def group_documents(
     build : str
         What no other build has, where tasks run later.
     before : mapping, optional
-        Attributes with a record of levels that stay. Default: those that the group has now.
+        Attributes with a record of levels that stay, where the group has none now.
 
     Returns
     -------
@@ -218,7 +224,8 @@ def _records_kept(transaction: Transaction, before: Mapping[str, object] | None)
     contents = Contents(
         image, keys, {key: parse_document(text) for key, text in raw.items() if text}, {}
     )
-    return records_kept(contents, _attributes_of(image) if before is None else before)
+    now = _attributes_of(image)
+    return records_kept(contents, now if manifest_of(now) is not None or not before else before)
 
 
 def _attributes_of(image: NodePath) -> dict[str, object]:

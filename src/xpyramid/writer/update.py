@@ -12,6 +12,7 @@ from zarr.abc.buffer import Buffer
 from xpyramid import engine, ngff
 from xpyramid.errors import ResumeError
 from xpyramid.geometry.passes import Limits
+from xpyramid.geometry.sections import joined
 from xpyramid.geometry.tiles import Region
 from xpyramid.messages import say
 from xpyramid.store import value_counts
@@ -103,7 +104,7 @@ def windows_again(
         whole = tuple(slice(0, n) for n in base.shape)
         chosen = [whole]
         if numbers is not None and request.sections is not None:
-            chosen = [request.sections.region(number) for number in sorted(numbers)]
+            chosen = joined([request.sections.region(number) for number in sorted(numbers)])
         jobs = list(levels.counting(request.observer, chosen, limits))
         return engine.merged(one.statistics for one in engine.run(jobs, progress))
 
