@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -49,6 +49,36 @@ class ObjectRecord(NamedTuple):
     place: Lengths
     size: int
     checksum: int
+
+
+class EncodedObject(NamedTuple):
+    """An object as it is stored, wherever that is.
+
+    Attributes
+    ----------
+    place : tuple of int
+        Of the object in the grid of its array.
+    parts : sequence of bytes
+        Which lie one after the other; none where nothing is to be stored.
+    checksum : int
+        Of the parts; see `xpyramid.store.checksums`.
+    """
+
+    place: Lengths
+    parts: Sequence[bytes]
+    checksum: int
+
+    @classmethod
+    def from_parts(
+        cls, place: Lengths, parts: Sequence[bytes], algorithm: Algorithm
+    ) -> EncodedObject:
+        """Return an object with its checksum."""
+        return cls(place, parts, checksum(parts, algorithm) if parts else 0)
+
+    @property
+    def record(self) -> ObjectRecord:
+        """What is known of it when it is stored."""
+        return ObjectRecord(self.place, sum(map(len, self.parts)), self.checksum)
 
 
 @dataclass(frozen=True)
@@ -124,13 +154,13 @@ class ObjectArray:
         if region is None or not _whole(region, lengths, self.array.shape):
             self.array[key] = values
         else:
-            self._write_whole(region, lengths, values)
+            self.put(self.encoded(region, values))
 
     def write(self, region: Region, values: Array) -> list[ObjectRecord]:
         """Store values in a region; return what is known of the objects that it touches."""
         lengths = self.array.shards or self.array.chunks
         if _whole(region, lengths, self.array.shape):
-            return self._write_whole(region, lengths, values)
+            return self.put(self.encoded(region, values))
         self.array[region] = values
         known = (
             (index, checksum_of_file(self._path(index), self._algorithm))
@@ -138,16 +168,21 @@ class ObjectArray:
         )
         return [ObjectRecord(index, *record) for index, record in known if record is not None]
 
-    def _write_whole(self, region: Region, lengths: Lengths, values: Array) -> list[ObjectRecord]:
-        """Store values in a region of whole objects."""
-        records = []
+    def encoded(self, region: Region, values: Array) -> Iterator[EncodedObject]:
+        """Yield the objects of a region of whole ones, which hold some values."""
+        lengths = self.array.shards or self.array.chunks
         for index, _, piece in _pieces(region, lengths):
             part = values[relative(piece, [r.start for r in region])]
             chunks = self._chunk(part) if self.array.shards is None else self._shard(part, lengths)
-            self._write(index, chunks)
-            if chunks:
-                value = checksum(chunks, self._algorithm)
-                records.append(ObjectRecord(index, sum(map(len, chunks)), value))
+            yield EncodedObject.from_parts(index, chunks, self._algorithm)
+
+    def put(self, objects: Iterable[EncodedObject]) -> list[ObjectRecord]:
+        """Store objects; return what is known of those that there are now."""
+        records = []
+        for one in objects:
+            self._write(one.place, one.parts)
+            if one.parts:
+                records.append(one.record)
         return records
 
     def _path(self, index: Lengths) -> Path:
