@@ -10,7 +10,17 @@ import numpy as np
 
 from xpyramid.options import text
 from xpyramid.options.declare import Option
-from xpyramid.options.types import AxisType, Boundary, Chunks, Factor, Kind, Method, PerDim, Units
+from xpyramid.options.types import (
+    AxisType,
+    Boundary,
+    Chunks,
+    Factor,
+    Kind,
+    Method,
+    Methods,
+    PerDim,
+    Units,
+)
 
 _NUMBER = (Number, np.generic)
 _METHODS = "max, mean, median, min, mode, nearest, sum, or a callable"
@@ -216,15 +226,32 @@ class _MethodOptions(TypedDict, total=False):
     kind: Annotated[Kind | None, _KIND]
 
 
-class _MethodsOptions(TypedDict, total=False):
+class _SeveralMethodsOptions(TypedDict, total=False):
     method: Annotated[
-        Method | Mapping[str, Method | None] | None,
+        Method | Methods | None,
         Option(
             None,
-            """str, callable, or {variable: str or callable}, optional
-            As for a DataArray; variables that a mapping leaves out get their default.""",
-            types=(str, Callable, Mapping),
-            accepted=f"{_METHODS}; or a mapping from variables to those",
+            f"""{_METHOD.doc}
+
+            Several methods are a list, or a mapping from names to methods, or "statistics": the
+            mean, std, min, max and count. Each makes an image of its own; level 0 is read once.""",
+            types=(str, Callable, list, tuple, Mapping),
+            accepted=f"{_METHODS}; a list of those, or a mapping from names to those; 'statistics'",
+        ),
+    ]
+    kind: Annotated[Kind | None, _KIND]
+
+
+class _MethodsOptions(TypedDict, total=False):
+    method: Annotated[
+        Method | Sequence[Method] | Mapping[str, Method | Methods | None] | None,
+        Option(
+            None,
+            """str, callable, list, or {variable: str, callable or list}, optional
+            As for a DataArray; variables that a mapping leaves out get their default. A mapping is
+            always by variable: ``{"a": {"average": "mean"}}`` gives names to methods.""",
+            types=(str, Callable, list, tuple, Mapping),
+            accepted=f"{_METHODS}; a list of those; or a mapping from variables to those",
         ),
     ]
     kind: Annotated[
@@ -244,7 +271,13 @@ class CommonBuildOptions(_FactorOptions, _WindowOptions, AxisOptions, total=Fals
 
 
 class BuildOptions(_FactorOptions, _MethodOptions, _WindowOptions, AxisOptions, total=False):
-    """Those of ``DataArray.pyramid.build()``."""
+    """Those of making one image."""
+
+
+class ArrayBuildOptions(
+    _FactorOptions, _SeveralMethodsOptions, _WindowOptions, AxisOptions, total=False
+):
+    """Those of ``DataArray.pyramid.build()``, which may make several images."""
 
 
 class DatasetBuildOptions(

@@ -34,11 +34,13 @@ from xpyramid.reducers.record import (
     times,
 )
 from xpyramid.reducers.registry import METHODS
+from xpyramid.reducers.several import SETS, named_methods
 from xpyramid.reducers.windows import fillable
 from xpyramid.types import DType
 
 __all__ = [
     "METHODS",
+    "SETS",
     "Array",
     "Factors",
     "Method",
@@ -49,6 +51,7 @@ __all__ = [
     "assemble_arrays",
     "make_reducer",
     "method_name",
+    "named_methods",
     "passthrough",
     "reduce_block",
     "reduce_levels",

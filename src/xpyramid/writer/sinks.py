@@ -94,9 +94,7 @@ class ZarrSink:
                 return list(self.array.encoded(region, values))
             return list(_encoded_by_zarr(self.array, region, values, self._algorithm))
 
-    def store(
-        self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]
-    ) -> engine.Written:
+    def store(self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]) -> engine.Written:
         """Store objects that a sink of the same form has encoded; return records of them.
 
         Raises
