@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeGuard, TypeVar, Unpack, cast
 
+import numpy as np
 import xarray as xr
 
 from xpyramid.display import listed
@@ -22,7 +23,7 @@ from xpyramid.geometry.plan import MethodOptions, Plan, largest_window, make_pla
 from xpyramid.geometry.ranges import range_of, transform_of
 from xpyramid.geometry.steps import factors_by_dim, named_dims
 from xpyramid.inputs.duck_arrays import as_plain_array
-from xpyramid.inputs.kinds import choose
+from xpyramid.inputs.kinds import attributes_for, choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.lazy.label_geometry import ImageGeometry, image_boundary, image_factors, place_beside
@@ -40,7 +41,7 @@ from xpyramid.options import (
 )
 from xpyramid.options.types import Boundary, Chunks, Kind
 from xpyramid.pyramid import Pyramid, Pyramids
-from xpyramid.reducers import Method, Reducer, make_reducer, method_name, named_methods
+from xpyramid.reducers import Array, Method, Reducer, make_reducer, method_name, named_methods
 
 T = TypeVar("T")
 
@@ -89,7 +90,7 @@ def build_all(
 def _together(group: str, names: Iterable[str]) -> str:
     """Say where several methods of an array are written."""
     places = listed([f"{group}/{name}" for name in names])
-    return f"level 0 is read once, and written to each of {places}"
+    return f"written in one pass, which reads level 0 once: {places}"
 
 
 @dataclass(frozen=True)
@@ -173,8 +174,12 @@ def _reduced(base: _Taken, method: Method | None) -> Pyramid:
         source_chunks=(source_chunks(array),), holistic=reducer.holistic, copies=reducer.copies,
         kind=choice.kind, kind_reason=choice.reason,
     )  # fmt: skip
+    has_own_base = reducer.base is not None
+    if has_own_base:
+        plan = plan.made_of(array.dtype, reducer.dtype)
     made = _lazy_levels(array, plan, reducer, base.bounds)
-    return Pyramid(*(place_beside(made, plan, image) if image else (made, plan)), reducer)
+    levels, plan = place_beside(made, plan, image) if image else (made, plan)
+    return Pyramid(levels, plan, reducer, _samples=array if has_own_base else None)
 
 
 def overrides_of(options: AxisOptions) -> Overrides:
@@ -396,11 +401,18 @@ def _level(
     array: xr.DataArray, plan: Plan, k: int, reducer: Reducer, coords: xr.Dataset
 ) -> xr.DataArray:
     """Return level ``k`` as a lazy DataArray."""
-    if k == 0:
+    own_base = reducer.base
+    if k == 0 and own_base is None:
         return array
     level, base = plan.levels[k], as_dask(array, plan.levels[0].chunks)
-    data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
-    attrs = coordinates.level_attributes(array.attrs, array, plan, k)
+    if k == 0:
+        empty: Array = np.empty((0,) * array.ndim, reducer.dtype)
+        blocks: Any = base
+        data = blocks.map_blocks(own_base, dtype=reducer.dtype, meta=empty)
+    else:
+        data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
+    attrs = array.attrs if own_base is None else attributes_for(plan.method, array.attrs)
+    attrs = coordinates.level_attributes(attrs, array, plan, k)
     other_names = [name for name, c in coords.coords.items() if not {*c.dims} <= {*array.dims}]
     along = coords.drop_vars(other_names).coords
     made = xr.DataArray(data, coords=along, dims=array.dims, name=array.name, attrs=attrs)

@@ -55,6 +55,8 @@ class Pyramid:
     _reducer: Reducer | None = None
     labels: tuple[str, ...] = ()
     _metadata: Mapping[str, object] = field(default_factory=dict)
+    #: What the levels are made from, where that is not level 0.
+    _samples: xr.DataArray | None = None
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -213,7 +215,9 @@ class Pyramid:
         levels, plan = self.levels, self.plan.rechunked(chunks)
         if of is not None:
             levels, plan = place_beside(levels, plan, of)
-        return ImageSource(levels, plan, self._reducer, group, attrs, self._metadata)
+        return ImageSource(
+            levels, plan, self._reducer, group, attrs, self._metadata, samples=self._samples
+        )
 
     def table(self) -> list[display.Row]:
         """Return level, shape, chunks, size and scale of each level, as text."""

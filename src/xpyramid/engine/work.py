@@ -150,9 +150,20 @@ class Output:
         return self._unless_unwanted(partial(sink, kept, part))
 
     @property
+    def watches_base(self) -> bool:
+        """Whether what is looked at are the samples: else it is level 1, as level 0 says little."""
+        return self.observe is not None and self.reducer.base is None
+
+    @property
     def base_form(self) -> Hashable | None:
         """What level 0 has in common with those of outputs that store the same bytes."""
-        return getattr(self.sinks[0], "form", None)
+        return getattr(self.sinks[0], "form", None) if self.reducer.base is None else None
+
+    def base_values(self, block: Array) -> Array:
+        """Return the values of level 0 that samples stand for."""
+        if self.reducer.base is None or self.sinks[0] is None:
+            return block
+        return self.reducer.base(block)
 
     def encode_base(self, region: Region, values: Array) -> object:
         """Return samples of level 0 as its sink stores them, which has a form."""
@@ -262,11 +273,13 @@ class Work:
         block = read(base)
         statistics: dict[Observer | None, Statistics] = {None: {}}
         for output in self.outputs:
-            if output.observe is not None and output.observe not in statistics:
-                statistics[output.observe] = output.observe(base, block)
+            if output.watches_base and output.observe not in statistics:
+                statistics[output.observe] = output.observe(base, block)  # type: ignore[misc]
         pairs = zip(self.outputs, self._write_base(base, block), strict=True)
         return tuple(
-            self._reduce_leaf(output, level, base, block, statistics[output.observe], written)
+            self._reduce_leaf(
+                output, level, base, block, statistics.get(output.observe, {}), written
+            )
             for output, written in pairs
         )
 
@@ -278,7 +291,7 @@ class Work:
         for output in self.outputs:
             form = output.base_form
             if form is None or forms[form] == 1 or not block.size:
-                written.append(output.write(0, base, block))
+                written.append(output.write(0, base, output.base_values(block)))
                 continue
             if form not in encoded:
                 encoded[form] = output.encode_base(base, block)
@@ -307,6 +320,9 @@ class Work:
             for k in range(1, level + 1)
         ]
         state = () if state is None else state
+        if output.observe is not None and not output.watches_base:
+            region = tiling.coarse_region(base, 1)
+            statistics = output.observe(region, values[0])
         return Intermediate(tuple(values[level:]), state, statistics, join(written))
 
     def merge_children(

@@ -190,8 +190,9 @@ def prepare_levels(
         writing["conventions"] = ["geozarr"]
     plan, reducer = _with_base(pyramid.plan, base), pyramid._reducer
     image = ImageSource(
-        pyramid.levels, plan, reducer, name, base.dataset_attrs, base.document, kept
-    )
+        pyramid.levels, plan, reducer, name, base.dataset_attrs, base.document, kept,
+        pyramid._samples,
+    )  # fmt: skip
     return Addition(store, base, replace(pyramid, plan=plan), image, writing)
 
 

@@ -23,7 +23,7 @@ from xpyramid.options.types import (
 )
 
 _NUMBER = (Number, np.generic)
-_METHODS = "max, mean, median, min, mode, nearest, sum, or a callable"
+_METHODS = "count, max, mean, median, min, mode, nearest, std, sum, or a callable"
 
 
 class LevelOptions(TypedDict, total=False):
@@ -201,8 +201,8 @@ class _WindowOptions(TypedDict, total=False):
 _METHOD = Option(
     None,
     """str or callable, optional
-    "mean", "mode", "median", "min", "max", "sum", "nearest", or your own function: a
-    NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
+    "mean", "mode", "median", "min", "max", "sum", "nearest", "std", "count", or your own function:
+    a NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
     called with the samples of one window. Windows at the ends of the array may have fewer
     samples, down to one. Default: "mode" for labels, else "mean".""",
     types=(str, Callable),

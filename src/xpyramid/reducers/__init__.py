@@ -21,6 +21,7 @@ from xpyramid.errors import DtypeError, PlanError
 from xpyramid.kernels.arrays import Array
 from xpyramid.options.types import Method
 from xpyramid.reducers import adapt, holistic
+from xpyramid.reducers.count import recount
 from xpyramid.reducers.holistic import method_name
 from xpyramid.reducers.record import (
     Factors,
@@ -53,6 +54,7 @@ __all__ = [
     "method_name",
     "named_methods",
     "passthrough",
+    "recount",
     "reduce_block",
     "reduce_levels",
     "reduce_levels_with_state",
@@ -72,6 +74,8 @@ _OTHER_WORDS = {
     "max": "maximum maximal highest largest",
     "sum": "total add",
     "median": "medianlower middle",
+    "std": "stddev stdev standarddeviation deviation sigma",
+    "count": "number n counts valid",
 }
 _OUR_WORDS = {theirs: ours for ours, words in _OTHER_WORDS.items() for theirs in words.split()}
 
@@ -125,7 +129,7 @@ def make_reducer(
     elif method in METHODS:
         make = METHODS[method]
         adapter = {"m": adapt.ticks, "M": adapt.ticks, "c": adapt.pairs}.get(request.dtype.kind)
-        direct = adapter is None or method == "nearest"
+        direct = adapter is None or method in ("nearest", "count", "std")
         reducer = make(request) if direct or adapter is None else adapter(make, request)
     else:
         raise PlanError(
@@ -133,7 +137,9 @@ def make_reducer(
             value=method,
             accepted=f"{', '.join(sorted(METHODS))}, or a callable{suggest_method(method)}",
         )
-    return reducer if min_valid is None else adapt.with_min_valid(reducer, request, min_valid)
+    if min_valid is None or method == "count":  # which says how many samples there are
+        return reducer
+    return adapt.with_min_valid(reducer, request, min_valid)
 
 
 def suggest_method(method: str) -> str:

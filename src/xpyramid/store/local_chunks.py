@@ -51,7 +51,8 @@ class ObjectRecord(NamedTuple):
     checksum: int
 
 
-class EncodedObject(NamedTuple):
+@dataclass
+class EncodedObject:
     """An object as it is stored, wherever that is.
 
     Attributes
@@ -62,11 +63,14 @@ class EncodedObject(NamedTuple):
         Which lie one after the other; none where nothing is to be stored.
     checksum : int
         Of the parts; see `xpyramid.store.checksums`.
+    path : pathlib.Path or None
+        A file that holds it already.
     """
 
     place: Lengths
     parts: Sequence[bytes]
     checksum: int
+    path: Path | None = None
 
     @classmethod
     def from_parts(
@@ -79,6 +83,14 @@ class EncodedObject(NamedTuple):
     def record(self) -> ObjectRecord:
         """What is known of it when it is stored."""
         return ObjectRecord(self.place, sum(map(len, self.parts)), self.checksum)
+
+    def put(self, path: Path, inside: Path) -> None:
+        """Put it in its place at once; remove what is there, where there is nothing to store."""
+        if not self.parts:
+            path.unlink(missing_ok=True)
+            return
+        write_file(path, self.parts, inside, self.path)
+        self.path = path
 
 
 @dataclass(frozen=True)
@@ -180,7 +192,7 @@ class ObjectArray:
         """Store objects; return what is known of those that there are now."""
         records = []
         for one in objects:
-            self._write(one.place, one.parts)
+            one.put(self._path(one.place), self._directory)
             if one.parts:
                 records.append(one.record)
         return records
@@ -219,14 +231,6 @@ class ObjectArray:
     def _grid(self, lengths: Lengths) -> Lengths:
         """Return how many chunks a shard has along each dimension."""
         return tuple(n // c for n, c in zip(lengths, self.array.chunks, strict=True))
-
-    def _write(self, index: Lengths, data: Sequence[bytes]) -> None:
-        """Put an object in its place at once; remove it, where there is nothing to store."""
-        path = self._path(index)
-        if not data:
-            path.unlink(missing_ok=True)
-            return
-        write_file(path, data, self._directory)
 
     def _chunk(self, values: Array) -> Sequence[bytes]:
         """Return the bytes of a chunk, none where it is all fill value."""

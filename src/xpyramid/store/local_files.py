@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,10 @@ _PATIENCE = 60
 
 
 def write_file(
-    path: Path, parts: Iterable[bytes | bytearray | memoryview], inside: Path | None = None
+    path: Path,
+    parts: Iterable[bytes | bytearray | memoryview],
+    inside: Path | None = None,
+    same_as: Path | None = None,
 ) -> None:
     """Put a file in its place at once, with its directories.
 
@@ -32,14 +36,23 @@ def write_file(
     parts : iterable of bytes
     inside : pathlib.Path, optional
         A directory that is not made anew where it has gone.
+    same_as : pathlib.Path, optional
+        A file that holds these bytes. It gets another name, where the file system has such (hard
+        links); whoever replaces either file, as this function and zarr-python do, leaves the other
+        as it is.
     """
     torn = path.with_suffix(f".{uuid4().hex}.partial")
+    is_linked = False
     try:
-        _write(torn, parts, inside)
+        is_linked = same_as is not None and _link(same_as, torn, inside)
+        if not is_linked:
+            _write(torn, parts, inside)
         torn.replace(path)
     except BaseException:
         torn.unlink(missing_ok=True)
         raise
+    if is_linked:  # one that replaces another name of the same file does nothing
+        torn.unlink(missing_ok=True)
 
 
 def is_array_directory(directory: Path) -> bool:
@@ -81,12 +94,32 @@ def _write(
     try:
         file = path.open("wb")
     except FileNotFoundError:
-        if inside is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        else:
-            missing = path.parent.relative_to(inside).parts
-            for n in range(1, 1 + len(missing)):
-                inside.joinpath(*missing[:n]).mkdir(exist_ok=True)
+        _make_directories(path, inside)
         file = path.open("wb")
     with file:
         file.writelines(parts)
+
+
+def _link(source: Path, path: Path, inside: Path | None) -> bool:
+    """Give a file another name; return whether that could be done."""
+    try:
+        os.link(source, path)
+    except FileNotFoundError:
+        _make_directories(path, inside)
+        try:
+            os.link(source, path)
+        except OSError:
+            return False
+    except OSError:  # there are no hard links, or too many of this one
+        return False
+    return True
+
+
+def _make_directories(path: Path, inside: Path | None) -> None:
+    """Make the directories that a file is to lie in."""
+    if inside is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return
+    missing = path.parent.relative_to(inside).parts
+    for n in range(1, 1 + len(missing)):
+        inside.joinpath(*missing[:n]).mkdir(exist_ok=True)

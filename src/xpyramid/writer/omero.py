@@ -127,7 +127,7 @@ def omero_request(
         )
     requested = {} if omero is True else omero
     channels = ngff.channels(names, requested, are_alike=_are_alike(base, dim))
-    ignore = plan.options.get("ignore")
+    ignore = plan.options.get("ignore") if plan.samples is None else None
     return OmeroRequest(replace(channels, stored=stored), axis, base.dtype, ignore)
 
 

@@ -35,7 +35,6 @@ from xpyramid.store.local_chunks import (
     by_object,
     indexes_in,
 )
-from xpyramid.store.local_files import write_file
 from xpyramid.store.path import NodePath, ZarrArray, local_root
 from xpyramid.types import Array
 
@@ -145,11 +144,7 @@ class ZarrSink:
             sync(self._put_all(objects))
         else:
             for one in objects:
-                path = Path(self._root, self._key(one.place))
-                if one.parts:
-                    write_file(path, one.parts, Path(self._root, self.array.path))
-                else:
-                    path.unlink(missing_ok=True)
+                one.put(Path(self._root, self._key(one.place)), Path(self._root, self.array.path))
         return [one.record for one in objects if one.parts]
 
     async def _put_all(self, objects: Sequence[EncodedObject]) -> None:
@@ -274,8 +269,8 @@ def _encoded_by_zarr(
 ) -> Iterator[EncodedObject]:
     """Yield the objects of a region of whole ones, as zarr-python would store them."""
     objects: dict[str, Buffer] = {}
-    place = StorePath(MemoryStore(objects), "array")
-    in_memory = zarr.Array(zarr.AsyncArray(array.metadata, place, array.async_array.config))
+    place, config = StorePath(MemoryStore(objects), "array"), array.async_array.config
+    in_memory: ZarrArray = zarr.Array(zarr.AsyncArray(array.metadata, place, config))
     in_memory[region] = values
     for index in indexes_in(region, array.shards or array.chunks):
         stored = objects.get(f"array/{array.metadata.encode_chunk_key(index)}")
