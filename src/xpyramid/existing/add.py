@@ -14,7 +14,14 @@ from zarr.codecs import BytesCodec
 
 from xpyramid import ngff
 from xpyramid.build import build
-from xpyramid.errors import AxisError, DtypeError, PlanError, PyramidError, TargetExistsError
+from xpyramid.errors import (
+    AxisError,
+    DtypeError,
+    NotAPyramidError,
+    PlanError,
+    PyramidError,
+    TargetExistsError,
+)
 from xpyramid.existing.base import StoredBase, find_base
 from xpyramid.geometry.plan import Plan
 from xpyramid.messages import say
@@ -169,6 +176,7 @@ def prepare_levels(
     """Return what `add_levels` would write; nothing is touched."""
     write_options = resolve_options(AddOptions, only(AddOptions, options))
     base = find_base(store, group, level0)
+    _check_samples(base)
     store = base.store
     version = _version(base, write_options["version"])
     of, name = _labels_of(base)
@@ -194,6 +202,17 @@ def prepare_levels(
         pyramid._samples,
     )  # fmt: skip
     return Addition(store, base, replace(pyramid, plan=plan), image, writing)
+
+
+def _check_samples(base: StoredBase) -> None:
+    """Refuse an image whose level 0 does not hold what its levels are made from."""
+    method = ngff.parse(base.attributes).metadata.get("method") if base.document else None
+    if method in ("std", "count"):
+        raise NotAPyramidError(
+            f"{base.place} is an image of method {method!r}, and its level 0 does not hold the "
+            "samples that levels are made from",
+            fix="make it anew from these, with .pyramid.to_ome_zarr()",
+        )
 
 
 def _version(base: StoredBase, version: str | None) -> str:

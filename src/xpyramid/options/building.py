@@ -207,7 +207,8 @@ _METHOD = Option(
     samples, down to one. Default: "mode" for labels, else "mean".""",
     types=(str, Callable),
     accepted=_METHODS,
-    help="how to reduce (default: mean; mode for labels)",
+    help="how to reduce: count, max, mean, median, min, mode, nearest, std, sum (default: mean; "
+    "mode for labels); several, or statistics (mean, std, min, max, count), make an image each",
 )
 _KIND = Option(
     None,
