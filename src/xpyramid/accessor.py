@@ -8,10 +8,12 @@ import xarray as xr
 from dask.delayed import Delayed
 
 from xpyramid.build import build_all, build_dataset
+from xpyramid.growth import append_array, append_dataset
 from xpyramid.options import (
     ArrayBuildOptions,
     DatasetBuildOptions,
     LevelOptions,
+    RunOptions,
     WriteOptions,
     only,
     options_of,
@@ -127,6 +129,63 @@ class ArrayAccessor:
         )
         return pyramid.to_ome_zarr(store, group, **only(WriteOptions, options))
 
+    @takes_options(RunOptions, call=".pyramid.append()")
+    def append(
+        self,
+        store: Store,
+        group: str | None = None,
+        dim: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> None:
+        """Append these samples to a stored image, which becomes longer along a dimension.
+
+        Level 0 and all coarser levels get longer together; they are made as the image says. All
+        other dimensions, their coordinates, the dtype and the units must be those of the image, and
+        the coordinate of the dimension must go on where the image ends. Without one, an evenly
+        spaced coordinate goes on. A single frame, without the dimension, is one sample.
+
+        Readers see the old length or the new one, and an interrupted call leaves the image as long
+        as it was. The same call with ``resume=True`` goes on, and any other begins anew.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            With an image that xpyramid wrote, or has added levels to.
+        group : str, optional
+            Path of the image in the store; default: the name of the array, or the store itself.
+        dim : str, optional
+            The dimension that grows; default: that of time. Where it is coarsened, windows that
+            were not whole are reduced again.
+        **options
+            Those of `RunOptions` of `xpyramid.options`.
+
+        Raises
+        ------
+        xpyramid.errors.NotAPyramidError
+            If there is no image, or it is not known how its levels were made.
+        xpyramid.errors.AxisError
+            For other dimensions or lengths, and for coordinates that overlap, or leave a gap.
+        xpyramid.errors.DtypeError
+            For another dtype.
+        xpyramid.errors.PlanError
+            For other units or places, or an unknown dimension.
+        xpyramid.errors.SourceOverlapError
+            If the samples are read from the image.
+        xpyramid.errors.ResumeError
+            If another build of the image is unfinished.
+
+        Examples
+        --------
+        >>> import numpy as np, xarray as xr, xpyramid, zarr
+        >>> store = zarr.storage.MemoryStore()
+        >>> film = xr.DataArray(np.ones((3, 64, 64), "uint16"), dims=("t", "y", "x"), name="film")
+        >>> film.pyramid.to_ome_zarr(store, levels=2)
+        >>> film.pyramid.append(store)
+        >>> [level.shape for level in xpyramid.open_pyramid(store, "film")]
+        [(6, 64, 64), (6, 32, 32)]
+        """
+        append_array(self._array, store, group, dim, xr.Dataset(), only(RunOptions, options))
+
 
 @xr.register_dataset_accessor("pyramid")
 class DatasetAccessor:
@@ -197,3 +256,28 @@ class DatasetAccessor:
             **only(DatasetBuildOptions, options),
         )
         return pyramids.to_ome_zarr(store, group, **only(WriteOptions, options))
+
+    @takes_options(RunOptions, call=".pyramid.append()")
+    def append(
+        self,
+        store: Store,
+        group: str | None = None,
+        dim: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> None:
+        """Append the variables to the images of their names; see :meth:`ArrayAccessor.append`.
+
+        All are read and written together. Variables of which there is no image are left out.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            With images that xpyramid wrote, or has added levels to.
+        group : str, optional
+            Path of the group that holds them; default: the root of the store.
+        dim : str, optional
+            The dimension that grows; default: that of time.
+        **options
+            Those of `RunOptions` of `xpyramid.options`.
+        """
+        append_dataset(self._dataset, store, group, dim, only(RunOptions, options))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from dask.delayed import Delayed
 from xpyramid import display
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.geometry.plan import Plan
+from xpyramid.growth import append_pyramids
 from xpyramid.lazy.label_geometry import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import Message, joined, printable
@@ -202,7 +203,7 @@ class Pyramid:
         (75, 50)
         """
         of = image_of_labels(store, options.get("labels_of"))
-        return write([self._source(group, chunks, of)], store, options)
+        return _write([self._source(group, chunks, of)], store, options)
 
     def _source(
         self,
@@ -313,7 +314,7 @@ class Pyramids(Mapping[str, Pyramid]):
         prefix = as_prefix(self._group(group).strip("/"))
         of = image_of_labels(store, options.get("labels_of"))
         images = [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
-        return write(images, store, options)
+        return _write(images, store, options)
 
     def _group(self, group: str | None) -> str:
         """Return the path of the group that the pyramids go to."""
@@ -329,6 +330,14 @@ class Pyramids(Mapping[str, Pyramid]):
     def _repr_html_(self) -> str:
         tables = "".join(p._repr_html_() for p in self.values())
         return f"{tables}<div>{escape(printable(self.note))}</div>" if self.note else tables
+
+
+def _write(images: Sequence[ImageSource], store: Store, options: WriteOptions) -> Delayed | None:
+    """Write images, or append to those that are there."""
+    dim = options.get("append_dim")
+    if dim is not None:
+        return append_pyramids(images, store, dim, options)
+    return write(images, store, options)
 
 
 def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from xpyramid.errors import PlanError
 from xpyramid.geometry.tiles import Region
 from xpyramid.store.checksums import algorithm_for, checksum
+from xpyramid.store.chunk_grid import ChunkGrid, grid_at
 from xpyramid.store.documents import get_document
 from xpyramid.store.listing import list_contents
-from xpyramid.store.manifest import ChunkGrid, grid_at, tables_of, taken_back
+from xpyramid.store.manifest import tables_of, taken_back
 from xpyramid.store.object_table import KEY, ObjectTable
 from xpyramid.store.path import local_path
 from xpyramid.writer.update import StoredLevels

@@ -10,7 +10,7 @@ from xpyramid.options.building import (
 )
 from xpyramid.options.declare import Declared, only, options_of, resolve_options, takes_options
 from xpyramid.options.words import check_names, suggest
-from xpyramid.options.writing import AddOptions, WriteOptions
+from xpyramid.options.writing import AddOptions, RunOptions, WriteOptions
 
 __all__ = [
     "AddOptions",
@@ -21,6 +21,7 @@ __all__ = [
     "DatasetBuildOptions",
     "Declared",
     "LevelOptions",
+    "RunOptions",
     "WriteOptions",
     "check_names",
     "only",

@@ -24,8 +24,8 @@ from xpyramid.options.types import (
 _BOOL: dict[str, object] = {"types": (bool, np.bool_), "accepted": "True, False"}
 
 
-class CommonWriteOptions(TypedDict, total=False):
-    """What writing an image and adding levels to one have in common."""
+class RunOptions(TypedDict, total=False):
+    """What all calls that write samples have in common."""
 
     resume: Annotated[
         bool,
@@ -38,6 +38,65 @@ class CommonWriteOptions(TypedDict, total=False):
             help="finish an unfinished build",
         ),
     ]
+    irregular: Annotated[
+        Irregular,
+        Option(
+            "error",
+            """{"error", "approximate"}
+            What to do about space coordinates that are coarsened and not evenly spaced, which
+            OME-NGFF cannot say: refuse, or write the mean spacing (the coordinate arrays hold the
+            truth). Samples along others that are uneven are counted, with a warning.""",
+            help="refuse uneven coordinates, or write their mean spacing (default: error)",
+        ),
+    ]
+    memory: Annotated[
+        int | str | None,
+        Option(
+            None,
+            """int or str, optional
+            What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
+            MB per worker; see :meth:`Plan.cost`. Where the smallest tiles need more, a
+            `CostWarning` says how much, or a `PlanError` if it does not even do for them.""",
+            help="what all workers together may hold",
+            metavar="500MB",
+        ),
+    ]
+    progress: Annotated[
+        bool | None,
+        Option(
+            None,
+            """bool, optional
+            Whether to show a bar; default: in terminals and notebooks.""",
+            **_BOOL,
+            help="show a bar (default: in terminals)",
+        ),
+    ]
+    durable: Annotated[
+        bool,
+        Option(
+            False,
+            """bool
+            Whether to wait until everything is on disk, before the image appears and after.""",
+            **_BOOL,
+            help="wait until everything is on disk",
+        ),
+    ]
+    strict: Annotated[
+        bool,
+        Option(
+            False,
+            """bool
+            Whether chunks that are missing from the source arrays are an error.
+            Default: a warning; they read as the fill value.""",
+            **_BOOL,
+            help="treat missing chunks of SRC as an error",
+        ),
+    ]
+
+
+class CommonWriteOptions(RunOptions, total=False):
+    """What writing an image and adding levels to one have in common."""
+
     omero: Annotated[
         bool | Mapping[str, object] | None,
         Option(
@@ -74,39 +133,6 @@ class CommonWriteOptions(TypedDict, total=False):
             metavar="geozarr",
         ),
     ]
-    irregular: Annotated[
-        Irregular,
-        Option(
-            "error",
-            """{"error", "approximate"}
-            What to do about space coordinates that are coarsened and not evenly spaced, which
-            OME-NGFF cannot say: refuse, or write the mean spacing (the coordinate arrays hold the
-            truth). Samples along others that are uneven are counted, with a warning.""",
-            help="refuse uneven coordinates, or write their mean spacing (default: error)",
-        ),
-    ]
-    memory: Annotated[
-        int | str | None,
-        Option(
-            None,
-            """int or str, optional
-            What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
-            MB per worker; see :meth:`Plan.cost`. Where the smallest tiles need more, a
-            `CostWarning` says how much, or a `PlanError` if it does not even do for them.""",
-            help="what all workers together may hold",
-            metavar="500MB",
-        ),
-    ]
-    progress: Annotated[
-        bool | None,
-        Option(
-            None,
-            """bool, optional
-            Whether to show a bar; default: in terminals and notebooks.""",
-            **_BOOL,
-            help="show a bar (default: in terminals)",
-        ),
-    ]
     compute: Annotated[
         bool,
         Option(
@@ -114,27 +140,6 @@ class CommonWriteOptions(TypedDict, total=False):
             """bool
             False returns a dask Delayed that writes data and metadata when computed.""",
             **_BOOL,
-        ),
-    ]
-    durable: Annotated[
-        bool,
-        Option(
-            False,
-            """bool
-            Whether to wait until everything is on disk, before the image appears and after.""",
-            **_BOOL,
-            help="wait until everything is on disk",
-        ),
-    ]
-    strict: Annotated[
-        bool,
-        Option(
-            False,
-            """bool
-            Whether chunks that are missing from the source arrays are an error.
-            Default: a warning; they read as the fill value.""",
-            **_BOOL,
-            help="treat missing chunks of SRC as an error",
         ),
     ]
 
@@ -162,6 +167,19 @@ class WriteOptions(CommonWriteOptions, total=False):
             the old image stays readable until the new one is complete. Anything that is not part of
             the old image (labels, other arrays, files) stays.""",
             accepted="'w-' (new), 'w' (replace)",
+        ),
+    ]
+    append_dim: Annotated[
+        str | None,
+        Option(
+            None,
+            """str, optional
+            Dimension along which the samples are appended to the image that is there, as for
+            :meth:`xarray.Dataset.to_zarr`; see :meth:`xpyramid.accessor.ArrayAccessor.append`. An
+            image that is not there is written, and the options that say how an image is stored
+            (`layout`, `shards`, `compressor`, ...) are for that one alone.""",
+            types=str,
+            accepted="a dimension, as in 't'",
         ),
     ]
     layout: Annotated[

@@ -35,6 +35,7 @@ from xpyramid.reader import explain
 from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
 from xpyramid.store.checked import as_checked, confirm
+from xpyramid.store.chunk_grid import open_array
 from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.decoding import name_damage, name_damage_in, naming_damage
 from xpyramid.store.encoding import (
@@ -46,7 +47,6 @@ from xpyramid.store.encoding import (
 )
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
-from xpyramid.store.manifest import open_array
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
 from xpyramid.store.retrying import reading

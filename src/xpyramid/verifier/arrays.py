@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from xpyramid.errors import ReadError
 from xpyramid.ngff import Header, Problem
 from xpyramid.store import object_table
+from xpyramid.store.chunk_grid import ChunkGrid, StoredMask, grid_of, open_array
 from xpyramid.store.faults import fault_of
 from xpyramid.store.listing import Contents
-from xpyramid.store.manifest import ChunkGrid, StoredMask, agrees, expected, grid_of, open_array
 from xpyramid.store.object_table import ObjectTable
 from xpyramid.store.path import ZarrArray, as_prefix
+from xpyramid.store.presence import agrees, expected
 
 Region = tuple[slice, ...]
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from xpyramid import ngff
 from xpyramid.messages import HOW_TO_FINISH
 from xpyramid.ngff import Problem
-from xpyramid.store import manifest
+from xpyramid.store import build_in_group, manifest
 from xpyramid.store.documents import attributes_of
 from xpyramid.store.listing import Contents
 from xpyramid.store.path import as_prefix
@@ -121,7 +121,7 @@ def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> 
 def is_unfinished(attributes: Mapping[str, object]) -> bool:
     """Whether attributes are those of a build that has not come to its end."""
     own = attributes.get(manifest.KEY)
-    return isinstance(own, Mapping) and manifest.UNFINISHED in own
+    return isinstance(own, Mapping) and build_in_group.UNFINISHED in own
 
 
 def unfinished(path: str) -> Problem:

@@ -146,11 +146,14 @@ def _template_spec(
     attrs = json_attributes(dataset_attributes(image.attrs), DATASET)
     new = slice(0 if image.kept is None else len(image.kept.paths), None)
     coordinates = list(image.levels.coordinates)[new]
+    times = [
+        a.dim for a in image.plan.axes if a.type == "time" and a.dim not in image.plan.coarsened
+    ]
     return TemplateSpec(
         paths=paths[new],
         levels=image.plan.levels[new],
         objects=image.plan.objects(options["shards"])[new],
-        coordinates=[prepare_coordinates(c, names, attrs) for c in coordinates],
+        coordinates=[prepare_coordinates(c, names, attrs, times) for c in coordinates],
         dtype=image.plan.dtype,
         dims=list(names.dims.values()),
         attributes=[

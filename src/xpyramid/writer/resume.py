@@ -143,7 +143,7 @@ def check_input(job: engine.Job, image: PreparedImage) -> None:
         )
         samples = _made_of(job, level, region)
         try:
-            stored = np.asarray(sink.array[region], samples.dtype)
+            stored = sink.read(region).astype(samples.dtype, copy=False)
         except PyramidError:
             raise
         except OSError as error:

@@ -123,6 +123,10 @@ class ZarrSink:
         rows = [(self._position(one.place), one.size, one.checksum) for one in records]
         return {self.path: np.array(rows, np.uint64)}
 
+    def read(self, region: tuple[slice, ...]) -> Array:
+        """Return what is stored in a region."""
+        return np.asarray(self.array[region])
+
     def _position(self, index: Lengths) -> int:
         """Return the place of an object in C order."""
         position = 0
@@ -172,6 +176,33 @@ class ZarrSink:
                 size_and_checksum = checksum_of_file(path, self._algorithm)
             if size_and_checksum is not None:
                 yield ObjectRecord(index, *size_and_checksum)
+
+
+class PartSink(ZarrSink):
+    """Puts values into a part of an array: regions are counted from where that begins.
+
+    Parameters
+    ----------
+    array, name, path
+        See `ZarrSink`.
+    offset : tuple of int
+    """
+
+    def __init__(self, array: ZarrArray, name: str, path: str, offset: Lengths) -> None:
+        super().__init__(array, name, path)
+        self.offset = offset
+
+    def __call__(self, region: tuple[slice, ...], values: Array) -> engine.Written:
+        """Store values in a region of whole chunks; return records of what is stored."""
+        return super().__call__(self._moved(region), values)
+
+    def read(self, region: tuple[slice, ...]) -> Array:
+        """Return what is stored in a region."""
+        return super().read(self._moved(region))
+
+    def _moved(self, region: tuple[slice, ...]) -> tuple[slice, ...]:
+        pairs = zip(region, self.offset, strict=True)
+        return tuple(slice(part.start + n, part.stop + n) for part, n in pairs)
 
 
 class PatchSink(ZarrSink):

@@ -9,37 +9,32 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 
 from xpyramid import engine, ngff
 from xpyramid._compat import lazy_variable
-from xpyramid.errors import ResumeError
+from xpyramid.errors import NotAPyramidError, PyramidError, ResumeError
 from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
 from xpyramid.geometry.tiles import Region, relative
 from xpyramid.messages import say
 from xpyramid.reducers import Array, Reducer
 from xpyramid.store.build_record import BuildRecord
-from xpyramid.store.checksums import algorithm_for, checksum
-from xpyramid.store.documents import announce_last, as_buffer, get_document, put, remove
+from xpyramid.store.chunk_grid import StoredMask, grid_at
+from xpyramid.store.documents import announce_last, as_buffer, put, remove
 from xpyramid.store.fast import accelerate_reads
 from xpyramid.store.listing import list_keys
 from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.local_files import remove_torn_files
-from xpyramid.store.manifest import (
-    StoredMask,
-    expected,
-    grid_at,
-    manifest_of,
-    set_aside,
-    tables_of,
-    taken_back,
-    with_tables,
-)
+from xpyramid.store.manifest import manifest_of, set_aside, tables_of, taken_back, with_tables
 from xpyramid.store.object_table import KEY, ObjectTable
 from xpyramid.store.path import NodePath, ZarrArray, local_path, local_root, takes_nodes_only
+from xpyramid.store.presence import expected
 from xpyramid.store.transaction import Transaction, transaction_for
 from xpyramid.writer import documents
+from xpyramid.writer.compression import STORE_EMPTY, with_checksums
+from xpyramid.writer.object_tables import rows_of
 from xpyramid.writer.resume import FORMAT
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.sinks import PatchSink
@@ -93,28 +88,21 @@ class StoredLevels:
         Those that are not stored have the size 0.
         """
         array, place = self.arrays[level], self.place / self.paths[level]
-        lengths = array.shards or array.chunks
-        counts = tuple(-(-n // length) for n, length in zip(array.shape, lengths, strict=True))
-        algorithm = algorithm_for(array.metadata.to_dict())
         indexes = {
             index
             for region in regions
-            for index in indexes_in(self._above(self.aligned(region), level), lengths)
+            for index in indexes_in(
+                self.above(self.aligned(region), level), array.shards or array.chunks
+            )
         }
-        rows = np.zeros((len(indexes), 3), np.uint64)
-        for row, index in zip(rows, sorted(indexes), strict=True):
-            raw = get_document(place / array.metadata.encode_chunk_key(index))
-            row[0] = np.ravel_multi_index(index, counts) if counts else 0
-            if raw is not None:
-                row[1:] = len(raw), checksum([raw], algorithm)
-        return rows
+        return rows_of(place, array, sorted(indexes))
 
     def aligned(self, region: Region) -> Region:
         """Return a region of level 0, rounded outward to whole windows of the top."""
         triples = zip(region, self.factors[-1], self.base.shape, strict=True)
         return tuple(slice(r.start // f * f, min(-(-r.stop // f) * f, n)) for r, f, n in triples)
 
-    def _above(self, region: Region, level: int) -> Region:
+    def above(self, region: Region, level: int) -> Region:
         """Return the cells of a level above a region of level 0."""
         triples = zip(region, self.factors[level], self.arrays[level].shape, strict=True)
         return tuple(slice(r.start // f, min(-(-r.stop // f), n)) for r, f, n in triples)
@@ -160,6 +148,32 @@ class StoredLevels:
             yield engine.Job(
                 engine.Work(one.tiling, (engine.Output(self.reducer, used, tuple(sinks)),)), source
             )
+
+
+def stored_levels(place: NodePath) -> StoredLevels:
+    """Open the levels of an image, all of which we have made.
+
+    Raises
+    ------
+    NotAPyramidError
+    """
+    node = place.node()
+    attributes = {} if node is None else dict(node.attrs)
+    image = ngff.parse(attributes)
+    paths = [dataset.path for dataset in image.datasets]
+    opened = [zarr.open_array(place.store, path=(place / p).path, mode="r+") for p in paths]
+    arrays = [with_checksums(array, STORE_EMPTY) for array in opened]
+    factors, base = ngff.recorded_factors(image), arrays[0]
+    if image.metadata.get("library") != "xpyramid" or factors is None:
+        raise NotAPyramidError(
+            f"{place} does not say how its levels were made",
+            fix="make them anew: xpyramid.add_levels(..., mode='w')",
+        )
+    try:
+        reducer = ngff.reducer_of(image, base.dtype, base.shape, factors[-1])
+    except (PyramidError, TypeError, ValueError) as error:
+        raise NotAPyramidError(f"the levels of {place} cannot be made again: {error}") from error
+    return StoredLevels(place, attributes, paths, arrays, factors, reducer)
 
 
 def _write_inside(

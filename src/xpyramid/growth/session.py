@@ -1,0 +1,320 @@
+"""An image grows: its objects are written first, and then all that says how long it is.
+
+What is new lies behind the end of each array, where no reader looks, until the documents say that
+the arrays are longer. They are put in one go, the one of the image's own group last. What they will
+be is noted before, so that an interrupted call is completed by the next one. Where stored objects
+hold old samples and new ones, they are written as a whole; what they hold of the old samples stays.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from zarr.abc.buffer import Buffer
+
+from xpyramid import engine
+from xpyramid.errors import ResumeError
+from xpyramid.geometry.passes import Limits
+from xpyramid.geometry.plan import budget
+from xpyramid.geometry.tiles import Region
+from xpyramid.growth.continuity import as_part
+from xpyramid.growth.coordinates import put_coordinates
+from xpyramid.growth.documents import Announcement, Ledger, announcement, documents_below
+from xpyramid.growth.image import GrowingImage, open_growing
+from xpyramid.growth.plan import APPEND, PreparedGrowth, plan_growth
+from xpyramid.messages import say
+from xpyramid.options import RunOptions
+from xpyramid.runtime.cluster import check_main_module, workers
+from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
+from xpyramid.store.local_chunks import indexes_in
+from xpyramid.store.manifest import set_aside
+from xpyramid.store.path import NodePath, local_root
+from xpyramid.store.transaction import StillBegun, Transaction, transaction_for
+from xpyramid.writer import documents
+from xpyramid.writer.failures import resume_hint
+from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
+from xpyramid.writer.missing_chunks import check_missing
+from xpyramid.writer.resume import FORMAT, check_input, check_same
+from xpyramid.writer.session import consolidate_above
+from xpyramid.writer.sinks import PartSink
+from xpyramid.writer.source_guard import check_source, what_is_read
+from xpyramid.writer.target_checks import check_space, check_writable
+from xpyramid.writer.update import StoredLevels
+
+#: Where what is decided is noted: below the journals of tasks.
+_DECIDED = "decided.json"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples that continue a stored image.
+
+    Attributes
+    ----------
+    place : NodePath
+        Of the image's group.
+    array : xarray.DataArray
+    bounds : xarray.Dataset
+        Of the cells of its coordinates.
+    """
+
+    place: NodePath
+    array: xr.DataArray
+    bounds: xr.Dataset
+
+
+def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
+    """Append samples to stored images; see :meth:`xpyramid.accessor.ArrayAccessor.append`.
+
+    Everything that can be refused is refused before anything is touched.
+    """
+    check_main_module()
+    limits = Limits(workers(), budget(options["memory"]))
+    prepared = []
+    for part in parts:
+        finished = complete(part.place)
+        image = open_growing(part.place, dim)
+        if options["resume"] and finished is not None and _is_end(image, part.array, finished):
+            continue
+        transaction = transaction_of(image.levels)
+        _check_stores(image, part, transaction, options)
+        growth = plan_growth(
+            image, part.array, part.bounds, transaction, limits, options["irregular"]
+        )
+        if growth is not None:
+            prepared.append(growth)
+    transactions = [growth.transaction for growth in prepared]
+    with resume_hint(transactions), ExitStack() as locks:
+        for transaction in sorted(transactions, key=lambda one: one.target.path):
+            locks.enter_context(transaction.lock())
+        for growth in prepared:
+            _check_unchanged(growth.image)
+        begun = [begin(growth, limits, resume=options["resume"]) for growth in prepared]
+        summaries, positions = _run([image_jobs for _, image_jobs in begun], limits, options)
+        for growth, own, (record, _) in zip(prepared, positions, begun, strict=True):
+            written = engine.join(summaries[i].written for i in own)
+            regions, rows = finish_levels(growth, written, limits, options["progress"])
+            longer = growth.image.longer(growth.growth.total)
+            if (ledger := Ledger.of(growth.image)) is not None:
+                ledger.add(growth.image, longer, regions, rows)
+            before = documents_below(growth.image.place)
+            made = announcement(growth.growth, before, longer, ledger, record.build)
+            publish(growth.transaction, growth.image.place, made, durable=options["durable"])
+            growth.transaction.close()
+            consolidate_above(growth.transaction)
+
+
+def transaction_of(levels: StoredLevels) -> Transaction:
+    """Return what keeps others from changing the levels of an image."""
+    names = dict.fromkeys(path.split("/")[0] for path in levels.paths)
+    return transaction_for(levels.place.as_image(), tuple(names))
+
+
+def _check_stores(
+    image: GrowingImage, part: Part, transaction: Transaction, options: RunOptions
+) -> None:
+    """Refuse to write where something is read, or where it cannot be written."""
+    others = [part.array.coords.to_dataset(), part.bounds]
+    read = what_is_read([part.array.variable], others)
+    check_source(read.locations, [image.place / name for name in transaction.kept])
+    check_writable(transaction.target)
+    check_missing(read.arrays, strict=options["strict"])
+    check_space(str(local_root(image.place.store) or ""), [image.place], part.array.nbytes)
+
+
+def _run(
+    images: Sequence[Sequence[engine.Job]], limits: Limits, options: RunOptions
+) -> tuple[list[engine.Summary], list[tuple[int, ...]]]:
+    jobs, positions = shared_jobs(images, limits)
+    return engine.run(jobs, options["progress"]), positions
+
+
+def begin(
+    growth: PreparedGrowth, limits: Limits, *, resume: bool = False, journal: bool = True
+) -> tuple[BuildRecord, Sequence[engine.Job]]:
+    """Note that an image grows, or take up what an earlier call has left; return its jobs.
+
+    Raises
+    ------
+    ResumeError
+    """
+    transaction, image = growth.transaction, growth.image
+    record = BuildRecord(
+        format=FORMAT, workers=limits.workers, created=True, about=growth.about,
+        build=uuid4().hex, kept=transaction.kept,
+    )  # fmt: skip
+    earlier = transaction.unfinished()
+    if earlier is not None and APPEND not in earlier.about:
+        raise ResumeError(
+            f"there is an unfinished build of {transaction.target}",
+            fix=say("finish it first, by the call that began it with {resume}", resume=True),
+        )
+    if earlier is not None and resume:
+        check_same(earlier, record, transaction)
+        record = earlier
+    else:
+        if earlier is not None:
+            _forget(growth, earlier)
+        transaction.note(record)
+        if not image.is_aligned:
+            aside = set_aside(image.attributes)
+            _put(image.place, documents.with_attributes(image.place, aside))
+    is_wanted = None if transaction.excludes_all else StillBegun(transaction, record)
+    arrays, start = image.longer(growth.growth.total), image.first_object
+    sinks = []
+    for k, path in enumerate(growth.prepared.paths):
+        at = [
+            start // image.factors[k] if i == image.axis else 0
+            for i in range(len(image.objects[k]))
+        ]
+        name = f"array {image.place / path}, level {k}"
+        sinks.append(PartSink(arrays[path], name, path, tuple(at)))
+    prepared = growth.prepared
+    if record.workers != limits.workers:  # which decides how the work is divided
+        divided = replace(limits, workers=record.workers)
+        prepared = replace(prepared, passes=tuple(passes_of(prepared, divided)))
+    jobs = list(jobs_of(prepared, sinks, transaction.tasks if journal else None, is_wanted))
+    for job in jobs:
+        check_input(job, prepared)
+    return record, jobs
+
+
+def _check_unchanged(image: GrowingImage) -> None:
+    """Refuse to go on where somebody else has changed the image since it was looked at.
+
+    Raises
+    ------
+    ResumeError
+    """
+    now = open_growing(image.place, image.dim)
+    if now.length != image.length or now.levels.paths != image.levels.paths:
+        raise ResumeError(f"{image.place} was changed by another call", fix="call again")
+
+
+def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:
+    """Remove what an earlier call, which is not resumed, has stored behind the end of the image."""
+    image, transaction = growth.image, growth.transaction
+    total = earlier.about.get("to")
+    if transaction.tasks is not None:
+        remove(transaction.tasks)
+    if not isinstance(total, int) or total <= image.length:
+        return
+    longer = image.longer(total)
+    before = {
+        path: array.shape
+        for path, array in zip(image.levels.paths, image.levels.arrays, strict=True)
+    }
+    for path, shape in before.items():
+        array = longer[path]
+        lengths = array.shards or array.chunks
+        inside = tuple(-(-n // length) for n, length in zip(shape, lengths, strict=True))
+        region = tuple(slice(0, n) for n in array.shape)
+        for index in indexes_in(region, lengths):
+            if index[image.axis] >= inside[image.axis]:
+                remove(image.place / path / array.metadata.encode_chunk_key(index))
+
+
+def finish_levels(
+    growth: PreparedGrowth, written: engine.Written, limits: Limits, progress: bool | None
+) -> tuple[dict[str, Region], dict[str, NDArray[np.uint64]]]:
+    """Make what is left: levels that are coarsened along the dimension, and coordinates.
+
+    Returns
+    -------
+    regions : dict
+        What has been stored of each array, by path.
+    rows : dict
+        Records of the objects, where they are known.
+    """
+    image, regions, rows = growth.image, dict[str, Region](), dict(written)
+    longer = image.longer(growth.growth.total)
+    levels = replace(image.levels, arrays=[longer[path] for path in image.levels.paths])
+    if image.is_coarsened:
+        engine.run(list(levels.jobs(growth.region, limits)), progress)
+    for k, path in enumerate(image.levels.paths):
+        rows.setdefault(path, np.zeros((0, 3), np.uint64))
+        if k and image.is_coarsened:
+            regions[path] = levels.above(levels.aligned(growth.region), k)
+            rows[path] = levels.stored(k, [growth.region])
+        else:
+            start = image.first_object // image.factors[k]
+            shape = levels.arrays[k].shape
+            regions[path] = tuple(
+                slice(start if i == image.axis else 0, n) for i, n in enumerate(shape)
+            )
+    return regions | put_coordinates(image, growth.growth.encoded), rows
+
+
+def publish(
+    transaction: Transaction, place: NodePath, made: Announcement, *, durable: bool = False
+) -> None:
+    """Make an image as long as what is stored: noted first, so that nothing is half done."""
+    if durable:
+        os.sync()
+    if transaction.tasks is not None:
+        content = [
+            {key: base64.b64encode(data.to_bytes()).decode() for key, data in each.items()}
+            for each in (made.tables, made.changed)
+        ]
+        put(transaction.tasks, {_DECIDED: as_buffer(json.dumps(content).encode())})
+    _put_all(place, made.tables, made.changed)
+    if durable:
+        os.sync()
+
+
+def _put_all(place: NodePath, tables: Mapping[str, Buffer], changed: Documents) -> None:
+    """Put documents: those of coarse levels first, and the image's own last."""
+    put(place, tables)
+    for key in sorted((key for key in changed if "/" in key), reverse=True):
+        put(place, {key: changed[key]})
+    _put(place, {key: document for key, document in changed.items() if "/" not in key})
+
+
+def complete(place: NodePath) -> Mapping[str, object] | None:
+    """Complete what an earlier call has decided, and say what it was about; mostly nothing."""
+    transaction = transaction_for(place.as_image())
+    record = transaction.noted()
+    tasks = transaction.tasks
+    if record is None or APPEND not in record.about or tasks is None:
+        return None
+    transaction = transaction_for(place.as_image(), record.kept)
+    with transaction.lock():
+        raw = get_document(tasks / _DECIDED)
+        if raw is None:
+            return None
+        tables, changed = (
+            {key: as_buffer(base64.b64decode(data)) for key, data in each.items()}
+            for each in json.loads(raw)
+        )
+        _put_all(place, tables, changed)
+        transaction.close()
+        consolidate_above(transaction)
+    return record.about
+
+
+def _is_end(image: GrowingImage, array: xr.DataArray, finished: Mapping[str, object]) -> bool:
+    """Whether samples are those that the image ends with: of a call that has been completed now."""
+    array = as_part(image, array)
+    count = array.sizes[image.dim]
+    same = {APPEND: image.dim, "to": image.length, "from": image.length - count}
+    if any(finished.get(key) != value for key, value in same.items()):
+        return False
+    if image.dim not in array.coords or image.dim not in image.coordinates[0].coords:
+        return True
+    tail = image.coordinates[0].coords[image.dim].values[image.length - count :]
+    return bool(np.array_equal(tail, array.coords[image.dim].values))
+
+
+def _put(place: NodePath, group: Documents) -> None:
+    for key in sorted(group, key=announce_last):
+        put(place, {key: group[key]})
