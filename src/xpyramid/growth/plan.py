@@ -54,6 +54,8 @@ class Growth:
     encoded : mapping
         New values of each coordinate that is stored, by path, from
         `GrowingImage.first_coordinate` on.
+    coordinates : xarray.Dataset
+        Of level 0, from there on.
     along : xarray.DataArray or None
         The coordinate of the dimension at level 0, from the first sample that is new.
     irregular : {"error", "approximate"}
@@ -62,6 +64,7 @@ class Growth:
     image: GrowingImage
     total: int
     encoded: Mapping[str, NDArray[np.generic]]
+    coordinates: xr.Dataset
     along: xr.DataArray | None
     irregular: Irregular
 
@@ -105,6 +108,34 @@ class Growth:
             return plan
         axes = (*plan.axes[:i], axis_of(plan, i, self.whole), *plan.axes[i + 1 :])
         return replace(plan, axes=axes, stored=())
+
+    def grown(self, attributes: Mapping[str, object]) -> GrowingImage:
+        """Return the image as it is then, with the attributes of its group."""
+        image, longer = self.image, self.image.longer(self.total)
+        levels = replace(
+            image.levels,
+            attributes=attributes,
+            arrays=[longer[path] for path in image.levels.paths],
+        )
+        base, *coarser = image.coordinates
+        kept = (
+            base.isel({image.dim: slice(0, image.first_coordinate)})
+            if image.dim in base.dims
+            else base
+        )
+        variables = {
+            name: xr.Variable.concat([variable, self.coordinates.variables[name]], image.dim)
+            if image.dim in variable.dims
+            else variable
+            for name, variable in kept.variables.items()
+        }
+        return replace(
+            image,
+            levels=levels,
+            plan=self.plan,
+            coordinates=(xr.Dataset(coords=variables), *coarser),
+            beside=tuple({path: longer[path] for path in arrays} for arrays in image.beside),
+        )
 
     def _notes(self) -> dict[str, object]:
         """Return what the metadata keep of a coordinate that has no array of its own."""
@@ -201,8 +232,9 @@ def plan_growth(
         )
     has_coordinate = image.dim in array.coords  # of which `get` would make one
     along = array.coords[image.dim] if has_coordinate else None
-    encoded = encoded_coordinates(image, part_coordinates(image, array, bounds, total))
-    growth = Growth(image, total, encoded, along, irregular)
+    coordinates = part_coordinates(image, array, bounds, total)
+    encoded = encoded_coordinates(image, coordinates)
+    growth = Growth(image, total, encoded, coordinates[0], along, irregular)
     _ = growth.attributes  # which may be refused
     prepared = _prepared_image(image, array, total, transaction)
     prepared = replace(prepared, passes=tuple(passes_of(prepared, limits)))

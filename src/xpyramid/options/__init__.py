@@ -10,7 +10,14 @@ from xpyramid.options.building import (
 )
 from xpyramid.options.declare import Declared, only, options_of, resolve_options, takes_options
 from xpyramid.options.words import check_names, suggest
-from xpyramid.options.writing import AddOptions, RunOptions, WriteOptions
+from xpyramid.options.writing import (
+    AddOptions,
+    CostOptions,
+    FormOptions,
+    RunOptions,
+    ShownOptions,
+    WriteOptions,
+)
 
 __all__ = [
     "AddOptions",
@@ -18,10 +25,13 @@ __all__ = [
     "AxisOptions",
     "BuildOptions",
     "CommonBuildOptions",
+    "CostOptions",
     "DatasetBuildOptions",
     "Declared",
+    "FormOptions",
     "LevelOptions",
     "RunOptions",
+    "ShownOptions",
     "WriteOptions",
     "check_names",
     "only",
