@@ -191,9 +191,8 @@ def prepare_levels(
         writing["conventions"] = ["geozarr"]
     plan, reducer = with_base(pyramid.plan, base), pyramid._reducer
     image = ImageSource(
-        pyramid.levels, plan, reducer, name, base.dataset_attrs, base.document, kept,
-        pyramid._samples,
-    )  # fmt: skip
+        pyramid.levels, plan, reducer, name, base.dataset_attrs, base.document, kept
+    )
     return Addition(store, base, replace(pyramid, plan=plan), image, writing)
 
 
@@ -240,6 +239,13 @@ def _build(base: StoredBase, options: AddLevelsOptions, image: Any) -> Pyramid:
     if base.node.shards is not None and building.get("chunks") is None:
         building["chunks"] = base.node.chunks
     pyramid = build(base.array, options.get("levels"), image=image, bounds=base.bounds, **building)
+    if pyramid._samples is not None:
+        raise PlanError(
+            "beside the samples, which are no level 0 of its image",
+            option="method",
+            value=pyramid.method,
+            fix=say("copy them with `.pyramid.to_ome_zarr()`"),
+        )
     made = pyramid.levels[0]
     if made.dims != base.array.dims:
         raise AxisError(

@@ -209,13 +209,6 @@ def _check_method(image: ImageSource, options: WriteOptions) -> None:
 def _check_levels(image: ImageSource, options: WriteOptions) -> None:
     """Refuse arrays whose levels OME-NGFF has no place for."""
     base = image.levels[0]
-    if image.samples is not None and image.kept is not None:
-        raise PlanError(
-            "beside the samples, which are no level 0 of its image",
-            option="method",
-            value=image.plan.method,
-            fix=say("copy them with `.pyramid.to_ome_zarr()`"),
-        )
     if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
         raise DtypeError(
             f"turns dtype {base.dtype} into {image.reducer.dtype}, and the levels of "

@@ -191,10 +191,19 @@ class PartSink(ZarrSink):
     def __init__(self, array: ZarrArray, name: str, path: str, offset: Lengths) -> None:
         super().__init__(array, name, path)
         self.offset = offset
+        self.form = self.form and (self.form, offset)
 
     def __call__(self, region: tuple[slice, ...], values: Array) -> engine.Written:
         """Store values in a region of whole chunks; return records of what is stored."""
         return super().__call__(self._moved(region), values)
+
+    def encode(self, region: tuple[slice, ...], values: Array) -> list[EncodedObject]:
+        """Return the objects of a region of whole chunks; see `ZarrSink.encode`."""
+        return super().encode(self._moved(region), values)
+
+    def store(self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]) -> engine.Written:
+        """Store objects that a sink of the same form has encoded."""
+        return super().store(self._moved(region), encoded)
 
     def read(self, region: tuple[slice, ...]) -> Array:
         """Return what is stored in a region."""
