@@ -27,7 +27,7 @@ ROWS: dict[str, Any] = {
     "mean, max": ["mean", "max"],
     "max": "max",
     "mean, min, max": ["mean", "min", "max"],
-    # "statistics": "statistics",
+    "statistics": "statistics",
 }
 
 

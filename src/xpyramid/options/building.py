@@ -198,13 +198,15 @@ class _WindowOptions(TypedDict, total=False):
     ]
 
 
+_WHICH_METHOD = """\
+"mean", "mode", "median", "min", "max", "sum", "nearest", "std", "count", or your own
+function: a NumPy function, called as ``method(windows, axis=-1)``, or a function compiled
+by numba, called with the samples of one window. Windows at the ends of the array may have
+fewer samples, down to one. Default: "mode" for labels, else "mean".\
+"""
 _METHOD = Option(
     None,
-    """str or callable, optional
-    "mean", "mode", "median", "min", "max", "sum", "nearest", "std", "count", or your own function:
-    a NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
-    called with the samples of one window. Windows at the ends of the array may have fewer
-    samples, down to one. Default: "mode" for labels, else "mean".""",
+    f"str or callable, optional\n{_WHICH_METHOD}",
     types=(str, Callable),
     accepted=_METHODS,
     help="how to reduce: count, max, mean, median, min, mode, nearest, std, sum (default: mean; "
@@ -232,10 +234,9 @@ class _SeveralMethodsOptions(TypedDict, total=False):
         Method | Methods | None,
         Option(
             None,
-            f"""{_METHOD.doc}
-
-            Several methods are a list, or a mapping from names to methods, or "statistics": the
-            mean, std, min, max and count. Each makes an image of its own; level 0 is read once.""",
+            "str, callable, list of those, or {name: str or callable}, optional\n"
+            f"{_WHICH_METHOD} Each of\nseveral methods makes an image, and level 0 is read once. "
+            '"statistics" are the mean, std,\nmin, max and count.',
             types=(str, Callable, list, tuple, Mapping),
             accepted=f"{_METHODS}; a list of those, or a mapping from names to those; 'statistics'",
         ),
