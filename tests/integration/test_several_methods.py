@@ -108,6 +108,12 @@ def test_what_is_no_list_of_methods(method: Any, message: str) -> None:
         build(field(), method)
 
 
+@pytest.mark.parametrize("method", [["mean", "max"], "statistics", 3])
+def test_downsample_takes_one_method(method: Any) -> None:
+    with pytest.raises(errors.PlanError, match="accepted: count, max, mean"):
+        xpyramid.downsample(values(), 2, method)
+
+
 def test_variables_of_a_dataset_by_several_methods(tmp_path: Path) -> None:
     ds = xr.Dataset({"a": field(), "b": field() + 1, "time": 3})
     both = ds.pyramid.build(levels=2, method=["mean", "max"])

@@ -126,16 +126,17 @@ def make_reducer(
                 f"{method_name(method)!r} gets all samples", fix="min_valid does not apply"
             )
         reducer = holistic.user(method, request)
-    elif method in METHODS:
+    elif isinstance(method, str) and method in METHODS:
         make = METHODS[method]
         adapter = {"m": adapt.ticks, "M": adapt.ticks, "c": adapt.pairs}.get(request.dtype.kind)
         direct = adapter is None or method in ("nearest", "count", "std")
         reducer = make(request) if direct or adapter is None else adapter(make, request)
     else:
+        hint = suggest_method(method) if isinstance(method, str) else ""
         raise PlanError(
             option="method",
             value=method,
-            accepted=f"{', '.join(sorted(METHODS))}, or a callable{suggest_method(method)}",
+            accepted=f"{', '.join(sorted(METHODS))}, or a callable{hint}",
         )
     if min_valid is None or method == "count":  # which says how many samples there are
         return reducer

@@ -191,7 +191,7 @@ class PartSink(ZarrSink):
     def __init__(self, array: ZarrArray, name: str, path: str, offset: Lengths) -> None:
         super().__init__(array, name, path)
         self.offset = offset
-        self.form = self.form and (self.form, offset)
+        self.form = None if self.form is None else (self.form, offset)
 
     def __call__(self, region: tuple[slice, ...], values: Array) -> engine.Written:
         """Store values in a region of whole chunks; return records of what is stored."""
