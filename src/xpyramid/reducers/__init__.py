@@ -120,19 +120,20 @@ def make_reducer(
             f"{method_name(method)} of dtype {dtype}",
             accepted="bool, integers, floats, complex, datetime64, timedelta64",
         )
+    named: object = method
     if callable(method):
         if min_valid is not None:
             raise PlanError(
                 f"{method_name(method)!r} gets all samples", fix="min_valid does not apply"
             )
         reducer = holistic.user(method, request)
-    elif isinstance(method, str) and method in METHODS:
+    elif isinstance(named, str) and named in METHODS:
         make = METHODS[method]
         adapter = {"m": adapt.ticks, "M": adapt.ticks, "c": adapt.pairs}.get(request.dtype.kind)
         direct = adapter is None or method in ("nearest", "count", "std")
         reducer = make(request) if direct or adapter is None else adapter(make, request)
     else:
-        hint = suggest_method(method) if isinstance(method, str) else ""
+        hint = suggest_method(named) if isinstance(named, str) else ""
         raise PlanError(
             option="method",
             value=method,

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import compress
-from typing import Any
 
 import zarr
 from dask.delayed import Delayed
@@ -31,7 +30,6 @@ from xpyramid.store.path import NodePath, Store, ZarrArray, resolve
 from xpyramid.store.retrying import bare
 from xpyramid.store.transaction import StillBegun, Transaction
 from xpyramid.writer.array_checks import warn_of_dtypes
-from xpyramid.writer.compression import STORE_EMPTY
 from xpyramid.writer.failures import resume_hint, storage_errors
 from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
 from xpyramid.writer.missing_chunks import MANY, check_missing
@@ -188,7 +186,7 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
     transaction.tidy()
     sinks = [
         open_sink(
-            empty_array(image.template, path, transaction.location, _config(image, k)),
+            empty_array(image.template, path, transaction.location),
             transaction.target / path,
             k,
             path,
@@ -203,11 +201,6 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
     for job in jobs:
         check_input(job, image)
     return record, watch(jobs, image.omero)
-
-
-def _config(image: PreparedImage, level: int) -> Any:
-    """Return how zarr is to write a level: a level 0 that says nothing is mostly not stored."""
-    return STORE_EMPTY if image.samples is None or level else {"write_empty_chunks": False}
 
 
 def _check_again(image: PreparedImage, options: WriteOptions) -> None:
