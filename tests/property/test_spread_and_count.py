@@ -111,6 +111,9 @@ def test_neighbours_far_from_zero(dtype: str) -> None:
     base = np.array([top - 3, top, top - 1, top - 1] * 512, dtype).reshape(64, 32)
     for level in xpyramid.downsample(base, (1, 4), "std", num_mips=2):
         np.testing.assert_allclose(level, np.sqrt(19) / 4, rtol=1e-7)
+    odd = np.array([top - 1, top, top] * 9, dtype)
+    for level in xpyramid.downsample(odd, 3, "std", num_mips=3):
+        np.testing.assert_allclose(level, np.sqrt(2) / 3, rtol=1e-7)
 
 
 def test_min_valid_is_about_std_and_not_about_count() -> None:
