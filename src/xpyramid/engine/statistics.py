@@ -7,7 +7,7 @@ the values themselves where they have 8 or 16 bits, else the first half of a flo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +43,7 @@ class Distribution:
     counts: Array
 
     def __add__(self, other: Distribution) -> Distribution:
-        counts = np.zeros(_KEYS, np.int64)
-        for distribution in (self, other):
-            counts[distribution.keys] += distribution.counts
-        low, high = min(self.low, other.low), max(self.high, other.high)
-        return _sparse(low, high, counts)
+        return _together([self, other])
 
     def quantile(self, fraction: float, dtype: DType) -> Number:
         """Return the value that a fraction of the values do not exceed.
@@ -103,12 +99,22 @@ class Observer:
 
 def merge(parts: Iterable[Statistics]) -> Statistics:
     """Put statistics of several blocks together."""
-    merged: Statistics = {}
+    by_channel: dict[int, list[Distribution]] = {}
     for part in parts:
         for channel, distribution in part.items():
-            previous = merged.get(channel)
-            merged[channel] = distribution if previous is None else previous + distribution
-    return merged
+            by_channel.setdefault(channel, []).append(distribution)
+    return {channel: _together(several) for channel, several in by_channel.items()}
+
+
+def _together(several: Sequence[Distribution]) -> Distribution:
+    """Return the distribution of all values of several ones."""
+    if len(several) == 1:
+        return several[0]
+    counts = np.zeros(_KEYS, np.int64)
+    for distribution in several:
+        counts[distribution.keys] += distribution.counts
+    low, high = min(one.low for one in several), max(one.high for one in several)
+    return _sparse(low, high, counts)
 
 
 def _distribution(values: Array) -> Distribution | None:

@@ -336,7 +336,16 @@ class Work:
         bases = [self.tiling.base_region(level - 1, child) for child in children]
         base = self.tiling.base_region(level, index)
         pairs = zip(self.outputs, zip(*intermediates, strict=True), strict=True)
-        return tuple(self._merge(output, level, base, bases, own) for output, own in pairs)
+        of_base: dict[Observer | None, Statistics] = {}  # the same for all that watch it
+        made = []
+        for output, own in pairs:
+            known = of_base.get(output.observe) if output.watches_base else None
+            if known is None:
+                known = merge(child.statistics for child in own)
+            if output.watches_base:
+                of_base[output.observe] = known
+            made.append(self._merge(output, level, base, bases, own)._replace(statistics=known))
+        return tuple(made)
 
     def _merge(
         self,
@@ -346,7 +355,10 @@ class Work:
         bases: Sequence[Region],
         intermediates: Sequence[Intermediate],
     ) -> Intermediate:
-        """Do what `merge_children` does for an output, given the regions of level 0."""
+        """Do what `merge_children` does for an output, but for the statistics.
+
+        The regions of level 0 are given.
+        """
         tiling, last_complete = self.tiling, self.tiling.last_complete_level(level - 1)
         values: list[Array] = []
         for k in range(level, last_complete + 1):
@@ -364,9 +376,8 @@ class Work:
             top = tiling.last_complete_level(level)
             more, state = self._combine(output.reducer, state, base, last_complete, top)
             values += more
-        statistics = merge(child.statistics for child in intermediates)
         written = join([*(child.written for child in intermediates), written])
-        return Intermediate(tuple(values[1:]), state, statistics, written)
+        return Intermediate(tuple(values[1:]), state, {}, written)
 
     def _combine(
         self, reducer: Reducer, state: State, base: Region, level: int, top: int

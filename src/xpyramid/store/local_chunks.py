@@ -382,5 +382,7 @@ def _all_equal(values: Array, fill: Any) -> bool:
     first = values[(0,) * values.ndim]
     if not np.array_equal(first, fill, equal_nan=True):  # mostly that decides it
         return False
+    if not any(values.strides):  # one sample, broadcast
+        values = values[(slice(0, 1),) * values.ndim]
     buffer = default_buffer_prototype().nd_buffer.from_numpy_array(values)
     return buffer.all_equal(fill)
