@@ -75,7 +75,7 @@ def check(data: st.DataObject, kind: str, dtypes: st.SearchStrategy[Any]) -> Non
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk"])
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(data=st.data())
 def test_they_are_those_of_each_method_alone(kind: str, data: st.DataObject) -> None:
     check(data, kind, st.sampled_from([np.dtype("u2"), np.dtype("f4")]))

@@ -41,18 +41,15 @@ def write_file(
         links); whoever replaces either file, as this function and zarr-python do, leaves the other
         as it is.
     """
+    if same_as is not None and _link(same_as, path, inside):
+        return
     torn = path.with_suffix(f".{uuid4().hex}.partial")
-    is_linked = False
     try:
-        is_linked = same_as is not None and _link(same_as, torn, inside)
-        if not is_linked:
-            _write(torn, parts, inside)
+        _write(torn, parts, inside)
         torn.replace(path)
     except BaseException:
         torn.unlink(missing_ok=True)
         raise
-    if is_linked:  # one that replaces another name of the same file does nothing
-        torn.unlink(missing_ok=True)
 
 
 def is_array_directory(directory: Path) -> bool:
@@ -101,18 +98,22 @@ def _write(
 
 
 def _link(source: Path, path: Path, inside: Path | None) -> bool:
-    """Give a file another name; return whether that could be done."""
-    try:
-        os.link(source, path)
-    except FileNotFoundError:
-        _make_directories(path, inside)
+    """Give a file another name; return whether that could be done.
+
+    It cannot where there is a file of that name, which an earlier run of a task has left, or where
+    there are no hard links.
+    """
+    for attempt in range(2):
         try:
             os.link(source, path)
+        except FileNotFoundError:
+            if attempt == 0:
+                _make_directories(path, inside)
         except OSError:
             return False
-    except OSError:  # there are no hard links, or too many of this one
-        return False
-    return True
+        else:
+            return True
+    return False
 
 
 def _make_directories(path: Path, inside: Path | None) -> None:
