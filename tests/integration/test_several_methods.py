@@ -412,6 +412,16 @@ def test_windows_of_viewers_are_those_of_level_1_where_level_0_says_nothing(tmp_
         assert (window["min"], window["max"]) == (seen.min(), seen.max())
 
 
+def test_windows_of_counts_stay_when_level_0_changes(tmp_path: Path) -> None:
+    build(field(), ["count"]).to_ome_zarr(tmp_path / "out.zarr")
+    place = tmp_path / "out.zarr/field/count"
+    before = zarr.open_group(place, mode="r").attrs["ome"]["omero"]
+    zarr.open_array(place / "0/field")[:4, :4] = 0
+    xpyramid.update(place)
+    assert zarr.open_group(place, mode="r").attrs["ome"]["omero"] == before
+    assert xpyramid.verify(place, deep=True) == []
+
+
 @pytest.fixture
 def stored(tmp_path: Path) -> Path:
     made = build(field(), "statistics")

@@ -342,6 +342,7 @@ class Work:
             known = of_base.get(output.observe) if output.watches_base else None
             if known is None:
                 known = merge(child.statistics for child in own)
+                known = known if output.observe is None else output.observe.trim(known)
             if output.watches_base:
                 of_base[output.observe] = known
             made.append(self._merge(output, level, base, bases, own)._replace(statistics=known))

@@ -233,9 +233,20 @@ def _labels_of(base: StoredBase) -> tuple[str | None, str]:
     return None, base.group
 
 
+def _is_among_labels(base: StoredBase) -> bool:
+    """Whether level 0 is in the place of labels, beside that of an image which is none yet."""
+    *_, parent, name = ["", "", *base.group.split("/")]
+    if parent != "labels" or base.node.dtype.kind not in "iu":
+        return False
+    image = NodePath(base.place.store, base.place.path.removesuffix(f"labels/{name}").strip("/"))
+    return (image / "0").node() is not None
+
+
 def _build(base: StoredBase, options: AddLevelsOptions, image: Any) -> Pyramid:
     """Build the pyramid of level 0, which must be what is in the store."""
     building: dict[str, Any] = {**only(BuildOptions, options)}
+    if building.get("kind") is None and _is_among_labels(base):
+        building["kind"] = "labels"
     if base.node.shards is not None and building.get("chunks") is None:
         building["chunks"] = base.node.chunks
     pyramid = build(base.array, options.get("levels"), image=image, bounds=base.bounds, **building)

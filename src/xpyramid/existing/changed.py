@@ -16,7 +16,7 @@ from xpyramid.store.listing import list_contents
 from xpyramid.store.manifest import tables_of, taken_back
 from xpyramid.store.object_table import KEY, ObjectTable
 from xpyramid.store.path import local_path
-from xpyramid.writer.update import StoredLevels
+from xpyramid.writer.stored_levels import StoredLevels
 
 Mask = NDArray[np.bool_]
 

@@ -17,7 +17,8 @@ from xpyramid.runtime.cluster import workers
 from xpyramid.store.chunk_grid import grid_at
 from xpyramid.store.path import NodePath, Store, resolve
 from xpyramid.verifier import Report, verify
-from xpyramid.writer.update import StoredLevels, restore, stored_levels
+from xpyramid.writer.stored_levels import StoredLevels, stored_levels
+from xpyramid.writer.update import restore
 
 #: What is wrong with stored objects that can be made again.
 _KINDS = {"missing", "changed", "unreadable", "values", "size", "checksum"}

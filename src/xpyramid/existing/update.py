@@ -17,7 +17,7 @@ from xpyramid.geometry.tiles import Region
 from xpyramid.runtime.cluster import workers
 from xpyramid.store.path import Store
 from xpyramid.store.transaction import is_unfinished
-from xpyramid.writer.update import stored_levels
+from xpyramid.writer.stored_levels import stored_levels
 from xpyramid.writer.update import update as update_levels
 
 

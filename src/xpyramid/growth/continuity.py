@@ -100,10 +100,11 @@ def _check_equal(
     if old.shape == given.shape and _are_close(old, given):
         return
     if stored.ndim == 0 or old.shape != given.shape:
-        differ = f"{given!r} and {old!r}" if stored.ndim == 0 else f"{given.shape} and {old.shape}"
+        both = (given.item(), old.item()) if stored.ndim == 0 else (given.shape, old.shape)
+        differ = f"{both[0]!r} and {both[1]!r}"
     else:
         at = np.unravel_index(int(np.argmax(np.ravel(old != given))), old.shape)
-        differ = f"{given[at]!r} where it has {old[at]!r}"
+        differ = f"{_plain(given[at])!r} where it has {_plain(old[at])!r}"
     if stored.ndim == 0:
         warn(f"the coordinate {name!r} of {image.place} stays as it is: {differ}")
         return

@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 
+from xpyramid import ngff
 from xpyramid.geometry.tiles import Region
 from xpyramid.growth.image import GrowingImage
 from xpyramid.growth.plan import Growth
 from xpyramid.store.chunk_grid import StoredMask, grid_of_array
 from xpyramid.store.documents import Documents, as_buffer, get_document
+from xpyramid.store.identity import identity_of
 from xpyramid.store.listing import children
 from xpyramid.store.local_chunks import indexes_in
-from xpyramid.store.manifest import manifest_of, tables_of, with_tables
+from xpyramid.store.manifest import manifest_of, tables_of, with_beginning, with_tables
 from xpyramid.store.object_table import ObjectTable
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix, is_name
 from xpyramid.writer import documents
 from xpyramid.writer.object_tables import rows_of
+from xpyramid.writer.windows import Windows
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -120,6 +123,7 @@ def announcement(
     longer: Mapping[str, ZarrArray],
     ledger: Ledger | None,
     build: str,
+    windows: Windows | None,
 ) -> Announcement:
     """Return what makes an image of what is stored, as long as it is now.
 
@@ -134,17 +138,29 @@ def announcement(
         What is known of the stored objects; None where nothing is recorded.
     build : str
         What no other build has.
+    windows : Windows or None
+        Of channels, where others are to be put in their place.
     """
     after = dict(before)
     for path, array in longer.items():
-        name = "zarr.json" if f"{path}/zarr.json" in before else ".zarray"
-        node = documents.parse(before[f"{path}/{name}"])
-        after[f"{path}/{name}"] = documents.as_document({**node, "shape": list(array.shape)})
+        after = with_shape(after, path, array)
     groups = {path[:i] for path in longer for i, letter in enumerate(path) if letter == "/"}
     for group in sorted(groups, key=lambda group: -group.count("/")):
         if _has_copies(before, group):
             documents.consolidate(after, group)
-    return announced(growth.image.place, growth.attributes, before, after, longer, ledger, build)
+    image = growth.image
+    identity = identity_of(image.attributes) if image.is_aligned else None
+    return announced(
+        image.place, growth.attributes, before, after, longer, ledger, build, identity, windows
+    )
+
+
+def with_shape(before: Documents, path: str, array: ZarrArray) -> Documents:
+    """Return documents of which that of an array says how long it is."""
+    name = "zarr.json" if f"{path}/zarr.json" in before else ".zarray"
+    node = documents.parse(before[f"{path}/{name}"])
+    longer = documents.as_document({**node, "shape": list(array.shape)})
+    return {**before, f"{path}/{name}": longer}
 
 
 def announced(
@@ -155,22 +171,30 @@ def announced(
     arrays: Mapping[str, ZarrArray],
     ledger: Ledger | None,
     build: str,
+    identity: str | None,
+    windows: Windows | None,
 ) -> Announcement:
     """Return documents of an image with those of its own group, with a record of what is stored."""
     tables = dict[str, bytes]()
+    if windows is not None:
+        attributes = ngff.with_metadata(attributes, "omero", windows.metadata)
     if ledger is not None:
         attributes, tables = with_tables(
             place, attributes, ledger.tables, ledger.present, build,
+            omero=None if windows is None else windows.entry,
             grids={path: grid_of_array(array) for path, array in arrays.items()},
             documents={
                 key: json.loads(document.to_bytes())
-                for key, document in _changed(before, after).items()
+                for key, document in after.items()
+                if before.get(key) != document or key.rpartition("/")[0] in arrays
             },
         )  # fmt: skip
+    attributes = with_beginning(attributes, identity)
     if _has_copies(before, ""):
         documents.consolidate(after, attributes=attributes)
     else:
         after |= documents.with_attributes(place, attributes)
+    tables |= {} if windows is None else windows.values
     buffers = {key: as_buffer(data) for key, data in tables.items()}
     return Announcement(buffers, _changed(before, after), after, attributes)
 
@@ -224,6 +248,8 @@ def _rows(
     indexes = sorted(indexes_in(region, array.shards or array.chunks))
     if written is None:
         return rows_of(place, array, indexes)
+    if not indexes:
+        return written
     counts = grid_of_array(array).counts
     rows = np.zeros((len(indexes), 3), np.uint64)
     rows[:, 0] = np.ravel_multi_index(tuple(np.array(indexes).T), counts)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import xarray as xr
 import zarr
+from zarr.errors import UnstableSpecificationWarning
 from zarr.storage import StorePath
 
 from xpyramid import ngff
@@ -22,7 +24,7 @@ from xpyramid.store.manifest import taken_back
 from xpyramid.store.names import names_back
 from xpyramid.store.path import NodePath, ZarrArray
 from xpyramid.writer.compression import with_checksums
-from xpyramid.writer.update import StoredLevels, stored_levels
+from xpyramid.writer.stored_levels import StoredLevels, stored_levels
 
 
 @dataclass(frozen=True)
@@ -191,17 +193,22 @@ def _beside(image: GrowingImage, path: str) -> dict[str, ZarrArray]:
     if not isinstance(node, zarr.Group):
         return {}
     stored = image.stored_dims[image.axis]
-    return {
-        f"{directory}/{key}": with_checksums(array, {})
-        for key, array in node.arrays()
-        if key != name and stored in dims_of(array)
-    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnstableSpecificationWarning)  # of text in Zarr v3
+        return {
+            f"{directory}/{key}": with_checksums(array, {})
+            for key, array in node.arrays()
+            if key != name and stored in dims_of(array)
+        }
 
 
 def with_length(place: NodePath, array: ZarrArray, axis: int, length: int) -> ZarrArray:
     """Return an array at a place that is as long along an axis as its documents do not say yet."""
     shape = (*array.shape[:axis], length, *array.shape[axis + 1 :])
-    config, metadata = array.async_array.config, array.metadata.update_shape(shape)
+    config = array.async_array.config
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnstableSpecificationWarning)  # of text in Zarr v3
+        metadata = array.metadata.update_shape(shape)
     return zarr.Array(zarr.AsyncArray(metadata, StorePath(place.store, place.path), config))
 
 

@@ -221,6 +221,12 @@ def plan_growth(
     """
     array = with_coordinate(image, as_part(image, array))
     check_part(image, array)
+    if image.plan.axes[image.axis].type == "channel" and ngff.stored_channels(
+        ngff.ome_metadata(image.attributes), None
+    ):
+        raise PlanError(
+            f"the metadata of {image.place} describe each of its channels", fix="write a new image"
+        )
     if not array.sizes[image.dim]:
         return None
     check_continues(image, array, irregular)
@@ -239,6 +245,11 @@ def plan_growth(
     prepared = _prepared_image(image, array, total, transaction)
     prepared = replace(prepared, passes=tuple(passes_of(prepared, limits)))
     return PreparedGrowth(growth, prepared, _about(growth, array, limits))
+
+
+def about_nothing(image: GrowingImage) -> dict[str, object]:
+    """Return what is noted where an image stays as long as it is, and only its record changes."""
+    return {APPEND: image.dim, "from": image.length, "to": image.length}
 
 
 def _about(growth: Growth, array: xr.DataArray, limits: Limits) -> dict[str, object]:

@@ -11,9 +11,10 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import uuid4
 
 import numpy as np
@@ -28,17 +29,26 @@ from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
 from xpyramid.growth.continuity import as_part
 from xpyramid.growth.coordinates import put_coordinates
-from xpyramid.growth.documents import Announcement, Ledger, announcement, documents_below
+from xpyramid.growth.documents import (
+    Announcement,
+    Ledger,
+    announcement,
+    documents_below,
+    with_shape,
+)
 from xpyramid.growth.image import GrowingImage, open_growing
 from xpyramid.growth.plan import APPEND, PreparedGrowth, plan_growth
+from xpyramid.growth.windows import GrowingWindows, count_again
 from xpyramid.messages import say
 from xpyramid.options import RunOptions
 from xpyramid.runtime.cluster import check_main_module, workers
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
+from xpyramid.store.identity import identity_of
 from xpyramid.store.local_chunks import indexes_in
-from xpyramid.store.manifest import set_aside
-from xpyramid.store.path import NodePath, local_root
+from xpyramid.store.local_files import remove_torn_files
+from xpyramid.store.manifest import manifest_of, set_aside, with_beginning
+from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_only
 from xpyramid.store.transaction import StillBegun, Transaction, transaction_for
 from xpyramid.writer import documents
 from xpyramid.writer.failures import resume_hint
@@ -48,8 +58,8 @@ from xpyramid.writer.resume import FORMAT, check_input, check_same
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.sinks import PartSink
 from xpyramid.writer.source_guard import check_source, what_is_read
+from xpyramid.writer.stored_levels import StoredLevels
 from xpyramid.writer.target_checks import check_space, check_writable
-from xpyramid.writer.update import StoredLevels
 
 #: Where what is decided is noted: below the journals of tasks.
 _DECIDED = "decided.json"
@@ -84,8 +94,18 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
     for part in parts:
         finished = complete(part.place)
         image = open_growing(part.place, dim)
-        if options["resume"] and finished is not None and _is_end(image, part.array, finished):
-            continue
+        if finished is not None and _is_end(image, part.array, finished):
+            if options["resume"]:
+                continue
+            raise ResumeError(
+                f"an earlier call was interrupted when it had nearly appended to {image.place}, "
+                f"which has been completed now: the image has {image.length} samples",
+                fix=say(
+                    "if this call is that one, there is nothing left to do, which {resume} knows; "
+                    "if not, call it again",
+                    resume=True,
+                ),
+            )
         transaction = transaction_of(image.levels)
         _check_stores(image, part, transaction, options)
         growth = plan_growth(
@@ -99,16 +119,28 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
             locks.enter_context(transaction.lock())
         for growth in prepared:
             _check_unchanged(growth.image)
-        begun = [begin(growth, limits, resume=options["resume"]) for growth in prepared]
+        seen = [GrowingWindows.of(growth.image) for growth in prepared]
+        begun = [
+            begin(growth, limits, windows, resume=options["resume"])
+            for growth, windows in zip(prepared, seen, strict=True)
+        ]
         summaries, positions = _run([image_jobs for _, image_jobs in begun], limits, options)
-        for growth, own, (record, _) in zip(prepared, positions, begun, strict=True):
+        for growth, own, (record, _), windows in zip(prepared, positions, begun, seen, strict=True):
             written = engine.join(summaries[i].written for i in own)
             regions, rows = finish_levels(growth, written, limits, options["progress"])
             longer = growth.image.longer(growth.growth.total)
             if (ledger := Ledger.of(growth.image)) is not None:
                 ledger.add(growth.image, longer, regions, rows)
             before = documents_below(growth.image.place)
-            made = announcement(growth.growth, before, longer, ledger, record.build)
+            made_windows = None
+            if windows is not None:
+                windows.add(
+                    summaries[own[0]].statistics,
+                    partial(count_again, growth.image, windows, limits),
+                    longer[growth.image.levels.paths[0]].shape,
+                )
+                made_windows = windows.made(longer[growth.image.levels.paths[0]].shape)
+            made = announcement(growth.growth, before, longer, ledger, record.build, made_windows)
             publish(growth.transaction, growth.image.place, made, durable=options["durable"])
             growth.transaction.close()
             consolidate_above(growth.transaction)
@@ -140,7 +172,12 @@ def _run(
 
 
 def begin(
-    growth: PreparedGrowth, limits: Limits, *, resume: bool = False, journal: bool = True
+    growth: PreparedGrowth,
+    limits: Limits,
+    windows: GrowingWindows | None,
+    *,
+    resume: bool = False,
+    journal: bool = True,
 ) -> tuple[BuildRecord, Sequence[engine.Job]]:
     """Note that an image grows, or take up what an earlier call has left; return its jobs.
 
@@ -149,10 +186,9 @@ def begin(
     ResumeError
     """
     transaction, image = growth.transaction, growth.image
-    record = BuildRecord(
-        format=FORMAT, workers=limits.workers, created=True, about=growth.about,
-        build=uuid4().hex, kept=transaction.kept,
-    )  # fmt: skip
+    record = _record(transaction, limits, growth.about)
+    if transaction.noted() is not None:
+        _tidy(image.place, transaction.kept)
     earlier = transaction.unfinished()
     if earlier is not None and APPEND not in earlier.about:
         raise ResumeError(
@@ -166,8 +202,11 @@ def begin(
         if earlier is not None:
             _forget(growth, earlier)
         transaction.note(record)
-        if not image.is_aligned:
-            aside = set_aside(image.attributes)
+        if takes_nodes_only(image.place.store):  # and no objects behind the end of an array
+            _put_lengths(growth)
+        if not image.is_aligned or _knows_sizes(image):
+            identity = identity_of(image.attributes) if image.is_aligned else None
+            aside = with_beginning(set_aside(image.attributes), identity)
             _put(image.place, documents.with_attributes(image.place, aside))
     is_wanted = None if transaction.excludes_all else StillBegun(transaction, record)
     arrays, start = image.longer(growth.growth.total), image.first_object
@@ -186,6 +225,9 @@ def begin(
     jobs = list(jobs_of(prepared, sinks, transaction.tasks if journal else None, is_wanted))
     for job in jobs:
         check_input(job, prepared)
+    if windows is not None:
+        observed = jobs[0].work.with_observer(windows.observer(image))
+        jobs[0] = replace(jobs[0], work=observed)
     return record, jobs
 
 
@@ -199,6 +241,45 @@ def _check_unchanged(image: GrowingImage) -> None:
     now = open_growing(image.place, image.dim)
     if now.length != image.length or now.levels.paths != image.levels.paths:
         raise ResumeError(f"{image.place} was changed by another call", fix="call again")
+
+
+def note(transaction: Transaction, limits: Limits, about: Mapping[str, object]) -> BuildRecord:
+    """Note what is to be done, and return the note."""
+    record = _record(transaction, limits, about)
+    transaction.note(record)
+    return record
+
+
+def _record(transaction: Transaction, limits: Limits, about: Mapping[str, object]) -> BuildRecord:
+    return BuildRecord(
+        format=FORMAT, workers=limits.workers, created=True, about=about, build=uuid4().hex,
+        kept=transaction.kept,
+    )  # fmt: skip
+
+
+def _knows_sizes(image: GrowingImage) -> bool:
+    """Whether sizes of coordinates are recorded, whose last chunk is written again."""
+    listed = (manifest_of(image.attributes) or {}).get("objects")
+    records = listed if isinstance(listed, Mapping) else {}
+    coordinates = [records.get(path) for arrays in image.beside for path in arrays]
+    return any(isinstance(record, Mapping) and record.get("table") for record in coordinates)
+
+
+def _tidy(place: NodePath, names: Iterable[str]) -> None:
+    """Remove files that a call that died has left half written, in a group and in its levels."""
+    root = local_path(NodePath(place.store, "")) or local_root(place.store)
+    if root is not None:
+        remove_torn_files(root / place.path, below=False)
+        for name in names:
+            remove_torn_files(root / place.path / name)
+
+
+def _put_lengths(growth: PreparedGrowth) -> None:
+    """Make arrays longer at once, in stores in which nothing is seen before the user's commit."""
+    image, before = growth.image, documents_below(growth.image.place)
+    for path, array in image.longer(growth.growth.total).items():
+        after = with_shape(before, path, array)
+        _put(image.place, {key: after[key] for key in after if key.rpartition("/")[0] == path})
 
 
 def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:
@@ -292,6 +373,7 @@ def complete(place: NodePath) -> Mapping[str, object] | None:
         raw = get_document(tasks / _DECIDED)
         if raw is None:
             return None
+        _tidy(place, record.kept)
         tables, changed = (
             {key: as_buffer(base64.b64decode(data)) for key, data in each.items()}
             for each in json.loads(raw)

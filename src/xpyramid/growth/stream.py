@@ -8,6 +8,7 @@ with it, is stored at the end.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 import xarray as xr
 
@@ -15,10 +16,12 @@ from xpyramid import engine
 from xpyramid.geometry.passes import Limits
 from xpyramid.growth.documents import Ledger, announced, announcement, documents_below
 from xpyramid.growth.image import open_growing
-from xpyramid.growth.plan import plan_growth
-from xpyramid.growth.session import begin, complete, finish_levels, publish, transaction_of
+from xpyramid.growth.plan import about_nothing, plan_growth
+from xpyramid.growth.session import begin, complete, finish_levels, note, publish, transaction_of
+from xpyramid.growth.windows import GrowingWindows, count_again
 from xpyramid.options.types import Irregular
 from xpyramid.runtime.cluster import check_main_module
+from xpyramid.store.identity import identity_of
 from xpyramid.store.path import NodePath
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.target_checks import check_writable
@@ -59,7 +62,7 @@ class Stream:
         self._locks = ExitStack()
         self._locks.enter_context(self._transaction.lock())
         self.image = open_growing(place, dim)  # as nobody else can change it now
-        self._ledger = Ledger.of(self.image)
+        self._ledger, self._windows = Ledger.of(self.image), GrowingWindows.of(self.image)
         self._documents = documents_below(place)
         self._build = ""
 
@@ -70,14 +73,23 @@ class Stream:
         )
         if growth is None:
             return
-        record, jobs = begin(growth, self._limits, journal=False)
-        written = engine.join(summary.written for summary in engine.run(jobs, progress=False))
+        record, jobs = begin(growth, self._limits, self._windows, journal=False)
+        summaries = engine.run(jobs, progress=False)
+        written = engine.join(summary.written for summary in summaries)
         regions, rows = finish_levels(growth, written, self._limits, progress=False)
         longer = self.image.longer(growth.growth.total)
         if self._ledger is not None:
             self._ledger.add(self.image, longer, regions, rows)
         ledger = None if self._ledger is None else self._ledger.without_tables()
-        made = announcement(growth.growth, self._documents, longer, ledger, record.build)
+        windows = self._windows
+        if windows is not None:
+            shape = longer[self.image.levels.paths[0]].shape
+            count = partial(count_again, self.image, windows, self._limits)
+            windows.add(summaries[0].statistics, count, shape)
+        made = announcement(
+            growth.growth, self._documents, longer, ledger, record.build,
+            None if windows is None else windows.made(shape, is_kept=False),
+        )  # fmt: skip
         publish(self._transaction, self.image.place, made)
         self.image, self._documents = growth.growth.grown(made.attributes), made.after
         self._build = record.build
@@ -87,10 +99,12 @@ class Stream:
         with self._locks:
             if not self._build:
                 return
-            image = self.image
+            image, windows = self.image, self._windows
+            self._build = note(self._transaction, self._limits, about_nothing(image)).build
             made = announced(
                 image.place, image.attributes, self._documents, dict(self._documents),
-                image.arrays, self._ledger, self._build,
+                image.arrays, self._ledger, self._build, identity_of(image.attributes),
+                None if windows is None else windows.made(image.levels.base.shape),
             )  # fmt: skip
             publish(self._transaction, image.place, made)
             self._transaction.close()

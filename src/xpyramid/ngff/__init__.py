@@ -32,6 +32,7 @@ from xpyramid.ngff.omero import (
     Window,
     channels,
     channels_of_attrs,
+    ends,
     omero,
     stored_channels,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "collection",
     "dataset_paths",
     "describe_image",
+    "ends",
     "fill_transforms",
     "geozarr",
     "has_others",

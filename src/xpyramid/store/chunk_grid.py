@@ -212,4 +212,11 @@ def grid_at(place: NodePath) -> ChunkGrid:
 
 def grid_of_array(array: ZarrArray) -> ChunkGrid:
     """Return the grid of an array as its metadata say it here, if not yet in the store."""
-    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", array.metadata.to_dict()))
+    return ChunkGrid.from_metadata(cast("ArrayV2 | ArrayV3", metadata_of_array(array)))
+
+
+def metadata_of_array(array: ZarrArray) -> Mapping[str, object]:
+    """Return the document of an array, as it would be stored."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnstableSpecificationWarning)  # text in Zarr v3
+        return array.metadata.to_dict()

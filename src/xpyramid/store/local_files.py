@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -63,11 +63,22 @@ def is_array_directory(directory: Path) -> bool:
     return isinstance(node, dict) and node.get("node_type") == "array"
 
 
-def remove_torn_files(directory: Path | None, *, below: bool = True) -> None:
-    """Remove files in a directory, and below it, that a dead process has left half written."""
-    pattern = "**/*.partial" if below else "*.partial"
+def remove_torn_files(
+    directory: Path | None, *, below: bool = True, of: Collection[str] = ()
+) -> None:
+    """Remove files in a directory, and below it, that a dead process has left half written.
+
+    Parameters
+    ----------
+    directory : Path or None
+    below : bool
+        Whether those below it are removed, too.
+    of : collection of str
+        Names of the files that they were to become; default: any.
+    """
+    pattern, stems = "**/*.partial" if below else "*.partial", {Path(name).stem for name in of}
     for torn in directory.glob(pattern) if directory is not None else ():
-        if _TORN.fullmatch(torn.name):
+        if _TORN.fullmatch(torn.name) and (not stems or torn.name.split(".")[0] in stems):
             torn.unlink()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -29,6 +29,10 @@ KEY = "xpyramid"
 _SET_ASIDE = "before"
 
 
+#: What it holds of an image that got longer, and of which all else is as it was: its identity then.
+BEGAN = "began"
+
+
 class KeptRecords(NamedTuple):
     """What is recorded of levels that stay where they are.
 
@@ -38,10 +42,13 @@ class KeptRecords(NamedTuple):
         Of their arrays, by path.
     documents : mapping
         Digests of their documents, by key.
+    omero : mapping or None
+        How the windows of channels were made, see `with_manifest`.
     """
 
     objects: Mapping[str, object] = MappingProxyType({})
     documents: Mapping[str, object] = MappingProxyType({})
+    omero: Mapping[str, object] | None = None
 
 
 def records_kept(contents: Contents, attributes: Mapping[str, object]) -> KeptRecords:
@@ -75,7 +82,17 @@ def records_kept(contents: Contents, attributes: Mapping[str, object]) -> KeptRe
             for key, document in contents.documents.items()
             if key in documents and documents[key] == digest(document)
         },
+        _omero_kept(record.get("omero"), {*present}),
     )
+
+
+def _omero_kept(entry: object, paths: Set[str]) -> Mapping[str, object] | None:
+    """Return how windows were made, without distributions that are not beside some arrays."""
+    if not paths or not isinstance(entry, Mapping):
+        return None
+    values = entry.get("values")
+    is_kept = isinstance(values, Mapping) and values.get("path") in paths
+    return {key: value for key, value in entry.items() if key != "values" or is_kept}
 
 
 def _still(record: object, now: dict[str, object]) -> object:
@@ -92,6 +109,7 @@ def with_manifest(
     tables: Mapping[str, ObjectTable],
     build: str = "",
     kept: KeptRecords = KeptRecords(),  # noqa: B008  not changed
+    omero: Mapping[str, object] | None = None,
 ) -> tuple[dict[str, object], dict[str, bytes]]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
@@ -108,6 +126,9 @@ def with_manifest(
         of the same samples are the same to the last byte.
     kept : KeptRecords
         Of levels that stay where they are, and are not among the contents.
+    omero : mapping, optional
+        How the windows of channels were made, see `xpyramid.writer.windows`. Default: as is known
+        of the levels that stay.
 
     Returns
     -------
@@ -134,6 +155,8 @@ def with_manifest(
         },
         "attributes": digest(_others(attributes)),
     }
+    if (omero := kept.omero if omero is None else omero) is not None:
+        record["omero"] = omero
     record["digest"] = digest({**record, "digest": None})
     known = {"build": build} if build else {}
     return {**attributes, KEY: {**known, "sealed": record}}, objects
@@ -144,6 +167,21 @@ def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None
     own = attributes.get(KEY)
     record = own.get("sealed") if isinstance(own, Mapping) else None
     return record if isinstance(record, Mapping) else None
+
+
+def omero_entry(attributes: Mapping[str, object]) -> Mapping[str, object] | None:
+    """Return what is recorded of how the windows of channels were made, if it is."""
+    entry = (manifest_of(attributes) or {}).get("omero")
+    return entry if isinstance(entry, Mapping) else None
+
+
+def values_of(attributes: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the path of the array beside which distributions are kept, and their digest.
+
+    Empty where none are.
+    """
+    values = (omero_entry(attributes) or {}).get("values")
+    return values if isinstance(values, Mapping) else {}
 
 
 def tables_of(place: NodePath, attributes: Mapping[str, object]) -> dict[str, ObjectTable]:
@@ -171,6 +209,7 @@ def with_tables(
     present: Mapping[str, StoredMask],
     build: str,
     *,
+    omero: Mapping[str, object] | None = None,
     grids: Mapping[str, ChunkGrid] = MappingProxyType({}),
     documents: Mapping[str, object] = MappingProxyType({}),
 ) -> tuple[dict[str, object], dict[str, bytes]]:
@@ -188,6 +227,8 @@ def with_tables(
         Which objects there are of arrays of which only that is recorded.
     build : str
         See `with_manifest`.
+    omero : mapping, optional
+        See `with_manifest`. Default: as before.
     grids : mapping
         Of arrays that will be longer than their documents say yet.
     documents : mapping
@@ -209,6 +250,8 @@ def with_tables(
         grid = grids[path] if path in grids else grid_at(place / path)
         records[path] = presence_record(grid, mask)
     record |= {"objects": records, "attributes": digest(_others(attributes))}
+    if omero is not None:
+        record["omero"] = omero
     listed = record.get("documents")
     digests = dict(listed) if isinstance(listed, Mapping) else {}
     changed = {key: digest(content) for key, content in documents.items() if key in digests}
@@ -228,7 +271,18 @@ def taken_back(attributes: Mapping[str, object]) -> dict[str, object]:
     """Return attributes with the record that `set_aside` has put aside, if it has."""
     own = attributes.get(KEY)
     record = own.get(_SET_ASIDE) if isinstance(own, Mapping) else None
-    return dict(attributes) if record is None else {**attributes, KEY: {"sealed": record}}
+    if not isinstance(own, Mapping) or record is None:
+        return dict(attributes)
+    began = {key: own[key] for key in (BEGAN,) if key in own}
+    return {**attributes, KEY: {"sealed": record, **began}}
+
+
+def with_beginning(attributes: Mapping[str, object], identity: str | None) -> dict[str, object]:
+    """Return attributes of an image that got longer, which is the one of an identity still."""
+    own = attributes.get(KEY)
+    if identity is None or not isinstance(own, Mapping):
+        return dict(attributes)
+    return {**attributes, KEY: {**own, BEGAN: identity}}
 
 
 def without_manifest(attributes: Mapping[str, object]) -> dict[str, object]:

@@ -11,7 +11,7 @@ from zarr.abc.buffer import Buffer
 from xpyramid import engine
 from xpyramid.errors import StorageError
 from xpyramid.store.checksums import algorithm_for, checksum
-from xpyramid.store.chunk_grid import grid_of, grid_of_array, metadata_of
+from xpyramid.store.chunk_grid import grid_of, grid_of_array, metadata_of, metadata_of_array
 from xpyramid.store.documents import get_document
 from xpyramid.store.listing import Contents
 from xpyramid.store.object_table import ObjectTable
@@ -75,7 +75,7 @@ def rows_of(
     Those that are not stored have the size 0.
     """
     counts = grid_of_array(array).counts
-    algorithm = algorithm_for(array.metadata.to_dict())
+    algorithm = algorithm_for(metadata_of_array(array))
     rows = np.zeros((len(indexes), 3), np.uint64)
     for row, index in zip(rows, indexes, strict=True):
         raw = get_document(place / array.metadata.encode_chunk_key(index))

@@ -27,7 +27,7 @@ from xpyramid.writer.sinks import ZarrSink
 from xpyramid.writer.target_checks import check_free, check_target
 
 #: Of what is noted of an unfinished build.
-FORMAT = 5
+FORMAT = 6
 
 
 def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:
@@ -53,6 +53,7 @@ def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:
             "stored objects": [list(shape) for shape in image.objects],
             "memory": limits.memory,
             "metadata, attributes and coordinates": digest.hexdigest(),
+            "what is counted for omero": None if image.omero is None else str(image.omero.observer),
         },
     )
 
