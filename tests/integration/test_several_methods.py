@@ -405,7 +405,7 @@ def test_attributes_of_std_and_count_are_true_of_them() -> None:
 def test_windows_of_viewers_are_those_of_level_1_where_level_0_says_nothing(tmp_path: Path) -> None:
     made = build(field(), "statistics")
     made.to_ome_zarr(tmp_path / "out.zarr")
-    for name in ("mean", "std"):
+    for name in ("mean", "std", "min", "max"):
         group = zarr.open_group(tmp_path / f"out.zarr/field/{name}", mode="r")
         window = group.attrs["ome"]["omero"]["channels"][0]["window"]
         seen = made[name][1 if name == "std" else 0].values

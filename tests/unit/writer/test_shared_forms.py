@@ -58,7 +58,19 @@ def test_the_same(form: dict[str, Any], tmp_path: Path) -> None:
         {"zarr_format": 2},
         {"config": {"write_empty_chunks": True}},
     ],
-    ids=str,
+    ids=[
+        "shape",
+        "chunks",
+        "shards",
+        "dtype",
+        "byte order",
+        "fill value",
+        "level",
+        "codec",
+        "codecs",
+        "format",
+        "config",
+    ],
 )
 def test_others(form: dict[str, Any], tmp_path: Path) -> None:
     store = tmp_path / "out.zarr"
