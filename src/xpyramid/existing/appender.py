@@ -28,6 +28,7 @@ from xpyramid.options import (
     resolve_options,
     takes_options,
 )
+from xpyramid.pyramid import Pyramid
 from xpyramid.runtime.cluster import workers
 from xpyramid.store.path import Store, check_name, is_root, resolve
 
@@ -55,7 +56,8 @@ class Appender:
     group : str, optional
         Path of the image in the store; default: the store itself is the image.
     dim : str
-        The dimension that grows.
+        The dimension that grows. For one of space, ``factor`` must be a list of steps: a single
+        slice does not show whether it is to be coarsened.
     frame_dims : sequence of str, optional
         Names of the dimensions of a frame, for a new image of plain arrays. Default: y and x, for
         frames of two dimensions.
@@ -141,12 +143,13 @@ class Appender:
             Of all dimensions but the one that grows, or of all. What it holds may be overwritten
             afterwards.
         coordinate : number, datetime, or sequence of them, optional
-            Of the frame along the dimension that grows. Default: an even one goes on.
+            Of the frame along the dimension that grows. Default: an even one goes on. Gaps and
+            uneven steps are stored as they are.
 
         Raises
         ------
         xpyramid.errors.AxisError
-            For other dimensions or lengths, and coordinates that overlap, or leave a gap.
+            For other dimensions or lengths, and coordinates that do not come after those before.
         xpyramid.errors.DtypeError
             For another dtype.
         xpyramid.errors.StorageError
@@ -156,13 +159,32 @@ class Appender:
             raise ValueError(f"the Appender of {self._place} is closed")
         array = self._as_array(frame, coordinate)
         if self._stream is not None:
-            self._stream.append(array)
+            self._stream.append(array, irregular="approximate")  # a frame is not to be lost
             return
         building: dict[str, Any] = dict(only(BuildOptions, self._options))
         writing: Any = only(WriteOptions, self._options)
         pyramid = build(array, self._options.get("levels"), **building)
+        self._check_factors(pyramid)
         pyramid.to_ome_zarr(self._store, self._group, progress=False, **writing)
         self._stream = self._open()
+
+    def _check_factors(self, pyramid: Pyramid) -> None:
+        """Refuse to guess whether slices are to be put together, of which one alone is there.
+
+        Raises
+        ------
+        PlanError
+        """
+        axes = {axis.dim: axis for axis in pyramid.plan.axes}
+        is_space = axes[self._dim].type == "space"
+        if is_space and not isinstance(self._options.get("factor"), list) and len(pyramid) > 1:
+            step = dict.fromkeys((d for d in axes if axes[d].type == "space"), 2)
+            raise PlanError(
+                f"does not say how levels are coarsened along {self._dim!r}, of which one sample "
+                "is there yet",
+                option="factor", value=self._options.get("factor"),
+                accepted=f"a list with an entry for each step, as in [{step}, {step}]",
+            )  # fmt: skip
 
     def close(self) -> None:
         """Record all sizes and checksums, and let others change the image."""
@@ -172,8 +194,7 @@ class Appender:
 
     def _open(self) -> Stream:
         limits = Limits(workers(), budget(self._options.get("memory")))
-        irregular = self._options.get("irregular", "error")
-        return Stream(self._place, self._dim, limits, irregular)
+        return Stream(self._place, self._dim, limits)
 
     def _as_array(self, frame: ArrayLike | xr.DataArray, coordinate: object) -> xr.DataArray:
         """Return a frame with its dimensions, and its place along the one that grows."""
@@ -195,9 +216,10 @@ class Appender:
                 array = array.expand_dims({self._dim: 1}, axis=dims.index(self._dim))
         if coordinate is None and self._dim not in array.coords:
             coordinate = self._next(array.sizes[self._dim])
-        if coordinate is None:
-            return array
-        return array.assign_coords({self._dim: (self._dim, np.atleast_1d(np.asarray(coordinate)))})
+        if coordinate is not None:
+            values = np.atleast_1d(np.asarray(coordinate))
+            array = array.assign_coords({self._dim: (self._dim, values)})
+        return _with_exact_times(array, self._dim)
 
     @property
     def _name(self) -> str:
@@ -236,3 +258,17 @@ class Appender:
             )
         at = sum(_ORDER.get(dim, 2) < _ORDER.get(self._dim, 2) for dim in frame_dims)
         return (*frame_dims[:at], self._dim, *frame_dims[at:])
+
+
+def _with_exact_times(array: xr.DataArray, dim: str) -> xr.DataArray:
+    """Return an array whose times are counted so that all that may follow can be, too.
+
+    xarray would choose units that are just fine enough for the first of them.
+    """
+    kind = array.coords[dim].dtype.kind if dim in array.coords else ""
+    if kind not in "mM" or not kind or "units" in array.coords[dim].encoding:
+        return array
+    since = " since 1970-01-01" if kind == "M" else ""
+    array = array.assign_coords({dim: array.coords[dim].copy()})
+    array.coords[dim].encoding |= {"units": f"nanoseconds{since}", "dtype": "int64"}
+    return array

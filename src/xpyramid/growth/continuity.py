@@ -190,12 +190,25 @@ def check_continues(image: GrowingImage, array: xr.DataArray, irregular: str) ->
             fix="append what is later only; what is there is changed by writing to level 0, and "
             "xpyramid.update",
         )
-    is_even = own.uneven is None and image.length > 1
-    if is_even and whole.uneven is not None and irregular == "error":
-        expected = _step_text(own)
+    if irregular == "error" and own.uneven is None and whole.uneven is not None:
+        _check_gap(image, old, new)
+
+
+def _check_gap(image: GrowingImage, old: xr.DataArray, new: xr.DataArray) -> None:
+    """Refuse a first step that is half a step off, or more: what is less is jitter.
+
+    Raises
+    ------
+    AxisError
+    """
+    dim, own = image.dim, image.plan.axes[image.axis]
+    steps = _steps(joined(old, new[:1]).values)
+    expected = steps[: image.length - 1].mean() if image.length > 1 else steps[-1]
+    both = f"it ends at {_last(old)!r}, and they begin at {_first(new)!r}"
+    if abs(steps[-1] - expected) >= abs(expected) / 2:
         raise AxisError(
             f"the new samples do not continue those of {image.place} along {dim!r}, which are "
-            f"{expected} apart: {both}",
+            f"{_step_text(own)} apart: {both}",
             fix=say(
                 "append what lies between first, or pass {irregular}: the coordinate is then "
                 "stored as it is, and viewers count samples",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -136,7 +137,9 @@ def _encoded(
         kept["dtype"] = np.dtype(array.dtype) if values.dtype.kind != "b" else np.dtype(bool)
         plain = xr.Variable(variable.dims, values, encoding=kept)
         try:
-            values = np.asarray(xr.conventions.encode_cf_variable(plain, name=name).values)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it is seen below whether they come back
+                values = np.asarray(xr.conventions.encode_cf_variable(plain, name=name).values)
         except (ValueError, OverflowError, TypeError) as error:
             raise _not_storable(name, attrs, array, str(error)) from error
     with np.errstate(invalid="ignore", over="ignore"):
@@ -161,5 +164,6 @@ def _not_storable(name: str, attrs: Mapping[str, object], array: ZarrArray, why:
     return AxisError(
         f"the new values of the coordinate {name!r} cannot be stored as those before them are, as "
         f"{array.dtype}{units}{': ' + why if why else ''}",
-        fix="round them, or write a new image",
+        fix="round them, or write a new image"
+        + (f", with .{name}.encoding['units'] for all of them" if "units" in attrs else ""),
     )

@@ -83,6 +83,60 @@ class Part:
     bounds: xr.Dataset
 
 
+@dataclass
+class Known:
+    """What is known of an image that grows, beside its levels.
+
+    Attributes
+    ----------
+    ledger : Ledger or None
+        Of its stored objects.
+    windows : GrowingWindows or None
+        Of its channels.
+    documents : mapping
+        All that lie below it.
+    """
+
+    ledger: Ledger | None
+    windows: GrowingWindows | None
+    documents: Documents
+
+    @classmethod
+    def of(cls, image: GrowingImage) -> Known:
+        """Return what is known of an image as it is."""
+        return cls(Ledger.of(image), GrowingWindows.of(image), documents_below(image.place))
+
+    def announcement(
+        self,
+        growth: PreparedGrowth,
+        summaries: Sequence[engine.Summary],
+        record: BuildRecord,
+        limits: Limits,
+        progress: bool | None,
+        *,
+        is_last: bool = True,
+    ) -> Announcement:
+        """Return what makes the image longer, once its jobs have run.
+
+        Unless it is the last time, tables that grow with the image are left out.
+        """
+        image, windows = growth.image, None
+        written = engine.join(summary.written for summary in summaries)
+        regions, rows = finish_levels(growth, written, limits, progress)
+        longer = image.longer(growth.growth.total)
+        if self.ledger is not None:
+            self.ledger.add(image, longer, regions, rows)
+        if self.windows is not None:
+            shape = longer[image.levels.paths[0]].shape
+            count = partial(count_again, image, self.windows, limits)
+            self.windows.add(summaries[0].statistics, count, shape)
+            windows = self.windows.made(shape, is_kept=is_last)
+        ledger = self.ledger
+        if ledger is not None and not is_last:
+            ledger = ledger.without_tables()
+        return announcement(growth.growth, self.documents, longer, ledger, record.build, windows)
+
+
 def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
     """Append samples to stored images; see :meth:`xpyramid.accessor.ArrayAccessor.append`.
 
@@ -119,28 +173,16 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
             locks.enter_context(transaction.lock())
         for growth in prepared:
             _check_unchanged(growth.image)
-        seen = [GrowingWindows.of(growth.image) for growth in prepared]
+        known = [Known.of(growth.image) for growth in prepared]
         begun = [
-            begin(growth, limits, windows, resume=options["resume"])
-            for growth, windows in zip(prepared, seen, strict=True)
+            begin(growth, limits, one.windows, resume=options["resume"])
+            for growth, one in zip(prepared, known, strict=True)
         ]
-        summaries, positions = _run([image_jobs for _, image_jobs in begun], limits, options)
-        for growth, own, (record, _), windows in zip(prepared, positions, begun, seen, strict=True):
-            written = engine.join(summaries[i].written for i in own)
-            regions, rows = finish_levels(growth, written, limits, options["progress"])
-            longer = growth.image.longer(growth.growth.total)
-            if (ledger := Ledger.of(growth.image)) is not None:
-                ledger.add(growth.image, longer, regions, rows)
-            before = documents_below(growth.image.place)
-            made_windows = None
-            if windows is not None:
-                windows.add(
-                    summaries[own[0]].statistics,
-                    partial(count_again, growth.image, windows, limits),
-                    longer[growth.image.levels.paths[0]].shape,
-                )
-                made_windows = windows.made(longer[growth.image.levels.paths[0]].shape)
-            made = announcement(growth.growth, before, longer, ledger, record.build, made_windows)
+        jobs, positions = shared_jobs([image_jobs for _, image_jobs in begun], limits)
+        summaries = engine.run(jobs, options["progress"])
+        for growth, own, (record, _), one in zip(prepared, positions, begun, known, strict=True):
+            seen = [summaries[i] for i in own]
+            made = one.announcement(growth, seen, record, limits, options["progress"])
             publish(growth.transaction, growth.image.place, made, durable=options["durable"])
             growth.transaction.close()
             consolidate_above(growth.transaction)
@@ -162,13 +204,6 @@ def _check_stores(
     check_writable(transaction.target)
     check_missing(read.arrays, strict=options["strict"])
     check_space(str(local_root(image.place.store) or ""), [image.place], part.array.nbytes)
-
-
-def _run(
-    images: Sequence[Sequence[engine.Job]], limits: Limits, options: RunOptions
-) -> tuple[list[engine.Summary], list[tuple[int, ...]]]:
-    jobs, positions = shared_jobs(images, limits)
-    return engine.run(jobs, options["progress"]), positions
 
 
 def begin(
@@ -208,6 +243,8 @@ def begin(
             identity = identity_of(image.attributes) if image.is_aligned else None
             aside = with_beginning(set_aside(image.attributes), identity)
             _put(image.place, documents.with_attributes(image.place, aside))
+            if takes_nodes_only(image.place.store):  # where that document has the note
+                transaction.note(record)
     is_wanted = None if transaction.excludes_all else StillBegun(transaction, record)
     arrays, start = image.longer(growth.growth.total), image.first_object
     sinks = []

@@ -8,17 +8,15 @@ with it, is stored at the end.
 from __future__ import annotations
 
 from contextlib import ExitStack
-from functools import partial
 
 import xarray as xr
 
 from xpyramid import engine
 from xpyramid.geometry.passes import Limits
-from xpyramid.growth.documents import Ledger, announced, announcement, documents_below
+from xpyramid.growth.documents import announced
 from xpyramid.growth.image import open_growing
 from xpyramid.growth.plan import about_nothing, plan_growth
-from xpyramid.growth.session import begin, complete, finish_levels, note, publish, transaction_of
-from xpyramid.growth.windows import GrowingWindows, count_again
+from xpyramid.growth.session import Known, begin, complete, note, publish, transaction_of
 from xpyramid.options.types import Irregular
 from xpyramid.runtime.cluster import check_main_module
 from xpyramid.store.identity import identity_of
@@ -37,8 +35,6 @@ class Stream:
     dim : str or None
         The dimension that grows; None is that of time.
     limits : Limits
-    irregular : {"error", "approximate"}
-        What to do about a gap in an even coordinate.
 
     Raises
     ------
@@ -50,60 +46,51 @@ class Stream:
         If somebody else changes it.
     """
 
-    def __init__(
-        self, place: NodePath, dim: str | None, limits: Limits, irregular: Irregular = "error"
-    ) -> None:
+    def __init__(self, place: NodePath, dim: str | None, limits: Limits) -> None:
         check_main_module()
         complete(place)
-        self._limits, self._irregular = limits, irregular
+        self._limits = limits
         self.image = open_growing(place, dim)
         self._transaction = transaction_of(self.image.levels)
         check_writable(self._transaction.target)
         self._locks = ExitStack()
         self._locks.enter_context(self._transaction.lock())
         self.image = open_growing(place, dim)  # as nobody else can change it now
-        self._ledger, self._windows = Ledger.of(self.image), GrowingWindows.of(self.image)
-        self._documents = documents_below(place)
-        self._build = ""
+        self._known, self._has_grown = Known.of(self.image), False
 
-    def append(self, array: xr.DataArray) -> None:
-        """Append samples; the image is whole when this returns."""
+    def append(self, array: xr.DataArray, irregular: Irregular = "error") -> None:
+        """Append samples; the image is whole when this returns.
+
+        Parameters
+        ----------
+        array : xarray.DataArray
+        irregular : {"error", "approximate"}
+            What to do about a gap in an even coordinate.
+        """
         growth = plan_growth(
-            self.image, array, xr.Dataset(), self._transaction, self._limits, self._irregular
+            self.image, array, xr.Dataset(), self._transaction, self._limits, irregular
         )
         if growth is None:
             return
-        record, jobs = begin(growth, self._limits, self._windows, journal=False)
-        summaries = engine.run(jobs, progress=False)
-        written = engine.join(summary.written for summary in summaries)
-        regions, rows = finish_levels(growth, written, self._limits, progress=False)
-        longer = self.image.longer(growth.growth.total)
-        if self._ledger is not None:
-            self._ledger.add(self.image, longer, regions, rows)
-        ledger = None if self._ledger is None else self._ledger.without_tables()
-        windows = self._windows
-        if windows is not None:
-            shape = longer[self.image.levels.paths[0]].shape
-            count = partial(count_again, self.image, windows, self._limits)
-            windows.add(summaries[0].statistics, count, shape)
-        made = announcement(
-            growth.growth, self._documents, longer, ledger, record.build,
-            None if windows is None else windows.made(shape, is_kept=False),
-        )  # fmt: skip
+        record, jobs = begin(growth, self._limits, self._known.windows, journal=False)
+        made = self._known.announcement(
+            growth, engine.run(jobs, progress=False), record, self._limits, False, is_last=False
+        )
         publish(self._transaction, self.image.place, made)
-        self.image, self._documents = growth.growth.grown(made.attributes), made.after
-        self._build = record.build
+        self.image, self._known.documents = growth.growth.grown(made.attributes), made.after
+        self._has_grown = True
 
     def close(self) -> None:
         """Record all sizes and checksums, and let others change the image."""
         with self._locks:
-            if not self._build:
+            if not self._has_grown:
                 return
-            image, windows = self.image, self._windows
-            self._build = note(self._transaction, self._limits, about_nothing(image)).build
+            image, known = self.image, self._known
+            record = note(self._transaction, self._limits, about_nothing(image))
+            windows = known.windows
             made = announced(
-                image.place, image.attributes, self._documents, dict(self._documents),
-                image.arrays, self._ledger, self._build, identity_of(image.attributes),
+                image.place, image.attributes, known.documents, dict(known.documents),
+                image.arrays, known.ledger, record.build, identity_of(image.attributes),
                 None if windows is None else windows.made(image.levels.base.shape),
             )  # fmt: skip
             publish(self._transaction, image.place, made)
