@@ -7,10 +7,10 @@ from typing import Unpack
 import xarray as xr
 from dask.delayed import Delayed
 
-from xpyramid.build import build, build_dataset
+from xpyramid.build import build_all, build_dataset
 from xpyramid.growth import append_array, append_dataset
 from xpyramid.options import (
-    BuildOptions,
+    ArrayBuildOptions,
     DatasetBuildOptions,
     LevelOptions,
     RunOptions,
@@ -26,7 +26,7 @@ from xpyramid.store.path import Store
 _WRITING = {"to_ome_zarr()": options_of(WriteOptions)}
 
 
-class ArrayOptions(LevelOptions, BuildOptions, WriteOptions, total=False):
+class ArrayOptions(LevelOptions, ArrayBuildOptions, WriteOptions, total=False):
     """Options of building and writing an array in one call."""
 
 
@@ -41,8 +41,10 @@ class ArrayAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
-    @takes_options(BuildOptions, call=".pyramid.build()", elsewhere=_WRITING)
-    def build(self, levels: int | None = None, **options: Unpack[BuildOptions]) -> Pyramid:
+    @takes_options(ArrayBuildOptions, call=".pyramid.build()", elsewhere=_WRITING)
+    def build(
+        self, levels: int | None = None, **options: Unpack[ArrayBuildOptions]
+    ) -> Pyramid | Pyramids:
         """Build the pyramid of this array, lazily: no data are read.
 
         Every level is the reduction of level 0 over windows of its cumulative factor, rounded once.
@@ -53,12 +55,13 @@ class ArrayAccessor:
             Number of levels, the base included. Default: until every coarsened dimension fits into
             one chunk.
         **options
-            Those of `xpyramid.options.BuildOptions`.
+            Those of `xpyramid.options.ArrayBuildOptions`.
 
         Returns
         -------
-        Pyramid
-            Its ``levels`` are lazy DataArrays; level 0 is this array itself.
+        Pyramid or Pyramids
+            Its ``levels`` are lazy DataArrays; level 0 is this array itself. For several methods, a
+            mapping from their names to pyramids.
 
         Raises
         ------
@@ -79,8 +82,10 @@ class ArrayAccessor:
         >>> p = field.pyramid.build()
         >>> [level.shape for level in p]
         [(100, 300, 300), (50, 150, 150), (25, 75, 75), (13, 38, 38)]
+        >>> list(field.pyramid.build(method=["mean", "max"]))
+        ['mean', 'max']
         """
-        return build(self._array, levels, **options)
+        return build_all(self._array, levels, **options)
 
     @takes_options(ArrayOptions, call=".pyramid.to_ome_zarr()")
     def to_ome_zarr(
@@ -93,9 +98,10 @@ class ArrayAccessor:
         store : str, path, URL, zarr store or zarr.Group
             Created if it is not there. Sibling groups and arrays are left alone.
         group : str, optional
-            Path of the image in the store; default: the name of the array.
+            Path of the image in the store, or of the group of those of several methods; default:
+            the name of the array.
         **options
-            Those of `BuildOptions` and `WriteOptions` of `xpyramid.options`.
+            Those of `ArrayBuildOptions` and `WriteOptions` of `xpyramid.options`.
 
         Returns
         -------
@@ -115,11 +121,11 @@ class ArrayAccessor:
         >>> len(xpyramid.open_pyramid(store, "field"))
         3
         """
-        pyramid = build(
+        pyramid = build_all(
             self._array,
             options.get("levels"),
             image=image_of_labels(store, options.get("labels_of")),
-            **only(BuildOptions, options),
+            **only(ArrayBuildOptions, options),
         )
         return pyramid.to_ome_zarr(store, group, **only(WriteOptions, options))
 
@@ -205,7 +211,8 @@ class DatasetAccessor:
         Returns
         -------
         Pyramids
-            A mapping from the name of each variable to its pyramid.
+            A mapping from the name of each variable to its pyramid; where it has several methods,
+            from ``name/method`` to each.
 
         Raises
         ------

@@ -23,7 +23,7 @@ from xpyramid.options.types import Chunks, Kind
 from xpyramid.reader import find_images, open_levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
-from xpyramid.store.path import Store, as_prefix
+from xpyramid.store.path import Store, as_prefix, check_name
 from xpyramid.types import Attrs
 from xpyramid.warn import warn
 from xpyramid.writer import ImageSource, write
@@ -56,6 +56,8 @@ class Pyramid:
     _reducer: Reducer | None = None
     labels: tuple[str, ...] = ()
     _metadata: Mapping[str, object] = field(default_factory=dict)
+    #: What the levels are made from, where that is not level 0.
+    _samples: xr.DataArray | None = None
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -214,7 +216,9 @@ class Pyramid:
         levels, plan = self.levels, self.plan.rechunked(chunks)
         if of is not None:
             levels, plan = place_beside(levels, plan, of)
-        return ImageSource(levels, plan, self._reducer, group, attrs, self._metadata)
+        return ImageSource(
+            levels, plan, self._reducer, group, attrs, self._metadata, samples=self._samples
+        )
 
     def table(self) -> list[display.Row]:
         """Return level, shape, chunks, size and scale of each level, as text."""
@@ -236,7 +240,7 @@ class Pyramid:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pyramids(Mapping[str, Pyramid]):
-    """The pyramids of a Dataset's variables, by name; written together, in one pass.
+    """The pyramids of a Dataset's variables, or of several methods; written together, in one pass.
 
     Attributes
     ----------
@@ -244,12 +248,17 @@ class Pyramids(Mapping[str, Pyramid]):
     attrs : mapping
         Those of the Dataset; stored on every level's group.
     note : str
-        Says which variables of the Dataset were left out, and why; empty if none were.
+        Says which variables of the Dataset were left out, and why, and where several methods of an
+        array are written; may be empty.
+    name : str or None
+        Of the group that they are written to unless another one is named: that of the array, where
+        all are made of one. Empty is the root of the store.
     """
 
     members: Mapping[str, Pyramid]
     attrs: Attrs = field(default_factory=dict)
     note: str = ""
+    name: str | None = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
@@ -264,10 +273,10 @@ class Pyramids(Mapping[str, Pyramid]):
         return len(self.members)
 
     def to_datatree(self) -> xr.DataTree:
-        """Return a DataTree with one child per variable, each with the children 0, 1, ..."""
+        """Return a DataTree with one child per pyramid, each with the children 0, 1, ..."""
         return xr.DataTree.from_dict(
-            {f"{name}/{k}": p.levels.as_dataset(k, name)
-             for name, p in self.items() for k in range(len(p))}
+            {f"{path}/{k}": p.levels.as_dataset(k, p.name or path.rpartition("/")[2])
+             for path, p in self.items() for k in range(len(p))}
         )  # fmt: skip
 
     @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=_BUILDING)
@@ -279,16 +288,18 @@ class Pyramids(Mapping[str, Pyramid]):
         chunks: Chunks | None = None,
         **options: Unpack[WriteOptions],
     ) -> Delayed | None:
-        """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
+        """Write every pyramid to ``<group>/<key>``; see :meth:`Pyramid.to_ome_zarr`.
 
-        All variables are computed together, so shared intermediate results are computed once.
+        All are computed together, so shared intermediate results are computed once, and what is
+        made of one array by several methods reads it once.
 
         Parameters
         ----------
         store : str, path, URL, zarr store or zarr.Group
             Created if it is not there.
         group : str, optional
-            Path of a group in the store; default: its root.
+            Path of a group in the store; default: its root, or for several methods of an array the
+            name of the array.
         chunks : int, {dim: int} or sequence of int, optional
             Shape of the stored chunks. Default: those that each pyramid has.
         **options
@@ -300,10 +311,16 @@ class Pyramids(Mapping[str, Pyramid]):
             A Delayed with ``compute=False``.
         """
         check_kind("group", group, str, "text, as in 'lab/field'")
-        prefix = as_prefix((group or "").strip("/"))
+        prefix = as_prefix(self._group(group).strip("/"))
         of = image_of_labels(store, options.get("labels_of"))
         images = [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
         return _write(images, store, options)
+
+    def _group(self, group: str | None) -> str:
+        """Return the path of the group that the pyramids go to."""
+        if group is not None or self.name == "":
+            return group or ""
+        return check_name(self.name, nested=False)
 
     def __repr__(self) -> str:
         tables = [repr(p) for p in self.values()]

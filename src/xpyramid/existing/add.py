@@ -11,7 +11,13 @@ from dask.delayed import Delayed
 
 from xpyramid import ngff
 from xpyramid.build import build
-from xpyramid.errors import AxisError, DtypeError, PlanError, PyramidError
+from xpyramid.errors import (
+    AxisError,
+    DtypeError,
+    NotAPyramidError,
+    PlanError,
+    PyramidError,
+)
 from xpyramid.existing.base import StoredBase, find_base
 from xpyramid.existing.form import compressor_of, version_of, warn_of_form, with_base
 from xpyramid.existing.kept import kept_levels
@@ -163,6 +169,7 @@ def prepare_levels(
     """Return what `add_levels` would write; nothing is touched."""
     write_options = resolve_options(AddOptions, only(AddOptions, options))
     base = find_base(store, group, level0)
+    _check_samples(base)
     store = base.store
     version = version_of(base, write_options["version"])
     of, name = _labels_of(base)
@@ -187,6 +194,17 @@ def prepare_levels(
         pyramid.levels, plan, reducer, name, base.dataset_attrs, base.document, kept
     )
     return Addition(store, base, replace(pyramid, plan=plan), image, writing)
+
+
+def _check_samples(base: StoredBase) -> None:
+    """Refuse an image whose level 0 does not hold what its levels are made from."""
+    method = ngff.parse(base.attributes).metadata.get("method") if base.document else None
+    if method in ("std", "count"):
+        raise NotAPyramidError(
+            f"{base.place} is an image of method {method!r}, and its level 0 does not hold the "
+            "samples that levels are made from",
+            fix="make it anew from these, with .pyramid.to_ome_zarr()",
+        )
 
 
 def _warn_of_unused(options: AddLevelsOptions, base: StoredBase) -> None:
@@ -232,6 +250,13 @@ def _build(base: StoredBase, options: AddLevelsOptions, image: Any) -> Pyramid:
     if base.node.shards is not None and building.get("chunks") is None:
         building["chunks"] = base.node.chunks
     pyramid = build(base.array, options.get("levels"), image=image, bounds=base.bounds, **building)
+    if pyramid._samples is not None:
+        raise PlanError(
+            "beside the samples, which are no level 0 of its image",
+            option="method",
+            value=pyramid.method,
+            fix=say("copy them with `.pyramid.to_ome_zarr()`"),
+        )
     made = pyramid.levels[0]
     if made.dims != base.array.dims:
         raise AxisError(

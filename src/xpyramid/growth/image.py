@@ -174,6 +174,11 @@ def open_growing(place: NodePath, dim: str | None) -> GrowingImage:
     """
     levels = stored_levels(place)
     opened = open_levels(place.store, place.path)
+    if opened.plan.method == "count":
+        raise NotAPyramidError(
+            f"the level 0 of {place} holds counts, and no samples that others could follow",
+            fix="make it anew from all samples",
+        )
     axis = _axis(opened.plan, dim, place)
     with_all = Levels.from_arrays(opened.levels, opened.bounds)
     _check_lengths(levels.arrays, levels.factors, axis, place)

@@ -1,6 +1,7 @@
 """Every option of building and writing, declared once: type, default, check, and what is said."""
 
 from xpyramid.options.building import (
+    ArrayBuildOptions,
     AxisOptions,
     BuildOptions,
     CommonBuildOptions,
@@ -20,6 +21,7 @@ from xpyramid.options.writing import (
 
 __all__ = [
     "AddOptions",
+    "ArrayBuildOptions",
     "AxisOptions",
     "BuildOptions",
     "CommonBuildOptions",

@@ -27,13 +27,17 @@ _TAILS = 4
 
 @dataclass(frozen=True)
 class OmeroRequest:
-    """The channels of an image, and where they are found."""
+    """The channels of an image, and where they are found.
+
+    ``of_base`` says whether the values that are looked at are those of level 0.
+    """
 
     channels: ngff.Channels
     axis: int | None
     dtype: DType
     ignore: int | float | None = None
     sections: Sections | None = None
+    of_base: bool = True
 
     @property
     def observer(self) -> engine.Observer:
@@ -160,7 +164,7 @@ def omero_request(
         )
     requested = {} if omero is True else omero
     channels = ngff.channels(names, requested, are_alike=_are_alike(base, dim))
-    ignore = plan.options.get("ignore")
+    ignore = plan.options.get("ignore") if plan.samples is None else None
     return OmeroRequest(replace(channels, stored=stored), axis, base.dtype, ignore)
 
 

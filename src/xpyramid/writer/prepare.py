@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal, get_args
 
@@ -112,6 +113,7 @@ def prepare_image(
         replaced=() if kept is None else kept.replaced,
         interim={} if kept is None else _interim(kept, zarr_format),
         before={} if kept is None else kept.attributes,
+        samples=image.samples,
     )
 
 
@@ -125,6 +127,8 @@ def _omero(
         return None
     if image.kept is not None and options["omero"] is None:
         request = as_before(request, image.kept.attributes)
+    if image.samples is not None:
+        return replace(request, of_base=False)
     zero = LevelZero(plan.levels[0].shape, stored, plan.levels[-1].factors, plan.dtype)
     return with_sections(request, zero)
 

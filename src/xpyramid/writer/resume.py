@@ -125,7 +125,11 @@ def check_input(job: engine.Job, image: PreparedImage) -> None:
     ResumeError
     """
     output, tiling = job.work.outputs[0], job.work.tiling
-    sinks = [(i, sink) for i, sink in enumerate(output.sinks) if isinstance(sink, ZarrSink)]
+    sinks = [
+        (i, sink)
+        for i, sink in enumerate(output.sinks)
+        if isinstance(sink, ZarrSink) and (i > 0 or output.reducer.base is None)
+    ]
     done = sorted(node for node in output.done if node[0] == tiling.tile)
     if not sinks or sinks[0][0] > tiling.tile:
         return
@@ -248,9 +252,11 @@ def _includes(published: object, own: object) -> bool:
 
 
 def _check_published(image: PreparedImage) -> None:
-    target, base = image.transaction.target, image.levels[0].variable
-    array = zarr.open_array(target.store, path=(target / image.paths[0]).path, mode="r")
-    for region in _sample_regions(base.shape, image.objects[0]):
+    # Of counts, level 0 may be the same whatever the samples are.
+    k = 0 if image.samples is None else min(1, len(image.paths) - 1)
+    target, base = image.transaction.target, image.levels[k].variable
+    array = zarr.open_array(target.store, path=(target / image.paths[k]).path, mode="r")
+    for region in _sample_regions(base.shape, image.objects[k]):
         samples = np.asarray(base[region].to_numpy())
         stored = np.asarray(array[region], samples.dtype)
         _check_samples(samples, stored, region, f"{target} is finished, and")

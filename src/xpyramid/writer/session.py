@@ -134,7 +134,7 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
         prepared = [prepare_image(image, root, options, read.locations) for image in images]
         to_do, finished = finished_among(prepared, options)
     prepared = [replace(image, passes=tuple(passes_of(image, limits))) for image in to_do]
-    together = [(one, image.plan.dtype.itemsize) for image in prepared for one in image.passes]
+    together = [(one, image.plan.itemsize) for image in prepared for one in image.passes]
     check_together(together, limits)
     check_case((image.transaction.target, [*image.template.documents]) for image in prepared)
     places = [image.transaction.target for image in prepared]

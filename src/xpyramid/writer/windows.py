@@ -112,6 +112,8 @@ def windows_of(
     own = _windows_in(metadata)
     stored: Sequence[Mapping[str, object]] = request.channels.stored.get("channels", ())
     came = [len(ngff.ends(channel.get("window"))) == 4 for channel in stored] or [False] * len(own)
+    if not request.of_base:  # level 0 does not say how they were made
+        came = [True] * len(own)
     entry = _described(request) | {
         "windows": [None if kept else w for kept, w in zip(came, own, strict=True)]
     }
