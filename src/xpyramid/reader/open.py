@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import cast
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
@@ -18,7 +17,7 @@ from zarr.errors import BaseZarrError, ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
-from xpyramid._compat import unwrapped
+from xpyramid._compat import lazy_data, unwrapped
 from xpyramid.errors import NotAPyramidError, PyramidError, ReplacedError, check_kind
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
@@ -32,6 +31,7 @@ from xpyramid.lazy.coarsen import source_chunks
 from xpyramid.messages import HOW_TO_FINISH
 from xpyramid.options.types import AxisType
 from xpyramid.reader import explain
+from xpyramid.reader.chunked import DaskChunks, check_chunks, in_chunks
 from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
 from xpyramid.store.checked import as_checked, confirm
@@ -46,6 +46,7 @@ from xpyramid.store.encoding import (
 )
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
+from xpyramid.store.level_array import as_level, level_variable
 from xpyramid.store.manifest import open_array
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
@@ -71,8 +72,23 @@ class StoredImage:
     bounds: tuple[xr.Dataset, ...] = ()
 
 
-def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> StoredImage:
+def open_levels(
+    store: Store,
+    group: str | None,
+    multiscale: int | str = 0,
+    chunks: DaskChunks | None = None,
+) -> StoredImage:
     """Open a stored image; see :func:`xpyramid.open_pyramid`."""
+    check_chunks(chunks)
+    opened = _open_confined(store, group, multiscale)
+    if chunks is None:
+        return opened
+    levels = tuple(in_chunks(level, chunks) for level in opened.levels)
+    plan = replace(opened.plan, source_chunks=tuple(map(source_chunks, levels)))
+    return replace(opened, levels=levels, plan=plan)
+
+
+def _open_confined(store: Store, group: str | None, multiscale: int | str) -> StoredImage:
     check_kind("group", group, str, "text, as in 'lab/field'")
     place = None
     try:
@@ -324,19 +340,18 @@ def _open_own(
     left_out = [*ranges, *_too_long(arrays, ranges)]
     blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
     is_unnamed = not dims_of(array)  # a level 0 that others wrote, which xarray cannot open
-    is_joined = is_unnamed or blocks != array.chunks  # xarray would list all chunks
     read_at_once = (a for path, a in arrays.items() if a.ndim == 1 and path not in left_out)
     with warnings.catch_warnings(record=True) as caught_warnings, naming_damage(read_at_once):
         warnings.simplefilter("always", ZarrUserWarning)
-        omitted = [*left_out, name] if is_joined else left_out
-        raw = open_raw(level, {**arrays, name: array}, omitted, chunks={})
+        omitted = [*left_out, name] if is_unnamed else left_out
+        raw = open_raw(level, {**arrays, name: array}, omitted)
     for stored_variable in raw.variables.values():
-        if stored_variable.chunks is not None:
-            name_damage_in(stored_variable.data)
-    if is_joined:
-        data = da.from_zarr(array, chunks=blocks)
+        name_damage_in(lazy_data(stored_variable))
+    if is_unnamed:
         names = [axis.name for axis in image.axes]
-        raw[name] = xr.Variable(names, data, attributes_back(array, is_flat=is_unnamed))
+        raw[name] = level_variable(array, names, attributes_back(array, is_flat=True), blocks)
+    else:
+        raw[name] = as_level(raw[name].variable, array, blocks)
     if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
     larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
@@ -420,8 +435,8 @@ def _open_other(
             attrs = {"units": axis.unit} if axis.unit else {}
             coords[axis.name] = xr.DataArray(line, dims=axis.name, attrs=attrs)
     dims = [axis.name for axis in image.axes]
-    data = da.from_zarr(array, chunks=joined(array.shape, array.chunks, MAX_BLOCKS))
-    opened = xr.DataArray(data, coords, dims, name)
+    blocks = joined(array.shape, array.chunks, MAX_BLOCKS)
+    opened = xr.DataArray(level_variable(array, dims, {}, blocks), coords, name=name)
     for coordinates in ranges:
         opened = opened.assign_coords(coordinates)
     return opened

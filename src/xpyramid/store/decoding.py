@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import zarr
 
 from xpyramid._compat import ZarrArrayWrapper, store_path_of, wrap_pipeline
@@ -80,13 +79,11 @@ def name_damage(array: ZarrArray) -> ZarrArray:
     return array
 
 
-def name_damage_in(array: da.Array) -> None:
-    """Do so for what xarray has opened from Zarr, and a dask array reads."""
-    for layer in array.dask.layers.values():
-        if len(layer) == 1:
-            stored = _stored_array(next(iter(layer.values())))
-            if stored is not None:
-                name_damage(stored)
+def name_damage_in(data: object) -> None:
+    """Do so for what xarray has opened from Zarr, and reads lazily."""
+    stored = _stored_array(data)
+    if stored is not None:
+        name_damage(stored)
 
 
 @contextmanager

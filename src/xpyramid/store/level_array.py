@@ -1,0 +1,151 @@
+"""A stored level as xarray reads it lazily: what is indexed is read when samples are asked for.
+
+It is an array of an xarray backend. Where the level is simple enough it is read by
+`xpyramid.store.object_reader`, else by zarr-python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xpyramid._compat import BackendArray, indexing, lazy_data, with_lazy_data
+from xpyramid.geometry.tiles import Lengths
+from xpyramid.store.codec import codec_of, is_regular
+from xpyramid.store.object_reader import ObjectReader, directory_of, reader_of
+from xpyramid.store.path import ZarrArray
+from xpyramid.store.selections import Outer, Points, Selection
+from xpyramid.types import Array, DType
+
+
+class LevelArray(BackendArray):  # type: ignore[misc]
+    """A Zarr array that is read where it is indexed, and nowhere else.
+
+    Nothing that was read is kept.
+
+    Parameters
+    ----------
+    zarr_array : zarr.Array
+        Or what is read like one.
+    dtype : numpy.dtype, optional
+        In which samples are returned, if not in that of the array.
+    alone : bool
+        Whether whoever reads has threads enough, so that a read takes no more of them.
+    """
+
+    def __init__(self, zarr_array: Any, dtype: DType | None = None, *, alone: bool = False) -> None:
+        self.zarr_array, self._alone = zarr_array, alone
+        self.shape: Lengths = zarr_array.shape
+        self.dtype: DType = zarr_array.dtype if dtype is None else dtype
+
+    def __reduce__(self) -> tuple[Callable[..., LevelArray], tuple[object, ...]]:
+        return _make, (self.zarr_array, self.dtype, self._alone)
+
+    @cached_property
+    def reader(self) -> ObjectReader | None:
+        """What reads the array past zarr-python, None where it is not simple enough."""
+        array: ZarrArray = self.zarr_array
+        directory = directory_of(array) if is_regular(array) else None
+        codec = None if directory is None else codec_of(array)
+        return None if directory is None or codec is None else reader_of(array, codec, directory)
+
+    def as_dtype(self, dtype: DType) -> LevelArray:
+        """Return the same array, read as another dtype."""
+        return LevelArray(self.zarr_array, dtype, alone=self._alone)
+
+    def __getitem__(self, key: Any) -> Any:
+        way = self._points if isinstance(key, indexing.VectorizedIndexer) else self._outer
+        support = indexing.IndexingSupport.VECTORIZED
+        return indexing.explicit_indexing_adapter(key, self.shape, support, way)
+
+    async def async_getitem(self, key: Any) -> Any:
+        """Return what is indexed; it is read in another thread."""
+        return await asyncio.to_thread(self.__getitem__, key)
+
+    def _outer(self, key: tuple[Any, ...]) -> Any:
+        """Return what integers, slices and arrays of indexes take along each dimension."""
+        if self.reader is None:
+            is_basic = all(isinstance(part, slice | int | np.integer) for part in key)
+            array = self.zarr_array if is_basic else self.zarr_array.oindex
+            return self._in_dtype(array[key])
+        lines = [part if isinstance(part, slice | np.ndarray) else np.array([part]) for part in key]
+        read = self._read(Outer(lines, self.shape, self.reader.chunks))
+        dropped = tuple(
+            slice(None) if isinstance(part, slice | np.ndarray) else 0 for part in key
+        )
+        return read[dropped]
+
+    def _points(self, key: tuple[Any, ...]) -> Any:
+        """Return the samples at some indexes, which are broadcast together."""
+        are_points = all(not isinstance(part, slice) for part in key)
+        if self.reader is None or not are_points:
+            return self._in_dtype(self.zarr_array.vindex[key])
+        return self._read(Points([*map(np.asarray, key)], self.shape, self.reader.chunks))
+
+    def _read(self, selection: Selection) -> Array:
+        assert self.reader is not None
+        return self.reader.read(selection, self.dtype, alone=self._alone)
+
+    def _in_dtype(self, read: Any) -> Any:
+        samples = np.asarray(read)
+        return samples if samples.dtype == self.dtype else samples.astype(self.dtype)
+
+
+def _make(zarr_array: Any, dtype: DType, alone: bool) -> LevelArray:  # noqa: FBT001
+    return LevelArray(zarr_array, dtype, alone=alone)
+
+
+def level_variable(
+    array: ZarrArray, dims: Sequence[str], attrs: Mapping[str, Any], chunks: Lengths | None = None
+) -> xr.Variable:
+    """Return a variable that reads an array when it is asked to.
+
+    It keeps nothing of what it has read, as xarray does with ``cache=False``.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    dims : sequence of str
+    attrs : mapping
+    chunks : tuple of int, optional
+        In which dask is to read it, if not in those of the array.
+    """
+    variable = xr.Variable(dims, lazily_indexed(LevelArray(array)), dict(attrs))
+    return as_level(variable, array, array.chunks if chunks is None else chunks)
+
+
+def as_level(variable: xr.Variable, array: ZarrArray, chunks: Lengths) -> xr.Variable:
+    """Return a variable that xarray has opened as one that reads an array.
+
+    Parameters
+    ----------
+    variable : xarray.Variable
+    array : zarr.Array
+        The same array.
+    chunks : tuple of int
+        In which dask is to read it.
+    """
+    level = with_lazy_data(variable, lazily_indexed(LevelArray(array)))
+    preferred = dict(zip(variable.dims, chunks, strict=True))
+    level.encoding = {
+        **variable.encoding, "chunks": array.chunks, "preferred_chunks": preferred
+    }  # fmt: skip
+    return level
+
+
+def lazily_indexed(array: LevelArray) -> Any:
+    """Return what xarray makes variables of."""
+    return indexing.CopyOnWriteArray(indexing.LazilyIndexedArray(array))
+
+
+def read_as(variable: xr.Variable, dtype: DType) -> xr.Variable:
+    """Return a variable of `level_variable` that is read as another dtype."""
+    data: Any = lazy_data(variable)
+    while not isinstance(data, LevelArray):
+        data = data.array
+    return with_lazy_data(variable, lazily_indexed(data.as_dtype(dtype)))
