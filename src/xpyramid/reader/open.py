@@ -46,7 +46,7 @@ from xpyramid.store.encoding import (
 )
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
-from xpyramid.store.level_array import as_level, level_variable
+from xpyramid.store.level_array import as_level, level_of, level_variable
 from xpyramid.store.manifest import open_array
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
@@ -363,8 +363,8 @@ def _open_own(
             renamed[axis.name] = dim
     coords = with_names(opened.coords.variables, old_dims, renamed)
     (variable,) = with_names({name: opened.variables[name]}, old_dims, {}).values()
-    own, free = own_name(image.metadata, name), "_".join(["array", *coords])
-    level_array: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
+    own = own_name(image.metadata, name)
+    level_array = level_of(variable, coords, None)
     for stored, coordinates in ranges.items():
         restore_attributes(coordinates[old_dims[stored]], stored, image.metadata, larger)
         level_array = level_array.assign_coords(coordinates)
@@ -436,7 +436,7 @@ def _open_other(
             coords[axis.name] = xr.DataArray(line, dims=axis.name, attrs=attrs)
     dims = [axis.name for axis in image.axes]
     blocks = joined(array.shape, array.chunks, MAX_BLOCKS)
-    opened = xr.DataArray(level_variable(array, dims, {}, blocks), coords, name=name)
+    opened = level_of(level_variable(array, dims, {}, blocks), coords, name)
     for coordinates in ranges:
         opened = opened.assign_coords(coordinates)
     return opened

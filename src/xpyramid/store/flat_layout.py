@@ -18,7 +18,7 @@ from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_l
 from xpyramid.store.encoding import ARRAY_NOTE, attributes_back, restore_attributes
 from xpyramid.store.json_attributes import coordinate as holder
 from xpyramid.store.json_attributes import json_attributes
-from xpyramid.store.level_array import level_variable
+from xpyramid.store.level_array import level_of, level_variable
 from xpyramid.store.path import ZarrArray
 from xpyramid.types import Array, Json
 from xpyramid.warn import warn
@@ -139,7 +139,7 @@ def open_level(array: ZarrArray, image: ngff.Multiscale, level: int) -> xr.DataA
             restore_attributes(decoded.variables[dim], axis.name, metadata, larger)
     name, attrs = metadata["variable"], attributes_back(array, is_flat=True)
     variable = level_variable(array, dims, attrs, joined(array.shape, array.chunks, _MAX_BLOCKS))
-    opened = xr.DataArray(variable, decoded.coords, name=name)
+    opened = level_of(variable, decoded.coords, name)
     restore_attributes(opened, ARRAY_NOTE, metadata, larger)
     return opened
 

@@ -138,6 +138,13 @@ def as_level(variable: xr.Variable, array: ZarrArray, chunks: Lengths) -> xr.Var
     return level
 
 
+def level_of(variable: xr.Variable, coords: Mapping[Any, Any], name: str | None) -> xr.DataArray:
+    """Return an array of a variable, of which nothing is read and the encoding is kept."""
+    free = "_".join(["array", *map(str, coords)])
+    level: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
+    return level.rename(name)
+
+
 def lazily_indexed(array: LevelArray) -> Any:
     """Return what xarray makes variables of."""
     return indexing.CopyOnWriteArray(indexing.LazilyIndexedArray(array))
