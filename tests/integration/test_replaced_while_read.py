@@ -306,7 +306,7 @@ def test_chunks_that_vanished_are_never_fill_values(
 @pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
 def test_before_its_levels_are_computed(scheduler: str, tmp_path: Path) -> None:
     write(tmp_path, 100)
-    opened = xpyramid.open_pyramid(tmp_path, "field")
+    opened = xpyramid.open_pyramid(tmp_path, "field", chunks={})
     write(tmp_path, 5000)
     with dask.config.set(scheduler=scheduler), pytest.raises(errors.ReplacedError, match="again"):
         dask.compute(*opened)

@@ -10,7 +10,8 @@ import xarray as xr
 
 from xpyramid.errors import PlanError
 
-DaskChunks = int | Literal["auto"] | Mapping[str, int | Literal["auto"] | tuple[int, ...] | None]
+#: For all dimensions, or for some; levels of all lengths are to have them.
+DaskChunks = int | Literal["auto"] | Mapping[str, int | Literal["auto"] | None]
 
 _ACCEPTED = (
     "{} (the stored chunks), 'auto', a length for all dimensions, a mapping as in {'z': 64}, or "
@@ -32,8 +33,6 @@ def check_chunks(chunks: object) -> None:
 
 
 def _is_length(length: object) -> bool:
-    if isinstance(length, tuple):
-        return all(map(_is_length, length))
     if isinstance(length, int) and not isinstance(length, bool):
         return length == -1 or length > 0
     return length is None or length == "auto"
@@ -45,7 +44,7 @@ def in_chunks(level: xr.DataArray, chunks: DaskChunks) -> xr.DataArray:
     Raises
     ------
     PlanError
-        For dimensions that there are not, and lengths that do not add up to those of the array.
+        For dimensions that there are not.
     """
     given = chunks if isinstance(chunks, Mapping) else dict.fromkeys(level.dims, chunks)
     if unknown := [dim for dim in given if dim not in level.dims]:
@@ -58,11 +57,7 @@ def in_chunks(level: xr.DataArray, chunks: DaskChunks) -> xr.DataArray:
         for name, coordinate in level.coords.items()
         if name not in level.xindexes and coordinate.ndim
     }
-    try:
-        chunked = level.copy(data=_in_chunks(level.variable, given).data)
-        chunked.encoding = dict(level.encoding)
-    except ValueError as error:
-        raise PlanError(f"{error}", option="chunks", value=chunks, accepted=_ACCEPTED) from error
+    chunked = level.copy(data=_in_chunks(level.variable, given).data)
     return chunked.assign_coords(lazily) if lazily else chunked
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -60,40 +61,48 @@ class LevelArray(BackendArray):  # type: ignore[misc]
 
     def __getitem__(self, key: Any) -> Any:
         way = self._points if isinstance(key, indexing.VectorizedIndexer) else self._outer
+        if self.reader is not None:  # which knows steps of all kinds
+            return way(self.reader, key.tuple)
+        # xarray cannot turn round a slice of nothing.
+        parts = [_of_something(part, n) for part, n in zip(key.tuple, self.shape, strict=True)]
         support = indexing.IndexingSupport.VECTORIZED
-        return indexing.explicit_indexing_adapter(key, self.shape, support, way)
+        kind, by_zarr = type(key), self._by_zarr(key)
+        return indexing.explicit_indexing_adapter(kind(tuple(parts)), self.shape, support, by_zarr)
 
     async def async_getitem(self, key: Any) -> Any:
         """Return what is indexed; it is read in another thread."""
         return await asyncio.to_thread(self.__getitem__, key)
 
-    def _outer(self, key: tuple[Any, ...]) -> Any:
+    def _outer(self, reader: ObjectReader, key: tuple[Any, ...]) -> Array:
         """Return what integers, slices and arrays of indexes take along each dimension."""
-        if self.reader is None:
-            is_basic = all(isinstance(part, slice | int | np.integer) for part in key)
-            array = self.zarr_array if is_basic else self.zarr_array.oindex
-            return self._in_dtype(array[key])
-        lines = [part if isinstance(part, slice | np.ndarray) else np.array([part]) for part in key]
-        read = self._read(Outer(lines, self.shape, self.reader.chunks))
-        dropped = tuple(
-            slice(None) if isinstance(part, slice | np.ndarray) else 0 for part in key
-        )
-        return read[dropped]
+        are_kept = [isinstance(part, slice | np.ndarray) for part in key]
+        lines = [
+            part if is_kept else np.array([part])
+            for part, is_kept in zip(key, are_kept, strict=True)
+        ]
+        read = self._read(reader, Outer(lines, self.shape, reader.chunks))
+        return read.reshape([*compress(read.shape, are_kept)])
 
-    def _points(self, key: tuple[Any, ...]) -> Any:
+    def _points(self, reader: ObjectReader, key: tuple[Any, ...]) -> Array:
         """Return the samples at some indexes, which are broadcast together."""
-        are_points = all(not isinstance(part, slice) for part in key)
-        if self.reader is None or not are_points:
-            return self._in_dtype(self.zarr_array.vindex[key])
-        return self._read(Points([*map(np.asarray, key)], self.shape, self.reader.chunks))
+        return self._read(reader, Points([*map(np.asarray, key)], self.shape, reader.chunks))
 
-    def _read(self, selection: Selection) -> Array:
-        assert self.reader is not None
-        return self.reader.read(selection, self.dtype, alone=self._alone)
+    def _read(self, reader: ObjectReader, selection: Selection) -> Array:
+        return reader.read(selection, self.dtype, alone=self._alone)
 
-    def _in_dtype(self, read: Any) -> Any:
-        samples = np.asarray(read)
-        return samples if samples.dtype == self.dtype else samples.astype(self.dtype)
+    def _by_zarr(self, key: object) -> Callable[[tuple[Any, ...]], Array]:
+        """Return what has zarr-python read a selection of the kind of a key."""
+        array: Any = self.zarr_array
+        if isinstance(key, indexing.VectorizedIndexer):
+            array = array.vindex
+        elif isinstance(key, indexing.OuterIndexer):
+            array = array.oindex
+        return lambda parts: np.asarray(array[parts]).astype(self.dtype, copy=False)
+
+
+def _of_something(part: Any, length: int) -> Any:
+    is_empty = isinstance(part, slice) and not range(length)[part]
+    return slice(0, 0) if is_empty else part
 
 
 def _make(zarr_array: Any, dtype: DType, alone: bool) -> LevelArray:  # noqa: FBT001
