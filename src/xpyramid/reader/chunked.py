@@ -46,7 +46,8 @@ def in_chunks(level: xr.DataArray, chunks: DaskChunks) -> xr.DataArray:
     PlanError
         For dimensions that there are not.
     """
-    given = chunks if isinstance(chunks, Mapping) else dict.fromkeys(level.dims, chunks)
+    dims = map(str, level.dims)
+    given = chunks if isinstance(chunks, Mapping) else dict.fromkeys(dims, chunks)
     if unknown := [dim for dim in given if dim not in level.dims]:
         raise PlanError(
             f"there is no dimension {unknown[0]!r}",

@@ -24,7 +24,7 @@ from xpyramid.store.selections import Outer, Points, Selection
 from xpyramid.types import Array, DType
 
 
-class LevelArray(BackendArray):  # type: ignore[misc]
+class LevelArray(BackendArray):
     """A Zarr array that is read where it is indexed, and nowhere else.
 
     Nothing that was read is kept.
@@ -156,7 +156,8 @@ def level_of(variable: xr.Variable, coords: Mapping[Any, Any], name: str | None)
 
 def lazily_indexed(array: LevelArray) -> Any:
     """Return what xarray makes variables of."""
-    return indexing.CopyOnWriteArray(indexing.LazilyIndexedArray(array))
+    indexed: Any = indexing.LazilyIndexedArray(array)
+    return indexing.CopyOnWriteArray(indexed)
 
 
 def read_as(variable: xr.Variable, dtype: DType) -> xr.Variable:

@@ -63,7 +63,9 @@ class ObjectArray:
         self._fill = fill_of(array, codec)
         self._root = root
         self._algorithm: Algorithm = "crc32c"  # a `Codec` adds none to chunks
-        self._stores_empty = array.metadata.fill_value is None or array.async_array.config.write_empty_chunks
+        self._stores_empty = (
+            array.metadata.fill_value is None or array.async_array.config.write_empty_chunks
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "array":  # not there yet while it is unpickled

@@ -25,7 +25,8 @@ from xpyramid.runtime.threads import share, threads
 from xpyramid.store.checked import CheckedStore, Sizes
 from xpyramid.store.codec import ABSENT, Codec, fill_of
 from xpyramid.store.confined import ConfinedStore
-from xpyramid.store.path import ZarrArray, bare, local_root
+from xpyramid.store.path import ZarrArray, local_root
+from xpyramid.store.retrying import bare
 from xpyramid.store.selections import Piece, Selection
 from xpyramid.types import Array, DType
 

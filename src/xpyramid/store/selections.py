@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cached_property
-from itertools import groupby, product
+from functools import cached_property, partial
+from itertools import groupby, pairwise, product
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -69,7 +69,7 @@ class Selection(Protocol):
 class _Part(NamedTuple):
     """What is taken from the chunks of one index along one dimension."""
 
-    index: int
+    chunk: int
     inside: Along
     target: Along
 
@@ -113,7 +113,7 @@ class Outer:
         """Yield the index of each stored object, and what is taken from its chunks."""
         runs = []
         for parts, n in zip(self._parts, grid, strict=True):
-            grouped = groupby(parts, lambda part, n=n: part.index // n)
+            grouped = groupby(parts, partial(_object_of, n))
             runs.append([(index, [*group]) for index, group in grouped])
         for objects in product(*runs):
             chunks = product(*(parts for _, parts in objects))
@@ -191,9 +191,13 @@ class Points:
         out[piece.target] = value
 
 
+def _object_of(n: int, part: _Part) -> int:
+    return part.chunk // n
+
+
 def _piece(parts: Sequence[_Part]) -> Piece:
     return Piece(
-        tuple([part.index for part in parts]),
+        tuple([part.chunk for part in parts]),
         tuple([part.inside for part in parts]),
         tuple([part.target for part in parts]),
     )
@@ -235,7 +239,7 @@ def _runs(columns: Array) -> list[slice]:
         return []
     edges = np.flatnonzero((columns[:, 1:] != columns[:, :-1]).any(axis=0)) + 1
     ends = [0, *edges.tolist(), columns.shape[1]]
-    return [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 def _checked(indexes: Array, length: int) -> Array:
@@ -248,7 +252,7 @@ def _checked(indexes: Array, length: int) -> Array:
     """
     counted = np.asarray(indexes, np.int64)
     counted = np.where(counted < 0, counted + length, counted)
-    if counted.size and not (0 <= counted.min() and counted.max() < length):
+    if counted.size and not (counted.min() >= 0 and counted.max() < length):
         raise IndexError(
             f"index {int(counted.max() if counted.max() >= length else counted.min() - length)} "
             f"is out of bounds for a dimension of {length} samples"
