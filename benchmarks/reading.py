@@ -53,8 +53,9 @@ def reading(level: xr.DataArray) -> Opened:
 
 
 def by_xarray(path: Path) -> list[Opened]:
-    tree = xr.open_datatree(path, group="field", engine="zarr", chunks=None, cache=False)
-    return [reading(node["field"]) for node in tree.children.values()]
+    options: Any = {"chunks": None, "cache": False, "consolidated": False}
+    tree = xr.open_datatree(path, group="field", engine="zarr", **options)
+    return [reading(tree[f"{level}/field"]) for level in range(len(tree.children))]
 
 
 def by_zarr(path: Path) -> list[Opened]:
@@ -72,7 +73,11 @@ def by_tensorstore(path: Path) -> list[Opened]:
     spec = {"driver": "zarr3", "kvstore": {"driver": "file"}}
     specs = [spec | {"kvstore": spec["kvstore"] | {"path": f"{path}/field/{n}"}} for n in names]
     futures = [ts.open(spec, open=True, read=True) for spec in specs]
-    return [lambda region, a=future.result(): a[region].read().result() for future in futures]
+    return [reading_of_tensorstore(future.result()) for future in futures]
+
+
+def reading_of_tensorstore(array: Any) -> Opened:
+    return lambda region: array[region].read().result()
 
 
 READERS = {
@@ -118,7 +123,7 @@ def one_round(
             start = time.perf_counter()
             read = level(region)
             rows.setdefault(row, []).append(time.perf_counter() - start)
-            assert np.array_equal(read, expected[region]), row
+            assert np.array_equal(read, expected[region]), (row, reader.__name__)
             del read
     return rows
 

@@ -73,7 +73,7 @@ def _begin(work: Callable[[], None], helpers: int) -> list[Future[None]]:
 
 
 def _executor() -> ThreadPoolExecutor:
-    global _helpers
+    global _helpers  # noqa: PLW0603
     with _lock:
         if _helpers is None:
             _helpers = ThreadPoolExecutor(max(1, CPU_COUNT), thread_name_prefix="xpyramid")

@@ -105,7 +105,7 @@ def _of_something(part: Any, length: int) -> Any:
     return slice(0, 0) if is_empty else part
 
 
-def _make(zarr_array: Any, dtype: DType, alone: bool) -> LevelArray:  # noqa: FBT001
+def _make(zarr_array: Any, dtype: DType, alone: bool) -> LevelArray:
     return LevelArray(zarr_array, dtype, alone=alone)
 
 
