@@ -17,7 +17,7 @@ from zarr.errors import BaseZarrError, ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
-from xpyramid._compat import lazy_data, unwrapped
+from xpyramid._compat import unwrapped
 from xpyramid.errors import NotAPyramidError, PyramidError, ReplacedError, check_kind
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
@@ -36,7 +36,7 @@ from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
 from xpyramid.store.checked import as_checked, confirm
 from xpyramid.store.confined import check_path, resolve_confined
-from xpyramid.store.decoding import name_damage, name_damage_in, naming_damage
+from xpyramid.store.decoding import name_damage
 from xpyramid.store.encoding import (
     attributes_back,
     decode,
@@ -46,7 +46,7 @@ from xpyramid.store.encoding import (
 )
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
-from xpyramid.store.level_array import as_level, level_of, level_variable
+from xpyramid.store.level_array import as_level, level_of, level_variable, stored_variable
 from xpyramid.store.manifest import open_array
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
@@ -331,29 +331,21 @@ def _open_own(
     """
     node, _, name = dataset.path.rpartition("/")
     level = place / node
-    with explain.ignore_zarr_warnings():
+    with warnings.catch_warnings(record=True) as caught_warnings:
+        warnings.simplefilter("always", ZarrUserWarning)
         arrays = _coordinate_arrays(level, name)
         if isinstance(unwrapped(level.store), LocalStore | MemoryStore):  # elsewhere: a request
             # The copy of its metadata in the group may differ.
             array = name_damage(open_array(level / name))
-    ranges = _ranges(arrays, dataset, image, dims)
-    left_out = [*ranges, *_too_long(arrays, ranges)]
-    blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
-    is_unnamed = not dims_of(array)  # a level 0 that others wrote, which xarray cannot open
-    read_at_once = (a for path, a in arrays.items() if a.ndim == 1 and path not in left_out)
-    with warnings.catch_warnings(record=True) as caught_warnings, naming_damage(read_at_once):
-        warnings.simplefilter("always", ZarrUserWarning)
-        omitted = [*left_out, name] if is_unnamed else left_out
-        raw = open_raw(level, {**arrays, name: array}, omitted)
-    for stored_variable in raw.variables.values():
-        name_damage_in(lazy_data(stored_variable))
-    if is_unnamed:
-        names = [axis.name for axis in image.axes]
-        raw[name] = level_variable(array, names, attributes_back(array, is_flat=True), blocks)
-    else:
-        raw[name] = as_level(raw[name].variable, array, blocks)
     if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
+    ranges = _ranges(arrays, dataset, image, dims)
+    raw = open_raw(arrays, {}, {*ranges, *_too_long(arrays, ranges)})
+    blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
+    stored_dims, attrs = dims_of(array), attributes_back(array, is_flat=not dims_of(array))
+    # Others name no dimensions of a level 0.
+    names = stored_dims or [axis.name for axis in image.axes]
+    raw[name] = as_level(stored_variable(array, names, attrs), array, blocks)
     larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
     opened = decode(raw, name, image.metadata, larger)
     renamed, old_dims = names_back(image.metadata, map(str, opened.coords)), {}
@@ -378,7 +370,7 @@ def _coordinate_arrays(level: NodePath, name: str) -> dict[str, ZarrArray]:
     arrays = dict(node.arrays()) if isinstance(node, zarr.Group) else {}
     for path, array in arrays.items():
         _check_codecs(array, path)
-    return {path: array for path, array in arrays.items() if path != name}
+    return {path: name_damage(array) for path, array in arrays.items() if path != name}
 
 
 def _ranges(

@@ -22,9 +22,9 @@ from xpyramid.geometry.coordinates import REFERENCES
 from xpyramid.geometry.ranges import range_of
 from xpyramid.ngff import Multiscale
 from xpyramid.store.json_attributes import ARRAY, Holder, json_attributes, nonfinite, restore
-from xpyramid.store.level_array import level_variable, read_as
+from xpyramid.store.level_array import read_as, stored_variable
 from xpyramid.store.names import StoredNames
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.path import ZarrArray
 from xpyramid.types import Attrs, DType, Json
 
 #: In notes by the names of coordinates, the name of the array itself.
@@ -136,7 +136,7 @@ def dims_of(node: ZarrArray) -> tuple[str, ...]:
 
 
 def open_raw(
-    level: NodePath, arrays: Mapping[str, ZarrArray], left_out: Collection[str]
+    arrays: Mapping[str, ZarrArray], attrs: Attrs, left_out: Collection[str]
 ) -> xr.Dataset:
     """Open the arrays of a group as xarray does, lazily, not decoded.
 
@@ -145,28 +145,20 @@ def open_raw(
 
     Parameters
     ----------
-    level : NodePath
-        The group.
     arrays : mapping
-        All that are in it.
+        All that are in the group, by name.
+    attrs : mapping
+        Of the group.
     left_out : collection of str
         Names of those that are not opened.
     """
-    unnamed = [name for name, array in arrays.items() if array.ndim and not dims_of(array)]
-    if not unnamed:
-        opened: xr.Dataset = xr.open_zarr(
-            level.store, group=level.path, consolidated=False, decode_cf=False,
-            drop_variables=[*left_out], chunks=None,
-        )  # fmt: skip
-        return opened
-    chosen = arrays.keys() - {*unnamed, *left_out}
-    variables = {
-        name: level_variable(array, dims_of(array), attributes_back(array))
-        for name, array in arrays.items()
-        if name in chosen
-    }
-    node = level.node()
-    return xr.Dataset(variables, attrs={} if node is None else dict(node.attrs))
+    chosen = {
+        name: array for name, array in arrays.items()
+        if name not in left_out and (dims_of(array) or not array.ndim)
+    }  # fmt: skip
+    variables = {name: stored_variable(array, dims_of(array), attributes_back(array))
+                 for name, array in chosen.items()}  # fmt: skip
+    return xr.Dataset(variables, attrs=attrs)
 
 
 def attributes_back(array: ZarrArray, *, is_flat: bool = False) -> dict[str, object]:

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xpyramid._compat import BackendArray, indexing, lazy_data, with_lazy_data
+from xpyramid._compat import (
+    BackendArray,
+    ZarrArrayWrapper,
+    indexing,
+    lazy_data,
+    with_lazy_data,
+)
 from xpyramid.geometry.tiles import Lengths
 from xpyramid.store.codec import codec_of, is_regular
 from xpyramid.store.object_reader import ObjectReader, directory_of, reader_of
@@ -128,6 +134,30 @@ def level_variable(
     return as_level(variable, array, array.chunks if chunks is None else chunks)
 
 
+def stored_variable(array: ZarrArray, dims: Sequence[str], attrs: Mapping[str, Any]) -> xr.Variable:
+    """Return a variable beside a level, which is kept when it was read once.
+
+    Its encoding is what xarray has of arrays that it has opened.
+    """
+    data: Any = LevelArray(array)
+    if data.reader is None:
+        data = ZarrArrayWrapper(array)  # which knows the kinds of text
+    cached: Any = indexing.MemoryCachedArray(lazily_indexed(data))
+    variable = xr.Variable(dims, cached, dict(attrs))
+    variable.encoding = {
+        "chunks": array.chunks,
+        "preferred_chunks": dict(zip(dims, array.chunks, strict=True)),
+        "compressors": array.compressors,
+        "filters": array.filters,
+        "shards": array.shards,
+    }
+    if data.dtype.kind == "T":
+        variable.encoding["dtype"] = data.dtype
+    if array.metadata.zarr_format == 3:
+        variable.encoding |= {"serializer": array.serializer, "fill_value": array.fill_value}
+    return variable
+
+
 def as_level(variable: xr.Variable, array: ZarrArray, chunks: Lengths) -> xr.Variable:
     """Return a variable that xarray has opened as one that reads an array.
 
@@ -154,7 +184,7 @@ def level_of(variable: xr.Variable, coords: Mapping[Any, Any], name: str | None)
     return level.rename(name)
 
 
-def lazily_indexed(array: LevelArray) -> Any:
+def lazily_indexed(array: BackendArray) -> Any:
     """Return what xarray makes variables of."""
     indexed: Any = indexing.LazilyIndexedArray(array)
     return indexing.CopyOnWriteArray(indexed)
