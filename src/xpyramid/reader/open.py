@@ -365,9 +365,12 @@ def _open_own(
 
 
 def _coordinate_arrays(level: NodePath, name: str) -> dict[str, ZarrArray]:
-    """Return the arrays of a level beside that of its samples."""
-    node = level.node()
-    arrays = dict(node.arrays()) if isinstance(node, zarr.Group) else {}
+    """Return the arrays of a level beside that of its samples, from their own documents."""
+    try:
+        node = zarr.open_group(level.store, path=level.path, mode="r", use_consolidated=False)
+    except FileNotFoundError:  # nor is there an array, whatever consolidated metadata say
+        return {}
+    arrays = dict(node.arrays())
     for path, array in arrays.items():
         _check_codecs(array, path)
     return {path: name_damage(array) for path, array in arrays.items() if path != name}
