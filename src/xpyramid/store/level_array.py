@@ -144,13 +144,12 @@ def stored_variable(array: ZarrArray, dims: Sequence[str], attrs: Mapping[str, A
         data = ZarrArrayWrapper(array)  # which knows the kinds of text
     cached: Any = indexing.MemoryCachedArray(lazily_indexed(data))
     variable = xr.Variable(dims, cached, dict(attrs))
-    variable.encoding = {
-        "chunks": array.chunks,
-        "preferred_chunks": dict(zip(dims, array.chunks, strict=True)),
-        "compressors": array.compressors,
-        "filters": array.filters,
-        "shards": array.shards,
-    }
+    variable.encoding = {"compressors": array.compressors, "filters": array.filters}
+    if is_regular(array):
+        preferred = dict(zip(dims, array.chunks, strict=True))
+        variable.encoding |= {
+            "chunks": array.chunks, "preferred_chunks": preferred, "shards": array.shards
+        }  # fmt: skip
     if data.dtype.kind == "T":
         variable.encoding["dtype"] = data.dtype
     if array.metadata.zarr_format == 3:
