@@ -20,6 +20,7 @@ import xarray as xr
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numcodecs import Zstd
 from zarr.codecs import BytesCodec, GzipCodec, TransposeCodec
 from zarr.storage import LocalStore, MemoryStore
 
@@ -304,6 +305,11 @@ def lengthen(file: Path) -> None:
     file.write_bytes(file.read_bytes() + b"x")
 
 
+def other(file: Path) -> None:
+    """Put something else there that can be decoded, where the object is a chunk."""
+    file.write_bytes(Zstd(1).encode(np.zeros((16, 16), "u2")))
+
+
 def empty(file: Path) -> None:
     file.write_bytes(b"")
 
@@ -335,6 +341,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "empty": (empty, errors.ReadError, "is missing, or empty"),
     "shorter": (cut, errors.ReadError, r"has \d+ bytes, and had"),
     "longer": (lengthen, errors.ReadError, r"has \d+ bytes, and had"),
+    "other": (other, errors.ReadError, r"has \d+ bytes, and had"),
     "pipe": (pipe, errors.PyramidError, "is not a file|is missing"),
     "directory": (directory, errors.ReadError, r"is missing|has \d+ bytes"),
     "link": (outside, errors.NotAPyramidError, "leads out of"),
@@ -380,6 +387,17 @@ def test_a_shard_that_is_damaged(at: int, tmp_path: Path, slowly: list[Any]) -> 
     level = xpyramid.open_pyramid(tmp_path / "out.zarr", "field")[0]
     with pytest.raises(errors.ReadError, match=r"chunk c/.*: it cannot be decoded"):
         level.compute()
+    assert slowly
+
+
+def test_an_index_that_takes_one_chunk_for_another(tmp_path: Path, slowly: list[Any]) -> None:
+    pyramid(tmp_path, shards=32)
+    shard = chunk_of(tmp_path, "1/0")
+    data = shard.read_bytes()
+    index = data[-4 - 16 * 4 : -4]
+    shard.write_bytes(data[: -4 - 16 * 4] + index[16:32] + index[:16] + index[32:] + data[-4:])
+    with pytest.raises(errors.ReadError, match=r"chunk c/.*: it cannot be decoded"):
+        xpyramid.open_pyramid(tmp_path / "out.zarr", "field")[0].compute()
     assert slowly
 
 
