@@ -5,12 +5,13 @@ from xpyramid import errors
 from xpyramid._version import __version__
 from xpyramid.downsample import downsample
 from xpyramid.example import example_field
-from xpyramid.existing import add_levels, drop_levels, repair, update
+from xpyramid.existing import Appender, add_levels, drop_levels, repair, update
 from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid, open_pyramids
 from xpyramid.sources import open_source
 from xpyramid.verifier import verify
 
 __all__ = [
+    "Appender",
     "Pyramid",
     "Pyramids",
     "__version__",

@@ -7,11 +7,13 @@ from typing import Unpack
 import xarray as xr
 from dask.delayed import Delayed
 
-from xpyramid.build import build, build_dataset
+from xpyramid.build import build_all, build_dataset
+from xpyramid.growth import append_array, append_dataset
 from xpyramid.options import (
-    BuildOptions,
+    ArrayBuildOptions,
     DatasetBuildOptions,
     LevelOptions,
+    RunOptions,
     WriteOptions,
     only,
     options_of,
@@ -24,7 +26,7 @@ from xpyramid.store.path import Store
 _WRITING = {"to_ome_zarr()": options_of(WriteOptions)}
 
 
-class ArrayOptions(LevelOptions, BuildOptions, WriteOptions, total=False):
+class ArrayOptions(LevelOptions, ArrayBuildOptions, WriteOptions, total=False):
     """Options of building and writing an array in one call."""
 
 
@@ -39,8 +41,10 @@ class ArrayAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
-    @takes_options(BuildOptions, call=".pyramid.build()", elsewhere=_WRITING)
-    def build(self, levels: int | None = None, **options: Unpack[BuildOptions]) -> Pyramid:
+    @takes_options(ArrayBuildOptions, call=".pyramid.build()", elsewhere=_WRITING)
+    def build(
+        self, levels: int | None = None, **options: Unpack[ArrayBuildOptions]
+    ) -> Pyramid | Pyramids:
         """Build the pyramid of this array, lazily: no data are read.
 
         Every level is the reduction of level 0 over windows of its cumulative factor, rounded once.
@@ -51,12 +55,13 @@ class ArrayAccessor:
             Number of levels, the base included. Default: until every coarsened dimension fits into
             one chunk.
         **options
-            Those of `xpyramid.options.BuildOptions`.
+            Those of `xpyramid.options.ArrayBuildOptions`.
 
         Returns
         -------
-        Pyramid
-            Its ``levels`` are lazy DataArrays; level 0 is this array itself.
+        Pyramid or Pyramids
+            Its ``levels`` are lazy DataArrays; level 0 is this array itself. For several methods, a
+            mapping from their names to pyramids.
 
         Raises
         ------
@@ -77,8 +82,10 @@ class ArrayAccessor:
         >>> p = field.pyramid.build()
         >>> [level.shape for level in p]
         [(100, 300, 300), (50, 150, 150), (25, 75, 75), (13, 38, 38)]
+        >>> list(field.pyramid.build(method=["mean", "max"]))
+        ['mean', 'max']
         """
-        return build(self._array, levels, **options)
+        return build_all(self._array, levels, **options)
 
     @takes_options(ArrayOptions, call=".pyramid.to_ome_zarr()")
     def to_ome_zarr(
@@ -91,9 +98,10 @@ class ArrayAccessor:
         store : str, path, URL, zarr store or zarr.Group
             Created if it is not there. Sibling groups and arrays are left alone.
         group : str, optional
-            Path of the image in the store; default: the name of the array.
+            Path of the image in the store, or of the group of those of several methods; default:
+            the name of the array.
         **options
-            Those of `BuildOptions` and `WriteOptions` of `xpyramid.options`.
+            Those of `ArrayBuildOptions` and `WriteOptions` of `xpyramid.options`.
 
         Returns
         -------
@@ -113,13 +121,70 @@ class ArrayAccessor:
         >>> len(xpyramid.open_pyramid(store, "field"))
         3
         """
-        pyramid = build(
+        pyramid = build_all(
             self._array,
             options.get("levels"),
             image=image_of_labels(store, options.get("labels_of")),
-            **only(BuildOptions, options),
+            **only(ArrayBuildOptions, options),
         )
         return pyramid.to_ome_zarr(store, group, **only(WriteOptions, options))
+
+    @takes_options(RunOptions, call=".pyramid.append()")
+    def append(
+        self,
+        store: Store,
+        group: str | None = None,
+        dim: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> None:
+        """Append these samples to a stored image, which becomes longer along a dimension.
+
+        Level 0 and all coarser levels get longer together; they are made as the image says. All
+        other dimensions, their coordinates, the dtype and the units must be those of the image, and
+        the coordinate of the dimension must go on where the image ends. Without one, an evenly
+        spaced coordinate goes on. A single frame, without the dimension, is one sample.
+
+        Readers see the old length or the new one, and an interrupted call leaves the image as long
+        as it was. The same call with ``resume=True`` goes on, and any other begins anew.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            With an image that xpyramid wrote, or has added levels to.
+        group : str, optional
+            Path of the image in the store; default: the name of the array, or the store itself.
+        dim : str, optional
+            The dimension that grows; default: that of time. Where it is coarsened, windows that
+            were not whole are reduced again.
+        **options
+            Those of `RunOptions` of `xpyramid.options`.
+
+        Raises
+        ------
+        xpyramid.errors.NotAPyramidError
+            If there is no image, or it is not known how its levels were made.
+        xpyramid.errors.AxisError
+            For other dimensions or lengths, and for coordinates that overlap, or leave a gap.
+        xpyramid.errors.DtypeError
+            For another dtype.
+        xpyramid.errors.PlanError
+            For other units or places, or an unknown dimension.
+        xpyramid.errors.SourceOverlapError
+            If the samples are read from the image.
+        xpyramid.errors.ResumeError
+            If another build of the image is unfinished.
+
+        Examples
+        --------
+        >>> import numpy as np, xarray as xr, xpyramid, zarr
+        >>> store = zarr.storage.MemoryStore()
+        >>> film = xr.DataArray(np.ones((3, 64, 64), "uint16"), dims=("t", "y", "x"), name="film")
+        >>> film.pyramid.to_ome_zarr(store, levels=2)
+        >>> film.pyramid.append(store)
+        >>> [level.shape for level in xpyramid.open_pyramid(store, "film")]
+        [(6, 64, 64), (6, 32, 32)]
+        """
+        append_array(self._array, store, group, dim, xr.Dataset(), only(RunOptions, options))
 
 
 @xr.register_dataset_accessor("pyramid")
@@ -146,7 +211,8 @@ class DatasetAccessor:
         Returns
         -------
         Pyramids
-            A mapping from the name of each variable to its pyramid.
+            A mapping from the name of each variable to its pyramid; where it has several methods,
+            from ``name/method`` to each.
 
         Raises
         ------
@@ -190,3 +256,28 @@ class DatasetAccessor:
             **only(DatasetBuildOptions, options),
         )
         return pyramids.to_ome_zarr(store, group, **only(WriteOptions, options))
+
+    @takes_options(RunOptions, call=".pyramid.append()")
+    def append(
+        self,
+        store: Store,
+        group: str | None = None,
+        dim: str | None = None,
+        **options: Unpack[RunOptions],
+    ) -> None:
+        """Append the variables to the images of their names; see :meth:`ArrayAccessor.append`.
+
+        All are read and written together. Variables of which there is no image are left out.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            With images that xpyramid wrote, or has added levels to.
+        group : str, optional
+            Path of the group that holds them; default: the root of the store.
+        dim : str, optional
+            The dimension that grows; default: that of time.
+        **options
+            Those of `RunOptions` of `xpyramid.options`.
+        """
+        append_dataset(self._dataset, store, group, dim, only(RunOptions, options))

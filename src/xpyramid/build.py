@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar, Unpack, cast
+from typing import Any, TypeGuard, TypeVar, Unpack, cast
 
+import numpy as np
 import xarray as xr
 
 from xpyramid.display import listed
@@ -15,20 +16,21 @@ from xpyramid.errors import PlanError
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import coordinates
 from xpyramid.geometry.axes import COLORS, AxisSpec, has_trailing_colors, names_colors
-from xpyramid.geometry.bounds import bounds_in, level_bounds, without_overridden
+from xpyramid.geometry.bounds import bounds_in, without_overridden
 from xpyramid.geometry.chunks import parse_chunks, stored_chunks
 from xpyramid.geometry.overrides import Overrides, apply
 from xpyramid.geometry.plan import MethodOptions, Plan, largest_window, make_plan, without_none
-from xpyramid.geometry.ranges import range_of, transform_of
 from xpyramid.geometry.steps import factors_by_dim, named_dims
 from xpyramid.inputs.duck_arrays import as_plain_array
-from xpyramid.inputs.kinds import choose
+from xpyramid.inputs.kinds import attributes_for, choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
+from xpyramid.lazy.coordinates import level_coordinates
 from xpyramid.lazy.label_geometry import ImageGeometry, image_boundary, image_factors, place_beside
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import say
 from xpyramid.options import (
+    ArrayBuildOptions,
     AxisOptions,
     BuildOptions,
     CommonBuildOptions,
@@ -37,11 +39,15 @@ from xpyramid.options import (
     options_of,
     resolve_options,
 )
-from xpyramid.options.types import Chunks, Kind
+from xpyramid.options.types import Boundary, Chunks, Kind
 from xpyramid.pyramid import Pyramid, Pyramids
-from xpyramid.reducers import Method, Reducer, make_reducer, method_name
+from xpyramid.reducers import Array, Method, Reducer, make_reducer, method_name, named_methods
 
 T = TypeVar("T")
+
+
+#: Of coordinates that have none.
+_NO_BOUNDS = xr.Dataset()
 
 
 def build(
@@ -49,7 +55,7 @@ def build(
     levels: int | None = None,
     *,
     image: ImageGeometry | None = None,
-    bounds: xr.Dataset = xr.Dataset(),  # noqa: B008  not changed
+    bounds: xr.Dataset = _NO_BOUNDS,
     **given_options: Unpack[BuildOptions],
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`.
@@ -59,9 +65,74 @@ def build(
     coordinates; see `xpyramid.geometry.bounds`.
     """
     options = resolve_options(BuildOptions, given_options)
+    return _reduced(_taken(array, levels, image, bounds, options), options["method"])
+
+
+def build_all(
+    array: xr.DataArray,
+    levels: int | None = None,
+    *,
+    image: ImageGeometry | None = None,
+    bounds: xr.Dataset = _NO_BOUNDS,
+    **given_options: Unpack[ArrayBuildOptions],
+) -> Pyramid | Pyramids:
+    """Build the pyramid of an array, or those of several methods, which read it once."""
+    options: Any = {**resolve_options(ArrayBuildOptions, given_options)}
+    methods = named_methods(options["method"])
+    if methods is None:
+        return build(array, levels, image=image, bounds=bounds, **options)
+    base = _taken(array, levels, image, bounds, options)
+    name = None if array.name is None else str(array.name)
+    members = {key: _reduced(base, method) for key, method in methods.items()}
+    return Pyramids(members, note=_together(name or "<group>", members), name=name)
+
+
+def _together(group: str, names: Iterable[str]) -> str:
+    """Say where several methods of an array are written."""
+    places = listed([f"{group}/{name}" for name in names])
+    return f"written in one pass, which reads level 0 once: {places}"
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """An array as it is taken, and what is asked of its levels by whatever method.
+
+    Attributes
+    ----------
+    array : xarray.DataArray
+    axes : tuple of AxisSpec
+    chunks : tuple of int
+        Shape of the stored ones.
+    bounds : xarray.Dataset
+    image : ImageGeometry or None
+    levels, factor, dims, boundary
+        As `make_plan` takes them.
+    options : BuildOptions
+    """
+
+    array: xr.DataArray
+    axes: tuple[AxisSpec, ...]
+    chunks: tuple[int, ...]
+    bounds: xr.Dataset
+    image: ImageGeometry | None
+    levels: int | None
+    factor: Any
+    dims: str | tuple[str, ...] | None
+    boundary: Boundary
+    options: BuildOptions
+
+
+def _taken(
+    array: xr.DataArray,
+    levels: int | None,
+    image: ImageGeometry | None,
+    bounds: xr.Dataset,
+    options: BuildOptions,
+) -> _Taken:
+    """Return an array as it is taken."""
     _check_lengths(array)
     array = with_missing_attributes(as_plain_array(array))
-    dims, method = _as_dims(options["dims"]), options["method"]
+    dims = _as_dims(options["dims"])
     factor = factors_by_dim(options["factor"], tuple(map(str, array.dims)))
     named = named_dims(factor, dims)
     before = array
@@ -74,11 +145,20 @@ def build(
             factor = image_factors(axes, image)
             levels = len(image.coordinates)
         boundary = image_boundary(image) if boundary == "pad" else boundary
+    return _Taken(
+        array, axes, stored, bounds, image, levels, factor, dims, boundary, options
+    )  # fmt: skip
+
+
+def _reduced(base: _Taken, method: Method | None) -> Pyramid:
+    """Return the pyramid of an array by one method."""
+    array, image, options = base.array, base.image, base.options
     choice = choose(array, options["kind"], method, labels_of=image.path if image else None)
     method = choice.method
     plan = make_plan(
-        axes, array.shape, array.dtype, stored,
-        levels=levels, factor=factor, dims=dims, boundary=boundary, method=method_name(method),
+        base.axes, array.shape, array.dtype, base.chunks,
+        levels=base.levels, factor=base.factor, dims=base.dims, boundary=base.boundary,
+        method=method_name(method),
     )  # fmt: skip
     coordinates.check_coarsenable(array, plan.coarsened)
     largest = largest_window(array.shape, plan.levels[-1].factors)
@@ -94,8 +174,12 @@ def build(
         source_chunks=(source_chunks(array),), holistic=reducer.holistic, copies=reducer.copies,
         kind=choice.kind, kind_reason=choice.reason,
     )  # fmt: skip
-    made = _lazy_levels(array, plan, reducer, bounds)
-    return Pyramid(*(place_beside(made, plan, image) if image else (made, plan)), reducer)
+    has_own_base = reducer.base is not None
+    if has_own_base:
+        plan = plan.made_of(array.dtype, reducer.dtype)
+    made = _lazy_levels(array, plan, reducer, base.bounds)
+    levels, plan = place_beside(made, plan, image) if image else (made, plan)
+    return Pyramid(levels, plan, reducer, _samples=array if has_own_base else None)
 
 
 def overrides_of(options: AxisOptions) -> Overrides:
@@ -125,7 +209,7 @@ def _with_axes(
 
 def _lazy_levels(array: xr.DataArray, plan: Plan, reducer: Reducer, bounds: xr.Dataset) -> Levels:
     """Return the levels, which are made when they are asked for; their coordinates are now."""
-    coords = [_coordinates(array, plan, k, bounds) for k in range(len(plan.levels))]
+    coords = [level_coordinates(array, plan, k, bounds) for k in range(len(plan.levels))]
     makers = [partial(_level, array, plan, k, reducer, coords[k]) for k in range(len(coords))]
     return Levels(makers, coords)
 
@@ -172,26 +256,44 @@ def build_dataset(
             f"no variable has all of the dimensions {dims}; the variables have "
             f"{shapes}; say which to coarsen with " + say("{dims}")
         )
-    methods = _by_variable("method", options["method"], arrays)
+    methods: Mapping[str, Any] = _by_variable("method", options["method"], arrays)
     kind = cast("Kind | Mapping[str, Kind | None] | None", options["kind"])  # which `build` checks
     kinds: Mapping[str, Kind | None] = _by_variable("kind", kind, arrays)
     shared = only(CommonBuildOptions, options)
+    made = {
+        name: build_all(
+            array,
+            levels,
+            image=image,
+            method=methods.get(name),
+            kind=kinds.get(name),
+            bounds=bounds_in(dataset, array),
+            **{**shared, **vars(overrides.only(array.dims))},
+        )
+        for name, array in arrays.items()
+    }
+    notes = [_together(name, several) for name, several in made.items() if _is_several(several)]
+    left_out = _left_out(dataset, dims, arrays)
     return Pyramids(
-        {
-            name: build(
-                array,
-                levels,
-                image=image,
-                method=methods.get(name),
-                kind=kinds.get(name),
-                bounds=bounds_in(dataset, array),
-                **{**shared, **vars(overrides.only(array.dims))},
-            )
-            for name, array in arrays.items()
-        },
-        attrs=dataset.attrs,
-        note=_left_out(dataset, dims, arrays),
+        _by_path(made), attrs=dataset.attrs, note="\n".join(filter(None, [*notes, left_out]))
     )
+
+
+def _is_several(made: Pyramid | Pyramids) -> TypeGuard[Pyramids]:
+    return isinstance(made, Pyramids)
+
+
+def _by_path(made: Mapping[str, Pyramid | Pyramids]) -> dict[str, Pyramid]:
+    """Return the pyramids of variables by name, and those of several methods below it."""
+    members: dict[str, Pyramid] = {}
+    for name, one in made.items():
+        of_name = (
+            {name: one} if isinstance(one, Pyramid) else {f"{name}/{k}": p for k, p in one.items()}
+        )
+        if twice := members.keys() & of_name.keys():
+            raise PlanError(f"several images would be {min(twice)!r}", fix="rename a variable")
+        members |= of_name
+    return members
 
 
 def _left_out(
@@ -275,35 +377,22 @@ def _largest(chunk: int | Sequence[int]) -> int:
     return max(chunk) if isinstance(chunk, Sequence) else int(chunk)
 
 
-def _coordinates(array: xr.DataArray, plan: Plan, k: int, bounds: xr.Dataset) -> xr.Dataset:
-    """Return the coordinates of level ``k``, with the bounds of their cells."""
-    if k == 0:
-        return array.coords.to_dataset().assign_coords(bounds.coords)
-    of_level = level_bounds(bounds, array, plan, k)
-    coords, as_data = coordinates.split(array, plan, k, of_level.coords)
-    for dim, f in zip(plan.dims, plan.levels[k].factors, strict=True):
-        if transform_of(array, dim) is not None and (f == 1 or range_of(array, dim) is not None):
-            for name in array.xindexes.get_all_coords(dim) if f == 1 else [dim]:
-                coords.pop(name, None)
-        elif f > 1 and dim in array.coords and array.coords[dim].ndim == 1:
-            coords[dim] = coordinates.level_coordinate(array, plan, k, dim, of_level.coords)
-    for name, coordinate in as_data.items():
-        coords[name] = _coarsen_coordinate(coordinate, plan, k)
-    made = xr.Dataset(coords=coords)
-    for lazily in coordinates.unmade(array, plan, k, of_level.coords):
-        made = made.assign_coords(lazily)
-    return made.assign_coords(of_level.coords)
-
-
 def _level(
     array: xr.DataArray, plan: Plan, k: int, reducer: Reducer, coords: xr.Dataset
 ) -> xr.DataArray:
     """Return level ``k`` as a lazy DataArray."""
-    if k == 0:
+    own_base = reducer.base
+    if k == 0 and own_base is None:
         return array
     level, base = plan.levels[k], as_dask(array, plan.levels[0].chunks)
-    data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
-    attrs = coordinates.level_attributes(array.attrs, array, plan, k)
+    if k == 0:
+        empty: Array = np.empty((0,) * array.ndim, reducer.dtype)
+        blocks: Any = base
+        data = blocks.map_blocks(own_base, dtype=reducer.dtype, meta=empty)
+    else:
+        data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
+    attrs = array.attrs if own_base is None else attributes_for(plan.method, array.attrs)
+    attrs = coordinates.level_attributes(attrs, array, plan, k)
     other_names = [name for name, c in coords.coords.items() if not {*c.dims} <= {*array.dims}]
     along = coords.drop_vars(other_names).coords
     made = xr.DataArray(data, coords=along, dims=array.dims, name=array.name, attrs=attrs)
@@ -311,29 +400,3 @@ def _level(
         key: array.encoding[key] for key in coordinates.REFERENCES if key in array.encoding
     }
     return made
-
-
-def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.DataArray:
-    """Return the mean of a coordinate that runs along coarsened dimensions, lazily."""
-    level = plan.levels[k]
-    at = [plan.dims.index(str(dim)) for dim in coordinate.dims]
-    numbers = coordinate.astype("float64") if coordinate.dtype.kind in "iu" else coordinate
-    window = math.prod(level.factors[i] for i in at)
-    period = coordinates.angular_period(coordinate)
-    method: Method = "nearest" if plan.sampled else "mean"
-    if period is not None and not plan.sampled:
-        method = partial(coordinates.mean_angle, period=period)
-    fill = None if plan.sampled or numbers.dtype.kind in "mM" else missing_value(numbers)
-    is_masked = period is not None and fill is not None
-    if is_masked:
-        numbers = numbers.where(numbers != fill)
-    data = coarsen(
-        as_dask(numbers, tuple(plan.levels[0].chunks[i] for i in at)),
-        [tuple(step[i] for i in at) for step in plan.steps[:k]],
-        make_reducer(method, numbers.dtype, window, ignore=None if is_masked else fill),
-        tuple(level.shape[i] for i in at),
-        tuple(level.chunks[i] for i in at),
-    )
-    coarse = xr.DataArray(data, dims=coordinate.dims, attrs=coordinate.attrs)
-    coarse.encoding = coordinates.time_encoding(coordinate)
-    return coarse.fillna(fill) if is_masked else coarse

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
@@ -14,6 +14,7 @@ from dask.delayed import Delayed
 from xpyramid import display
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.geometry.plan import Plan
+from xpyramid.growth import append_pyramids
 from xpyramid.lazy.label_geometry import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import Message, joined, printable
@@ -22,7 +23,7 @@ from xpyramid.options.types import Chunks, Kind
 from xpyramid.reader import DaskChunks, find_images, open_levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
-from xpyramid.store.path import Store, as_prefix
+from xpyramid.store.path import Store, as_prefix, check_name
 from xpyramid.types import Attrs
 from xpyramid.warn import warn
 from xpyramid.writer import ImageSource, write
@@ -56,6 +57,8 @@ class Pyramid:
     _reducer: Reducer | None = None
     labels: tuple[str, ...] = ()
     _metadata: Mapping[str, object] = field(default_factory=dict)
+    #: What the levels are made from, where that is not level 0.
+    _samples: xr.DataArray | None = None
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -201,7 +204,7 @@ class Pyramid:
         (75, 50)
         """
         of = image_of_labels(store, options.get("labels_of"))
-        return write([self._source(group, chunks, of)], store, options)
+        return _write([self._source(group, chunks, of)], store, options)
 
     def _source(
         self,
@@ -214,7 +217,9 @@ class Pyramid:
         levels, plan = self.levels, self.plan.rechunked(chunks)
         if of is not None:
             levels, plan = place_beside(levels, plan, of)
-        return ImageSource(levels, plan, self._reducer, group, attrs, self._metadata)
+        return ImageSource(
+            levels, plan, self._reducer, group, attrs, self._metadata, samples=self._samples
+        )
 
     def table(self) -> list[display.Row]:
         """Return level, shape, chunks, size and scale of each level, as text."""
@@ -236,7 +241,7 @@ class Pyramid:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pyramids(Mapping[str, Pyramid]):
-    """The pyramids of a Dataset's variables, by name; written together, in one pass.
+    """The pyramids of a Dataset's variables, or of several methods; written together, in one pass.
 
     Attributes
     ----------
@@ -244,12 +249,17 @@ class Pyramids(Mapping[str, Pyramid]):
     attrs : mapping
         Those of the Dataset; stored on every level's group.
     note : str
-        Says which variables of the Dataset were left out, and why; empty if none were.
+        Says which variables of the Dataset were left out, and why, and where several methods of an
+        array are written; may be empty.
+    name : str or None
+        Of the group that they are written to unless another one is named: that of the array, where
+        all are made of one. Empty is the root of the store.
     """
 
     members: Mapping[str, Pyramid]
     attrs: Attrs = field(default_factory=dict)
     note: str = ""
+    name: str | None = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
@@ -264,10 +274,10 @@ class Pyramids(Mapping[str, Pyramid]):
         return len(self.members)
 
     def to_datatree(self) -> xr.DataTree:
-        """Return a DataTree with one child per variable, each with the children 0, 1, ..."""
+        """Return a DataTree with one child per pyramid, each with the children 0, 1, ..."""
         return xr.DataTree.from_dict(
-            {f"{name}/{k}": p.levels.as_dataset(k, name)
-             for name, p in self.items() for k in range(len(p))}
+            {f"{path}/{k}": p.levels.as_dataset(k, p.name or path.rpartition("/")[2])
+             for path, p in self.items() for k in range(len(p))}
         )  # fmt: skip
 
     @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=_BUILDING)
@@ -279,16 +289,18 @@ class Pyramids(Mapping[str, Pyramid]):
         chunks: Chunks | None = None,
         **options: Unpack[WriteOptions],
     ) -> Delayed | None:
-        """Write every pyramid to ``<group>/<variable>``; see :meth:`Pyramid.to_ome_zarr`.
+        """Write every pyramid to ``<group>/<key>``; see :meth:`Pyramid.to_ome_zarr`.
 
-        All variables are computed together, so shared intermediate results are computed once.
+        All are computed together, so shared intermediate results are computed once, and what is
+        made of one array by several methods reads it once.
 
         Parameters
         ----------
         store : str, path, URL, zarr store or zarr.Group
             Created if it is not there.
         group : str, optional
-            Path of a group in the store; default: its root.
+            Path of a group in the store; default: its root, or for several methods of an array the
+            name of the array.
         chunks : int, {dim: int} or sequence of int, optional
             Shape of the stored chunks. Default: those that each pyramid has.
         **options
@@ -300,10 +312,16 @@ class Pyramids(Mapping[str, Pyramid]):
             A Delayed with ``compute=False``.
         """
         check_kind("group", group, str, "text, as in 'lab/field'")
-        prefix = as_prefix((group or "").strip("/"))
+        prefix = as_prefix(self._group(group).strip("/"))
         of = image_of_labels(store, options.get("labels_of"))
         images = [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
-        return write(images, store, options)
+        return _write(images, store, options)
+
+    def _group(self, group: str | None) -> str:
+        """Return the path of the group that the pyramids go to."""
+        if group is not None or self.name == "":
+            return group or ""
+        return check_name(self.name, nested=False)
 
     def __repr__(self) -> str:
         tables = [repr(p) for p in self.values()]
@@ -313,6 +331,14 @@ class Pyramids(Mapping[str, Pyramid]):
     def _repr_html_(self) -> str:
         tables = "".join(p._repr_html_() for p in self.values())
         return f"{tables}<div>{escape(printable(self.note))}</div>" if self.note else tables
+
+
+def _write(images: Sequence[ImageSource], store: Store, options: WriteOptions) -> Delayed | None:
+    """Write images, or append to those that are there."""
+    dim = options.get("append_dim")
+    if dim is not None:
+        return append_pyramids(images, store, dim, options)
+    return write(images, store, options)
 
 
 def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:

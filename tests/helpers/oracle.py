@@ -149,6 +149,46 @@ def valid(
     return out
 
 
+def count(base: Array, factors: tuple[int, ...], boundary: str = "pad", **options: Any) -> Array:
+    """Return how many samples of each window count, in the smallest dtype for a whole window."""
+    there = [len(xs) for _, xs in windows(base, factors, skipna=False)]
+    out = np.zeros(shape(base.shape, factors, boundary), np.min_scalar_type(max(there, default=1)))
+    for cell, samples in windows(base, factors, boundary, **options):
+        out[cell] = len(samples)
+    return out
+
+
+def variance(samples: list[Any]) -> Fraction | float:
+    """Return the exact variance; NaN without samples, or where one is not finite."""
+    if not samples or not all(map(math.isfinite, samples)):
+        return math.nan
+    numbers = list(map(Fraction, samples))
+    mean = sum(numbers, Fraction()) / len(numbers)
+    return sum(((x - mean) ** 2 for x in numbers), Fraction()) / len(numbers)
+
+
+def std_errors(got: Array, base: Array, factors: tuple[int, ...], **options: Any) -> list[str]:
+    """Return a line for each cell whose square is further from the exact variance than rounding is.
+
+    Half a unit in the last place of the dtype, and a relative 2**-44 for what is lost in float64.
+    Numbers whose squares are below 2**-1000 are too small for that.
+    """
+    wrong = []
+    unit = Fraction(2) ** -np.finfo(got.dtype).nmant / 2 + Fraction(2) ** -44
+    smallest = float(np.finfo(got.dtype).smallest_normal)
+    for cell, samples in windows(base, factors, **options):
+        exact, value = variance(samples), float(got[cell])
+        if isinstance(exact, float) or not math.isfinite(value):
+            if not (isinstance(exact, float) and math.isnan(value)):
+                wrong.append(f"{cell}: {value}, not the root of {exact}")
+        elif exact > max(Fraction(smallest) ** 2, Fraction(2) ** -1000):
+            if not (1 - unit) ** 2 <= Fraction(value) ** 2 / exact <= (1 + unit) ** 2:
+                wrong.append(f"{cell}: {value!r}, not the root of {float(exact)!r}")
+        elif not exact and value:
+            wrong.append(f"{cell}: {value!r}, not 0")
+    return wrong
+
+
 def mean_of_floats(samples: list[float]) -> Fraction | float:
     """Return the exact mean, or the infinity or NaN that it is."""
     if not samples or any(map(math.isnan, samples)):

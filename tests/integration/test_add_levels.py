@@ -8,7 +8,6 @@ from typing import Any
 
 import dask
 import numpy as np
-import obstore
 import pytest
 import tifffile
 import xarray as xr
@@ -16,9 +15,10 @@ import zarr
 from helpers import oracle
 from helpers.added_levels import base, check, files, noise
 from helpers.small_image import broken_off
+from helpers.stores import KINDS, empty_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
+from zarr.storage import MemoryStore
 
 import xpyramid
 from xpyramid import errors
@@ -76,23 +76,9 @@ def test_any_shape_dtype_and_chunks(
     assert xpyramid.verify(store, deep=True) == []
 
 
-def stores(kind: str, directory: Path) -> Any:
-    if kind == "memory":
-        return MemoryStore()
-    if kind == "fsspec":
-        return FsspecStore.from_url(f"file://{directory}", storage_options={"auto_mkdir": True})
-    if kind == "obstore":
-        return ObjectStore(obstore.store.MemoryStore())
-    if kind == "icechunk":
-        icechunk = pytest.importorskip("icechunk")
-        repository = icechunk.Repository.create(icechunk.in_memory_storage())
-        return repository.writable_session("main").store
-    return LocalStore(directory)
-
-
-@pytest.mark.parametrize("kind", ["local", "memory", "fsspec", "obstore", "icechunk"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_stores_of_all_kinds(kind: str, tmp_path: Path) -> None:
-    store = stores(kind, tmp_path)
+    store = empty_store(kind, tmp_path)
     data = base(store, attributes={"mine": 1})
     zarr.open_group(store, path="field").attrs["about"] = {"who": "I"}
     base(store, "other/0")
@@ -300,7 +286,7 @@ def test_levels_that_stay_say_where_they_are(option: dict[str, Any], tmp_path: P
 def test_levels_are_dropped(version: Any, kind: str, tmp_path: Path) -> None:
     if (version, kind) == ("0.4", "icechunk"):
         pytest.skip("which is Zarr v3")
-    store = stores(kind, tmp_path)
+    store = empty_store(kind, tmp_path)
     image = xr.DataArray(noise(), {"y": 0.5 * np.arange(40)}, ("y", "x"), "field")
     image.pyramid.to_ome_zarr(store, levels=4, chunks=8, version=version)
     cells = xr.DataArray(noise(dtype="u4"), dims=("y", "x"), name="cells")

@@ -172,3 +172,26 @@ def test_how_levels_were_made_is_said(store: Any) -> None:
         xpyramid.add_levels(store, "field", levels=3)
     xpyramid.add_levels(store, "field", levels=3, method="max", ignore=0)
     assert len(xpyramid.open_pyramid(store, "field")) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata is currently")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_labels_that_are_there_before_their_image(zarr_format: int, tmp_path: Path) -> None:
+    """They are listed when the image is one, and made as labels are; others are not listed."""
+    cells = np.arange(40 * 33).reshape(40, 33) // 50
+    base(tmp_path, zarr_format=zarr_format)
+    base(tmp_path, "field/labels/cells/0", data=cells.astype("u2"), zarr_format=zarr_format)
+    base(tmp_path, "field/labels/raw/0", zarr_format=zarr_format)
+    zarr.consolidate_metadata(tmp_path, zarr_format=zarr_format)
+    xpyramid.add_levels(tmp_path, "field/labels/cells", levels=3)
+    xpyramid.add_levels(tmp_path, "field/labels/raw", levels=3, kind="image")
+    xpyramid.add_levels(tmp_path, "field", levels=3)
+    assert xpyramid.open_pyramid(tmp_path, "field").labels == ("cells",)
+    opened = xpyramid.open_pyramid(tmp_path, "field/labels/cells")
+    assert (opened.method, opened.kind) == ("mode", "labels")
+    found = {(problem.kind, problem.where) for problem in xpyramid.verify(tmp_path)}
+    assert {where for kind, where in found if kind == "labels"} == {"field/labels/raw"}
+    for path in ("", "field"):
+        copies = zarr.open_group(tmp_path / path, mode="r", use_consolidated=True)
+        listed: Any = copies[f"{'' if path else 'field/'}labels"].attrs
+        assert listed.get("ome", listed)["labels"] == ["cells"]

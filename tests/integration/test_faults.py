@@ -22,7 +22,7 @@ from zarr.storage import LocalStore, WrapperStore
 import xpyramid
 from xpyramid import errors
 from xpyramid.runtime import retry
-from xpyramid.store.local_chunks import ObjectArray
+from xpyramid.store.local_chunks import EncodedObject
 
 DATA = np.random.default_rng(0).integers(0, 2**16, (32, 32), "u2")
 
@@ -44,17 +44,17 @@ class Faults:
         self.planned: dict[str, tuple[int, int]] = {}
         self.seen: Counter[str] = Counter()
         self.pauses: list[float] = []
-        write = ObjectArray._write
+        put = EncodedObject.put
 
-        def write_or_fail(array: ObjectArray, index: Any, data: Any) -> None:
+        def put_or_fail(one: EncodedObject, path: Path, inside: Path) -> None:
             for end, (code, times) in self.planned.items():
-                if array._path(index).as_posix().endswith(end):
+                if path.as_posix().endswith(end):
                     self.seen[end] += 1
                     if self.seen[end] <= times:
                         raise OSError(code, os.strerror(code))
-            write(array, index, data)
+            put(one, path, inside)
 
-        monkeypatch.setattr(ObjectArray, "_write", write_or_fail)
+        monkeypatch.setattr(EncodedObject, "put", put_or_fail)
         monkeypatch.setattr(retry.time, "sleep", self.pauses.append)
 
 

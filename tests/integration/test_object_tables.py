@@ -22,7 +22,7 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, Wrap
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.store import manifest, object_table
+from xpyramid.store import object_table, presence
 from xpyramid.writer import coordinates
 from xpyramid.writer.sinks import ZarrSink
 
@@ -277,7 +277,7 @@ def test_archives(shards: int | None, tmp_path: Path) -> None:
 def test_a_store_of_nodes_alone_has_no_room_for_long_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manifest, "LONGEST", 50)
+    monkeypatch.setattr(presence, "LONGEST", 50)
     store = stores("icechunk", tmp_path)
     write(store)
     report = xpyramid.verify(store, deep=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -193,15 +194,19 @@ def broken_off(pyramids: xpyramid.Pyramids, path: Path, after: int) -> list[str]
 def gone_on_with(pyramids: xpyramid.Pyramids, path: Path) -> Counter[str]:
     """Go on with a build; return how many samples of level 0 are written of each image."""
     written = Counter[str]()
-    write = ZarrSink.__call__
 
-    def count(self: ZarrSink, region: Sequence[slice], part: Any) -> None:
-        if self.name.endswith("level 0"):
-            written[self.name.split("/")[-3]] += part.size
-        write(self, tuple(region), part)
+    def counting(write: Callable[..., Any]) -> Callable[..., Any]:
+        def count(self: ZarrSink, region: Sequence[slice], part: Any) -> Any:
+            if self.name.endswith("level 0"):
+                size = math.prod(r.stop - r.start for r in region)
+                written[self.name.split("/")[-3]] += size
+            return write(self, tuple(region), part)
+
+        return count
 
     with pytest.MonkeyPatch.context() as patch, dask.config.set(scheduler="sync"):
-        patch.setattr(ZarrSink, "__call__", count)
+        for way in ("__call__", "store"):
+            patch.setattr(ZarrSink, way, counting(getattr(ZarrSink, way)))
         pyramids.to_ome_zarr(path, resume=True)
     return written
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import obstore
 import pytest
 import xarray as xr
 import zarr
+from helpers.stores import KINDS, empty_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
+from zarr.storage import MemoryStore
 
 import xpyramid
 from xpyramid import errors
@@ -132,23 +132,9 @@ def test_regions_that_are_refused(region: Any, message: str, tmp_path: Path) -> 
     assert files(tmp_path) == before
 
 
-def stores(kind: str, directory: Path) -> Any:
-    if kind == "memory":
-        return MemoryStore()
-    if kind == "fsspec":
-        return FsspecStore.from_url(f"file://{directory}", storage_options={"auto_mkdir": True})
-    if kind == "obstore":
-        return ObjectStore(obstore.store.MemoryStore())
-    if kind == "icechunk":
-        icechunk = pytest.importorskip("icechunk")
-        repository = icechunk.Repository.create(icechunk.in_memory_storage())
-        return repository.writable_session("main").store
-    return LocalStore(directory)
-
-
-@pytest.mark.parametrize("kind", ["local", "memory", "fsspec", "obstore", "icechunk"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_stores_of_all_kinds(kind: str, tmp_path: Path) -> None:
-    store, array = stores(kind, tmp_path), image()
+    store, array = empty_store(kind, tmp_path), image()
     write(store, array)
     array[:9, :9] = 77
     zarr.open_array(store, path="field/0/field")[:9, :9] = 77
@@ -162,7 +148,7 @@ def test_stores_of_all_kinds(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["local", "memory", "fsspec", "obstore"])
 def test_a_table_that_becomes_short_leaves_nothing(kind: str, tmp_path: Path) -> None:
     """Checksums of many objects are an object of their own; of few, they are in the attributes."""
-    store = stores(kind, tmp_path)
+    store = empty_store(kind, tmp_path)
     write(store, image((64, 64)), chunks=3)
     zarr.open_array(store, path="field/0/field", mode="r+")[:] = 0  # which is not stored
     xpyramid.update(store, "field", {})
@@ -194,7 +180,7 @@ def test_levels_that_were_added_are_updated(tmp_path: Path) -> None:
 def test_what_has_changed_is_found(
     options: dict[str, Any], kind: str, deep: bool, tmp_path: Path
 ) -> None:
-    store, array = stores(kind, tmp_path), image((40, 40))
+    store, array = empty_store(kind, tmp_path), image((40, 40))
     write(store, array, **options)
     before = files(tmp_path)
     xpyramid.update(store, "field", deep=deep)

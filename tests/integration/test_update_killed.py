@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from zarr.storage import FsspecStore
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.geometry import sections
 
 pytestmark = [pytest.mark.once, pytest.mark.slow]
 
@@ -30,8 +33,16 @@ def pyramid(data: Any) -> xpyramid.Pyramid:
     return array.pyramid.build(levels=3, chunks=2, factor=2)
 
 
+@contextmanager
+def small_sections() -> Iterator[None]:
+    """Count the values of small parts of level 0 apart."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sections, "SAMPLES", 8)
+        yield
+
+
 def update(directory: Path, region: Any = REGION) -> None:
-    with dask.config.set(scheduler="sync"):
+    with dask.config.set(scheduler="sync"), small_sections():
         xpyramid.update(directory / "out.zarr", "field", region, progress=False)
 
 
@@ -39,7 +50,7 @@ def update_in_place(directory: Path, region: Any = REGION) -> None:
     store = FsspecStore.from_url(
         f"file://{directory}/out.zarr", storage_options={"auto_mkdir": True}
     )
-    with dask.config.set(scheduler="sync"):
+    with dask.config.set(scheduler="sync"), small_sections():
         xpyramid.update(store, "field", region, progress=False)
 
 
@@ -59,7 +70,9 @@ def objects_are_old_or_new(directory: Path) -> None:
     ("version", "action"), [("0.5", "update"), ("0.4", "update"), ("0.5", "update_in_place")]
 )
 def test_killed_at_every_step(version: Any, action: str, tmp_path: Path) -> None:
-    pyramid(OLD).to_ome_zarr(tmp_path / "before/out.zarr", version=version, progress=False)
+    with small_sections():
+        pyramid(OLD).to_ome_zarr(tmp_path / "before/out.zarr", version=version, progress=False)
+    assert (tmp_path / "before/out.zarr/field/0/field/values.xpyramid").is_file()
     array = zarr.open_array(tmp_path / "before/out.zarr/field/0/field", mode="r+")
     array[1:3, 2] = 900
     again, states = (update if action == "update" else update_in_place), set()
@@ -77,6 +90,8 @@ def test_killed_at_every_step(version: Any, action: str, tmp_path: Path) -> None
         again(directory, {"y": 7} if is_begun else REGION)  # finishes what was begun, too
         for level, wanted in zip(xpyramid.open_pyramid(store, "field"), pyramid(NEW), strict=True):
             np.testing.assert_array_equal(level, wanted)
+        shown = xpyramid.open_pyramid(store, "field").metadata["omero"]["channels"][0]["window"]
+        assert shown == {"min": 1, "max": 900, "start": 1, "end": 900}
         assert leftovers(directory) == []
         report = xpyramid.verify(store, checksums=True, deep=True)
         assert (report, report.notes) == ([], [])

@@ -1,6 +1,7 @@
-"""Stores over time: builds, deaths, resumed and late builds, labels, damage, copies.
+"""Stores over time: builds, deaths, late builds, labels, levels, updates, damage, repair, copies.
 
-A model says what readers must find after each step. Processes die in the middle of a build: from
+A model says what readers must find after each step: it has level 0 itself, and a slow oracle makes
+the other levels of it. Processes die in the middle of a build: from
 some step on, nothing changes the disk any more, whatever the code that is left behind tries. More
 of it: ``XPYRAMID_EXAMPLES=2000 pytest -m slow tests/property/test_stores_over_time.py``.
 """
@@ -15,7 +16,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ import pytest
 import xarray as xr
 import zarr
 from dask.delayed import Delayed
+from helpers import oracle
 from helpers.killed_process import changes_disk
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -84,8 +86,7 @@ def dying(step: int) -> Iterator[list[bool]]:
 
 @cache
 def pyramid(name: str, seed: int, *, labels: bool = False) -> xpyramid.Pyramid:
-    data = np.random.default_rng(seed).integers(1, 200, (8, 6), dtype="u2")
-    array = xr.DataArray(data, dims=("y", "x"), name=name)
+    array = xr.DataArray(samples(seed).copy(), dims=("y", "x"), name=name)
     method = "mode" if labels else "mean"
     return array.pyramid.build(levels=3, chunks=2, factor=2, method=method)
 
@@ -95,19 +96,36 @@ def values(name: str, seed: int, *, labels: bool = False) -> list[np.ndarray[Any
     return [level.to_numpy() for level in pyramid(name, seed, labels=labels)]
 
 
+@cache
+def samples(seed: int) -> np.ndarray[Any, Any]:
+    return np.random.default_rng(seed).integers(1, 200, (8, 6), dtype="u2")
+
+
 @dataclass
 class Image:
     """What readers find at a place.
 
     Attributes
     ----------
-    seed : int
-        Of its samples.
-    is_damaged : bool
+    base : ndarray
+        Its level 0.
+    levels : int
+    damaged : set of int
+        Levels that have a damaged object.
     """
 
-    seed: int
-    is_damaged: bool = False
+    base: np.ndarray[Any, Any]
+    levels: int = 3
+    damaged: set[int] = field(default_factory=set)
+
+    @property
+    def is_damaged(self) -> bool:
+        return bool(self.damaged)
+
+    @property
+    def expected(self) -> list[np.ndarray[Any, Any]]:
+        """All of its levels."""
+        return [oracle.mean(self.base, (2**k, 2**k)) for k in range(self.levels)]
 
 
 @dataclass
@@ -177,7 +195,7 @@ class StoreOverTime(RuleBasedStateMachine):
                 late.is_published = late.is_current = late.build == resumed
 
     def published(self, name: str, seed: int) -> None:
-        self.images[name] = Image(seed)
+        self.images[name] = Image(samples(seed))
         if not self.is_unfinished(name):
             self.unfinished.pop(name, None)
 
@@ -249,14 +267,15 @@ class StoreOverTime(RuleBasedStateMachine):
             assert was is not None
             assert was.is_damaged
             return False
-        if was is not None and was.seed == seed:
+        if was is not None and np.array_equal(was.base, samples(seed)) and was.levels == 3:
             # Nothing but damage tells them apart.
             problems = [p for p in self.verify(deep=True) if p.where.split("/")[0] == name]
             return not problems
-        if np.array_equal(now, values(name, seed)[0]):
-            return True
+        if np.array_equal(now, samples(seed)):
+            levels = len(xpyramid.open_pyramid(self.store(), name))
+            return was is None or not np.array_equal(was.base, now) or levels == 3
         assert was is not None
-        assert np.array_equal(now, values(name, was.seed)[0])
+        assert np.array_equal(now, was.base)
         return False
 
     def is_unfinished(self, name: str) -> bool:
@@ -300,10 +319,108 @@ class StoreOverTime(RuleBasedStateMachine):
     @rule(data=st.data(), label=st.sampled_from(LABELS), seed=st.integers(0, 5))
     def write_labels(self, data: st.DataObject, label: str, seed: int) -> None:
         name = data.draw(st.sampled_from(sorted(self.images)))
+        if self.images[name].levels != 3:
+            with pytest.raises(errors.PlanError, match="levels of labels"):
+                self.write_to(name, label, seed)
+            return
+        self.write_to(name, label, seed)
+        self.labels[name][label] = seed
+
+    def write_to(self, name: str, label: str, seed: int) -> None:
         pyramid(label, seed, labels=True).to_ome_zarr(
             self.store(), labels_of=name, mode="w", progress=False
         )
-        self.labels[name][label] = seed
+
+    def draw_sound(self, data: st.DataObject) -> str | None:
+        """Return the name of an image that nothing is wrong with, and that no build is to replace.
+
+        Others are refused, which leaves them as they are.
+        """
+        name = data.draw(st.sampled_from(sorted(self.images)))
+        if self.images[name].is_damaged:
+            return None
+        if name not in self.unfinished:
+            return str(name)
+        if self.record_of(name) is not None:
+            with pytest.raises(errors.PyramidError, match="unfinished"):
+                xpyramid.update(self.store(), name, {"y": 0})
+        return None
+
+    def changed(self, name: str) -> None:
+        """Know that an image is no longer the one that any build has published."""
+        for late in self.late:
+            late.is_current = late.is_current and not (late.name == name and late.is_published)
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), levels=st.integers(1, 4))
+    def add_or_drop_levels(self, data: st.DataObject, levels: int) -> None:
+        name = self.draw_sound(data)
+        if name is None or (self.labels[name] and levels != self.images[name].levels):
+            return
+        image = self.images[name]
+        if levels > image.levels:
+            xpyramid.add_levels(self.store(), name, levels=levels, factor=2, progress=False)
+        else:
+            xpyramid.drop_levels(self.store(), name, levels)
+        if levels != image.levels:
+            self.changed(name)
+        image.levels = levels
+
+    def write_region(self, name: str, data: st.DataObject) -> dict[str, slice]:
+        """Write samples into level 0 of an image, as other programs do."""
+        y, x = data.draw(st.integers(0, 7)), data.draw(st.integers(0, 5))
+        region = {"y": slice(y, y + data.draw(st.integers(1, 3))), "x": slice(x, x + 1)}
+        region = {dim: slice(part.start, min(part.stop, 8)) for dim, part in region.items()}
+        image = self.images[name]
+        image.base = image.base.copy()
+        image.base[tuple(region.values())] = data.draw(st.integers(0, 300))
+        array = zarr.open_array(self.path / f"{name}/0/{name}", mode="r+")
+        array[tuple(region.values())] = image.base[tuple(region.values())]
+        return region
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), how=st.sampled_from(["region", "changed", "deep"]))
+    def update(self, data: st.DataObject, how: str) -> None:
+        if (name := self.draw_sound(data)) is None:
+            return
+        region: Any = self.write_region(name, data)
+        xpyramid.update(
+            self.store(), name, region if how == "region" else "changed", deep=how == "deep",
+            progress=False,
+        )  # fmt: skip
+        self.changed(name)
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), step=st.integers(1, 40))
+    def die_in_an_update(self, data: st.DataObject, step: int) -> None:
+        """The next update finishes it."""
+        if (name := self.draw_sound(data)) is None:
+            return
+        region = self.write_region(name, data)
+        with dying(step) as died:
+            xpyramid.update(self.store(), name, region, progress=False)
+        if died[0]:
+            was_begun = self.is_unfinished(name)
+            again: Any = {"y": 7} if was_begun else region
+            xpyramid.update(self.store(), name, again, progress=False)
+        self.changed(name)
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), deep=st.booleans())
+    def repair(self, data: st.DataObject, deep: bool) -> None:
+        """Objects of coarser levels are made again, unless level 0 is damaged."""
+        name = data.draw(st.sampled_from(sorted(self.images)))
+        image = self.images[name]
+        try:
+            left = xpyramid.repair(self.store(), name, deep=deep, progress=False)
+        except errors.ResumeError:
+            assert name in self.unfinished
+            return
+        if 0 in image.damaged:
+            assert any(problem.where.startswith("0/") for problem in left)
+        else:
+            assert left == []
+            image.damaged.clear()
 
     @rule(name=st.sampled_from(NAMES), seed=st.integers(0, 5), mode=st.sampled_from(["w", "w-"]))
     def begin_a_late_one(self, name: str, seed: int, mode: str) -> None:
@@ -365,7 +482,7 @@ class StoreOverTime(RuleBasedStateMachine):
     @rule(data=st.data())
     def damage(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.images)))
-        paths = sorted((self.path / name).glob("[012]/*/c/**/*"))
+        paths = sorted((self.path / name).glob("[0123]/*/c/**/*"))
         chunks = [path for path in paths if path.is_file() and path.name.isdecimal()]
         path = data.draw(st.sampled_from(chunks))
         kind: Callable[[bytes], bytes] = data.draw(
@@ -374,7 +491,7 @@ class StoreOverTime(RuleBasedStateMachine):
         damaged = kind(path.read_bytes())
         path.unlink()  # a replaced image may share its files
         path.write_bytes(damaged)
-        self.images[name].is_damaged = True
+        self.images[name].damaged.add(int(path.relative_to(self.path / name).parts[0]))
 
     @rule()
     def copy(self) -> None:
@@ -386,14 +503,21 @@ class StoreOverTime(RuleBasedStateMachine):
         try:
             for name, image in self.images.items():
                 if not image.is_damaged:
-                    self.check_levels(there, name, image.seed)
+                    self.check_image(there, name, image)
         finally:
             shutil.rmtree(there)
 
-    def check_levels(self, store: Any, path: str, seed: int, *, labels: bool = False) -> None:
+    def check_image(self, store: Any, name: str, image: Image) -> None:
+        opened = xpyramid.open_pyramid(store, name)
+        for level, expected in zip(opened, image.expected, strict=True):
+            np.testing.assert_array_equal(level.to_numpy(), expected)
+        window = opened.metadata["omero"]["channels"][0]["window"]
+        assert (window["min"], window["max"]) == (image.base.min(), image.base.max())
+
+    def check_labels(self, path: str, seed: int) -> None:
         name = path.rpartition("/")[2]
-        opened = xpyramid.open_pyramid(store, path)
-        for level, expected in zip(opened, values(name, seed, labels=labels), strict=True):
+        opened = xpyramid.open_pyramid(self.store(), path)
+        for level, expected in zip(opened, values(name, seed, labels=True), strict=True):
             np.testing.assert_array_equal(level.to_numpy(), expected)
 
     @invariant()
@@ -406,11 +530,11 @@ class StoreOverTime(RuleBasedStateMachine):
             image = self.images[name]
             if image.is_damaged:
                 continue
-            self.check_levels(self.store(), name, image.seed)
+            self.check_image(self.store(), name, image)
             opened = xpyramid.open_pyramid(self.store(), name)
             assert sorted(opened.labels) == sorted(self.labels[name])
             for label, seed in self.labels[name].items():
-                self.check_levels(self.store(), f"{name}/labels/{label}", seed, labels=True)
+                self.check_labels(f"{name}/labels/{label}", seed)
             tree = xr.open_datatree(self.path / name, engine="zarr")
             assert {f"/labels/{label}/0" for label in self.labels[name]} <= set(tree.groups)
 

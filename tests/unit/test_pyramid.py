@@ -21,6 +21,7 @@ def small() -> xpyramid.Pyramid:
 
 def test_the_public_surface_is_small() -> None:
     assert xpyramid.__all__ == [
+        "Appender",
         "Pyramid",
         "Pyramids",
         "__version__",
@@ -235,7 +236,7 @@ def test_import_and_planning_do_not_load_numba() -> None:
 @pytest.mark.parametrize("method", ["median of means", "Mean", 3])
 def test_unknown_methods(method: object) -> None:
     array = xr.DataArray(np.zeros((4, 4)), dims=("y", "x"))
-    with pytest.raises(errors.PlanError, match=r"accepted: max, mean, .*, or a callable"):
+    with pytest.raises(errors.PlanError, match=r"accepted: count, max, mean, .*, or a callable"):
         array.pyramid.build(levels=2, method=method)
 
 
@@ -259,7 +260,8 @@ def test_unknown_methods(method: object) -> None:
 )
 def test_methods_by_other_words(word: str, ours: str) -> None:
     array = xr.DataArray(np.zeros((4, 4)), dims=("y", "x"))
-    with pytest.raises(errors.PlanError, match=f"accepted: max, .*; did you mean '{ours}'\\?$"):
+    meant = f"accepted: count, max, .*; did you mean '{ours}'\\?$"
+    with pytest.raises(errors.PlanError, match=meant):
         array.pyramid.build(levels=2, method=word)
     with pytest.raises(errors.PlanError, match=f"did you mean '{ours}'"):
         xpyramid.downsample(array.values, 2, word)

@@ -9,14 +9,14 @@ from typing import Any
 
 import xarray as xr
 
-from xpyramid.build import build
+from xpyramid.build import build_all
 from xpyramid.cli import options
 from xpyramid.errors import PyramidError
 from xpyramid.existing import prepare_levels
 from xpyramid.messages import HOW_TO_FINISH, printable
 from xpyramid.options import AddOptions, BuildOptions, LevelOptions, WriteOptions
 from xpyramid.options.text import names
-from xpyramid.pyramid import Pyramid, image_of_labels
+from xpyramid.pyramid import Pyramid, Pyramids, image_of_labels
 from xpyramid.sources import NO_SPACING, describe_source, open_source
 
 
@@ -93,7 +93,7 @@ def _build(arguments: argparse.Namespace) -> None:
     )
     print(printable(_source_line(array, arguments)), flush=True)
     above = f"{of.strip('/')}/labels/" if of else ""
-    pyramid = build(
+    pyramid = build_all(
         array,
         image=image_of_labels(arguments.target, of),
         **options.from_namespace(arguments, LevelOptions, BuildOptions),
@@ -109,9 +109,16 @@ def _build(arguments: argparse.Namespace) -> None:
         mode="w" if arguments.replace else "w-",
         **options.from_namespace(arguments, WriteOptions),
     )
+    print(printable(f"written to {target}: {_what(pyramid)}"))
+
+
+def _what(pyramid: Pyramid | Pyramids) -> str:
+    """Say what was written."""
+    if isinstance(pyramid, Pyramids):
+        count = len(next(iter(pyramid.values())))
+        return f"{count} level{'s' if count > 1 else ''} each of {', '.join(pyramid)}"
     what = f"{len(pyramid)} levels of {pyramid.method}" if len(pyramid) > 1 else "1 level"
-    labels = ", labels" if pyramid.kind == "labels" else ""
-    print(printable(f"written to {target}: {what}{labels}"))
+    return what + (", labels" if pyramid.kind == "labels" else "")
 
 
 def _add_levels(arguments: argparse.Namespace) -> None:
@@ -152,7 +159,7 @@ def _source_line(array: xr.DataArray, arguments: argparse.Namespace) -> str:
     return f"{arguments.source}: {description}{hint}"
 
 
-def write_image(pyramid: Pyramid, where: str, *arguments: Any, **options: Any) -> None:
+def write_image(pyramid: Pyramid | Pyramids, where: str, *arguments: Any, **options: Any) -> None:
     """Write a pyramid."""
     with broken_off(where):
         pyramid.to_ome_zarr(*arguments, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from xpyramid.messages import UNSET, CodePart, Message, OptionPart, Part
@@ -14,7 +14,8 @@ from xpyramid.options import (
     WriteOptions,
     options_of,
 )
-from xpyramid.reducers import METHODS, suggest_method
+from xpyramid.options.text import words
+from xpyramid.reducers import METHODS, SETS, suggest_method
 
 #: What is said of parameters that are options of another name, by name and value.
 _OTHERS = {("mode", "w"): "--replace"}
@@ -36,7 +37,7 @@ def _argument(name: str, declared: Declared) -> dict[str, Any]:
         argument["action"] = "store_true" if is_off else argparse.BooleanOptionalAction
         return argument
     if name == "method":
-        argument |= {"type": _method, "choices": tuple(METHODS)}
+        argument |= {"type": _methods, "metavar": "mean|mean,max|statistics"}
     if declared.choices:
         argument["choices"] = declared.choices
     if option.parse is not None:
@@ -46,12 +47,20 @@ def _argument(name: str, declared: Declared) -> dict[str, Any]:
     return argument
 
 
-def _method(text: str) -> str:
-    """Take the name of a method, or say which one is meant."""
-    if text not in METHODS:
-        accepted = ", ".join(sorted(METHODS))
-        raise argparse.ArgumentTypeError(f"{text!r}; accepted: {accepted}{suggest_method(text)}")
-    return text
+def _methods(text: str) -> str | tuple[str, ...] | dict[str, str]:
+    """Parse ``mean``, ``mean,max`` or ``average=mean,peak=max``; say which method is meant."""
+    parsed = words(text)
+    for method in [parsed] if isinstance(parsed, str) else _values(parsed):
+        if method not in METHODS and method not in SETS:
+            accepted = ", ".join([*sorted(METHODS), *SETS])
+            raise argparse.ArgumentTypeError(
+                f"{method!r}; accepted: {accepted}, or several: mean,max{suggest_method(method)}"
+            )
+    return parsed
+
+
+def _values(parsed: tuple[str, ...] | dict[str, str]) -> Iterable[str]:
+    return parsed.values() if isinstance(parsed, dict) else parsed
 
 
 def from_namespace(arguments: argparse.Namespace, *groups: type) -> dict[str, Any]:

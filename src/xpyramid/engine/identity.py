@@ -35,11 +35,14 @@ class _Object:
 def identity(variable: xr.Variable) -> Hashable | None:
     """Return what equals that of another variable with the same samples.
 
-    None if that is not known, and for arrays in memory, which need not be read.
+    None if that is not known. Arrays in memory need not be read, but what is made of one is made
+    together: it is the same as itself alone.
     """
     data: Any = lazy_data(variable)
     if isinstance(data, da.Array):
         return "dask", data.name, data.chunks
+    if type(data) is np.ndarray:
+        return "memory", _Object(data)
     return None if is_in_memory(variable) else _lazy(data)
 
 

@@ -3,17 +3,26 @@
 Extremes are exact. The distribution is a histogram over keys of 16 bits that grow with the values:
 the values themselves where they have 8 or 16 bits, else the first half of a float32 (one part in
 128). Both are the same in whatever order and pieces the values come. NaN and infinity do not count.
+
+Where level 0 has sections, the values of each are counted apart. Of the distributions of many only
+the tails matter, in which the quantiles lie that are asked for: where it is known of several
+together that a key lies between the tails, it is counted as one that stands for all of these, see
+`Observer.trim`. So what travels up is not much more than one distribution, and what is kept of all
+sections is less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from xpyramid import kernels
-from xpyramid.geometry.tiles import Region
+from xpyramid.geometry.sections import Sections
+from xpyramid.geometry.tiles import Region, relative
 from xpyramid.reducers import Array
 from xpyramid.types import DType
 
@@ -42,21 +51,22 @@ class Distribution:
     keys: Array
     counts: Array
 
-    def __add__(self, other: Distribution) -> Distribution:
-        counts = np.zeros(_KEYS, np.int64)
-        for distribution in (self, other):
-            counts[distribution.keys] += distribution.counts
-        low, high = min(self.low, other.low), max(self.high, other.high)
-        return _sparse(low, high, counts)
+    def key_at(self, fraction: float) -> int:
+        """Return the key of the value that a fraction of the values do not exceed."""
+        return int(self.keys[self._at(fraction)[0]])
+
+    def _at(self, fraction: float) -> tuple[int, float, Array]:
+        """Return where that is among the keys, its rank, and how many values each key ends at."""
+        upto = np.cumsum(self.counts)
+        rank = fraction * (int(upto[-1]) - 1)
+        return int(np.searchsorted(upto, rank, side="right")), rank, upto
 
     def quantile(self, fraction: float, dtype: DType) -> Number:
         """Return the value that a fraction of the values do not exceed.
 
         Exact for integers of 8 and 16 bits, else interpolated between keys.
         """
-        upto = np.cumsum(self.counts)
-        rank = fraction * (int(upto[-1]) - 1)
-        at = int(np.searchsorted(upto, rank, side="right"))
+        at, rank, upto = self._at(fraction)
         lower, upper = _edges(int(self.keys[at]), dtype)
         part = (rank - (int(upto[at]) - int(self.counts[at]))) / int(self.counts[at])
         value: Number = min(max(lower + part * (upper - lower), self.low), self.high)
@@ -65,7 +75,12 @@ class Distribution:
         return float(value) if abs(value) >= _TINY else 0.0
 
 
+#: The distribution of each channel. Where there are sections: that of channel ``c`` of section
+#: ``s`` at ``s * channels + c``.
 Statistics = dict[int, Distribution]
+
+#: The first and the last key that stand for several, of each channel that has any.
+Bounds = Mapping[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -78,13 +93,66 @@ class Observer:
         The dimension of the channels, None where there is one channel.
     ignore : number or None
         A value that does not count.
+    sections : Sections or None
+        Of the base, whose values are counted apart; None counts all together.
+    tails : tuple of float
+        The parts of the values of a channel at either end whose keys are to be known.
     """
 
     channel: int | None
     ignore: Number | None = None
+    sections: Sections | None = None
+    tails: tuple[float, float] = (1.0, 1.0)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels, as far as that matters."""
+        if self.channel is None or self.sections is None:
+            return 1
+        return self.sections.shape[self.channel]
 
     def __call__(self, region: Region, block: Array) -> Statistics:
-        """Return the statistics of each channel in a block."""
+        """Return the statistics of each channel in a block, of each section apart."""
+        if self.sections is None:
+            return self._by_channel(region, block)
+        statistics: Statistics = {}
+        for number, part in self.sections.within(region):
+            piece = block[relative(part, [one.start for one in region])]
+            for channel, distribution in self._by_channel(part, piece).items():
+                statistics[number * self.channels + channel] = distribution
+        return statistics
+
+    def trim(self, statistics: Statistics) -> Statistics:
+        """Return statistics without what does not matter, whatever else is counted in the base.
+
+        Of the values of a channel together, those are the keys between tails so long that they hold
+        the wanted part of all values that there can be. They are counted as the first of them.
+        """
+        if self.sections is None or len(statistics) < 2:
+            return statistics
+        bounds = self.bounds(statistics)
+        return lump(statistics, bounds, self.channels) if bounds else statistics
+
+    def bounds(self, statistics: Statistics) -> dict[int, tuple[int, int]]:
+        """Return the keys that may be counted as one, of each channel that has any."""
+        by_channel = defaultdict(list)
+        for key, distribution in statistics.items():
+            by_channel[key % self.channels].append(distribution)
+        found = {c: self._between(own) for c, own in sorted(by_channel.items())}
+        return {channel: between for channel, between in found.items() if between is not None}
+
+    def _between(self, distributions: Iterable[Distribution]) -> tuple[int, int] | None:
+        shape = () if self.sections is None else self.sections.shape
+        most = math.prod(shape) // max(1, self.channels)
+        low, high = (math.ceil(part * most) + 1 for part in self.tails)
+        counts = np.zeros(_KEYS, np.int64)
+        for distribution in distributions:
+            counts[distribution.keys] += distribution.counts
+        first = int(np.searchsorted(np.cumsum(counts), low)) + 1
+        last = _KEYS - 2 - int(np.searchsorted(np.cumsum(counts[::-1]), high))
+        return (first, last) if first < last else None
+
+    def _by_channel(self, region: Region, block: Array) -> Statistics:
         if self.channel is None:
             pieces = {0: block}
         else:
@@ -103,12 +171,45 @@ class Observer:
 
 def merge(parts: Iterable[Statistics]) -> Statistics:
     """Put statistics of several blocks together."""
-    merged: Statistics = {}
+    own = defaultdict(list)
     for part in parts:
-        for channel, distribution in part.items():
-            previous = merged.get(channel)
-            merged[channel] = distribution if previous is None else previous + distribution
-    return merged
+        for key, distribution in part.items():
+            own[key].append(distribution)
+    return {key: _joined(distributions) for key, distributions in own.items()}
+
+
+def _joined(distributions: Sequence[Distribution]) -> Distribution:
+    if len(distributions) == 1:
+        return distributions[0]
+    counts = np.zeros(_KEYS, np.int64)
+    for distribution in distributions:
+        counts[distribution.keys] += distribution.counts
+    low, high = min(d.low for d in distributions), max(d.high for d in distributions)
+    return _sparse(low, high, counts)
+
+
+def lump(statistics: Statistics, bounds: Bounds, channels: int) -> Statistics:
+    """Return statistics in which one key stands for all between two, by channel."""
+    return {
+        key: _lumped(one, *bounds[key % channels]) if key % channels in bounds else one
+        for key, one in statistics.items()
+    }
+
+
+def _lumped(distribution: Distribution, first: int, last: int) -> Distribution:
+    start, stop = np.searchsorted(distribution.keys, (first, last + 1))
+    if start == stop:
+        return distribution
+    middle = int(distribution.counts[start:stop].sum(dtype=np.int64))
+    keys = np.r_[distribution.keys[:start], np.uint16(first), distribution.keys[stop:]]
+    counts = np.r_[distribution.counts[:start].astype(np.int64), middle, distribution.counts[stop:]]
+    narrow = np.min_scalar_type(int(counts.max()))
+    return Distribution(distribution.low, distribution.high, keys, counts.astype(narrow))
+
+
+def by_channel(statistics: Statistics, channels: int) -> Statistics:
+    """Return the statistics of each channel, of all sections together."""
+    return merge({key % channels: distribution} for key, distribution in statistics.items())
 
 
 def _distribution(values: Array) -> Distribution | None:

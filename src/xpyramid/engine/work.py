@@ -12,9 +12,11 @@ That is done for each `Output`: several pyramids are made of one base, which is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from functools import partial
+from typing import Any, NamedTuple, Protocol, cast
 
 from xpyramid.engine.statistics import Observer, Statistics, merge
 from xpyramid.engine.written import Written, join
@@ -34,6 +36,28 @@ Read = Callable[[Region], Array]
 #: Where the values of a region of a level go. Called once for each stored object, of which it
 #: returns what it has written; None where it does not store.
 Sink = Callable[[Region, Array], Written | None]
+
+
+class SharedSink(Protocol):
+    """A sink whose objects others store, too: those of the same form have the same bytes.
+
+    Attributes
+    ----------
+    form : hashable or None
+        How values become bytes; None where that is nobody else's affair.
+    """
+
+    form: Hashable | None
+
+    def __call__(self, region: Region, values: Array) -> Written | None:
+        """Store the values of a region."""
+
+    def encode(self, region: Region, values: Array) -> object:
+        """Return the values of a region as they are stored."""
+
+    def store(self, region: Region, encoded: Any) -> Written:
+        """Store what a sink of the same form has encoded."""
+
 
 #: Of outputs that have written nothing.
 _NOTHING: Written = {}
@@ -123,8 +147,37 @@ class Output:
         if sink is None or not all(r.start < r.stop for r in kept):
             return _NOTHING
         part = values[tuple(slice(r.stop - r.start) for r in kept)]
+        return self._unless_unwanted(partial(sink, kept, part))
+
+    @property
+    def watches_base(self) -> bool:
+        """Whether what is looked at are the samples: else it is level 1, as level 0 says little."""
+        return self.observe is not None and self.reducer.base is None
+
+    @property
+    def base_form(self) -> Hashable | None:
+        """What level 0 has in common with those of outputs that store the same bytes."""
+        return getattr(self.sinks[0], "form", None) if self.reducer.base is None else None
+
+    def base_values(self, block: Array) -> Array:
+        """Return the values of level 0 that samples stand for."""
+        if self.reducer.base is None or self.sinks[0] is None:
+            return block
+        return self.reducer.base(block)
+
+    def encode_base(self, region: Region, values: Array) -> object:
+        """Return samples of level 0 as its sink stores them, which has a form."""
+        return cast("SharedSink", self.sinks[0]).encode(region, values)
+
+    def store_base(self, region: Region, encoded: object) -> Written:
+        """Hand samples of level 0 to its sink, as one of the same form has encoded them."""
+        store = cast("SharedSink", self.sinks[0]).store
+        return self._unless_unwanted(partial(store, region, encoded))
+
+    def _unless_unwanted(self, write: Callable[[], Written | None]) -> Written:
+        """Return what is written; where that fails, nothing, if it is not wanted any more."""
         try:
-            return sink(kept, part) or _NOTHING
+            return write() or _NOTHING
         except Exception:  # what was there when the task began may have gone since
             if self.is_wanted is None or self.is_wanted():
                 raise
@@ -220,19 +273,43 @@ class Work:
         block = read(base)
         statistics: dict[Observer | None, Statistics] = {None: {}}
         for output in self.outputs:
-            if output.observe is not None and output.observe not in statistics:
-                statistics[output.observe] = output.observe(base, block)
+            if output.watches_base and output.observe not in statistics:
+                statistics[output.observe] = output.observe(base, block)  # type: ignore[misc]
+        pairs = zip(self.outputs, self._write_base(base, block), strict=True)
         return tuple(
-            self._reduce_leaf(output, level, base, block, statistics[output.observe])
-            for output in self.outputs
+            self._reduce_leaf(
+                output, level, base, block, statistics.get(output.observe, {}), written
+            )
+            for output, written in pairs
         )
 
+    def _write_base(self, base: Region, block: Array) -> list[Written]:
+        """Write samples of level 0 for each output; those that store alike encode them once."""
+        forms = Counter(output.base_form for output in self.outputs)
+        encoded: dict[Hashable, object] = {}
+        written = []
+        for output in self.outputs:
+            form = output.base_form
+            if form is None or forms[form] == 1 or not block.size:
+                written.append(output.write(0, base, output.base_values(block)))
+                continue
+            if form not in encoded:
+                encoded[form] = output.encode_base(base, block)
+            written.append(output.store_base(base, encoded[form]))
+        return written
+
     def _reduce_leaf(
-        self, output: Output, level: int, base: Region, block: Array, statistics: Statistics
+        self,
+        output: Output,
+        level: int,
+        base: Region,
+        block: Array,
+        statistics: Statistics,
+        written_base: Written,
     ) -> Intermediate:
-        """Write the cells of a leaf, and return what the levels above need of it."""
+        """Write the cells above a leaf, and return what the levels above need of it."""
         tiling = self.tiling
-        written = [output.write(0, base, block)]
+        written = [written_base]
         if tiling.top == 0:
             return Intermediate((), (), statistics, join(written))
         top = tiling.last_complete_level(level)
@@ -243,6 +320,9 @@ class Work:
             for k in range(1, level + 1)
         ]
         state = () if state is None else state
+        if output.observe is not None and not output.watches_base:
+            region = tiling.coarse_region(base, 1)
+            statistics = output.observe(region, values[0])
         return Intermediate(tuple(values[level:]), state, statistics, join(written))
 
     def merge_children(
@@ -256,7 +336,17 @@ class Work:
         bases = [self.tiling.base_region(level - 1, child) for child in children]
         base = self.tiling.base_region(level, index)
         pairs = zip(self.outputs, zip(*intermediates, strict=True), strict=True)
-        return tuple(self._merge(output, level, base, bases, own) for output, own in pairs)
+        of_base: dict[Observer | None, Statistics] = {}  # the same for all that watch it
+        made = []
+        for output, own in pairs:
+            known = of_base.get(output.observe) if output.watches_base else None
+            if known is None:
+                known = merge(child.statistics for child in own)
+                known = known if output.observe is None else output.observe.trim(known)
+            if output.watches_base:
+                of_base[output.observe] = known
+            made.append(self._merge(output, level, base, bases, own)._replace(statistics=known))
+        return tuple(made)
 
     def _merge(
         self,
@@ -266,7 +356,10 @@ class Work:
         bases: Sequence[Region],
         intermediates: Sequence[Intermediate],
     ) -> Intermediate:
-        """Do what `merge_children` does for an output, given the regions of level 0."""
+        """Do what `merge_children` does for an output, but for the statistics.
+
+        The regions of level 0 are given.
+        """
         tiling, last_complete = self.tiling, self.tiling.last_complete_level(level - 1)
         values: list[Array] = []
         for k in range(level, last_complete + 1):
@@ -284,9 +377,8 @@ class Work:
             top = tiling.last_complete_level(level)
             more, state = self._combine(output.reducer, state, base, last_complete, top)
             values += more
-        statistics = merge(child.statistics for child in intermediates)
         written = join([*(child.written for child in intermediates), written])
-        return Intermediate(tuple(values[1:]), state, statistics, written)
+        return Intermediate(tuple(values[1:]), state, {}, written)
 
     def _combine(
         self, reducer: Reducer, state: State, base: Region, level: int, top: int

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
 from xpyramid.errors import PlanError
+from xpyramid.geometry.sections import joined
 from xpyramid.geometry.tiles import Region
 from xpyramid.store.checksums import algorithm_for, checksum
+from xpyramid.store.chunk_grid import ChunkGrid, grid_at
 from xpyramid.store.documents import get_document
 from xpyramid.store.listing import list_contents
-from xpyramid.store.manifest import ChunkGrid, grid_at, tables_of, taken_back
+from xpyramid.store.manifest import tables_of, taken_back
 from xpyramid.store.object_table import KEY, ObjectTable
 from xpyramid.store.path import local_path
-from xpyramid.writer.update import StoredLevels
+from xpyramid.writer.stored_levels import StoredLevels
 
 Mask = NDArray[np.bool_]
 
@@ -55,7 +55,7 @@ def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
         tuple((part.start, part.stop) for part in levels.aligned(grid.region(int(index))))
         for index in np.flatnonzero(changed)
     }
-    return _joined([tuple(slice(*ends) for ends in region) for region in sorted(regions)])
+    return joined([tuple(slice(*ends) for ends in region) for region in sorted(regions)])
 
 
 def _without_table(levels: StoredLevels, grid: ChunkGrid, present: Mask, *, deep: bool) -> Mask:
@@ -90,15 +90,3 @@ def _differs(levels: StoredLevels, grid: ChunkGrid, table: ObjectTable, index: i
     raw = get_document(levels.place / levels.paths[0] / grid.key(index))
     algorithm = algorithm_for(levels.base.metadata.to_dict())
     return raw is None or checksum([raw], algorithm) != table.checksums[index]
-
-
-def _joined(regions: Sequence[Region]) -> list[Region]:
-    """Return regions of which those are one that touch along the last dimension."""
-    joined: list[Region] = []
-    for region in regions:
-        last = joined[-1] if joined else None
-        if last is not None and last[:-1] == region[:-1] and last[-1].stop == region[-1].start:
-            joined[-1] = (*region[:-1], slice(last[-1].start, region[-1].stop))
-        else:
-            joined.append(region)
-    return joined

@@ -7,10 +7,10 @@ from typing import Any
 import zarr
 
 from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, PlanError, check_kind
-from xpyramid.reader import open_base
+from xpyramid.errors import PlanError
+from xpyramid.existing.image import find_image
 from xpyramid.store.listing import children
-from xpyramid.store.path import NodePath, Store, is_name, resolve
+from xpyramid.store.path import NodePath, Store, is_name
 from xpyramid.writer import drop
 
 
@@ -47,15 +47,9 @@ def drop_levels(store: Store, group: str | None = None, levels: int = 1) -> None
     >>> len(xpyramid.open_pyramid(store, "field"))
     1
     """
-    check_kind("group", group, str, "text, as in 'lab/field'")
     if isinstance(levels, bool) or levels < 1:
         raise PlanError(option="levels", value=levels, accepted="1 or more: level 0 stays")
-    image = resolve(store, read_only=False) / (group or "").strip("/")
-    node = image.sound_node()
-    attributes = {} if node is None else dict(node.attrs)
-    if not isinstance(node, zarr.Group) or ngff.version_of(attributes) is None:
-        raise NotAPyramidError(f"{image} is not an OME-Zarr image")
-    open_base(image, node)  # says what is wrong with it
+    image, node, _ = find_image(store, group)
     _drop(image, node, levels)
     labels = image / "labels"
     for name in filter(is_name, children(labels)):

@@ -9,16 +9,16 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError
-from xpyramid.existing.update import stored_levels
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
 from xpyramid.ngff import Problem
 from xpyramid.runtime.cluster import workers
-from xpyramid.store.manifest import grid_at
+from xpyramid.store.chunk_grid import grid_at
 from xpyramid.store.path import NodePath, Store, resolve
 from xpyramid.verifier import Report, verify
-from xpyramid.writer.update import StoredLevels, restore
+from xpyramid.writer.stored_levels import StoredLevels, stored_levels
+from xpyramid.writer.update import restore
 
 #: What is wrong with stored objects that can be made again.
 _KINDS = {"missing", "changed", "unreadable", "values", "size", "checksum"}

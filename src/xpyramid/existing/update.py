@@ -7,20 +7,17 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-import zarr
 
-from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, PlanError, PyramidError, check_kind
+from xpyramid.errors import PlanError
 from xpyramid.existing.changed import changed_regions
+from xpyramid.existing.image import find_image
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
-from xpyramid.reader import open_base
 from xpyramid.runtime.cluster import workers
-from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.store.path import Store
 from xpyramid.store.transaction import is_unfinished
-from xpyramid.writer.compression import STORE_EMPTY, with_checksums
-from xpyramid.writer.update import StoredLevels
+from xpyramid.writer.stored_levels import stored_levels
 from xpyramid.writer.update import update as update_levels
 
 
@@ -78,50 +75,20 @@ def update(
     >>> xpyramid.verify(store, deep=True)
     []
     """
-    check_kind("group", group, str, "text, as in 'lab/field'")
     if not isinstance(region, Mapping) and region != "changed":
         raise PlanError(
             option="region",
             value=region,
             accepted="'changed', or a mapping, as in {'y': slice(10, 20)}",
         )
-    place = resolve(store, read_only=False) / (group or "").strip("/")
-    node = place.sound_node()
-    if not isinstance(node, zarr.Group) or ngff.version_of(dict(node.attrs)) is None:
-        raise NotAPyramidError(f"{place} is not an OME-Zarr image")
-    base, levels = open_base(place, node).levels[0], stored_levels(place)
+    place, node, opened = find_image(store, group)
+    base, levels = opened.levels[0], stored_levels(place, node)
     if isinstance(region, Mapping):
         regions = [_indexes(base, region)]
     else:
         regions = changed_regions(levels, deep=deep)
     if regions or is_unfinished(place.as_image()):
         update_levels(levels, regions, Limits(workers(), budget(memory)), progress)
-
-
-def stored_levels(place: NodePath) -> StoredLevels:
-    """Open the levels of an image, all of which we have made.
-
-    Raises
-    ------
-    NotAPyramidError
-    """
-    node = place.node()
-    attributes = {} if node is None else dict(node.attrs)
-    image = ngff.parse(attributes)
-    paths = [dataset.path for dataset in image.datasets]
-    opened = [zarr.open_array(place.store, path=(place / p).path, mode="r+") for p in paths]
-    arrays = [with_checksums(array, STORE_EMPTY) for array in opened]
-    factors, base = ngff.recorded_factors(image), arrays[0]
-    if image.metadata.get("library") != "xpyramid" or factors is None:
-        raise NotAPyramidError(
-            f"{place} does not say how its levels were made",
-            fix="make them anew: xpyramid.add_levels(..., mode='w')",
-        )
-    try:
-        reducer = ngff.reducer_of(image, base.dtype, base.shape, factors[-1])
-    except (PyramidError, TypeError, ValueError) as error:
-        raise NotAPyramidError(f"the levels of {place} cannot be made again: {error}") from error
-    return StoredLevels(place, attributes, paths, arrays, factors, reducer)
 
 
 def _indexes(base: xr.DataArray, region: Mapping[str, Any]) -> Region:

@@ -110,7 +110,7 @@ class Plan:
     axes : tuple of AxisSpec
         One per dimension, in the order of the array.
     dtype : numpy.dtype
-        Of the base.
+        Of all levels.
     method : str
     boundary : {"pad", "trim", "exact"}
     steps : tuple of tuple of int
@@ -133,6 +133,8 @@ class Plan:
         Why, for people; empty for images without any sign of their kind.
     kept : mapping
         Of a pyramid that was built: why each dimension that is not coarsened is not, in words.
+    samples : numpy.dtype or None
+        Dtype of what the levels are made from, where that is not level 0, as for counts.
     """
 
     axes: tuple[AxisSpec, ...]
@@ -151,6 +153,7 @@ class Plan:
     kind: Kind = "image"
     kind_reason: str = ""
     kept: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+    samples: DType | None = None
 
     @property
     def dims(self) -> tuple[str, ...]:
@@ -162,6 +165,18 @@ class Plan:
         """Dimensions that are shorter at the top than at the base."""
         top = self.levels[-1].factors
         return tuple(d for d, f in zip(self.dims, top, strict=True) if f > 1)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of a sample that is read."""
+        return (self.dtype if self.samples is None else self.samples).itemsize
+
+    def made_of(self, samples: DType, dtype: DType) -> Plan:
+        """Return the plan of levels that have another dtype than what they are made from."""
+        levels = (
+            replace(level, nbytes=math.prod(level.shape) * dtype.itemsize) for level in self.levels
+        )
+        return replace(self, dtype=dtype, levels=tuple(levels), samples=samples)
 
     @property
     def nbytes(self) -> int:
@@ -238,7 +253,7 @@ class Plan:
         73
         """
         workers = max(1, workers or workers_now())
-        itemsize = self.dtype.itemsize
+        itemsize = self.itemsize
         levels = list(map(Shape, (level.shape for level in self.levels), self.objects(shards)))
         limits = Limits(workers, budget(memory))
         self.warn_of_graphs()
@@ -257,7 +272,10 @@ class Plan:
         together = [(one, itemsize) for one in write_passes]
         check_together(together, limits)
         return Cost(
-            bytes_read=sum(self.levels[write_pass.levels[0]].nbytes for write_pass in write_passes),
+            bytes_read=sum(
+                math.prod(self.levels[write_pass.levels[0]].shape) * itemsize
+                for write_pass in write_passes
+            ),
             bytes_written=self.nbytes,
             tasks=sum(write_pass.tiling.tasks() for write_pass in write_passes),
             memory=memory_together(together, workers),

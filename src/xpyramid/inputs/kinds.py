@@ -15,6 +15,7 @@ import xarray as xr
 from xpyramid.errors import KindWarning, PlanError
 from xpyramid.messages import Message, option, say
 from xpyramid.options.types import Kind, Method
+from xpyramid.types import Attrs
 from xpyramid.warn import warn
 
 #: Attributes of label images: CF conventions, section 3.5, and OME-NGFF.
@@ -44,7 +45,7 @@ _QUANTITY_WORDS = frozenset(
 )
 
 #: Methods whose result may be a value that no sample has, or that means nothing for labels.
-AVERAGING = ("mean", "median", "sum")
+AVERAGING = ("mean", "median", "sum", "std")
 FOR_LABELS = "'mode', 'nearest', 'min', 'max', or a callable"
 
 
@@ -87,13 +88,15 @@ def choose(
     """
     if kind is not None and kind not in get_args(Kind):
         raise PlanError(option="kind", value=kind, accepted="'labels', 'image'")
+    if method == "count" and labels_of is None:
+        return Choice("image", method)  # counts are no labels, whatever they are of
     reason = label_reason(array)
     if kind is None and labels_of is None:
         return _choose_by_method(array, method, reason)
     option_message = Message(
         option("labels_of", labels_of) if kind is None else option("kind", kind)
     )
-    if (kind or "labels") == "labels" and method in AVERAGING:
+    if (kind or "labels") == "labels" and method in (*AVERAGING, "count"):
         raise averaged_labels(str(method), may_be_image=kind is not None)
     default_method = "mean" if kind == "image" else "mode"
     return Choice(kind or "labels", default_method if method is None else method, option_message)
@@ -125,6 +128,25 @@ def averaged_labels(method: str, *, may_be_image: bool = False) -> PlanError:
         accepted=FOR_LABELS,
         fix=Message("pass ", option("method", "mode"), other),
     )
+
+
+#: Attributes that are about the values of samples; others say where they are from and what of.
+_OF_VALUES = frozenset(
+    {"_FillValue", "missing_value", "valid_min", "valid_max", "valid_range", "actual_range",
+     "add_offset", "_Unsigned", "omero", *LABEL_ATTRS}
+)  # fmt: skip
+
+
+def attributes_for(method: str, attrs: Attrs) -> Attrs:
+    """Return the attributes that are true of the levels of "std" and "count" as of the samples.
+
+    A standard deviation has the unit of the samples, and their scale factor. Counts have neither,
+    and are no such quantity.
+    """
+    gone = set(_OF_VALUES)
+    if method == "count":
+        gone |= _QUANTITY_ATTRS
+    return {key: value for key, value in attrs.items() if key not in gone}
 
 
 def label_reason(array: xr.DataArray) -> str:

@@ -76,7 +76,7 @@ def check_method(method: Method, skipna: bool | None, ignore: object) -> None:
     ------
     PlanError
     """
-    if callable(method) or method in ("nearest", "sum"):
+    if callable(method) or method in ("nearest", "sum", "std", "count"):
         name = getattr(method, "__name__", method)
         raise PlanError(
             "of a masked array",

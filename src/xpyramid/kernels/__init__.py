@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xpyramid.kernels import extremes as extremes
     from xpyramid.kernels import labels as labels
+    from xpyramid.kernels import moments as moments
     from xpyramid.kernels import sums as sums
     from xpyramid.kernels import twos as twos
     from xpyramid.kernels import user as user

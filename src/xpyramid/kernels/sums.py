@@ -6,6 +6,8 @@ result: it follows the dimensions, so no chunking and no memory order can change
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from xpyramid.kernels._jit import inline, jit
@@ -118,6 +120,40 @@ def window_sum_valid(
                             seen[x] += valid
                 reduce_row(row, fx, out, b, z, y)
                 reduce_row(seen, fx, count, b, z, y)
+
+
+@jit
+def window_squares(
+    src: Array, fz: int, fy: int, fx: int, ignored: Scalar, row: Array, squares: Array,
+    seen: Any, out: Array, square: Array, count: Any,
+) -> None:  # fmt: skip
+    """Fill ``out`` and ``square`` with the sums over windows, and with those of the squares.
+
+    Where there is something ``ignored``, ``count`` gets the numbers of the samples that count, and
+    else is None, as is ``seen``; the others are buffers of a row of ``src``.
+    """
+    wide = row.dtype.type
+    for b in range(out.shape[0]):
+        for z in range(out.shape[1]):
+            for y in range(out.shape[2]):
+                row[:] = 0
+                squares[:] = 0
+                if ignored is not None:
+                    seen[:] = 0
+                for i in range(z * fz, min((z + 1) * fz, src.shape[1])):
+                    for j in range(y * fy, min((y + 1) * fy, src.shape[2])):
+                        for x in range(row.size):
+                            value = wide(src[b, i, j, x])
+                            if ignored is not None:
+                                valid = src[b, i, j, x] != ignored
+                                value = value if valid else wide(0)
+                                seen[x] += valid
+                            row[x] += value
+                            squares[x] += value * value
+                reduce_row(row, fx, out, b, z, y)
+                reduce_row(squares, fx, square, b, z, y)
+                if ignored is not None:
+                    reduce_row(seen, fx, count, b, z, y)
 
 
 # Division is in the dtype of the count, float32 or float64 with a mantissa of m bits. For integers

@@ -14,6 +14,7 @@ from xpyramid.ngff.factors import fill_transforms, recover
 from xpyramid.ngff.fit import check_label
 from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
 from xpyramid.ngff.geozarr import geozarr, is_geozarr
+from xpyramid.ngff.growth import with_axis
 from xpyramid.ngff.json_types import ome_metadata
 from xpyramid.ngff.labels import (
     add_to_list,
@@ -31,6 +32,7 @@ from xpyramid.ngff.omero import (
     Window,
     channels,
     channels_of_attrs,
+    ends,
     omero,
     stored_channels,
 )
@@ -65,6 +67,7 @@ __all__ = [
     "collection",
     "dataset_paths",
     "describe_image",
+    "ends",
     "fill_transforms",
     "geozarr",
     "has_others",
@@ -89,6 +92,7 @@ __all__ = [
     "series_of",
     "stored_channels",
     "version_of",
+    "with_axis",
     "with_image",
     "with_levels",
     "with_metadata",

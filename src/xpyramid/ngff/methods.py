@@ -9,7 +9,7 @@ from typing import cast
 from xpyramid.errors import PlanError
 from xpyramid.geometry.plan import METHOD_OPTIONS, MethodOptions
 from xpyramid.ngff.model import Multiscale
-from xpyramid.reducers import METHODS, Reducer, make_reducer
+from xpyramid.reducers import METHODS, Reducer, make_reducer, recount
 from xpyramid.types import DType
 
 
@@ -36,6 +36,12 @@ def reducer_of(
     method = image.metadata.get("method")
     if not isinstance(method, str) or method not in METHODS:
         raise PlanError(f"method {method!r} is not known here")
+    if method == "count":
+        return recount(dtype)
+    if method == "std":
+        raise PlanError(
+            f"the levels of method {method!r} are made from samples, which its image does not hold"
+        )
     largest = math.prod(max(1, min(n, f)) for n, f in zip(shape, factors, strict=True))
     return make_reducer(method, dtype, largest, **_options(image))
 

@@ -1,6 +1,7 @@
 """Every option of building and writing, declared once: type, default, check, and what is said."""
 
 from xpyramid.options.building import (
+    ArrayBuildOptions,
     AxisOptions,
     BuildOptions,
     CommonBuildOptions,
@@ -9,16 +10,28 @@ from xpyramid.options.building import (
 )
 from xpyramid.options.declare import Declared, only, options_of, resolve_options, takes_options
 from xpyramid.options.words import check_names, suggest
-from xpyramid.options.writing import AddOptions, WriteOptions
+from xpyramid.options.writing import (
+    AddOptions,
+    CostOptions,
+    FormOptions,
+    RunOptions,
+    ShownOptions,
+    WriteOptions,
+)
 
 __all__ = [
     "AddOptions",
+    "ArrayBuildOptions",
     "AxisOptions",
     "BuildOptions",
     "CommonBuildOptions",
+    "CostOptions",
     "DatasetBuildOptions",
     "Declared",
+    "FormOptions",
     "LevelOptions",
+    "RunOptions",
+    "ShownOptions",
     "WriteOptions",
     "check_names",
     "only",

@@ -10,10 +10,20 @@ import numpy as np
 
 from xpyramid.options import text
 from xpyramid.options.declare import Option
-from xpyramid.options.types import AxisType, Boundary, Chunks, Factor, Kind, Method, PerDim, Units
+from xpyramid.options.types import (
+    AxisType,
+    Boundary,
+    Chunks,
+    Factor,
+    Kind,
+    Method,
+    Methods,
+    PerDim,
+    Units,
+)
 
 _NUMBER = (Number, np.generic)
-_METHODS = "max, mean, median, min, mode, nearest, sum, or a callable"
+_METHODS = "count, max, mean, median, min, mode, nearest, std, sum, or a callable"
 
 
 class LevelOptions(TypedDict, total=False):
@@ -188,16 +198,19 @@ class _WindowOptions(TypedDict, total=False):
     ]
 
 
+_WHICH_METHOD = """\
+"mean", "mode", "median", "min", "max", "sum", "nearest", "std", "count", or your own
+function: a NumPy function, called as ``method(windows, axis=-1)``, or a function compiled
+by numba, called with the samples of one window. Windows at the ends of the array may have
+fewer samples, down to one. Default: "mode" for labels, else "mean".\
+"""
 _METHOD = Option(
     None,
-    """str or callable, optional
-    "mean", "mode", "median", "min", "max", "sum", "nearest", or your own function: a
-    NumPy function, called as ``method(windows, axis=-1)``, or a function compiled by numba,
-    called with the samples of one window. Windows at the ends of the array may have fewer
-    samples, down to one. Default: "mode" for labels, else "mean".""",
+    f"str or callable, optional\n{_WHICH_METHOD}",
     types=(str, Callable),
     accepted=_METHODS,
-    help="how to reduce (default: mean; mode for labels)",
+    help="how to reduce: count, max, mean, median, min, mode, nearest, std, sum (default: mean; "
+    "mode for labels); several, or statistics (mean, std, min, max, count), make an image each",
 )
 _KIND = Option(
     None,
@@ -216,15 +229,31 @@ class _MethodOptions(TypedDict, total=False):
     kind: Annotated[Kind | None, _KIND]
 
 
-class _MethodsOptions(TypedDict, total=False):
+class _SeveralMethodsOptions(TypedDict, total=False):
     method: Annotated[
-        Method | Mapping[str, Method | None] | None,
+        Method | Methods | None,
         Option(
             None,
-            """str, callable, or {variable: str or callable}, optional
-            As for a DataArray; variables that a mapping leaves out get their default.""",
-            types=(str, Callable, Mapping),
-            accepted=f"{_METHODS}; or a mapping from variables to those",
+            "str, callable, list of those, or {name: str or callable}, optional\n"
+            f"{_WHICH_METHOD} Each of\nseveral methods makes an image, and level 0 is read once. "
+            '"statistics" are the mean, std,\nmin, max and count.',
+            types=(str, Callable, list, tuple, Mapping),
+            accepted=f"{_METHODS}; a list of those, or a mapping from names to those; 'statistics'",
+        ),
+    ]
+    kind: Annotated[Kind | None, _KIND]
+
+
+class _MethodsOptions(TypedDict, total=False):
+    method: Annotated[
+        Method | Sequence[Method] | Mapping[str, Method | Methods | None] | None,
+        Option(
+            None,
+            """str, callable, list, or {variable: str, callable or list}, optional
+            As for a DataArray; variables that a mapping leaves out get their default. A mapping is
+            always by variable: ``{"a": {"average": "mean"}}`` gives names to methods.""",
+            types=(str, Callable, list, tuple, Mapping),
+            accepted=f"{_METHODS}; a list of those; or a mapping from variables to those",
         ),
     ]
     kind: Annotated[
@@ -244,7 +273,13 @@ class CommonBuildOptions(_FactorOptions, _WindowOptions, AxisOptions, total=Fals
 
 
 class BuildOptions(_FactorOptions, _MethodOptions, _WindowOptions, AxisOptions, total=False):
-    """Those of ``DataArray.pyramid.build()``."""
+    """Those of making one image."""
+
+
+class ArrayBuildOptions(
+    _FactorOptions, _SeveralMethodsOptions, _WindowOptions, AxisOptions, total=False
+):
+    """Those of ``DataArray.pyramid.build()``, which may make several images."""
 
 
 class DatasetBuildOptions(

@@ -22,6 +22,9 @@ Version = Literal["0.5", "0.4", "0.6"]
 #: The name of a method, or a user-supplied reduction.
 Method = str | Callable[..., object]
 
+#: Several of them, under their own names or others.
+Methods = Sequence[Method] | Mapping[str, Method]
+
 #: For all dimensions, for some, or for each in the order of the array.
 StepFactor = int | Mapping[str, int] | tuple[int, ...]
 Factor = StepFactor | Sequence[StepFactor] | NDArray[np.integer]

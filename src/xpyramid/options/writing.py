@@ -24,8 +24,46 @@ from xpyramid.options.types import (
 _BOOL: dict[str, object] = {"types": (bool, np.bool_), "accepted": "True, False"}
 
 
-class CommonWriteOptions(TypedDict, total=False):
-    """What writing an image and adding levels to one have in common."""
+class CostOptions(TypedDict, total=False):
+    """What every write may take, and what it may approximate."""
+
+    irregular: Annotated[
+        Irregular,
+        Option(
+            "error",
+            """{"error", "approximate"}
+            What to do about space coordinates that are coarsened and not evenly spaced, which
+            OME-NGFF cannot say: refuse, or write the mean spacing (the coordinate arrays hold the
+            truth). Samples along others that are uneven are counted, with a warning.""",
+            help="refuse uneven coordinates, or write their mean spacing (default: error)",
+        ),
+    ]
+    memory: Annotated[
+        int | str | None,
+        Option(
+            None,
+            """int or str, optional
+            What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
+            MB per worker; see :meth:`Plan.cost`. Where the smallest tiles need more, a
+            `CostWarning` says how much, or a `PlanError` if it does not even do for them.""",
+            help="what all workers together may hold",
+            metavar="500MB",
+        ),
+    ]
+    durable: Annotated[
+        bool,
+        Option(
+            False,
+            """bool
+            Whether to wait until everything is on disk, before the image appears and after.""",
+            **_BOOL,
+            help="wait until everything is on disk",
+        ),
+    ]
+
+
+class RunOptions(CostOptions, total=False):
+    """What all calls that write samples have in common."""
 
     resume: Annotated[
         bool,
@@ -38,6 +76,32 @@ class CommonWriteOptions(TypedDict, total=False):
             help="finish an unfinished build",
         ),
     ]
+    progress: Annotated[
+        bool | None,
+        Option(
+            None,
+            """bool, optional
+            Whether to show a bar; default: in terminals and notebooks.""",
+            **_BOOL,
+            help="show a bar (default: in terminals)",
+        ),
+    ]
+    strict: Annotated[
+        bool,
+        Option(
+            False,
+            """bool
+            Whether chunks that are missing from the source arrays are an error.
+            Default: a warning; they read as the fill value.""",
+            **_BOOL,
+            help="treat missing chunks of SRC as an error",
+        ),
+    ]
+
+
+class ShownOptions(TypedDict, total=False):
+    """What is said to viewers."""
+
     omero: Annotated[
         bool | Mapping[str, object] | None,
         Option(
@@ -74,73 +138,10 @@ class CommonWriteOptions(TypedDict, total=False):
             metavar="geozarr",
         ),
     ]
-    irregular: Annotated[
-        Irregular,
-        Option(
-            "error",
-            """{"error", "approximate"}
-            What to do about space coordinates that are coarsened and not evenly spaced, which
-            OME-NGFF cannot say: refuse, or write the mean spacing (the coordinate arrays hold the
-            truth). Samples along others that are uneven are counted, with a warning.""",
-            help="refuse uneven coordinates, or write their mean spacing (default: error)",
-        ),
-    ]
-    memory: Annotated[
-        int | str | None,
-        Option(
-            None,
-            """int or str, optional
-            What all workers together may hold, in bytes or as in "500 MB". Default: some tens of
-            MB per worker; see :meth:`Plan.cost`. Where the smallest tiles need more, a
-            `CostWarning` says how much, or a `PlanError` if it does not even do for them.""",
-            help="what all workers together may hold",
-            metavar="500MB",
-        ),
-    ]
-    progress: Annotated[
-        bool | None,
-        Option(
-            None,
-            """bool, optional
-            Whether to show a bar; default: in terminals and notebooks.""",
-            **_BOOL,
-            help="show a bar (default: in terminals)",
-        ),
-    ]
-    compute: Annotated[
-        bool,
-        Option(
-            True,
-            """bool
-            False returns a dask Delayed that writes data and metadata when computed.""",
-            **_BOOL,
-        ),
-    ]
-    durable: Annotated[
-        bool,
-        Option(
-            False,
-            """bool
-            Whether to wait until everything is on disk, before the image appears and after.""",
-            **_BOOL,
-            help="wait until everything is on disk",
-        ),
-    ]
-    strict: Annotated[
-        bool,
-        Option(
-            False,
-            """bool
-            Whether chunks that are missing from the source arrays are an error.
-            Default: a warning; they read as the fill value.""",
-            **_BOOL,
-            help="treat missing chunks of SRC as an error",
-        ),
-    ]
 
 
-class WriteOptions(CommonWriteOptions, total=False):
-    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
+class FormOptions(TypedDict, total=False):
+    """In which form an image is stored."""
 
     version: Annotated[
         Version,
@@ -151,17 +152,6 @@ class WriteOptions(CommonWriteOptions, total=False):
             0.6 yet.""",
             accepted="'0.5', '0.4', '0.6', as text",
             help="OME-NGFF version: 0.5 and 0.6 are Zarr v3, 0.4 is Zarr v2 (default: 0.5)",
-        ),
-    ]
-    mode: Annotated[
-        Mode,
-        Option(
-            "w-",
-            """{"w-", "w"}
-            Whether an existing group is an error, or its image is replaced. On a local disk
-            the old image stays readable until the new one is complete. Anything that is not part of
-            the old image (labels, other arrays, files) stays.""",
-            accepted="'w-' (new), 'w' (replace)",
         ),
     ]
     layout: Annotated[
@@ -205,21 +195,6 @@ class WriteOptions(CommonWriteOptions, total=False):
             help="packed as integers as in SRC, where it is (default: unpacked)",
         ),
     ]
-    labels_of: Annotated[
-        str | None,
-        Option(
-            None,
-            """str, optional
-            Path of the image that these are labels of; they are written to
-            ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
-            levels as the image. Colours and properties are taken from ``attrs["image-label"]``,
-            names from the CF attributes ``flag_values`` and ``flag_meanings``.""",
-            types=str,
-            accepted="text, as in 'lab/field'",
-            help="image in DST that these are labels of; they go to PATH/labels",
-            metavar="PATH",
-        ),
-    ]
     shards: Annotated[
         Chunks | None,
         Option(
@@ -241,6 +216,64 @@ class WriteOptions(CommonWriteOptions, total=False):
             How chunks are compressed: a codec of `zarr.codecs`, with ``version="0.4"`` one of
             `numcodecs`; None means uncompressed. Default: Zstandard, level 1, with checksums, which
             other codecs may lack.""",
+        ),
+    ]
+
+
+class CommonWriteOptions(RunOptions, ShownOptions, total=False):
+    """What writing an image and adding levels to one have in common."""
+
+    compute: Annotated[
+        bool,
+        Option(
+            True,
+            """bool
+            False returns a dask Delayed that writes data and metadata when computed.""",
+            **_BOOL,
+        ),
+    ]
+
+
+class WriteOptions(CommonWriteOptions, FormOptions, total=False):
+    """How to write; see :meth:`xpyramid.Pyramid.to_ome_zarr`."""
+
+    mode: Annotated[
+        Mode,
+        Option(
+            "w-",
+            """{"w-", "w"}
+            Whether an existing group is an error, or its image is replaced. On a local disk
+            the old image stays readable until the new one is complete. Anything that is not part of
+            the old image (labels, other arrays, files) stays.""",
+            accepted="'w-' (new), 'w' (replace)",
+        ),
+    ]
+    append_dim: Annotated[
+        str | None,
+        Option(
+            None,
+            """str, optional
+            Dimension along which the samples are appended to the image that is there, as for
+            :meth:`xarray.Dataset.to_zarr`; see :meth:`xpyramid.accessor.ArrayAccessor.append`. An
+            image that is not there is written, and the options that say how an image is stored
+            (`layout`, `shards`, `compressor`, ...) are for that one alone.""",
+            types=str,
+            accepted="a dimension, as in 't'",
+        ),
+    ]
+    labels_of: Annotated[
+        str | None,
+        Option(
+            None,
+            """str, optional
+            Path of the image that these are labels of; they are written to
+            ``<labels_of>/labels/<group>``, and listed there. They need integers, and as many
+            levels as the image. Colours and properties are taken from ``attrs["image-label"]``,
+            names from the CF attributes ``flag_values`` and ``flag_meanings``.""",
+            types=str,
+            accepted="text, as in 'lab/field'",
+            help="image in DST that these are labels of; they go to PATH/labels",
+            metavar="PATH",
         ),
     ]
 

@@ -35,6 +35,7 @@ from xpyramid.reader.chunked import DaskChunks, check_chunks, in_chunks
 from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
 from xpyramid.store.checked import as_checked, confirm
+from xpyramid.store.chunk_grid import open_array
 from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.decoding import name_damage
 from xpyramid.store.encoding import (
@@ -47,7 +48,6 @@ from xpyramid.store.encoding import (
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
 from xpyramid.store.level_array import as_level, level_of, level_variable, stored_variable
-from xpyramid.store.manifest import open_array
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
 from xpyramid.store.retrying import reading

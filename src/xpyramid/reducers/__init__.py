@@ -21,6 +21,7 @@ from xpyramid.errors import DtypeError, PlanError
 from xpyramid.kernels.arrays import Array
 from xpyramid.options.types import Method
 from xpyramid.reducers import adapt, holistic
+from xpyramid.reducers.count import recount
 from xpyramid.reducers.holistic import method_name
 from xpyramid.reducers.record import (
     Factors,
@@ -34,11 +35,13 @@ from xpyramid.reducers.record import (
     times,
 )
 from xpyramid.reducers.registry import METHODS
+from xpyramid.reducers.several import SETS, named_methods
 from xpyramid.reducers.windows import fillable
 from xpyramid.types import DType
 
 __all__ = [
     "METHODS",
+    "SETS",
     "Array",
     "Factors",
     "Method",
@@ -49,7 +52,9 @@ __all__ = [
     "assemble_arrays",
     "make_reducer",
     "method_name",
+    "named_methods",
     "passthrough",
+    "recount",
     "reduce_block",
     "reduce_levels",
     "reduce_levels_with_state",
@@ -69,6 +74,8 @@ _OTHER_WORDS = {
     "max": "maximum maximal highest largest",
     "sum": "total add",
     "median": "medianlower middle",
+    "std": "stddev stdev standarddeviation deviation sigma",
+    "count": "number n counts valid",
 }
 _OUR_WORDS = {theirs: ours for ours, words in _OTHER_WORDS.items() for theirs in words.split()}
 
@@ -113,24 +120,28 @@ def make_reducer(
             f"{method_name(method)} of dtype {dtype}",
             accepted="bool, integers, floats, complex, datetime64, timedelta64",
         )
+    named: object = method
     if callable(method):
         if min_valid is not None:
             raise PlanError(
                 f"{method_name(method)!r} gets all samples", fix="min_valid does not apply"
             )
         reducer = holistic.user(method, request)
-    elif method in METHODS:
+    elif isinstance(named, str) and named in METHODS:
         make = METHODS[method]
         adapter = {"m": adapt.ticks, "M": adapt.ticks, "c": adapt.pairs}.get(request.dtype.kind)
-        direct = adapter is None or method == "nearest"
+        direct = adapter is None or method in ("nearest", "count", "std")
         reducer = make(request) if direct or adapter is None else adapter(make, request)
     else:
+        hint = suggest_method(named) if isinstance(named, str) else ""
         raise PlanError(
             option="method",
             value=method,
-            accepted=f"{', '.join(sorted(METHODS))}, or a callable{suggest_method(method)}",
+            accepted=f"{', '.join(sorted(METHODS))}, or a callable{hint}",
         )
-    return reducer if min_valid is None else adapt.with_min_valid(reducer, request, min_valid)
+    if min_valid is None or method == "count":  # which says how many samples there are
+        return reducer
+    return adapt.with_min_valid(reducer, request, min_valid)
 
 
 def suggest_method(method: str) -> str:

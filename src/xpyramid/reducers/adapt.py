@@ -159,7 +159,7 @@ class _MinValid:
         return values
 
     def _empty(self) -> Any:
-        if self.request.has_ignore:
+        if self.request.has_ignore and self.inner.base is None:
             return self.request.ignore_as(self.inner.dtype)
         if self.inner.dtype.kind in "mM":
             return np.array("NaT", self.inner.dtype)
@@ -181,5 +181,5 @@ def with_min_valid(inner: Reducer, request: Request, min_valid: float) -> Reduce
     rule = _MinValid(inner, request, min_valid)
     return Reducer(
         inner.name, inner.dtype, rule.chunk, rule.combine, rule.finalise,
-        assemble=rule.assemble, holistic=inner.holistic, copies=inner.copies,
+        assemble=rule.assemble, holistic=inner.holistic, copies=inner.copies, base=inner.base,
     )  # fmt: skip

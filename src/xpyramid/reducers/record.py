@@ -180,6 +180,9 @@ class Reducer:
     copies : int
         How often the samples of a block are there at a time, at most: as they are read and encoded,
         and beside that, what they are reduced with.
+    base : callable or None
+        From samples to the values of level 0 of the image, where these are others: a level has one
+        dtype and one meaning on all levels.
     """
 
     name: str
@@ -191,3 +194,4 @@ class Reducer:
     assemble: Callable[[Sequence[Part], tuple[int, ...]], State] = assemble_arrays
     holistic: bool = False
     copies: int = 2
+    base: Callable[[Array], Array] | None = None

@@ -131,7 +131,7 @@ def sum_valid_windows(
     (shape, step, reduced), *other_passes = axis_passes(values.shape, factors)
     total, count = np.empty(reduced, dtype), np.empty(reduced, np.int64)
     kernels.sums.window_sum_valid(
-        src.reshape(shape), *step, *_flags(request, src.dtype),
+        src.reshape(shape), *step, *valid_flags(request, src.dtype),
         aligned_empty(shape[3], dtype), aligned_empty(shape[3], np.int64), total, count,
     )  # fmt: skip
     for shape, step, reduced in other_passes:
@@ -141,7 +141,7 @@ def sum_valid_windows(
     return total.reshape(cells), count.reshape(cells)
 
 
-def _flags(request: Request, dtype: DType) -> tuple[bool | None, Any]:
+def valid_flags(request: Request, dtype: DType) -> tuple[bool | None, Any]:
     """Return whether NaN is skipped, and what is ignored; None where that does not apply."""
     nan = request.skipna and dtype.kind == "f"
     return True if nan else None, request.ignore_as(dtype) if request.has_ignore else None
@@ -155,7 +155,7 @@ def add(state: State, factors: Factors) -> State:
 def extreme_windows(values: Array, factors: Factors, largest: bool, request: Request) -> Array:
     """Return the smallest or largest samples of windows, in native byte order."""
     out = as_native(values)
-    flags = True if largest else None, *_flags(request, out.dtype)
+    flags = True if largest else None, *valid_flags(request, out.dtype)
     for shape, step, reduced in axis_passes(values.shape, factors):
         src, out = out.reshape(shape), np.empty(reduced, out.dtype)
         kernels.extremes.window_extreme(src, *step, *flags, aligned_empty(shape[3], out.dtype), out)

@@ -33,9 +33,10 @@ from zarr.storage import StorePath
 from xpyramid._compat import sync
 from xpyramid.errors import ReadError
 from xpyramid.store import object_table
+from xpyramid.store.chunk_grid import position_in
 from xpyramid.store.documents import is_document
 from xpyramid.store.identity import Watch
-from xpyramid.store.manifest import manifest_of, position_in
+from xpyramid.store.manifest import manifest_of
 from xpyramid.store.path import NodePath, as_prefix
 from xpyramid.store.retrying import SingleGets
 from xpyramid.warn import warn

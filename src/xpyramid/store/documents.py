@@ -19,7 +19,7 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 from xpyramid._compat import sync
 from xpyramid.errors import PyramidError
 from xpyramid.runtime.retry import is_absence, retried, retried_async
-from xpyramid.store import object_table
+from xpyramid.store import object_table, value_counts
 from xpyramid.store.local_files import write_file
 from xpyramid.store.path import NodePath, as_prefix, takes_nodes_only
 from xpyramid.store.retrying import as_local, reading
@@ -35,7 +35,7 @@ DOCUMENTS = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 OWN_DOCUMENTS = ("zarr.json", ".zmetadata", ".zgroup", ".zattrs")
 
 #: What is one document in a store, and not everything below a place.
-_SINGLE = {*OWN_DOCUMENTS, "build.json", object_table.KEY}
+_SINGLE = {*OWN_DOCUMENTS, "build.json", object_table.KEY, value_counts.KEY}
 
 #: No metadata document of an image is larger, in bytes.
 LARGEST_DOCUMENT = 64 * 2**20

@@ -34,7 +34,7 @@ from xpyramid import ngff
 from xpyramid._compat import memory_of, unwrapped
 from xpyramid.errors import ReplacedError
 from xpyramid.store.documents import attributes_of, get_document, parse_document
-from xpyramid.store.manifest import KEY, digest, manifest_of
+from xpyramid.store.manifest import BEGAN, KEY, digest, manifest_of
 from xpyramid.store.path import NodePath, local_root
 
 #: How a document is told from others at its place: a tuple of numbers, or an object in memory.
@@ -179,9 +179,11 @@ class Watch:
 def identity_of(attributes: Mapping[str, object]) -> str | None:
     """Return what tells an image from others, by its attributes: all that is stored of it.
 
-    None without a record of all sizes and checksums.
+    None without a record of all sizes and checksums. An image that only got longer is the same.
     """
     own, record = attributes.get(KEY), manifest_of(attributes)
+    if isinstance(own, Mapping) and isinstance(began := own.get(BEGAN), str):
+        return began
     objects = None if record is None else record.get("objects")
     if not isinstance(own, Mapping) or record is None or not isinstance(objects, Mapping):
         return None

@@ -21,6 +21,7 @@ from zarr.storage import MemoryStore
 
 from xpyramid._compat import memory_of, sync, unwrapped
 from xpyramid.errors import TargetBusyError
+from xpyramid.store.build_in_group import build_at, group_with_record, record_in_group
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import (
     OWN_DOCUMENTS,
@@ -34,7 +35,6 @@ from xpyramid.store.documents import (
 )
 from xpyramid.store.listing import children, list_keys
 from xpyramid.store.local_files import remove_torn_files
-from xpyramid.store.manifest import build_at, group_with_record, record_in_group
 from xpyramid.store.path import (
     NodePath,
     as_prefix,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import zarr
@@ -16,6 +16,7 @@ from xpyramid.errors import (
     check_kind,
 )
 from xpyramid.messages import say
+from xpyramid.store.listing import children
 from xpyramid.store.path import NodePath, check_name, is_name, is_root
 from xpyramid.types import Attrs, DType
 from xpyramid.warn import warn
@@ -59,6 +60,25 @@ class LabelsGroup:
         """List the label image in a group, which is the ``labels`` group or stands for it."""
         group = zarr.open_group(place.store, path=place.path, mode="r+")
         group.attrs.update(ngff.add_to_list(dict(group.attrs), self.version, self.path))
+
+
+def unlisted(image: NodePath) -> Iterator[LabelsGroup]:
+    """Yield what is to be listed of the labels that were in an image before it was one."""
+    place = image / "labels"
+    node, version = place.node(), ngff.version_of(_attributes(image))
+    if not isinstance(node, zarr.Group) or version is None:
+        return
+    listed = ngff.ome_metadata(dict(node.attrs)).get("labels")
+    for name in sorted(filter(is_name, children(place))):
+        own = _attributes(place / name)
+        is_label = ngff.version_of(own) == version and "image-label" in ngff.ome_metadata(own)
+        if is_label and not (isinstance(listed, list) and name in listed):
+            yield LabelsGroup(place, name, version)
+
+
+def _attributes(place: NodePath) -> dict[str, object]:
+    node = place.node()
+    return dict(node.attrs) if isinstance(node, zarr.Group) else {}
 
 
 def check_image_path(path: object) -> str:

@@ -6,8 +6,8 @@ thread reads, decodes, encodes and writes by itself, so that two of them take ha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from xpyramid.geometry.tiles import Lengths, Region, relative
 from xpyramid.store.checksums import Algorithm, checksum, checksum_of_file
 from xpyramid.store.codec import ABSENT, Codec, codec_of, fill_of, is_regular
 from xpyramid.store.local_files import write_file
-from xpyramid.store.object_reader import Directory, ObjectReader, reader_of
+from xpyramid.store.object_reader import Directory, reader_of
 from xpyramid.store.path import ZarrArray, local_root
 from xpyramid.store.selections import Outer
 from xpyramid.types import Array
@@ -42,6 +42,48 @@ class ObjectRecord(NamedTuple):
     place: Lengths
     size: int
     checksum: int
+
+
+@dataclass
+class EncodedObject:
+    """An object as it is stored, wherever that is.
+
+    Attributes
+    ----------
+    place : tuple of int
+        Of the object in the grid of its array.
+    parts : sequence of bytes
+        Which lie one after the other; none where nothing is to be stored.
+    checksum : int
+        Of the parts; see `xpyramid.store.checksums`.
+    path : pathlib.Path or None
+        A file that holds it already.
+    """
+
+    place: Lengths
+    parts: Sequence[bytes]
+    checksum: int
+    path: Path | None = None
+
+    @classmethod
+    def from_parts(
+        cls, place: Lengths, parts: Sequence[bytes], algorithm: Algorithm
+    ) -> EncodedObject:
+        """Return an object with its checksum."""
+        return cls(place, parts, checksum(parts, algorithm) if parts else 0)
+
+    @property
+    def record(self) -> ObjectRecord:
+        """What is known of it when it is stored."""
+        return ObjectRecord(self.place, sum(map(len, self.parts)), self.checksum)
+
+    def put(self, path: Path, inside: Path) -> None:
+        """Put it in its place at once; remove what is there, where there is nothing to store."""
+        if not self.parts:
+            path.unlink(missing_ok=True)
+            return
+        write_file(path, self.parts, inside, self.path)
+        self.path = path
 
 
 class ObjectArray:
@@ -73,15 +115,13 @@ class ObjectArray:
         return getattr(self.array, name)
 
     def __getitem__(self, key: Any) -> Any:
-        region, reader = _region(key, self.array.shape), self._reader
+        region = _region(key, self.array.shape)
+        # Made anew, for the shape of an array may change.
+        reader = reader_of(self.array, self.codec, Directory(str(self._root)))
         if region is None or reader is None:
             return self.array[key]
         selection = Outer(region, self.array.shape, self.array.chunks)
         return reader.read(selection, self.array.dtype, alone=True)
-
-    @cached_property
-    def _reader(self) -> ObjectReader | None:
-        return reader_of(self.array, self.codec, Directory(str(self._root)))
 
     def __setitem__(self, key: Any, values: Array) -> None:
         region = _region(key, self.array.shape)
@@ -89,13 +129,13 @@ class ObjectArray:
         if region is None or not _whole(region, lengths, self.array.shape):
             self.array[key] = values
         else:
-            self._write_whole(region, lengths, values)
+            self.put(self.encoded(region, values))
 
     def write(self, region: Region, values: Array) -> list[ObjectRecord]:
         """Store values in a region; return what is known of the objects that it touches."""
         lengths = self.array.shards or self.array.chunks
         if _whole(region, lengths, self.array.shape):
-            return self._write_whole(region, lengths, values)
+            return self.put(self.encoded(region, values))
         self.array[region] = values
         known = (
             (index, checksum_of_file(self._path(index), self._algorithm))
@@ -103,16 +143,21 @@ class ObjectArray:
         )
         return [ObjectRecord(index, *record) for index, record in known if record is not None]
 
-    def _write_whole(self, region: Region, lengths: Lengths, values: Array) -> list[ObjectRecord]:
-        """Store values in a region of whole objects."""
-        records = []
+    def encoded(self, region: Region, values: Array) -> Iterator[EncodedObject]:
+        """Yield the objects of a region of whole ones, which hold some values."""
+        lengths = self.array.shards or self.array.chunks
         for index, _, piece in _pieces(region, lengths):
             part = values[relative(piece, [r.start for r in region])]
             chunks = self._chunk(part) if self.array.shards is None else self._shard(part, lengths)
-            self._write(index, chunks)
-            if chunks:
-                value = checksum(chunks, self._algorithm)
-                records.append(ObjectRecord(index, sum(map(len, chunks)), value))
+            yield EncodedObject.from_parts(index, chunks, self._algorithm)
+
+    def put(self, objects: Iterable[EncodedObject]) -> list[ObjectRecord]:
+        """Store objects; return what is known of those that there are now."""
+        records = []
+        for one in objects:
+            one.put(self._path(one.place), self._directory)
+            if one.parts:
+                records.append(one.record)
         return records
 
     def _path(self, index: Lengths) -> Path:
@@ -121,14 +166,6 @@ class ObjectArray:
     def _grid(self, lengths: Lengths) -> Lengths:
         """Return how many chunks a shard has along each dimension."""
         return tuple(n // c for n, c in zip(lengths, self.array.chunks, strict=True))
-
-    def _write(self, index: Lengths, data: Sequence[bytes]) -> None:
-        """Put an object in its place at once; remove it, where there is nothing to store."""
-        path = self._path(index)
-        if not data:
-            path.unlink(missing_ok=True)
-            return
-        write_file(path, data, self._directory)
 
     def _chunk(self, values: Array) -> Sequence[bytes]:
         """Return the bytes of a chunk, none where it is all fill value."""
@@ -215,5 +252,7 @@ def _all_equal(values: Array, fill: Any) -> bool:
     first = values[(0,) * values.ndim]
     if not np.array_equal(first, fill, equal_nan=True):  # mostly that decides it
         return False
+    if not any(values.strides):  # one sample, broadcast
+        values = values[(slice(0, 1),) * values.ndim]
     buffer = default_buffer_prototype().nd_buffer.from_numpy_array(values)
     return buffer.all_equal(fill)

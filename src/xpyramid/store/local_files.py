@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -19,7 +20,10 @@ _PATIENCE = 60
 
 
 def write_file(
-    path: Path, parts: Iterable[bytes | bytearray | memoryview], inside: Path | None = None
+    path: Path,
+    parts: Iterable[bytes | bytearray | memoryview],
+    inside: Path | None = None,
+    same_as: Path | None = None,
 ) -> None:
     """Put a file in its place at once, with its directories.
 
@@ -32,7 +36,13 @@ def write_file(
     parts : iterable of bytes
     inside : pathlib.Path, optional
         A directory that is not made anew where it has gone.
+    same_as : pathlib.Path, optional
+        A file that holds these bytes. It gets another name, where the file system has such (hard
+        links); whoever replaces either file, as this function and zarr-python do, leaves the other
+        as it is.
     """
+    if same_as is not None and _link(same_as, path, inside):
+        return
     torn = path.with_suffix(f".{uuid4().hex}.partial")
     try:
         _write(torn, parts, inside)
@@ -53,11 +63,22 @@ def is_array_directory(directory: Path) -> bool:
     return isinstance(node, dict) and node.get("node_type") == "array"
 
 
-def remove_torn_files(directory: Path | None, *, below: bool = True) -> None:
-    """Remove files in a directory, and below it, that a dead process has left half written."""
-    pattern = "**/*.partial" if below else "*.partial"
+def remove_torn_files(
+    directory: Path | None, *, below: bool = True, of: Collection[str] = ()
+) -> None:
+    """Remove files in a directory, and below it, that a dead process has left half written.
+
+    Parameters
+    ----------
+    directory : Path or None
+    below : bool
+        Whether those below it are removed, too.
+    of : collection of str
+        Names of the files that they were to become; default: any.
+    """
+    pattern, stems = "**/*.partial" if below else "*.partial", {Path(name).stem for name in of}
     for torn in directory.glob(pattern) if directory is not None else ():
-        if _TORN.fullmatch(torn.name):
+        if _TORN.fullmatch(torn.name) and (not stems or torn.name.split(".")[0] in stems):
             torn.unlink()
 
 
@@ -81,12 +102,36 @@ def _write(
     try:
         file = path.open("wb")
     except FileNotFoundError:
-        if inside is None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        else:
-            missing = path.parent.relative_to(inside).parts
-            for n in range(1, 1 + len(missing)):
-                inside.joinpath(*missing[:n]).mkdir(exist_ok=True)
+        _make_directories(path, inside)
         file = path.open("wb")
     with file:
         file.writelines(parts)
+
+
+def _link(source: Path, path: Path, inside: Path | None) -> bool:
+    """Give a file another name; return whether that could be done.
+
+    It cannot where there is a file of that name, which an earlier run of a task has left, or where
+    there are no hard links.
+    """
+    for attempt in range(2):
+        try:
+            os.link(source, path)
+        except FileNotFoundError:
+            if attempt == 0:
+                _make_directories(path, inside)
+        except OSError:
+            return False
+        else:
+            return True
+    return False
+
+
+def _make_directories(path: Path, inside: Path | None) -> None:
+    """Make the directories that a file is to lie in."""
+    if inside is None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return
+    missing = path.parent.relative_to(inside).parts
+    for n in range(1, 1 + len(missing)):
+        inside.joinpath(*missing[:n]).mkdir(exist_ok=True)

@@ -22,7 +22,7 @@ image (`xpyramid.store.manifest`) has a table for each array, of levels and of c
   of, or that a tree of xarray shows; who counts chunks there looks for their keys. It moves with
   its array, is replaced with it, and is read only by who reads that level.
 - Stores that take the keys of nodes alone, as Icechunk does, have no room for it. There, tables up
-  to `manifest.LONGEST` are in the attributes, and larger ones are left out, which `verify` says.
+  to `presence.LONGEST` are in the attributes, and larger ones are left out, which `verify` says.
   Such a store knows the sizes of its own chunks, and never changes one.
 
 A table is compared with what is there by `xpyramid.verify`, and by our reader, see

@@ -31,6 +31,7 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import LocalStore
 
 from xpyramid.errors import TargetBusyError
+from xpyramid.store.build_in_group import build_at
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import (
     OWN_DOCUMENTS,
@@ -44,7 +45,6 @@ from xpyramid.store.documents import (
 )
 from xpyramid.store.local_files import one_at_a_time, remove_torn_files, write_file
 from xpyramid.store.local_locks import held, is_made_here, staged_below, staged_in
-from xpyramid.store.manifest import build_at
 from xpyramid.store.path import NodePath, level_names, name_of_staged, staging_path
 from xpyramid.store.retrying import bare
 

@@ -20,10 +20,10 @@ from zarr.abc.store import Store as ZarrStore
 from zarr.storage import LocalStore
 
 from xpyramid.errors import ResumeError
+from xpyramid.store.build_in_group import build_at
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.in_place import InPlaceTransaction
 from xpyramid.store.listing import children
-from xpyramid.store.manifest import build_at
 from xpyramid.store.path import (
     NodePath,
     Store,

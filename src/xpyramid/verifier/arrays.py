@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, SupportsInt
 
 import numpy as np
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 
 from xpyramid.errors import ReadError
 from xpyramid.ngff import Header, Problem
-from xpyramid.store import object_table
+from xpyramid.store import object_table, value_counts
+from xpyramid.store.chunk_grid import ChunkGrid, StoredMask, grid_of, open_array
 from xpyramid.store.faults import fault_of
 from xpyramid.store.listing import Contents
-from xpyramid.store.manifest import ChunkGrid, StoredMask, agrees, expected, grid_of, open_array
 from xpyramid.store.object_table import ObjectTable
 from xpyramid.store.path import ZarrArray, as_prefix
+from xpyramid.store.presence import agrees, expected
 
 Region = tuple[slice, ...]
 
@@ -188,9 +190,13 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
             )
 
 
-def check_strays(stored: Stored, record: object) -> Iterator[Problem]:
-    """Yield what lies below an array and is not one of its objects, nor the record of them."""
-    own = {object_table.KEY} if object_table.is_apart(record) else set()
+def check_strays(
+    stored: Stored, record: object, values: Mapping[str, object] = MappingProxyType({})
+) -> Iterator[Problem]:
+    """Yield what lies below an array and is not one of its objects, nor belongs to a record."""
+    own = set() if record is None else {object_table.KEY, value_counts.KEY}
+    if values.get("path") == stored.path:
+        own.add(value_counts.KEY)
     for key in stored.unexpected_keys:
         if key in own:
             continue

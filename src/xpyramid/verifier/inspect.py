@@ -12,8 +12,8 @@ from typing import NamedTuple
 from xpyramid import ngff
 from xpyramid.messages import HOW_TO_FINISH
 from xpyramid.ngff import Problem
-from xpyramid.store import manifest
-from xpyramid.store.documents import attributes_of
+from xpyramid.store import build_in_group, manifest, value_counts
+from xpyramid.store.documents import attributes_of, get_document
 from xpyramid.store.listing import Contents
 from xpyramid.store.path import as_prefix
 from xpyramid.verifier.arrays import Stored, check_foreign, check_objects, check_strays, open_all
@@ -121,7 +121,7 @@ def _base(images: list[ngff.Multiscale], headers: Mapping[str, ngff.Header]) -> 
 def is_unfinished(attributes: Mapping[str, object]) -> bool:
     """Whether attributes are those of a build that has not come to its end."""
     own = attributes.get(manifest.KEY)
-    return isinstance(own, Mapping) and manifest.UNFINISHED in own
+    return isinstance(own, Mapping) and build_in_group.UNFINISHED in own
 
 
 def unfinished(path: str) -> Problem:
@@ -252,8 +252,10 @@ def _check_record(
     record = manifest.manifest_of(attributes)
     listed = (record or {}).get("objects")
     objects: Mapping[str, object] = listed if isinstance(listed, Mapping) else {}
+    values = manifest.values_of(attributes)
     for path, stored in arrays.items():
-        yield from check_strays(stored, objects.get(path))
+        yield from check_strays(stored, objects.get(path), values)
+    yield from _check_values_kept(contents, values)
     if record is None:
         if any(image.metadata.get("library") == "xpyramid" for image in images):
             message = (
@@ -278,6 +280,21 @@ def _check_record(
         else:
             message = "an array that was not there when the image was complete"
             yield Problem("extra", path, message, "warning")
+
+
+def _check_values_kept(contents: Contents, values: Mapping[str, object]) -> Iterator[Problem]:
+    """Compare the distributions of the values of level 0 with what is recorded of them."""
+    if not values:
+        return
+    key = f"{values.get('path')}/{value_counts.KEY}"
+    raw = get_document(contents.place / key)
+    if raw is None or value_counts.digest_of(raw) != values.get("digest"):
+        what = "are missing" if raw is None else "are not those that were written"
+        message = (
+            f"the distributions of values by which update() makes windows {what}; it will "
+            "read all of level 0 instead"
+        )
+        yield Problem("missing" if raw is None else "changed", key, message, "warning")
 
 
 def _check_labels(

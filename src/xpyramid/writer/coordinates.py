@@ -7,7 +7,7 @@ in length and numbers only; then the documents of one level are made from those 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -32,6 +32,9 @@ from xpyramid.writer.documents import array_of, as_document, parse
 #: Coordinates up to so many bytes are computed at once, where they are lazy.
 _SMALL = 2**20
 
+#: So many times are stored in one chunk, also where there are fewer of them yet.
+_TIMES = 1024
+
 #: What times are counted from.
 _TIME_UNITS = ("units", "calendar")
 
@@ -40,7 +43,10 @@ _CODING = {"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsign
 
 
 def prepare_coordinates(
-    coordinates: xr.Dataset, names: StoredNames, attrs: Mapping[str, object]
+    coordinates: xr.Dataset,
+    names: StoredNames,
+    attrs: Mapping[str, object],
+    times: Collection[str] = (),
 ) -> xr.Dataset:
     """Return what is stored beside a level: its coordinates, under their stored names.
 
@@ -50,6 +56,9 @@ def prepare_coordinates(
     names : StoredNames
     attrs : mapping
         Of the level's group.
+    times : collection of str
+        Dimensions of time, along which images grow: their coordinates are stored in chunks that
+        have room.
 
     Raises
     ------
@@ -72,6 +81,8 @@ def prepare_coordinates(
         kept = _time_encoding(variable, str(name))
         if variable.dtype.kind in "fc" and "_FillValue" not in variable.attrs:
             kept["_FillValue"] = None  # xarray would write NaN, as an attribute
+        if variable.dims in [(dim,) for dim in times] and variable.size < _TIMES:
+            kept["chunks"] = (_TIMES,)
         variable.attrs, variable.encoding = attributes, kept
     stored = with_names(dataset.variables, names.dims, names.coords)
     return xr.Dataset(coords=xr.Coordinates(stored, indexes={}), attrs=dataset.attrs)

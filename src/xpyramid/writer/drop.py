@@ -55,6 +55,8 @@ def drop(
         transaction.begin(record, zarr_format, own)
         transaction.note(replace(record, created=True))
         template = MetadataTemplate({}, own, {})
-        _, announced = group_documents(template, transaction, {}, build=record.build)
+        _, announced = group_documents(
+            template, transaction, {}, build=record.build, before=attributes
+        )
         transaction.publish(announced)
         consolidate_above(transaction)

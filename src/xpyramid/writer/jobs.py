@@ -28,9 +28,9 @@ def passes_of(image: PreparedImage, limits: Limits) -> Iterator[Pass]:
             return
         kept = 0
     levels = list(map(Shape, (level.shape for level in plan.levels), image.objects))
-    read = list(map(source_chunks, image.levels[: len(plan.source_chunks)]))
+    read = [source_chunks(image.source(k)) for k in range(len(plan.source_chunks))]
     yield from passes(
-        levels, plan.steps, read, plan.dtype.itemsize, limits, holistic=plan.holistic,
+        levels, plan.steps, read, plan.itemsize, limits, holistic=plan.holistic,
         copies=plan.copies, present=range(kept), channels=plan.counted_channels,
     )  # fmt: skip
 
@@ -61,7 +61,7 @@ def _job(
 ) -> engine.Job:
     """Return the job of a pass."""
     first, tiling = job_pass.levels[0], job_pass.tiling
-    base = image.levels[first]
+    base = image.source(first)
     journal = None if tasks is None else Journal.load_from(tasks / str(job_pass.levels[-1]))
     shapes = tuple(image.plan.levels[k].shape for k in job_pass.levels)
     output = engine.Output(reducer, shapes, tuple(sinks), None, journal, is_wanted)

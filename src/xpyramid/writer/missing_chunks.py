@@ -15,8 +15,10 @@ from zarr.storage import LocalStore
 from xpyramid._compat import sync
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import literal, say
-from xpyramid.store.manifest import ArrayV2, ArrayV3, ChunkGrid, StoredMask, expected, manifest_of
+from xpyramid.store.chunk_grid import ArrayV2, ArrayV3, ChunkGrid, StoredMask
+from xpyramid.store.manifest import manifest_of
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix, local_path
+from xpyramid.store.presence import expected
 from xpyramid.store.retrying import retrying
 from xpyramid.warn import warn
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 
 from xpyramid import engine
 from xpyramid.errors import StorageError
 from xpyramid.store.checksums import algorithm_for, checksum
+from xpyramid.store.chunk_grid import grid_of, grid_of_array, metadata_of, metadata_of_array
 from xpyramid.store.documents import get_document
 from xpyramid.store.listing import Contents
-from xpyramid.store.manifest import grid_of, metadata_of
 from xpyramid.store.object_table import ObjectTable
+from xpyramid.store.path import NodePath, ZarrArray
 
 
 def table_of(
@@ -63,3 +65,21 @@ def table_of(
         data = (get_document(contents.place / own) or b"") if data is None else data
         table.sizes[position], table.checksums[position] = len(data), checksum([data], algorithm)
     return table
+
+
+def rows_of(
+    place: NodePath, array: ZarrArray, indexes: Sequence[tuple[int, ...]]
+) -> NDArray[np.uint64]:
+    """Return position, size and checksum of some objects of an array, which are read.
+
+    Those that are not stored have the size 0.
+    """
+    counts = grid_of_array(array).counts
+    algorithm = algorithm_for(metadata_of_array(array))
+    rows = np.zeros((len(indexes), 3), np.uint64)
+    for row, index in zip(rows, indexes, strict=True):
+        raw = get_document(place / array.metadata.encode_chunk_key(index))
+        row[0] = np.ravel_multi_index(index, counts) if counts else 0
+        if raw is not None:
+            row[1:] = len(raw), checksum([raw], algorithm)
+    return rows

@@ -12,26 +12,41 @@ from xpyramid import engine, ngff
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.axes import is_channel_name
 from xpyramid.geometry.plan import Plan
+from xpyramid.geometry.sections import MOST, Sections, make_sections
+from xpyramid.geometry.tiles import Lengths
 from xpyramid.store.names import name_of
 from xpyramid.types import Attrs, DType
+
+#: Part of the values by which tails are longer than they need be: one percent of them may change,
+#: and the quantiles still lie in the tails.
+_SLACK = 0.0125
+
+#: How many whole distributions the tails of all sections may be together.
+_TAILS = 4
 
 
 @dataclass(frozen=True)
 class OmeroRequest:
-    """The channels of an image, and where they are found."""
+    """The channels of an image, and where they are found.
+
+    ``of_base`` says whether the values that are looked at are those of level 0.
+    """
 
     channels: ngff.Channels
     axis: int | None
     dtype: DType
     ignore: int | float | None = None
+    sections: Sections | None = None
+    of_base: bool = True
 
     @property
     def observer(self) -> engine.Observer:
         """What looks at the base."""
-        return engine.Observer(self.axis, self.ignore)
+        return engine.Observer(self.axis, self.ignore, self.sections, tails(self.channels))
 
     def metadata(self, statistics: engine.Statistics) -> dict[str, object]:
         """Return the ``omero`` metadata."""
+        statistics = engine.by_channel(statistics, self.observer.channels)
         extremes: list[ngff.Window] = []
         ranges: list[ngff.Window] = []
         for i in range(len(self.channels.labels)):
@@ -67,6 +82,28 @@ class OmeroRequest:
 def _highest(dtype: DType) -> int | None:
     """Return the largest value of an integer dtype."""
     return int(np.iinfo(dtype).max) if dtype.kind in "iu" else None
+
+
+def tails(channels: ngff.Channels) -> tuple[float, float]:
+    """Return how long the tails of a distribution are to be known: the quantiles lie in them.
+
+    They are longer than that, so that they still do when some values have changed.
+    """
+    low = max((pair[0] / 100 for pair in channels.percentiles), default=0)
+    high = max((1 - pair[1] / 100 for pair in channels.percentiles), default=0)
+    return min(1.0, 4 * low + _SLACK), min(1.0, 4 * high + _SLACK)
+
+
+def sections_of(
+    shape: Lengths, stored: Lengths, factors: Lengths, channels: ngff.Channels
+) -> Sections:
+    """Return the sections of level 0 whose values are counted apart.
+
+    The longer the tails are, the fewer sections: all tails together are no more than a few whole
+    distributions.
+    """
+    most = max(8, min(MOST, int(_TAILS / sum(tails(channels)))))
+    return make_sections(shape, stored, factors, most)
 
 
 def watch(jobs: Sequence[engine.Job], request: OmeroRequest | None) -> list[engine.Job]:
@@ -127,7 +164,7 @@ def omero_request(
         )
     requested = {} if omero is True else omero
     channels = ngff.channels(names, requested, are_alike=_are_alike(base, dim))
-    ignore = plan.options.get("ignore")
+    ignore = plan.options.get("ignore") if plan.samples is None else None
     return OmeroRequest(replace(channels, stored=stored), axis, base.dtype, ignore)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal, get_args
 
@@ -44,6 +45,7 @@ from xpyramid.writer.request import ImageSource, KeptLevels, PreparedImage
 from xpyramid.writer.source_guard import Location, check_source
 from xpyramid.writer.target_checks import check_above, check_writable
 from xpyramid.writer.template import TemplateSpec, make_template
+from xpyramid.writer.windows import LevelZero, as_before, with_sections
 
 LIBRARY = {"library": "xpyramid", "version": __version__}
 
@@ -93,27 +95,42 @@ def prepare_image(
     if options["mode"] == "w" and labels_group is None:
         label_groups.warn_of_misfits(transaction.target, spec.group_attributes, base.shape)
     is_label = labels_group is not None
+    objects = (*(() if kept is None else kept.objects), *spec.objects)
     return PreparedImage(
         transaction=transaction,
         was_recovered=was_recovered,
         levels=image.levels,
-        objects=(*(() if kept is None else kept.objects), *spec.objects),
+        objects=objects,
         plan=image.plan,
         reducer=image.reducer,
         paths=tuple(paths),
         template=make_template(spec),
         zarr_format=zarr_format,
-        omero=(
-            None
-            if is_label
-            else omero.omero_request(base, image.plan, options["omero"], image.document)
-        ),
+        omero=None if is_label else _omero(image, objects[0], options),
         labels_group=labels_group,
         collection=None if is_label else _collection(transaction.target, options),
         kept=0 if kept is None else len(kept.paths),
         replaced=() if kept is None else kept.replaced,
         interim={} if kept is None else _interim(kept, zarr_format),
+        before={} if kept is None else kept.attributes,
+        samples=image.samples,
     )
+
+
+def _omero(
+    image: ImageSource, stored: tuple[int, ...], options: WriteOptions
+) -> omero.OmeroRequest | None:
+    """Return what to show of an image, whose level 0 is in stored objects of such a shape."""
+    plan = image.plan
+    request = omero.omero_request(image.levels[0], plan, options["omero"], image.document)
+    if request is None:
+        return None
+    if image.kept is not None and options["omero"] is None:
+        request = as_before(request, image.kept.attributes)
+    if image.samples is not None:
+        return replace(request, of_base=False)
+    zero = LevelZero(plan.levels[0].shape, stored, plan.levels[-1].factors, plan.dtype)
+    return with_sections(request, zero)
 
 
 def _paths(image: ImageSource, names: StoredNames, options: WriteOptions) -> list[str]:
@@ -145,11 +162,14 @@ def _template_spec(
     attrs = json_attributes(dataset_attributes(image.attrs), DATASET)
     new = slice(0 if image.kept is None else len(image.kept.paths), None)
     coordinates = list(image.levels.coordinates)[new]
+    times = [
+        a.dim for a in image.plan.axes if a.type == "time" and a.dim not in image.plan.coarsened
+    ]
     return TemplateSpec(
         paths=paths[new],
         levels=image.plan.levels[new],
         objects=image.plan.objects(options["shards"])[new],
-        coordinates=[prepare_coordinates(c, names, attrs) for c in coordinates],
+        coordinates=[prepare_coordinates(c, names, attrs, times) for c in coordinates],
         dtype=image.plan.dtype,
         dims=list(names.dims.values()),
         attributes=[

@@ -81,6 +81,8 @@ class ImageSource:
         OME-NGFF metadata of a stored image that is copied.
     kept : KeptLevels or None
         Those that are in their place already.
+    samples : xarray.DataArray or None
+        What the levels are made from, where that is not level 0.
     """
 
     levels: Levels
@@ -90,10 +92,13 @@ class ImageSource:
     attrs: Attrs = field(default_factory=dict)
     document: Mapping[str, object] = field(default_factory=dict)
     kept: KeptLevels | None = None
+    samples: xr.DataArray | None = None
 
     @property
     def read(self) -> Sequence[xr.DataArray]:
         """The levels that others are not made from."""
+        if self.samples is not None:
+            return [self.samples]
         return self.levels[: 1 if self.reducer is not None else None]
 
 
@@ -131,6 +136,10 @@ class PreparedImage:
         Names of levels that others replace beside those.
     interim : mapping
         Documents of its group while levels that it announces are replaced at their place.
+    before : mapping
+        Attributes that its group had, where levels stay.
+    samples : xarray.DataArray or None
+        What the levels are made from, where that is not level 0.
     """
 
     transaction: Transaction
@@ -149,6 +158,12 @@ class PreparedImage:
     kept: int = 0
     replaced: tuple[str, ...] = ()
     interim: Mapping[str, Buffer] = field(default_factory=dict)
+    before: Mapping[str, object] = field(default_factory=dict)
+    samples: xr.DataArray | None = None
+
+    def source(self, level: int) -> xr.DataArray:
+        """Return what is read for a level that is not made from others."""
+        return self.levels[level] if self.samples is None else self.samples
 
     @property
     def written(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from xpyramid.writer.sinks import ZarrSink
 from xpyramid.writer.target_checks import check_free, check_target
 
 #: Of what is noted of an unfinished build.
-FORMAT = 5
+FORMAT = 6
 
 
 def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:
@@ -53,6 +53,7 @@ def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:
             "stored objects": [list(shape) for shape in image.objects],
             "memory": limits.memory,
             "metadata, attributes and coordinates": digest.hexdigest(),
+            "what is counted for omero": None if image.omero is None else str(image.omero.observer),
         },
     )
 
@@ -124,7 +125,11 @@ def check_input(job: engine.Job, image: PreparedImage) -> None:
     ResumeError
     """
     output, tiling = job.work.outputs[0], job.work.tiling
-    sinks = [(i, sink) for i, sink in enumerate(output.sinks) if isinstance(sink, ZarrSink)]
+    sinks = [
+        (i, sink)
+        for i, sink in enumerate(output.sinks)
+        if isinstance(sink, ZarrSink) and (i > 0 or output.reducer.base is None)
+    ]
     done = sorted(node for node in output.done if node[0] == tiling.tile)
     if not sinks or sinks[0][0] > tiling.tile:
         return
@@ -139,7 +144,7 @@ def check_input(job: engine.Job, image: PreparedImage) -> None:
         )
         samples = _made_of(job, level, region)
         try:
-            stored = np.asarray(sink.array[region], samples.dtype)
+            stored = sink.read(region).astype(samples.dtype, copy=False)
         except PyramidError:
             raise
         except OSError as error:
@@ -247,9 +252,11 @@ def _includes(published: object, own: object) -> bool:
 
 
 def _check_published(image: PreparedImage) -> None:
-    target, base = image.transaction.target, image.levels[0].variable
-    array = zarr.open_array(target.store, path=(target / image.paths[0]).path, mode="r")
-    for region in _sample_regions(base.shape, image.objects[0]):
+    # Of counts, level 0 may be the same whatever the samples are.
+    k = 0 if image.samples is None else min(1, len(image.paths) - 1)
+    target, base = image.transaction.target, image.levels[k].variable
+    array = zarr.open_array(target.store, path=(target / image.paths[k]).path, mode="r")
+    for region in _sample_regions(base.shape, image.objects[k]):
         samples = np.asarray(base[region].to_numpy())
         stored = np.asarray(array[region], samples.dtype)
         _check_samples(samples, stored, region, f"{target} is finished, and")

@@ -26,6 +26,7 @@ from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.runtime.cluster import check_main_module, in_process, workers
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import put
+from xpyramid.store.label_groups import unlisted
 from xpyramid.store.path import NodePath, Store, ZarrArray, resolve
 from xpyramid.store.retrying import bare
 from xpyramid.store.transaction import StillBegun, Transaction
@@ -48,6 +49,7 @@ from xpyramid.writer.sinks import open_sink
 from xpyramid.writer.source_guard import what_is_read
 from xpyramid.writer.target_checks import check_above, check_case, check_space, check_target
 from xpyramid.writer.template import consolidate, empty_array, group_documents, write_lazy
+from xpyramid.writer.windows import remove_values, windows_of
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
         prepared = [prepare_image(image, root, options, read.locations) for image in images]
         to_do, finished = finished_among(prepared, options)
     prepared = [replace(image, passes=tuple(passes_of(image, limits))) for image in to_do]
-    together = [(one, image.plan.dtype.itemsize) for image in prepared for one in image.passes]
+    together = [(one, image.plan.itemsize) for image in prepared for one in image.passes]
     check_together(together, limits)
     check_case((image.transaction.target, [*image.template.documents]) for image in prepared)
     places = [image.transaction.target for image in prepared]
@@ -252,12 +254,18 @@ def publish(session: Session, summaries: Sequence[engine.Summary]) -> None:
     for image, positions, record in compress(triples, is_begun):
         own = [summaries[i] for i in positions]
         written = engine.join(summary.written for summary in own)
-        omero = None if image.omero is None else image.omero.metadata(own[0].statistics)
+        windows = None
+        if image.omero is not None:
+            beside = next(iter(image.written), None)
+            windows = windows_of(image.omero, own[0].statistics, image.transaction.target, beside)
         build = record.build if record.is_named else ""
         tables, documents = group_documents(
-            image.template, image.transaction, written, omero, build=build
+            image.template, image.transaction, written, windows, build=build, before=image.before
         )
         put(image.transaction.location, tables)
+        named = None if windows is None else windows.path
+        # Where that is all that gets done, the next update makes new ones.
+        remove_values(image.transaction.target, image.paths[: image.kept], named)
         image.transaction.publish(documents, durable=durable)
     for image in (*session.images, *session.finished):
         for group, change in _changes_around(image):
@@ -295,6 +303,9 @@ def _changes_around(
     target = image.transaction.target
     if image.labels_group is not None:
         yield image.labels_group.place, image.labels_group.add
+    elif found := list(unlisted(target)):
+        yield from ((labels.place, labels.add) for labels in found)
+        yield target, consolidate
     if image.collection is not None and image.collection.is_outdated():
         yield image.collection.root, image.collection.add
     yield from ((above, consolidate) for above in _consolidated_above(target))

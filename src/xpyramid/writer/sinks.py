@@ -8,15 +8,18 @@ cache, for some codec pipelines know local stores by their type.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import asyncio
+import json
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import zarr
 from zarr.abc.buffer import Buffer
 from zarr.abc.store import Store
-from zarr.storage import StorePath, WrapperStore
+from zarr.storage import MemoryStore, StorePath, WrapperStore
 
 from xpyramid import engine
 from xpyramid._compat import sync
@@ -24,7 +27,9 @@ from xpyramid.errors import StorageError
 from xpyramid.geometry.tiles import Lengths
 from xpyramid.runtime.retry import retried
 from xpyramid.store.checksums import Algorithm, algorithm_for, checksum, checksum_of_file
+from xpyramid.store.documents import as_buffer
 from xpyramid.store.local_chunks import (
+    EncodedObject,
     ObjectArray,
     ObjectRecord,
     by_object,
@@ -44,16 +49,19 @@ class ZarrSink:
         What the array is called in errors.
     path : str
         Of the array in its image.
+    form : hashable or None
+        What arrays have in common whose objects have the same bytes; see `engine.SharedSink`.
     """
 
     def __init__(self, array: ZarrArray, name: str, path: str = "") -> None:
         self.array = by_object(array) or array
+        self.form = _form(array, isinstance(self.array, ObjectArray))
         self.name, self.path = name, path
         self.counts = tuple(
             -(-n // length)
             for n, length in zip(array.shape, array.shards or array.chunks, strict=True)
         )
-        self._root = local_root(array.store)
+        self._root, self._target = local_root(array.store), array.store
         self._algorithm = algorithm_for(array.metadata.to_dict())
         self._seen: _WatchedStore | None = None
         if self._root is None:
@@ -70,18 +78,54 @@ class ZarrSink:
         StorageError
             If that fails, and goes on to fail.
         """
+        with self._naming(region):
+            return self._written(retried(lambda: self._store(region, values)))
+
+    def encode(self, region: tuple[slice, ...], values: Array) -> list[EncodedObject]:
+        """Return the objects of a region of whole ones, for all sinks of the same form.
+
+        Raises
+        ------
+        StorageError
+        """
+        with self._naming(region):
+            if isinstance(self.array, ObjectArray):
+                return list(self.array.encoded(region, values))
+            return list(_encoded_by_zarr(self.array, region, values, self._algorithm))
+
+    def store(self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]) -> engine.Written:
+        """Store objects that a sink of the same form has encoded; return records of them.
+
+        Raises
+        ------
+        StorageError
+            If that fails, and goes on to fail.
+        """
+        with self._naming(region):
+            return self._written(retried(lambda: self._put(encoded)))
+
+    @contextmanager
+    def _naming(self, region: tuple[slice, ...]) -> Iterator[None]:
+        """Say what could not be written, where something fails."""
         try:
-            records = retried(lambda: self._store(region, values))
+            yield
         except Exception as error:
             objects = self.array.shards or self.array.chunks
             raise StorageError(
                 f"cannot write {self.name}, {_objects(region, objects)}: "
                 f"{type(error).__name__}: {error}"
             ) from error
+
+    def _written(self, records: Sequence[ObjectRecord]) -> engine.Written:
+        """Return records as tasks hand them up."""
         if not records:
             return {}
         rows = [(self._position(one.place), one.size, one.checksum) for one in records]
         return {self.path: np.array(rows, np.uint64)}
+
+    def read(self, region: tuple[slice, ...]) -> Array:
+        """Return what is stored in a region."""
+        return np.asarray(self.array[region])
 
     def _position(self, index: Lengths) -> int:
         """Return the place of an object in C order."""
@@ -94,12 +138,37 @@ class ZarrSink:
         if isinstance(self.array, ObjectArray):
             return self.array.write(region, values)
         self.array[region] = values
-        return list(self._written(region))
+        return list(self._records(region))
 
-    def _written(self, region: tuple[slice, ...]) -> Iterator[ObjectRecord]:
+    def _put(self, objects: Sequence[EncodedObject]) -> list[ObjectRecord]:
+        """Store objects as they are; remove those of which nothing is to be stored."""
+        if isinstance(self.array, ObjectArray):
+            return self.array.put(objects)
+        if self._root is None:
+            sync(self._put_all(objects))
+        else:
+            for one in objects:
+                one.put(Path(self._root, self._key(one.place)), Path(self._root, self.array.path))
+        return [one.record for one in objects if one.parts]
+
+    async def _put_all(self, objects: Sequence[EncodedObject]) -> None:
+        """Store objects in a store that zarr-python writes to, all at a time."""
+        steps = [
+            self._target.set(self._key(one.place), as_buffer(b"".join(one.parts)))
+            if one.parts
+            else self._target.delete(self._key(one.place))
+            for one in objects
+        ]
+        await asyncio.gather(*steps)
+
+    def _key(self, index: Lengths) -> str:
+        """Return the key of an object in the store."""
+        return f"{self.array.path}/{self.array.metadata.encode_chunk_key(index)}".lstrip("/")
+
+    def _records(self, region: tuple[slice, ...]) -> Iterator[ObjectRecord]:
         """Yield what is known of the objects of a region that zarr-python has written."""
         for index in indexes_in(region, self.array.shards or self.array.chunks):
-            key = f"{self.array.path}/{self.array.metadata.encode_chunk_key(index)}".lstrip("/")
+            key = self._key(index)
             if self._seen is not None:
                 size_and_checksum = self._seen.records.pop(key, None)
             else:
@@ -109,11 +178,51 @@ class ZarrSink:
                 yield ObjectRecord(index, *size_and_checksum)
 
 
+class PartSink(ZarrSink):
+    """Puts values into a part of an array: regions are counted from where that begins.
+
+    Parameters
+    ----------
+    array, name, path
+        See `ZarrSink`.
+    offset : tuple of int
+    """
+
+    def __init__(self, array: ZarrArray, name: str, path: str, offset: Lengths) -> None:
+        super().__init__(array, name, path)
+        self.offset = offset
+        self.form = None if self.form is None else (self.form, offset)
+
+    def __call__(self, region: tuple[slice, ...], values: Array) -> engine.Written:
+        """Store values in a region of whole chunks; return records of what is stored."""
+        return super().__call__(self._moved(region), values)
+
+    def encode(self, region: tuple[slice, ...], values: Array) -> list[EncodedObject]:
+        """Return the objects of a region of whole chunks; see `ZarrSink.encode`."""
+        return super().encode(self._moved(region), values)
+
+    def store(self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]) -> engine.Written:
+        """Store objects that a sink of the same form has encoded."""
+        return super().store(self._moved(region), encoded)
+
+    def read(self, region: tuple[slice, ...]) -> Array:
+        """Return what is stored in a region."""
+        return super().read(self._moved(region))
+
+    def _moved(self, region: tuple[slice, ...]) -> tuple[slice, ...]:
+        pairs = zip(region, self.offset, strict=True)
+        return tuple(slice(part.start + n, part.stop + n) for part, n in pairs)
+
+
 class PatchSink(ZarrSink):
     """Puts values into parts of stored objects, of which the rest stays.
 
     No two tasks may hold parts of one object, see `Tiling.limited_to`.
     """
+
+    def __init__(self, array: ZarrArray, name: str, path: str = "") -> None:
+        super().__init__(array, name, path)
+        self.form = None  # regions need not be of whole objects
 
     def __call__(self, region: tuple[slice, ...], values: Array) -> engine.Written:
         """Store values in a region; return records of the objects that hold it."""
@@ -173,6 +282,40 @@ class _WatchedStore(WrapperStore[Store]):
     def _note(self, key: str, value: Buffer) -> None:
         data = value.to_bytes()
         self.records[key] = len(data), checksum([data], self.algorithm)
+
+
+def _form(array: ZarrArray, is_simple: bool) -> Hashable | None:
+    """Return what arrays have in common whose objects have the same bytes.
+
+    Parameters
+    ----------
+    array : zarr.Array
+    is_simple : bool
+        Whether it is written object by object, and not by zarr-python. Then bytes may differ, as
+        the chunks of a shard have no order.
+    """
+    if not is_simple and not str(zarr.config.get("codec_pipeline.path")).startswith("zarr."):
+        return None  # those of others may know files alone
+    metadata: dict[str, Any] = dict(array.metadata.to_dict())
+    for key in ("attributes", "dimension_names", "chunk_key_encoding", "dimension_separator"):
+        metadata.pop(key, None)
+    config = array.async_array.config
+    text = json.dumps(metadata, sort_keys=True, default=repr)
+    return is_simple, config.order, config.write_empty_chunks, text
+
+
+def _encoded_by_zarr(
+    array: ZarrArray, region: tuple[slice, ...], values: Array, algorithm: Algorithm
+) -> Iterator[EncodedObject]:
+    """Yield the objects of a region of whole ones, as zarr-python would store them."""
+    objects: dict[str, Buffer] = {}
+    place, config = StorePath(MemoryStore(objects), "array"), array.async_array.config
+    in_memory: ZarrArray = zarr.Array(zarr.AsyncArray(array.metadata, place, config))
+    in_memory[region] = values
+    for index in indexes_in(region, array.shards or array.chunks):
+        stored = objects.get(f"array/{array.metadata.encode_chunk_key(index)}")
+        parts = [] if stored is None else [stored.to_bytes()]
+        yield EncodedObject.from_parts(index, parts, algorithm)
 
 
 def open_sink(array: ZarrArray, final: NodePath, level: int, path: str) -> ZarrSink:

@@ -30,7 +30,13 @@ from xpyramid.store.documents import (
     parse_document,
 )
 from xpyramid.store.listing import Contents, children, list_keys
-from xpyramid.store.manifest import KeptRecords, records_kept, with_manifest, without_manifest
+from xpyramid.store.manifest import (
+    KeptRecords,
+    manifest_of,
+    records_kept,
+    with_manifest,
+    without_manifest,
+)
 from xpyramid.store.path import NodePath, ZarrArray, is_name, level_names
 from xpyramid.store.transaction import Transaction
 from xpyramid.types import DType, Json
@@ -38,6 +44,7 @@ from xpyramid.writer import documents
 from xpyramid.writer.compression import STORE_EMPTY, ZarrFormat, with_checksums
 from xpyramid.writer.coordinates import coordinate_documents, lazy_part
 from xpyramid.writer.object_tables import table_of
+from xpyramid.writer.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -134,9 +141,10 @@ def group_documents(
     template: MetadataTemplate,
     transaction: Transaction,
     written: engine.Written,
-    omero: Mapping[str, object] | None = None,
+    windows: Windows | None = None,
     *,
     build: str = "",
+    before: Mapping[str, object] | None = None,
 ) -> tuple[dict[str, Buffer], dict[str, Buffer]]:
     """Return the documents of the image's own group, with a record of all that is stored now.
 
@@ -150,10 +158,12 @@ def group_documents(
         Of the image, which is complete.
     written : mapping
         Records of the objects that tasks have written, by the paths of their arrays.
-    omero : mapping, optional
-        Metadata that became known only now.
+    windows : Windows, optional
+        Of channels, which became known only now.
     build : str
         What no other build has, where tasks run later.
+    before : mapping, optional
+        Attributes with a record of levels that stay, where the group has none now.
 
     Returns
     -------
@@ -171,8 +181,8 @@ def group_documents(
     image = transaction.location
     documents_of_all = {**template.documents, **template.own}
     attributes = documents.attributes_of(documents_of_all)
-    if omero is not None:
-        attributes = ngff.with_metadata(attributes, "omero", omero)
+    if windows is not None:
+        attributes = ngff.with_metadata(attributes, "omero", windows.metadata)
     parsed = {
         key: documents.parse(documents_of_all[key])
         for key in sorted(documents_of_all)
@@ -186,11 +196,13 @@ def group_documents(
         for path, is_array in contents.nodes().items()
         if is_array
     }
-    kept = _records_kept(transaction)
+    kept = _records_kept(transaction, before)
     if transaction.kept:  # whose group has attributes, some perhaps since the levels were begun
         now = without_manifest(_attributes_of(transaction.target))
         attributes = ngff.with_image(now, attributes)
-    attributes, objects = with_manifest(contents, attributes, tables, build, kept)
+    entry = None if windows is None else windows.entry
+    attributes, objects = with_manifest(contents, attributes, tables, build, kept, entry)
+    objects |= {} if windows is None else windows.values
     names = documents.node_documents(template.own)
     documents_of_all |= _documents_beside(transaction, {*levels}, names)
     documents.consolidate(documents_of_all, attributes=attributes)
@@ -198,7 +210,7 @@ def group_documents(
     return {key: as_buffer(data) for key, data in objects.items()}, own
 
 
-def _records_kept(transaction: Transaction) -> KeptRecords:
+def _records_kept(transaction: Transaction, before: Mapping[str, object] | None) -> KeptRecords:
     """Return what is recorded of the levels that are in their place already."""
     image = transaction.target
     listed = {name: list_keys(image / name) for name in transaction.kept}
@@ -212,7 +224,8 @@ def _records_kept(transaction: Transaction) -> KeptRecords:
     contents = Contents(
         image, keys, {key: parse_document(text) for key, text in raw.items() if text}, {}
     )
-    return records_kept(contents, _attributes_of(image))
+    now = _attributes_of(image)
+    return records_kept(contents, now if manifest_of(now) is not None or not before else before)
 
 
 def _attributes_of(image: NodePath) -> dict[str, object]:

@@ -2,177 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-import numpy as np
-from numpy.typing import NDArray
 from zarr.abc.buffer import Buffer
 
 from xpyramid import engine, ngff
-from xpyramid._compat import lazy_variable
 from xpyramid.errors import ResumeError
-from xpyramid.geometry.passes import Limits, Shape, SourceChunks, passes
-from xpyramid.geometry.tiles import Region, relative
+from xpyramid.geometry.passes import Limits
+from xpyramid.geometry.sections import joined
+from xpyramid.geometry.tiles import Region
 from xpyramid.messages import say
-from xpyramid.reducers import Array, Reducer
+from xpyramid.store import value_counts
 from xpyramid.store.build_record import BuildRecord
-from xpyramid.store.checksums import algorithm_for, checksum
-from xpyramid.store.documents import announce_last, as_buffer, get_document, put, remove
-from xpyramid.store.fast import accelerate_reads
-from xpyramid.store.listing import list_keys
-from xpyramid.store.local_chunks import indexes_in
+from xpyramid.store.chunk_grid import StoredMask
+from xpyramid.store.documents import announce_last, as_buffer, put, remove
 from xpyramid.store.local_files import remove_torn_files
-from xpyramid.store.manifest import (
-    StoredMask,
-    expected,
-    grid_at,
-    manifest_of,
-    set_aside,
-    tables_of,
-    taken_back,
-    with_tables,
-)
+from xpyramid.store.manifest import manifest_of, set_aside, tables_of, taken_back, with_tables
 from xpyramid.store.object_table import KEY, ObjectTable
-from xpyramid.store.path import NodePath, ZarrArray, local_path, local_root, takes_nodes_only
+from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_only
 from xpyramid.store.transaction import Transaction, transaction_for
 from xpyramid.writer import documents
+from xpyramid.writer.omero import OmeroRequest
 from xpyramid.writer.resume import FORMAT
 from xpyramid.writer.session import consolidate_above
-from xpyramid.writer.sinks import PatchSink
+from xpyramid.writer.stored_levels import StoredLevels
 from xpyramid.writer.target_checks import check_writable
+from xpyramid.writer.windows import LevelZero, Windows, recorded_windows
 
 #: What is noted of an update, beside what is noted of builds.
 _REGIONS = "regions"
-
-
-@dataclass(frozen=True)
-class StoredLevels:
-    """The levels of an image, as its metadata have them.
-
-    Attributes
-    ----------
-    place : NodePath
-        The group of the image.
-    attributes : mapping
-        Of the group.
-    paths : sequence of str
-    arrays : sequence of zarr.Array
-    factors : sequence of tuple of int
-        Of each level, against level 0.
-    reducer : Reducer
-    """
-
-    place: NodePath
-    attributes: Mapping[str, object]
-    paths: Sequence[str]
-    arrays: Sequence[ZarrArray]
-    factors: Sequence[tuple[int, ...]]
-    reducer: Reducer
-
-    @property
-    def base(self) -> ZarrArray:
-        """Level 0."""
-        return self.arrays[0]
-
-    @cached_property
-    def sinks(self) -> list[PatchSink | None]:
-        """Where the values of each level go."""
-        sinks = [
-            PatchSink(array, f"array {self.place / path}, level {k}", path)
-            for k, (path, array) in enumerate(zip(self.paths, self.arrays, strict=True))
-        ]
-        return [None, *sinks[1:]]
-
-    def stored(self, level: int, regions: Sequence[Region]) -> NDArray[np.uint64]:
-        """Return position, size and checksum of each object of a level above some regions.
-
-        Those that are not stored have the size 0.
-        """
-        array, place = self.arrays[level], self.place / self.paths[level]
-        lengths = array.shards or array.chunks
-        counts = tuple(-(-n // length) for n, length in zip(array.shape, lengths, strict=True))
-        algorithm = algorithm_for(array.metadata.to_dict())
-        indexes = {
-            index
-            for region in regions
-            for index in indexes_in(self._above(self.aligned(region), level), lengths)
-        }
-        rows = np.zeros((len(indexes), 3), np.uint64)
-        for row, index in zip(rows, sorted(indexes), strict=True):
-            raw = get_document(place / array.metadata.encode_chunk_key(index))
-            row[0] = np.ravel_multi_index(index, counts) if counts else 0
-            if raw is not None:
-                row[1:] = len(raw), checksum([raw], algorithm)
-        return rows
-
-    def aligned(self, region: Region) -> Region:
-        """Return a region of level 0, rounded outward to whole windows of the top."""
-        triples = zip(region, self.factors[-1], self.base.shape, strict=True)
-        return tuple(slice(r.start // f * f, min(-(-r.stop // f) * f, n)) for r, f, n in triples)
-
-    def _above(self, region: Region, level: int) -> Region:
-        """Return the cells of a level above a region of level 0."""
-        triples = zip(region, self.factors[level], self.arrays[level].shape, strict=True)
-        return tuple(slice(r.start // f, min(-(-r.stop // f), n)) for r, f, n in triples)
-
-    def present(self, path: str) -> StoredMask | None:
-        """Return which objects of an array there were, where nothing else is recorded of it."""
-        listed = (manifest_of(taken_back(self.attributes)) or {}).get("objects")
-        record = listed.get(path) if isinstance(listed, Mapping) else None
-        if not isinstance(record, Mapping):
-            return None
-        total = int(record["objects"])
-        mask = expected(record, total)
-        if mask is not None:
-            return mask.copy()
-        return grid_at(self.place / path).present(list_keys(self.place / path))[0]
-
-    def jobs(
-        self, region: Region, limits: Limits, only: tuple[int, Region] | None = None
-    ) -> Iterator[engine.Job]:
-        """Yield what there is to do above a region of level 0: for all levels, or cells of one."""
-        level, cells = only or (None, ())
-        present = [k for k in range(len(self.paths)) if k == 0 or level not in (None, k)]
-        base = self.base
-        dims = [f"dim_{i}" for i in range(base.ndim)]
-        variable = accelerate_reads(lazy_variable(base, dims, {}))
-        source = engine.Source(variable, f"level 0 of {self.place}")
-        steps = [
-            tuple(b // a for a, b in zip(fine, coarse, strict=True))
-            for fine, coarse in zip(self.factors, self.factors[1:], strict=False)
-        ]
-        shapes = [Shape(a.shape, a.shards or a.chunks) for a in self.arrays]
-        for one in passes(
-            shapes, steps, [SourceChunks(None, base.chunks)], base.dtype.itemsize, limits,
-            holistic=self.reducer.holistic, copies=self.reducer.copies, present=present,
-            region=region,
-        ):  # fmt: skip
-            used = tuple(self.arrays[k].shape for k in one.levels)
-            sinks: list[engine.Sink | None] = [
-                self.sinks[k] if k in one.writes else None for k in one.levels
-            ]
-            if only is not None:
-                sinks = [sink and partial(_write_inside, sink, cells) for sink in sinks]
-            yield engine.Job(
-                engine.Work(one.tiling, (engine.Output(self.reducer, used, tuple(sinks)),)), source
-            )
-
-
-def _write_inside(
-    sink: engine.Sink, cells: Region, region: Region, values: Array
-) -> engine.Written | None:
-    """Hand on those of some values that are for some cells; what is around them is right."""
-    inside = tuple(
-        slice(max(r.start, c.start), min(r.stop, c.stop))
-        for r, c in zip(region, cells, strict=True)
-    )
-    if not all(part.start < part.stop for part in inside):
-        return None
-    return sink(inside, values[relative(inside, [part.start for part in region])])
 
 
 def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, progress: Any) -> None:
@@ -200,9 +61,15 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
         for region in regions:  # one after the other: two may meet in one object
             engine.run(list(levels.jobs(region, limits)), progress)
         tables: Mapping[str, Buffer] = {}
+        windows = windows_again(levels, attributes, regions, limits, progress)
+        if windows is not None:
+            attributes = ngff.with_metadata(attributes, "omero", windows.metadata)
         if manifest_of(attributes) is not None:
-            attributes, tables = _recorded(levels, attributes, regions, record.build)
+            entry = None if windows is None else windows.entry
+            attributes, tables = _recorded(levels, attributes, regions, record.build, entry)
             put(levels.place, tables)
+        if windows is not None:
+            put(levels.place, {key: as_buffer(data) for key, data in windows.values.items()})
         _put(levels.place, documents.with_attributes(levels.place, attributes))
         for key in (f"{path}/{KEY}" for path in levels.paths):
             # What was in there has become short enough for the attributes.
@@ -210,6 +77,38 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
                 remove(levels.place / key)
         transaction.close()
         consolidate_above(transaction)
+
+
+def windows_again(
+    levels: StoredLevels,
+    attributes: Mapping[str, object],
+    regions: Sequence[Region],
+    limits: Limits,
+    progress: Any,
+) -> Windows | None:
+    """Return the windows of the channels after some regions have changed, None without any.
+
+    Warns
+    -----
+    UserWarning
+        Where windows stay as they are, and nothing says how they were made.
+    """
+    base = levels.base
+    zero = LevelZero(base.shape, base.shards or base.chunks, levels.factors[-1], base.dtype)
+    recorded = recorded_windows(levels.place, attributes, zero, levels.paths[-1])
+    if recorded is None:
+        return None
+    windows, request = recorded
+
+    def count(request: OmeroRequest, numbers: set[int] | None) -> engine.Statistics:
+        whole = tuple(slice(0, n) for n in base.shape)
+        chosen = [whole]
+        if numbers is not None and request.sections is not None:
+            chosen = joined([request.sections.region(number) for number in sorted(numbers)])
+        jobs = list(levels.counting(request.observer, chosen, limits))
+        return engine.merged(one.statistics for one in engine.run(jobs, progress))
+
+    return windows.again(request, regions, count)
 
 
 def _as_they_are(levels: StoredLevels) -> StoredLevels:
@@ -286,6 +185,7 @@ def _tidy(transaction: Transaction, levels: StoredLevels) -> None:
         return
     first, image = levels.paths[0].split("/")[0], root / target.path
     remove_torn_files(image, below=False)
+    remove_torn_files(image / levels.paths[0], below=False, of=(KEY, value_counts.KEY))
     for name in transaction.kept:
         if name != first:
             remove_torn_files(image / name)
@@ -297,7 +197,11 @@ def _put(place: NodePath, group: Mapping[str, Any]) -> None:
 
 
 def _recorded(
-    levels: StoredLevels, attributes: Mapping[str, object], regions: Sequence[Region], build: str
+    levels: StoredLevels,
+    attributes: Mapping[str, object],
+    regions: Sequence[Region],
+    build: str,
+    omero: Mapping[str, object] | None,
 ) -> tuple[dict[str, object], dict[str, Buffer]]:
     """Return the attributes with a record of what is stored now, and tables that belong to it."""
     tables = tables_of(levels.place, attributes)
@@ -310,5 +214,7 @@ def _recorded(
         elif (mask := levels.present(path)) is not None:
             mask[rows[:, 0]] = rows[:, 1] > 0
             present[path] = mask
-    with_record, objects = with_tables(levels.place, attributes, changed, present, build)
+    with_record, objects = with_tables(
+        levels.place, attributes, changed, present, build, omero=omero
+    )
     return with_record, {key: as_buffer(data) for key, data in objects.items()}

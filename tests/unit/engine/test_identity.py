@@ -92,6 +92,10 @@ def test_dask_arrays() -> None:
     assert identity(a) != identity(a[:, ::-1])
 
 
-def test_nothing_is_known_of_what_is_in_memory() -> None:
-    assert identity(xr.Variable("x", np.arange(3))) is None
-    assert identity(xr.IndexVariable("x", np.arange(3))) is None
+def test_what_is_in_memory_is_the_same_as_itself_alone() -> None:
+    values = np.arange(3)
+    a, b = xr.Variable("x", values), xr.Variable("y", values)
+    assert identity(a) == identity(b) is not None
+    for other in (values.copy(), values[:], values[::-1]):
+        assert identity(a) != identity(xr.Variable("x", other))
+    assert identity(xr.IndexVariable("x", values)) is None

@@ -10,7 +10,7 @@ import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xpyramid.store.manifest import ChunkGrid, position_in
+from xpyramid.store.chunk_grid import ChunkGrid, position_in
 from xpyramid.store.object_table import ObjectTable, as_text, digest_of, read_table
 
 

@@ -21,8 +21,8 @@ from zarr.buffer import default_buffer_prototype
 
 import xpyramid
 from xpyramid import errors, ngff
-from xpyramid.store import manifest
-from xpyramid.store.manifest import ChunkGrid
+from xpyramid.store import presence
+from xpyramid.store.chunk_grid import ChunkGrid
 from xpyramid.verifier.copies import is_same
 
 RNG = np.random.default_rng(11)
@@ -245,7 +245,7 @@ def test_symbolic_links_are_not_followed(plain: Path) -> None:
 
 
 def test_many_absent_objects_are_kept_as_a_digest(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(manifest, "LONGEST", 0)
+    monkeypatch.setattr(presence, "LONGEST", 0)
     target = zarr.storage.MemoryStore()
     volume().pyramid.build(levels=2, chunks=4).to_ome_zarr(target)
     assert xpyramid.verify(target, deep=True) == []

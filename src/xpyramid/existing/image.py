@@ -1,0 +1,26 @@
+"""The image that a call is about, where it is in a store."""
+
+from __future__ import annotations
+
+import zarr
+
+from xpyramid import ngff
+from xpyramid.errors import NotAPyramidError, check_kind
+from xpyramid.reader import StoredImage, open_base
+from xpyramid.store.path import NodePath, Store, resolve
+
+
+def find_image(store: Store, group: str | None) -> tuple[NodePath, zarr.Group, StoredImage]:
+    """Return the place of an image, its group, and its level 0.
+
+    Raises
+    ------
+    NotAPyramidError
+        If there is none, or several in one group, or none that can be understood.
+    """
+    check_kind("group", group, str, "text, as in 'lab/field'")
+    place = resolve(store, read_only=False) / (group or "").strip("/")
+    node = place.sound_node()
+    if not isinstance(node, zarr.Group) or ngff.version_of(dict(node.attrs)) is None:
+        raise NotAPyramidError(f"{place} is not an OME-Zarr image")
+    return place, node, open_base(place, node)
