@@ -222,8 +222,8 @@ def begin(
     """
     transaction, image = growth.transaction, growth.image
     record = _record(transaction, limits, growth.about)
-    if transaction.noted() is not None:
-        _tidy(image.place, transaction.kept)
+    if journal and transaction.noted() is not None:
+        tidy(image.place, transaction.kept)
     earlier = transaction.unfinished()
     if earlier is not None and APPEND not in earlier.about:
         raise ResumeError(
@@ -302,7 +302,7 @@ def _knows_sizes(image: GrowingImage) -> bool:
     return any(isinstance(record, Mapping) and record.get("table") for record in coordinates)
 
 
-def _tidy(place: NodePath, names: Iterable[str]) -> None:
+def tidy(place: NodePath, names: Iterable[str]) -> None:
     """Remove files that a call that died has left half written, in a group and in its levels."""
     root = local_path(NodePath(place.store, "")) or local_root(place.store)
     if root is not None:
@@ -410,7 +410,7 @@ def complete(place: NodePath) -> Mapping[str, object] | None:
         raw = get_document(tasks / _DECIDED)
         if raw is None:
             return None
-        _tidy(place, record.kept)
+        tidy(place, record.kept)
         tables, changed = (
             {key: as_buffer(base64.b64decode(data)) for key, data in each.items()}
             for each in json.loads(raw)
