@@ -285,6 +285,32 @@ def test_who_reads_an_image_while_it_grows(chunk: int, tmp_path: Path) -> None:
         before[1].load()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"version": "0.4"}, {"layout": "arrays"}, {"chunks": {"t": 3, "y": 8, "x": 8}}],
+    ids=str,
+)
+def test_who_opens_an_image_while_it_grows(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: Any
+) -> None:
+    store, seen, put = tmp_path / "a.zarr", list[int](), session.put
+    film()[:4].pyramid.to_ome_zarr(store, **{**OPTIONS, **options})
+
+    def looking(place: Any, documents: Any) -> None:
+        for key, document in documents.items():
+            put(place, {key: document})
+            opened = xpyramid.open_pyramid(store, "film")
+            (length,) = {level.sizes["t"] for level in opened}
+            np.testing.assert_array_equal(opened[0], film()[:length])
+            assert opened[2].t.values.tolist() == film().t.values[:length].tolist()
+            seen.append(length)
+
+    monkeypatch.setattr(session, "put", looking)
+    film()[4:].pyramid.append(store)
+    assert seen == sorted(seen)
+    assert {*seen} == {4, 7}
+
+
 def windows(store: Any) -> Any:
     metadata: Any = xpyramid.open_pyramid(store, "film").metadata
     return [channel["window"] for channel in metadata["omero"]["channels"]]

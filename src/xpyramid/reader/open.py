@@ -47,6 +47,7 @@ from xpyramid.store.encoding import (
 )
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
+from xpyramid.store.lengths import as_announced
 from xpyramid.store.level_array import as_level, level_of, level_variable, stored_variable
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
@@ -246,7 +247,7 @@ def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> S
     else:
         levels, bounds = zip(
             *(
-                _open_own(place, array, dataset, image, dims, total)
+                _open_own(place, node, array, dataset, image, dims, total)
                 for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
             ),
             strict=True,
@@ -319,6 +320,7 @@ def _is_flat(image: ngff.Multiscale) -> bool:
 
 def _open_own(
     place: NodePath,
+    group: zarr.Group,
     array: ZarrArray,
     dataset: ngff.Dataset,
     image: ngff.Multiscale,
@@ -336,7 +338,10 @@ def _open_own(
         arrays = _coordinate_arrays(level, name)
         if isinstance(unwrapped(level.store), LocalStore | MemoryStore):  # elsewhere: a request
             # The copy of its metadata in the group may differ.
-            array = name_damage(open_array(level / name))
+            array = name_damage(as_announced(open_array(level / name), array))
+        if group.metadata.consolidated_metadata is not None:
+            copies = {path: group.get(f"{node}/{path}") for path in arrays}
+            arrays = {path: as_announced(one, copies[path]) for path, one in arrays.items()}
     if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
     ranges = _ranges(arrays, dataset, image, dims)
