@@ -15,6 +15,7 @@ from zarr.storage import MemoryStore
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.growth import session
 
 FRAMES = np.random.default_rng(0).integers(1, 60000, (6, 40, 30)).astype("u2")
 
@@ -161,3 +162,21 @@ def test_on_a_disk_too(tmp_path: Path) -> None:
             out.append(FRAMES[i % 6])
             costs.append(_Looks.count - before)
     assert max(costs[3:]) <= costs[4] + 1, costs  # a thread may look once more
+
+
+def test_who_opens_the_image_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, put, seen = tmp_path / "a.zarr", session.put, set[int]()
+
+    def looking(place: Any, documents: Any) -> None:
+        for key, document in documents.items():
+            put(place, {key: document})
+            lengths = {level.sizes["t"] for level in xpyramid.open_pyramid(store)}
+            assert len(lengths) == 1
+            seen.update(lengths)
+
+    with xpyramid.Appender(store, levels=2, spacing={"t": 0.5}) as out:
+        out.append(FRAMES[0])
+        monkeypatch.setattr(session, "put", looking)
+        for frame in FRAMES[1:4]:
+            out.append(frame)
+    assert seen == {1, 2, 3, 4}

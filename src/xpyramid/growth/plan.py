@@ -33,13 +33,11 @@ from xpyramid.lazy.coarsen import as_dask, source_chunks
 from xpyramid.lazy.levels import Levels
 from xpyramid.options.types import Irregular
 from xpyramid.store import flat_layout
+from xpyramid.store.build_record import APPEND
 from xpyramid.store.transaction import Transaction
 from xpyramid.writer.jobs import passes_of
 from xpyramid.writer.request import PreparedImage
 from xpyramid.writer.template import MetadataTemplate
-
-#: What is noted of an image that grows, beside what is noted of builds.
-APPEND = "append"
 
 
 @dataclass(frozen=True)

@@ -37,12 +37,12 @@ from xpyramid.growth.documents import (
     with_shape,
 )
 from xpyramid.growth.image import GrowingImage, open_growing
-from xpyramid.growth.plan import APPEND, PreparedGrowth, plan_growth
+from xpyramid.growth.plan import PreparedGrowth, plan_growth
 from xpyramid.growth.windows import GrowingWindows, count_again
 from xpyramid.messages import say
 from xpyramid.options import RunOptions
 from xpyramid.runtime.cluster import check_main_module, workers
-from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.build_record import APPEND, BuildRecord
 from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
 from xpyramid.store.identity import identity_of
 from xpyramid.store.local_chunks import indexes_in
@@ -225,7 +225,7 @@ def begin(
     if journal and transaction.noted() is not None:
         tidy(image.place, transaction.kept)
     earlier = transaction.unfinished()
-    if earlier is not None and APPEND not in earlier.about:
+    if earlier is not None and not earlier.is_of_growth:
         raise ResumeError(
             f"there is an unfinished build of {transaction.target}",
             fix=say("finish it first, by the call that began it with {resume}", resume=True),
@@ -428,7 +428,7 @@ def complete(place: NodePath) -> Mapping[str, object] | None:
     transaction = transaction_for(place.as_image())
     record = transaction.noted()
     tasks = transaction.tasks
-    if record is None or APPEND not in record.about or tasks is None:
+    if record is None or not record.is_of_growth or tasks is None:
         return None
     transaction = transaction_for(place.as_image(), record.kept)
     with transaction.lock():

@@ -338,10 +338,10 @@ def _open_own(
         arrays = _coordinate_arrays(level, name)
         if isinstance(unwrapped(level.store), LocalStore | MemoryStore):  # elsewhere: a request
             # The copy of its metadata in the group may differ.
-            array = name_damage(as_announced(open_array(level / name), array))
+            array = name_damage(as_announced(open_array(level / name), array, place))
         if group.metadata.consolidated_metadata is not None:
             copies = {path: group.get(f"{node}/{path}") for path in arrays}
-            arrays = {path: as_announced(one, copies[path]) for path, one in arrays.items()}
+            arrays = {p: as_announced(one, copies[p], place) for p, one in arrays.items()}
     if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
     ranges = _ranges(arrays, dataset, image, dims)

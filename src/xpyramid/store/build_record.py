@@ -12,6 +12,9 @@ from dataclasses import dataclass, field, replace
 from xpyramid.store.documents import parse_document
 from xpyramid.store.path import is_name
 
+#: What a record is about where no image is built, but one that is there gets longer.
+APPEND = "append"
+
 
 @dataclass(frozen=True)
 class BuildRecord:
@@ -57,6 +60,11 @@ class BuildRecord:
         Somebody does where tasks run later, and where an image is there before and after.
         """
         return self.delayed or bool(self.kept)
+
+    @property
+    def is_of_growth(self) -> bool:
+        """Whether it is of an image that gets longer."""
+        return APPEND in self.about
 
     def to_json(self) -> bytes:
         """Return the record as it is stored."""

@@ -14,7 +14,8 @@ from zarr.errors import UnstableSpecificationWarning
 from zarr.storage import StorePath
 
 from xpyramid._compat import store_path_of
-from xpyramid.store.path import ZarrArray
+from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.transaction import is_growing
 
 
 def with_shape(array: ZarrArray, shape: Sequence[int], place: StorePath | None = None) -> ZarrArray:
@@ -34,12 +35,12 @@ def with_shape(array: ZarrArray, shape: Sequence[int], place: StorePath | None =
     return zarr.Array(zarr.AsyncArray(metadata, place or store_path_of(array), config))
 
 
-def as_announced(array: ZarrArray, copy: object) -> ZarrArray:
-    """Return an array as long as the copy of its metadata says, if it is longer along one axis.
+def as_announced(array: ZarrArray, copy: object, image: NodePath) -> ZarrArray:
+    """Return an array as long as the copy of its metadata says, where its image is growing.
 
-    Any other difference is not of an image that grows.
+    Any other difference than a longer axis is not of that.
     """
     if not isinstance(copy, zarr.Array) or copy.ndim != array.ndim or copy.shape == array.shape:
         return array
     longer = [n > m for n, m in zip(array.shape, copy.shape, strict=True) if n != m]
-    return with_shape(array, copy.shape) if longer == [True] else array
+    return with_shape(array, copy.shape) if longer == [True] and is_growing(image) else array

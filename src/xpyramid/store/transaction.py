@@ -28,6 +28,7 @@ from xpyramid.store.path import (
     NodePath,
     Store,
     expanded,
+    local_path,
     name_of_staged,
     path_named,
     resolve,
@@ -195,6 +196,15 @@ def find_unfinished(store: Store, group: str | None) -> NodePath | None:
 def is_unfinished(image: NodePath) -> bool:
     """Whether the build of an image has not ended."""
     return transaction_for(image).unfinished() is not None
+
+
+def is_growing(image: NodePath) -> bool:
+    """Whether an image is being made longer, or was when that was interrupted."""
+    path = local_path(image)
+    if path is not None:  # which says what lies beside it, also where the store is confined to it
+        image = NodePath(LocalStore(path.parent, read_only=True), path.name)
+    record = transaction_for(image.as_image()).noted()
+    return record is not None and record.is_of_growth
 
 
 def unfinished_in(place: NodePath) -> list[str]:
