@@ -269,6 +269,8 @@ def _with_exact_times(array: xr.DataArray, dim: str) -> xr.DataArray:
     if kind not in "mM" or not kind or "units" in array.coords[dim].encoding:
         return array
     since = " since 1970-01-01" if kind == "M" else ""
-    array = array.assign_coords({dim: array.coords[dim].copy()})
+    times = array.coords[dim].copy()
+    exact = times.astype(f"{kind}8[ns]")  # xarray counts others wrongly in nanoseconds
+    array = array.assign_coords({dim: exact if exact.equals(times) else times})
     array.coords[dim].encoding |= {"units": f"nanoseconds{since}", "dtype": "int64"}
     return array
