@@ -20,7 +20,7 @@ from xpyramid.lazy.levels import Levels
 from xpyramid.messages import Message, joined, printable
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of, takes_options
 from xpyramid.options.types import Chunks, Kind
-from xpyramid.reader import find_images, open_levels
+from xpyramid.reader import DaskChunks, find_images, open_levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
 from xpyramid.store.path import Store, as_prefix, check_name
@@ -42,7 +42,8 @@ class Pyramid:
     ----------
     levels : sequence of xarray.DataArray
         Level 0 is the base, as it was given; each coarser level is a dask-backed array with
-        coordinates, attrs and name of its own.
+        coordinates, attrs and name of its own. Those of a stored pyramid are read lazily, by dask
+        only if `open_pyramid` was given ``chunks``.
     plan : Plan
         Geometry and cost; holds no data.
     labels : tuple of str
@@ -363,7 +364,9 @@ def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:
     return ImageGeometry(path, opened.plan, coordinates)
 
 
-def open_pyramids(store: Store, group: str | None = None) -> Pyramids:
+def open_pyramids(
+    store: Store, group: str | None = None, *, chunks: DaskChunks | None = None
+) -> Pyramids:
     """Open all OME-Zarr images of a store, lazily.
 
     Parameters
@@ -372,6 +375,8 @@ def open_pyramids(store: Store, group: str | None = None) -> Pyramids:
         As for :func:`open_pyramid`.
     group : str, optional
         Where in the store to look; default: everywhere. A plate is also a group of images.
+    chunks : int, {dim: int}, "auto" or None, optional
+        As for :func:`open_pyramid`; of all images.
 
     Returns
     -------
@@ -398,7 +403,7 @@ def open_pyramids(store: Store, group: str | None = None) -> Pyramids:
     prefix = f"{group.strip('/')}/" if group else ""
     for path in find_images(store, group) or [""]:
         try:
-            pyramid = open_pyramid(store, f"{prefix}{path}".strip("/") or None)
+            pyramid = open_pyramid(store, f"{prefix}{path}".strip("/") or None, chunks=chunks)
         except NotAPyramidError as error:
             failures.append(error)
         else:
@@ -410,7 +415,13 @@ def open_pyramids(store: Store, group: str | None = None) -> Pyramids:
     return Pyramids(opened)
 
 
-def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | str = 0) -> Pyramid:
+def open_pyramid(
+    store: Store,
+    group: str | None = None,
+    *,
+    multiscale: int | str = 0,
+    chunks: DaskChunks | None = None,
+) -> Pyramid:
     """Open a stored OME-Zarr image of any version from 0.1 to 0.6, lazily.
 
     Parameters
@@ -421,6 +432,10 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
         Path of the image in the store. Default: the store itself, or the only image in it.
     multiscale : int or str, optional
         Position or name of the image, if the metadata of the group announce several.
+    chunks : int, {dim: int}, "auto" or None, optional
+        As for :func:`xarray.open_zarr`. By default the levels are indexed lazily, without dask:
+        what is selected is read when its samples are asked for, and nothing is kept. With ``{}``
+        they are dask arrays in the stored chunks; other lengths are those of dask's chunks.
 
     Returns
     -------
@@ -436,6 +451,8 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
         If there is no complete OME-Zarr image, or its metadata are invalid or lead out of the
         store. The message names what is there instead: the images one level below, the
         wells of a plate, labels.
+    xpyramid.errors.PlanError
+        If ``chunks`` are invalid.
     xpyramid.errors.ReadError
         If a stored coordinate is missing, or has another size than recorded.
 
@@ -447,7 +464,7 @@ def open_pyramid(store: Store, group: str | None = None, *, multiscale: int | st
     >>> xpyramid.open_pyramid(store, "field")[1].dims
     ('y', 'x')
     """
-    opened = open_levels(store, group, multiscale)
+    opened = open_levels(store, group, multiscale, chunks)
     return Pyramid(
         Levels.from_arrays(opened.levels, opened.bounds),
         opened.plan,

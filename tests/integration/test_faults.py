@@ -79,20 +79,25 @@ def test_a_read_that_fails_and_may_pass_is_tried_again(
     zarr.create_array(
         tmp_path / "in.zarr", name="field", data=DATA, chunks=(8, 8), dimension_names=("y", "x")
     )
-    read, failed, pauses = Path.open, list[Path](), list[float]()
+    failed, pauses = list[str](), list[float]()
 
-    def open_or_fail(path: Path, *rest: Any, **named: Any) -> Any:
-        if path == tmp_path / "in.zarr/field/c/1/2" and len(failed) < 2:
-            failed.append(path)
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return read(path, *rest, **named)
+    def failing(way: str, opened: Any) -> Any:
+        def open_or_fail(path: Any, *rest: Any, **named: Any) -> Any:
+            if str(path) == str(tmp_path / "in.zarr/field/c/1/2") and len(failed) < 4:
+                failed.append(way)
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return opened(path, *rest, **named)
+
+        return open_or_fail
 
     array = xr.open_zarr(tmp_path / "in.zarr", chunks=lazy, consolidated=False).field
-    monkeypatch.setattr(Path, "open", open_or_fail)
+    monkeypatch.setattr(Path, "open", failing("zarr", Path.open))
+    monkeypatch.setattr(os, "open", failing("ours", os.open))
     monkeypatch.setattr(retry.time, "sleep", pauses.append)
     with dask.config.set(scheduler="sync"):
         array.pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=3, chunks=8, factor=2)
     assert pauses == [0.1, 0.2]
+    assert failed == ["ours", "zarr"] * 2  # what we cannot read, zarr-python has a look at
     check(tmp_path / "out.zarr")
 
 

@@ -26,7 +26,7 @@ from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.store import confined, listing, rename
+from xpyramid.store import confined, listing, object_reader, rename
 from xpyramid.store.fast import WatchedArray, accelerate, available
 from xpyramid.writer.source_guard import what_is_read
 
@@ -83,7 +83,7 @@ def same(got: Read, wanted: Read) -> bool:
 
 
 class Hook:
-    """What happens once, after a read of a store."""
+    """What happens once, after a read of a store, or of a file past it."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, kind: type[Store]) -> None:
         self.reads, self.after = 0, -1
@@ -93,15 +93,29 @@ class Hook:
 
         async def counted(store: Any, *args: Any, **options: Any) -> Any:
             got = await get(store, *args, **options)
-            if not self._is_acting:
-                self.reads += 1
-                if self.reads == self.after:
-                    self._is_acting = True
-                    await asyncio.to_thread(self.action)
-                    self._is_acting = False
+            if self._is_time():
+                await asyncio.to_thread(self._act)
+            return got
+
+        read_file = object_reader._bytes
+
+        def counted_file(*args: Any) -> bytes:
+            got = read_file(*args)
+            if self._is_time():
+                self._act()
             return got
 
         monkeypatch.setattr(kind, "get", counted)
+        monkeypatch.setattr(object_reader, "_bytes", counted_file)
+
+    def _is_time(self) -> bool:
+        self.reads += not self._is_acting
+        return not self._is_acting and self.reads == self.after
+
+    def _act(self) -> None:
+        self._is_acting = True
+        self.action()
+        self._is_acting = False
 
     def set(self, after: int, action: Callable[[], object]) -> None:
         self.reads, self.after, self.action = 0, after, action
@@ -292,7 +306,7 @@ def test_chunks_that_vanished_are_never_fill_values(
 @pytest.mark.parametrize("scheduler", ["sync", "threads", "processes"])
 def test_before_its_levels_are_computed(scheduler: str, tmp_path: Path) -> None:
     write(tmp_path, 100)
-    opened = xpyramid.open_pyramid(tmp_path, "field")
+    opened = xpyramid.open_pyramid(tmp_path, "field", chunks={})
     write(tmp_path, 5000)
     with dask.config.set(scheduler=scheduler), pytest.raises(errors.ReplacedError, match="again"):
         dask.compute(*opened)
@@ -316,10 +330,10 @@ def test_a_pickle_knows_which_image_it_is_of(tmp_path: Path) -> None:
 def test_images_opened_before_and_after_are_not_taken_for_each_other(tmp_path: Path) -> None:
     """Dask computes what has the same name once."""
     write(tmp_path, 100)
-    before = xpyramid.open_pyramid(tmp_path, "field")[0]
+    before, twin = (xpyramid.open_pyramid(tmp_path, "field", chunks={})[0] for _ in range(2))
     write(tmp_path, 5000)
-    after = xpyramid.open_pyramid(tmp_path, "field")[0]
-    assert before.data.name != after.data.name
+    after = xpyramid.open_pyramid(tmp_path, "field", chunks={})[0]
+    assert before.data.name == twin.data.name != after.data.name
 
 
 @pytest.mark.once

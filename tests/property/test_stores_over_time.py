@@ -1,4 +1,4 @@
-"""Stores over time: builds, deaths, late builds, labels, levels, updates, damage, repair, copies.
+"""Stores over time: builds, deaths, late builds, labels, levels, updates, growth, damage, repair.
 
 A model says what readers must find after each step: it has level 0 itself, and a slow oracle makes
 the other levels of it. Processes die in the middle of a build: from
@@ -319,6 +319,8 @@ class StoreOverTime(RuleBasedStateMachine):
     @rule(data=st.data(), label=st.sampled_from(LABELS), seed=st.integers(0, 5))
     def write_labels(self, data: st.DataObject, label: str, seed: int) -> None:
         name = data.draw(st.sampled_from(sorted(self.images)))
+        if len(self.images[name].base) != 8:
+            return  # which is longer than the labels that there are
         if self.images[name].levels != 3:
             with pytest.raises(errors.PlanError, match="levels of labels"):
                 self.write_to(name, label, seed)
@@ -403,6 +405,27 @@ class StoreOverTime(RuleBasedStateMachine):
             was_begun = self.is_unfinished(name)
             again: Any = {"y": 7} if was_begun else region
             xpyramid.update(self.store(), name, again, progress=False)
+        self.changed(name)
+
+    @precondition(lambda self: self.images)
+    @rule(data=st.data(), rows=st.integers(1, 3), step=st.integers(1, 90))
+    def grow(self, data: st.DataObject, rows: int, step: int) -> None:
+        """Rows are appended, by a process that may die; the next one finishes that."""
+        name = self.draw_sound(data)
+        if name is None or self.labels[name] or len(self.images[name].base) > 12:
+            return
+        image, random = self.images[name], np.random.default_rng(rows)
+        more = random.integers(1, 200, (rows, 6), dtype="u2")
+        part = xr.DataArray(more, dims=("y", "x"), name=name)
+        with dying(step) as died:
+            part.pyramid.append(self.store(), name, dim="y", progress=False)
+        if died[0]:
+            is_old = self.is_unfinished(name)
+            if not is_old:
+                is_old = len(xpyramid.open_pyramid(self.store(), name)[0]) == len(image.base)
+            if is_old:
+                part.pyramid.append(self.store(), name, dim="y", progress=False, resume=True)
+        image.base = np.concatenate([image.base, more])
         self.changed(name)
 
     @precondition(lambda self: self.images)

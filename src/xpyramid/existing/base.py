@@ -328,7 +328,7 @@ def _open_in_group(place: NodePath, path: str) -> _Found:
     node: Any = level.sound_node()
     arrays = dict(node.arrays())
     others = arrays.keys() - {name, *_beside(arrays, name, node.attrs)}
-    raw = open_raw(level, arrays, others, chunks=None)
+    raw = open_raw(arrays, dict(node.attrs), others)
     dataset = decode(raw, name, {}, [])
     array = dataset[name]
     for key in REFERENCES:

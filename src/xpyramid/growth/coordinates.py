@@ -50,8 +50,10 @@ def part_coordinates(
 ) -> list[xr.Dataset]:
     """Return the coordinates of each level, from `GrowingImage.first_coordinate` on."""
     dim, first = image.dim, image.first_coordinate
-    alone = [name for name, v in image.coordinates[0].variables.items() if dim in v.dims] == [dim]
-    if alone and not image.is_coarsened and dim in array.coords:  # the same for all levels
+    along = [name for name, v in image.coordinates[0].variables.items() if dim in v.dims]
+    if not along:
+        return [xr.Dataset()] * len(image.plan.levels)
+    if along == [dim] and not image.is_coarsened and dim in array.coords:  # the same for all levels
         return [xr.Dataset(coords={dim: array.coords[dim].variable})] * len(image.plan.levels)
     new = {**bounds.variables, **array.coords.to_dataset().variables}
     joined: dict[str, xr.Variable] = {}

@@ -20,6 +20,7 @@ from xpyramid.lazy.levels import Levels
 from xpyramid.messages import say
 from xpyramid.reader import open_levels
 from xpyramid.store.encoding import dims_of
+from xpyramid.store.lengths import with_shape
 from xpyramid.store.manifest import taken_back
 from xpyramid.store.names import names_back
 from xpyramid.store.path import NodePath, ZarrArray
@@ -205,11 +206,7 @@ def _beside(image: GrowingImage, path: str) -> dict[str, ZarrArray]:
 def with_length(place: NodePath, array: ZarrArray, axis: int, length: int) -> ZarrArray:
     """Return an array at a place that is as long along an axis as its documents do not say yet."""
     shape = (*array.shape[:axis], length, *array.shape[axis + 1 :])
-    config = array.async_array.config
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UnstableSpecificationWarning)  # of text in Zarr v3
-        metadata = array.metadata.update_shape(shape)
-    return zarr.Array(zarr.AsyncArray(metadata, StorePath(place.store, place.path), config))
+    return with_shape(array, shape, StorePath(place.store, place.path))
 
 
 def _axis(plan: Plan, dim: str | None, place: NodePath) -> int:

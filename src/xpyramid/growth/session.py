@@ -222,8 +222,8 @@ def begin(
     """
     transaction, image = growth.transaction, growth.image
     record = _record(transaction, limits, growth.about)
-    if transaction.noted() is not None:
-        _tidy(image.place, transaction.kept)
+    if journal and transaction.noted() is not None:
+        tidy(image.place, transaction.kept)
     earlier = transaction.unfinished()
     if earlier is not None and APPEND not in earlier.about:
         raise ResumeError(
@@ -236,15 +236,40 @@ def begin(
     else:
         if earlier is not None:
             _forget(growth, earlier)
-        transaction.note(record)
-        if takes_nodes_only(image.place.store):  # and no objects behind the end of an array
-            _put_lengths(growth)
-        if not image.is_aligned or _knows_sizes(image):
-            identity = identity_of(image.attributes) if image.is_aligned else None
-            aside = with_beginning(set_aside(image.attributes), identity)
-            _put(image.place, documents.with_attributes(image.place, aside))
-            if takes_nodes_only(image.place.store):  # where that document has the note
-                transaction.note(record)
+        _prepare_place(growth, record)
+    tasks = transaction.tasks if journal else None
+    return record, _jobs(growth, record, limits, windows, tasks)
+
+
+def _prepare_place(growth: PreparedGrowth, record: BuildRecord) -> None:
+    """Note that an image grows, and set aside what is recorded of objects that will change."""
+    transaction, image = growth.transaction, growth.image
+    transaction.note(record)
+    if takes_nodes_only(image.place.store):  # and no objects behind the end of an array
+        _put_lengths(growth)
+    if not image.is_aligned or _knows_sizes(image):
+        identity = identity_of(image.attributes) if image.is_aligned else None
+        aside = with_beginning(set_aside(image.attributes), identity)
+        _put(image.place, documents.with_attributes(image.place, aside))
+        if takes_nodes_only(image.place.store):  # where that document has the note
+            transaction.note(record)
+
+
+def _jobs(
+    growth: PreparedGrowth,
+    record: BuildRecord,
+    limits: Limits,
+    windows: GrowingWindows | None,
+    tasks: NodePath | None,
+) -> list[engine.Job]:
+    """Return what there is to compute and to write, as far as no earlier call has done it.
+
+    Raises
+    ------
+    ResumeError
+        If an earlier call had another input.
+    """
+    transaction, image = growth.transaction, growth.image
     is_wanted = None if transaction.excludes_all else StillBegun(transaction, record)
     arrays, start = image.longer(growth.growth.total), image.first_object
     sinks = []
@@ -259,13 +284,13 @@ def begin(
     if record.workers != limits.workers:  # which decides how the work is divided
         divided = replace(limits, workers=record.workers)
         prepared = replace(prepared, passes=tuple(passes_of(prepared, divided)))
-    jobs = list(jobs_of(prepared, sinks, transaction.tasks if journal else None, is_wanted))
+    jobs = list(jobs_of(prepared, sinks, tasks, is_wanted))
     for job in jobs:
         check_input(job, prepared)
     if windows is not None:
         observed = jobs[0].work.with_observer(windows.observer(image))
         jobs[0] = replace(jobs[0], work=observed)
-    return record, jobs
+    return jobs
 
 
 def _check_unchanged(image: GrowingImage) -> None:
@@ -302,7 +327,7 @@ def _knows_sizes(image: GrowingImage) -> bool:
     return any(isinstance(record, Mapping) and record.get("table") for record in coordinates)
 
 
-def _tidy(place: NodePath, names: Iterable[str]) -> None:
+def tidy(place: NodePath, names: Iterable[str]) -> None:
     """Remove files that a call that died has left half written, in a group and in its levels."""
     root = local_path(NodePath(place.store, "")) or local_root(place.store)
     if root is not None:
@@ -410,7 +435,7 @@ def complete(place: NodePath) -> Mapping[str, object] | None:
         raw = get_document(tasks / _DECIDED)
         if raw is None:
             return None
-        _tidy(place, record.kept)
+        tidy(place, record.kept)
         tables, changed = (
             {key: as_buffer(base64.b64decode(data)) for key, data in each.items()}
             for each in json.loads(raw)

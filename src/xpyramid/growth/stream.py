@@ -16,7 +16,7 @@ from xpyramid.geometry.passes import Limits
 from xpyramid.growth.documents import announced
 from xpyramid.growth.image import open_growing
 from xpyramid.growth.plan import about_nothing, plan_growth
-from xpyramid.growth.session import Known, begin, complete, note, publish, transaction_of
+from xpyramid.growth.session import Known, begin, complete, note, publish, tidy, transaction_of
 from xpyramid.options.types import Irregular
 from xpyramid.runtime.cluster import check_main_module
 from xpyramid.store.identity import identity_of
@@ -55,6 +55,8 @@ class Stream:
         check_writable(self._transaction.target)
         self._locks = ExitStack()
         self._locks.enter_context(self._transaction.lock())
+        if self._transaction.noted() is not None:
+            tidy(place, self._transaction.kept)
         self.image = open_growing(place, dim)  # as nobody else can change it now
         self._known, self._has_grown = Known.of(self.image), False
 

@@ -259,6 +259,8 @@ class WriteOptions(CommonWriteOptions, FormOptions, total=False):
             (`layout`, `shards`, `compressor`, ...) are for that one alone.""",
             types=str,
             accepted="a dimension, as in 't'",
+            help="append SRC along a dimension to the image that is there, if it is",
+            metavar="DIM",
         ),
     ]
     labels_of: Annotated[

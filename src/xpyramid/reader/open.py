@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import cast
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
@@ -32,12 +31,13 @@ from xpyramid.lazy.coarsen import source_chunks
 from xpyramid.messages import HOW_TO_FINISH
 from xpyramid.options.types import AxisType
 from xpyramid.reader import explain
+from xpyramid.reader.chunked import DaskChunks, check_chunks, in_chunks
 from xpyramid.reader.find import image_above, images_below
 from xpyramid.store import flat_layout as flat
 from xpyramid.store.checked import as_checked, confirm
 from xpyramid.store.chunk_grid import open_array
 from xpyramid.store.confined import check_path, resolve_confined
-from xpyramid.store.decoding import name_damage, name_damage_in, naming_damage
+from xpyramid.store.decoding import name_damage
 from xpyramid.store.encoding import (
     attributes_back,
     decode,
@@ -47,6 +47,8 @@ from xpyramid.store.encoding import (
 )
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
+from xpyramid.store.lengths import as_announced
+from xpyramid.store.level_array import as_level, level_of, level_variable, stored_variable
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import NodePath, Store, ZarrArray
 from xpyramid.store.retrying import reading
@@ -71,8 +73,23 @@ class StoredImage:
     bounds: tuple[xr.Dataset, ...] = ()
 
 
-def open_levels(store: Store, group: str | None, multiscale: int | str = 0) -> StoredImage:
+def open_levels(
+    store: Store,
+    group: str | None,
+    multiscale: int | str = 0,
+    chunks: DaskChunks | None = None,
+) -> StoredImage:
     """Open a stored image; see :func:`xpyramid.open_pyramid`."""
+    check_chunks(chunks)
+    opened = _open_confined(store, group, multiscale)
+    if chunks is None:
+        return opened
+    levels = tuple(in_chunks(level, chunks) for level in opened.levels)
+    plan = replace(opened.plan, source_chunks=tuple(map(source_chunks, levels)))
+    return replace(opened, levels=levels, plan=plan)
+
+
+def _open_confined(store: Store, group: str | None, multiscale: int | str) -> StoredImage:
     check_kind("group", group, str, "text, as in 'lab/field'")
     place = None
     try:
@@ -230,7 +247,7 @@ def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> S
     else:
         levels, bounds = zip(
             *(
-                _open_own(place, array, dataset, image, dims, total)
+                _open_own(place, node, array, dataset, image, dims, total)
                 for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
             ),
             strict=True,
@@ -303,6 +320,7 @@ def _is_flat(image: ngff.Multiscale) -> bool:
 
 def _open_own(
     place: NodePath,
+    group: zarr.Group,
     array: ZarrArray,
     dataset: ngff.Dataset,
     image: ngff.Multiscale,
@@ -315,30 +333,24 @@ def _open_own(
     """
     node, _, name = dataset.path.rpartition("/")
     level = place / node
-    with explain.ignore_zarr_warnings():
+    with warnings.catch_warnings(record=True) as caught_warnings:
+        warnings.simplefilter("always", ZarrUserWarning)
         arrays = _coordinate_arrays(level, name)
         if isinstance(unwrapped(level.store), LocalStore | MemoryStore):  # elsewhere: a request
             # The copy of its metadata in the group may differ.
-            array = name_damage(open_array(level / name))
-    ranges = _ranges(arrays, dataset, image, dims)
-    left_out = [*ranges, *_too_long(arrays, ranges)]
-    blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
-    is_unnamed = not dims_of(array)  # a level 0 that others wrote, which xarray cannot open
-    is_joined = is_unnamed or blocks != array.chunks  # xarray would list all chunks
-    read_at_once = (a for path, a in arrays.items() if a.ndim == 1 and path not in left_out)
-    with warnings.catch_warnings(record=True) as caught_warnings, naming_damage(read_at_once):
-        warnings.simplefilter("always", ZarrUserWarning)
-        omitted = [*left_out, name] if is_joined else left_out
-        raw = open_raw(level, {**arrays, name: array}, omitted, chunks={})
-    for stored_variable in raw.variables.values():
-        if stored_variable.chunks is not None:
-            name_damage_in(stored_variable.data)
-    if is_joined:
-        data = da.from_zarr(array, chunks=blocks)
-        names = [axis.name for axis in image.axes]
-        raw[name] = xr.Variable(names, data, attributes_back(array, is_flat=is_unnamed))
+            array = name_damage(as_announced(open_array(level / name), array))
+        if group.metadata.consolidated_metadata is not None:
+            copies = {path: group.get(f"{node}/{path}") for path in arrays}
+            arrays = {path: as_announced(one, copies[path]) for path, one in arrays.items()}
     if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
+    ranges = _ranges(arrays, dataset, image, dims)
+    raw = open_raw(arrays, {}, {*ranges, *_too_long(arrays, ranges)})
+    blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
+    stored_dims, attrs = dims_of(array), attributes_back(array, is_flat=not dims_of(array))
+    # Others name no dimensions of a level 0.
+    names = stored_dims or [axis.name for axis in image.axes]
+    raw[name] = as_level(stored_variable(array, names, attrs), array, blocks)
     larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
     opened = decode(raw, name, image.metadata, larger)
     renamed, old_dims = names_back(image.metadata, map(str, opened.coords)), {}
@@ -348,8 +360,8 @@ def _open_own(
             renamed[axis.name] = dim
     coords = with_names(opened.coords.variables, old_dims, renamed)
     (variable,) = with_names({name: opened.variables[name]}, old_dims, {}).values()
-    own, free = own_name(image.metadata, name), "_".join(["array", *coords])
-    level_array: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
+    own = own_name(image.metadata, name)
+    level_array = level_of(variable, coords, None)
     for stored, coordinates in ranges.items():
         restore_attributes(coordinates[old_dims[stored]], stored, image.metadata, larger)
         level_array = level_array.assign_coords(coordinates)
@@ -358,12 +370,15 @@ def _open_own(
 
 
 def _coordinate_arrays(level: NodePath, name: str) -> dict[str, ZarrArray]:
-    """Return the arrays of a level beside that of its samples."""
-    node = level.node()
-    arrays = dict(node.arrays()) if isinstance(node, zarr.Group) else {}
+    """Return the arrays of a level beside that of its samples, from their own documents."""
+    try:
+        node = zarr.open_group(level.store, path=level.path, mode="r", use_consolidated=False)
+    except FileNotFoundError:  # nor is there an array, whatever consolidated metadata say
+        return {}
+    arrays = dict(node.arrays())
     for path, array in arrays.items():
         _check_codecs(array, path)
-    return {path: array for path, array in arrays.items() if path != name}
+    return {path: name_damage(array) for path, array in arrays.items() if path != name}
 
 
 def _ranges(
@@ -420,8 +435,8 @@ def _open_other(
             attrs = {"units": axis.unit} if axis.unit else {}
             coords[axis.name] = xr.DataArray(line, dims=axis.name, attrs=attrs)
     dims = [axis.name for axis in image.axes]
-    data = da.from_zarr(array, chunks=joined(array.shape, array.chunks, MAX_BLOCKS))
-    opened = xr.DataArray(data, coords, dims, name)
+    blocks = joined(array.shape, array.chunks, MAX_BLOCKS)
+    opened = level_of(level_variable(array, dims, {}, blocks), coords, name)
     for coordinates in ranges:
         opened = opened.assign_coords(coordinates)
     return opened

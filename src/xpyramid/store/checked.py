@@ -18,9 +18,9 @@ After each read it is asked whether the image is still the one that was opened, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import zarr
@@ -40,6 +40,8 @@ from xpyramid.store.manifest import manifest_of
 from xpyramid.store.path import NodePath, as_prefix
 from xpyramid.store.retrying import SingleGets
 from xpyramid.warn import warn
+
+T = TypeVar("T")
 
 Sizes = NDArray[np.unsignedinteger]
 
@@ -193,6 +195,31 @@ class CheckedStore(SingleGets):
             "xpyramid.update() where level 0 was changed on purpose; if the image was replaced "
             "meanwhile, open it again",
         )
+
+    def inner_path(self, path: str) -> str:
+        """Return the path of an array below the image."""
+        return path.removeprefix(self._prefix)
+
+    def sizes_of(self, path: str) -> Sizes | None:
+        """Return the recorded sizes of the objects of an array, None if they cannot be known."""
+        return self._sizes[path] if path in self._sizes else sync(self._sizes_of(path))
+
+    def watched(self, read: Callable[[], T]) -> T:
+        """Return what is read past this store, all of it from the image that was opened.
+
+        Raises
+        ------
+        ReplacedError
+            If another image has taken the place.
+        """
+        watch = self.watch
+        if watch is None:
+            return read()
+        while True:
+            before = watch.last_confirmed or sync(watch.begun())
+            got = read()
+            if watch.is_at_once_unchanged(before) or sync(watch.is_unchanged(before)):
+                return got
 
     async def _sizes_of(self, path: str) -> Sizes | None:
         """Return the recorded sizes of the objects of an array, None if they cannot be known."""

@@ -147,11 +147,11 @@ class ConfinedStore(LocalStore):
         try:
             parent = path.parent
             if parent not in self._inside:
-                self._follow(parent, key)
+                self.follow(parent, key)
                 self._inside.add(parent)
             status = path.lstat()
             if stat.S_ISLNK(status.st_mode):
-                self._follow(path, key)
+                self.follow(path, key)
                 status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
@@ -170,7 +170,13 @@ class ConfinedStore(LocalStore):
         _check_size(key, status.st_size)
         return True
 
-    def _follow(self, path: Path, key: str) -> None:
+    def follow(self, path: Path, key: str) -> None:
+        """Refuse a link that leads out of the directory.
+
+        Raises
+        ------
+        NotAPyramidError
+        """
         real = Path(os.path.realpath(path))
         if not real.is_relative_to(self._real):
             raise NotAPyramidError(

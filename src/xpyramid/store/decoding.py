@@ -7,15 +7,11 @@ chunk are noticed by a codec alone, in words of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
-import zarr
-
-from xpyramid._compat import ZarrArrayWrapper, store_path_of, wrap_pipeline
+from xpyramid._compat import store_path_of, wrap_pipeline
 from xpyramid.errors import PyramidError, ReadError
 from xpyramid.messages import say
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix
@@ -78,39 +74,3 @@ def name_damage(array: ZarrArray) -> ZarrArray:
     path = store_path_of(array).path
     wrap_pipeline(array, lambda inner: NamingPipeline(inner, path))
     return array
-
-
-def name_damage_in(array: da.Array) -> None:
-    """Do so for what xarray has opened from Zarr, and a dask array reads."""
-    for layer in array.dask.layers.values():
-        if len(layer) == 1:
-            stored = _stored_array(next(iter(layer.values())))
-            if stored is not None:
-                name_damage(stored)
-
-
-@contextmanager
-def naming_damage(arrays: Iterable[ZarrArray]) -> Iterator[None]:
-    """Where something cannot be read, look through small arrays for a chunk that is damaged.
-
-    Raises
-    ------
-    ReadError
-        For the first that cannot be decoded.
-    """
-    try:
-        yield
-    except (PyramidError, MemoryError, NotImplementedError, Warning):
-        raise
-    except Exception:
-        for array in arrays:
-            name_damage(array)[...]
-        raise
-
-
-def _stored_array(node: Any) -> ZarrArray | None:
-    """Return the Zarr array inside of xarray's wrappers; None for what looks unfamiliar."""
-    while type(node).__module__.startswith("xarray."):
-        inside = "_array" if isinstance(node, ZarrArrayWrapper) else "array"
-        node = getattr(node, inside, None)
-    return node if isinstance(node, zarr.Array) else None

@@ -12,7 +12,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -23,8 +22,9 @@ from xpyramid.geometry.coordinates import REFERENCES
 from xpyramid.geometry.ranges import range_of
 from xpyramid.ngff import Multiscale
 from xpyramid.store.json_attributes import ARRAY, Holder, json_attributes, nonfinite, restore
+from xpyramid.store.level_array import read_as, stored_variable
 from xpyramid.store.names import StoredNames
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.path import ZarrArray
 from xpyramid.types import Attrs, DType, Json
 
 #: In notes by the names of coordinates, the name of the array itself.
@@ -136,39 +136,29 @@ def dims_of(node: ZarrArray) -> tuple[str, ...]:
 
 
 def open_raw(
-    level: NodePath, arrays: Mapping[str, ZarrArray], left_out: Collection[str], **options: Any
+    arrays: Mapping[str, ZarrArray], attrs: Attrs, left_out: Collection[str]
 ) -> xr.Dataset:
-    """Open the arrays of a group as xarray does, not decoded.
+    """Open the arrays of a group as xarray does, lazily, not decoded.
 
     Where some of them do not name their dimensions, which others may have written, xarray opens
     none; here, all others are opened.
 
     Parameters
     ----------
-    level : NodePath
-        The group.
     arrays : mapping
-        All that are in it.
+        All that are in the group, by name.
+    attrs : mapping
+        Of the group.
     left_out : collection of str
         Names of those that are not opened.
-    **options
-        Of `xarray.open_zarr`.
     """
-    unnamed = [name for name, array in arrays.items() if array.ndim and not dims_of(array)]
-    if not unnamed:
-        opened: xr.Dataset = xr.open_zarr(
-            level.store, group=level.path, consolidated=False, decode_cf=False,
-            drop_variables=[*left_out], **options,
-        )  # fmt: skip
-        return opened
-    chosen = arrays.keys() - {*unnamed, *left_out}
-    variables = {
-        name: xr.Variable(dims_of(array), da.from_zarr(array), attributes_back(array))
-        for name, array in arrays.items()
-        if name in chosen
-    }
-    node = level.node()
-    return xr.Dataset(variables, attrs={} if node is None else dict(node.attrs))
+    chosen = {
+        name: array for name, array in arrays.items()
+        if name not in left_out and (dims_of(array) or not array.ndim)
+    }  # fmt: skip
+    variables = {name: stored_variable(array, dims_of(array), attributes_back(array))
+                 for name, array in chosen.items()}  # fmt: skip
+    return xr.Dataset(variables, attrs=attrs)
 
 
 def attributes_back(array: ZarrArray, *, is_flat: bool = False) -> dict[str, object]:
@@ -309,6 +299,4 @@ def _as_noted(variable: xr.Variable, dtype: object) -> xr.Variable:
     native = variable.dtype.newbyteorder("=")
     if dtype not in (native.newbyteorder(order).str for order in "<>"):
         return variable
-    noted: xr.Variable = variable.astype(dtype, keep_attrs=True)
-    noted.encoding = dict(variable.encoding)
-    return noted
+    return read_as(variable, np.dtype(str(dtype)))

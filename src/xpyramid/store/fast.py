@@ -20,11 +20,11 @@ from xpyramid._compat import (
     ZarrArrayWrapper,
     lazy_data,
     meta_of,
-    sync,
     with_lazy_data,
     with_zarr_array,
 )
 from xpyramid.store.checked import CheckedStore
+from xpyramid.store.level_array import LevelArray
 from xpyramid.store.local_chunks import ObjectArray, by_object
 from xpyramid.store.path import ZarrArray
 from xpyramid.warn import warn
@@ -57,12 +57,7 @@ class WatchedArray:
         return getattr(self.array, name)
 
     def __getitem__(self, key: Any) -> Any:
-        watch = self.store.watch
-        while True:
-            before = None if watch is None else sync(watch.begun())
-            got = self.array[key]
-            if watch is None or sync(watch.is_unchanged(before)):
-                return got
+        return self.store.watched(lambda: self.array[key])
 
 
 def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray | WatchedArray:
@@ -133,6 +128,10 @@ def _rewrapped(node: Any) -> object:
     AttributeError
         If this is not one that it has opened from Zarr.
     """
+    if isinstance(node, LevelArray):
+        is_simple = node.reader is not None
+        array = node.zarr_array if is_simple else accelerate(node.zarr_array)
+        return LevelArray(array, node.dtype, alone=True)
     if not type(node).__module__.startswith("xarray."):
         raise AttributeError(type(node).__name__)
     twin = copy.copy(node)

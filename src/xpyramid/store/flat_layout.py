@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import NotRequired, TypedDict, cast
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -19,6 +18,7 @@ from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_l
 from xpyramid.store.encoding import ARRAY_NOTE, attributes_back, restore_attributes
 from xpyramid.store.json_attributes import coordinate as holder
 from xpyramid.store.json_attributes import json_attributes
+from xpyramid.store.level_array import level_of, level_variable
 from xpyramid.store.path import ZarrArray
 from xpyramid.types import Array, Json
 from xpyramid.warn import warn
@@ -138,8 +138,8 @@ def open_level(array: ZarrArray, image: ngff.Multiscale, level: int) -> xr.DataA
         if dim in decoded.variables:
             restore_attributes(decoded.variables[dim], axis.name, metadata, larger)
     name, attrs = metadata["variable"], attributes_back(array, is_flat=True)
-    data = da.from_zarr(array, chunks=joined(array.shape, array.chunks, _MAX_BLOCKS))
-    opened = xr.DataArray(data, decoded.coords, dims, name=name, attrs=attrs)
+    variable = level_variable(array, dims, attrs, joined(array.shape, array.chunks, _MAX_BLOCKS))
+    opened = level_of(variable, decoded.coords, name)
     restore_attributes(opened, ARRAY_NOTE, metadata, larger)
     return opened
 

@@ -97,6 +97,15 @@ class Watch:
         """Whether there is a cheap way to ask."""
         return self._mark is not None
 
+    @property
+    def last_confirmed(self) -> Mark:
+        """What `begun` would return without looking, None if it has to look."""
+        return self._confirmed if self.is_cheap else None
+
+    def is_at_once_unchanged(self, before: Mark) -> bool:
+        """Whether `is_unchanged` is sure without looking at the document."""
+        return not self.is_cheap or _is_same(before, self._mark_now())
+
     async def begun(self) -> Mark:
         """Return what is known before a read, for `is_unchanged`."""
         if self.is_cheap and self._confirmed is None:

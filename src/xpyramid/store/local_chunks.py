@@ -6,31 +6,24 @@ thread reads, decodes, encodes and writes by itself, so that two of them take ha
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import google_crc32c
 import numpy as np
-from numcodecs import Blosc, Zstd
 from zarr.buffer import default_buffer_prototype
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
 
-from xpyramid._compat import ArrayV2Metadata
 from xpyramid.geometry.tiles import Lengths, Region, relative
 from xpyramid.store.checksums import Algorithm, checksum, checksum_of_file
+from xpyramid.store.codec import ABSENT, Codec, codec_of, fill_of, is_regular
 from xpyramid.store.local_files import write_file
+from xpyramid.store.object_reader import Directory, reader_of
 from xpyramid.store.path import ZarrArray, local_root
-from xpyramid.types import Array, DType
-
-#: What the index of a shard says of a chunk that is not stored.
-_ABSENT = 2**64 - 1
-
-_SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
+from xpyramid.store.selections import Outer
+from xpyramid.types import Array
 
 
 class ObjectRecord(NamedTuple):
@@ -93,33 +86,6 @@ class EncodedObject:
         self.path = path
 
 
-@dataclass(frozen=True)
-class Codec:
-    """How a chunk is bytes: its samples in C order, compressed or not.
-
-    Attributes
-    ----------
-    dtype : numpy.dtype
-        Of the stored samples, in their byte order.
-    compressor : numcodecs.Zstd, numcodecs.Blosc or None
-    """
-
-    dtype: DType
-    compressor: Zstd | Blosc | None
-
-    def encode(self, chunk: Array) -> bytes:
-        """Return the bytes of a chunk."""
-        samples = np.ascontiguousarray(chunk, self.dtype).reshape(-1)
-        if self.compressor is None:
-            return samples.tobytes()
-        return bytes(self.compressor.encode(samples))
-
-    def decode(self, data: bytes, shape: Lengths) -> Array:
-        """Return the chunk that bytes hold, which must be as large as that."""
-        samples = data if self.compressor is None else self.compressor.decode(data)
-        return np.frombuffer(samples, self.dtype).reshape(shape)
-
-
 class ObjectArray:
     """A Zarr array of which regions are read and written object by object.
 
@@ -136,10 +102,12 @@ class ObjectArray:
     def __init__(self, array: ZarrArray, codec: Codec, root: Path) -> None:
         self.array, self.codec = array, codec
         self._directory = root / array.path
-        fill = array.metadata.fill_value
-        self._fill = codec.dtype.type(0 if fill is None else fill)
+        self._fill = fill_of(array, codec)
+        self._root = root
         self._algorithm: Algorithm = "crc32c"  # a `Codec` adds none to chunks
-        self._stores_empty = fill is None or array.async_array.config.write_empty_chunks
+        self._stores_empty = (
+            array.metadata.fill_value is None or array.async_array.config.write_empty_chunks
+        )
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or name == "array":  # not there yet while it is unpickled
@@ -148,17 +116,12 @@ class ObjectArray:
 
     def __getitem__(self, key: Any) -> Any:
         region = _region(key, self.array.shape)
-        if region is None:
+        # Made anew, for the shape of an array may change.
+        reader = reader_of(self.array, self.codec, Directory(str(self._root)))
+        if region is None or reader is None:
             return self.array[key]
-        out = np.empty([part.stop - part.start for part in region], self.array.dtype)
-        for start, piece, data in self._stored(region):
-            inside = out[relative(piece, [part.start for part in region])]
-            if data is None:
-                inside[...] = self._fill
-            else:
-                chunk = self.codec.decode(data, self.array.chunks)
-                inside[...] = chunk[relative(piece, start)]
-        return out
+        selection = Outer(region, self.array.shape, self.array.chunks)
+        return reader.read(selection, self.array.dtype, alone=True)
 
     def __setitem__(self, key: Any, values: Array) -> None:
         region = _region(key, self.array.shape)
@@ -200,34 +163,6 @@ class ObjectArray:
     def _path(self, index: Lengths) -> Path:
         return self._directory / self.array.metadata.encode_chunk_key(index)
 
-    def _stored(self, region: Region) -> Iterator[tuple[list[int], Region, bytes | None]]:
-        """Yield the start of each chunk of a region, what they share, and its bytes, if any."""
-        lengths = self.array.shards or self.array.chunks
-        for index, start, piece in _pieces(region, lengths):
-            try:
-                with self._path(index).open("rb") as file:
-                    if self.array.shards is None:
-                        yield start, piece, file.read()
-                    else:
-                        yield from self._stored_in_shard(file, start, piece, lengths)
-            except FileNotFoundError:
-                yield start, piece, None
-
-    def _stored_in_shard(
-        self, file: BinaryIO, origin: list[int], region: Region, lengths: Lengths
-    ) -> Iterator[tuple[list[int], Region, bytes | None]]:
-        index = _read_index(file, self._grid(lengths))
-        for at, start, piece in _pieces(relative(region, origin), self.array.chunks):
-            offset, size = map(int, index[at])
-            data = None
-            if (offset, size) != (_ABSENT, _ABSENT):
-                file.seek(offset)
-                data = file.read(size)
-            shifted = tuple(
-                slice(p.start + o, p.stop + o) for p, o in zip(piece, origin, strict=True)
-            )
-            yield [s + o for s, o in zip(start, origin, strict=True)], shifted, data
-
     def _grid(self, lengths: Lengths) -> Lengths:
         """Return how many chunks a shard has along each dimension."""
         return tuple(n // c for n, c in zip(lengths, self.array.chunks, strict=True))
@@ -247,7 +182,7 @@ class ObjectArray:
 
         https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
         """
-        index = np.full((*self._grid(lengths), 2), _ABSENT, "<u8")
+        index = np.full((*self._grid(lengths), 2), ABSENT, "<u8")
         parts: list[bytes] = []
         end = 0
         whole = tuple(slice(0, n) for n in values.shape)
@@ -267,7 +202,7 @@ def by_object(array: ZarrArray) -> ObjectArray | None:
     or no compression.
     """
     root = local_root(array.store)
-    codec = _codec(array) if root is not None and _is_regular(array) else None
+    codec = codec_of(array) if root is not None and is_regular(array) else None
     return None if root is None or codec is None else ObjectArray(array, codec, root)
 
 
@@ -276,73 +211,8 @@ def only_chunk(array: ZarrArray, values: Array) -> Sequence[bytes] | None:
 
     None where that takes more than a `Codec`. Nothing is read or written.
     """
-    codec = _codec(array)
+    codec = codec_of(array)
     return None if codec is None else ObjectArray(array, codec, Path())._chunk(values)
-
-
-def _is_regular(array: ZarrArray) -> bool:
-    """Whether all stored objects have one shape, which newer releases of zarr do not demand."""
-    try:
-        return len(array.shards or array.chunks) == array.ndim
-    except NotImplementedError:
-        return False
-
-
-def _codec(array: ZarrArray) -> Codec | None:
-    """Return how an array's chunks are bytes, None where that takes more than a `Codec`."""
-    metadata, kind = array.metadata, array.dtype.kind
-    if kind not in "biufcmM" or (kind in "mM" and metadata.fill_value is None):
-        return None
-    if isinstance(metadata, ArrayV2Metadata):
-        simple = metadata.order == "C" and not metadata.filters
-        is_known_codec = isinstance(metadata.compressor, Zstd | Blosc | None)
-        return Codec(array.dtype, metadata.compressor) if simple and is_known_codec else None
-    match metadata.codecs:
-        case (ShardingCodec(codecs=codecs, index_codecs=index, index_location=location),):
-            match index:
-                case (BytesCodec(endian=endian), Crc32cCodec()):
-                    is_default_index = _word(endian) == "little" and _word(location) == "end"
-                    return _bytes_codec(array.dtype, codecs) if is_default_index else None
-            return None
-        case codecs:
-            return _bytes_codec(array.dtype, codecs)
-
-
-def _bytes_codec(dtype: DType, codecs: Sequence[object]) -> Codec | None:
-    match codecs:
-        case (BytesCodec(endian=endian), *compressors):
-            stored = dtype.newbyteorder(">" if _word(endian) == "big" else "<")
-        case _:
-            return None
-    match compressors:
-        case []:
-            return Codec(stored, None)
-        case [ZstdCodec() as zstd]:
-            return Codec(stored, Zstd(zstd.level, zstd.checksum))
-        case [BloscCodec(cname=cname, clevel=level, shuffle=shuffle, blocksize=size)]:
-            return Codec(stored, Blosc(_word(cname), level, _SHUFFLES[_word(shuffle)], size))
-    return None
-
-
-def _word(option: object) -> Any:
-    """Return a codec's option as its metadata have it: newer releases of zarr have no enums."""
-    return getattr(option, "value", option)
-
-
-def _read_index(file: BinaryIO, grid: Lengths) -> Array:
-    """Return where the chunks of a shard begin, and how long they are.
-
-    Raises
-    ------
-    ValueError
-        If the index is damaged.
-    """
-    length = 16 * math.prod(grid)
-    file.seek(-length - 4, os.SEEK_END)
-    tail = file.read()
-    if google_crc32c.value(tail[:length]).to_bytes(4, "little") != tail[length:]:
-        raise ValueError(f"the index of {file.name} does not match its checksum")
-    return np.frombuffer(tail[:length], "<u8").reshape(*grid, 2)
 
 
 def indexes_in(region: Region, lengths: Lengths) -> list[Lengths]:

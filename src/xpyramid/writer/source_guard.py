@@ -32,6 +32,7 @@ from xpyramid._compat import (
 )
 from xpyramid.errors import InvalidNameError, SourceOverlapError
 from xpyramid.messages import say
+from xpyramid.store.level_array import LevelArray
 from xpyramid.store.path import NodePath, ZarrArray, path_named
 from xpyramid.types import Array
 
@@ -420,6 +421,7 @@ _CONTENTS: tuple[tuple[Any, Callable[[Any], Iterable[object]]], ...] = (
     (xr.DataTree, lambda tree: [node.to_dataset() for node in tree.subtree]),
     ((xr.Dataset, xr.DataArray), _variables),
     (xr.Variable, lambda variable: [lazy_data(variable)]),
+    (LevelArray, lambda level: [level.zarr_array]),
     (partial, lambda call: [call.func, *call.args, *call.keywords.values()]),
     (BlockwiseDep, _slots),
     (FileManager, lambda files: [getattr(files, "_args", None), getattr(files, "_value", None)]),

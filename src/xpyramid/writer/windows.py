@@ -112,6 +112,10 @@ def windows_of(
     own = _windows_in(metadata)
     stored: Sequence[Mapping[str, object]] = request.channels.stored.get("channels", ())
     came = [len(ngff.ends(channel.get("window"))) == 4 for channel in stored] or [False] * len(own)
+    if any(came):  # those of a copy may be what would be computed
+        plain = replace(request, channels=replace(request.channels, stored={}))
+        computed = _windows_in(plain.metadata(statistics))
+        came = [kept and a != b for kept, a, b in zip(came, own, computed, strict=True)]
     if not request.of_base:  # level 0 does not say how they were made
         came = [True] * len(own)
     entry = _described(request) | {

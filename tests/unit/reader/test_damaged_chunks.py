@@ -75,7 +75,7 @@ def test_the_chunk_is_named_where_several_are_read_at_once(
     write, array, chunk = IMAGES["groups" if own else "of others"]
     write(tmp_path)
     damage(tmp_path, array, chunk)
-    level = xpyramid.open_pyramid(tmp_path / "out.zarr/f")[0]
+    level = xpyramid.open_pyramid(tmp_path / "out.zarr/f", chunks={})[0]
     assert level.data.npartitions <= 2
     with pytest.raises(errors.ReadError, match=f"chunk {chunk}: "):
         level.compute()
@@ -86,7 +86,7 @@ def test_other_processes_name_it_too(tmp_path: Path) -> None:
     write, array, chunk = IMAGES["groups"]
     write(tmp_path)
     damage(tmp_path, array, chunk)
-    level = xpyramid.open_pyramid(tmp_path / "out.zarr/f")[0]
+    level = xpyramid.open_pyramid(tmp_path / "out.zarr/f", chunks={})[0]
     with (
         dask.config.set(scheduler="processes", num_workers=1),
         pytest.raises(errors.ReadError, match=f"chunk {chunk}: "),

@@ -22,11 +22,11 @@ def test_chunks_are_joined(layout: str, tmp_path: Path, monkeypatch: pytest.Monk
         coords={"y": np.arange(80) * 0.5}, attrs={"_FillValue": 3.0, "note": "mine"},
     )  # fmt: skip
     array.pyramid.build(levels=2, chunks=4).to_ome_zarr(tmp_path / "s.zarr", layout=layout)
-    usual = xpyramid.open_pyramid(tmp_path / "s.zarr", "field")
+    usual = xpyramid.open_pyramid(tmp_path / "s.zarr", "field", chunks={})
     monkeypatch.setattr(open_module, "MAX_OWN_BLOCKS", 10)
     monkeypatch.setattr(flat_layout, "_MAX_BLOCKS", 10)
     for level, expected in zip(
-        xpyramid.open_pyramid(tmp_path / "s.zarr", "field"), usual, strict=True
+        xpyramid.open_pyramid(tmp_path / "s.zarr", "field", chunks={}), usual, strict=True
     ):
         assert np.prod(level.data.numblocks) <= 10 < np.prod(expected.data.numblocks)
         xr.testing.assert_identical(level.compute(), expected.compute())

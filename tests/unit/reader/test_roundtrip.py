@@ -144,8 +144,10 @@ def test_byte_order(tmp_path: Path, version: str, dtype: str) -> None:
     opened = xpyramid.open_pyramid(tmp_path / "out.zarr/field")
     for level in opened:
         assert level.dtype == np.dtype(dtype)
+        assert level.chunks is None
+    for level in xpyramid.open_pyramid(tmp_path / "out.zarr/field", chunks={}):
         assert tuple(level.encoding["preferred_chunks"].values()) == level.data.chunksize
-        assert level.chunks is not None
+        assert level.dtype == level.compute().dtype == np.dtype(dtype)
     xr.testing.assert_identical(opened[0].compute(), array)
     assert opened.plan.dtype == np.dtype(dtype)
 

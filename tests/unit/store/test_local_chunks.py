@@ -263,7 +263,7 @@ def test_damage(tmp_path: Path) -> None:
     shard = tmp_path / "c/2/1"
     intact = shard.read_bytes()
     shard.write_bytes(intact[:-7] + bytes([intact[-7] ^ 1]) + intact[-6:])
-    with pytest.raises(ValueError, match=r"the index of .*c/2/1 does not match its checksum"):
+    with pytest.raises(ValueError, match="checksum do not match"):
         objects(array)[0:21, 0:13]
     shard.write_bytes(intact[:5])
     with pytest.raises((ValueError, OSError)):
