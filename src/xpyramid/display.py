@@ -164,4 +164,4 @@ def _unknown_units(axes: Sequence[AxisSpec], coordinates: xr.Dataset) -> Iterato
             word, number = multiple
             yield f"{shown}, written as {float(number):.6g} {word}"
         else:
-            yield f"{shown}, kept with the coordinate alone"
+            yield f"{shown}, only in the coordinate"

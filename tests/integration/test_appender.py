@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,19 @@ def test_times_that_are_said(tmp_path: Path) -> None:
             out.append(FRAMES[i], start + np.timedelta64(seconds, "s"))
     t = xpyramid.open_pyramid(tmp_path / "a.zarr", "film")[1].t
     assert ((t - t[0]) / np.timedelta64(1, "s")).values.tolist() == [0, 5, 9, 30]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "python", "mixed"])
+def test_times_of_any_resolution(unit: str, tmp_path: Path) -> None:
+    seconds = [0, 5, 9.5, 30] if unit not in ("s",) else [0, 5, 9, 30]
+    begin = datetime(2026, 1, 1, 10)
+    times = [begin + timedelta(seconds=second) for second in seconds]
+    units = ["s", "us", "ms", "ns"] if unit == "mixed" else [unit] * 4
+    with xpyramid.Appender(tmp_path / "a.zarr", levels=2) as out:
+        for frame, time, one in zip(FRAMES, times, units, strict=False):
+            out.append(frame, time if one == "python" else np.datetime64(time, one))
+    t = xpyramid.open_pyramid(tmp_path / "a.zarr")[1].t
+    assert t.values.tolist() == np.array(times, "datetime64[ns]").tolist()
 
 
 def test_frames_of_xarray(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_strict(capsys: pytest.CaptureFixture[str]) -> None:
     raw = zarr.create_array("raw.zarr", shape=(16, 16), chunks=(8, 8), dtype="u1", fill_value=7)
     raw[:8] = 1
     assert main(["build", "raw.zarr", "out.zarr", "--strict"]) == 2
-    assert "2 of them are missing" in capsys.readouterr().err
+    assert "2 of the 4 chunks of raw.zarr are missing" in capsys.readouterr().err
     assert not Path("out.zarr").exists()
 
 

@@ -122,6 +122,6 @@ def test_warnings_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
         )  # as it is outside of pytest
         assert main(["build", "raw.zarr", "out.zarr"]) == 0
     assert capsys.readouterr().err == (
-        "xpyramid: warning: raw.zarr has 4 chunks and 2 of them are missing, the first at "
-        "(1, 0); they read as the fill value 7; --strict makes this an error\n"
+        "xpyramid: warning: 2 of the 4 chunks of raw.zarr are missing, the first at "
+        "(1, 0); missing chunks read as the fill value 7; --strict makes this an error\n"
     )

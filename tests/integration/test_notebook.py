@@ -1,4 +1,4 @@
-"""The notebook runs, and what is stored of it can be shown."""
+"""The notebooks run, and what is stored of them can be shown."""
 
 import re
 import shutil
@@ -9,8 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
-PICTURES = 4
+FOLDER = Path(__file__).parents[2] / "notebooks"
+PICTURES = {"quickstart.ipynb": 4, "living.ipynb": 4}
 ABSOLUTE_PATH = re.compile(r"(?<![\w.])~?/\w[\w.-]*/\w|\b[A-Za-z]:\\")
 
 
@@ -30,35 +30,46 @@ def texts(book: Any) -> list[str]:
     ]
 
 
+@pytest.fixture(scope="module", params=PICTURES)
+def notebook(request: pytest.FixtureRequest) -> Path:
+    return FOLDER / str(request.param)
+
+
 @pytest.fixture(scope="module")
-def stored() -> Any:
-    return nbformat.read(NOTEBOOK, as_version=4)
+def stored(notebook: Path) -> Any:
+    return nbformat.read(notebook, as_version=4)
 
 
-def test_it_runs_without_a_warning_and_says_what_is_stored(stored: Any, tmp_path: Path) -> None:
-    shutil.copy(NOTEBOOK, tmp_path)
-    book = nbformat.read(tmp_path / NOTEBOOK.name, as_version=4)
+def test_each_is_named_here() -> None:
+    assert {path.name for path in FOLDER.glob("*.ipynb")} == {*PICTURES}
+
+
+def test_it_runs_without_a_warning_and_says_what_is_stored(
+    notebook: Path, stored: Any, tmp_path: Path
+) -> None:
+    shutil.copy(notebook, tmp_path)
+    book = nbformat.read(tmp_path / notebook.name, as_version=4)
     client = NotebookClient(
         book, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     )
     client.execute()
     errors = [out["text"] for out in outputs(book) if out.get("name") == "stderr"]
     assert not errors  # a warning in the kernel is printed there
-    assert pictures(book) == PICTURES
+    assert pictures(book) == PICTURES[notebook.name]
     tables = [[t for t in texts(b) if t.startswith("<xpyramid.")] for b in (book, stored)]
     assert tables[0] == tables[1] != []
-    assert {path.name for path in tmp_path.iterdir()} == {NOTEBOOK.name}  # it cleans up
+    assert {path.name for path in tmp_path.iterdir()} == {notebook.name}  # it cleans up
 
 
-def test_it_is_stored_with_its_pictures(stored: Any) -> None:
-    assert pictures(stored) == PICTURES
+def test_it_is_stored_with_its_pictures(notebook: Path, stored: Any) -> None:
+    assert pictures(stored) == PICTURES[notebook.name]
     counts = [cell.execution_count for cell in stored.cells if cell.cell_type == "code"]
     assert counts == [*range(1, len(counts) + 1)]
     assert not [out for out in outputs(stored) if out.get("name") == "stderr"]
 
 
-def test_it_says_nothing_of_the_machine_it_ran_on(stored: Any) -> None:
-    assert NOTEBOOK.stat().st_size < 1_000_000
+def test_it_says_nothing_of_the_machine_it_ran_on(notebook: Path, stored: Any) -> None:
+    assert notebook.stat().st_size < 1_000_000
     for output in outputs(stored):
         data = {k: v for k, v in output.get("data", {}).items() if not k.startswith("image/")}
         assert not ABSOLUTE_PATH.search("\n".join([output.get("text", ""), *data.values()]))

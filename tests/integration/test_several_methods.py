@@ -163,7 +163,7 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     np.save(tmp_path / "field.npy", values())
     source, target = str(tmp_path / "field.npy"), str(tmp_path / "out.zarr")
     assert main(["build", source, target, "--levels", "2", "--method", "mean,max"]) == 0
-    assert f"written to {target}/field: 2 levels each of mean, max" in capsys.readouterr().out
+    assert f"written to {target}/field: mean, max, 2 levels each" in capsys.readouterr().out
     more = ["--method", "low=min,many=count", "--group", "other", "--levels", "2"]
     assert main(["build", source, target, *more]) == 0
     names = {"field/mean", "field/max", "other/low", "other/many"}
@@ -171,6 +171,8 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert main(["build", source, target, "--method", "statistics", "--group", "all"]) == 0
     assert main(["build", source, target, "--method", "mean,maxx"]) == 2
     assert "did you mean 'max'" in capsys.readouterr().err
+    assert main(["build", source, target, "--method", "low=min,max"]) == 2
+    assert "accepted: one method, several, or several with names" in capsys.readouterr().err
 
 
 # Once

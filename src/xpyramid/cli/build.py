@@ -116,7 +116,7 @@ def _what(pyramid: Pyramid | Pyramids) -> str:
     """Say what was written."""
     if isinstance(pyramid, Pyramids):
         count = len(next(iter(pyramid.values())))
-        return f"{count} level{'s' if count > 1 else ''} each of {', '.join(pyramid)}"
+        return f"{', '.join(pyramid)}, {count} level{'s' if count > 1 else ''} each"
     what = f"{len(pyramid)} levels of {pyramid.method}" if len(pyramid) > 1 else "1 level"
     return what + (", labels" if pyramid.kind == "labels" else "")
 

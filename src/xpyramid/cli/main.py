@@ -31,6 +31,8 @@ examples:
   xpyramid build scan.npy out.zarr --chunks 64
   xpyramid build photo.png out.zarr
   xpyramid build em.zarr out.zarr --variable raw --factor z=1,y=2,x=2 --levels 4
+  xpyramid build scan.zarr --in-place --group field --levels 4
+  xpyramid update scan.zarr --group field --region y=10:20
   xpyramid info out.zarr
   xpyramid verify out.zarr --deep
 """

@@ -49,7 +49,13 @@ def _argument(name: str, declared: Declared) -> dict[str, Any]:
 
 def _methods(text: str) -> str | tuple[str, ...] | dict[str, str]:
     """Parse ``mean``, ``mean,max`` or ``average=mean,peak=max``; say which method is meant."""
-    parsed = words(text)
+    try:
+        parsed = words(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r}; accepted: one method, several, or several with names: mean,max or "
+            "average=mean,peak=max"
+        ) from error
     for method in [parsed] if isinstance(parsed, str) else _values(parsed):
         if method not in METHODS and method not in SETS:
             accepted = ", ".join([*sorted(METHODS), *SETS])

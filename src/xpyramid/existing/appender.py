@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from xpyramid import ngff
 from xpyramid.build import build
 from xpyramid.errors import AxisError, PlanError, check_kind
+from xpyramid.geometry.coordinates import in_nanoseconds
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.growth import Stream
@@ -269,6 +270,8 @@ def _with_exact_times(array: xr.DataArray, dim: str) -> xr.DataArray:
     if kind not in "mM" or not kind or "units" in array.coords[dim].encoding:
         return array
     since = " since 1970-01-01" if kind == "M" else ""
-    array = array.assign_coords({dim: array.coords[dim].copy()})
+    times = array.coords[dim]
+    times = times.copy(data=in_nanoseconds(times.values))
+    array = array.assign_coords({dim: times})
     array.coords[dim].encoding |= {"units": f"nanoseconds{since}", "dtype": "int64"}
     return array

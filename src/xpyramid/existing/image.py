@@ -7,6 +7,7 @@ import zarr
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.reader import StoredImage, open_base
+from xpyramid.reader.explain import explain_node
 from xpyramid.store.path import NodePath, Store, resolve
 
 
@@ -22,5 +23,5 @@ def find_image(store: Store, group: str | None) -> tuple[NodePath, zarr.Group, S
     place = resolve(store, read_only=False) / (group or "").strip("/")
     node = place.sound_node()
     if not isinstance(node, zarr.Group) or ngff.version_of(dict(node.attrs)) is None:
-        raise NotAPyramidError(f"{place} is not an OME-Zarr image")
+        raise NotAPyramidError(f"{place}: " + explain_node(place, node))
     return place, node, open_base(place, node)

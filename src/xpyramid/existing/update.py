@@ -100,7 +100,7 @@ def _indexes(base: xr.DataArray, region: Mapping[str, Any]) -> Region:
     """
     if unknown := [dim for dim in region if dim not in base.dims]:
         raise PlanError(
-            f"there is no dimension {unknown[0]!r}",
+            f"names {unknown[0]!r}, which is no dimension",
             option="region", value=dict(region), accepted=", ".join(map(str, base.dims)),
         )  # fmt: skip
     return tuple(_along(base, str(dim), region.get(str(dim), slice(None))) for dim in base.dims)
@@ -127,11 +127,20 @@ def _along(base: xr.DataArray, dim: str, part: Any) -> slice:
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise PlanError(
             f"along {dim!r}: {error}", option="region", value=part,
-            accepted=f"indexes below {base.sizes[dim]}, or coordinates that there are",
+            accepted=_accepted(base, dim),
         ) from error  # fmt: skip
     if not chosen.size:
         raise PlanError(
-            f"along {dim!r}, where nothing is", option="region", value=part,
-            accepted=f"indexes below {base.sizes[dim]}, or coordinates that there are",
+            f"selects nothing along {dim!r}", option="region", value=part,
+            accepted=_accepted(base, dim),
         )  # fmt: skip
     return slice(int(chosen.min()), int(chosen.max()) + 1)
+
+
+def _accepted(base: xr.DataArray, dim: str) -> str:
+    """Say which parts there are along a dimension."""
+    indexes = f"indexes below {base.sizes[dim]}"
+    if dim not in base.coords or not base.sizes[dim]:
+        return indexes
+    first, last = (base.coords[dim].values[i] for i in (0, -1))
+    return f"{indexes}, or coordinates from {first} to {last}"

@@ -384,3 +384,15 @@ def with_grid_mapping(dataset: xr.Dataset, array: xr.DataArray) -> xr.DataArray:
         if word in dataset.variables and word not in array.coords and not dataset[word].ndim
     }
     return array.assign_coords(grid_mappings) if grid_mappings else array
+
+
+def in_nanoseconds(times: Array) -> Array:
+    """Return datetimes or durations in nanoseconds, where these hold them; others as they are.
+
+    xarray makes NaT of coarser ones that it is to count in finer units than their own.
+    """
+    if times.dtype.kind not in "mM":
+        return times
+    finer = times.astype(f"{times.dtype.kind}8[ns]")
+    back = finer.astype(times.dtype)  # what is too far off is another time
+    return finer if np.array_equal(back, times, equal_nan=True) else times

@@ -187,8 +187,8 @@ def check_continues(image: GrowingImage, array: xr.DataArray, irregular: str) ->
     if (direction * steps[image.length - 1 :] <= 0).any():
         raise AxisError(
             f"the new samples do not follow those of {image.place} along {dim!r}: {both}",
-            fix="append what is later only; what is there is changed by writing to level 0, and "
-            "xpyramid.update",
+            fix="append only what comes after; to change samples that are there, write to level 0, "
+            "and call xpyramid.update()",
         )
     if irregular == "error" and own.uneven is None and whole.uneven is not None:
         _check_gap(image, old, new)
@@ -207,8 +207,8 @@ def _check_gap(image: GrowingImage, old: xr.DataArray, new: xr.DataArray) -> Non
     both = f"it ends at {_last(old)!r}, and they begin at {_first(new)!r}"
     if abs(steps[-1] - expected) >= abs(expected) / 2:
         raise AxisError(
-            f"the new samples do not continue those of {image.place} along {dim!r}, which are "
-            f"{_step_text(own)} apart: {both}",
+            f"the new samples do not continue those of {image.place} along {dim!r}, whose step "
+            f"is {_step_text(own)}: {both}",
             fix=say(
                 "append what lies between first, or pass {irregular}: the coordinate is then "
                 "stored as it is, and viewers count samples",

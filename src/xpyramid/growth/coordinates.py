@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from xpyramid import ngff
 from xpyramid.errors import AxisError
+from xpyramid.geometry.coordinates import in_nanoseconds
 from xpyramid.geometry.plan import Level, Plan
 from xpyramid.geometry.tiles import Region
 from xpyramid.growth.image import GrowingImage, with_length
@@ -96,7 +97,8 @@ def encoded_coordinates(
                 raise AxisError(
                     f"the new samples have no coordinate {name!r}, and {image.place} has one "
                     f"along {image.dim!r}",
-                    fix=f"add it with .assign_coords({name}=...)",
+                    fix=f"add it with .assign_coords({name}=...), or, if it holds bounds of "
+                    "cells, for which a DataArray has no room, append a Dataset that has it",
                 )
             is_raw = path.rpartition("/")[2] in raw
             made[path] = _encoded(name, dataset.variables[name], array, is_raw=is_raw)
@@ -135,6 +137,7 @@ def _encoded(
     attrs = attributes_back(array)
     values = np.asarray(variable.values)
     if not is_raw:
+        values = in_nanoseconds(values)
         kept = {key: attrs[key] for key in _CODING if key in attrs}
         kept["dtype"] = np.dtype(array.dtype) if values.dtype.kind != "b" else np.dtype(bool)
         plain = xr.Variable(variable.dims, values, encoding=kept)

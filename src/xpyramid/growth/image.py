@@ -228,9 +228,7 @@ def _axis(plan: Plan, dim: str | None, place: NodePath) -> int:
             fix=say("say along which it grows with {dim}", dim=plan.dims[0]),
             accepted=accepted,
         )
-    raise PlanError(
-        f"names no dimension of {place}", option="append_dim", value=dim, accepted=accepted
-    )
+    raise PlanError(f"{place} has no dimension {dim!r} to grow along", accepted=accepted)
 
 
 def _check_lengths(

@@ -15,6 +15,7 @@ from xpyramid.growth.image import open_growing
 from xpyramid.growth.session import Part, append
 from xpyramid.messages import HOW_TO_FINISH, say
 from xpyramid.options import RunOptions, WriteOptions, only, resolve_options
+from xpyramid.reader.explain import explain_node
 from xpyramid.store.path import NodePath, Store, check_name, is_root, resolve
 from xpyramid.store.transaction import is_unfinished
 from xpyramid.writer import ImageSource, write
@@ -93,7 +94,11 @@ def append_dataset(
     if not parts:
         raise NotAPyramidError(
             f"{root} holds no image of {', '.join(map(str, dataset.data_vars)) or 'no variables'}",
-            fix=say("write them first, with {to_ome_zarr.append_dim} if you like", append_dim="t"),
+            fix=say(
+                "write the first samples with .pyramid.to_ome_zarr(), or all of them with "
+                "{to_ome_zarr.append_dim}",
+                append_dim=dim or ...,
+            ),
         )
     append(parts, dim, resolve_options(RunOptions, options))
 
@@ -117,8 +122,8 @@ def find_image(store: Store, group: str | None, name: str | None) -> NodePath:
     if unfinished:
         raise NotAPyramidError(f"{unfinished[0]} is unfinished", fix=HOW_TO_FINISH)
     raise NotAPyramidError(
-        f"{places[0]} is not an OME-Zarr image",
-        fix="say where it is with group=, or write the first samples with .pyramid.to_ome_zarr()",
+        f"{places[0]}: " + explain_node(places[0], places[0].node()),
+        fix="to begin a new image, call .pyramid.to_ome_zarr()",
     )
 
 

@@ -16,7 +16,7 @@ from xpyramid.reader.find import images_below
 from xpyramid.store.confined import check_path
 from xpyramid.store.faults import find_fault
 from xpyramid.store.listing import children, peek
-from xpyramid.store.path import NodePath
+from xpyramid.store.path import NodePath, ZarrArray
 from xpyramid.store.transaction import unfinished_in
 
 #: So many names are listed, and so many groups looked into.
@@ -49,6 +49,13 @@ def explain(place: NodePath, group: zarr.Group) -> str:
         images = _paths(labels)
         return f"this group lists the labels {_list(images)}" + _open(place, images)
     return _describe_group(place)
+
+
+def explain_node(place: NodePath, node: zarr.Group | ZarrArray | None) -> str:
+    """Say why what is at a place is not an image; None is nothing."""
+    if isinstance(node, zarr.Group):
+        return explain(place, node)
+    return missing(place) if node is None else "this is an array, not an OME-Zarr image"
 
 
 def _describe_group(place: NodePath) -> str:

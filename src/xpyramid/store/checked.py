@@ -187,12 +187,13 @@ class CheckedStore(SingleGets):
         if size == recorded:
             return
         now = f"has {size} bytes" if size else "is missing, or empty"
-        before = f"had {recorded}" if recorded else "was not there"
+        before = f"had {recorded} bytes" if recorded else "was not there"
         raise _OtherSizeError(
             f"{NodePath(self._store, key)} {now}, and {before} when the image was complete: it "
             "is damaged, or was changed since by something else",
-            fix="restore it from a copy, or build the image again: xarray.open_zarr() opens its "
-            "level 0 as it is now; if the image was replaced meanwhile, open it again",
+            fix="restore it from a copy; levels above 0 are made again by xpyramid.repair(), or by "
+            "xpyramid.update() where level 0 was changed on purpose; if the image was replaced "
+            "meanwhile, open it again",
         )
 
     def inner_path(self, path: str) -> str:

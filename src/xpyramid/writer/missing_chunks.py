@@ -51,8 +51,8 @@ def check_missing(arrays: Iterable[ZarrArray], *, strict: bool) -> None:
             continue
         place, fill = NodePath(array.store, array.path), literal(array.fill_value)
         message = (
-            f"{place} has {total} chunks and {number} of them are missing, "
-            f"the first at {first}; they read as the fill value {fill}"
+            f"{number} of the {total} chunks of {place} {'is' if number == 1 else 'are'} missing, "
+            f"the first at {first}; missing chunks read as the fill value {fill}"
         )
         if strict:
             raise MissingChunkError(

@@ -8,6 +8,7 @@ import xarray as xr
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.geometry.coordinates import in_nanoseconds
 
 
 def field(**coords: object) -> xr.DataArray:
@@ -371,3 +372,19 @@ def test_means_of_uneven_times_are_exact_to_the_nanosecond() -> None:
     array = xr.DataArray(np.zeros((4, 8)), {"time": days}, ("time", "x"))
     level = array.pyramid.build(2, factor={"time": 2})[1]
     assert level.time.values.tolist() == [43_200 * 10**9, 53376 * 86_400 * 10**9]
+
+
+@pytest.mark.parametrize(
+    ("times", "kind"),
+    [
+        (np.array(["2026-05-04T10:00:00", "NaT"], "M8[s]"), "M8[ns]"),
+        (np.array([5], "m8[D]"), "m8[ns]"),
+        (np.array(["3000-01-01"], "M8[us]"), "M8[us]"),  # beyond the years of nanoseconds
+        (np.array(["2026-05-04T10:00:00.123456789012"], "M8[ps]"), "M8[ps]"),
+        (np.array([1.5]), "f8"),
+    ],
+)
+def test_times_in_nanoseconds(times: np.ndarray, kind: str) -> None:
+    exact = in_nanoseconds(times)
+    assert exact.dtype == kind
+    np.testing.assert_array_equal(exact.astype(times.dtype), times)

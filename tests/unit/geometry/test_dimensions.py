@@ -161,7 +161,7 @@ def test_why_there_is_one_level() -> None:
 
 def test_units_without_a_word_are_shown() -> None:
     p = field("y", "x").pyramid.build(2, spacing=2, units="furlong")
-    kept = "kept with the coordinate alone"
+    kept = "only in the coordinate"
     said = f"units that OME-NGFF has no word for: furlong (y), {kept}, furlong (x), {kept}"
     assert said in repr(p)
     assert said in p._repr_html_()
