@@ -136,11 +136,16 @@ def _columns(plan: Plan) -> Row:
 
 
 def _scale(plan: Plan, level: int) -> str:
-    scale = [f"{s:.6g}" for s in plan.scale(level)]
+    is_counted = [a.uneven is not None and a.dim not in plan.coarsened for a in plan.axes]
+    pairs = zip(plan.scale(level), is_counted, strict=True)
+    scale = ["uneven" if counted else f"{s:.6g}" for s, counted in pairs]
     shared = {axis.unit for axis in plan.axes if axis.unit or axis.type != "channel"}
     if len(shared) < 2:  # channels have none, and need none
         return " ".join([times(scale), *filter(None, shared)])
-    words = [axis.unit or "" for axis in plan.axes]
+    words = [
+        axis.unit if axis.unit and s != "uneven" else ""
+        for axis, s in zip(plan.axes, scale, strict=True)
+    ]
     return times([f"{s} {word}".strip() for s, word in zip(scale, words, strict=True)])
 
 

@@ -257,3 +257,14 @@ def test_images_of_others_are_refused(tmp_path: Path) -> None:
     group.attrs["ome"] = ome
     with pytest.raises(errors.NotAPyramidError, match="does not say how its levels were made"):
         xpyramid.update(tmp_path, "field", {"y": 3})
+
+
+def test_what_is_gone_is_named(tmp_path: Path) -> None:
+    write(tmp_path / "a.zarr", image())
+    (tmp_path / "a.zarr/field/0/field/c/1/2").unlink()
+    (tmp_path / "a.zarr/field/0/field/c/2/2").unlink()
+    with pytest.warns(
+        errors.MissingChunkWarning, match=r"'c/1/2' of .*, and 1 others .* count as 0"
+    ):
+        xpyramid.update(tmp_path / "a.zarr", "field")
+    assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []

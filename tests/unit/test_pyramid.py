@@ -383,3 +383,10 @@ def test_fill_values_are_those_of_the_dtype(fill: float) -> None:
     array.pyramid.to_ome_zarr(store := {}, levels=2)
     level = xr.open_zarr(store, group="field/1", consolidated=False).field
     np.testing.assert_array_equal(level, [[np.nan, 6]])
+
+
+def test_uneven_times_have_no_step_in_the_table() -> None:
+    data = np.zeros((3, 8, 8))
+    times = xr.DataArray([0.0, 1.0, 9.0], dims="t", attrs={"units": "s"})
+    p = xr.DataArray(data, {"t": times}, ("t", "y", "x"), "film").pyramid.build(levels=2)
+    assert p.table()[1][-1] == "uneven × 2 × 2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from xpyramid.errors import PlanError
+from xpyramid.errors import MissingChunkWarning, PlanError
 from xpyramid.geometry.sections import joined
 from xpyramid.geometry.tiles import Region
 from xpyramid.store.checksums import algorithm_for, checksum
@@ -14,7 +14,8 @@ from xpyramid.store.documents import get_document
 from xpyramid.store.listing import list_contents
 from xpyramid.store.manifest import tables_of, taken_back
 from xpyramid.store.object_table import KEY, ObjectTable
-from xpyramid.store.path import local_path
+from xpyramid.store.path import NodePath, local_path
+from xpyramid.warn import warn
 from xpyramid.writer.stored_levels import StoredLevels
 
 Mask = NDArray[np.bool_]
@@ -41,6 +42,7 @@ def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
     if table is None:
         changed = _without_table(levels, grid, present, deep=deep)
     else:
+        _warn_of_gone(place, grid, np.flatnonzero(table.stored & ~present), levels.base.fill_value)
         sizes = np.zeros(grid.total, np.int64)
         if contents.sizes is not None:
             sizes[positions[positions >= 0]] = contents.sizes[positions >= 0]
@@ -56,6 +58,19 @@ def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
         for index in np.flatnonzero(changed)
     }
     return joined([tuple(slice(*ends) for ends in region) for region in sorted(regions)])
+
+
+def _warn_of_gone(place: NodePath, grid: ChunkGrid, gone: NDArray[np.int64], fill: object) -> None:
+    """Say which objects are there no more: programs do not store zeros, and disks lose files."""
+    if gone.size:
+        first = grid.key(int(gone[0]))
+        others = f", and {gone.size - 1} others" if gone.size > 1 else ""
+        warn(
+            f"{first!r} of {place}{others} were there when the levels were made, and are not now: "
+            f"they count as {np.asarray(fill).item()!r}, the fill value; if they are lost, restore "
+            "them and call again",
+            MissingChunkWarning,
+        )
 
 
 def _without_table(levels: StoredLevels, grid: ChunkGrid, present: Mask, *, deep: bool) -> Mask:
