@@ -43,7 +43,15 @@ from xpyramid.messages import say
 from xpyramid.options import RunOptions
 from xpyramid.runtime.cluster import check_main_module, workers
 from xpyramid.store.build_record import BuildRecord
-from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
+from xpyramid.store.documents import (
+    Documents,
+    announce_last,
+    as_buffer,
+    get_document,
+    put,
+    remove,
+    remove_object,
+)
 from xpyramid.store.identity import identity_of
 from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.local_files import remove_torn_files
@@ -105,6 +113,15 @@ class Known:
     def of(cls, image: GrowingImage) -> Known:
         """Return what is known of an image as it is."""
         return cls(Ledger.of(image), GrowingWindows.of(image), documents_below(image.place))
+
+    def copy(self) -> Known:
+        """Return the same, to be changed by a call that may break off."""
+        ledger, windows = self.ledger, self.windows
+        return Known(
+            None if ledger is None else Ledger(dict(ledger.tables), dict(ledger.present)),
+            None if windows is None else replace(windows),
+            self.documents,
+        )
 
     def announcement(
         self,
@@ -321,25 +338,26 @@ def _put_lengths(growth: PreparedGrowth) -> None:
 
 def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:
     """Remove what an earlier call, which is not resumed, has stored behind the end of the image."""
-    image, transaction = growth.image, growth.transaction
     total = earlier.about.get("to")
-    if transaction.tasks is not None:
-        remove(transaction.tasks)
-    if not isinstance(total, int) or total <= image.length:
+    if growth.transaction.tasks is not None:
+        remove(growth.transaction.tasks)
+    if isinstance(total, int):
+        forget(growth.image, total)
+
+
+def forget(image: GrowingImage, total: int) -> None:
+    """Remove the objects of levels that are stored behind the end of an image, up to a length."""
+    if total <= image.length:
         return
     longer = image.longer(total)
-    before = {
-        path: array.shape
-        for path, array in zip(image.levels.paths, image.levels.arrays, strict=True)
-    }
-    for path, shape in before.items():
+    for path, before in zip(image.levels.paths, image.levels.arrays, strict=True):
         array = longer[path]
         lengths = array.shards or array.chunks
-        inside = tuple(-(-n // length) for n, length in zip(shape, lengths, strict=True))
+        inside = tuple(-(-n // length) for n, length in zip(before.shape, lengths, strict=True))
         region = tuple(slice(0, n) for n in array.shape)
         for index in indexes_in(region, lengths):
             if index[image.axis] >= inside[image.axis]:
-                remove(image.place / path / array.metadata.encode_chunk_key(index))
+                remove_object(image.place / path / array.metadata.encode_chunk_key(index))
 
 
 def finish_levels(

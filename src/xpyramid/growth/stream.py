@@ -8,15 +8,17 @@ with it, is stored at the end.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import xarray as xr
 
 from xpyramid import engine
 from xpyramid.geometry.passes import Limits
 from xpyramid.growth.documents import announced
-from xpyramid.growth.image import open_growing
-from xpyramid.growth.plan import about_nothing, plan_growth
+from xpyramid.growth.image import GrowingImage, open_growing
+from xpyramid.growth.plan import PreparedGrowth, about_nothing, plan_growth
 from xpyramid.growth.session import Known, begin, complete, note, publish, transaction_of
+from xpyramid.growth.taken_back import settle, take_back
 from xpyramid.options.types import Irregular
 from xpyramid.runtime.cluster import check_main_module
 from xpyramid.store.identity import identity_of
@@ -25,8 +27,27 @@ from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.target_checks import check_writable
 
 
+@dataclass(frozen=True)
+class _State:
+    """An image as it is, and what is known of it."""
+
+    image: GrowingImage
+    known: Known
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What has been begun, of a state that is another one once it has ended."""
+
+    state: _State
+    growth: PreparedGrowth
+
+
 class Stream:
     """See the module.
+
+    A call that breaks off, wherever that is, leaves the state as it was before. What it has stored
+    is taken back by the next call: the storage that failed may not take it now.
 
     Parameters
     ----------
@@ -50,13 +71,20 @@ class Stream:
         check_main_module()
         complete(place)
         self._limits = limits
-        self.image = open_growing(place, dim)
-        self._transaction = transaction_of(self.image.levels)
+        self._transaction = transaction_of(open_growing(place, dim).levels)
         check_writable(self._transaction.target)
-        self._locks = ExitStack()
-        self._locks.enter_context(self._transaction.lock())
-        self.image = open_growing(place, dim)  # as nobody else can change it now
-        self._known, self._has_grown = Known.of(self.image), False
+        with ExitStack() as locks:
+            locks.enter_context(self._transaction.lock())
+            image = _with_read_coordinates(open_growing(place, dim))  # nobody else changes it now
+            self._state = _State(image, Known.of(image))
+            self._locks = locks.pop_all()
+        self._begun: _Begun | None = None
+        self._has_grown = False
+
+    @property
+    def image(self) -> GrowingImage:
+        """The image as it is."""
+        return self._state.image
 
     def append(self, array: xr.DataArray, irregular: Irregular = "error") -> None:
         """Append samples; the image is whole when this returns.
@@ -67,25 +95,41 @@ class Stream:
         irregular : {"error", "approximate"}
             What to do about a gap in an even coordinate.
         """
+        self._take_back()
+        state = self._state
         growth = plan_growth(
-            self.image, array, xr.Dataset(), self._transaction, self._limits, irregular
+            state.image, array, xr.Dataset(), self._transaction, self._limits, irregular
         )
         if growth is None:
             return
-        record, jobs = begin(growth, self._limits, self._known.windows, journal=False)
-        made = self._known.announcement(
+        known = state.known.copy()
+        self._begun = _Begun(state, growth)
+        self._has_grown = True
+        record, jobs = begin(growth, self._limits, known.windows, journal=False)
+        made = known.announcement(
             growth, engine.run(jobs, progress=False), record, self._limits, False, is_last=False
         )
-        publish(self._transaction, self.image.place, made)
-        self.image, self._known.documents = growth.growth.grown(made.attributes), made.after
-        self._has_grown = True
+        publish(self._transaction, state.image.place, made)
+        known.documents = made.after
+        self._state = _State(growth.growth.grown(made.attributes), known)
+
+    def _take_back(self) -> bool:
+        """Undo what a call has left that broke off; return whether there was one."""
+        begun = self._begun
+        if begun is None or begun.state is not self._state:
+            return False
+        take_back(begun.growth, begun.state.known.documents)
+        return True
 
     def close(self) -> None:
         """Record all sizes and checksums, and let others change the image."""
         with self._locks:
             if not self._has_grown:
                 return
-            image, known = self.image, self._known
+            is_undone = self._take_back()
+            image, known = self._state.image, self._state.known.copy()
+            if is_undone:
+                settle(image, known.ledger, self._limits)
             record = note(self._transaction, self._limits, about_nothing(image))
             windows = known.windows
             made = announced(
@@ -96,3 +140,11 @@ class Stream:
             publish(self._transaction, image.place, made)
             self._transaction.close()
             consolidate_above(self._transaction)
+
+
+def _with_read_coordinates(image: GrowingImage) -> GrowingImage:
+    """Return an image of which the coordinates are read that change while it grows."""
+    base, *coarser = image.coordinates
+    read = {name: v.load() for name, v in base.variables.items() if image.dim in v.dims}
+    variables = {**base.variables, **read}
+    return replace(image, coordinates=(xr.Dataset(coords=variables), *coarser))

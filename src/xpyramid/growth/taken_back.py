@@ -1,0 +1,60 @@
+"""A call that broke off, in a process that goes on: the image is made what it was before."""
+
+from __future__ import annotations
+
+from xpyramid import engine
+from xpyramid.geometry.passes import Limits
+from xpyramid.geometry.tiles import Region
+from xpyramid.growth.documents import Ledger, with_own
+from xpyramid.growth.image import GrowingImage
+from xpyramid.growth.plan import PreparedGrowth
+from xpyramid.growth.session import forget
+from xpyramid.store.documents import Documents, put, remove
+from xpyramid.store.manifest import set_aside
+
+
+def take_back(growth: PreparedGrowth, before: Documents) -> None:
+    """Put the documents of an image back, and remove what lies behind its end.
+
+    The record of what is stored is put aside, for objects that are there may have changed.
+
+    Parameters
+    ----------
+    growth : PreparedGrowth
+        What the image did not get.
+    before : mapping
+        All documents below it, as they were.
+    """
+    image, transaction = growth.image, growth.transaction
+    after = with_own(image.place, set_aside(image.attributes), before, dict(before))
+    for key in sorted(after, key=lambda key: "/" in key):
+        put(image.place, {key: after[key]})
+    if transaction.tasks is not None:  # only now: what is decided is there no longer
+        remove(transaction.tasks)
+    forget(image, growth.growth.total)
+
+
+def settle(image: GrowingImage, ledger: Ledger | None, limits: Limits) -> None:
+    """Make the windows at the end of an image anew, and note what is stored there now."""
+    lengths, paths = image.levels.base.shape, image.levels.paths
+    last: Region = tuple(
+        slice(image.length - 1 if i == image.axis else 0, n) for i, n in enumerate(lengths)
+    )
+    if image.is_coarsened:
+        engine.run(list(image.levels.jobs(last, limits)), progress=False)
+    if ledger is None:
+        return
+    regions: dict[str, Region] = {}
+    for path, array in image.arrays.items():
+        start = 0
+        if path in paths:
+            level = paths.index(path)
+            first = min(image.first_object, image.length - 1)
+            if level and image.is_coarsened:
+                first = image.levels.aligned(last)[image.axis].start
+            start = first // image.factors[level]
+        axis = image.axis_in(path)
+        regions[path] = tuple(
+            slice(start if i == axis else 0, n) for i, n in enumerate(array.shape)
+        )
+    ledger.add(image, image.arrays, regions, {})

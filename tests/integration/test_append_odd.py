@@ -1,0 +1,132 @@
+"""Odd things that happen while images grow: stores that fail, coordinates of all kinds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+from zarr.core.buffer import Buffer
+from zarr.storage import LocalStore, MemoryStore, WrapperStore
+
+import xpyramid
+from xpyramid import errors
+
+FRAMES = np.random.default_rng(0).integers(1, 60000, (5, 12, 10)).astype("u2")
+OPTIONS: dict[str, Any] = {
+    "levels": 2, "factor": {"y": 2, "x": 2}, "chunks": {"t": 1, "y": 8, "x": 8}, "progress": False,
+}  # fmt: skip
+
+
+class Interrupted(BaseException):
+    """What a user does who presses a key."""
+
+
+class FailingStore(WrapperStore[Any]):
+    """A store that fails once, after so many objects."""
+
+    left: int | None = None
+
+    async def set(self, key: str, value: Buffer, *args: Any) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                self.left = None
+                raise Interrupted
+        await self._store.set(key, value, *args)
+
+
+def film(**coords: Any) -> xr.DataArray:
+    places = {"t": 0.5 * np.arange(5), "y": np.arange(12.0), "x": np.arange(10.0), **coords}
+    return xr.DataArray(FRAMES, places, ("t", "y", "x"), "film")
+
+
+def check_same(store: Any, array: xr.DataArray, **options: Any) -> None:
+    at_once = MemoryStore()
+    array.pyramid.to_ome_zarr(at_once, **{**OPTIONS, **options})
+    pairs = zip(
+        xpyramid.open_pyramid(store, "film"), xpyramid.open_pyramid(at_once, "film"), strict=True
+    )
+    for level, wanted in pairs:
+        xr.testing.assert_identical(level.load(), wanted.load())
+    assert xpyramid.verify(store, deep=True) == []
+
+
+def appended_with_a_failure(place: Any, after: int, dim: str, *, again: bool) -> bool:
+    """Append frames of which one fails; return whether it did."""
+    step = {"z": 2, "y": 2, "x": 2}
+    options: dict[str, Any] = (
+        {"dim": "z", "factor": [step], "chunks": 2}
+        if dim == "z"
+        else {"chunks": (2, 8, 8), "levels": 2}
+    )
+    spacing = {dim: 0.5, "y": 1.0, "x": 1.0}
+    store, fails = FailingStore(place), False
+    with xpyramid.Appender(store, "film", spacing=spacing, **options) as out:
+        for frame in FRAMES[:3]:
+            out.append(frame)
+        store.left = after
+        try:
+            out.append(FRAMES[3])
+        except Interrupted:
+            fails = True
+        store.left = None
+        assert len(out) == 3 if fails else 4
+        if fails and again:
+            out.append(FRAMES[3])
+    whole = film()[: 3 + (again or not fails)].rename(t=dim)
+    factor = step if dim == "z" else {"y": 2, "x": 2}
+    check_same(place, whole, factor=factor, chunks=options["chunks"])
+    return fails
+
+
+@pytest.mark.parametrize(
+    ("dim", "again", "after"),
+    [("t", True, 13), ("t", True, 15), ("t", False, 7), ("t", False, 13), ("t", False, 15),
+     ("z", False, 10), ("z", True, 12)],
+)  # fmt: skip
+def test_a_frame_that_fails_leaves_no_trace(
+    dim: str, again: bool, after: int, tmp_path: Path
+) -> None:
+    with dask.config.set(scheduler="sync"):
+        assert appended_with_a_failure(LocalStore(tmp_path / "a.zarr"), after, dim, again=again)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("dim", ["t", "z"])
+def test_a_frame_that_fails_wherever_it_is(dim: str, again: bool, tmp_path: Path) -> None:
+    after = 0
+    with dask.config.set(scheduler="sync"):
+        while appended_with_a_failure(
+            LocalStore(tmp_path / f"{after}.zarr"), after, dim, again=again
+        ):
+            after += 1
+    assert after > 15
+
+
+START = np.datetime64("2020-01-01", "ns")
+ALONG: dict[str, Any] = {
+    "name": np.array(["a", "b", "cc", "ddd", "eeee"]), "ok": [True, False, True, True, False],
+    "when": START + np.array([3, 0, 1, 5, 2]).astype("m8[h]"), "gain": [0.0, np.nan, 1, 2, 0.5],
+}  # fmt: skip
+
+
+def test_other_coordinates_frame_by_frame(tmp_path: Path) -> None:
+    array = film().assign_coords({name: ("t", values) for name, values in ALONG.items()})
+    array = array.assign_coords(drift=(("x", "t"), np.random.default_rng(2).random((10, 5))))
+    array[:2].pyramid.to_ome_zarr(tmp_path / "a.zarr", **OPTIONS)
+    with xpyramid.Appender(tmp_path / "a.zarr", "film") as out:
+        for i in range(2, 5):
+            out.append(array[i : i + 1])
+    check_same(tmp_path / "a.zarr", array)
+
+
+def test_times_that_cannot_be_counted_in_the_units_there_are(tmp_path: Path) -> None:
+    array = film(t=START + np.array([0, 86400, 172800, 259201, 345600]).astype("m8[s]"))
+    array[:2].pyramid.to_ome_zarr(tmp_path / "a.zarr", **OPTIONS)
+    with pytest.raises(errors.AxisError, match="days since 2020"):
+        array[2:].pyramid.append(tmp_path / "a.zarr")
