@@ -86,7 +86,7 @@ def appended_with_a_failure(place: Any, after: int, dim: str, *, again: bool) ->
 @pytest.mark.parametrize(
     ("dim", "again", "after"),
     [("t", True, 13), ("t", True, 15), ("t", False, 7), ("t", False, 13), ("t", False, 15),
-     ("z", False, 10), ("z", True, 12)],
+     ("z", False, 10), ("z", False, 42), ("z", True, 12)],
 )  # fmt: skip
 def test_a_frame_that_fails_leaves_no_trace(
     dim: str, again: bool, after: int, tmp_path: Path

@@ -346,17 +346,14 @@ def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:
 
 
 def forget(image: GrowingImage, total: int) -> None:
-    """Remove the objects of levels that are stored behind the end of an image, up to a length."""
+    """Remove the objects that are stored behind the end of an image, up to a length."""
     if total <= image.length:
         return
-    longer = image.longer(total)
-    for path, before in zip(image.levels.paths, image.levels.arrays, strict=True):
-        array = longer[path]
-        lengths = array.shards or array.chunks
-        inside = tuple(-(-n // length) for n, length in zip(before.shape, lengths, strict=True))
-        region = tuple(slice(0, n) for n in array.shape)
-        for index in indexes_in(region, lengths):
-            if index[image.axis] >= inside[image.axis]:
+    for path, array in image.longer(total).items():
+        axis, lengths = image.axis_in(path), array.shards or array.chunks
+        inside = -(-image.arrays[path].shape[axis] // lengths[axis])
+        for index in indexes_in(tuple(slice(0, n) for n in array.shape), lengths):
+            if index[axis] >= inside:
                 remove_object(image.place / path / array.metadata.encode_chunk_key(index))
 
 

@@ -7,10 +7,13 @@ with it, is stored at the end.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xpyramid import engine
 from xpyramid.geometry.passes import Limits
@@ -29,10 +32,27 @@ from xpyramid.writer.target_checks import check_writable
 
 @dataclass(frozen=True)
 class _State:
-    """An image as it is, and what is known of it."""
+    """An image as it is, and what is known of it.
+
+    Attributes
+    ----------
+    image : GrowingImage
+    known : Known
+    coordinates : mapping
+        Values that change with each call, as they are stored, by path.
+    """
 
     image: GrowingImage
     known: Known
+    coordinates: Mapping[str, NDArray[np.generic]]
+
+    @classmethod
+    def of(cls, image: GrowingImage) -> _State:
+        """Return the state of an image as it is stored."""
+        beside = {path: a for arrays in image.beside for path, a in arrays.items()}
+        changing = beside if image.is_coarsened else {}
+        values = {path: np.asarray(array[...]) for path, array in changing.items()}
+        return cls(_with_read_coordinates(image), Known.of(image), values)
 
 
 @dataclass(frozen=True)
@@ -75,8 +95,7 @@ class Stream:
         check_writable(self._transaction.target)
         with ExitStack() as locks:
             locks.enter_context(self._transaction.lock())
-            image = _with_read_coordinates(open_growing(place, dim))  # nobody else changes it now
-            self._state = _State(image, Known.of(image))
+            self._state = _State.of(open_growing(place, dim))  # as nobody else changes it now
             self._locks = locks.pop_all()
         self._begun: _Begun | None = None
         self._has_grown = False
@@ -111,14 +130,15 @@ class Stream:
         )
         publish(self._transaction, state.image.place, made)
         known.documents = made.after
-        self._state = _State(growth.growth.grown(made.attributes), known)
+        changing = growth.growth.encoded if state.image.is_coarsened else {}
+        self._state = _State(growth.growth.grown(made.attributes), known, changing)
 
     def _take_back(self) -> bool:
         """Undo what a call has left that broke off; return whether there was one."""
         begun = self._begun
         if begun is None or begun.state is not self._state:
             return False
-        take_back(begun.growth, begun.state.known.documents)
+        take_back(begun.growth, begun.state.known.documents, begun.state.coordinates)
         return True
 
     def close(self) -> None:

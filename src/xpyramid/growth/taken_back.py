@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
 from xpyramid import engine
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.tiles import Region
+from xpyramid.growth.coordinates import put_coordinates
 from xpyramid.growth.documents import Ledger, with_own
 from xpyramid.growth.image import GrowingImage
 from xpyramid.growth.plan import PreparedGrowth
@@ -13,7 +19,9 @@ from xpyramid.store.documents import Documents, put, remove
 from xpyramid.store.manifest import set_aside
 
 
-def take_back(growth: PreparedGrowth, before: Documents) -> None:
+def take_back(
+    growth: PreparedGrowth, before: Documents, coordinates: Mapping[str, NDArray[np.generic]]
+) -> None:
     """Put the documents of an image back, and remove what lies behind its end.
 
     The record of what is stored is put aside, for objects that are there may have changed.
@@ -24,6 +32,8 @@ def take_back(growth: PreparedGrowth, before: Documents) -> None:
         What the image did not get.
     before : mapping
         All documents below it, as they were.
+    coordinates : mapping
+        Values of those that may have changed, by path.
     """
     image, transaction = growth.image, growth.transaction
     after = with_own(image.place, set_aside(image.attributes), before, dict(before))
@@ -31,6 +41,7 @@ def take_back(growth: PreparedGrowth, before: Documents) -> None:
         put(image.place, {key: after[key]})
     if transaction.tasks is not None:  # only now: what is decided is there no longer
         remove(transaction.tasks)
+    put_coordinates(image, coordinates)
     forget(image, growth.growth.total)
 
 
