@@ -9,11 +9,13 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.stores import empty_store
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.growth import session
 
 FRAMES = np.random.default_rng(0).integers(1, 60000, (5, 12, 10)).astype("u2")
 OPTIONS: dict[str, Any] = {
@@ -130,3 +132,51 @@ def test_times_that_cannot_be_counted_in_the_units_there_are(tmp_path: Path) -> 
     array[:2].pyramid.to_ome_zarr(tmp_path / "a.zarr", **OPTIONS)
     with pytest.raises(errors.AxisError, match="days since 2020"):
         array[2:].pyramid.append(tmp_path / "a.zarr")
+
+
+def test_numbers_are_packed_as_those_before_them(tmp_path: Path) -> None:
+    array = (film() * np.float32(0.5)).rename("film")
+    array.encoding = {"dtype": "u2", "scale_factor": 0.5, "add_offset": 0.0, "_FillValue": 0}
+    array[:3].pyramid.to_ome_zarr(tmp_path / "a.zarr", dtype="source", **OPTIONS)
+    with pytest.raises(errors.PlanError, match="holds packed integers, with scale_factor"):
+        array[3:].astype("u2").pyramid.append(tmp_path / "a.zarr")
+    array[3:].pyramid.append(tmp_path / "a.zarr")
+    check_same(tmp_path / "a.zarr", array, dtype="source")
+
+
+def test_samples_of_another_byte_order(tmp_path: Path) -> None:
+    for part in (film()[:3], film()[3:]):
+        big = part.astype(">u2").rename("film")
+        big.pyramid.to_ome_zarr(tmp_path / "a.zarr", append_dim="t", **OPTIONS)
+    check_same(tmp_path / "a.zarr", film())
+
+
+def test_a_store_that_cannot_be_written_to(tmp_path: Path) -> None:
+    film()[:3].pyramid.to_ome_zarr(tmp_path / "a.zarr", **OPTIONS)
+    store = LocalStore(tmp_path / "a.zarr", read_only=True)
+    with pytest.raises(errors.NotWritableError):
+        film()[3:].pyramid.append(store)
+    with pytest.raises(errors.NotWritableError):
+        xpyramid.Appender(store, "film")
+
+
+def test_a_call_that_breaks_off_in_a_session(tmp_path: Path, monkeypatch: Any) -> None:
+    store = empty_store("icechunk", tmp_path)
+    film()[:3].pyramid.to_ome_zarr(store, **OPTIONS)
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "finish_levels", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            film()[3:].pyramid.append(store)
+    for level in xpyramid.open_pyramid(store, "film"):  # arrays are as long as they were
+        assert level.sizes["t"] == 3
+    film()[3:].pyramid.append(store)
+    check_same(store, film())
+
+
+def test_slices_share_the_chunks_of_their_coordinates(tmp_path: Path) -> None:
+    step = {"z": 2, "y": 2, "x": 2}
+    with xpyramid.Appender(tmp_path / "a.zarr", dim="z", factor=[step], spacing=1.0) as out:
+        for frame in FRAMES:
+            out.append(frame)
+    assert [path.name for path in (tmp_path / "a.zarr" / "0" / "z" / "c").iterdir()] == ["0"]
+    assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []

@@ -229,18 +229,21 @@ class Appender:
         """Return the next coordinates, where the options say how far apart they are."""
         if self._stream is None:  # the first ones are made of the options
             return None
-        dims = self._stream.image.plan.dims
-        spacing, origin = (
-            value.get(self._dim)
-            if isinstance(value, Mapping)
-            else value[dims.index(self._dim)]
-            if isinstance(value, Sequence)
-            else None
-            for value in (self._options.get("spacing"), self._options.get("origin"))
-        )
+        spacing, origin = (self._along(self._options.get(key)) for key in ("spacing", "origin"))
         if spacing is None:
             return None
         return (origin or 0) + spacing * np.arange(len(self), len(self) + count)
+
+    def _along(self, value: Any) -> Any:
+        """Return what an option says of the dimension that grows; a number is of space."""
+        if isinstance(value, Mapping):
+            return value.get(self._dim)
+        axes = () if self._stream is None else self._stream.image.plan.axes
+        of_dims = {axis.dim: (i, axis.type) for i, axis in enumerate(axes)}
+        at, kind = of_dims[self._dim]
+        if isinstance(value, Sequence | np.ndarray):
+            return value[at]
+        return value if kind == "space" else None
 
     def _all_dims(self, frame: ArrayLike | xr.DataArray) -> tuple[str, ...]:
         """Return the dimensions of the image."""

@@ -13,9 +13,11 @@ from xpyramid.errors import AxisError, DtypeError, PlanError
 from xpyramid.geometry.axes import AxisSpec, describe_axes
 from xpyramid.geometry.plan import Plan
 from xpyramid.growth.image import GrowingImage
+from xpyramid.lazy.coarsen import as_dask
 from xpyramid.messages import say
 from xpyramid.types import Array, Attrs
 from xpyramid.warn import warn
+from xpyramid.writer.packing import packed_as_stored
 
 #: Attributes that say what numbers mean.
 _MEANING = ("units", "calendar", "_FillValue", "missing_value", "scale_factor", "add_offset")
@@ -48,6 +50,19 @@ def as_part(image: GrowingImage, array: xr.DataArray) -> xr.DataArray:
     return array
 
 
+def as_stored(image: GrowingImage, array: xr.DataArray) -> xr.DataArray:
+    """Return an array whose samples are stored as those of an image: packed, and in its byte order.
+
+    Others stay as they are.
+    """
+    dtype = image.levels.base.dtype
+    array = packed_as_stored(array, image.base, image.plan)
+    if array.dtype == dtype or array.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+        return array
+    data = as_dask(array, image.levels.base.chunks).astype(dtype)
+    return xr.DataArray(data, array.coords, array.dims, array.name, array.attrs)
+
+
 def check_part(image: GrowingImage, array: xr.DataArray) -> None:
     """Refuse an array that is no part of an image: another dtype, other places, other units.
 
@@ -71,6 +86,14 @@ def check_part(image: GrowingImage, array: xr.DataArray) -> None:
                 f"grows along one dimension, here {image.dim!r}"
             )
     _check_meaning("the array", array.attrs, base.attrs, image)
+    for key in ("scale_factor", "add_offset"):
+        if key in base.attrs and key not in array.attrs:
+            raise PlanError(
+                f"{image.place} holds packed integers, with {key} {base.attrs[key]!r}, and the "
+                "attributes of the array do not say that its integers are",
+                fix="append the numbers, as floats, which are packed like those before them; or "
+                f"integers with attrs[{key!r}], as of xarray.open_dataset(mask_and_scale=False)",
+            )
     for name, stored in image.coordinates[0].coords.items():
         if name in array.coords:
             new = array.coords[name]

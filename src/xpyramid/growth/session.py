@@ -11,8 +11,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import uuid4
@@ -38,6 +38,7 @@ from xpyramid.growth.documents import (
 )
 from xpyramid.growth.image import GrowingImage, open_growing
 from xpyramid.growth.plan import APPEND, PreparedGrowth, plan_growth
+from xpyramid.growth.taken_back import forget, take_back
 from xpyramid.growth.windows import GrowingWindows, count_again
 from xpyramid.messages import say
 from xpyramid.options import RunOptions
@@ -50,10 +51,8 @@ from xpyramid.store.documents import (
     get_document,
     put,
     remove,
-    remove_object,
 )
 from xpyramid.store.identity import identity_of
-from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import manifest_of, set_aside, with_beginning
 from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_only
@@ -191,6 +190,7 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
         for growth in prepared:
             _check_unchanged(growth.image)
         known = [Known.of(growth.image) for growth in prepared]
+        locks.enter_context(_taken_back(prepared, known))
         begun = [
             begin(growth, limits, one.windows, resume=options["resume"])
             for growth, one in zip(prepared, known, strict=True)
@@ -203,6 +203,18 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
             publish(growth.transaction, growth.image.place, made, durable=options["durable"])
             growth.transaction.close()
             consolidate_above(growth.transaction)
+
+
+@contextmanager
+def _taken_back(prepared: Sequence[PreparedGrowth], known: Sequence[Known]) -> Iterator[None]:
+    """Make images as long as they were if a call breaks off whose arrays are longer already."""
+    try:
+        yield
+    except BaseException:
+        for growth, one in zip(prepared, known, strict=True):
+            if takes_nodes_only(growth.image.place.store):
+                take_back(growth, one.documents, {})
+        raise
 
 
 def transaction_of(levels: StoredLevels) -> Transaction:
@@ -343,18 +355,6 @@ def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:
         remove(growth.transaction.tasks)
     if isinstance(total, int):
         forget(growth.image, total)
-
-
-def forget(image: GrowingImage, total: int) -> None:
-    """Remove the objects that are stored behind the end of an image, up to a length."""
-    if total <= image.length:
-        return
-    for path, array in image.longer(total).items():
-        axis, lengths = image.axis_in(path), array.shards or array.chunks
-        inside = -(-image.arrays[path].shape[axis] // lengths[axis])
-        for index in indexes_in(tuple(slice(0, n) for n in array.shape), lengths):
-            if index[axis] >= inside:
-                remove_object(image.place / path / array.metadata.encode_chunk_key(index))
 
 
 def finish_levels(

@@ -14,9 +14,10 @@ from xpyramid.growth.coordinates import put_coordinates
 from xpyramid.growth.documents import Ledger, with_own
 from xpyramid.growth.image import GrowingImage
 from xpyramid.growth.plan import PreparedGrowth
-from xpyramid.growth.session import forget
-from xpyramid.store.documents import Documents, put, remove
+from xpyramid.store.documents import Documents, put, remove, remove_object
+from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.manifest import set_aside
+from xpyramid.store.path import takes_nodes_only
 
 
 def take_back(
@@ -36,13 +37,28 @@ def take_back(
         Values of those that may have changed, by path.
     """
     image, transaction = growth.image, growth.transaction
+    if takes_nodes_only(image.place.store):  # and objects of arrays that are long enough
+        forget(image, growth.growth.total)
     after = with_own(image.place, set_aside(image.attributes), before, dict(before))
     for key in sorted(after, key=lambda key: "/" in key):
         put(image.place, {key: after[key]})
     if transaction.tasks is not None:  # only now: what is decided is there no longer
         remove(transaction.tasks)
     put_coordinates(image, coordinates)
-    forget(image, growth.growth.total)
+    if not takes_nodes_only(image.place.store):
+        forget(image, growth.growth.total)
+
+
+def forget(image: GrowingImage, total: int) -> None:
+    """Remove the objects that are stored behind the end of an image, up to a length."""
+    if total <= image.length:
+        return
+    for path, array in image.longer(total).items():
+        axis, lengths = image.axis_in(path), array.shards or array.chunks
+        inside = -(-image.arrays[path].shape[axis] // lengths[axis])
+        for index in indexes_in(tuple(slice(0, n) for n in array.shape), lengths):
+            if index[axis] >= inside:
+                remove_object(image.place / path / array.metadata.encode_chunk_key(index))
 
 
 def settle(image: GrowingImage, ledger: Ledger | None, limits: Limits) -> None:
