@@ -16,6 +16,7 @@ from zarr.storage import LocalStore, MemoryStore, WrapperStore
 import xpyramid
 from xpyramid import errors
 from xpyramid.growth import session
+from xpyramid.writer.sinks import ZarrSink
 
 FRAMES = np.random.default_rng(0).integers(1, 60000, (5, 12, 10)).astype("u2")
 OPTIONS: dict[str, Any] = {
@@ -179,4 +180,16 @@ def test_slices_share_the_chunks_of_their_coordinates(tmp_path: Path) -> None:
         for frame in FRAMES:
             out.append(frame)
     assert [path.name for path in (tmp_path / "a.zarr" / "0" / "z" / "c").iterdir()] == ["0"]
+    assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []
+
+
+def test_a_first_frame_that_fails_may_come_again(tmp_path: Path, monkeypatch: Any) -> None:
+    with xpyramid.Appender(tmp_path / "a.zarr", "film", levels=2) as out:
+        with monkeypatch.context() as patched:
+            patched.setattr(ZarrSink, "__call__", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                out.append(FRAMES[0])
+        out.append(FRAMES[0])
+        out.append(FRAMES[1])
+    np.testing.assert_array_equal(xpyramid.open_pyramid(tmp_path / "a.zarr", "film")[0], FRAMES[:2])
     assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []

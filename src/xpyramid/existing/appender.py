@@ -31,6 +31,7 @@ from xpyramid.options import (
 from xpyramid.pyramid import Pyramid
 from xpyramid.runtime.cluster import workers
 from xpyramid.store.path import Store, check_name, is_root, resolve
+from xpyramid.store.transaction import is_unfinished
 
 #: What OME-NGFF has before the dimensions of space.
 _ORDER = {"t": 0, "time": 0, "c": 1, "channel": 1}
@@ -76,9 +77,10 @@ class Appender:
 
     Notes
     -----
-    Shards and chunks that are longer than one along the dimension are written again with each frame
-    until they are full; chunks have the length 1 if nothing else is said. Others are kept from
-    changing the image until `close`, which also records sizes and checksums for `verify`.
+    Chunks and shards are no longer than the first call is: to have longer ones along the dimension,
+    begin with several frames. They are written again with each frame until they are full. Others
+    are kept from changing the image until `close`, which also records sizes and checksums for
+    `verify`.
 
     Examples
     --------
@@ -112,7 +114,7 @@ class Appender:
             )  # fmt: skip
         resolve_options(AppenderOptions, options)
         self._stream: Stream | None = None
-        self._is_closed = False
+        self._is_closed = self._has_begun = False
         root = resolve(store, read_only=False)
         self._place = root / self._group if self._group else root
         node = self._place.node()
@@ -165,6 +167,9 @@ class Appender:
         writing: Any = only(WriteOptions, self._options)
         pyramid = build(array, self._options.get("levels"), **building)
         self._check_factors(pyramid)
+        if self._has_begun and is_unfinished(self._place.as_image()):  # by this one
+            writing = {**writing, "mode": "w"}
+        self._has_begun = True
         pyramid.to_ome_zarr(self._store, self._group, progress=False, **writing)
         self._stream = self._open()
 
