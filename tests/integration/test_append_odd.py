@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -193,3 +194,30 @@ def test_a_first_frame_that_fails_may_come_again(tmp_path: Path, monkeypatch: An
         out.append(FRAMES[1])
     np.testing.assert_array_equal(xpyramid.open_pyramid(tmp_path / "a.zarr", "film")[0], FRAMES[:2])
     assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []
+
+
+TOLD: dict[str, list[Any]] = {
+    "numbers": [0, 1.5, 2.25],
+    "seconds": [np.datetime64("2020-01-01T00:00:00"), np.datetime64("2020-01-01T00:00:00.125")],
+    "datetime": [datetime(2020, 1, 1), datetime(2020, 1, 2, 3, 4, 5, 6)],
+    "durations": [timedelta(0), timedelta(seconds=3)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_times_that_are_finer_than_the_first(kind: str, tmp_path: Path) -> None:
+    with xpyramid.Appender(tmp_path / "a.zarr", levels=1) as out:
+        for frame, told in zip(FRAMES, TOLD[kind], strict=False):
+            out.append(frame, told)
+        with pytest.raises(errors.AxisError, match="one for each sample"):
+            out.append(FRAMES[0], TOLD[kind])
+    stored = xpyramid.open_pyramid(tmp_path / "a.zarr")[0].t.values
+    np.testing.assert_array_equal(stored, np.array(TOLD[kind]).astype(stored.dtype))
+
+
+@pytest.mark.parametrize("times", [[1.0, np.nan, 3.0], ["c", "d", "d"]])
+def test_coordinates_that_do_not_go_on(times: Any, tmp_path: Path) -> None:
+    first = ["a", "b"] if times[0] == "c" else [-1.0, 0.0]
+    film()[:2].assign_coords(t=first).pyramid.to_ome_zarr(tmp_path / "a.zarr", **OPTIONS)
+    with pytest.raises(errors.AxisError):
+        film()[2:].assign_coords(t=times).pyramid.append(tmp_path / "a.zarr")

@@ -223,6 +223,14 @@ class Appender:
             coordinate = self._next(array.sizes[self._dim])
         if coordinate is not None:
             values = np.atleast_1d(np.asarray(coordinate))
+            if values.shape != (array.sizes[self._dim],):
+                raise AxisError(
+                    f"coordinates of shape {values.shape} for {array.sizes[self._dim]} samples "
+                    f"along {self._dim!r}",
+                    accepted="one for each sample",
+                )
+            if self._stream is None and values.dtype.kind in "iu":  # as those that follow may be
+                values = values.astype(np.float64)
             array = array.assign_coords({self._dim: (self._dim, values)})
         return _with_exact_times(array, self._dim)
 
@@ -277,6 +285,10 @@ def _with_exact_times(array: xr.DataArray, dim: str) -> xr.DataArray:
     if kind not in "mM" or not kind or "units" in array.coords[dim].encoding:
         return array
     since = " since 1970-01-01" if kind == "M" else ""
-    array = array.assign_coords({dim: array.coords[dim].copy()})
+    times = array.coords[dim].values
+    exact = times.astype(f"{kind}8[ns]")
+    if (exact.astype(times.dtype) != times).any():  # of other centuries
+        return array
+    array = array.assign_coords({dim: (dim, exact, array.coords[dim].attrs)})
     array.coords[dim].encoding |= {"units": f"nanoseconds{since}", "dtype": "int64"}
     return array

@@ -192,10 +192,14 @@ def check_continues(image: GrowingImage, array: xr.DataArray, irregular: str) ->
     old, new = stored[dim], array.coords[dim]
     both = f"it ends at {_last(old)!r}, and they begin at {_first(new)!r}"
     if old.dtype.kind not in "iufmMO" or new.dtype.kind not in "iufmMO" or _is_text(old):
-        if twice := [v for v in new.values.tolist() if v in {*old.values.tolist()}]:
-            raise AxisError(
-                f"{image.place} already has {twice[0]!r} along {dim!r}", fix="rename it, or drop it"
-            )
+        seen = {*old.values.tolist()}
+        for value in new.values.tolist():
+            if value in seen:
+                raise AxisError(
+                    f"{image.place} already has {value!r} along {dim!r}",
+                    fix="rename it, or drop it",
+                )
+            seen.add(value)
         return
     if (old.dtype.kind in "mMO" or new.dtype.kind in "mMO") and old.dtype.kind != new.dtype.kind:
         raise AxisError(
@@ -207,7 +211,7 @@ def check_continues(image: GrowingImage, array: xr.DataArray, irregular: str) ->
     direction = -1 if own.spacing < 0 and image.length > 1 else 1
     if image.length == 1 and len(steps):
         direction = -1 if steps[-1] < 0 else 1
-    if (direction * steps[image.length - 1 :] <= 0).any():
+    if not (direction * steps[image.length - 1 :] > 0).all():  # nor where one is NaN
         raise AxisError(
             f"the new samples do not follow those of {image.place} along {dim!r}: {both}",
             fix="append what is later only; what is there is changed by writing to level 0, and "
