@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -221,3 +222,14 @@ def test_coordinates_that_do_not_go_on(times: Any, tmp_path: Path) -> None:
     film()[:2].assign_coords(t=first).pyramid.to_ome_zarr(tmp_path / "a.zarr", **OPTIONS)
     with pytest.raises(errors.AxisError):
         film()[2:].assign_coords(t=times).pyramid.append(tmp_path / "a.zarr")
+
+
+def test_only_the_process_that_made_it_appends(tmp_path: Path, monkeypatch: Any) -> None:
+    with xpyramid.Appender(tmp_path / "a.zarr", levels=1) as out:
+        out.append(FRAMES[0])
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "getpid", lambda: -1)  # as after a fork
+            with pytest.raises(errors.TargetBusyError, match="forked"):
+                out.append(FRAMES[1])
+        out.append(FRAMES[1])
+    assert xpyramid.open_pyramid(tmp_path / "a.zarr")[0].sizes["t"] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from xpyramid import ngff
 from xpyramid.build import build
-from xpyramid.errors import AxisError, PlanError, check_kind
+from xpyramid.errors import AxisError, PlanError, TargetBusyError, check_kind
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.growth import Stream
@@ -115,6 +116,7 @@ class Appender:
         resolve_options(AppenderOptions, options)
         self._stream: Stream | None = None
         self._is_closed = self._has_begun = False
+        self._process = os.getpid()
         root = resolve(store, read_only=False)
         self._place = root / self._group if self._group else root
         node = self._place.node()
@@ -156,9 +158,16 @@ class Appender:
             For another dtype.
         xpyramid.errors.StorageError
             If the frame cannot be written: the image stays as long as it was.
+        xpyramid.errors.TargetBusyError
+            In a process that was forked from the one that made this.
         """
         if self._is_closed:
             raise ValueError(f"the Appender of {self._place} is closed")
+        if os.getpid() != self._process:
+            raise TargetBusyError(
+                f"{self._place} is being made by the process that this one was forked from",
+                fix="hand frames over to that one",
+            )
         array = self._as_array(frame, coordinate)
         if self._stream is not None:
             self._stream.append(array, irregular="approximate")  # a frame is not to be lost
@@ -193,7 +202,8 @@ class Appender:
 
     def close(self) -> None:
         """Record all sizes and checksums, and let others change the image."""
-        if self._stream is not None and not self._is_closed:
+        is_own = os.getpid() == self._process
+        if self._stream is not None and not self._is_closed and is_own:
             self._stream.close()
         self._is_closed = True
 
