@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -12,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from xpyramid import ngff
 from xpyramid.build import build
-from xpyramid.errors import AxisError, PlanError, check_kind
+from xpyramid.errors import AxisError, PlanError, TargetBusyError, check_kind
 from xpyramid.geometry.coordinates import in_nanoseconds
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
@@ -32,6 +33,7 @@ from xpyramid.options import (
 from xpyramid.pyramid import Pyramid
 from xpyramid.runtime.cluster import workers
 from xpyramid.store.path import Store, check_name, is_root, resolve
+from xpyramid.store.transaction import is_unfinished
 
 #: What OME-NGFF has before the dimensions of space.
 _ORDER = {"t": 0, "time": 0, "c": 1, "channel": 1}
@@ -77,9 +79,10 @@ class Appender:
 
     Notes
     -----
-    Shards and chunks that are longer than one along the dimension are written again with each frame
-    until they are full; chunks have the length 1 if nothing else is said. Others are kept from
-    changing the image until `close`, which also records sizes and checksums for `verify`.
+    Chunks and shards are no longer than the first call is: to have longer ones along the dimension,
+    begin with several frames. They are written again with each frame until they are full. Others
+    are kept from changing the image until `close`, which also records sizes and checksums for
+    `verify`.
 
     Examples
     --------
@@ -113,7 +116,8 @@ class Appender:
             )  # fmt: skip
         resolve_options(AppenderOptions, options)
         self._stream: Stream | None = None
-        self._is_closed = False
+        self._is_closed = self._has_begun = False
+        self._process = os.getpid()
         root = resolve(store, read_only=False)
         self._place = root / self._group if self._group else root
         node = self._place.node()
@@ -155,9 +159,16 @@ class Appender:
             For another dtype.
         xpyramid.errors.StorageError
             If the frame cannot be written: the image stays as long as it was.
+        xpyramid.errors.TargetBusyError
+            In a process that was forked from the one that made this.
         """
         if self._is_closed:
             raise ValueError(f"the Appender of {self._place} is closed")
+        if os.getpid() != self._process:
+            raise TargetBusyError(
+                f"{self._place} is being made by the process that this one was forked from",
+                fix="hand frames over to that one",
+            )
         array = self._as_array(frame, coordinate)
         if self._stream is not None:
             self._stream.append(array, irregular="approximate")  # a frame is not to be lost
@@ -166,6 +177,9 @@ class Appender:
         writing: Any = only(WriteOptions, self._options)
         pyramid = build(array, self._options.get("levels"), **building)
         self._check_factors(pyramid)
+        if self._has_begun and is_unfinished(self._place.as_image()):  # by this one
+            writing = {**writing, "mode": "w"}
+        self._has_begun = True
         pyramid.to_ome_zarr(self._store, self._group, progress=False, **writing)
         self._stream = self._open()
 
@@ -189,7 +203,8 @@ class Appender:
 
     def close(self) -> None:
         """Record all sizes and checksums, and let others change the image."""
-        if self._stream is not None and not self._is_closed:
+        is_own = os.getpid() == self._process
+        if self._stream is not None and not self._is_closed and is_own:
             self._stream.close()
         self._is_closed = True
 
@@ -219,6 +234,14 @@ class Appender:
             coordinate = self._next(array.sizes[self._dim])
         if coordinate is not None:
             values = np.atleast_1d(np.asarray(coordinate))
+            if values.shape != (array.sizes[self._dim],):
+                raise AxisError(
+                    f"coordinates of shape {values.shape} for {array.sizes[self._dim]} samples "
+                    f"along {self._dim!r}",
+                    accepted="one for each sample",
+                )
+            if self._stream is None and values.dtype.kind in "iu":  # as those that follow may be
+                values = values.astype(np.float64)
             array = array.assign_coords({self._dim: (self._dim, values)})
         return _with_exact_times(array, self._dim)
 
@@ -230,18 +253,21 @@ class Appender:
         """Return the next coordinates, where the options say how far apart they are."""
         if self._stream is None:  # the first ones are made of the options
             return None
-        dims = self._stream.image.plan.dims
-        spacing, origin = (
-            value.get(self._dim)
-            if isinstance(value, Mapping)
-            else value[dims.index(self._dim)]
-            if isinstance(value, Sequence)
-            else None
-            for value in (self._options.get("spacing"), self._options.get("origin"))
-        )
+        spacing, origin = (self._along(self._options.get(key)) for key in ("spacing", "origin"))
         if spacing is None:
             return None
         return (origin or 0) + spacing * np.arange(len(self), len(self) + count)
+
+    def _along(self, value: Any) -> Any:
+        """Return what an option says of the dimension that grows; a number is of space."""
+        if isinstance(value, Mapping):
+            return value.get(self._dim)
+        axes = () if self._stream is None else self._stream.image.plan.axes
+        of_dims = {axis.dim: (i, axis.type) for i, axis in enumerate(axes)}
+        at, kind = of_dims[self._dim]
+        if isinstance(value, Sequence | np.ndarray):
+            return value[at]
+        return value if kind == "space" else None
 
     def _all_dims(self, frame: ArrayLike | xr.DataArray) -> tuple[str, ...]:
         """Return the dimensions of the image."""
@@ -270,8 +296,10 @@ def _with_exact_times(array: xr.DataArray, dim: str) -> xr.DataArray:
     if kind not in "mM" or not kind or "units" in array.coords[dim].encoding:
         return array
     since = " since 1970-01-01" if kind == "M" else ""
-    times = array.coords[dim]
-    times = times.copy(data=in_nanoseconds(times.values))
-    array = array.assign_coords({dim: times})
+    times = array.coords[dim].values
+    exact = in_nanoseconds(times)
+    if exact.dtype != np.dtype(f"{kind}8[ns]"):  # of other centuries
+        return array
+    array = array.assign_coords({dim: (dim, exact, array.coords[dim].attrs)})
     array.coords[dim].encoding |= {"units": f"nanoseconds{since}", "dtype": "int64"}
     return array

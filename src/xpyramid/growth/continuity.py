@@ -13,9 +13,11 @@ from xpyramid.errors import AxisError, DtypeError, PlanError
 from xpyramid.geometry.axes import AxisSpec, describe_axes
 from xpyramid.geometry.plan import Plan
 from xpyramid.growth.image import GrowingImage
+from xpyramid.lazy.coarsen import as_dask
 from xpyramid.messages import say
 from xpyramid.types import Array, Attrs
 from xpyramid.warn import warn
+from xpyramid.writer.packing import packed_as_stored
 
 #: Attributes that say what numbers mean.
 _MEANING = ("units", "calendar", "_FillValue", "missing_value", "scale_factor", "add_offset")
@@ -48,6 +50,19 @@ def as_part(image: GrowingImage, array: xr.DataArray) -> xr.DataArray:
     return array
 
 
+def as_stored(image: GrowingImage, array: xr.DataArray) -> xr.DataArray:
+    """Return an array whose samples are stored as those of an image: packed, and in its byte order.
+
+    Others stay as they are.
+    """
+    dtype = image.levels.base.dtype
+    array = packed_as_stored(array, image.base, image.plan)
+    if array.dtype == dtype or array.dtype.newbyteorder("=") != dtype.newbyteorder("="):
+        return array
+    data = as_dask(array, image.levels.base.chunks).astype(dtype)
+    return xr.DataArray(data, array.coords, array.dims, array.name, array.attrs)
+
+
 def check_part(image: GrowingImage, array: xr.DataArray) -> None:
     """Refuse an array that is no part of an image: another dtype, other places, other units.
 
@@ -71,6 +86,14 @@ def check_part(image: GrowingImage, array: xr.DataArray) -> None:
                 f"grows along one dimension, here {image.dim!r}"
             )
     _check_meaning("the array", array.attrs, base.attrs, image)
+    for key in ("scale_factor", "add_offset"):
+        if key in base.attrs and key not in array.attrs:
+            raise PlanError(
+                f"{image.place} holds packed integers, with {key} {base.attrs[key]!r}, and the "
+                "attributes of the array do not say that its integers are",
+                fix="append the numbers, as floats, which are packed like those before them; or "
+                f"integers with attrs[{key!r}], as of xarray.open_dataset(mask_and_scale=False)",
+            )
     for name, stored in image.coordinates[0].coords.items():
         if name in array.coords:
             new = array.coords[name]
@@ -169,10 +192,14 @@ def check_continues(image: GrowingImage, array: xr.DataArray, irregular: str) ->
     old, new = stored[dim], array.coords[dim]
     both = f"it ends at {_last(old)!r}, and they begin at {_first(new)!r}"
     if old.dtype.kind not in "iufmMO" or new.dtype.kind not in "iufmMO" or _is_text(old):
-        if twice := [v for v in new.values.tolist() if v in {*old.values.tolist()}]:
-            raise AxisError(
-                f"{image.place} already has {twice[0]!r} along {dim!r}", fix="rename it, or drop it"
-            )
+        seen = {*old.values.tolist()}
+        for value in new.values.tolist():
+            if value in seen:
+                raise AxisError(
+                    f"{image.place} already has {value!r} along {dim!r}",
+                    fix="rename it, or drop it",
+                )
+            seen.add(value)
         return
     if (old.dtype.kind in "mMO" or new.dtype.kind in "mMO") and old.dtype.kind != new.dtype.kind:
         raise AxisError(
@@ -184,7 +211,7 @@ def check_continues(image: GrowingImage, array: xr.DataArray, irregular: str) ->
     direction = -1 if own.spacing < 0 and image.length > 1 else 1
     if image.length == 1 and len(steps):
         direction = -1 if steps[-1] < 0 else 1
-    if (direction * steps[image.length - 1 :] <= 0).any():
+    if not (direction * steps[image.length - 1 :] > 0).all():  # nor where one is NaN
         raise AxisError(
             f"the new samples do not follow those of {image.place} along {dim!r}: {both}",
             fix="append only what comes after; to change samples that are there, write to level 0, "

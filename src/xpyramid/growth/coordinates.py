@@ -59,8 +59,9 @@ def part_coordinates(
     joined: dict[str, xr.Variable] = {}
     for name, stored in image.coordinates[0].variables.items():
         variable = stored.to_base_variable()
-        if dim in variable.dims and name in new and new[name].dims == variable.dims:
-            parts = [variable.isel({dim: slice(first, None)}), new[name].to_base_variable()]
+        if dim in variable.dims and name in new and {*new[name].dims} == {*variable.dims}:
+            added = new[name].to_base_variable().transpose(*variable.dims)
+            parts = [variable.isel({dim: slice(first, None)}), added]
             values = np.concatenate(
                 [np.asarray(one.values) for one in parts], axis=variable.dims.index(dim)
             )
@@ -152,7 +153,11 @@ def _encoded(
     back = xr.Variable(variable.dims, stored, {} if is_raw else attrs)
     if not is_raw and values.dtype.kind not in "UST":
         dates = xr.coders.CFDatetimeCoder(use_cftime=variable.dtype.kind == "O")
-        back = xr.conventions.decode_cf_variable(name, back, decode_times=dates)
+        try:
+            back = xr.conventions.decode_cf_variable(name, back, decode_times=dates)
+            np.asarray(back.values)
+        except (ValueError, OverflowError) as error:  # counted in other units than those here
+            raise _not_storable(name, attrs, array, "") from error
     if not _are_equal(np.asarray(back.values), np.asarray(variable.values)):
         raise _not_storable(name, attrs, array, "")
     return stored

@@ -190,13 +190,21 @@ def announced(
             },
         )  # fmt: skip
     attributes = with_beginning(attributes, identity)
-    if _has_copies(before, ""):
-        documents.consolidate(after, attributes=attributes)
-    else:
-        after |= documents.with_attributes(place, attributes)
+    after = with_own(place, attributes, before, after)
     tables |= {} if windows is None else windows.values
     buffers = {key: as_buffer(data) for key, data in tables.items()}
     return Announcement(buffers, _changed(before, after), after, attributes)
+
+
+def with_own(
+    place: NodePath, attributes: Mapping[str, object], before: Documents, after: Documents
+) -> Documents:
+    """Return documents of an image with those of its own group, which has these attributes."""
+    if _has_copies(before, ""):
+        consolidated = dict(after)
+        documents.consolidate(consolidated, attributes=attributes)
+        return consolidated
+    return {**after, **documents.with_attributes(place, attributes)}
 
 
 def documents_below(place: NodePath) -> Documents:

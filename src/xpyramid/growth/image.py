@@ -26,6 +26,7 @@ from xpyramid.store.names import names_back
 from xpyramid.store.path import NodePath, ZarrArray
 from xpyramid.writer.compression import with_checksums
 from xpyramid.writer.stored_levels import StoredLevels, stored_levels
+from xpyramid.writer.target_checks import check_writable
 
 
 @dataclass(frozen=True)
@@ -170,9 +171,12 @@ def open_growing(place: NodePath, dim: str | None) -> GrowingImage:
     ------
     NotAPyramidError
         If there is no image, or it is not known how its levels were made.
+    NotWritableError
+        If nothing can be written to it.
     PlanError
         If it has no such dimension.
     """
+    check_writable(place)
     levels = stored_levels(place)
     opened = open_levels(place.store, place.path)
     if opened.plan.method == "count":

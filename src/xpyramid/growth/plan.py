@@ -21,6 +21,7 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.geometry.tiles import Region
 from xpyramid.growth.continuity import (
     as_part,
+    as_stored,
     axis_of,
     check_continues,
     check_part,
@@ -217,7 +218,7 @@ def plan_growth(
     DtypeError
     PlanError
     """
-    array = with_coordinate(image, as_part(image, array))
+    array = with_coordinate(image, as_stored(image, as_part(image, array)))
     check_part(image, array)
     if image.plan.axes[image.axis].type == "channel" and ngff.stored_channels(
         ngff.ome_metadata(image.attributes), None

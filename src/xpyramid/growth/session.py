@@ -11,8 +11,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from uuid import uuid4
@@ -38,6 +38,7 @@ from xpyramid.growth.documents import (
 )
 from xpyramid.growth.image import GrowingImage, open_growing
 from xpyramid.growth.plan import PreparedGrowth, plan_growth
+from xpyramid.growth.taken_back import forget, take_back
 from xpyramid.growth.windows import GrowingWindows, count_again
 from xpyramid.messages import say
 from xpyramid.options import RunOptions
@@ -45,7 +46,6 @@ from xpyramid.runtime.cluster import check_main_module, workers
 from xpyramid.store.build_record import APPEND, BuildRecord
 from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
 from xpyramid.store.identity import identity_of
-from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import manifest_of, set_aside, with_beginning
 from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_only
@@ -105,6 +105,15 @@ class Known:
     def of(cls, image: GrowingImage) -> Known:
         """Return what is known of an image as it is."""
         return cls(Ledger.of(image), GrowingWindows.of(image), documents_below(image.place))
+
+    def copy(self) -> Known:
+        """Return the same, to be changed by a call that may break off."""
+        ledger, windows = self.ledger, self.windows
+        return Known(
+            None if ledger is None else Ledger(dict(ledger.tables), dict(ledger.present)),
+            None if windows is None else replace(windows),
+            self.documents,
+        )
 
     def announcement(
         self,
@@ -174,6 +183,7 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
         for growth in prepared:
             _check_unchanged(growth.image)
         known = [Known.of(growth.image) for growth in prepared]
+        locks.enter_context(_taken_back(prepared, known))
         begun = [
             begin(growth, limits, one.windows, resume=options["resume"])
             for growth, one in zip(prepared, known, strict=True)
@@ -186,6 +196,18 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
             publish(growth.transaction, growth.image.place, made, durable=options["durable"])
             growth.transaction.close()
             consolidate_above(growth.transaction)
+
+
+@contextmanager
+def _taken_back(prepared: Sequence[PreparedGrowth], known: Sequence[Known]) -> Iterator[None]:
+    """Make images as long as they were if a call breaks off whose arrays are longer already."""
+    try:
+        yield
+    except BaseException:
+        for growth, one in zip(prepared, known, strict=True):
+            if takes_nodes_only(growth.image.place.store):
+                take_back(growth, one.documents, {})
+        raise
 
 
 def transaction_of(levels: StoredLevels) -> Transaction:
@@ -346,25 +368,11 @@ def _put_lengths(growth: PreparedGrowth) -> None:
 
 def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:
     """Remove what an earlier call, which is not resumed, has stored behind the end of the image."""
-    image, transaction = growth.image, growth.transaction
     total = earlier.about.get("to")
-    if transaction.tasks is not None:
-        remove(transaction.tasks)
-    if not isinstance(total, int) or total <= image.length:
-        return
-    longer = image.longer(total)
-    before = {
-        path: array.shape
-        for path, array in zip(image.levels.paths, image.levels.arrays, strict=True)
-    }
-    for path, shape in before.items():
-        array = longer[path]
-        lengths = array.shards or array.chunks
-        inside = tuple(-(-n // length) for n, length in zip(shape, lengths, strict=True))
-        region = tuple(slice(0, n) for n in array.shape)
-        for index in indexes_in(region, lengths):
-            if index[image.axis] >= inside[image.axis]:
-                remove(image.place / path / array.metadata.encode_chunk_key(index))
+    if growth.transaction.tasks is not None:
+        remove(growth.transaction.tasks)
+    if isinstance(total, int):
+        forget(growth.image, total)
 
 
 def finish_levels(

@@ -173,6 +173,18 @@ def remove(place: NodePath) -> None:
         sync(store.delete_dir(place.path))
 
 
+def remove_object(place: NodePath) -> None:
+    """Remove one object of an array, whatever it is called, if it is there."""
+    store = place.store
+    if not store.supports_deletes:
+        return
+    directory = as_local(store)
+    if directory is not None:
+        remove_path(directory.root / place.path)
+    else:
+        sync(store.delete(place.path))
+
+
 def remove_path(path: Path) -> None:
     """Remove a file, a link, or a directory with all that is in it."""
     if path.is_dir() and not path.is_symlink():

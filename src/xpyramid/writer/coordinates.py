@@ -46,7 +46,7 @@ def prepare_coordinates(
     coordinates: xr.Dataset,
     names: StoredNames,
     attrs: Mapping[str, object],
-    times: Collection[str] = (),
+    growing: Collection[str] = (),
 ) -> xr.Dataset:
     """Return what is stored beside a level: its coordinates, under their stored names.
 
@@ -56,9 +56,9 @@ def prepare_coordinates(
     names : StoredNames
     attrs : mapping
         Of the level's group.
-    times : collection of str
-        Dimensions of time, along which images grow: their coordinates are stored in chunks that
-        have room.
+    growing : collection of str
+        Dimensions along which images grow by single steps: their coordinates are stored in chunks
+        that have room.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def prepare_coordinates(
         kept = _time_encoding(variable, str(name))
         if variable.dtype.kind in "fc" and "_FillValue" not in variable.attrs:
             kept["_FillValue"] = None  # xarray would write NaN, as an attribute
-        if variable.dims in [(dim,) for dim in times] and variable.size < _TIMES:
+        if variable.dims in [(dim,) for dim in growing] and variable.size < _TIMES:
             kept["chunks"] = (_TIMES,)
         variable.attrs, variable.encoding = attributes, kept
     stored = with_names(dataset.variables, names.dims, names.coords)

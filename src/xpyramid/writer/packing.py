@@ -221,6 +221,31 @@ def _check_method(image: ImageSource, packing: Packing) -> None:
         )
 
 
+def packed_as_stored(array: xr.DataArray, stored: xr.DataArray, plan: Plan) -> xr.DataArray:
+    """Return numbers packed as those of a stored array are; others as they are.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+    stored : xarray.DataArray
+        With the attributes by which readers unpack it.
+    plan : Plan
+        Of the image.
+
+    Raises
+    ------
+    DtypeError
+        When they are computed: for numbers that the integers do not reach.
+    """
+    kept = {key: stored.attrs[key] for key in _ATTRIBUTES if key in stored.attrs}
+    if not {"scale_factor", "add_offset"} & kept.keys():
+        return array
+    numbers = array.copy(deep=False)
+    numbers.encoding = {"dtype": stored.dtype, **kept}
+    packing = packing_of(numbers)
+    return array if packing is None else _packed(numbers, packing, plan)
+
+
 def _packed(base: xr.DataArray, packing: Packing, plan: Plan) -> xr.DataArray:
     """Return level 0 packed, lazily, with the attributes by which readers unpack it."""
     unpacked: Any = as_dask(base, plan.levels[0].chunks)

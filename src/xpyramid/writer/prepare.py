@@ -162,14 +162,17 @@ def _template_spec(
     attrs = json_attributes(dataset_attributes(image.attrs), DATASET)
     new = slice(0 if image.kept is None else len(image.kept.paths), None)
     coordinates = list(image.levels.coordinates)[new]
-    times = [
-        a.dim for a in image.plan.axes if a.type == "time" and a.dim not in image.plan.coarsened
+    lengths, factors = image.plan.levels[0].shape, image.plan.levels[-1].factors
+    growing = [  # by single steps: in time, or slices of which there is one yet
+        axis.dim
+        for axis, n, factor in zip(image.plan.axes, lengths, factors, strict=True)
+        if (axis.type == "time" and axis.dim not in image.plan.coarsened) or (n == 1 and factor > 1)
     ]
     return TemplateSpec(
         paths=paths[new],
         levels=image.plan.levels[new],
         objects=image.plan.objects(options["shards"])[new],
-        coordinates=[prepare_coordinates(c, names, attrs, times) for c in coordinates],
+        coordinates=[prepare_coordinates(c, names, attrs, growing) for c in coordinates],
         dtype=image.plan.dtype,
         dims=list(names.dims.values()),
         attributes=[
