@@ -96,7 +96,10 @@ def test_the_same_files_as_of_one_call(form: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("chunks", "shards", "cuts"),
-    [(3, None, [3, 5]), (3, None, [4, 5, 6]), (1, {"t": 4, "y": 16, "x": 16}, [4, 5, 6])],
+    quick_if(
+        lambda *case: case[-1] == [4, 5, 6],
+        [(3, None, [3, 5]), (3, None, [4, 5, 6]), (1, {"t": 4, "y": 16, "x": 16}, [4, 5, 6])],
+    ),
 )
 def test_chunks_that_hold_several_steps(
     chunks: int, shards: Any, cuts: list[int], tmp_path: Path
@@ -110,7 +113,7 @@ def test_chunks_that_hold_several_steps(
 @pytest.mark.parametrize(
     "options",
     quick_if(
-        lambda options: options.keys() & {"boundary", "version"},
+        lambda options: "boundary" in options,
         [
             {"factor": 2, "chunks": 4}, {"factor": 3, "chunks": 4, "boundary": "trim"},
             {"factor": 2, "chunks": 4, "layout": "arrays"}, {"factor": 2, "chunks": 4, "shards": 8},
@@ -238,7 +241,7 @@ def test_variables_grow_together(tmp_path: Path) -> None:
         both[["a"]].rename(a="c").pyramid.append(tmp_path / "a.zarr")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", quick_if(lambda kind: kind in ("fsspec", "icechunk"), KINDS))
 def test_stores_of_all_kinds(kind: Any, tmp_path: Path) -> None:
     store = empty_store(kind, tmp_path)
     grow(store, film(), "t", [3, 4])
@@ -316,7 +319,10 @@ def windows(store: Any) -> Any:
     return [channel["window"] for channel in metadata["omero"]["channels"]]
 
 
-@pytest.mark.parametrize(("chunk", "dtype"), spread(2, [1, 3], ["f4", "u2"]))
+@pytest.mark.parametrize(
+    ("chunk", "dtype"),
+    quick_if(lambda *case: case == (3, "u2"), [(1, "f4"), (1, "u2"), (3, "f4"), (3, "u2")]),
+)
 def test_windows_are_those_of_all_samples(chunk: int, dtype: Any, tmp_path: Path) -> None:
     array = (film(9) // 10).astype(dtype).expand_dims(c=["a", "b"], axis=1)
     array = array * xr.DataArray(np.arange(1, 10, dtype=dtype), dims="t")  # brighter and brighter

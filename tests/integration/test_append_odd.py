@@ -11,6 +11,7 @@ import dask
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.quick import quick_if
 from helpers.stores import empty_store
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore, MemoryStore, WrapperStore
@@ -90,8 +91,11 @@ def appended_with_a_failure(place: Any, after: int, dim: str, *, again: bool) ->
 
 @pytest.mark.parametrize(
     ("dim", "again", "after"),
-    [("t", True, 13), ("t", True, 15), ("t", False, 7), ("t", False, 13), ("t", False, 15),
-     ("z", False, 10), ("z", False, 42), ("z", True, 12)],
+    quick_if(
+        lambda *case: case[0] == "t" or case[-1] == 42,
+        [("t", True, 13), ("t", True, 15), ("t", False, 7), ("t", False, 13), ("t", False, 15),
+         ("z", False, 10), ("z", False, 42), ("z", True, 12)],
+    ),
 )  # fmt: skip
 def test_a_frame_that_fails_leaves_no_trace(
     dim: str, again: bool, after: int, tmp_path: Path

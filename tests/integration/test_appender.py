@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from helpers.counting_store import CountingStore
+from helpers.quick import quick_if
 from helpers.stores import KINDS, empty_store
 from zarr.storage import MemoryStore
 
@@ -21,7 +22,7 @@ from xpyramid.growth import session
 FRAMES = np.random.default_rng(0).integers(1, 60000, (6, 40, 30)).astype("u2")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", quick_if(lambda kind: kind in ("local", "icechunk"), KINDS))
 def test_whole_after_each_frame(kind: str, tmp_path: Path) -> None:
     store = empty_store(kind, tmp_path)
     with xpyramid.Appender(store, "film", levels=3, chunks=(1, 16, 16)) as out:

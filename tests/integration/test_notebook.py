@@ -7,6 +7,7 @@ from typing import Any
 
 import nbformat
 import pytest
+from helpers.quick import quick_if
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
@@ -30,7 +31,7 @@ def texts(book: Any) -> list[str]:
     ]
 
 
-@pytest.fixture(scope="module", params=PICTURES)
+@pytest.fixture(scope="module", params=quick_if(lambda name: name == "quickstart.ipynb", PICTURES))
 def notebook(request: pytest.FixtureRequest) -> Path:
     return FOLDER / str(request.param)
 

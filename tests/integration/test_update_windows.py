@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
-from helpers.quick import spread
+from helpers.quick import quick_if, spread
 from helpers.small_image import broken_off
 from helpers.stores import KINDS, empty_store
 from hypothesis import given, settings
@@ -104,7 +104,7 @@ def test_windows_are_those_of_a_full_rebuild(form: str, value: int, tmp_path: Pa
     assert (report, report.notes) == ([], [])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data())
 def test_many_updates_one_after_the_other(data: st.DataObject) -> None:
     """Quantiles leave the tails that are kept, and come back; the oracle sorts all values."""
@@ -265,7 +265,7 @@ def test_an_image_that_does_not_say_how_its_windows_were_made(tmp_path: Path) ->
 
 
 @pytest.mark.usefixtures("small_sections")
-@pytest.mark.parametrize("kind", ["local", "fsspec"])
+@pytest.mark.parametrize("kind", quick_if(lambda kind: kind == "local", ["local", "fsspec"]))
 def test_levels_that_come_and_go(kind: str, tmp_path: Path) -> None:
     store, array = empty_store(kind, tmp_path), image()
     zarr.create_array(
