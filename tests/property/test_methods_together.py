@@ -83,7 +83,7 @@ def test_they_are_those_of_each_method_alone(kind: str, data: st.DataObject) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "disk"])
-@settings(max_examples=60)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_they_are_those_of_each_method_alone_in_every_dtype(kind: str, data: st.DataObject) -> None:
     check(data, kind, our.integers | our.floats)
