@@ -465,7 +465,7 @@ def test_grown_equals_at_once(case: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=400)
+@settings(max_examples=60)
 @given(growths())
 def test_grown_equals_at_once_more_often(case: Any) -> None:
     check_growth(case)

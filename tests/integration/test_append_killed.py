@@ -69,7 +69,7 @@ def frame_by_frame(directory: Path, **_: Any) -> None:
 def test_killed_at_every_step(kind: str, action: str, resume: bool, tmp_path: Path) -> None:
     whole = STACK if kind == "z" else FILM
     first(tmp_path / "before", kind)
-    states, every = set(), 1 if kind == "chunks" and action == "grow" else 5
+    states, every = set(), 2 if kind == "chunks" and action == "grow" else 5
     again = globals()[action]
     for directory in killed_everywhere(
         f"{__name__}:{action}", tmp_path / "before", tmp_path / "s", every

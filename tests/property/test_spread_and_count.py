@@ -78,7 +78,7 @@ def test_what_is_ignored_does_not_count(method: str, data: st.DataObject) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["std", "count"])
-@settings(max_examples=300)
+@settings(max_examples=80)
 @given(case=our.cases(our.dtypes), skipna=skipna)
 def test_all_dtypes(method: str, case: Case, skipna: bool | None) -> None:
     check((moderate(case[0]), case[1]), method, skipna=skipna)
