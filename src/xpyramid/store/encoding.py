@@ -238,7 +238,7 @@ def decode(
     left = [n for n in stored.variables if n != name and n in undecoded]
     dataset = xr.decode_cf(stored.drop_vars([name, *left]), concat_characters=False)
     dataset = dataset.assign_coords({n: stored[n].variable for n in left})
-    dataset = dataset.assign({name: _as_noted(stored[name].variable, metadata.get("dtype"))})
+    dataset = dataset.assign({name: as_noted(stored[name].variable, metadata.get("dtype"))})
     for key, variable in dataset.variables.items():
         note_of = ARRAY_NOTE if key == name else str(key)
         restore_attributes(variable, note_of, metadata, larger)
@@ -294,7 +294,7 @@ def _is_changed(variable: xr.Variable) -> bool:
     return bool(decoded.attrs != variable.attrs)
 
 
-def _as_noted(variable: xr.Variable, dtype: object) -> xr.Variable:
+def as_noted(variable: xr.Variable, dtype: object) -> xr.Variable:
     """Return a variable in the byte order that was noted, if any."""
     native = variable.dtype.newbyteorder("=")
     if dtype not in (native.newbyteorder(order).str for order in "<>"):

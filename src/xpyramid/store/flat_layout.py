@@ -15,7 +15,7 @@ from xpyramid import ngff
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.chunks import joined
 from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_long
-from xpyramid.store.encoding import ARRAY_NOTE, attributes_back, restore_attributes
+from xpyramid.store.encoding import ARRAY_NOTE, as_noted, attributes_back, restore_attributes
 from xpyramid.store.json_attributes import coordinate as holder
 from xpyramid.store.json_attributes import json_attributes
 from xpyramid.store.level_array import level_of, level_variable
@@ -49,6 +49,7 @@ class _Remembered(TypedDict):
     reversed: NotRequired[Sequence[str]]
     ranges: NotRequired[Sequence[str]]
     undecoded: NotRequired[object]
+    dtype: NotRequired[object]
 
 
 #: What times are counted from.
@@ -139,7 +140,7 @@ def open_level(array: ZarrArray, image: ngff.Multiscale, level: int) -> xr.DataA
             restore_attributes(decoded.variables[dim], axis.name, metadata, larger)
     name, attrs = metadata["variable"], attributes_back(array, is_flat=True)
     variable = level_variable(array, dims, attrs, joined(array.shape, array.chunks, _MAX_BLOCKS))
-    opened = level_of(variable, decoded.coords, name)
+    opened = level_of(as_noted(variable, metadata.get("dtype")), decoded.coords, name)
     restore_attributes(opened, ARRAY_NOTE, metadata, larger)
     return opened
 
