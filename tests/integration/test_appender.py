@@ -18,6 +18,7 @@ from zarr.storage import MemoryStore
 import xpyramid
 from xpyramid import errors
 from xpyramid.growth import session
+from xpyramid.store import documents
 
 FRAMES = np.random.default_rng(0).integers(1, 60000, (6, 40, 30)).astype("u2")
 
@@ -99,7 +100,9 @@ def test_slices_of_a_stack(tmp_path: Path) -> None:
     with pytest.raises(errors.PlanError, match="a list with an entry for each step"):
         xpyramid.Appender(tmp_path / "a.zarr", dim="z", levels=2, factor=2).append(FRAMES[0])
     step = [{"z": 2, "y": 2, "x": 2}]
-    with xpyramid.Appender(tmp_path / "a.zarr", dim="z", levels=2, factor=step, chunks=8) as out:
+    with xpyramid.Appender(
+        tmp_path / "a.zarr", dim="z", levels=2, factor=step, chunks={"y": 8, "x": 8}
+    ) as out:
         for frame in FRAMES:
             out.append(frame)
             assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []
@@ -182,8 +185,8 @@ def test_on_a_disk_too(tmp_path: Path) -> None:
 def test_who_opens_the_image_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, put, seen = tmp_path / "a.zarr", session.put, set[int]()
 
-    def looking(place: Any, documents: Any) -> None:
-        for key, document in documents.items():
+    def looking(place: Any, changed: Any) -> None:
+        for key, document in changed.items():
             put(place, {key: document})
             lengths = {level.sizes["t"] for level in xpyramid.open_pyramid(store)}
             assert len(lengths) == 1
@@ -191,7 +194,29 @@ def test_who_opens_the_image_meanwhile(tmp_path: Path, monkeypatch: pytest.Monke
 
     with xpyramid.Appender(store, levels=2, spacing={"t": 0.5}) as out:
         out.append(FRAMES[0])
-        monkeypatch.setattr(session, "put", looking)
+        for module in (session, documents):
+            monkeypatch.setattr(module, "put", looking)
         for frame in FRAMES[1:4]:
             out.append(frame)
     assert seen == {1, 2, 3, 4}
+
+
+@pytest.mark.parametrize(
+    "options", [{"chunks": (4, 16, 16)}, {"chunks": 16, "shards": {"t": 4, "y": 32, "x": 32}}]
+)
+def test_chunks_that_are_shorter_than_asked_are_named(
+    options: dict[str, Any], tmp_path: Path
+) -> None:
+    with xpyramid.Appender(tmp_path / "a.zarr", levels=2, **options) as out:
+        with pytest.warns(UserWarning, match="have the length 1 along 't', not 4"):
+            out.append(FRAMES[0])
+        out.append(FRAMES[1])
+    assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []
+
+
+def test_coordinates_that_are_not_stored_are_named(tmp_path: Path) -> None:
+    with xpyramid.Appender(tmp_path / "a.zarr", levels=2) as out:
+        out.append(FRAMES[0])
+        frames = xr.DataArray(FRAMES[1:3], {"gain": ("t", [1.0, 2.0])}, ("t", "y", "x"))
+        with pytest.warns(UserWarning, match="'gain' of the new samples is not stored"):
+            out.append(frames)

@@ -34,6 +34,7 @@ from xpyramid.pyramid import Pyramid
 from xpyramid.runtime.cluster import workers
 from xpyramid.store.path import Store, check_name, is_root, resolve
 from xpyramid.store.transaction import is_unfinished
+from xpyramid.warn import warn
 
 #: What OME-NGFF has before the dimensions of space.
 _ORDER = {"t": 0, "time": 0, "c": 1, "channel": 1}
@@ -177,11 +178,34 @@ class Appender:
         writing: Any = only(WriteOptions, self._options)
         pyramid = build(array, self._options.get("levels"), **building)
         self._check_factors(pyramid)
+        self._warn_of_short_chunks(pyramid)
         if self._has_begun and is_unfinished(self._place.as_image()):  # by this one
             writing = {**writing, "mode": "w"}
         self._has_begun = True
         pyramid.to_ome_zarr(self._store, self._group, progress=False, **writing)
         self._stream = self._open()
+
+    def _warn_of_short_chunks(self, pyramid: Pyramid) -> None:
+        """Say that chunks and shards are no longer than the first call, if more was asked."""
+        dims = pyramid.plan.dims
+        at = dims.index(self._dim)
+        count = pyramid.plan.levels[0].shape[at]
+        for name, lengths in (
+            ("chunks", self._options.get("chunks")),
+            ("shards", self._options.get("shards")),
+        ):
+            if isinstance(lengths, Mapping):
+                length = lengths.get(self._dim)
+            elif isinstance(lengths, Sequence):
+                length = lengths[at]
+            else:  # for the dimensions of space
+                length = lengths if pyramid.plan.axes[at].type == "space" else None
+            if length is not None and length > count:
+                warn(
+                    f"{name} of {self._place} have the length {count} along {self._dim!r}, not "
+                    f"{length}: they are no longer than the first call of append(), which may have "
+                    "several frames"
+                )
 
     def _check_factors(self, pyramid: Pyramid) -> None:
         """Refuse to guess whether slices are to be put together, of which one alone is there.

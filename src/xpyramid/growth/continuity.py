@@ -94,7 +94,15 @@ def check_part(image: GrowingImage, array: xr.DataArray) -> None:
                 fix="append the numbers, as floats, which are packed like those before them; or "
                 f"integers with attrs[{key!r}], as of xarray.open_dataset(mask_and_scale=False)",
             )
-    for name, stored in image.coordinates[0].coords.items():
+    kept = image.coordinates[0].coords
+    for name, coordinate in array.coords.items():
+        is_along = image.dim in coordinate.dims and name != image.dim
+        if is_along and name not in kept and not image.is_flat:  # which has room for none
+            warn(
+                f"the coordinate {name!r} of the new samples is not stored: {image.place} has none "
+                "of that name"
+            )
+    for name, stored in kept.items():
         if name in array.coords:
             new = array.coords[name]
             _check_meaning(f"the coordinate {name!r}", new.attrs, stored.attrs, image)

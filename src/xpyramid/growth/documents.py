@@ -143,7 +143,7 @@ def announcement(
     """
     after = dict(before)
     for path, array in longer.items():
-        after = with_shape(after, path, array)
+        after = with_shape_of(after, path, array)
     groups = {path[:i] for path in longer for i, letter in enumerate(path) if letter == "/"}
     for group in sorted(groups, key=lambda group: -group.count("/")):
         if _has_copies(before, group):
@@ -155,7 +155,7 @@ def announcement(
     )
 
 
-def with_shape(before: Documents, path: str, array: ZarrArray) -> Documents:
+def with_shape_of(before: Documents, path: str, array: ZarrArray) -> Documents:
     """Return documents of which that of an array says how long it is."""
     name = "zarr.json" if f"{path}/zarr.json" in before else ".zarray"
     node = documents.parse(before[f"{path}/{name}"])

@@ -34,17 +34,17 @@ from xpyramid.growth.documents import (
     Ledger,
     announcement,
     documents_below,
-    with_shape,
+    with_shape_of,
 )
 from xpyramid.growth.image import GrowingImage, open_growing
 from xpyramid.growth.plan import PreparedGrowth, plan_growth
-from xpyramid.growth.taken_back import forget, take_back
+from xpyramid.growth.rollback import forget, roll_back
 from xpyramid.growth.windows import GrowingWindows, count_again
 from xpyramid.messages import say
 from xpyramid.options import RunOptions
 from xpyramid.runtime.cluster import check_main_module, workers
 from xpyramid.store.build_record import APPEND, BuildRecord
-from xpyramid.store.documents import Documents, announce_last, as_buffer, get_document, put, remove
+from xpyramid.store.documents import Documents, as_buffer, get_document, put, put_group, remove
 from xpyramid.store.identity import identity_of
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import manifest_of, set_aside, with_beginning
@@ -58,7 +58,6 @@ from xpyramid.writer.resume import FORMAT, check_input, check_same
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.sinks import PartSink
 from xpyramid.writer.source_guard import check_source, what_is_read
-from xpyramid.writer.stored_levels import StoredLevels
 from xpyramid.writer.target_checks import check_space, check_writable
 
 #: Where what is decided is noted: below the journals of tasks.
@@ -169,7 +168,7 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
                     resume=True,
                 ),
             )
-        transaction = transaction_of(image.levels)
+        transaction = image.levels.transaction()
         _check_stores(image, part, transaction, options)
         growth = plan_growth(
             image, part.array, part.bounds, transaction, limits, options["irregular"]
@@ -183,7 +182,7 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
         for growth in prepared:
             _check_unchanged(growth.image)
         known = [Known.of(growth.image) for growth in prepared]
-        locks.enter_context(_taken_back(prepared, known))
+        locks.enter_context(_rolled_back(prepared, known))
         begun = [
             begin(growth, limits, one.windows, resume=options["resume"])
             for growth, one in zip(prepared, known, strict=True)
@@ -199,21 +198,15 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
 
 
 @contextmanager
-def _taken_back(prepared: Sequence[PreparedGrowth], known: Sequence[Known]) -> Iterator[None]:
+def _rolled_back(prepared: Sequence[PreparedGrowth], known: Sequence[Known]) -> Iterator[None]:
     """Make images as long as they were if a call breaks off whose arrays are longer already."""
     try:
         yield
     except BaseException:
         for growth, one in zip(prepared, known, strict=True):
             if takes_nodes_only(growth.image.place.store):
-                take_back(growth, one.documents, {})
+                roll_back(growth, one.documents, {})
         raise
-
-
-def transaction_of(levels: StoredLevels) -> Transaction:
-    """Return what keeps others from changing the levels of an image."""
-    names = dict.fromkeys(path.split("/")[0] for path in levels.paths)
-    return transaction_for(levels.place.as_image(), tuple(names))
 
 
 def _check_stores(
@@ -272,7 +265,7 @@ def _prepare_place(growth: PreparedGrowth, record: BuildRecord) -> None:
     if not image.is_aligned or _knows_sizes(image):
         identity = identity_of(image.attributes) if image.is_aligned else None
         aside = with_beginning(set_aside(image.attributes), identity)
-        _put(image.place, documents.with_attributes(image.place, aside))
+        put_group(image.place, documents.with_attributes(image.place, aside))
         if takes_nodes_only(image.place.store):  # where that document has the note
             transaction.note(record)
 
@@ -362,8 +355,8 @@ def _put_lengths(growth: PreparedGrowth) -> None:
     """Make arrays longer at once, in stores in which nothing is seen before the user's commit."""
     image, before = growth.image, documents_below(growth.image.place)
     for path, array in image.longer(growth.growth.total).items():
-        after = with_shape(before, path, array)
-        _put(image.place, {key: after[key] for key in after if key.rpartition("/")[0] == path})
+        after = with_shape_of(before, path, array)
+        put_group(image.place, {key: after[key] for key in after if key.rpartition("/")[0] == path})
 
 
 def _forget(growth: PreparedGrowth, earlier: BuildRecord) -> None:
@@ -428,7 +421,7 @@ def _put_all(place: NodePath, tables: Mapping[str, Buffer], changed: Documents) 
     put(place, tables)
     for key in sorted((key for key in changed if "/" in key), reverse=True):
         put(place, {key: changed[key]})
-    _put(place, {key: document for key, document in changed.items() if "/" not in key})
+    put_group(place, {key: document for key, document in changed.items() if "/" not in key})
 
 
 def complete(place: NodePath) -> Mapping[str, object] | None:
@@ -465,8 +458,3 @@ def _is_end(image: GrowingImage, array: xr.DataArray, finished: Mapping[str, obj
         return True
     tail = image.coordinates[0].coords[image.dim].values[image.length - count :]
     return bool(np.array_equal(tail, array.coords[image.dim].values))
-
-
-def _put(place: NodePath, group: Documents) -> None:
-    for key in sorted(group, key=announce_last):
-        put(place, {key: group[key]})

@@ -20,8 +20,8 @@ from xpyramid.geometry.passes import Limits
 from xpyramid.growth.documents import announced
 from xpyramid.growth.image import GrowingImage, open_growing
 from xpyramid.growth.plan import PreparedGrowth, about_nothing, plan_growth
-from xpyramid.growth.session import Known, begin, complete, note, publish, tidy, transaction_of
-from xpyramid.growth.taken_back import settle, take_back
+from xpyramid.growth.rollback import roll_back, settle
+from xpyramid.growth.session import Known, begin, complete, note, publish, tidy
 from xpyramid.options.types import Irregular
 from xpyramid.runtime.cluster import check_main_module
 from xpyramid.store.identity import identity_of
@@ -91,7 +91,7 @@ class Stream:
         check_main_module()
         complete(place)
         self._limits = limits
-        self._transaction = transaction_of(open_growing(place, dim).levels)
+        self._transaction = open_growing(place, dim).levels.transaction()
         check_writable(self._transaction.target)
         with ExitStack() as locks:
             locks.enter_context(self._transaction.lock())
@@ -116,7 +116,7 @@ class Stream:
         irregular : {"error", "approximate"}
             What to do about a gap in an even coordinate.
         """
-        self._take_back()
+        self._roll_back()
         state = self._state
         growth = plan_growth(
             state.image, array, xr.Dataset(), self._transaction, self._limits, irregular
@@ -135,12 +135,12 @@ class Stream:
         changing = growth.growth.encoded if state.image.is_coarsened else {}
         self._state = _State(growth.growth.grown(made.attributes), known, changing)
 
-    def _take_back(self) -> bool:
+    def _roll_back(self) -> bool:
         """Undo what a call has left that broke off; return whether there was one."""
         begun = self._begun
         if begun is None or begun.state is not self._state:
             return False
-        take_back(begun.growth, begun.state.known.documents, begun.state.coordinates)
+        roll_back(begun.growth, begun.state.known.documents, begun.state.coordinates)
         return True
 
     def close(self) -> None:
@@ -148,7 +148,7 @@ class Stream:
         with self._locks:
             if not self._has_grown:
                 return
-            is_undone = self._take_back()
+            is_undone = self._roll_back()
             image, known = self._state.image, self._state.known.copy()
             if is_undone:
                 settle(image, known.ledger, self._limits)

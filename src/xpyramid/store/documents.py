@@ -201,6 +201,12 @@ def announce_last(key: str) -> tuple[bool, str]:
     return key == ".zattrs", key
 
 
+def put_group(place: NodePath, documents: Mapping[str, Buffer]) -> None:
+    """Store the documents of an image's group, the one that announces it last."""
+    for key in sorted(documents, key=announce_last):
+        put(place, {key: documents[key]})
+
+
 def missing_parents(
     place: NodePath, zarr_format: Literal[2, 3]
 ) -> Iterator[tuple[NodePath, Documents]]:

@@ -24,6 +24,7 @@ from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.manifest import manifest_of, taken_back
 from xpyramid.store.path import NodePath, ZarrArray
 from xpyramid.store.presence import expected
+from xpyramid.store.transaction import Transaction, transaction_for
 from xpyramid.writer.compression import STORE_EMPTY, with_checksums
 from xpyramid.writer.object_tables import rows_of
 from xpyramid.writer.sinks import PatchSink
@@ -57,6 +58,11 @@ class StoredLevels:
     def base(self) -> ZarrArray:
         """Level 0."""
         return self.arrays[0]
+
+    def transaction(self) -> Transaction:
+        """Return what keeps others from changing them, and holds notes of what is unfinished."""
+        names = dict.fromkeys(path.split("/")[0] for path in self.paths)
+        return transaction_for(self.place.as_image(), tuple(names))
 
     @cached_property
     def sinks(self) -> list[PatchSink | None]:

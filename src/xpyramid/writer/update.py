@@ -18,12 +18,12 @@ from xpyramid.messages import say
 from xpyramid.store import value_counts
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.chunk_grid import StoredMask
-from xpyramid.store.documents import announce_last, as_buffer, put, remove
+from xpyramid.store.documents import as_buffer, put, put_group, remove
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import manifest_of, set_aside, tables_of, taken_back, with_tables
 from xpyramid.store.object_table import KEY, ObjectTable
 from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_only
-from xpyramid.store.transaction import Transaction, transaction_for
+from xpyramid.store.transaction import Transaction
 from xpyramid.writer import documents
 from xpyramid.writer.omero import OmeroRequest
 from xpyramid.writer.resume import FORMAT
@@ -44,8 +44,7 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
     ResumeError
         If a build of the image is unfinished.
     """
-    names = dict.fromkeys(path.split("/")[0] for path in levels.paths)
-    transaction = transaction_for(levels.place.as_image(), tuple(names))
+    transaction = levels.transaction()
     check_writable(transaction.target)
     with transaction.lock():
         levels = _as_they_are(levels)
@@ -57,7 +56,7 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
         )  # fmt: skip
         transaction.note(record)
         attributes = taken_back(levels.attributes)
-        _put(levels.place, documents.with_attributes(levels.place, set_aside(attributes)))
+        put_group(levels.place, documents.with_attributes(levels.place, set_aside(attributes)))
         for region in regions:  # one after the other: two may meet in one object
             engine.run(list(levels.jobs(region, limits)), progress)
         tables: Mapping[str, Buffer] = {}
@@ -70,7 +69,7 @@ def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, prog
             put(levels.place, tables)
         if windows is not None:
             put(levels.place, {key: as_buffer(data) for key, data in windows.values.items()})
-        _put(levels.place, documents.with_attributes(levels.place, attributes))
+        put_group(levels.place, documents.with_attributes(levels.place, attributes))
         for key in (f"{path}/{KEY}" for path in levels.paths):
             # What was in there has become short enough for the attributes.
             if key not in tables and not takes_nodes_only(levels.place.store):
@@ -161,8 +160,7 @@ def restore(
     ResumeError
         If an update of the image was interrupted, or a build is unfinished.
     """
-    names = dict.fromkeys(path.split("/")[0] for path in levels.paths)
-    transaction = transaction_for(levels.place.as_image(), tuple(names))
+    transaction = levels.transaction()
     check_writable(transaction.target)
     with transaction.lock():
         if transaction.unfinished() is not None:
@@ -189,11 +187,6 @@ def _tidy(transaction: Transaction, levels: StoredLevels) -> None:
     for name in transaction.kept:
         if name != first:
             remove_torn_files(image / name)
-
-
-def _put(place: NodePath, group: Mapping[str, Any]) -> None:
-    for key in sorted(group, key=announce_last):
-        put(place, {key: group[key]})
 
 
 def _recorded(

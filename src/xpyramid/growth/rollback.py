@@ -20,7 +20,7 @@ from xpyramid.store.manifest import set_aside
 from xpyramid.store.path import takes_nodes_only
 
 
-def take_back(
+def roll_back(
     growth: PreparedGrowth, before: Documents, coordinates: Mapping[str, NDArray[np.generic]]
 ) -> None:
     """Put the documents of an image back, and remove what lies behind its end.
