@@ -222,7 +222,7 @@ def test_what_another_update_has_recorded_meanwhile_stays(
     level = zarr.open_array(tmp_path / "field/0/field", mode="r+")
     level[2, 2] = array[2, 2] = 900
     level[30, 30] = array[30, 30] = 900
-    module = sys.modules["xpyramid.writer.update"]
+    module = sys.modules["xpyramid.writer.stored_levels"]
     transaction_for = module.transaction_for
 
     def after_another(*arguments: Any) -> Any:
