@@ -393,6 +393,9 @@ def in_nanoseconds(times: Array) -> Array:
     """
     if times.dtype.kind not in "mM":
         return times
-    finer = times.astype(f"{times.dtype.kind}8[ns]")
-    back = finer.astype(times.dtype)  # what is too far off is another time
+    try:
+        finer = times.astype(f"{times.dtype.kind}8[ns]")
+    except OverflowError:  # NumPy 2.5 and later; older ones give another time
+        return times
+    back = finer.astype(times.dtype)
     return finer if np.array_equal(back, times, equal_nan=True) else times
