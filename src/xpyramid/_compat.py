@@ -26,7 +26,7 @@ from xarray.core import indexing
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.array_spec import ArrayConfig
 from zarr.core.dtype import get_data_type_from_json
-from zarr.core.group import GroupMetadata
+from zarr.core.group import AsyncGroup, GroupMetadata
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, MemoryStore, StorePath, WrapperStore, ZipStore
@@ -56,6 +56,7 @@ __all__ = [
     "lazy_variable",
     "memory_of",
     "meta_of",
+    "node_of",
     "open_zip",
     "optimize",
     "store_path_of",
@@ -104,6 +105,14 @@ def wrap_pipeline(array: zarr.Array[Any], wrap: Callable[[Any], object]) -> None
     """Have an array decode its chunks by something around what decodes them now."""
     inner: Any = array.async_array
     object.__setattr__(inner, "codec_pipeline", wrap(inner.codec_pipeline))
+
+
+def node_of(store: ZarrStore, path: str, document: dict[str, Any]) -> zarr.Group | zarr.Array[Any]:
+    """Return the node that a document of Zarr v3 describes, without asking the store for it."""
+    where = StorePath(store, path)
+    if document.get("node_type") == "array":
+        return zarr.Array.from_dict(where, document)
+    return zarr.Group(AsyncGroup.from_dict(where, document))
 
 
 def store_path_of(array: zarr.Array[Any]) -> StorePath:

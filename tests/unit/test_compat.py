@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ def test_zarr() -> None:
     again = _compat.ArrayV3Metadata.from_dict(array.metadata.to_dict())
     assert again == array.metadata
     assert _compat.sync(store.exists("a/b/zarr.json"))
+    document = json.loads(documents["a/b/zarr.json"].to_bytes())
+    assert _compat.node_of(store, "a/b", document) == array
+    document = json.loads(documents["a/zarr.json"].to_bytes())
+    group = _compat.node_of(store, "a", document)
+    assert isinstance(group, zarr.Group)
+    assert (group.path, group.attrs.asdict()) == ("a", {})
     wrapped: list[Any] = []
     _compat.wrap_pipeline(array, lambda inner: wrapped.append(inner) or inner)  # type: ignore[func-returns-value]
     assert callable(wrapped[0].read)

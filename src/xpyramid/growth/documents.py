@@ -16,7 +16,7 @@ from xpyramid.geometry.tiles import Region
 from xpyramid.growth.image import GrowingImage
 from xpyramid.growth.plan import Growth
 from xpyramid.store.chunk_grid import StoredMask, grid_of_array
-from xpyramid.store.documents import Documents, as_buffer, get_document
+from xpyramid.store.documents import Documents, as_buffer, as_document, get_document
 from xpyramid.store.identity import identity_of
 from xpyramid.store.listing import children
 from xpyramid.store.local_chunks import indexes_in
@@ -159,7 +159,7 @@ def with_shape_of(before: Documents, path: str, array: ZarrArray) -> Documents:
     """Return documents of which that of an array says how long it is."""
     name = "zarr.json" if f"{path}/zarr.json" in before else ".zarray"
     node = documents.parse(before[f"{path}/{name}"])
-    longer = documents.as_document({**node, "shape": list(array.shape)})
+    longer = as_document({**node, "shape": list(array.shape)})
     return {**before, f"{path}/{name}": longer}
 
 

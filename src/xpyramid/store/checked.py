@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self, TypeVar
 
 import numpy as np
@@ -202,6 +202,12 @@ class CheckedStore(SingleGets):
 
     def sizes_of(self, path: str) -> Sizes | None:
         """Return the recorded sizes of the objects of an array, None if they cannot be known."""
+        if path not in self._sizes:
+            record = self.records[path]
+            if not isinstance(record["table"], Mapping):  # the record holds it all
+                with suppress(ValueError):  # of which the general way warns
+                    total = record["objects"]
+                    self._sizes[path] = object_table.read_table(record, total, None).sizes
         return self._sizes[path] if path in self._sizes else sync(self._sizes_of(path))
 
     def watched(self, read: Callable[[], T]) -> T:

@@ -190,7 +190,10 @@ def open_array(place: NodePath) -> ZarrArray:
     """Open an array from its own document, without what groups above say of it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnstableSpecificationWarning)  # text in Zarr v3
-        return zarr.open_array(place.store, path=place.path, mode="r")
+        node = place.node()
+        if isinstance(node, zarr.Array):
+            return node
+        return zarr.open_array(place.store, path=place.path, mode="r")  # which says what is wrong
 
 
 def grid_of(contents: Contents, path: str) -> ChunkGrid:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xpyramid._compat import store_path_of, wrap_pipeline
-from xpyramid.errors import PyramidError, ReadError
+from xpyramid.errors import NotAPyramidError, PyramidError, ReadError
 from xpyramid.messages import say
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix
 
@@ -74,3 +74,22 @@ def name_damage(array: ZarrArray) -> ZarrArray:
     path = store_path_of(array).path
     wrap_pipeline(array, lambda inner: NamingPipeline(inner, path))
     return array
+
+
+def check_codecs(array: ZarrArray, path: str) -> None:
+    """Refuse what runs code when it is decoded.
+
+    Raises
+    ------
+    NotAPyramidError
+    """
+    metadata = array.metadata
+    if metadata.zarr_format == 2:
+        codecs = [metadata.compressor, *(metadata.filters or ())]
+        names = {str(getattr(codec, "codec_id", "")) for codec in codecs}
+    else:
+        names = {str(codec.to_dict().get("name")) for codec in metadata.codecs}
+    if any("pickle" in name for name in names):
+        raise NotAPyramidError(
+            f"{path[:80]!r} holds pickled objects, which run code when they are read", fix="refused"
+        )

@@ -14,7 +14,7 @@ import zarr
 from zarr.abc.buffer import Buffer
 from zarr.abc.store import RangeByteRequest, Store
 from zarr.buffer import default_buffer_prototype
-from zarr.storage import LocalStore, MemoryStore, WrapperStore
+from zarr.storage import LocalStore, WrapperStore
 
 from xpyramid._compat import sync
 from xpyramid.errors import PyramidError
@@ -49,6 +49,24 @@ def is_document(key: str) -> bool:
 def as_buffer(data: bytes) -> Buffer:
     """Return bytes as zarr-python holds them."""
     return default_buffer_prototype().buffer.from_bytes(data)
+
+
+def as_document(content: object, *, compact: bool = False) -> Buffer:
+    """Return a document as zarr-python spaces it."""
+    indent = None if compact else zarr.config.get("json_indent")
+    return as_buffer(json.dumps(content, indent=indent).encode())
+
+
+def new_group(
+    zarr_format: Literal[2, 3], attributes: Mapping[str, object] | None = None
+) -> Documents:
+    """Return the documents of a group without copies of what is in it."""
+    own = dict(attributes or {})
+    if zarr_format == 3:
+        return {
+            "zarr.json": as_document({"attributes": own, "zarr_format": 3, "node_type": "group"})
+        }
+    return {".zgroup": as_document({"zarr_format": 2}), ".zattrs": as_document(own)}
 
 
 def get_document(place: NodePath) -> bytes | None:
@@ -187,10 +205,12 @@ def remove_object(place: NodePath) -> None:
 
 def remove_path(path: Path) -> None:
     """Remove a file, a link, or a directory with all that is in it."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
+    try:
         path.unlink(missing_ok=True)
+    except OSError:
+        if path.is_symlink() or not path.is_dir():
+            raise
+        shutil.rmtree(path)
 
 
 def announce_last(key: str) -> tuple[bool, str]:
@@ -213,9 +233,7 @@ def missing_parents(
     """Yield the groups around a place that are not there, with the documents that make them."""
     for parent in place.parents():
         if parent.node() is None:
-            documents: Documents = {}
-            zarr.create_group(MemoryStore(documents), zarr_format=zarr_format)
-            yield parent, documents
+            yield parent, new_group(zarr_format)
 
 
 class _RecordingStore(WrapperStore[Store]):

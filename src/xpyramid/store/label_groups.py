@@ -65,20 +65,16 @@ class LabelsGroup:
 def unlisted(image: NodePath) -> Iterator[LabelsGroup]:
     """Yield what is to be listed of the labels that were in an image before it was one."""
     place = image / "labels"
-    node, version = place.node(), ngff.version_of(_attributes(image))
+    node = place.node()
+    version = ngff.version_of(image.attributes()) if isinstance(node, zarr.Group) else None
     if not isinstance(node, zarr.Group) or version is None:
         return
     listed = ngff.ome_metadata(dict(node.attrs)).get("labels")
     for name in sorted(filter(is_name, children(place))):
-        own = _attributes(place / name)
+        own = (place / name).attributes()
         is_label = ngff.version_of(own) == version and "image-label" in ngff.ome_metadata(own)
         if is_label and not (isinstance(listed, list) and name in listed):
             yield LabelsGroup(place, name, version)
-
-
-def _attributes(place: NodePath) -> dict[str, object]:
-    node = place.node()
-    return dict(node.attrs) if isinstance(node, zarr.Group) else {}
 
 
 def check_image_path(path: object) -> str:
@@ -168,8 +164,7 @@ def _fits(place: NodePath, image: ngff.Multiscale, shape: tuple[int, ...]) -> bo
 
 
 def _image(place: NodePath) -> tuple[str, ngff.Multiscale]:
-    node = place.node()
-    attrs = dict(node.attrs) if isinstance(node, zarr.Group) else {}
+    attrs = place.attributes()
     version = ngff.version_of(attrs)
     if version is None:
         raise NotAPyramidError(

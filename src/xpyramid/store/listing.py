@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from zarr.abc.store import Store
 from zarr.storage import (
     FsspecStore,
+    LocalStore,
     MemoryStore,
     ObjectStore,
     WrapperStore,
@@ -295,7 +296,16 @@ def children(place: NodePath) -> list[str]:
     So is the OME-XML of a list of images: some stores cannot be asked what lies below a file.
     """
     documents = {*DOCUMENTS, ome_xml.DOCUMENT}
-    return sorted(name for name in sync(_children(place)) if name not in documents)
+    return sorted(name for name in _names_in(place) if name not in documents)
+
+
+def _names_in(place: NodePath) -> list[str]:
+    if type(place.store) is not LocalStore:
+        return sync(_children(place))
+    try:
+        return os.listdir(place.store.root / place.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 async def _children(place: NodePath) -> list[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
 import unicodedata
 from collections import UserDict
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from zarr.storage import (
 )
 
 from xpyramid import ngff
-from xpyramid._compat import open_zip, sync, unwrapped
+from xpyramid._compat import GroupMetadata, node_of, open_zip, sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
 from xpyramid.store.retrying import as_local, bare, retrying, spelled
@@ -38,6 +39,9 @@ Node = zarr.Group | ZarrArray
 
 #: Names of Zarr's own files, and those that are no names in a path.
 _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
+
+#: Names of the documents that make a node.
+_NODES = ("zarr.json", ".zgroup", ".zarray")
 
 #: What lies beside an image only while it is unfinished.
 _STAGED = re.compile(r"\.(.+)\.unfinished")
@@ -98,10 +102,29 @@ class NodePath:
 
     def node(self) -> Node | None:
         """Return the group or array that is there, or None."""
+        if type(self.store) is LocalStore:  # which need not go through zarr's event loop
+            own = self.store.root / self.path
+            document = _node_document(own)
+            if document is not None:
+                return node_of(self.store.with_read_only(True), self.path, document)
+            if _is_absent(own) or all(_is_absent(own / name) for name in _NODES):
+                return None
         try:
             return zarr.open(store=self.store, path=self.path, mode="r")
         except FileNotFoundError:
             return None
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes of the group or array that is there; none where nothing is.
+
+        The copies that a group has of what is in it are not looked at, which takes long.
+        """
+        if type(self.store) is LocalStore:
+            document = _node_document(self.store.root / self.path)
+            if document is not None and isinstance(document.get("attributes", {}), dict):
+                return dict(document.get("attributes", {}))
+        node = self.node()
+        return {} if node is None else dict(node.attrs)
 
     def sound_node(self) -> Node | None:
         """Return the node that is there, or None.
@@ -131,7 +154,50 @@ class NodePath:
         """Whether nothing at all is stored there, be it Zarr's or not."""
         if takes_nodes_only(self.store):  # and lists below nodes alone
             return self.node() is None
+        if type(self.store) is LocalStore and _is_absent(self.store.root / self.path):
+            return True
         return sync(self.store.is_empty(self.path))
+
+
+def _node_document(directory: Path) -> dict[str, Any] | None:
+    """Return the document of a node of Zarr v3; None for others and damaged ones."""
+    try:
+        document = json.loads((directory / "zarr.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    is_v3 = isinstance(document, dict) and document.get("zarr_format") == 3
+    return document if is_v3 and document.get("node_type") in ("array", "group") else None
+
+
+def _is_absent(path: Path) -> bool:
+    """Whether nothing is there; what cannot be seen may be."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def members_of(group: zarr.Group) -> Callable[[str], Node | None]:
+    """Return what finds the members of a group by their paths, as the group has them.
+
+    Of arrays it has copies of, these are looked up at once.
+    """
+    copies = group.metadata.consolidated_metadata
+    if copies is None:
+        return group.get
+    flat = copies.flattened_metadata
+
+    def find(path: str) -> Node | None:
+        metadata: Any = flat.get(path)
+        if metadata is None or isinstance(metadata, GroupMetadata):
+            return group.get(path)
+        where = StorePath(group.store, f"{group.path}/{path}")
+        return zarr.Array(zarr.AsyncArray(metadata, where))
+
+    return find
 
 
 def takes_nodes_only(store: ZarrStore) -> bool:

@@ -40,7 +40,6 @@ from xpyramid.store.documents import (
     missing_parents,
     put,
     record_writes,
-    remove,
     remove_path,
 )
 from xpyramid.store.local_files import one_at_a_time, remove_torn_files, write_file
@@ -316,8 +315,9 @@ class RenameTransaction:
 
     def close(self) -> None:
         """Remove what is there only while the image is unfinished."""
+        directory = self._staging_dir
         for name in _STAGED:
-            remove(staging_path(self.target) / name)
+            remove_path(directory / name)
 
     def _swap(self, made: Path, place: Path) -> None:
         """Bring a directory to its place; what was there takes its place in turn."""

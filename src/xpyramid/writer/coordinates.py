@@ -18,7 +18,7 @@ from zarr.storage import MemoryStore
 from xpyramid.errors import AxisError
 from xpyramid.geometry.ranges import lazy_labels, transform_of
 from xpyramid.messages import say
-from xpyramid.store.documents import Documents, as_buffer
+from xpyramid.store.documents import Documents, as_buffer, as_document, new_group
 from xpyramid.store.encoding import stored_attributes
 from xpyramid.store.json_attributes import coordinate
 from xpyramid.store.local_chunks import only_chunk
@@ -27,7 +27,7 @@ from xpyramid.store.path import NodePath
 from xpyramid.types import DType
 from xpyramid.warn import warn
 from xpyramid.writer.compression import ZarrFormat, compressor_of, with_checksums
-from xpyramid.writer.documents import array_of, as_document, parse
+from xpyramid.writer.documents import array_of, parse
 
 #: Coordinates up to so many bytes are computed at once, where they are lazy.
 _SMALL = 2**20
@@ -237,6 +237,8 @@ def _put_numbers(documents: Documents, name: str, variable: xr.Variable) -> bool
 
 def _by_xarray(dataset: xr.Dataset, zarr_format: ZarrFormat) -> Documents:
     """Make a group that xarray can open, with checksummed coordinates."""
+    if not (dataset.variables or dataset.attrs):  # which xarray takes longer to say
+        return new_group(zarr_format)
     made: Documents = {}
     codecs = {"compressors": compressor_of("default", zarr_format)}
     try:

@@ -16,7 +16,7 @@ from zarr.abc.buffer import Buffer
 from zarr.storage import StorePath
 
 from xpyramid._compat import ArrayV2Metadata, ArrayV3Metadata
-from xpyramid.store.documents import Documents, as_buffer, get_document, parse_document
+from xpyramid.store.documents import Documents, as_document, get_document, parse_document
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix
 
 #: What a group has that is in another one's copy of it, in the place of its own copies.
@@ -28,12 +28,6 @@ _NODES = ("zarr.json", ".zgroup", ".zarray")
 def parse(document: Buffer) -> Any:
     """Return the content of a document."""
     return json.loads(document.to_bytes())
-
-
-def as_document(content: object, *, compact: bool = False) -> Buffer:
-    """Return a document as zarr-python spaces it."""
-    indent = None if compact else zarr.config.get("json_indent")
-    return as_buffer(json.dumps(content, indent=indent).encode())
 
 
 def attributes_of(documents: Mapping[str, Buffer]) -> dict[str, object]:
@@ -128,14 +122,6 @@ def _with_copies(group: dict[str, object], copies: Mapping[str, object]) -> dict
     }
 
 
-def group_with(attributes: Mapping[str, object], zarr_format: Literal[2, 3]) -> Documents:
-    """Return the documents that give a group its attributes, and no copies of what is in it."""
-    if zarr_format == 2:
-        return {".zattrs": as_document(dict(attributes))}
-    content = {"attributes": dict(attributes), "zarr_format": 3, "node_type": "group"}
-    return {"zarr.json": as_document(content)}
-
-
 def with_attributes(group: NodePath, attributes: Mapping[str, object]) -> Documents:
     """Return the documents of a group as they are now, with other attributes."""
     raw = get_document(group / "zarr.json")
@@ -148,11 +134,6 @@ def with_attributes(group: NodePath, attributes: Mapping[str, object]) -> Docume
         content["metadata"][".zattrs"] = dict(attributes)
         changed[".zmetadata"] = as_document(content, compact=True)
     return changed
-
-
-def group_document() -> Documents:
-    """Return the document that makes a group in Zarr v2, beside its attributes."""
-    return {".zgroup": as_document({"zarr_format": 2})}
 
 
 def array_of(documents: Mapping[str, Buffer], path: str, place: NodePath) -> ZarrArray:

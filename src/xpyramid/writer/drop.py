@@ -9,10 +9,10 @@ from uuid import uuid4
 
 from xpyramid import ngff
 from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.documents import new_group
 from xpyramid.store.manifest import without_manifest
 from xpyramid.store.path import NodePath
 from xpyramid.store.transaction import transaction_for
-from xpyramid.writer import documents
 from xpyramid.writer.failures import storage_errors
 from xpyramid.writer.resume import FORMAT
 from xpyramid.writer.session import consolidate_above
@@ -42,9 +42,7 @@ def drop(
     names = {path.split("/")[0] for path in kept}
     transaction = transaction_for(image.as_image(), tuple(sorted(names)))
     check_writable(transaction.target)
-    own = documents.group_with(ngff.with_levels(without_manifest(attributes), kept), zarr_format)
-    if zarr_format == 2:
-        own |= documents.group_document()
+    own = new_group(zarr_format, ngff.with_levels(without_manifest(attributes), kept))
     record = BuildRecord(
         format=FORMAT,
         build=uuid4().hex,

@@ -24,6 +24,7 @@ from xpyramid.options import WriteOptions
 from xpyramid.options.types import Convention
 from xpyramid.store import flat_layout, label_groups, manifest
 from xpyramid.store.collection import ImageCollection
+from xpyramid.store.documents import new_group
 from xpyramid.store.encoding import array_attributes, note
 from xpyramid.store.json_attributes import DATASET, json_attributes
 from xpyramid.store.names import StoredNames, choose_names, name_of
@@ -31,7 +32,7 @@ from xpyramid.store.path import NodePath, check_name, is_root
 from xpyramid.store.transaction import transaction_for
 from xpyramid.types import Attrs
 from xpyramid.warn import warn
-from xpyramid.writer import documents, omero
+from xpyramid.writer import omero
 from xpyramid.writer.array_checks import (
     check_axis_names,
     check_chunks,
@@ -146,7 +147,7 @@ def _interim(kept: KeptLevels, zarr_format: Literal[2, 3]) -> dict[str, Buffer]:
     if not kept.replaced:
         return {}
     attributes = ngff.with_levels(manifest.without_manifest(kept.attributes), kept.paths)
-    return documents.group_with(attributes, zarr_format)
+    return new_group(zarr_format, attributes)
 
 
 def _template_spec(

@@ -15,10 +15,12 @@ import dask.array as da
 import xarray as xr
 import zarr
 from zarr.abc.buffer import Buffer
+from zarr.api.asynchronous import create_array
 from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from xpyramid import engine, ngff
+from xpyramid._compat import sync
 from xpyramid.errors import ResumeError
 from xpyramid.geometry.plan import Level
 from xpyramid.messages import say
@@ -27,6 +29,7 @@ from xpyramid.store.documents import (
     as_buffer,
     get_document,
     is_document,
+    new_group,
     parse_document,
 )
 from xpyramid.store.listing import Contents, children, list_keys
@@ -115,10 +118,8 @@ def make_template(spec: TemplateSpec) -> MetadataTemplate:
         For coordinates that xarray cannot store.
     """
     written: Documents = {}
-    image = NodePath(MemoryStore(written), "")
-    zarr.create_group(
-        image.store, zarr_format=spec.zarr_format, attributes=dict(spec.group_attributes)
-    )
+    sync(_make_arrays(MemoryStore(written), spec))
+    written |= new_group(spec.zarr_format, spec.group_attributes)
     lazy = {}
     level_documents = coordinate_documents(spec.coordinates, spec.zarr_format)
     for k, path in enumerate(spec.paths):
@@ -128,8 +129,6 @@ def make_template(spec: TemplateSpec) -> MetadataTemplate:
                 f"{group}/{key}": document for key, document in next(level_documents).items()
             }
             lazy[group] = lazy_part(spec.coordinates[k])
-        _make_array(image / path, k, spec)
-        if group:
             documents.consolidate(written, group)
     own = {key: document for key, document in written.items() if "/" not in key}
     return MetadataTemplate(
@@ -198,7 +197,7 @@ def group_documents(
     }
     kept = _records_kept(transaction, before)
     if transaction.kept:  # whose group has attributes, some perhaps since the levels were begun
-        now = without_manifest(_attributes_of(transaction.target))
+        now = without_manifest(transaction.target.attributes())
         attributes = ngff.with_image(now, attributes)
     entry = None if windows is None else windows.entry
     attributes, objects = with_manifest(contents, attributes, tables, build, kept, entry)
@@ -224,13 +223,8 @@ def _records_kept(transaction: Transaction, before: Mapping[str, object] | None)
     contents = Contents(
         image, keys, {key: parse_document(text) for key, text in raw.items() if text}, {}
     )
-    now = _attributes_of(image)
+    now = image.attributes()
     return records_kept(contents, now if manifest_of(now) is not None or not before else before)
-
-
-def _attributes_of(image: NodePath) -> dict[str, object]:
-    node = image.node()
-    return {} if node is None else dict(node.attrs)
 
 
 def _documents_beside(
@@ -275,8 +269,16 @@ def write_lazy(template: MetadataTemplate, image: NodePath) -> None:
             da.store(stored.data, array, lock=False)
 
 
-def _make_array(place: NodePath, k: int, spec: TemplateSpec) -> None:
-    """Make the empty array of a level in its group."""
+async def _make_arrays(store: MemoryStore, spec: TemplateSpec) -> None:
+    """Make the empty arrays of all levels, in one go: zarr's event loop is asked once."""
+    for k, path in enumerate(spec.paths):
+        await create_array(
+            store, name=path, zarr_format=spec.zarr_format, **_array_options(k, spec)
+        )
+
+
+def _array_options(k: int, spec: TemplateSpec) -> dict[str, Any]:
+    """Return what makes the empty array of a level."""
     level, stored = spec.levels[k], spec.objects[k]
     attributes = dict(spec.attributes[k])
     form: dict[str, Any] = {"dimension_names": list(spec.dims)}
@@ -291,18 +293,15 @@ def _make_array(place: NodePath, k: int, spec: TemplateSpec) -> None:
             "chunk_key_encoding": {"name": "v2", "separator": "/"},
         }
     form |= spec.form
-    zarr.create_array(
-        place.store,
-        name=place.path,
-        zarr_format=spec.zarr_format,
-        shape=level.shape,
-        chunks=level.chunks,
-        shards=None if stored == level.chunks else stored,
-        dtype=spec.dtype,
-        compressors=spec.compressor,
-        attributes=attributes,
+    return {
+        "shape": level.shape,
+        "chunks": level.chunks,
+        "shards": None if stored == level.chunks else stored,
+        "dtype": spec.dtype,
+        "compressors": spec.compressor,
+        "attributes": attributes,
         **form,
-    )
+    }
 
 
 def empty_array(

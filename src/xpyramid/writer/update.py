@@ -118,8 +118,7 @@ def _as_they_are(levels: StoredLevels) -> StoredLevels:
     ResumeError
         If they are not the levels of the image any more.
     """
-    node = levels.place.node()
-    attributes = {} if node is None else dict(node.attrs)
+    attributes = levels.place.attributes()
     if ngff.dataset_paths(attributes) != list(levels.paths):
         raise ResumeError(f"{levels.place} was changed by another call", fix="call again")
     return replace(levels, attributes=attributes)
