@@ -22,6 +22,7 @@ from xpyramid.messages import say
 from xpyramid.reader import open_base
 from xpyramid.sources.dims import by_rank
 from xpyramid.store.encoding import decode, dims_of, open_raw
+from xpyramid.store.level_array import level_of
 from xpyramid.store.path import (
     Node,
     NodePath,
@@ -328,13 +329,13 @@ def _open_in_group(place: NodePath, path: str) -> _Found:
     node: Any = level.sound_node()
     arrays = dict(node.arrays())
     others = arrays.keys() - {name, *_beside(arrays, name, node.attrs)}
-    raw = open_raw(arrays, dict(node.attrs), others)
-    dataset = decode(raw, name, {}, [])
-    array = dataset[name]
+    samples, coords, attrs = decode(open_raw(arrays, others), name, {}, [], dict(node.attrs))
+    array = level_of(samples, coords, name)
     for key in REFERENCES:
         if key in array.attrs:
             array.encoding[key] = array.attrs.pop(key)
-    return _Found(array, dataset.attrs, bounds_in(dataset, array))
+    dataset = xr.Dataset(coords=xr.Coordinates(coords, indexes={}))
+    return _Found(array, attrs, bounds_in(dataset, array))
 
 
 def _beside(arrays: Mapping[str, ZarrArray], name: str, group_attrs: Mapping[str, Any]) -> set[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
@@ -13,18 +12,15 @@ from typing import cast
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.errors import BaseZarrError, ZarrUserWarning
-from zarr.storage import LocalStore, MemoryStore
+from zarr.errors import BaseZarrError
 
 from xpyramid import ngff
-from xpyramid._compat import unwrapped
 from xpyramid.errors import NotAPyramidError, PyramidError, ReplacedError, check_kind
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
-from xpyramid.geometry.bounds import bounds_in
 from xpyramid.geometry.chunks import joined
 from xpyramid.geometry.plan import METHOD_OPTIONS, Level, MethodOptions, Plan
-from xpyramid.geometry.ranges import LONGEST_MADE, LONGEST_READ, range_coordinates, warn_too_long
+from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates
 from xpyramid.geometry.steps import Factors
 from xpyramid.inputs.kinds import label_reason
 from xpyramid.lazy.coarsen import source_chunks
@@ -33,33 +29,21 @@ from xpyramid.options.types import AxisType
 from xpyramid.reader import explain
 from xpyramid.reader.chunked import DaskChunks, check_chunks, in_chunks
 from xpyramid.reader.find import image_above, images_below
+from xpyramid.reader.own_levels import open_own_levels
 from xpyramid.store import flat_layout as flat
 from xpyramid.store.checked import as_checked, confirm
-from xpyramid.store.chunk_grid import open_array
 from xpyramid.store.confined import check_path, resolve_confined
-from xpyramid.store.decoding import name_damage
-from xpyramid.store.encoding import (
-    attributes_back,
-    decode,
-    dims_of,
-    open_raw,
-    restore_attributes,
-)
+from xpyramid.store.decoding import check_codecs, name_damage
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
-from xpyramid.store.lengths import as_announced
-from xpyramid.store.level_array import as_level, level_of, level_variable, stored_variable
-from xpyramid.store.names import names_back, own_name, with_names
-from xpyramid.store.path import NodePath, Store, ZarrArray
+from xpyramid.store.level_array import level_of, level_variable
+from xpyramid.store.path import Node, NodePath, Store, ZarrArray, members_of
 from xpyramid.store.retrying import reading
 from xpyramid.store.transaction import find_unfinished
 from xpyramid.types import DType
 
 #: More chunks than that are joined to larger blocks, for dask lists them all.
 MAX_BLOCKS = 2**18
-
-#: The same of images of ours, whose chunks are those that they are written in again.
-MAX_OWN_BLOCKS = 2**22
 
 
 @dataclass(frozen=True)
@@ -230,7 +214,8 @@ def open_base(place: NodePath, node: zarr.Group) -> StoredImage:
 
 def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> StoredImage:
     """Open the levels of an image by its metadata."""
-    arrays = [_array(place, node, dataset.path, len(image.axes)) for dataset in image.datasets]
+    member = members_of(node)
+    arrays = [_array(place, member, dataset.path, len(image.axes)) for dataset in image.datasets]
     shapes = [array.shape for array in arrays]
     factors = _recorded(image, shapes) or ngff.recover(image, shapes)
     image = ngff.in_own_units(ngff.fill_transforms(image, factors, shapes), factors)
@@ -245,13 +230,7 @@ def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> S
             for array, dataset in zip(arrays, image.datasets, strict=True)
         )
     else:
-        levels, bounds = zip(
-            *(
-                _open_own(place, node, array, dataset, image, dims, total)
-                for array, dataset, total in zip(arrays, image.datasets, factors, strict=True)
-            ),
-            strict=True,
-        )
+        levels, bounds = open_own_levels(place, node, arrays, image, dims, factors)
     if _holds_labels(image):  # what is built from them must not average them
         for level in levels:
             if level.dtype.kind in "iu" and not label_reason(level):
@@ -269,9 +248,11 @@ def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> S
     )
 
 
-def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> ZarrArray:
+def _array(
+    place: NodePath, member: Callable[[str], Node | None], path: str, ndim: int
+) -> ZarrArray:
     """Return the array of a dataset, which must lie inside the image's group."""
-    node = group.get(check_path(path))
+    node = member(check_path(path))
     if not isinstance(node, zarr.Array):
         if fault := find_fault(place / path):  # zarr takes some of them for nothing
             raise NotAPyramidError(fault)
@@ -284,22 +265,8 @@ def _array(place: NodePath, group: zarr.Group, path: str, ndim: int) -> ZarrArra
         raise NotAPyramidError(
             f"{path[:80]!r} has the shape {node.shape}, which is too large to read"
         )
-    _check_codecs(node, path)
+    check_codecs(node, path)
     return name_damage(node)
-
-
-def _check_codecs(array: ZarrArray, path: str) -> None:
-    """Refuse what runs code when it is decoded."""
-    metadata = array.metadata
-    if metadata.zarr_format == 2:
-        codecs = [metadata.compressor, *(metadata.filters or ())]
-        names = {str(getattr(codec, "codec_id", "")) for codec in codecs}
-    else:
-        names = {str(codec.to_dict().get("name")) for codec in metadata.codecs}
-    if any("pickle" in name for name in names):
-        raise NotAPyramidError(
-            f"{path[:80]!r} holds pickled objects, which run code when they are read", fix="refused"
-        )
 
 
 def _own_dims(image: ngff.Multiscale) -> tuple[str, ...] | None:
@@ -316,105 +283,6 @@ def _is_flat(image: ngff.Multiscale) -> bool:
     """Whether an image is one of ours whose levels are arrays."""
     recorded = [image.metadata.get(key) for key in ("library", "layout")]
     return recorded == ["xpyramid", "arrays"]
-
-
-def _open_own(
-    place: NodePath,
-    group: zarr.Group,
-    array: ZarrArray,
-    dataset: ngff.Dataset,
-    image: ngff.Multiscale,
-    dims: Sequence[str],
-    factors: Factors,
-) -> tuple[xr.DataArray, xr.Dataset]:
-    """Open a level that we wrote: a Dataset that holds the array and all its coordinates.
-
-    Returned are the level, and the bounds of its cells, for which a DataArray has no room.
-    """
-    node, _, name = dataset.path.rpartition("/")
-    level = place / node
-    with warnings.catch_warnings(record=True) as caught_warnings:
-        warnings.simplefilter("always", ZarrUserWarning)
-        arrays = _coordinate_arrays(level, name)
-        if isinstance(unwrapped(level.store), LocalStore | MemoryStore):  # elsewhere: a request
-            # The copy of its metadata in the group may differ.
-            array = name_damage(as_announced(open_array(level / name), array, place))
-        if group.metadata.consolidated_metadata is not None:
-            copies = {path: group.get(f"{node}/{path}") for path in arrays}
-            arrays = {p: as_announced(one, copies[p], place) for p, one in arrays.items()}
-    if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
-        raise NotAPyramidError(fault)
-    ranges = _ranges(arrays, dataset, image, dims)
-    raw = open_raw(arrays, {}, {*ranges, *_too_long(arrays, ranges)})
-    blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
-    stored_dims, attrs = dims_of(array), attributes_back(array, is_flat=not dims_of(array))
-    # Others name no dimensions of a level 0.
-    names = stored_dims or [axis.name for axis in image.axes]
-    raw[name] = as_level(stored_variable(array, names, attrs), array, blocks)
-    larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
-    opened = decode(raw, name, image.metadata, larger)
-    renamed, old_dims = names_back(image.metadata, map(str, opened.coords)), {}
-    for axis, dim in zip(image.axes, dims, strict=True):
-        old_dims[axis.name] = dim
-        if axis.name in opened.coords:  # which its index is, but in stores of older versions
-            renamed[axis.name] = dim
-    coords = with_names(opened.coords.variables, old_dims, renamed)
-    (variable,) = with_names({name: opened.variables[name]}, old_dims, {}).values()
-    own = own_name(image.metadata, name)
-    level_array = level_of(variable, coords, None)
-    for stored, coordinates in ranges.items():
-        restore_attributes(coordinates[old_dims[stored]], stored, image.metadata, larger)
-        level_array = level_array.assign_coords(coordinates)
-    bounds = bounds_in(xr.Dataset(coords=xr.Coordinates(coords, indexes={})), level_array)
-    return level_array.rename(own), bounds
-
-
-def _coordinate_arrays(level: NodePath, name: str) -> dict[str, ZarrArray]:
-    """Return the arrays of a level beside that of its samples, from their own documents."""
-    try:
-        node = zarr.open_group(level.store, path=level.path, mode="r", use_consolidated=False)
-    except FileNotFoundError:  # nor is there an array, whatever consolidated metadata say
-        return {}
-    arrays = dict(node.arrays())
-    for path, array in arrays.items():
-        _check_codecs(array, path)
-    return {path: name_damage(array) for path, array in arrays.items() if path != name}
-
-
-def _ranges(
-    arrays: Mapping[str, ZarrArray],
-    dataset: ngff.Dataset,
-    image: ngff.Multiscale,
-    dims: Sequence[str],
-) -> dict[str, xr.Coordinates]:
-    """Return the coordinates that are ranges, by their stored names: those are not read."""
-    noted, uneven, backwards = (
-        listed if isinstance(listed := image.metadata.get(key), list) else []
-        for key in ("ranges", "irregular", "reversed")
-    )
-    ranges = {}
-    for i, (axis, dim) in enumerate(zip(image.axes, dims, strict=True)):
-        array = arrays.get(axis.name)
-        if array is None or array.ndim != 1 or dim in uneven or array.dtype.kind not in "iuf":
-            continue
-        attrs = attributes_back(array)
-        is_time = " since " in str(attrs.get("units", ""))
-        if dim in noted or (array.size > LONGEST_READ and not is_time):
-            sign = -1.0 if dim in backwards else 1.0
-            step, start = sign * dataset.scale[i], sign * dataset.translation[i] + 0.0
-            ranges[axis.name] = range_coordinates(dim, step, start, array.size, attrs)
-    return ranges
-
-
-def _too_long(arrays: Mapping[str, ZarrArray], ranges: Collection[str]) -> list[str]:
-    """Return other coordinates that are not to be read, for xarray reads them at once."""
-    paths = [
-        path for path, array in arrays.items()
-        if path not in ranges and array.ndim == 1 and array.size > LONGEST_READ
-    ]  # fmt: skip
-    for path in paths:
-        warn_too_long(path, arrays[path].size)
-    return paths
 
 
 def _open_other(

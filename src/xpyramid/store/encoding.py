@@ -10,7 +10,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from types import MappingProxyType
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import xarray as xr
@@ -135,9 +136,7 @@ def dims_of(node: ZarrArray) -> tuple[str, ...]:
     return tuple(named) if are_names else ()
 
 
-def open_raw(
-    arrays: Mapping[str, ZarrArray], attrs: Attrs, left_out: Collection[str]
-) -> xr.Dataset:
+def open_raw(arrays: Mapping[str, ZarrArray], left_out: Collection[str]) -> dict[str, xr.Variable]:
     """Open the arrays of a group as xarray does, lazily, not decoded.
 
     Where some of them do not name their dimensions, which others may have written, xarray opens
@@ -147,8 +146,6 @@ def open_raw(
     ----------
     arrays : mapping
         All that are in the group, by name.
-    attrs : mapping
-        Of the group.
     left_out : collection of str
         Names of those that are not opened.
     """
@@ -156,9 +153,8 @@ def open_raw(
         name: array for name, array in arrays.items()
         if name not in left_out and (dims_of(array) or not array.ndim)
     }  # fmt: skip
-    variables = {name: stored_variable(array, dims_of(array), attributes_back(array))
-                 for name, array in chosen.items()}  # fmt: skip
-    return xr.Dataset(variables, attrs=attrs)
+    return {name: stored_variable(array, dims_of(array), attributes_back(array))
+            for name, array in chosen.items()}  # fmt: skip
 
 
 def attributes_back(array: ZarrArray, *, is_flat: bool = False) -> dict[str, object]:
@@ -217,32 +213,51 @@ def note(
     return replace(image, metadata={**image.metadata, **notes})
 
 
+class Decoded(NamedTuple):
+    """A level: its samples, its coordinates by name, and the attributes of its group."""
+
+    samples: xr.Variable
+    coords: dict[str, xr.Variable]
+    attrs: Attrs
+
+
 def decode(
-    stored: xr.Dataset, name: str, metadata: Mapping[str, object], larger: Collection[str]
-) -> xr.Dataset:
+    stored: Mapping[str, xr.Variable],
+    name: str,
+    metadata: Mapping[str, object],
+    larger: Collection[str],
+    attrs: Attrs = MappingProxyType({}),
+) -> Decoded:
     """Return a level as it was written, under the names that it is stored with.
+
+    No indexes are made, which takes longer than all else.
 
     Parameters
     ----------
-    stored : xarray.Dataset
-        The level, not decoded.
+    stored : mapping of str to xarray.Variable
+        The level, not decoded, with all that belongs to it.
     name : str
         Of its array, which is stored as it is; coordinates are stored as xarray encodes them.
     metadata : mapping
         Of the image, with its notes.
     larger : collection of str
         Dimensions along which the cells are larger than those of level 0.
+    attrs : mapping
+        Of the group.
     """
     listed = metadata.get("undecoded")
     undecoded = listed if isinstance(listed, list) else []
-    left = [n for n in stored.variables if n != name and n in undecoded]
-    dataset = xr.decode_cf(stored.drop_vars([name, *left]), concat_characters=False)
-    dataset = dataset.assign_coords({n: stored[n].variable for n in left})
-    dataset = dataset.assign({name: as_noted(stored[name].variable, metadata.get("dtype"))})
-    for key, variable in dataset.variables.items():
-        note_of = ARRAY_NOTE if key == name else str(key)
-        restore_attributes(variable, note_of, metadata, larger)
-    return dataset.set_coords([key for key in dataset.data_vars if key != name])
+    beside = {key: variable for key, variable in stored.items() if key != name}
+    encoded = {key: variable for key, variable in beside.items() if key not in undecoded}
+    variables, attributes, _ = xr.conventions.decode_cf_variables(
+        encoded, dict(attrs), concat_characters=False
+    )
+    coords = {str(key): variable for key, variable in variables.items()}
+    coords |= {key: variable for key, variable in beside.items() if key in undecoded}
+    samples = as_noted(stored[name], metadata.get("dtype"))
+    for key, variable in {**coords, ARRAY_NOTE: samples}.items():
+        restore_attributes(variable, key, metadata, larger)
+    return Decoded(samples, coords, attributes)
 
 
 def restore_attributes(

@@ -6,8 +6,9 @@ is called ``t``, or a coordinate ``y`` beside a latitude that becomes y, needs a
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import xarray as xr
 
@@ -102,7 +103,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def with_names(
-    variables: Mapping[Hashable, xr.Variable], dims: Mapping[str, str], names: Mapping[str, str]
+    variables: Mapping[Any, xr.Variable], dims: Mapping[str, str], names: Mapping[str, str]
 ) -> dict[str, xr.Variable]:
     """Return variables under other names, along dimensions of other names.
 

@@ -14,6 +14,7 @@ from zarr.codecs import BloscCodec
 import xpyramid
 from xpyramid import errors
 from xpyramid.reader import open as open_module
+from xpyramid.reader import own_levels
 
 VALUES = np.random.default_rng(0).integers(0, 60000, (64, 64)).astype("u2")
 
@@ -70,8 +71,8 @@ def test_a_chunk_that_cannot_be_decoded_is_named(kind: str, tmp_path: Path) -> N
 def test_the_chunk_is_named_where_several_are_read_at_once(
     own: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for limit in ("MAX_BLOCKS", "MAX_OWN_BLOCKS"):
-        monkeypatch.setattr(open_module, limit, 2)
+    monkeypatch.setattr(open_module, "MAX_BLOCKS", 2)
+    monkeypatch.setattr(own_levels, "MAX_OWN_BLOCKS", 2)
     write, array, chunk = IMAGES["groups" if own else "of others"]
     write(tmp_path)
     damage(tmp_path, array, chunk)

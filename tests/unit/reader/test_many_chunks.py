@@ -11,7 +11,7 @@ import xarray as xr
 
 import xpyramid
 from xpyramid import errors
-from xpyramid.reader import open as open_module
+from xpyramid.reader import own_levels
 from xpyramid.store import flat_layout
 
 
@@ -23,7 +23,7 @@ def test_chunks_are_joined(layout: str, tmp_path: Path, monkeypatch: pytest.Monk
     )  # fmt: skip
     array.pyramid.build(levels=2, chunks=4).to_ome_zarr(tmp_path / "s.zarr", layout=layout)
     usual = xpyramid.open_pyramid(tmp_path / "s.zarr", "field", chunks={})
-    monkeypatch.setattr(open_module, "MAX_OWN_BLOCKS", 10)
+    monkeypatch.setattr(own_levels, "MAX_OWN_BLOCKS", 10)
     monkeypatch.setattr(flat_layout, "_MAX_BLOCKS", 10)
     for level, expected in zip(
         xpyramid.open_pyramid(tmp_path / "s.zarr", "field", chunks={}), usual, strict=True
