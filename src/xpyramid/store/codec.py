@@ -1,14 +1,19 @@
-"""How chunks are bytes, where that is simple: numbers in C order with zstd, blosc or nothing."""
+"""How chunks are bytes: numbers, perhaps transposed and filtered, then compressed.
+
+numcodecs does the coding, as it does for zarr-python, whose event loop is not needed for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import google_crc32c
+import numcodecs
 import numpy as np
-from numcodecs import Blosc, Zstd
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec, ZstdCodec
+from numcodecs.compat import ensure_bytes, ensure_ndarray
+from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
 
 from xpyramid._compat import ArrayV2Metadata
 from xpyramid.geometry.tiles import Lengths
@@ -18,34 +23,118 @@ from xpyramid.types import Array, DType
 #: What the index of a shard says of a chunk that is not stored.
 ABSENT = 2**64 - 1
 
-_SHUFFLES = {"noshuffle": Blosc.NOSHUFFLE, "shuffle": Blosc.SHUFFLE, "bitshuffle": Blosc.BITSHUFFLE}
+#: How Blosc shuffles, by the words of Zarr v3.
+SHUFFLES = {
+    "noshuffle": numcodecs.Blosc.NOSHUFFLE,
+    "shuffle": numcodecs.Blosc.SHUFFLE,
+    "bitshuffle": numcodecs.Blosc.BITSHUFFLE,
+}
+
+#: Codecs of numcodecs from samples to samples that take them one after the other.
+_FILTERS = {"astype", "bitround", "delta", "fixedscaleoffset", "quantize"}
+
+#: Those from bytes to bytes.
+_COMPRESSORS = {
+    "adler32", "blosc", "bz2", "crc32", "fletcher32", "gzip", "jenkins_lookup3", "lz4", "lzma",
+    "shuffle", "zlib", "zstd",
+}  # fmt: skip
+
+
+class Coder(Protocol):
+    """What numcodecs has for each way of coding."""
+
+    def encode(self, buf: Any) -> Any:
+        """Return what is stored of something."""
+
+    def decode(self, buf: Any) -> Any:
+        """Return what is stored."""
 
 
 @dataclass(frozen=True)
 class Codec:
-    """How a chunk is bytes: its samples in C order, compressed or not.
+    """How a chunk is bytes.
 
     Attributes
     ----------
     dtype : numpy.dtype
-        Of the stored samples, in their byte order.
-    compressor : numcodecs.Zstd, numcodecs.Blosc or None
+        Of the samples, in the byte order in which they are stored.
+    compressor : Coder or None
+    filters : tuple of Coder
+        What is done to the samples before, the first of them first.
+    order : tuple of int or None
+        Of the axes as they are stored, the last of them fastest; None for C order.
     """
 
     dtype: DType
-    compressor: Zstd | Blosc | None
+    compressor: Coder | None
+    filters: tuple[Coder, ...] = ()
+    order: Lengths | None = None
+
+    @property
+    def adds_crc32c(self) -> bool:
+        """Whether bytes end with their own CRC-32C."""
+        coders = (
+            self.compressor.coders if isinstance(self.compressor, _Chain) else [self.compressor]
+        )
+        return any(isinstance(coder, _Crc32c) for coder in coders)
 
     def encode(self, chunk: Array) -> bytes:
         """Return the bytes of a chunk."""
-        samples = np.ascontiguousarray(chunk, self.dtype).reshape(-1)
-        if self.compressor is None:
-            return samples.tobytes()
-        return bytes(self.compressor.encode(samples))
+        ordered = chunk if self.order is None else chunk.transpose(self.order)
+        samples: Any = np.ascontiguousarray(ordered, self.dtype).reshape(-1)
+        for one in self.filters:
+            samples = one.encode(samples)
+        return _bytes(samples if self.compressor is None else self.compressor.encode(samples))
 
     def decode(self, data: bytes, shape: Lengths) -> Array:
         """Return the chunk that bytes hold, which must be as large as that."""
-        samples = data if self.compressor is None else self.compressor.decode(data)
-        return np.frombuffer(samples, self.dtype).reshape(shape)
+        samples: Any = data if self.compressor is None else self.compressor.decode(data)
+        for one in reversed(self.filters):
+            samples = one.decode(samples)
+        flat: Array = ensure_ndarray(samples).reshape(-1).view(self.dtype)
+        if self.order is None:
+            return flat.reshape(shape)
+        stored = flat.reshape([shape[axis] for axis in self.order])
+        return stored.transpose(np.argsort(self.order))
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Several codecs from bytes to bytes, one after the other."""
+
+    coders: tuple[Coder, ...]
+
+    def encode(self, buf: Any) -> Any:
+        for one in self.coders:
+            buf = one.encode(buf)
+        return buf
+
+    def decode(self, buf: Any) -> Any:
+        for one in reversed(self.coders):
+            buf = one.decode(buf)
+        return buf
+
+
+class _Crc32c:
+    """Bytes with their CRC-32C behind them, as Zarr v3 has it.
+
+    https://zarr-specs.readthedocs.io/en/latest/v3/codecs/crc32c/
+    """
+
+    def encode(self, buf: Any) -> bytes:
+        data = _bytes(buf)
+        checksum: bytes = google_crc32c.value(data).to_bytes(4, "little")
+        return data + checksum
+
+    def decode(self, buf: Any) -> bytes:
+        data, checksum = _bytes(buf)[:-4], _bytes(buf)[-4:]
+        if google_crc32c.value(data).to_bytes(4, "little") != checksum:
+            raise ValueError("the checksum is another one")
+        return data
+
+
+def _bytes(data: Any) -> bytes:
+    return bytes(ensure_bytes(data))
 
 
 def is_regular(array: ZarrArray) -> bool:
@@ -69,34 +158,93 @@ def codec_of(array: ZarrArray) -> Codec | None:
     if kind not in "biufcmM" or (kind in "mM" and metadata.fill_value is None):
         return None
     if isinstance(metadata, ArrayV2Metadata):
-        simple = metadata.order == "C" and not metadata.filters
-        is_known_codec = isinstance(metadata.compressor, Zstd | Blosc | None)
-        return Codec(array.dtype, metadata.compressor) if simple and is_known_codec else None
+        filters, compressor = tuple(metadata.filters or ()), metadata.compressor
+        names = {one.codec_id for one in filters}
+        if compressor is not None:
+            names.add(compressor.codec_id)
+        if not names <= _FILTERS | _COMPRESSORS | {"packbits"}:
+            return None
+        order = None if metadata.order == "C" else tuple(reversed(range(array.ndim)))
+        return Codec(array.dtype, compressor, filters, order)
     match metadata.codecs:
         case (ShardingCodec(codecs=codecs, index_codecs=index, index_location=location),):
             match index:
                 case (BytesCodec(endian=endian), Crc32cCodec()):
                     is_default_index = _word(endian) == "little" and _word(location) == "end"
-                    return _bytes_codec(array.dtype, codecs) if is_default_index else None
+                    return _codec_v3(array.dtype, codecs) if is_default_index else None
             return None
         case codecs:
-            return _bytes_codec(array.dtype, codecs)
+            return _codec_v3(array.dtype, codecs)
 
 
-def _bytes_codec(dtype: DType, codecs: Sequence[object]) -> Codec | None:
-    match codecs:
-        case (BytesCodec(endian=endian), *compressors):
-            stored = dtype.newbyteorder(">" if _word(endian) == "big" else "<")
-        case _:
-            return None
-    match compressors:
-        case []:
-            return Codec(stored, None)
-        case [ZstdCodec() as zstd]:
-            return Codec(stored, Zstd(zstd.level, zstd.checksum))
-        case [BloscCodec(cname=cname, clevel=level, shuffle=shuffle, blocksize=size)]:
-            return Codec(stored, Blosc(_word(cname), level, _SHUFFLES[_word(shuffle)], size))
+def _codec_v3(dtype: DType, codecs: Sequence[Any]) -> Codec | None:
+    """Return what codecs of Zarr v3 do: any to samples, one to bytes, any to bytes."""
+    found = [_named(codec) for codec in codecs]
+    names = [name for name, _ in found]
+    if names.count("bytes") != 1:
+        return None
+    at = names.index("bytes")
+    stored = dtype.newbyteorder(">" if _word(found[at][1].get("endian")) == "big" else "<")
+    before, after = found[:at], found[at + 1 :]
+    order = None
+    if [name for name, _ in before] == ["transpose"]:
+        order, before = tuple(before[0][1]["order"]), []
+    filters = _all_known(_filter(dtype, *one) for one in before)
+    itemsize = None if before else stored.itemsize
+    coders = _all_known(_compressor(itemsize, *one) for one in after)
+    if filters is None or coders is None or (filters and not stored.isnative):
+        return None
+    compressor = None if not coders else coders[0] if len(coders) == 1 else _Chain(coders)
+    return Codec(stored, compressor, filters, order)
+
+
+def _all_known(coders: Iterable[Coder | None]) -> tuple[Coder, ...] | None:
+    """Return codecs, None where one of them is none that is known here."""
+    found = list(coders)
+    known = tuple(coder for coder in found if coder is not None)
+    return known if len(known) == len(found) else None
+
+
+def _named(codec: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return the name and the options of a codec of Zarr v3."""
+    document = codec.to_dict()
+    return document["name"], document.get("configuration") or {}
+
+
+def _filter(dtype: DType, name: str, options: Mapping[str, Any]) -> Coder | None:
+    """Return a codec from samples to samples, as zarr-python completes its options."""
+    own = name.removeprefix("numcodecs.")
+    if own not in _FILTERS or own == name:
+        return None
+    missing = {"astype": "decode_dtype", "fixedscaleoffset": "dtype", "quantize": "dtype"}.get(own)
+    return _coder(own, {missing: dtype.str, **options} if missing else options)
+
+
+def _compressor(itemsize: int | None, name: str, options: Mapping[str, Any]) -> Coder | None:
+    """Return a codec from bytes to bytes, which are samples of some size, if that is known."""
+    own = name.removeprefix("numcodecs.")
+    if own == "shuffle" != name:
+        options = {"elementsize": itemsize, **options}
+    if own != name:
+        return _coder(own, options) if own in _COMPRESSORS else None
+    match name:
+        case "crc32c":
+            return _Crc32c()
+        case "zstd" | "gzip":
+            return _coder(name, options)
+        case "blosc":
+            own_words = {key: _word(options[key]) for key in ("cname", "clevel", "blocksize")}
+            return _coder(name, {**own_words, "shuffle": SHUFFLES[_word(options["shuffle"])]})
     return None
+
+
+def _coder(name: str, options: Mapping[str, Any]) -> Coder | None:
+    """Return a codec of numcodecs, None where its options are not what it expects."""
+    try:
+        coder: Coder = numcodecs.get_codec({"id": name, **options})
+    except (TypeError, ValueError):
+        return None
+    return coder
 
 
 def _word(option: object) -> Any:

@@ -104,7 +104,7 @@ class ObjectArray:
         self._directory = root / array.path
         self._fill = fill_of(array, codec)
         self._root = root
-        self._algorithm: Algorithm = "crc32c"  # a `Codec` adds none to chunks
+        self._algorithm: Algorithm = "crc32" if codec.adds_crc32c else "crc32c"
         self._stores_empty = (
             array.metadata.fill_value is None or array.async_array.config.write_empty_chunks
         )
@@ -198,8 +198,7 @@ class ObjectArray:
 def by_object(array: ZarrArray) -> ObjectArray | None:
     """Return an array that is read and written object by object, where it is simple enough.
 
-    It has to lie in a local directory, as chunks or shards of numbers in C order with zstd, blosc
-    or no compression.
+    It has to lie in a local directory, as chunks or shards of numbers that a `Codec` knows.
     """
     root = local_root(array.store)
     codec = codec_of(array) if root is not None and is_regular(array) else None
@@ -250,8 +249,8 @@ def _pieces(region: Region, lengths: Lengths) -> Iterator[tuple[Lengths, list[in
 def _all_equal(values: Array, fill: Any) -> bool:
     """Whether all samples are fill value, as zarr-python sees it: NaN is, -0.0 is not 0.0."""
     first = values[(0,) * values.ndim]
-    if not np.array_equal(first, fill, equal_nan=True):  # mostly that decides it
-        return False
+    if not (first == fill or (first != first and fill != fill)):  # noqa: PLR0124
+        return False  # mostly that decides it
     if not any(values.strides):  # one sample, broadcast
         values = values[(slice(0, 1),) * values.ndim]
     buffer = default_buffer_prototype().nd_buffer.from_numpy_array(values)
