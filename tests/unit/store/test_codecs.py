@@ -120,7 +120,8 @@ def check(make: Any, root: Path, dtype: str) -> None:
         fast[tuple(slice(0, n) for n in SHAPE)] = values
         expected = theirs[:]
         np.testing.assert_array_equal(ours[:], expected)
-        if ours.shards is None:  # in which zarr-python has another order of chunks
+        # In shards, zarr-python has another order of chunks; gzip notes the time.
+        if ours.shards is None and "gzip" not in str(ours.metadata).lower():
             assert objects(root, "ours") == objects(root, "theirs")
         opened = zarr.open_array(store, path="theirs", mode="r")
         level = LevelArray(opened)
