@@ -6,7 +6,9 @@ from xpyramid._version import __version__
 from xpyramid.downsample import downsample
 from xpyramid.example import example_field
 from xpyramid.existing import Appender, add_levels, drop_levels, repair, update
-from xpyramid.pyramid import Pyramid, Pyramids, open_pyramid, open_pyramids
+from xpyramid.opening import open_pyramid, open_pyramids
+from xpyramid.pyramid import Pyramid
+from xpyramid.pyramids import Pyramids
 from xpyramid.sources import open_source
 from xpyramid.verifier import verify
 

@@ -19,7 +19,8 @@ from xpyramid.options import (
     options_of,
     takes_options,
 )
-from xpyramid.pyramid import Pyramid, Pyramids, image_of_labels
+from xpyramid.pyramid import Pyramid, image_of_labels
+from xpyramid.pyramids import Pyramids
 from xpyramid.store.path import Store
 
 #: What is asked of writing, not of building.

@@ -40,7 +40,8 @@ from xpyramid.options import (
     resolve_options,
 )
 from xpyramid.options.types import Boundary, Chunks, Kind
-from xpyramid.pyramid import Pyramid, Pyramids
+from xpyramid.pyramid import Pyramid
+from xpyramid.pyramids import Pyramids
 from xpyramid.reducers import Array, Method, Reducer, make_reducer, method_name, named_methods
 
 T = TypeVar("T")

@@ -88,6 +88,10 @@ class PlanError(PyramidError, ValueError):
     """Levels, factors, dimensions or chunks from which no pyramid can be built."""
 
 
+class SelectionError(PyramidError, LookupError):
+    """A level, or a region of levels, that is not there."""
+
+
 class AxisError(PyramidError, ValueError):
     """Dimensions or coordinates that cannot be an axis of a pyramid or of an OME-Zarr image."""
 

@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from html import escape
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Unpack
+from typing import Any, Unpack, overload
 
 import xarray as xr
 from dask.delayed import Delayed
 
-from xpyramid import display
-from xpyramid.errors import NotAPyramidError, check_kind
+from xpyramid import display, ngff
+from xpyramid.errors import NotAPyramidError, PlanError
 from xpyramid.geometry.plan import Plan
+from xpyramid.geometry.resolution import finest_below, level_of_resolution
+from xpyramid.geometry.selection import (
+    as_given,
+    is_reduction,
+    part_of_channel,
+    selected,
+    whole_windows,
+)
 from xpyramid.growth import append_pyramids
 from xpyramid.lazy.label_geometry import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
-from xpyramid.messages import Message, joined, printable
+from xpyramid.lazy.selection import How, mapped, parts_of, selected_levels, with_sources
+from xpyramid.messages import Message
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of, takes_options
 from xpyramid.options.types import Chunks, Kind
-from xpyramid.reader import DaskChunks, find_images, open_levels
+from xpyramid.reader import open_levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
-from xpyramid.store.path import Store, as_prefix, check_name
-from xpyramid.types import Attrs
-from xpyramid.warn import warn
+from xpyramid.store.path import Store
+from xpyramid.types import Attrs, DType
 from xpyramid.writer import ImageSource, write
 
 #: What is asked of building, not of writing.
-_BUILDING = {".pyramid.build()": options_of(LevelOptions, BuildOptions)}
+BUILDING = {".pyramid.build()": options_of(LevelOptions, BuildOptions)}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,7 +70,7 @@ class Pyramid:
     def __len__(self) -> int:
         return len(self.levels)
 
-    def __getitem__(self, level: int) -> xr.DataArray:
+    def __getitem__(self, level: int | str) -> xr.DataArray:
         return self.levels[level]
 
     def __iter__(self) -> Iterator[xr.DataArray]:
@@ -95,8 +102,60 @@ class Pyramid:
 
     @property
     def dims(self) -> tuple[str, ...]:
+        """Dimensions of every level."""
+        return self.plan.dims
+
+    @property
+    def coarsened(self) -> tuple[str, ...]:
         """Dimensions that are coarsened."""
         return self.plan.coarsened
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of level 0."""
+        return self.plan.levels[0].shape
+
+    @property
+    def sizes(self) -> Mapping[str, int]:
+        """Length of level 0 along each dimension."""
+        return MappingProxyType(dict(zip(self.dims, self.shape, strict=True)))
+
+    @property
+    def dtype(self) -> DType:
+        """Dtype of all levels."""
+        return self.plan.dtype
+
+    @property
+    def coords(self) -> Any:
+        """Coordinates of level 0, as :attr:`xarray.DataArray.coords`."""
+        return self.levels[0].coords
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """Attributes of level 0."""
+        return MappingProxyType(self.levels[0].attrs)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Shape of the chunks that level 0 has, or is to have, in a store."""
+        return self.plan.levels[0].chunks
+
+    @property
+    def units(self) -> Mapping[str, str | None]:
+        """Unit along each dimension, None where nothing says it.
+
+        A word of OME-NGFF where there is one, otherwise what the coordinate says.
+        """
+        return MappingProxyType(
+            {axis.dim: axis.unit or self._coordinate_units[axis.dim] for axis in self.plan.axes}
+        )
+
+    @property
+    def _coordinate_units(self) -> dict[str, str | None]:
+        """Units as coordinates have them."""
+        variables = self.levels.coordinates[0].variables
+        found = {dim: variables[dim].attrs.get("units") for dim in self.dims if dim in variables}
+        return {dim: None if found.get(dim) is None else str(found[dim]) for dim in self.dims}
 
     @property
     def factors(self) -> tuple[dict[str, int], ...]:
@@ -108,6 +167,212 @@ class Pyramid:
     def nbytes(self) -> int:
         """Uncompressed size of all levels, in bytes."""
         return self.plan.nbytes
+
+    def at(
+        self,
+        *,
+        resolution: float | str | Mapping[str, float | str] | None = None,
+        max_bytes: int | str | None = None,
+        max_pixels: float | None = None,
+    ) -> xr.DataArray:
+        """Return the level that suits a resolution or a size; pass one of them.
+
+        Parameters
+        ----------
+        resolution : number, str or mapping, optional
+            The coarsest level is taken whose cells are not longer than that: a number in the unit
+            of the axes, or text as ``"10 um"``; along all dimensions that are coarsened, or by
+            dimension.
+        max_bytes : int or str, optional
+            The finest level is taken that has at most so many bytes, as in ``"500 MB"``.
+        max_pixels : int, optional
+            The finest level is taken that has at most so many cells in space, of one channel and at
+            one time.
+
+        Returns
+        -------
+        xarray.DataArray
+
+        Raises
+        ------
+        xpyramid.errors.SelectionError
+            If no level is fine, or small, enough.
+        xpyramid.errors.PlanError
+            For none or several of them, and for a unit that cannot be compared to that of the axes.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> p = xpyramid.example_field((300, 200)).pyramid.build(levels=3, spacing=2, units="um")
+        >>> p.at(resolution="5 um").shape, p.at(max_bytes="30 kB").shape
+        ((150, 100), (75, 50))
+        """
+        limits = {"resolution": resolution, "max_bytes": max_bytes, "max_pixels": max_pixels}
+        named = {name: value for name, value in limits.items() if value is not None}
+        if len(named) != 1:
+            raise PlanError(f"at() takes one of {', '.join(limits)}; {len(named)} are given")
+        if resolution is not None:
+            return self[level_of_resolution(self.plan, resolution, self._coordinate_units)]
+        return self[finest_below(self.plan, max_bytes=max_bytes, max_pixels=max_pixels)]
+
+    @overload
+    def sel(
+        self, indexers: Mapping[Any, Any] | None = None, *, method: str | None = None,
+        max_pixels: None = None, **indexers_kwargs: Any,
+    ) -> Pyramid: ...  # fmt: skip
+
+    @overload
+    def sel(
+        self, indexers: Mapping[Any, Any] | None = None, *, method: str | None = None,
+        max_pixels: float, **indexers_kwargs: Any,
+    ) -> xr.DataArray: ...  # fmt: skip
+
+    def sel(
+        self,
+        indexers: Mapping[Any, Any] | None = None,
+        *,
+        method: str | None = None,
+        max_pixels: float | None = None,
+        **indexers_kwargs: Any,
+    ) -> Pyramid | xr.DataArray:
+        """Return a region of all levels, by coordinates.
+
+        Levels of a region are those of the whole: the region begins and ends with cells of the
+        coarsest level, and so is enlarged to them. It can be written, and has the levels that it
+        would have been built with. Where a single place is taken along a dimension that is
+        coarsened, each level has the cell that lies there.
+
+        Parameters
+        ----------
+        indexers : mapping, optional
+            From dimensions to coordinates of level 0, single ones or slices. Dimensions without
+            coordinates take indexes.
+        method : str, optional
+            How to find single coordinates that are not there, ``"nearest"`` for example; see
+            :meth:`xarray.DataArray.sel`.
+        max_pixels : int, optional
+            Return the region on the finest level alone where it has at most so many cells in
+            space, of one channel and at one time. It is enlarged to whole cells of that level.
+        **indexers_kwargs
+            The same as ``indexers``, by name.
+
+        Returns
+        -------
+        Pyramid or xarray.DataArray
+            A DataArray with ``max_pixels``.
+
+        Raises
+        ------
+        xpyramid.errors.SelectionError
+            For what is not there, a slice with a step, and where all levels have more pixels.
+
+        Examples
+        --------
+        >>> import numpy as np, xpyramid
+        >>> field = xpyramid.example_field((300, 200)).assign_coords(x=0.5 * np.arange(200))
+        >>> p = field.pyramid.build(levels=3)
+        >>> part = p.sel(x=slice(10, 20))
+        >>> [level.sizes["x"] for level in part]
+        [24, 12, 6]
+        >>> p.sel(x=slice(10, 20), max_pixels=1000).shape
+        (75, 6)
+        """
+        chosen = {**(indexers or {}), **indexers_kwargs}
+        return self._selected(chosen, "sel", method, max_pixels)
+
+    @overload
+    def isel(
+        self, indexers: Mapping[Any, Any] | None = None, *, max_pixels: None = None,
+        **indexers_kwargs: Any,
+    ) -> Pyramid: ...  # fmt: skip
+
+    @overload
+    def isel(
+        self, indexers: Mapping[Any, Any] | None = None, *, max_pixels: float,
+        **indexers_kwargs: Any,
+    ) -> xr.DataArray: ...  # fmt: skip
+
+    def isel(
+        self,
+        indexers: Mapping[Any, Any] | None = None,
+        *,
+        max_pixels: float | None = None,
+        **indexers_kwargs: Any,
+    ) -> Pyramid | xr.DataArray:
+        """Return a region of all levels, by indexes of level 0; see :meth:`sel`.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> p = xpyramid.example_field((40, 300, 200)).pyramid.build(levels=3)
+        >>> p.isel(z=7)[2].shape
+        (75, 50)
+        """
+        chosen = {**(indexers or {}), **indexers_kwargs}
+        return self._selected(chosen, "isel", None, max_pixels)
+
+    def _selected(
+        self, indexers: Mapping[Any, Any], how: How, method: str | None, max_pixels: float | None
+    ) -> Pyramid | xr.DataArray:
+        """Return a region of all levels, or of one that has not too many pixels."""
+        plan, levels = self.plan, self.levels
+        parts = parts_of(levels.coordinates[0], plan, indexers, how, method)
+        if max_pixels is not None:
+            k = finest_below(selected(plan, parts), max_pixels=max_pixels)
+            return selected_levels(levels, plan, parts)[k]
+        parts = whole_windows(plan, parts)
+        levels, samples, reducer = (
+            selected_levels(levels, plan, parts),
+            self._samples,
+            self._reducer,
+        )
+        plan = selected(plan, parts)
+        if not is_reduction(self.plan, parts):
+            plan = as_given(plan, f"{self.method}, of windows along {', '.join(self.coarsened)}")
+            samples = reducer = None
+        elif samples is not None:
+            samples = samples.isel(dict(zip(self.dims, parts, strict=True)))
+        return replace(
+            self, levels=levels, plan=with_sources(plan, levels, samples, reducer), labels=(),
+            _reducer=reducer, _samples=samples,
+            _metadata=ngff.of_channels(self._metadata, part_of_channel(self.plan, parts)),
+        )  # fmt: skip
+
+    def map(self, function: Callable[..., xr.DataArray], *args: Any, **kwargs: Any) -> Pyramid:
+        """Return the levels with a function applied to each, lazily.
+
+        Of means and other reductions, this is the pyramid of the function of level 0 only where
+        that is linear: the mean of squares is not the square of the mean.
+
+        Parameters
+        ----------
+        function : callable
+            From a DataArray to another one of the same dimensions and shape.
+        *args, **kwargs
+            What the function gets beside the level.
+
+        Returns
+        -------
+        Pyramid
+
+        Raises
+        ------
+        xpyramid.errors.PlanError
+            If a level comes back with other dimensions, or of another shape.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> p = xpyramid.example_field((300, 200)).pyramid.build(levels=3)
+        >>> brighter = p.map(lambda level: level * 2.0)
+        >>> brighter.dtype, brighter[2].shape
+        (dtype('float64'), (75, 50))
+        """
+        levels = mapped(self.levels, self.plan, lambda level: function(level, *args, **kwargs))
+        name = getattr(function, "__name__", type(function).__name__)
+        plan = replace(self.plan.made_of(self.dtype, levels[0].dtype), samples=None)
+        plan = with_sources(as_given(plan, f"{self.method}, then {name}"), levels, None, None)
+        return replace(self, levels=levels, plan=plan, _reducer=None, _samples=None)
 
     def to_datatree(self) -> xr.DataTree:
         """Return the levels as a DataTree with the children ``"0"``, ``"1"``, ...
@@ -131,7 +396,7 @@ class Pyramid:
         nodes = {str(k): self.levels.as_dataset(k, name) for k in range(len(self.levels))}
         return xr.DataTree.from_dict(nodes, name=name)
 
-    @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=_BUILDING)
+    @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=BUILDING)
     def to_ome_zarr(
         self,
         store: Store,
@@ -204,7 +469,7 @@ class Pyramid:
         (75, 50)
         """
         of = image_of_labels(store, options.get("labels_of"))
-        return _write([self._source(group, chunks, of)], store, options)
+        return write_images([self._source(group, chunks, of)], store, options)
 
     def _source(
         self,
@@ -239,101 +504,9 @@ class Pyramid:
         return display.as_html(*self._parts())
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class Pyramids(Mapping[str, Pyramid]):
-    """The pyramids of a Dataset's variables, or of several methods; written together, in one pass.
-
-    Attributes
-    ----------
-    members : mapping of str to Pyramid
-    attrs : mapping
-        Those of the Dataset; stored on every level's group.
-    note : str
-        Says which variables of the Dataset were left out, and why, and where several methods of an
-        array are written; may be empty.
-    name : str or None
-        Of the group that they are written to unless another one is named: that of the array, where
-        all are made of one. Empty is the root of the store.
-    """
-
-    members: Mapping[str, Pyramid]
-    attrs: Attrs = field(default_factory=dict)
-    note: str = ""
-    name: str | None = ""
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
-
-    def __getitem__(self, name: str) -> Pyramid:
-        return self.members[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.members)
-
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def to_datatree(self) -> xr.DataTree:
-        """Return a DataTree with one child per pyramid, each with the children 0, 1, ..."""
-        return xr.DataTree.from_dict(
-            {f"{path}/{k}": p.levels.as_dataset(k, p.name or path.rpartition("/")[2])
-             for path, p in self.items() for k in range(len(p))}
-        )  # fmt: skip
-
-    @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=_BUILDING)
-    def to_ome_zarr(
-        self,
-        store: Store,
-        group: str | None = None,
-        *,
-        chunks: Chunks | None = None,
-        **options: Unpack[WriteOptions],
-    ) -> Delayed | None:
-        """Write every pyramid to ``<group>/<key>``; see :meth:`Pyramid.to_ome_zarr`.
-
-        All are computed together, so shared intermediate results are computed once, and what is
-        made of one array by several methods reads it once.
-
-        Parameters
-        ----------
-        store : str, path, URL, zarr store or zarr.Group
-            Created if it is not there.
-        group : str, optional
-            Path of a group in the store; default: its root, or for several methods of an array the
-            name of the array.
-        chunks : int, {dim: int} or sequence of int, optional
-            Shape of the stored chunks. Default: those that each pyramid has.
-        **options
-            Those of `xpyramid.options.WriteOptions`.
-
-        Returns
-        -------
-        dask.delayed.Delayed or None
-            A Delayed with ``compute=False``.
-        """
-        check_kind("group", group, str, "text, as in 'lab/field'")
-        prefix = as_prefix(self._group(group).strip("/"))
-        of = image_of_labels(store, options.get("labels_of"))
-        images = [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
-        return _write(images, store, options)
-
-    def _group(self, group: str | None) -> str:
-        """Return the path of the group that the pyramids go to."""
-        if group is not None or self.name == "":
-            return group or ""
-        return check_name(self.name, nested=False)
-
-    def __repr__(self) -> str:
-        tables = [repr(p) for p in self.values()]
-        parts = [f"<xpyramid.Pyramids: {', '.join(self)}>", *tables, self.note]
-        return joined("\n\n", filter(None, parts))
-
-    def _repr_html_(self) -> str:
-        tables = "".join(p._repr_html_() for p in self.values())
-        return f"{tables}<div>{escape(printable(self.note))}</div>" if self.note else tables
-
-
-def _write(images: Sequence[ImageSource], store: Store, options: WriteOptions) -> Delayed | None:
+def write_images(
+    images: Sequence[ImageSource], store: Store, options: WriteOptions
+) -> Delayed | None:
     """Write images, or append to those that are there."""
     dim = options.get("append_dim")
     if dim is not None:
@@ -362,112 +535,3 @@ def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:
         ) from error
     coordinates = tuple(level.coords.to_dataset() for level in opened.levels)
     return ImageGeometry(path, opened.plan, coordinates)
-
-
-def open_pyramids(
-    store: Store, group: str | None = None, *, chunks: DaskChunks | None = None
-) -> Pyramids:
-    """Open all OME-Zarr images of a store, lazily.
-
-    Parameters
-    ----------
-    store : str, path, URL, zarr store or zarr.Group
-        As for :func:`open_pyramid`.
-    group : str, optional
-        Where in the store to look; default: everywhere. A plate is also a group of images.
-    chunks : int, {dim: int}, "auto" or None, optional
-        As for :func:`open_pyramid`; of all images.
-
-    Returns
-    -------
-    Pyramids
-        A mapping from the path of each image, below ``group``, to its pyramid; if the group is
-        itself an image, its key is its name. Unreadable images are left out, with a warning.
-
-    Raises
-    ------
-    xpyramid.errors.NotAPyramidError
-        If there is no image, or none that can be read.
-
-    Examples
-    --------
-    >>> import xpyramid, zarr
-    >>> store = zarr.storage.MemoryStore()
-    >>> fields = xpyramid.example_field((300, 200)).to_dataset(name="a")
-    >>> fields.assign(b=fields.a).pyramid.to_ome_zarr(store, levels=2)
-    >>> list(xpyramid.open_pyramids(store))
-    ['a', 'b']
-    """
-    opened: dict[str, Pyramid] = {}
-    failures: list[NotAPyramidError] = []
-    prefix = f"{group.strip('/')}/" if group else ""
-    for path in find_images(store, group) or [""]:
-        try:
-            pyramid = open_pyramid(store, f"{prefix}{path}".strip("/") or None, chunks=chunks)
-        except NotAPyramidError as error:
-            failures.append(error)
-        else:
-            opened[path or pyramid.name or "image"] = pyramid
-    if not opened:
-        raise failures[0]
-    for failure in failures:
-        warn(f"an image is left out: {failure}")
-    return Pyramids(opened)
-
-
-def open_pyramid(
-    store: Store,
-    group: str | None = None,
-    *,
-    multiscale: int | str = 0,
-    chunks: DaskChunks | None = None,
-) -> Pyramid:
-    """Open a stored OME-Zarr image of any version from 0.1 to 0.6, lazily.
-
-    Parameters
-    ----------
-    store : str, path, URL, zarr store or zarr.Group
-        A directory, or a ``.zip`` or ``.ozx`` file.
-    group : str, optional
-        Path of the image in the store. Default: the store itself, or the only image in it.
-    multiscale : int or str, optional
-        Position or name of the image, if the metadata of the group announce several.
-    chunks : int, {dim: int}, "auto" or None, optional
-        As for :func:`xarray.open_zarr`. By default the levels are indexed lazily, without dask:
-        what is selected is read when its samples are asked for, and nothing is kept. With ``{}``
-        they are dask arrays in the stored chunks; other lengths are those of dask's chunks.
-
-    Returns
-    -------
-    Pyramid
-        An image that xpyramid wrote has its original dimensions, coordinates and attributes; for
-        other images, coordinates are computed from the coordinate transformations. Reading a level
-        raises a ReadError where a chunk or shard is missing, or has another size than xpyramid
-        recorded, and a ReplacedError where the image was replaced since it was opened.
-
-    Raises
-    ------
-    xpyramid.errors.NotAPyramidError
-        If there is no complete OME-Zarr image, or its metadata are invalid or lead out of the
-        store. The message names what is there instead: the images one level below, the
-        wells of a plate, labels.
-    xpyramid.errors.PlanError
-        If ``chunks`` are invalid.
-    xpyramid.errors.ReadError
-        If a stored coordinate is missing, or has another size than recorded.
-
-    Examples
-    --------
-    >>> import xpyramid, zarr
-    >>> store = zarr.storage.MemoryStore()
-    >>> xpyramid.example_field((300, 200)).pyramid.to_ome_zarr(store, levels=2)
-    >>> xpyramid.open_pyramid(store, "field")[1].dims
-    ('y', 'x')
-    """
-    opened = open_levels(store, group, multiscale, chunks)
-    return Pyramid(
-        Levels.from_arrays(opened.levels, opened.bounds),
-        opened.plan,
-        labels=opened.labels,
-        _metadata=opened.metadata,
-    )

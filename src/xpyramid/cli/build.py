@@ -16,7 +16,8 @@ from xpyramid.existing import prepare_levels
 from xpyramid.messages import HOW_TO_FINISH, printable
 from xpyramid.options import AddOptions, BuildOptions, LevelOptions, WriteOptions
 from xpyramid.options.text import names
-from xpyramid.pyramid import Pyramid, Pyramids, image_of_labels
+from xpyramid.pyramid import Pyramid, image_of_labels
+from xpyramid.pyramids import Pyramids
 from xpyramid.sources import NO_SPACING, describe_source, open_source
 
 

@@ -19,8 +19,8 @@ from xpyramid._version import __version__
 from xpyramid.cli import build, demo, options, update, verify
 from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.messages import Message, joined, option, printable
+from xpyramid.opening import open_pyramid
 from xpyramid.options import suggest
-from xpyramid.pyramid import open_pyramid
 from xpyramid.reader import find_images
 from xpyramid.sources import reading
 from xpyramid.store.path import resolve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import overload
+from typing import Any, overload
 
 import xarray as xr
 
@@ -60,12 +60,12 @@ class Levels(Sequence[xr.DataArray]):
         return len(self._makers)
 
     @overload
-    def __getitem__(self, index: int) -> xr.DataArray: ...
+    def __getitem__(self, index: int | str) -> xr.DataArray: ...
 
     @overload
     def __getitem__(self, index: slice) -> tuple[xr.DataArray, ...]: ...
 
-    def __getitem__(self, index: int | slice) -> xr.DataArray | tuple[xr.DataArray, ...]:
+    def __getitem__(self, index: int | str | slice) -> xr.DataArray | tuple[xr.DataArray, ...]:
         """Return a level, or a tuple of them."""
         if isinstance(index, slice):
             return tuple(self[k] for k in range(len(self))[index])
@@ -74,8 +74,10 @@ class Levels(Sequence[xr.DataArray]):
             self._made[k] = self._makers[k]()
         return self._made[k]
 
-    def _position(self, level: int) -> int:
+    def _position(self, level: int | str) -> int:
         """Return which level is meant; negative ones count from the coarsest.
+
+        Texts are names of levels, as a DataTree has them.
 
         Raises
         ------
@@ -86,14 +88,15 @@ class Levels(Sequence[xr.DataArray]):
         """
         positions = range(len(self))
         available = f"the levels 0 to {positions[-1]}" if len(positions) > 1 else "level 0 alone"
+        number: Any = int(level) if isinstance(level, str) and level.isdecimal() else level
         try:
-            return positions[level]
+            return int(positions[number])
         except IndexError:
             raise IndexError(f"level {level}; this pyramid has {available}") from None
         except TypeError:
             raise TypeError(
                 f"level {literal(level)[:80]}; accepted: integers (this pyramid has {available}), "
-                "slices"
+                "their names, as in '0', and slices"
             ) from None
 
 

@@ -33,6 +33,7 @@ from xpyramid.ngff.omero import (
     channels,
     channels_of_attrs,
     ends,
+    of_channels,
     omero,
     stored_channels,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "list_series",
     "listed_paths",
     "may_list_images",
+    "of_channels",
     "ome_metadata",
     "omero",
     "parse",

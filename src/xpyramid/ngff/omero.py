@@ -313,6 +313,27 @@ def stored_channels(document: Attrs, number: int | None) -> StoredOmero:
     return omero if number in (None, len(omero["channels"])) else {}
 
 
+def of_channels(document: Attrs, part: slice | int | None) -> dict[str, object]:
+    """Return the metadata of an image for a part of it, and some of its channels.
+
+    Parameters
+    ----------
+    document : mapping
+        That may hold ``omero``.
+    part : slice, int or None
+        Of the channels; None where there are none.
+    """
+    omero = document.get("omero")
+    if not _has_channels(omero):
+        return dict(document)
+    channels = omero["channels"]
+    if part is not None:
+        channels = channels[part] if isinstance(part, slice) else channels[part : part + 1]
+    # Where a viewer is to start may be outside.
+    rest = {key: value for key, value in omero.items() if key != "rdefs"}
+    return {**document, "omero": {**rest, "channels": channels}}
+
+
 def _has_channels(omero: object) -> TypeGuard[StoredOmero]:
     channels = omero.get("channels") if is_map(omero) else None
     return isinstance(channels, list) and all(map(is_map, channels))

@@ -13,7 +13,8 @@ import zarr
 from xpyramid import ngff
 from xpyramid.errors import PyramidError, SourceError
 from xpyramid.messages import say
-from xpyramid.pyramid import Pyramid, open_pyramid
+from xpyramid.opening import open_pyramid
+from xpyramid.pyramid import Pyramid
 from xpyramid.reader import find_images
 from xpyramid.sources.datasets import choose_variable
 from xpyramid.sources.dims import by_rank

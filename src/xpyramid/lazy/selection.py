@@ -1,0 +1,152 @@
+"""Regions of all levels at once, in xarray's words; see `xpyramid.Pyramid.sel`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xpyramid.errors import PlanError, SelectionError
+from xpyramid.geometry.plan import Plan
+from xpyramid.geometry.selection import Part, cells
+from xpyramid.lazy.coarsen import as_dask, source_chunks
+from xpyramid.lazy.levels import Levels
+from xpyramid.reducers import Reducer
+
+How = Literal["isel", "sel"]
+
+
+def parts_of(
+    coordinates: xr.Dataset,
+    plan: Plan,
+    indexers: Mapping[Any, Any],
+    how: How,
+    method: str | None = None,
+) -> tuple[Part, ...]:
+    """Return what is taken of level 0 along each dimension.
+
+    Parameters
+    ----------
+    coordinates : xarray.Dataset
+        Of level 0.
+    plan : Plan
+    indexers : mapping
+        From dimensions to indexes or labels, single ones or slices without a step.
+    how : {"isel", "sel"}
+        Which of both they are.
+    method : str, optional
+        How single labels are found that are not there, as for :meth:`xarray.DataArray.sel`.
+
+    Raises
+    ------
+    SelectionError
+    """
+    if unknown := [dim for dim in indexers if dim not in plan.dims]:
+        raise SelectionError(f"there is no dimension {unknown[0]!r}", accepted=", ".join(plan.dims))
+    whole = zip(plan.dims, plan.levels[0].shape, strict=True)
+    parts: list[Part] = [slice(0, n) for _, n in whole]
+    for i, dim in enumerate(plan.dims):
+        if dim in indexers:
+            parts[i] = _along(coordinates, dim, parts[i].stop, indexers[dim], how, method)  # type: ignore[union-attr]
+    return tuple(parts)
+
+
+def _along(
+    coordinates: xr.Dataset, dim: str, length: int, part: Any, how: How, method: str | None
+) -> Part:
+    is_slice = isinstance(part, slice)
+    if (is_slice and part.step not in (None, 1)) or np.ndim(np.asarray(part, object)):
+        raise SelectionError(
+            f"along {dim!r}: {part!r}",
+            accepted="a single one, or a slice without a step",
+            fix=f"select on one level, as in p[1].{how}(...)",
+        )
+    coords = {dim: coordinates.variables[dim]} if dim in coordinates.variables else {}
+    positions = xr.DataArray(np.arange(length), coords, [dim])
+    options = {"method": method} if method is not None and how == "sel" and not is_slice else {}
+    try:
+        taken = getattr(positions, how)({dim: part}, **options).values
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise SelectionError(
+            f"along {dim!r}, {part!r}: {error.args[0]}", accepted=_accepted(positions, dim, how)
+        ) from error
+    if not taken.ndim:
+        return int(taken)
+    if not taken.size:
+        raise SelectionError(
+            f"along {dim!r}, {part!r} selects nothing", accepted=_accepted(positions, dim, how)
+        )
+    return slice(int(taken[0]), int(taken[-1]) + 1)
+
+
+def _accepted(positions: xr.DataArray, dim: str, how: How) -> str:
+    if how == "isel" or dim not in positions.coords:
+        return f"indexes below {positions.size}"
+    first, last = (positions.coords[dim].values[i] for i in (0, -1))
+    return f"coordinates from {first} to {last}" + (
+        "" if positions.coords[dim].dtype.kind in "OSU" else "; method='nearest' for the next one"
+    )
+
+
+def selected_levels(levels: Levels, plan: Plan, parts: Sequence[Part]) -> Levels:
+    """Return parts of all levels, made when they are asked for."""
+    numbers = range(len(levels))
+    indexers = [dict(zip(plan.dims, cells(plan, k, parts), strict=True)) for k in numbers]
+    makers = [partial(_selected, levels, k, own) for k, own in enumerate(indexers)]
+    coordinates = [
+        coords.isel(own, missing_dims="ignore")
+        for coords, own in zip(levels.coordinates, indexers, strict=True)
+    ]
+    return Levels(makers, coordinates)
+
+
+def _selected(levels: Levels, k: int, indexers: Mapping[str, Part]) -> xr.DataArray:
+    return levels[k].isel(indexers)
+
+
+def mapped(levels: Levels, plan: Plan, function: Callable[[xr.DataArray], xr.DataArray]) -> Levels:
+    """Return levels with a function applied to each, when it is asked for; nothing is computed."""
+    makers = [partial(_mapped, levels, plan, k, function) for k in range(len(levels))]
+    return Levels(makers, levels.coordinates)
+
+
+def _mapped(
+    levels: Levels, plan: Plan, k: int, function: Callable[[xr.DataArray], xr.DataArray]
+) -> xr.DataArray:
+    level = levels[k]
+    if level.chunks is None:  # of which any arithmetic would read all
+        data = as_dask(level, plan.levels[k].chunks)
+        level = level.copy(data=data)
+    made: object = function(level)
+    if not isinstance(made, xr.DataArray):
+        returned = f"a {type(made).__name__}"
+    elif (made.dims, made.shape) == (level.dims, level.shape):
+        return made
+    else:
+        returned = f"{made.dims} {made.shape}"
+    raise PlanError(
+        f"the function returns {returned} for level {k}",
+        accepted=f"a DataArray like the level: {level.dims} {level.shape}",
+    )
+
+
+def with_sources(
+    plan: Plan, levels: Levels, samples: xr.DataArray | None, reducer: Reducer | None
+) -> Plan:
+    """Return a plan that knows how what is to be read is given.
+
+    Parameters
+    ----------
+    plan : Plan
+    levels : Levels
+    samples : xarray.DataArray or None
+        What the levels are made from, where that is not level 0.
+    reducer : Reducer or None
+        What makes them; None where each is read.
+    """
+    read = levels if reducer is None else [levels[0] if samples is None else samples]
+    return replace(plan, source_chunks=tuple(map(source_chunks, read)))

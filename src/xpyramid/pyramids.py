@@ -1,0 +1,143 @@
+"""Several pyramids at once: of a Dataset's variables, or of several methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+from types import MappingProxyType
+from typing import Unpack
+
+import xarray as xr
+from dask.delayed import Delayed
+
+from xpyramid.errors import check_kind
+from xpyramid.messages import joined, printable
+from xpyramid.options import WriteOptions, takes_options
+from xpyramid.options.types import Chunks
+from xpyramid.pyramid import BUILDING, Pyramid, image_of_labels, write_images
+from xpyramid.store.path import Store, as_prefix, check_name
+from xpyramid.types import Attrs
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pyramids(Mapping[str, Pyramid]):
+    """The pyramids of a Dataset's variables, or of several methods; written together, in one pass.
+
+    Attributes
+    ----------
+    members : mapping of str to Pyramid
+    attrs : mapping
+        Those of the Dataset; stored on every level's group.
+    note : str
+        Says which variables of the Dataset were left out, and why, and where several methods of an
+        array are written; may be empty.
+    name : str or None
+        Of the group that they are written to unless another one is named: that of the array, where
+        all are made of one. Empty is the root of the store.
+    """
+
+    members: Mapping[str, Pyramid]
+    attrs: Attrs = field(default_factory=dict)
+    note: str = ""
+    name: str | None = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "members", MappingProxyType(dict(self.members)))
+
+    def __getitem__(self, name: str) -> Pyramid:
+        return self.members[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def level(self, k: int) -> xr.Dataset:
+        """Return a Dataset of all variables at one level.
+
+        Parameters
+        ----------
+        k : int
+
+        Returns
+        -------
+        xarray.Dataset
+            With the attributes of the Dataset that the pyramids were built from.
+
+        Raises
+        ------
+        IndexError
+            If one of the pyramids has no such level.
+        xarray.MergeError, ValueError
+            If the levels of the variables do not fit together.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> fields = xpyramid.example_field((300, 200)).to_dataset(name="a")
+        >>> dict(fields.assign(b=fields.a).pyramid.build(levels=3).level(2).sizes)
+        {'y': 75, 'x': 50}
+        """
+        levels = {name: p[k].rename(name) for name, p in self.items()}
+        return xr.Dataset(levels, attrs=dict(self.attrs))
+
+    def to_datatree(self) -> xr.DataTree:
+        """Return a DataTree with one child per pyramid, each with the children 0, 1, ..."""
+        return xr.DataTree.from_dict(
+            {f"{path}/{k}": p.levels.as_dataset(k, p.name or path.rpartition("/")[2])
+             for path, p in self.items() for k in range(len(p))}
+        )  # fmt: skip
+
+    @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=BUILDING)
+    def to_ome_zarr(
+        self,
+        store: Store,
+        group: str | None = None,
+        *,
+        chunks: Chunks | None = None,
+        **options: Unpack[WriteOptions],
+    ) -> Delayed | None:
+        """Write every pyramid to ``<group>/<key>``; see :meth:`Pyramid.to_ome_zarr`.
+
+        All are computed together, so shared intermediate results are computed once, and what is
+        made of one array by several methods reads it once.
+
+        Parameters
+        ----------
+        store : str, path, URL, zarr store or zarr.Group
+            Created if it is not there.
+        group : str, optional
+            Path of a group in the store; default: its root, or for several methods of an array the
+            name of the array.
+        chunks : int, {dim: int} or sequence of int, optional
+            Shape of the stored chunks. Default: those that each pyramid has.
+        **options
+            Those of `xpyramid.options.WriteOptions`.
+
+        Returns
+        -------
+        dask.delayed.Delayed or None
+            A Delayed with ``compute=False``.
+        """
+        check_kind("group", group, str, "text, as in 'lab/field'")
+        prefix = as_prefix(self._group(group).strip("/"))
+        of = image_of_labels(store, options.get("labels_of"))
+        images = [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
+        return write_images(images, store, options)
+
+    def _group(self, group: str | None) -> str:
+        """Return the path of the group that the pyramids go to."""
+        if group is not None or self.name == "":
+            return group or ""
+        return check_name(self.name, nested=False)
+
+    def __repr__(self) -> str:
+        tables = [repr(p) for p in self.values()]
+        parts = [f"<xpyramid.Pyramids: {', '.join(self)}>", *tables, self.note]
+        return joined("\n\n", filter(None, parts))
+
+    def _repr_html_(self) -> str:
+        tables = "".join(p._repr_html_() for p in self.values())
+        return f"{tables}<div>{escape(printable(self.note))}</div>" if self.note else tables
