@@ -192,6 +192,7 @@ class Pyramid:
         Returns
         -------
         xarray.DataArray
+            The level, lazily.
 
         Raises
         ------
@@ -301,6 +302,20 @@ class Pyramid:
     ) -> Pyramid | xr.DataArray:
         """Return a region of all levels, by indexes of level 0; see :meth:`sel`.
 
+        Parameters
+        ----------
+        indexers : mapping, optional
+            From dimensions to indexes of level 0, single ones or slices.
+        max_pixels : int, optional
+            As for :meth:`sel`.
+        **indexers_kwargs
+            The same as ``indexers``, by name.
+
+        Returns
+        -------
+        Pyramid or xarray.DataArray
+            A DataArray with ``max_pixels``.
+
         Examples
         --------
         >>> import xpyramid
@@ -354,6 +369,7 @@ class Pyramid:
         Returns
         -------
         Pyramid
+            With the same coordinates, unless the function changes them.
 
         Raises
         ------

@@ -60,6 +60,7 @@ class Pyramids(Mapping[str, Pyramid]):
         Parameters
         ----------
         k : int
+            Which level; 0 is that of the variables as they are.
 
         Returns
         -------
