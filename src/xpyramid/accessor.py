@@ -22,6 +22,7 @@ from xpyramid.options import (
 from xpyramid.pyramid import Pyramid, image_of_labels
 from xpyramid.pyramids import Pyramids
 from xpyramid.store.path import Store
+from xpyramid.tree import pyramid_of_tree
 
 #: What is asked of writing, not of building.
 _WRITING = {"to_ome_zarr()": options_of(WriteOptions)}
@@ -282,3 +283,6 @@ class DatasetAccessor:
             Those of `RunOptions` of `xpyramid.options`.
         """
         append_dataset(self._dataset, store, group, dim, only(RunOptions, options))
+
+
+xr.register_datatree_accessor("pyramid")(pyramid_of_tree)

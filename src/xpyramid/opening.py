@@ -45,21 +45,38 @@ def open_pyramids(
     >>> list(xpyramid.open_pyramids(store))
     ['a', 'b']
     """
+    opened = open_images(store, group, chunks)
+    return Pyramids({path or p.name or "image": p for path, p in opened.items()})
+
+
+def open_images(
+    store: Store, group: str | None = None, chunks: DaskChunks | None = None
+) -> dict[str, Pyramid]:
+    """Open all images of a store, by their paths, "" where ``group`` itself is one.
+
+    Raises
+    ------
+    NotAPyramidError
+        If there is no image, or none that can be read.
+
+    Warns
+    -----
+    UserWarning
+        Of those that cannot be read, and are left out.
+    """
     opened: dict[str, Pyramid] = {}
     failures: list[NotAPyramidError] = []
     prefix = f"{group.strip('/')}/" if group else ""
     for path in find_images(store, group) or [""]:
         try:
-            pyramid = open_pyramid(store, f"{prefix}{path}".strip("/") or None, chunks=chunks)
+            opened[path] = open_pyramid(store, f"{prefix}{path}".strip("/") or None, chunks=chunks)
         except NotAPyramidError as error:
             failures.append(error)
-        else:
-            opened[path or pyramid.name or "image"] = pyramid
     if not opened:
         raise failures[0]
     for failure in failures:
         warn(f"an image is left out: {failure}")
-    return Pyramids(opened)
+    return opened
 
 
 def open_pyramid(

@@ -146,16 +146,12 @@ class Pyramid:
 
         A word of OME-NGFF where there is one, otherwise what the coordinate says.
         """
-        return MappingProxyType(
-            {axis.dim: axis.unit or self._coordinate_units[axis.dim] for axis in self.plan.axes}
-        )
-
-    @property
-    def _coordinate_units(self) -> dict[str, str | None]:
-        """Units as coordinates have them."""
         variables = self.levels.coordinates[0].variables
-        found = {dim: variables[dim].attrs.get("units") for dim in self.dims if dim in variables}
-        return {dim: None if found.get(dim) is None else str(found[dim]) for dim in self.dims}
+        found: dict[str, str | None] = {}
+        for axis in self.plan.axes:
+            said = variables[axis.dim].attrs.get("units") if axis.dim in variables else None
+            found[axis.dim] = axis.unit or (None if said is None else str(said))
+        return MappingProxyType(found)
 
     @property
     def factors(self) -> tuple[dict[str, int], ...]:
@@ -205,7 +201,7 @@ class Pyramid:
         --------
         >>> import xpyramid
         >>> p = xpyramid.example_field((300, 200)).pyramid.build(levels=3, spacing=2, units="um")
-        >>> p.at(resolution="5 um").shape, p.at(max_bytes="30 kB").shape
+        >>> p.at(resolution="5 um").shape, p.at(max_bytes="10 kB").shape
         ((150, 100), (75, 50))
         """
         limits = {"resolution": resolution, "max_bytes": max_bytes, "max_pixels": max_pixels}
@@ -213,7 +209,7 @@ class Pyramid:
         if len(named) != 1:
             raise PlanError(f"at() takes one of {', '.join(limits)}; {len(named)} are given")
         if resolution is not None:
-            return self[level_of_resolution(self.plan, resolution, self._coordinate_units)]
+            return self[level_of_resolution(self.plan, resolution, self.units)]
         return self[finest_below(self.plan, max_bytes=max_bytes, max_pixels=max_pixels)]
 
     @overload

@@ -19,9 +19,7 @@ _QUANTITY = re.compile(r"\s*(?P<number>[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?)\s*(?P<un
 _ACCEPTED = "a number in the unit of the axes, or text as '10 um'"
 
 
-def level_of_resolution(
-    plan: Plan, resolution: object, coordinate_units: Mapping[str, str | None]
-) -> int:
+def level_of_resolution(plan: Plan, resolution: object, own_units: Mapping[str, str | None]) -> int:
     """Return the coarsest level whose cells are not longer than that.
 
     Parameters
@@ -29,8 +27,8 @@ def level_of_resolution(
     plan : Plan
     resolution : number, str or mapping
         Of the dimensions that are coarsened, or by dimension.
-    coordinate_units : mapping
-        From dimensions to units as their coordinates have them, for which the axes have no word.
+    own_units : mapping
+        From dimensions to the units of their axes, or those that coordinates have.
 
     Raises
     ------
@@ -47,7 +45,7 @@ def level_of_resolution(
             option="resolution", value=resolution, accepted=", ".join(plan.dims),
         )  # fmt: skip
     limits = {
-        i: _length(asked[axis.dim], axis, coordinate_units.get(axis.dim))
+        i: _length(asked[axis.dim], axis, own_units.get(axis.dim))
         for i, axis in enumerate(plan.axes)
         if axis.dim in asked
     }
@@ -57,7 +55,7 @@ def level_of_resolution(
         if all(abs(scale[i]) <= limit * (1 + 1e-9) for i, limit in limits.items()):
             return k
     finest = ", ".join(
-        " ".join(filter(None, [f"{abs(plan.scale(0)[i]):.6g}", _unit(plan, i, coordinate_units)]))
+        " ".join(filter(None, [f"{abs(plan.scale(0)[i]):.6g}", own_units.get(plan.dims[i])]))
         for i in limits
     )
     raise SelectionError(
@@ -65,11 +63,7 @@ def level_of_resolution(
     )
 
 
-def _unit(plan: Plan, i: int, coordinate_units: Mapping[str, str | None]) -> str | None:
-    return plan.axes[i].unit or coordinate_units.get(plan.axes[i].dim)
-
-
-def _length(asked: object, axis: AxisSpec, coordinate_unit: str | None) -> float:
+def _length(asked: object, axis: AxisSpec, own_unit: str | None) -> float:
     """Return a length in the unit of an axis."""
     found = _QUANTITY.fullmatch(str(units.as_text(asked)))
     number = float(found["number"]) if found is not None else math.nan
@@ -81,10 +75,9 @@ def _length(asked: object, axis: AxisSpec, coordinate_unit: str | None) -> float
     word = units.to_ngff(unit, axis.type)
     if word is not None and axis.unit is not None:
         return number * units.size(word) / units.size(axis.unit)
-    if word is None and _is_same_unit(unit, coordinate_unit):
+    if word is None and _is_same_unit(unit, own_unit):
         return number
-    own = axis.unit or coordinate_unit
-    has = f"the unit of {axis.dim!r} is {own}" if own else f"{axis.dim!r} has no unit"
+    has = f"the unit of {axis.dim!r} is {own_unit}" if own_unit else f"{axis.dim!r} has no unit"
     raise PlanError(has, option="resolution", value=asked, accepted=_ACCEPTED)
 
 

@@ -69,12 +69,12 @@ class Levels(Sequence[xr.DataArray]):
         """Return a level, or a tuple of them."""
         if isinstance(index, slice):
             return tuple(self[k] for k in range(len(self))[index])
-        k = self._position(index)
+        k = self.position(index)
         if k not in self._made:
             self._made[k] = self._makers[k]()
         return self._made[k]
 
-    def _position(self, level: int | str) -> int:
+    def position(self, level: int | str) -> int:
         """Return which level is meant; negative ones count from the coarsest.
 
         Texts are names of levels, as a DataTree has them.

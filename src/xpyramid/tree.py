@@ -1,0 +1,145 @@
+"""From a DataTree with the levels of an array back to a pyramid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import xarray as xr
+
+from xpyramid.errors import AxisError, NotAPyramidError
+from xpyramid.geometry.axes import AxisSpec, describe_axes
+from xpyramid.geometry.plan import Level, Plan
+from xpyramid.geometry.steps import Factors
+from xpyramid.inputs.kinds import label_reason
+from xpyramid.lazy.coarsen import source_chunks
+from xpyramid.lazy.levels import Levels
+from xpyramid.pyramid import Pyramid
+
+#: How far a spacing may be from a multiple of that of level 0, relatively.
+_TOLERANCE = 1e-3
+
+
+def pyramid_of_tree(tree: xr.DataTree) -> Pyramid:
+    """Return the pyramid whose levels are the children ``0``, ``1``, and so on of a tree.
+
+    Factors are told by the spacing of coordinates, and where there are none by the lengths. Nothing
+    is read but coordinates.
+
+    Parameters
+    ----------
+    tree : xarray.DataTree
+        As :meth:`xpyramid.Pyramid.to_datatree` or ``xr.open_datatree(..., engine="ome-zarr")``
+        return it for an image. Each child holds one array of the same name.
+
+    Returns
+    -------
+    Pyramid
+        As it is: it can be written and selected from; how its levels were made is not known.
+
+    Raises
+    ------
+    NotAPyramidError
+        If there are no such children, or they do not hold one array.
+    AxisError
+        If a level is not coarser than the one before it by whole factors.
+
+    Examples
+    --------
+    >>> import xpyramid
+    >>> p = xpyramid.example_field((300, 200)).pyramid.build(levels=3)
+    >>> p.to_datatree().pyramid.factors[2]
+    {'y': 4, 'x': 4}
+    """
+    names = [str(k) for k in range(len(tree.children))]
+    names = [name for name in names if name in tree.children]
+    if not names:
+        images = [node.path for node in tree.subtree if "0" in node.children][:20]
+        raise NotAPyramidError(
+            f"{tree.path!r} has no children '0', '1', ... that are levels",
+            accepted="a DataTree of one image" + (f", as one of {images}" if images else ""),
+        )
+    arrays = _arrays(tree, names)
+    axes = [describe_axes(array) for array in arrays]
+    factors = [
+        _factors(arrays[0], array, axes[0], own) for array, own in zip(arrays, axes, strict=True)
+    ]
+    for fine, coarse in pairwise(factors):
+        if any(b % a for a, b in zip(fine, coarse, strict=True)):
+            raise AxisError(f"the factors of levels, {factors}, are not multiples of each other")
+    levels = tuple(
+        Level(array.shape, f, _chunks(array), array.nbytes)
+        for array, f in zip(arrays, factors, strict=True)
+    )
+    plan = Plan(
+        axes=axes[0],
+        dtype=arrays[0].dtype,
+        method="unknown",
+        boundary="pad",
+        steps=tuple(
+            tuple(b // a for a, b in zip(fine, coarse, strict=True))
+            for fine, coarse in pairwise(factors)
+        ),
+        levels=levels,
+        stored=tuple(tuple((axis.spacing, axis.origin) for axis in own) for own in axes),
+        source_chunks=tuple(map(source_chunks, arrays)),
+        kind="labels" if label_reason(arrays[0]) else "image",
+    )
+    return Pyramid(Levels.from_arrays(arrays), plan)
+
+
+def _arrays(tree: xr.DataTree, names: Sequence[str]) -> list[xr.DataArray]:
+    """Return the array of each level."""
+    arrays: list[xr.DataArray] = []
+    for name in names:
+        dataset = tree.children[name].to_dataset()
+        found = list(dataset.data_vars)
+        if len(found) != 1:
+            raise NotAPyramidError(
+                f"{tree.path!r}: level {name} has the variables {found}",
+                accepted="one array; take another one out first, with tree.map_over_datasets()",
+            )
+        arrays.append(dataset[found[0]])
+    base = arrays[0]
+    for name, array in zip(names, arrays, strict=True):
+        if (array.dims, array.dtype, array.name) != (base.dims, base.dtype, base.name):
+            raise NotAPyramidError(
+                f"{tree.path!r}: level {name} holds {array.name!r} {array.dims} {array.dtype}, and "
+                f"level 0 {base.name!r} {base.dims} {base.dtype}"
+            )
+    return arrays
+
+
+def _factors(
+    base: xr.DataArray, level: xr.DataArray, axes: Sequence[AxisSpec], own: Sequence[AxisSpec]
+) -> Factors:
+    """Return the factors of a level against level 0."""
+    return tuple(
+        _factor(base, level, str(dim), base_axis.spacing, axis.spacing)
+        for dim, base_axis, axis in zip(base.dims, axes, own, strict=True)
+    )
+
+
+def _factor(base: xr.DataArray, level: xr.DataArray, dim: str, fine: float, coarse: float) -> int:
+    n, m = base.sizes[dim], level.sizes[dim]
+    has_steps = dim in base.coords and dim in level.coords and min(n, m) > 1
+    ratio = coarse / fine if has_steps and fine else n / max(m, 1)
+    factor = max(1, round(ratio))
+    is_multiple = not has_steps or abs(ratio - factor) <= _TOLERANCE * factor
+    if not is_multiple or m not in (n // factor, math.ceil(n / factor)):
+        raise AxisError(
+            f"along {dim!r}, a level has {m} samples at a spacing of {coarse:.6g}, and level 0 has "
+            f"{n} at {fine:.6g}",
+            accepted="levels that are coarser by whole factors",
+        )
+    return factor
+
+
+def _chunks(array: xr.DataArray) -> tuple[int, ...]:
+    """Return the chunks that an array has in a store, or would have."""
+    preferred = array.encoding.get("chunks") or (
+        None if array.chunks is None else [max(lengths, default=1) for lengths in array.chunks]
+    )
+    chosen = array.shape if preferred is None else preferred
+    return tuple(max(1, min(c, n)) for c, n in zip(chosen, array.shape, strict=True))
