@@ -28,6 +28,7 @@ from xpyramid.lazy.selection import How, mapped, parts_of, selected_levels, with
 from xpyramid.messages import Message
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of, takes_options
 from xpyramid.options.types import Chunks, Kind
+from xpyramid.plotting import Plot
 from xpyramid.reader import open_levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
@@ -385,6 +386,15 @@ class Pyramid:
         plan = replace(self.plan.made_of(self.dtype, levels[0].dtype), samples=None)
         plan = with_sources(as_given(plan, f"{self.method}, then {name}"), levels, None, None)
         return replace(self, levels=levels, plan=plan, _reducer=None, _samples=None)
+
+    @property
+    def plot(self) -> Plot:
+        """Pictures by matplotlib; see :class:`xpyramid.plotting.Plot`.
+
+        ``p.plot()`` draws the level that fits the pixels of the axes, ``p.plot.levels()`` all of
+        them side by side.
+        """
+        return Plot(self.levels, self.plan, self._metadata, self.name)
 
     def to_datatree(self) -> xr.DataTree:
         """Return the levels as a DataTree with the children ``"0"``, ``"1"``, ...
