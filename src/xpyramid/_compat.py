@@ -22,7 +22,7 @@ from xarray.backends import BackendArray, CachingFileManager
 from xarray.backends.file_manager import FileManager
 from xarray.backends.zarr import FillValueCoder, ZarrArrayWrapper
 from xarray.coding.common import _ElementwiseFunctionArray as DecodedArray
-from xarray.core import indexing
+from xarray.core import formatting_html, indexing
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.array_spec import ArrayConfig
 from zarr.core.dtype import get_data_type_from_json
@@ -50,6 +50,9 @@ __all__ = [
     "fsspec_sizes",
     "get_data_type_from_json",
     "get_scheduler",
+    "html_page",
+    "html_section",
+    "html_sections_of",
     "indexing",
     "is_in_memory",
     "lazy_data",
@@ -145,6 +148,24 @@ def lazy_variable(
     encoding = {"chunks": array.chunks, "preferred_chunks": chunks}
     data = indexing.LazilyIndexedArray(ZarrArrayWrapper(array))
     return xr.Variable(dims, data, dict(attrs), encoding)
+
+
+def html_section(header: str, details: str, items: int, *, collapsed: bool = False) -> str:
+    """Return a part of a page in a notebook that can be collapsed."""
+    return formatting_html.collapsible_section(
+        header, details=details, n_items=items, collapsed=collapsed
+    )
+
+
+def html_sections_of(base: xr.DataArray | xr.Dataset, attrs: Mapping[Any, Any]) -> list[str]:
+    """Return what xarray shows of coordinates and of attributes."""
+    return [formatting_html.coord_section(base.coords), formatting_html.attr_section(attrs)]
+
+
+def html_page(shown: object, header: Sequence[str], sections: Sequence[str]) -> str:
+    """Return a page for notebooks in xarray's style."""
+    page: str = formatting_html._obj_repr(shown, list(header), list(sections))
+    return page
 
 
 def is_in_memory(variable: xr.Variable) -> bool:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from html import escape
 
 import xarray as xr
 
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec, is_unnamed
 from xpyramid.geometry.plan import Plan
-from xpyramid.messages import Message, joined, one_line, printable, say
+from xpyramid.messages import Message, joined, one_line, say
 
 Row = tuple[str, str, str, str, str]
 
@@ -74,27 +73,13 @@ def notes(
 
 def as_text(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) -> Message:
     """Return the whole of it for terminals."""
-    cells = [_columns(plan), *rows]
+    cells = [columns(plan), *rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))]
     aligned = [
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()
         for row in cells
     ]
     return joined("\n", [head, *aligned, *lines])
-
-
-def as_html(head: str, rows: Sequence[Row], plan: Plan, lines: Sequence[str]) -> str:
-    """Return the whole of it for notebooks."""
-
-    def row(cells: Row, tag: str) -> str:
-        inner = "".join(
-            f"<{tag} style='text-align:left'>{escape(one_line(c))}</{tag}>" for c in cells
-        )
-        return f"<tr>{inner}</tr>"
-
-    body = row(_columns(plan), "th") + "".join(row(cells, "td") for cells in rows)
-    below = "".join(f"<div>{escape(printable(line))}</div>" for line in lines)
-    return f"<div>{escape(one_line(head))}</div><table>{body}</table>{below}"
 
 
 def times(values: Sequence[object]) -> str:
@@ -131,7 +116,8 @@ def in_bytes(nbytes: int) -> str:
     return f"{value:.4g} PB"
 
 
-def _columns(plan: Plan) -> Row:
+def columns(plan: Plan) -> Row:
+    """Return the headings of the table."""
     return ("level", "shape", "chunks", "size", f"scale ({', '.join(plan.dims)})")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -11,8 +12,9 @@ import xarray as xr
 from dask.delayed import Delayed
 
 from xpyramid import display, ngff
-from xpyramid.errors import NotAPyramidError, PlanError
-from xpyramid.geometry.plan import Plan
+from xpyramid.display_html import page
+from xpyramid.errors import NotAPyramidError, PlanError, PyramidError
+from xpyramid.geometry.plan import Cost, Plan
 from xpyramid.geometry.resolution import finest_below, level_of_resolution
 from xpyramid.geometry.selection import (
     as_given,
@@ -523,7 +525,20 @@ class Pyramid:
         return display.as_text(*self._parts())
 
     def _repr_html_(self) -> str:
-        return display.as_html(*self._parts())
+        head, rows, plan, lines = self._parts()
+        base = self.levels.coordinates[0]
+        cost = self._cost()
+        return page(self, head, plan, rows, lines, base, self.attrs, self._metadata, cost)
+
+    def _cost(self) -> Cost | None:
+        """Return what it takes to write a pyramid that is in no store, if that is known."""
+        if self._reducer is None:
+            return None
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                return self.plan.cost()
+        except PyramidError:
+            return None
 
 
 def write_images(

@@ -97,6 +97,9 @@ def test_repr() -> None:
     ]
     html = small()._repr_html_()
     assert html.count("<tr>") == 4
+    assert html.count("<rect") == 3
+    assert "xr-section-summary" in html  # in xarray's style
+    assert "tasks, about" in html
     assert "&lt;xpyramid.Pyramid &#x27;field&#x27;" in html
 
 
