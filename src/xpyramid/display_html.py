@@ -77,7 +77,8 @@ def page(
 def _table(plan: Plan, rows: Sequence[Row]) -> str:
     def row(cells: Row, tag: str) -> str:
         inner = "".join(
-            f"<{tag} style='text-align:left'>{escape(one_line(cell))}</{tag}>" for cell in cells
+            f"<{tag} style='text-align:left;white-space:nowrap;padding-right:1em'>{escape(one_line(cell))}</{tag}>"
+            for cell in cells
         )
         return f"<tr>{inner}</tr>"
 
