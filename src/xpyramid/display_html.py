@@ -76,10 +76,9 @@ def page(
 
 def _table(plan: Plan, rows: Sequence[Row]) -> str:
     def row(cells: Row, tag: str) -> str:
-        inner = "".join(
-            f"<{tag} style='text-align:left;white-space:nowrap;padding-right:1em'>{escape(one_line(cell))}</{tag}>"
-            for cell in cells
-        )
+        style = "text-align:left;white-space:nowrap;padding-right:1em"
+        texts = [escape(one_line(cell)) for cell in cells]
+        inner = "".join(f"<{tag} style='{style}'>{text}</{tag}>" for text in texts)
         return f"<tr>{inner}</tr>"
 
     body = row(columns(plan), "th") + "".join(row(cells, "td") for cells in rows)

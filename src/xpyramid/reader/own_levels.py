@@ -132,13 +132,16 @@ def _open_own(
 ) -> tuple[xr.DataArray, xr.Dataset]:
     """Open a level, and the bounds of its cells, from its array and those of its coordinates."""
     name = dataset.path.rpartition("/")[2]
-    arrays = {path: name_damage(one) for path, one in beside.items()}
+    # A store lists them in any order.
+    axes = [axis.name for axis in image.axes]
+    order = sorted(beside, key=lambda path: (axes.index(path) if path in axes else len(axes), path))
+    arrays = {path: name_damage(beside[path]) for path in order}
     ranges = _ranges(arrays, dataset, image, dims)
     raw = open_raw(arrays, {*ranges, *_too_long(arrays, ranges)})
     blocks = joined(array.shape, array.chunks, MAX_OWN_BLOCKS)
     stored_dims, attrs = dims_of(array), attributes_back(array, is_flat=not dims_of(array))
     # Others name no dimensions of a level 0.
-    names = stored_dims or [axis.name for axis in image.axes]
+    names = stored_dims or axes
     raw[name] = as_level(stored_variable(array, names, attrs), array, blocks)
     larger = [axis.name for axis, f in zip(image.axes, factors, strict=True) if f > 1]
     samples, stored_coords, _ = decode(raw, name, image.metadata, larger)
