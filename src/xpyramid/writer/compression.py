@@ -9,10 +9,13 @@ import numcodecs
 import zarr
 from numcodecs.abc import Codec
 from zarr.abc.codec import BytesBytesCodec
-from zarr.codecs import ZstdCodec
+from zarr.codecs import BloscCodec, ZstdCodec
 
 from xpyramid._compat import ArrayConfig, store_path_of
 from xpyramid.errors import PlanError
+from xpyramid.store.codec import SHUFFLES, shuffle_of
+from xpyramid.store.codec import Codec as SimpleCodec
+from xpyramid.store.passed_chunks import StoredSamples
 from xpyramid.store.path import ZarrArray
 
 ZarrFormat = Literal[2, 3]
@@ -31,22 +34,35 @@ class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
         return {**super().get_config(), "checksum": False}
 
 
+_SHUFFLES = {number: word for word, number in SHUFFLES.items()}
+
 _DEFAULT: dict[ZarrFormat, Any] = {
     2: _Zstd(level=1, checksum=True),
     3: ZstdCodec(level=1, checksum=True),
 }
 
 
-def compressor_of(compressor: object, zarr_format: ZarrFormat) -> Any:
+def compressor_of(
+    compressor: object, zarr_format: ZarrFormat, source: StoredSamples | None = None
+) -> Any:
     """Return what zarr is to compress chunks with.
+
+    Parameters
+    ----------
+    compressor : object
+        As it was passed.
+    zarr_format : {2, 3}
+    source : StoredSamples, optional
+        What level 0 is, where that is stored already.
 
     Raises
     ------
     PlanError
         If it is not a codec of that format.
     """
-    if isinstance(compressor, str) and compressor == "default":
-        return _DEFAULT[zarr_format]
+    if isinstance(compressor, str) and compressor in ("source", "default"):
+        codec = source.codec if source is not None and compressor == "source" else None
+        return _like(codec, zarr_format) or _DEFAULT[zarr_format]
     if compressor is None or _is_codec(compressor, zarr_format):
         return compressor
     if zarr_format == 3 and isinstance(compressor, list | tuple):
@@ -57,9 +73,27 @@ def compressor_of(compressor: object, zarr_format: ZarrFormat) -> Any:
     raise PlanError(
         option="compressor",
         value=compressor,
-        fix=f"accepted with Zarr v{zarr_format}: 'default' (Zstandard, level 1, with "
-        f"checksums), None, or a codec such as {example}",
+        fix=f"accepted with Zarr v{zarr_format}: 'source' (as the array that is read, where that "
+        "has Zstandard or Blosc, else 'default'), 'default' (Zstandard, level 1, with checksums), "
+        f"None, or a codec such as {example}",
     )
+
+
+def _like(codec: SimpleCodec | None, zarr_format: ZarrFormat) -> Any:
+    """Return what compresses as a codec does that all viewers know; None for others, and for none.
+
+    Zstandard gets checksums.
+    """
+    match None if codec is None else codec.compressor:
+        case numcodecs.Zstd(level=level):
+            return _Zstd(level, checksum=True) if zarr_format == 2 else ZstdCodec(level=level, checksum=True)
+        case numcodecs.Blosc() as blosc if codec is not None:
+            options = {"cname": blosc.cname, "clevel": blosc.clevel, "blocksize": blosc.blocksize}
+            shuffle = shuffle_of(blosc, codec)
+            if zarr_format == 2:
+                return numcodecs.Blosc(**options, shuffle=shuffle)
+            return BloscCodec(**options, shuffle=_SHUFFLES[shuffle], typesize=codec.dtype.itemsize)
+    return None
 
 
 def _is_codec(codec: object, zarr_format: ZarrFormat) -> bool:
