@@ -60,9 +60,10 @@ def compressor_of(
     PlanError
         If it is not a codec of that format.
     """
-    if isinstance(compressor, str) and compressor in ("source", "default"):
-        codec = source.codec if source is not None and compressor == "source" else None
-        return _like(codec, zarr_format) or _DEFAULT[zarr_format]
+    if is_default(compressor):
+        return _DEFAULT[zarr_format]
+    if isinstance(compressor, str) and compressor == "source":
+        return _like(None if source is None else source.codec, zarr_format) or _DEFAULT[zarr_format]
     if compressor is None or _is_codec(compressor, zarr_format):
         return compressor
     if zarr_format == 3 and isinstance(compressor, list | tuple):
@@ -77,6 +78,11 @@ def compressor_of(
         "has Zstandard or Blosc, else 'default'), 'default' (Zstandard, level 1, with checksums), "
         f"None, or a codec such as {example}",
     )
+
+
+def is_default(compressor: object) -> bool:
+    """Whether chunks are to be encoded as is the default of ours, wherever they come from."""
+    return isinstance(compressor, str) and compressor == "default"
 
 
 def _like(codec: SimpleCodec | None, zarr_format: ZarrFormat) -> Any:

@@ -75,7 +75,7 @@ def _job(
     name = f"level {first} of {name_of(base, image.name)!r}"
     if job_pass.blocks is None:
         variable = read_directly(base).variable
-        stored = _passing(variable, output)
+        stored = _passing(variable, output) if image.passes_through else None
         return engine.Job(work, engine.Source(accelerate_reads(variable), name, stored), samples)
     data = accelerate_graph(as_dask(base, image.objects[first]))
     source = engine.DaskSource(data, tiling.base_shape(tiling.tile), name, base.dims)

@@ -42,7 +42,7 @@ from xpyramid.writer.array_checks import (
     dataset_attributes,
     warn_of_packing,
 )
-from xpyramid.writer.compression import compressor_of
+from xpyramid.writer.compression import compressor_of, is_default
 from xpyramid.writer.coordinates import prepare_coordinates
 from xpyramid.writer.request import ImageSource, KeptLevels, PreparedImage
 from xpyramid.writer.source_guard import Location, check_source
@@ -117,6 +117,7 @@ def prepare_image(
         interim={} if kept is None else _interim(kept, zarr_format),
         before={} if kept is None else kept.attributes,
         samples=image.samples,
+        passes_through=not is_default(options["compressor"]),
     )
 
 
