@@ -31,7 +31,6 @@ from xpyramid.reducers import Array
 from xpyramid.runtime.retry import retried
 from xpyramid.types import DType
 
-
 T = TypeVar("T")
 
 

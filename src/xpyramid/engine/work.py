@@ -53,8 +53,11 @@ class SharedSink(Protocol):
     def __call__(self, region: Region, values: Array) -> Written | None:
         """Store the values of a region."""
 
-    def encode(self, region: Region, samples: Samples) -> object:
-        """Return the values of a region as they are stored."""
+    def encode(self, region: Region, values: Array, stored: object) -> object:
+        """Return the values of a region as they are stored.
+
+        How they are stored where they come from may be known, see `Samples`.
+        """
 
     def store(self, region: Region, encoded: Any) -> Written:
         """Store what a sink of the same form has encoded."""
@@ -168,7 +171,7 @@ class Output:
 
     def encode_base(self, region: Region, samples: Samples) -> object:
         """Return samples of level 0 as its sink stores them, which has a form."""
-        return cast("SharedSink", self.sinks[0]).encode(region, samples)
+        return cast("SharedSink", self.sinks[0]).encode(region, *samples)
 
     def store_base(self, region: Region, encoded: object) -> Written:
         """Hand samples of level 0 to its sink, as one of the same form has encoded them."""

@@ -187,7 +187,7 @@ class ObjectReader:
             self._read_file(wanted, index, pieces)
         except Exception:  # whatever a system or a codec raises
             for piece in pieces:
-                self._read_through_store(wanted, piece)
+                self._read_through_store(wanted.selection, piece, wanted.out)
 
     def _read_file(self, wanted: _Wanted, index: Lengths, pieces: Sequence[Piece]) -> None:
         recorded = None if self._sizes is None else int(self._sizes[self._position(index)])
@@ -209,9 +209,7 @@ class ObjectReader:
         finally:
             os.close(file)
 
-    def _read_shard(
-        self, wanted: _Wanted, file: int, size: int, pieces: Sequence[Piece]
-    ) -> None:
+    def _read_shard(self, wanted: _Wanted, file: int, size: int, pieces: Sequence[Piece]) -> None:
         index = _index(file, size, self._chunks_in_object)
         for piece in pieces:
             at = tuple([c % n for c, n in zip(piece.chunk, self._chunks_in_object, strict=True)])
@@ -250,12 +248,12 @@ class ObjectReader:
             position = position * n + i
         return position
 
-    def _read_through_store(self, wanted: _Wanted, piece: Piece) -> None:
+    def _read_through_store(self, selection: Selection, piece: Piece, out: Array) -> None:
         """Read a chunk as zarr-python does."""
         starts = [i * n for i, n in zip(piece.chunk, self.chunks, strict=True)]
         ends = zip(starts, self.chunks, self.shape, strict=True)
         region = tuple(slice(start, min(start + n, length)) for start, n, length in ends)
-        wanted.selection.put(piece, np.asarray(self._array[region]), wanted.out)
+        selection.put(piece, np.asarray(self._array[region]), out)
 
 
 def reader_of(array: ZarrArray, codec: Codec, directory: Directory) -> ObjectReader | None:

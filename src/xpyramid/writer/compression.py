@@ -74,9 +74,9 @@ def compressor_of(
     raise PlanError(
         option="compressor",
         value=compressor,
-        fix=f"accepted with Zarr v{zarr_format}: 'source' (as the array that is read, where that "
-        "has Zstandard or Blosc, else 'default'), 'default' (Zstandard, level 1, with checksums), "
-        f"None, or a codec such as {example}",
+        fix=f"accepted with Zarr v{zarr_format}: 'default' (Zstandard, level 1, with checksums), "
+        "'source' (as in the Zarr array that is read, where that has Zstandard or Blosc), None, or "
+        f"a codec such as {example}",
     )
 
 
@@ -92,7 +92,11 @@ def _like(codec: SimpleCodec | None, zarr_format: ZarrFormat) -> Any:
     """
     match None if codec is None else codec.compressor:
         case numcodecs.Zstd(level=level):
-            return _Zstd(level, checksum=True) if zarr_format == 2 else ZstdCodec(level=level, checksum=True)
+            return (
+                _Zstd(level, checksum=True)
+                if zarr_format == 2
+                else ZstdCodec(level=level, checksum=True)
+            )
         case numcodecs.Blosc() as blosc if codec is not None:
             options = {"cname": blosc.cname, "clevel": blosc.clevel, "blocksize": blosc.blocksize}
             shuffle = shuffle_of(blosc, codec)

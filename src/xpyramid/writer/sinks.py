@@ -87,17 +87,16 @@ class ZarrSink:
             return self._written(retried(lambda: self._store(region, values)))
 
     def encode(
-        self, region: tuple[slice, ...], samples: engine.Samples
+        self, region: tuple[slice, ...], values: Array, stored: object = None
     ) -> list[EncodedObject]:
         """Return the objects of a region of whole ones, for all sinks of the same form.
 
-        Chunks that are known to be stored so elsewhere are passed through.
+        Chunks that are stored so elsewhere are passed through.
 
         Raises
         ------
         StorageError
         """
-        values, stored = samples
         with self._naming(region):
             encoder = self.array if isinstance(self.array, ObjectArray) else None
             if isinstance(stored, PassedChunks) and stored.form == self.form:
@@ -213,10 +212,10 @@ class PartSink(ZarrSink):
         return super().__call__(self._moved(region), values)
 
     def encode(
-        self, region: tuple[slice, ...], samples: engine.Samples
+        self, region: tuple[slice, ...], values: Array, stored: object = None
     ) -> list[EncodedObject]:
         """Return the objects of a region of whole chunks; see `ZarrSink.encode`."""
-        return super().encode(self._moved(region), samples)
+        return super().encode(self._moved(region), values, stored)
 
     def store(self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]) -> engine.Written:
         """Store objects that a sink of the same form has encoded."""
