@@ -211,13 +211,15 @@ def source_of_blocks(array: da.Array) -> Any:
         return None
     if len(task.args) != 2 or task.kwargs.get("lock") or len(indices) != 2:
         return None
-    (origin, whole), (slices, _) = indices
-    if whole is not None or getattr(layer.io_deps.get(slices), "chunks", None) != array.chunks:
+    (first, whole), (slices, _) = indices
+    parts: Any = layer.io_deps.get(str(slices))
+    if whole is not None or getattr(parts, "chunks", None) != array.chunks:
         return None
+    origin: Any = first
     if isinstance(origin, TaskRef | Alias):
-        name = origin.key
-        of_origin: Any = layers.get(name, {})
-        origin = of_origin.get(name) if len(of_origin) == 1 else None
+        name: Any = origin.key
+        own: Any = layers.get(name, {})
+        origin = own.get(name) if len(own) == 1 else None
     wrapped = type(origin) is indexing.ImplicitToExplicitIndexingAdapter
     return origin.array if wrapped else origin
 

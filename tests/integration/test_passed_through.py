@@ -174,6 +174,7 @@ MORE: list[tuple[Form, Form, bool]] = [
     ({"compressors": ZstdCodec(level=3, checksum=True)}, {"layout": "arrays"}, True),
     ({"compressors": ZstdCodec(level=1)}, {"compressor": ZstdCodec(level=1)}, False),
     ({"compressors": None}, {"compressor": None}, False),
+    ({"compressors": GzipCodec(level=3)}, {"compressor": GzipCodec(level=3)}, False),
     ({"shards": (32, 16)}, {"shards": (32, 16)}, True),
     ({"shards": (32, 16)}, {"shards": (16, 32)}, True),
     ({"zarr_format": 2, "compressors": ZSTD_2}, {"version": "0.4"}, True),
@@ -400,7 +401,8 @@ def test_in_memory(tmp_path: Path, counted: Counted) -> None:
 
 
 def test_codecs_that_are_not_followed(tmp_path: Path) -> None:
-    for name, codec in (("a", None), ("b", GzipCodec())):
+    codecs = [None, GzipCodec(), ZstdCodec(level=6), BloscCodec(clevel=9)]
+    for name, codec in zip("abcd", codecs, strict=True):
         make_source(tmp_path / name, compressors=codec)
         build(lazily(tmp_path / name), tmp_path / name)
         stored = level_zero(tmp_path / name).compressors

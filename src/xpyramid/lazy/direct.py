@@ -28,8 +28,8 @@ def read_directly(array: xr.DataArray) -> xr.DataArray:
     Others are returned as they are.
     """
     data: Any = lazy_data(array)
-    origin = source_of_blocks(data) if isinstance(data, da.Array) else None
-    stored = None if origin is None else zarr_array_of(origin)
+    origin: Any = source_of_blocks(data) if isinstance(data, da.Array) else None
+    stored: Any = zarr_array_of(origin)
     if stored is None or origin.shape != data.shape or origin.dtype != data.dtype:
         return array
     if origin is stored:

@@ -164,7 +164,7 @@ class ObjectArray:
             if self.array.shards is None:
                 parts = self._chunk(values[inside], chunks.get(self._first(inside)))
             else:
-                parts = self._shard(values, inside, chunks)
+                parts = self._shard(values, inside, lengths, chunks)
             yield EncodedObject.from_parts(index, parts, self._algorithm)
 
     def put(self, objects: Iterable[EncodedObject]) -> list[ObjectRecord]:
@@ -200,7 +200,7 @@ class ObjectArray:
         return [self.codec.encode(chunk)]
 
     def _shard(
-        self, values: Array, region: Region, chunks: Mapping[Lengths, bytes]
+        self, values: Array, region: Region, lengths: Lengths, chunks: Mapping[Lengths, bytes]
     ) -> Sequence[bytes]:
         """Return the bytes of a shard: chunks, and an index of where each begins and ends.
 
@@ -211,10 +211,12 @@ class ObjectArray:
         values : ndarray
         region : tuple of slice
             Of the values that the shard holds.
+        lengths : tuple of int
+            Shape of shards.
         chunks : mapping
             See `encoded`.
         """
-        index = np.full((*self._grid(self.array.shards), 2), ABSENT, "<u8")
+        index = np.full((*self._grid(lengths), 2), ABSENT, "<u8")
         first = self._first(region)
         parts: list[bytes] = []
         end = 0

@@ -1,19 +1,20 @@
 """Chunks that are stored elsewhere just as they would be stored here: passed through, not encoded.
 
 They are read once and decoded once, for the levels that are made of them; that proves them, too.
-What is no chunk of the source as it is (it is not stored, or had to be read by zarr-python, or holds
-other samples beyond the end of the array) is encoded as ever.
+What is no chunk of the source as it is (it is not stored, or had to be read by zarr-python, or
+holds other samples beyond the end of the array) is encoded as ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numcodecs import Blosc, Zstd
+from numcodecs.abc import Codec as NumcodecsCodec
 
 from xpyramid._compat import ZarrArrayWrapper, indexing, lazy_data
 from xpyramid.geometry.tiles import Lengths, Region
@@ -75,9 +76,10 @@ def stored_samples(variable: xr.Variable) -> StoredSamples | None:
     while not isinstance(data, ZarrArrayWrapper | LevelArray):
         if type(data) is indexing.LazilyIndexedArray:
             lines = [*map(_line, data.key.tuple, data.array.shape)]
-            if any(line is None or line.step != 1 for line in lines):
+            starts = [line.start for line in lines if line is not None and line.step == 1]
+            if len(starts) != len(start):
                 return None
-            start = tuple(n + line.start for n, line in zip(start, lines, strict=True))
+            start = tuple(a + b for a, b in zip(start, starts, strict=True))
         elif type(data) not in _WRAPPERS:
             return None
         data = data.array
@@ -109,7 +111,7 @@ class PassingReader:
         self._start, self._form = samples.start, form
         codec = codec_of(target)
         self._fill = None if codec is None else fill_of(target, codec)
-        self._sums = codec is not None and getattr(codec.compressor, "checksum", False)
+        self._sums = codec is not None and bool(getattr(codec.compressor, "checksum", False))
 
     def read(self, region: Region) -> tuple[Array, PassedChunks]:
         """Return the samples of a region, and their chunks."""
@@ -118,7 +120,7 @@ class PassingReader:
             slice(part.start + n, part.stop + n)
             for part, n in zip(region, self._start, strict=True)
         )
-        if reader is None:  # not so far away that this was begun there
+        if reader is None:  # where tasks run, the files are not to be seen
             return np.asarray(array[there]), PassedChunks(self._form)
         first = [part.start // n for part, n in zip(there, array.chunks, strict=True)]
         chunks: dict[Lengths, bytes] = {}
@@ -154,6 +156,8 @@ def can_pass(samples: StoredSamples, target: ZarrArray) -> bool:
     own = samples.codec
     if own is None or not _is_same(own, codec) or LevelArray(array).reader is None:
         return False
+    if codec.filters or codec.order:  # which chunks would have to be summed after
+        return False
     quadruples = zip(samples.start, samples.shape, array.chunks, array.shape, strict=True)
     return all(
         start % n == 0 and (start + length == end or length % n == 0)
@@ -163,17 +167,22 @@ def can_pass(samples: StoredSamples, target: ZarrArray) -> bool:
 
 def _is_same(codec: Codec, other: Codec) -> bool:
     """Whether two codecs make the same bytes, but for a checksum."""
-    if codec.dtype != other.dtype:
+    if codec.dtype != other.dtype or codec.order != other.order:
         return False
-    match codec.compressor, other.compressor:
-        case None, None:
-            return True
-        case Zstd() as one, Zstd() as two:
-            return bool(one.level == two.level)
-        case Blosc() as one, Blosc() as two:
-            return _settings(one, codec) == _settings(two, other)
-    return False
+    return _settings(codec) == _settings(other)
 
 
-def _settings(blosc: Blosc, codec: Codec) -> Sequence[object]:
-    return blosc.cname, blosc.clevel, shuffle_of(blosc, codec), blosc.blocksize
+def _settings(codec: Codec) -> object:
+    """Return what decides on the bytes; equal to nothing where that is not known."""
+    coders = [*codec.filters, *([] if codec.compressor is None else [codec.compressor])]
+    settings = []
+    for coder in coders:
+        if not isinstance(coder, NumcodecsCodec):  # several of Zarr v3, or its CRC-32C
+            return object()
+        options = dict(coder.get_config())
+        if isinstance(coder, Blosc):
+            options["shuffle"] = shuffle_of(coder, codec)
+        elif isinstance(coder, Zstd):
+            options.pop("checksum", None)
+        settings.append(options)
+    return settings

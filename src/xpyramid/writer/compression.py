@@ -34,7 +34,8 @@ class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
         return {**super().get_config(), "checksum": False}
 
 
-_SHUFFLES = {number: word for word, number in SHUFFLES.items()}
+#: Compression levels up to this are those of the source.
+_HIGHEST = 5
 
 _DEFAULT: dict[ZarrFormat, Any] = {
     2: _Zstd(level=1, checksum=True),
@@ -63,7 +64,9 @@ def compressor_of(
     if is_default(compressor):
         return _DEFAULT[zarr_format]
     if isinstance(compressor, str) and compressor == "source":
-        return _like(None if source is None else source.codec, zarr_format) or _DEFAULT[zarr_format]
+        codec = None if source is None else source.codec
+        followed = None if codec is None else _like(codec, zarr_format)
+        return _DEFAULT[zarr_format] if followed is None else followed
     if compressor is None or _is_codec(compressor, zarr_format):
         return compressor
     if zarr_format == 3 and isinstance(compressor, list | tuple):
@@ -85,24 +88,23 @@ def is_default(compressor: object) -> bool:
     return isinstance(compressor, str) and compressor == "default"
 
 
-def _like(codec: SimpleCodec | None, zarr_format: ZarrFormat) -> Any:
-    """Return what compresses as a codec does that all viewers know; None for others, and for none.
+def _like(codec: SimpleCodec, zarr_format: ZarrFormat) -> Any:
+    """Return what compresses as a codec does that is followed, None for others.
 
-    Zstandard gets checksums.
+    Those are Zstandard, which gets checksums, and Blosc: all viewers know them. With higher levels
+    than `_HIGHEST`, the coarser levels would take longer than what is saved.
     """
-    match None if codec is None else codec.compressor:
-        case numcodecs.Zstd(level=level):
-            return (
-                _Zstd(level, checksum=True)
-                if zarr_format == 2
-                else ZstdCodec(level=level, checksum=True)
-            )
-        case numcodecs.Blosc() as blosc if codec is not None:
-            options = {"cname": blosc.cname, "clevel": blosc.clevel, "blocksize": blosc.blocksize}
+    match codec.compressor:
+        case numcodecs.Zstd(level=level) if level <= _HIGHEST:
+            kind = _Zstd if zarr_format == 2 else ZstdCodec
+            return kind(level=level, checksum=True)
+        case numcodecs.Blosc(clevel=level) as blosc if level <= _HIGHEST:
+            options = {"cname": blosc.cname, "clevel": level, "blocksize": blosc.blocksize}
             shuffle = shuffle_of(blosc, codec)
             if zarr_format == 2:
                 return numcodecs.Blosc(**options, shuffle=shuffle)
-            return BloscCodec(**options, shuffle=_SHUFFLES[shuffle], typesize=codec.dtype.itemsize)
+            words: Any = {number: word for word, number in SHUFFLES.items()}
+            return BloscCodec(**options, shuffle=words[shuffle], typesize=codec.dtype.itemsize)
     return None
 
 

@@ -98,14 +98,13 @@ class ZarrSink:
         StorageError
         """
         with self._naming(region):
-            encoder = self.array if isinstance(self.array, ObjectArray) else None
+            array, known = self.array, None
             if isinstance(stored, PassedChunks) and stored.form == self.form:
-                encoder = encoder or encoder_of(self.array)
-                if encoder is not None:
-                    return list(encoder.encoded(region, values, stored.chunks))
-            if encoder is not None:
-                return list(encoder.encoded(region, values))
-            return list(_encoded_by_zarr(self.array, region, values, self._algorithm))
+                known = stored.chunks
+                array = encoder_of(self.target) or array
+            if isinstance(array, ObjectArray):
+                return list(array.encoded(region, values, known or {}))
+            return list(_encoded_by_zarr(array, region, values, self._algorithm))
 
     def store(self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]) -> engine.Written:
         """Store objects that a sink of the same form has encoded; return records of them.
