@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numcodecs
+import xarray as xr
 import zarr
 from numcodecs.abc import Codec
 from zarr.abc.codec import BytesBytesCodec
@@ -13,9 +14,10 @@ from zarr.codecs import BloscCodec, ZstdCodec
 
 from xpyramid._compat import ArrayConfig, store_path_of
 from xpyramid.errors import PlanError
+from xpyramid.lazy.direct import read_directly
 from xpyramid.store.codec import SHUFFLES, shuffle_of
 from xpyramid.store.codec import Codec as SimpleCodec
-from xpyramid.store.passed_chunks import StoredSamples
+from xpyramid.store.passed_chunks import StoredSamples, stored_samples
 from xpyramid.store.path import ZarrArray
 
 ZarrFormat = Literal[2, 3]
@@ -81,6 +83,18 @@ def compressor_of(
         "'source' (as in the Zarr array that is read, where that has Zstandard or Blosc), None, or "
         f"a codec such as {example}",
     )
+
+
+def how_source_is_compressed(base: xr.DataArray) -> str:
+    """Say how level 0 is compressed where it is read from, if that is followed."""
+    samples = stored_samples(read_directly(base).variable)
+    codec = None if samples is None else samples.codec
+    if codec is None or _like(codec, 3) is None:
+        return ""
+    options: Any = codec.compressor
+    if isinstance(options, numcodecs.Zstd):
+        return f"zstd, level {options.level}"
+    return f"blosc, {options.cname}, level {options.clevel}"
 
 
 def is_default(compressor: object) -> bool:

@@ -73,11 +73,12 @@ def _job(
     work = engine.Work(tiling, (output,))
     samples = engine.identity(base.variable)
     name = f"level {first} of {name_of(base, image.name)!r}"
+    direct = read_directly(base)
     if job_pass.blocks is None:
-        variable = read_directly(base).variable
+        variable = direct.variable
         stored = _passing(variable, output) if image.passes_through else None
         return engine.Job(work, engine.Source(accelerate_reads(variable), name, stored), samples)
-    data = accelerate_graph(as_dask(base, image.objects[first]))
+    data = accelerate_graph(as_dask(direct, image.objects[first]))
     source = engine.DaskSource(data, tiling.base_shape(tiling.tile), name, base.dims)
     return engine.Job(work, source, samples)
 
