@@ -308,6 +308,14 @@ def test_regions_of_whole_chunks(region: Any, tmp_path: Path, counted: Counted) 
     check_same_as_encoded(lazily(tmp_path)[region], tmp_path)
 
 
+def test_empty_chunks_that_are_stored_are_not(tmp_path: Path) -> None:
+    make_source(tmp_path, config={"write_empty_chunks": True})
+    build(lazily(tmp_path), tmp_path)
+    assert EMPTY in raw_chunks(zarr.open_array(tmp_path / "in.zarr/field", mode="r"))
+    assert EMPTY not in raw_chunks(level_zero(tmp_path))
+    check_same_as_encoded(lazily(tmp_path), tmp_path)
+
+
 @pytest.mark.parametrize("door", [lazily, as_stored])
 def test_a_damaged_source(door: Callable[[Path], xr.DataArray], tmp_path: Path) -> None:
     make_source(tmp_path)
