@@ -23,6 +23,7 @@ from xpyramid import errors
 from xpyramid.store import passed_chunks
 from xpyramid.store.codec import Codec
 from xpyramid.store.frames import with_checksum
+from xpyramid.store.local_chunks import encoder_of
 
 SHAPE, CHUNKS = (40, 28), (16, 8)  # the last row and the last column of chunks are partial
 EMPTY = (1, 1)  # a chunk
@@ -264,7 +265,7 @@ def test_chunks_that_are_encoded(
 
 #: What is encoded as ever: the form of the source, what is done to it, how it is written.
 OTHERS: list[tuple[Form, Callable[[xr.DataArray], xr.DataArray], Form]] = [
-    ({}, lambda a: a, {"compressor": "default"}),
+    ({"compressors": ZstdCodec(level=1)}, lambda a: a, {"compressor": "default"}),
     ({}, lambda a: a, {"compressor": ZstdCodec(level=5)}),
     ({}, lambda a: a, {"chunks": {"y": 16, "x": 16}}),
     ({}, lambda a: a[1:], {}),
@@ -314,6 +315,26 @@ def test_empty_chunks_that_are_stored_are_not(tmp_path: Path) -> None:
     assert EMPTY in raw_chunks(zarr.open_array(tmp_path / "in.zarr/field", mode="r"))
     assert EMPTY not in raw_chunks(level_zero(tmp_path))
     check_same_as_encoded(lazily(tmp_path), tmp_path)
+
+
+@pytest.mark.parametrize("shards", [None, (32, 16)])
+def test_several_objects_of_a_region(shards: Any, counted: Counted) -> None:
+    """Each gets its own chunks, whichever they are in the region."""
+    form: Form = {"shape": (96, 64), "chunks": CHUNKS, "dtype": "u2", "overwrite": True}
+    store, data = zarr.storage.MemoryStore(), np.arange(48 * 48, dtype="u2").reshape(48, 48)
+    region = (slice(32, 80), slice(16, 64))
+    plain = encoder_of(zarr.create_array(store, name="plain", **form))
+    array = encoder_of(zarr.create_array(store, name="field", shards=shards, **form))
+    assert plain is not None
+    assert array is not None
+    chunks = {
+        tuple(np.subtract(one.place, (2, 2)).tolist()): one.parts[0]
+        for one in plain.encoded(region, data)
+    }
+    expected = [one.parts for one in array.encoded(region, data)]
+    counted.encoded = 0
+    assert [one.parts for one in array.encoded(region, data, chunks)] == expected
+    assert counted.encoded == 0
 
 
 @pytest.mark.parametrize("door", [lazily, as_stored])

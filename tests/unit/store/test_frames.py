@@ -29,8 +29,10 @@ def test_what_is_not_one_whole_frame_stays() -> None:
     content = np.arange(500, dtype="u2")
     frame = bytes(Zstd(1).encode(content))
     skippable = b"\x50\x2a\x4d\x18\x02\x00\x00\x00ab"
-    for data in (frame + frame, frame + skippable, skippable + frame, frame[:-1], b"", frame[:4],
-                 frame[:6], bytes(numcodecs.Blosc().encode(content))):  # fmt: skip
+    summed = bytes(Zstd(1, checksum=True).encode(content))
+    several = [frame + frame, summed + frame, frame + skippable, summed + skippable]
+    torn = [frame[:-1], frame[:4], frame[:6], b""]
+    for data in (*several, skippable + frame, *torn, bytes(numcodecs.Blosc().encode(content))):
         assert with_checksum(data, content) is None
 
 
