@@ -86,6 +86,11 @@ def lazily(source: Path, target: Path, method: str) -> None:
     xpyramid_from(source, target, method, None)
 
 
+@job("xpyramid, encoded anew")
+def encoded(source: Path, target: Path, method: str) -> None:
+    xpyramid_from(source, target, method, None, compressor="default")
+
+
 @job("xpyramid, chunks by zarr-python")
 def by_zarr(source: Path, target: Path, method: str) -> None:
     from xpyramid.store import fast

@@ -16,8 +16,10 @@ import dask.array as da
 import xarray as xr
 import zarr
 from dask._task_spec import Alias, GraphNode, Task, TaskRef
+from dask.array.core import getter, getter_inline, getter_nofancy
 from dask.array.optimization import optimize
 from dask.base import get_scheduler
+from dask.blockwise import Blockwise
 from xarray.backends import BackendArray, CachingFileManager
 from xarray.backends.file_manager import FileManager
 from xarray.backends.zarr import FillValueCoder, ZarrArrayWrapper
@@ -55,6 +57,7 @@ __all__ = [
     "html_sections_of",
     "indexing",
     "is_in_memory",
+    "lazily_indexed",
     "lazy_data",
     "lazy_variable",
     "memory_of",
@@ -62,6 +65,7 @@ __all__ = [
     "node_of",
     "open_zip",
     "optimize",
+    "source_of_blocks",
     "store_path_of",
     "sync",
     "unwrapped",
@@ -168,6 +172,11 @@ def html_page(shown: object, header: Sequence[str], sections: Sequence[str]) -> 
     return page
 
 
+def lazily_indexed(array: BackendArray) -> Any:
+    """Return what xarray makes variables of that read an array when they are asked to."""
+    return indexing.LazilyIndexedArray(array)
+
+
 def is_in_memory(variable: xr.Variable) -> bool:
     """Whether the samples of a variable need not be read."""
     return bool(variable._in_memory)
@@ -186,6 +195,33 @@ def with_zarr_array(wrapper: ZarrArrayWrapper, array: object) -> ZarrArrayWrappe
 def meta_of(array: da.Array) -> Any:
     """Return an empty array of the type of a dask array's blocks."""
     return array._meta
+
+
+def source_of_blocks(array: da.Array) -> Any:
+    """Return what `dask.array.from_array` has made an array of, None where anything is done to it.
+
+    That may be what xarray wraps for dask; then it is what xarray indexes lazily.
+    """
+    layers = array.dask.layers
+    layer = layers.get(array.name)
+    if not isinstance(layer, Blockwise) or any(one.annotations for one in layers.values()):
+        return None
+    task, indices = layer.task, [*layer.indices]
+    if getattr(task, "func", None) not in (getter, getter_inline, getter_nofancy):
+        return None
+    if len(task.args) != 2 or task.kwargs.get("lock") or len(indices) != 2:
+        return None
+    (first, whole), (slices, _) = indices
+    parts: Any = layer.io_deps.get(str(slices))
+    if whole is not None or getattr(parts, "chunks", None) != array.chunks:
+        return None
+    origin: Any = first
+    if isinstance(origin, TaskRef | Alias):
+        name: Any = origin.key
+        own: Any = layers.get(name, {})
+        origin = own.get(name) if len(own) == 1 else None
+    wrapped = type(origin) is indexing.ImplicitToExplicitIndexingAdapter
+    return origin.array if wrapped else origin
 
 
 # fsspec: 2023.10 to 2026.4.

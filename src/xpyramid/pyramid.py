@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Unpack, overload
@@ -37,6 +37,7 @@ from xpyramid.store.label_groups import check_image_path
 from xpyramid.store.path import Store
 from xpyramid.types import Attrs, DType
 from xpyramid.writer import ImageSource, write
+from xpyramid.writer.compression import how_source_is_compressed
 
 #: What is asked of building, not of writing.
 BUILDING = {".pyramid.build()": options_of(LevelOptions, BuildOptions)}
@@ -516,9 +517,12 @@ class Pyramid:
 
     def _parts(self) -> tuple[str, list[display.Row], Plan, list[str]]:
         is_new = self._reducer is not None
-        notes = display.notes(
+        notes: Iterable[str] = display.notes(
             self.plan, self.levels.coordinates[0], is_new=is_new, labels=self.labels
         )
+        compressed = how_source_is_compressed(self.levels[0]) if is_new else ""
+        if compressed and self._samples is None:
+            notes = [*notes, f"compressed as the source is, by default: {compressed}"]
         return display.headline(self.name, self.plan), self.table(), self.plan, list(notes)
 
     def __repr__(self) -> str:

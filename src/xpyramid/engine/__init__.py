@@ -3,6 +3,7 @@
 from xpyramid.engine.graph import Job
 from xpyramid.engine.identity import identity
 from xpyramid.engine.run import Summary, delay, run
+from xpyramid.engine.samples import Samples
 from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.statistics import Bounds, Distribution, Observer, Statistics, by_channel, lump
 from xpyramid.engine.statistics import merge as merged
@@ -22,6 +23,7 @@ __all__ = [
     "Observer",
     "Output",
     "Records",
+    "Samples",
     "Sink",
     "Source",
     "Statistics",

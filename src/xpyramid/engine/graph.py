@@ -254,8 +254,8 @@ def _tile(
     source: Source | Blocks,
     blocks: Sequence[Array],
 ) -> Intermediates:
-    read = source.of(blocks).read if isinstance(source, Blocks) else source.read
-    intermediates = work.run_tile(level, index, read)
+    samples = source.of(blocks) if isinstance(source, Blocks) else source
+    intermediates = work.run_tile(level, index, samples.take)
     _log_done(name, level, index)
     return intermediates
 

@@ -8,9 +8,11 @@ of the same graph (`DaskSource`); blocks that lie across the edges of tiles are 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate, pairwise, product
+from typing import Protocol, TypeVar
 
 import dask.array as da
 import numpy as np
@@ -18,6 +20,7 @@ import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid._compat import optimize
+from xpyramid.engine.samples import Samples
 from xpyramid.engine.tasks import Key, named
 from xpyramid.errors import ReadError
 from xpyramid.geometry.chunks import fit
@@ -28,6 +31,15 @@ from xpyramid.reducers import Array
 from xpyramid.runtime.retry import retried
 from xpyramid.types import DType
 
+T = TypeVar("T")
+
+
+class StoredReader(Protocol):
+    """Reads samples together with what they are stored as."""
+
+    def read(self, region: Region) -> tuple[Array, object]:
+        """Return the samples of a region, and the same as they are stored."""
+
 
 class Source:
     """Samples that can be read region by region, by any task, without a graph.
@@ -37,11 +49,18 @@ class Source:
     variable : xarray.Variable
     name : str
         For messages.
+    stored : StoredReader, optional
+        Reads the same samples.
     """
 
-    def __init__(self, variable: xr.Variable, name: str = "the base") -> None:
+    stored: StoredReader | None = None
+
+    def __init__(
+        self, variable: xr.Variable, name: str = "the base", stored: StoredReader | None = None
+    ) -> None:
         self.variable = variable
         self.name = name
+        self.stored = stored
 
     def read(self, region: Region) -> Array:
         """Return the samples of a region.
@@ -51,8 +70,23 @@ class Source:
         ReadError
             If they cannot be read; it names the chunk, and its cause is what the reader said.
         """
+        return np.asarray(self._naming(region, self.variable[region].to_numpy))
+
+    def take(self, region: Region) -> Samples:
+        """Return the samples of a region, and what they are stored as, where that is known.
+
+        Raises
+        ------
+        ReadError
+        """
+        if self.stored is None:
+            return Samples(self.read(region))
+        return Samples(*self._naming(region, partial(self.stored.read, region)))
+
+    def _naming(self, region: Region, read: Callable[[], T]) -> T:
+        """Return what is read of a region; say what could not be read, where that fails."""
         try:
-            return np.asarray(retried(self.variable[region].to_numpy))
+            return retried(read)
         except Exception as error:
             index, smaller = self._culprit(region)
             chunk = f"chunk {index}" if index else ""
@@ -172,6 +206,10 @@ class Blocks:
 class _Filled:
     edges: tuple[Lengths, ...]
     blocks: Sequence[Array]
+
+    def take(self, region: Region) -> Samples:
+        """Return the samples of a region."""
+        return Samples(self.read(region))
 
     def read(self, region: Region) -> Array:
         """Return the samples of a region; a view, where they lie in one block."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol, cast
 
+from xpyramid.engine.samples import Samples
 from xpyramid.engine.statistics import Observer, Statistics, merge
 from xpyramid.engine.written import Written, join
 from xpyramid.geometry.tiles import Index, Node, Region, Tiling, relative
@@ -31,7 +32,7 @@ from xpyramid.reducers import (
     reduce_levels_with_state,
 )
 
-Read = Callable[[Region], Array]
+Read = Callable[[Region], Samples]
 
 #: Where the values of a region of a level go. Called once for each stored object, of which it
 #: returns what it has written; None where it does not store.
@@ -52,8 +53,11 @@ class SharedSink(Protocol):
     def __call__(self, region: Region, values: Array) -> Written | None:
         """Store the values of a region."""
 
-    def encode(self, region: Region, values: Array) -> object:
-        """Return the values of a region as they are stored."""
+    def encode(self, region: Region, values: Array, stored: object) -> object:
+        """Return the values of a region as they are stored.
+
+        How they are stored where they come from may be known, see `Samples`.
+        """
 
     def store(self, region: Region, encoded: Any) -> Written:
         """Store what a sink of the same form has encoded."""
@@ -165,9 +169,9 @@ class Output:
             return block
         return self.reducer.base(block)
 
-    def encode_base(self, region: Region, values: Array) -> object:
+    def encode_base(self, region: Region, samples: Samples) -> object:
         """Return samples of level 0 as its sink stores them, which has a form."""
-        return cast("SharedSink", self.sinks[0]).encode(region, values)
+        return cast("SharedSink", self.sinks[0]).encode(region, *samples)
 
     def store_base(self, region: Region, encoded: object) -> Written:
         """Hand samples of level 0 to its sink, as one of the same form has encoded them."""
@@ -270,12 +274,13 @@ class Work:
             intermediates = [self.reduce_node(level - 1, child, read) for child in children]
             return self.merge_children(level, index, children, intermediates)
         base = tiling.base_region(level, index)
-        block = read(base)
+        samples = read(base)
+        block = samples.values
         statistics: dict[Observer | None, Statistics] = {None: {}}
         for output in self.outputs:
             if output.watches_base and output.observe not in statistics:
                 statistics[output.observe] = output.observe(base, block)  # type: ignore[misc]
-        pairs = zip(self.outputs, self._write_base(base, block), strict=True)
+        pairs = zip(self.outputs, self._write_base(base, samples), strict=True)
         return tuple(
             self._reduce_leaf(
                 output, level, base, block, statistics.get(output.observe, {}), written
@@ -283,18 +288,20 @@ class Work:
             for output, written in pairs
         )
 
-    def _write_base(self, base: Region, block: Array) -> list[Written]:
+    def _write_base(self, base: Region, samples: Samples) -> list[Written]:
         """Write samples of level 0 for each output; those that store alike encode them once."""
+        block, stored = samples
         forms = Counter(output.base_form for output in self.outputs)
         encoded: dict[Hashable, object] = {}
         written = []
         for output in self.outputs:
             form = output.base_form
-            if form is None or forms[form] == 1 or not block.size:
+            is_alone = forms[form] == 1 and stored is None
+            if form is None or is_alone or not block.size:
                 written.append(output.write(0, base, output.base_values(block)))
                 continue
             if form not in encoded:
-                encoded[form] = output.encode_base(base, block)
+                encoded[form] = output.encode_base(base, samples)
             written.append(output.store_base(base, encoded[form]))
         return written
 

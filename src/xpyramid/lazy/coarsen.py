@@ -18,6 +18,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid.geometry.chunks import align, regular
 from xpyramid.geometry.passes import SourceChunks
+from xpyramid.lazy.direct import read_directly
 from xpyramid.lazy.sharing import first_shared_step
 from xpyramid.reducers import Reducer, reduce_block
 
@@ -83,6 +84,7 @@ def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
 
 def source_chunks(array: xr.DataArray) -> SourceChunks:
     """Return in which chunks the samples of an array are given."""
+    array = read_directly(array)
     preferred = array.encoding.get("preferred_chunks", {})
     lengths = (preferred.get(dim) for dim in array.dims)
     on_disk = tuple(tuple(n) if isinstance(n, Sequence) else n for n in lengths)

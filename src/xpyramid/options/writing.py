@@ -211,11 +211,14 @@ class FormOptions(TypedDict, total=False):
     compressor: Annotated[
         Any,
         Option(
-            "default",
-            """codec, sequence of codecs, or None
+            "source",
+            """codec, sequence of codecs, "source", "default" or None
             How chunks are compressed: a codec of `zarr.codecs`, with ``version="0.4"`` one of
-            `numcodecs`; None means uncompressed. Default: Zstandard, level 1, with checksums, which
-            other codecs may lack.""",
+            `numcodecs`; None means uncompressed. "default" is Zstandard, level 1, with checksums,
+            which other codecs may lack. "source" is as the Zarr array is that level 0 is read from,
+            if that has Zstandard (which gets checksums) or Blosc, else as "default". Chunks of it
+            that are stored already as they would be written are passed through, and not encoded.
+            """,
         ),
     ]
 

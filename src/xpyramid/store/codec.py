@@ -137,6 +137,14 @@ def _bytes(data: Any) -> bytes:
     return bytes(ensure_bytes(data))
 
 
+def shuffle_of(blosc: numcodecs.Blosc, codec: Codec) -> int:
+    """Return how Blosc shuffles; left to itself, it depends on the size of samples."""
+    if blosc.shuffle != numcodecs.Blosc.AUTOSHUFFLE:
+        return int(blosc.shuffle)
+    is_byte = codec.dtype.itemsize == 1
+    return int(numcodecs.Blosc.BITSHUFFLE if is_byte else numcodecs.Blosc.SHUFFLE)
+
+
 def is_regular(array: ZarrArray) -> bool:
     """Whether all stored objects have one shape, which newer releases of zarr do not demand."""
     try:

@@ -6,10 +6,11 @@ thread reads, decodes, encodes and writes by itself, so that two of them take ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import google_crc32c
@@ -24,6 +25,8 @@ from xpyramid.store.object_reader import Directory, reader_of
 from xpyramid.store.path import ZarrArray, local_root
 from xpyramid.store.selections import Outer
 from xpyramid.types import Array
+
+_NONE: Mapping[Lengths, bytes] = MappingProxyType({})
 
 
 class ObjectRecord(NamedTuple):
@@ -143,13 +146,26 @@ class ObjectArray:
         )
         return [ObjectRecord(index, *record) for index, record in known if record is not None]
 
-    def encoded(self, region: Region, values: Array) -> Iterator[EncodedObject]:
-        """Yield the objects of a region of whole ones, which hold some values."""
+    def encoded(
+        self, region: Region, values: Array, chunks: Mapping[Lengths, bytes] = _NONE
+    ) -> Iterator[EncodedObject]:
+        """Yield the objects of a region of whole ones, which hold some values.
+
+        Parameters
+        ----------
+        region : tuple of slice
+        values : ndarray
+        chunks : mapping
+            The bytes of chunks, where they are known, by their place in the grid of the region.
+        """
         lengths = self.array.shards or self.array.chunks
         for index, _, piece in _pieces(region, lengths):
-            part = values[relative(piece, [r.start for r in region])]
-            chunks = self._chunk(part) if self.array.shards is None else self._shard(part, lengths)
-            yield EncodedObject.from_parts(index, chunks, self._algorithm)
+            inside = relative(piece, [r.start for r in region])
+            if self.array.shards is None:
+                parts = self._chunk(values[inside], chunks.get(self._first(inside)))
+            else:
+                parts = self._shard(values, inside, lengths, chunks)
+            yield EncodedObject.from_parts(index, parts, self._algorithm)
 
     def put(self, objects: Iterable[EncodedObject]) -> list[ObjectRecord]:
         """Store objects; return what is known of those that there are now."""
@@ -167,27 +183,46 @@ class ObjectArray:
         """Return how many chunks a shard has along each dimension."""
         return tuple(n // c for n, c in zip(lengths, self.array.chunks, strict=True))
 
-    def _chunk(self, values: Array) -> Sequence[bytes]:
-        """Return the bytes of a chunk, none where it is all fill value."""
+    def _first(self, region: Region) -> Lengths:
+        """Return the place of the chunk with which a region begins."""
+        return tuple([r.start // n for r, n in zip(region, self.array.chunks, strict=True)])
+
+    def _chunk(self, values: Array, known: bytes | None = None) -> Sequence[bytes]:
+        """Return the bytes of a chunk, which may be known, and none where it is all fill value."""
         if not self._stores_empty and _all_equal(values, self._fill):
             return []
+        if known is not None:
+            return [known]
         chunk = values
         if values.shape != self.array.chunks:
             chunk = np.full(self.array.chunks, self._fill, self.codec.dtype)
             chunk[tuple(map(slice, values.shape))] = values
         return [self.codec.encode(chunk)]
 
-    def _shard(self, values: Array, lengths: Lengths) -> Sequence[bytes]:
+    def _shard(
+        self, values: Array, region: Region, lengths: Lengths, chunks: Mapping[Lengths, bytes]
+    ) -> Sequence[bytes]:
         """Return the bytes of a shard: chunks, and an index of where each begins and ends.
 
         https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
+
+        Parameters
+        ----------
+        values : ndarray
+        region : tuple of slice
+            Of the values that the shard holds.
+        lengths : tuple of int
+            Shape of shards.
+        chunks : mapping
+            See `encoded`.
         """
         index = np.full((*self._grid(lengths), 2), ABSENT, "<u8")
+        first = self._first(region)
         parts: list[bytes] = []
         end = 0
-        whole = tuple(slice(0, n) for n in values.shape)
-        for at, _, piece in _pieces(whole, self.array.chunks):
-            for data in self._chunk(values[piece]):
+        for place, _, piece in _pieces(region, self.array.chunks):
+            at = tuple([i - n for i, n in zip(place, first, strict=True)])
+            for data in self._chunk(values[piece], chunks.get(place)):
                 parts.append(data)
                 index[at] = end, len(data)
                 end += len(data)
@@ -205,13 +240,22 @@ def by_object(array: ZarrArray) -> ObjectArray | None:
     return None if root is None or codec is None else ObjectArray(array, codec, root)
 
 
+def encoder_of(array: ZarrArray) -> ObjectArray | None:
+    """Return what encodes the objects of an array, wherever they are stored; it reads nothing.
+
+    None where that takes more than a `Codec`.
+    """
+    codec = codec_of(array) if is_regular(array) else None
+    return None if codec is None else ObjectArray(array, codec, Path())
+
+
 def only_chunk(array: ZarrArray, values: Array) -> Sequence[bytes] | None:
     """Return the bytes of an array of one chunk, none where it is all fill value.
 
     None where that takes more than a `Codec`. Nothing is read or written.
     """
-    codec = codec_of(array)
-    return None if codec is None else ObjectArray(array, codec, Path())._chunk(values)
+    encoder = encoder_of(array)
+    return None if encoder is None else encoder._chunk(values)
 
 
 def indexes_in(region: Region, lengths: Lengths) -> list[Lengths]:

@@ -15,7 +15,7 @@ import stat
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import google_crc32c
 import numpy as np
@@ -31,6 +31,9 @@ from xpyramid.store.selections import Piece, Selection
 from xpyramid.types import Array, DType
 
 T = TypeVar("T")
+
+#: Called with the index of a chunk that is stored, its bytes, and the chunk that they hold.
+Keep = Callable[[Lengths, bytes, Array], None]
 
 #: A thread more is of use for so many bytes of samples; handing work over takes some 50 us.
 _BYTES_PER_THREAD = 2**18
@@ -82,6 +85,20 @@ def directory_of(array: ZarrArray) -> Directory | None:
     return None if root is None else Directory(str(root), None, checked)
 
 
+class _Wanted(NamedTuple):
+    """What is read, where it goes, and what else is done with the bytes of chunks."""
+
+    selection: Selection
+    out: Array
+    keep: Keep | None
+
+    def take(self, piece: Piece, data: bytes, chunk: Array) -> None:
+        """Put what is selected of a chunk, which some bytes hold, into its place."""
+        self.selection.put(piece, chunk, self.out)
+        if self.keep is not None:
+            self.keep(piece.chunk, data, chunk)
+
+
 class ObjectReader:
     """Reads selections of an array.
 
@@ -111,7 +128,9 @@ class ObjectReader:
         self._sizes: Sizes | None = None
         self._is_prepared = False
 
-    def read(self, selection: Selection, dtype: DType, *, alone: bool = False) -> Array:
+    def read(
+        self, selection: Selection, dtype: DType, *, alone: bool = False, keep: Keep | None = None
+    ) -> Array:
         """Return what is selected, as samples of a dtype.
 
         Parameters
@@ -120,6 +139,9 @@ class ObjectReader:
         dtype : numpy.dtype
         alone : bool
             Whether no other thread is to help, for there are enough of them.
+        keep : callable, optional
+            What else is done with the bytes of chunks; not called for those that zarr-python has
+            to read.
 
         Raises
         ------
@@ -131,12 +153,13 @@ class ObjectReader:
         out = np.empty(selection.shape, dtype)
         if 0 in selection.shape:
             return out
+        wanted = _Wanted(selection, out, keep)
         if self._checked is None:
-            self._read(selection, out, alone=alone)
+            self._read(wanted, alone=alone)
         else:
             if not self._is_prepared:
                 self._prepare(self._checked)
-            self._checked.watched(lambda: self._read(selection, out, alone=alone))
+            self._checked.watched(lambda: self._read(wanted, alone=alone))
         return out
 
     def _prepare(self, checked: CheckedStore) -> None:
@@ -145,10 +168,10 @@ class ObjectReader:
         self._sizes = checked.sizes_of(path) if path in checked.records else None
         self._is_prepared = True
 
-    def _read(self, selection: Selection, out: Array, *, alone: bool) -> None:
-        number = 1
+    def _read(self, wanted: _Wanted, *, alone: bool) -> None:
+        selection, number = wanted.selection, 1
         if not alone and selection.count > 1:
-            nbytes = selection.count * math.prod(self.chunks) * out.itemsize
+            nbytes = selection.count * math.prod(self.chunks) * wanted.out.itemsize
             number = min(threads(), selection.count, 1 + nbytes // _BYTES_PER_THREAD)
         together = max(1, min(_MOST_TOGETHER, selection.count // (2 * number)))
         work = (
@@ -156,26 +179,22 @@ class ObjectReader:
             for index, pieces in selection.by_object(self._chunks_in_object)
             for k in range(0, len(pieces), together)
         )
-        share(work, lambda one: self._read_object(selection, *one, out), number - 1)
+        share(work, lambda one: self._read_object(wanted, *one), number - 1)
 
-    def _read_object(
-        self, selection: Selection, index: Lengths, pieces: Sequence[Piece], out: Array
-    ) -> None:
+    def _read_object(self, wanted: _Wanted, index: Lengths, pieces: Sequence[Piece]) -> None:
         """Read some chunks of an object."""
         try:
-            self._read_file(selection, index, pieces, out)
+            self._read_file(wanted, index, pieces)
         except Exception:  # whatever a system or a codec raises
             for piece in pieces:
-                self._read_through_store(selection, piece, out)
+                self._read_through_store(wanted.selection, piece, wanted.out)
 
-    def _read_file(
-        self, selection: Selection, index: Lengths, pieces: Sequence[Piece], out: Array
-    ) -> None:
+    def _read_file(self, wanted: _Wanted, index: Lengths, pieces: Sequence[Piece]) -> None:
         recorded = None if self._sizes is None else int(self._sizes[self._position(index)])
         file = self._open(f"{self._files}/{self._key_of(index)}", recorded)
         if file is None:
             for piece in pieces:
-                selection.fill(piece, self._fill, out)
+                wanted.selection.fill(piece, self._fill, wanted.out)
             return
         try:
             status = os.fstat(file)
@@ -183,27 +202,25 @@ class ObjectReader:
             if not stat.S_ISREG(status.st_mode) or recorded not in (None, size):
                 raise _UnexpectedError
             if self._is_sharded:
-                self._read_shard(selection, file, size, pieces, out)
+                self._read_shard(wanted, file, size, pieces)
             else:
-                chunk = self._codec.decode(_bytes(file, 0, size), self.chunks)
-                selection.put(pieces[0], chunk, out)
+                data = _bytes(file, 0, size)
+                wanted.take(pieces[0], data, self._codec.decode(data, self.chunks))
         finally:
             os.close(file)
 
-    def _read_shard(
-        self, selection: Selection, file: int, size: int, pieces: Sequence[Piece], out: Array
-    ) -> None:
+    def _read_shard(self, wanted: _Wanted, file: int, size: int, pieces: Sequence[Piece]) -> None:
         index = _index(file, size, self._chunks_in_object)
         for piece in pieces:
             at = tuple([c % n for c, n in zip(piece.chunk, self._chunks_in_object, strict=True)])
             offset, length = index[at].tolist()
             if (offset, length) == (ABSENT, ABSENT):
-                selection.fill(piece, self._fill, out)
+                wanted.selection.fill(piece, self._fill, wanted.out)
             elif offset + length > size:
                 raise _UnexpectedError
             else:
-                chunk = self._codec.decode(_bytes(file, offset, length), self.chunks)
-                selection.put(piece, chunk, out)
+                data = _bytes(file, offset, length)
+                wanted.take(piece, data, self._codec.decode(data, self.chunks))
 
     def _open(self, path: str, recorded: int | None) -> int | None:
         """Return a descriptor of a file, None where there is none, and none is to be."""

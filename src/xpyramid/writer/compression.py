@@ -6,13 +6,18 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import numcodecs
+import xarray as xr
 import zarr
 from numcodecs.abc import Codec
 from zarr.abc.codec import BytesBytesCodec
-from zarr.codecs import ZstdCodec
+from zarr.codecs import BloscCodec, ZstdCodec
 
 from xpyramid._compat import ArrayConfig, store_path_of
 from xpyramid.errors import PlanError
+from xpyramid.lazy.direct import read_directly
+from xpyramid.store.codec import SHUFFLES, shuffle_of
+from xpyramid.store.codec import Codec as SimpleCodec
+from xpyramid.store.passed_chunks import StoredSamples, stored_samples
 from xpyramid.store.path import ZarrArray
 
 ZarrFormat = Literal[2, 3]
@@ -31,22 +36,39 @@ class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
         return {**super().get_config(), "checksum": False}
 
 
+#: Compression levels up to this are those of the source.
+_HIGHEST = 5
+
 _DEFAULT: dict[ZarrFormat, Any] = {
     2: _Zstd(level=1, checksum=True),
     3: ZstdCodec(level=1, checksum=True),
 }
 
 
-def compressor_of(compressor: object, zarr_format: ZarrFormat) -> Any:
+def compressor_of(
+    compressor: object, zarr_format: ZarrFormat, source: StoredSamples | None = None
+) -> Any:
     """Return what zarr is to compress chunks with.
+
+    Parameters
+    ----------
+    compressor : object
+        As it was passed.
+    zarr_format : {2, 3}
+    source : StoredSamples, optional
+        What level 0 is, where that is stored already.
 
     Raises
     ------
     PlanError
         If it is not a codec of that format.
     """
-    if isinstance(compressor, str) and compressor == "default":
+    if is_default(compressor):
         return _DEFAULT[zarr_format]
+    if isinstance(compressor, str) and compressor == "source":
+        codec = None if source is None else source.codec
+        followed = None if codec is None else _like(codec, zarr_format)
+        return _DEFAULT[zarr_format] if followed is None else followed
     if compressor is None or _is_codec(compressor, zarr_format):
         return compressor
     if zarr_format == 3 and isinstance(compressor, list | tuple):
@@ -57,9 +79,47 @@ def compressor_of(compressor: object, zarr_format: ZarrFormat) -> Any:
     raise PlanError(
         option="compressor",
         value=compressor,
-        fix=f"accepted with Zarr v{zarr_format}: 'default' (Zstandard, level 1, with "
-        f"checksums), None, or a codec such as {example}",
+        fix=f"accepted with Zarr v{zarr_format}: 'default' (Zstandard, level 1, with checksums), "
+        "'source' (as in the Zarr array that is read, where that has Zstandard or Blosc), None, or "
+        f"a codec such as {example}",
     )
+
+
+def how_source_is_compressed(base: xr.DataArray) -> str:
+    """Say how level 0 is compressed where it is read from, if that is followed."""
+    samples = stored_samples(read_directly(base).variable)
+    codec = None if samples is None else samples.codec
+    if codec is None or _like(codec, 3) is None:
+        return ""
+    options: Any = codec.compressor
+    if isinstance(options, numcodecs.Zstd):
+        return f"zstd, level {options.level}"
+    return f"blosc, {options.cname}, level {options.clevel}"
+
+
+def is_default(compressor: object) -> bool:
+    """Whether chunks are to be encoded as is the default of ours, wherever they come from."""
+    return isinstance(compressor, str) and compressor == "default"
+
+
+def _like(codec: SimpleCodec, zarr_format: ZarrFormat) -> Any:
+    """Return what compresses as a codec does that is followed, None for others.
+
+    Those are Zstandard, which gets checksums, and Blosc: all viewers know them. With higher levels
+    than `_HIGHEST`, the coarser levels would take longer than what is saved.
+    """
+    match codec.compressor:
+        case numcodecs.Zstd(level=level) if level <= _HIGHEST:
+            kind = _Zstd if zarr_format == 2 else ZstdCodec
+            return kind(level=level, checksum=True)
+        case numcodecs.Blosc(clevel=level) as blosc if level <= _HIGHEST:
+            options = {"cname": blosc.cname, "clevel": level, "blocksize": blosc.blocksize}
+            shuffle = shuffle_of(blosc, codec)
+            if zarr_format == 2:
+                return numcodecs.Blosc(**options, shuffle=shuffle)
+            words: Any = {number: word for word, number in SHUFFLES.items()}
+            return BloscCodec(**options, shuffle=words[shuffle], typesize=codec.dtype.itemsize)
+    return None
 
 
 def _is_codec(codec: object, zarr_format: ZarrFormat) -> bool:

@@ -6,15 +6,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
+import xarray as xr
+
 from xpyramid import engine
 from xpyramid.geometry.passes import Limits, Pass, Shape, passes
 from xpyramid.lazy.coarsen import as_dask, source_chunks
+from xpyramid.lazy.direct import read_directly
 from xpyramid.reducers import Reducer, passthrough
 from xpyramid.store.fast import accelerate_graph, accelerate_reads
 from xpyramid.store.names import name_of
+from xpyramid.store.passed_chunks import PassingReader, can_pass, stored_samples
 from xpyramid.store.path import NodePath
 from xpyramid.writer.journal import Journal
 from xpyramid.writer.request import PreparedImage
+from xpyramid.writer.sinks import ZarrSink
 
 
 def passes_of(image: PreparedImage, limits: Limits) -> Iterator[Pass]:
@@ -68,11 +73,25 @@ def _job(
     work = engine.Work(tiling, (output,))
     samples = engine.identity(base.variable)
     name = f"level {first} of {name_of(base, image.name)!r}"
+    direct = read_directly(base)
     if job_pass.blocks is None:
-        return engine.Job(work, engine.Source(accelerate_reads(base.variable), name), samples)
-    data = accelerate_graph(as_dask(base, image.objects[first]))
+        variable = direct.variable
+        stored = _passing(variable, output) if image.passes_through else None
+        return engine.Job(work, engine.Source(accelerate_reads(variable), name, stored), samples)
+    data = accelerate_graph(as_dask(direct, image.objects[first]))
     source = engine.DaskSource(data, tiling.base_shape(tiling.tile), name, base.dims)
     return engine.Job(work, source, samples)
+
+
+def _passing(variable: xr.Variable, output: engine.Output) -> PassingReader | None:
+    """Return what reads level 0 as it is stored, if that is as an output is to store it."""
+    sink = output.sinks[0]
+    if type(sink) is not ZarrSink or output.base_form is None:
+        return None
+    samples = stored_samples(variable)
+    if samples is None or not can_pass(samples, sink.target):
+        return None
+    return PassingReader(samples, sink.target, sink.form)
 
 
 def shared_jobs(

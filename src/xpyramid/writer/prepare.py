@@ -19,6 +19,7 @@ from xpyramid.geometry.coordinate_kinds import check_storable
 from xpyramid.geometry.coordinates import level_attributes
 from xpyramid.geometry.plan import Plan
 from xpyramid.inputs.kinds import AVERAGING, averaged_labels
+from xpyramid.lazy.direct import read_directly
 from xpyramid.messages import Message, code, option, say
 from xpyramid.options import WriteOptions
 from xpyramid.options.types import Convention
@@ -28,6 +29,7 @@ from xpyramid.store.documents import new_group
 from xpyramid.store.encoding import array_attributes, note
 from xpyramid.store.json_attributes import DATASET, json_attributes
 from xpyramid.store.names import StoredNames, choose_names, name_of
+from xpyramid.store.passed_chunks import StoredSamples, stored_samples
 from xpyramid.store.path import NodePath, check_name, is_root
 from xpyramid.store.transaction import transaction_for
 from xpyramid.types import Attrs
@@ -40,7 +42,7 @@ from xpyramid.writer.array_checks import (
     dataset_attributes,
     warn_of_packing,
 )
-from xpyramid.writer.compression import compressor_of
+from xpyramid.writer.compression import compressor_of, is_default
 from xpyramid.writer.coordinates import prepare_coordinates
 from xpyramid.writer.request import ImageSource, KeptLevels, PreparedImage
 from xpyramid.writer.source_guard import Location, check_source
@@ -115,6 +117,7 @@ def prepare_image(
         interim={} if kept is None else _interim(kept, zarr_format),
         before={} if kept is None else kept.attributes,
         samples=image.samples,
+        passes_through=not is_default(options["compressor"]),
     )
 
 
@@ -182,9 +185,16 @@ def _template_spec(
         ],
         group_attributes=_group_attributes(image, paths, group, names, labels_group, options),
         zarr_format=zarr_format,
-        compressor=compressor_of(options["compressor"], zarr_format),
+        compressor=compressor_of(options["compressor"], zarr_format, _stored(image)),
         form={} if image.kept is None else image.kept.form,
     )
+
+
+def _stored(image: ImageSource) -> StoredSamples | None:
+    """Return what level 0 is, where it is stored already, and would only be copied."""
+    if image.samples is not None or image.kept is not None:
+        return None
+    return stored_samples(read_directly(image.levels[0]).variable)
 
 
 def _collection(target: NodePath, options: WriteOptions) -> ImageCollection | None:

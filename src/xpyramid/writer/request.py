@@ -140,6 +140,9 @@ class PreparedImage:
         Attributes that its group had, where levels stay.
     samples : xarray.DataArray or None
         What the levels are made from, where that is not level 0.
+    passes_through : bool
+        Whether chunks of level 0 that are stored already as they are to be written stay as they
+        are, and are not encoded anew.
     """
 
     transaction: Transaction
@@ -160,6 +163,7 @@ class PreparedImage:
     interim: Mapping[str, Buffer] = field(default_factory=dict)
     before: Mapping[str, object] = field(default_factory=dict)
     samples: xr.DataArray | None = None
+    passes_through: bool = False
 
     def source(self, level: int) -> xr.DataArray:
         """Return what is read for a level that is not made from others."""

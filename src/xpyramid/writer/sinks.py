@@ -33,8 +33,10 @@ from xpyramid.store.local_chunks import (
     ObjectArray,
     ObjectRecord,
     by_object,
+    encoder_of,
     indexes_in,
 )
+from xpyramid.store.passed_chunks import PassedChunks
 from xpyramid.store.path import NodePath, ZarrArray, local_root
 from xpyramid.types import Array
 
@@ -45,6 +47,8 @@ class ZarrSink:
     Attributes
     ----------
     array : zarr.Array
+    target : zarr.Array
+        The same one, without what reads and writes it.
     name : str
         What the array is called in errors.
     path : str
@@ -61,7 +65,8 @@ class ZarrSink:
             -(-n // length)
             for n, length in zip(array.shape, array.shards or array.chunks, strict=True)
         )
-        self._root, self._target = local_root(array.store), array.store
+        self.target = array
+        self._root = local_root(array.store)
         self._algorithm = algorithm_for(array.metadata.to_dict())
         self._seen: _WatchedStore | None = None
         if self._root is None:
@@ -81,17 +86,25 @@ class ZarrSink:
         with self._naming(region):
             return self._written(retried(lambda: self._store(region, values)))
 
-    def encode(self, region: tuple[slice, ...], values: Array) -> list[EncodedObject]:
+    def encode(
+        self, region: tuple[slice, ...], values: Array, stored: object = None
+    ) -> list[EncodedObject]:
         """Return the objects of a region of whole ones, for all sinks of the same form.
+
+        Chunks that are stored so elsewhere are passed through.
 
         Raises
         ------
         StorageError
         """
         with self._naming(region):
-            if isinstance(self.array, ObjectArray):
-                return list(self.array.encoded(region, values))
-            return list(_encoded_by_zarr(self.array, region, values, self._algorithm))
+            array, known = self.array, None
+            if isinstance(stored, PassedChunks) and stored.form == self.form:
+                known = stored.chunks
+                array = encoder_of(self.target) or array
+            if isinstance(array, ObjectArray):
+                return list(array.encoded(region, values, known or {}))
+            return list(_encoded_by_zarr(array, region, values, self._algorithm))
 
     def store(self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]) -> engine.Written:
         """Store objects that a sink of the same form has encoded; return records of them.
@@ -154,9 +167,9 @@ class ZarrSink:
     async def _put_all(self, objects: Sequence[EncodedObject]) -> None:
         """Store objects in a store that zarr-python writes to, all at a time."""
         steps = [
-            self._target.set(self._key(one.place), as_buffer(b"".join(one.parts)))
+            self.target.store.set(self._key(one.place), as_buffer(b"".join(one.parts)))
             if one.parts
-            else self._target.delete(self._key(one.place))
+            else self.target.store.delete(self._key(one.place))
             for one in objects
         ]
         await asyncio.gather(*steps)
@@ -197,9 +210,11 @@ class PartSink(ZarrSink):
         """Store values in a region of whole chunks; return records of what is stored."""
         return super().__call__(self._moved(region), values)
 
-    def encode(self, region: tuple[slice, ...], values: Array) -> list[EncodedObject]:
+    def encode(
+        self, region: tuple[slice, ...], values: Array, stored: object = None
+    ) -> list[EncodedObject]:
         """Return the objects of a region of whole chunks; see `ZarrSink.encode`."""
-        return super().encode(self._moved(region), values)
+        return super().encode(self._moved(region), values, stored)
 
     def store(self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]) -> engine.Written:
         """Store objects that a sink of the same form has encoded."""

@@ -1,0 +1,55 @@
+"""Dask arrays that do nothing but read Zarr: they are read as Zarr, region by region, by no graph.
+
+That is what `xarray.open_zarr(chunks={})` and `dask.array.from_zarr` make: one array, and a task
+for each block that takes a part of it. How long the blocks are does not matter then. A graph with
+anything else in it stays one: what it computes, a lock that it takes, an annotation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import xarray as xr
+import zarr
+
+from xpyramid._compat import (
+    BackendArray,
+    ZarrArrayWrapper,
+    lazily_indexed,
+    lazy_data,
+    source_of_blocks,
+)
+
+
+def read_directly(array: xr.DataArray) -> xr.DataArray:
+    """Return an array that is read without dask, if all that its graph does is to read Zarr.
+
+    Others are returned as they are.
+    """
+    data: Any = lazy_data(array)
+    origin: Any = source_of_blocks(data) if isinstance(data, da.Array) else None
+    stored: Any = zarr_array_of(origin)
+    if stored is None or origin.shape != data.shape or origin.dtype != data.dtype:
+        return array
+    if origin is stored:
+        origin = lazily_indexed(ZarrArrayWrapper(stored))
+    direct = array.copy(deep=False, data=origin)
+    direct.encoding.pop("preferred_chunks", None)
+    if stored.shape == data.shape and len(stored.chunks) == data.ndim:
+        direct.encoding["preferred_chunks"] = dict(zip(array.dims, stored.chunks, strict=True))
+    return direct
+
+
+def zarr_array_of(data: Any) -> zarr.Array[Any] | None:
+    """Return the array that wrappers of xarray read, whatever they make of its samples."""
+    while not isinstance(data, zarr.Array):
+        if isinstance(data, ZarrArrayWrapper):
+            data = data._array
+        elif isinstance(data, BackendArray):
+            data = getattr(data, "zarr_array", None)  # a level of ours
+        elif type(data).__module__.startswith("xarray."):
+            data = getattr(data, "array", None)
+        else:
+            return None
+    return data
