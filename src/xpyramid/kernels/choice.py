@@ -15,8 +15,9 @@ import importlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,18 @@ from xpyramid.kernels.arrays import Array
 
 #: "auto", or what alone is to be used: "numpy" or "compiled".
 way = os.environ.get("XPYRAMID_KERNELS", "auto")
+
+
+@contextmanager
+def only(chosen: str) -> Iterator[None]:
+    """Go one way alone for a while."""
+    global way  # noqa: PLW0603
+    before, way = way, chosen
+    try:
+        yield
+    finally:
+        way = before
+
 
 #: Seconds in NumPy, for a kernel and a dtype, after which it is compiled beside, and those of one
 #: call that rather waits for it.
@@ -95,11 +108,11 @@ class Kernel:
 
     def compile(self, signature: Signature, args: tuple[Any, ...]) -> Callable[..., Any]:
         """Compile the kernel for arguments, or load it from disk."""
-        kernel: Any = self._find("xpyramid.kernels")
-        if hasattr(kernel, "compile"):  # not so with NUMBA_DISABLE_JIT=1
-            typeof = importlib.import_module("numba").typeof
-            with _compiling:
-                kernel.compile(tuple(map(typeof, args)))
+        guard_forks()
+        with _compiling:
+            kernel: Any = self._find("xpyramid.kernels")
+            if hasattr(kernel, "compile"):  # not so with NUMBA_DISABLE_JIT=1
+                kernel.compile(tuple(map(importlib.import_module("numba").typeof, args)))
         self._compiled[signature] = kernel
         return self._compiled[signature]
 
@@ -110,7 +123,8 @@ class Kernel:
 extremes, labels, moments = Room("extremes"), Room("labels"), Room("moments")
 sums, twos, values = Room("sums"), Room("twos"), Room("values")
 
-#: Held by who compiles, so that no process forks meanwhile: the child could never compile.
+#: Held by who imports numba or compiles, so that no process forks meanwhile: what is locked then
+#: stays so in the child.
 _compiling = threading.RLock()
 
 _lock = threading.Lock()
@@ -122,6 +136,7 @@ _thread: threading.Thread | None = None
 def compile_beside(kernel: Kernel, signature: Signature, args: tuple[Any, ...]) -> None:
     """Have a thread compile a kernel, once."""
     global _thread  # noqa: PLW0603
+    guard_forks()
     with _lock:
         if (kernel, signature) in _begun:
             return
@@ -175,9 +190,17 @@ def _after_fork_in_child() -> None:
     _begun.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
-    )
+@cache
+def guard_forks() -> None:
+    """Have forks wait for who compiles, once.
+
+    What is registered last comes first. filelock lets no lock be taken while a process forks, which
+    who compiles does.
+    """
+    importlib.import_module("filelock")
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(
+            before=_before_fork,
+            after_in_parent=_after_fork_in_parent,
+            after_in_child=_after_fork_in_child,
+        )
