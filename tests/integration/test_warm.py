@@ -15,11 +15,11 @@ import importlib, sys
 import numpy as np, xarray as xr, xpyramid
 from xpyramid import downsample
 for method in sys.argv[1].split(","):
-    for shape in ((40, 50, 60), (300, 301), (4000, 4001)):
+    for shape, chunks in (((40, 50, 60), 32), ((3000, 3001), 4096)):
         array = xr.DataArray(np.ones(shape, "u1"), dims=("z", "y", "x")[-len(shape):], name="field")
         for levels in (2, 4):
-            array.pyramid.to_ome_zarr({}, levels=levels, method=method, kind="image", chunks=4096)
-            array.pyramid.to_ome_zarr({}, levels=levels, method=method, kind="image", chunks=32)
+            pyramid = array.pyramid.build(levels=levels, method=method, kind="image", chunks=chunks)
+            pyramid.to_ome_zarr({})
         downsample(array.values, 3, method, num_mips=2)
 kernels = [
     kernel
@@ -35,7 +35,7 @@ print(sum(sum(k.stats.cache_hits.values()) for k in kernels))
 @pytest.mark.slow
 @pytest.mark.once
 def test_what_is_compiled_beforehand_is_found(tmp_path: Path) -> None:
-    methods = "mean,mode,max,sum,std"
+    methods = "mean,mode,max,std"
     environment = {
         **os.environ,
         "NUMBA_CACHE_DIR": str(tmp_path),

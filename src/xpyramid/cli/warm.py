@@ -23,7 +23,7 @@ _METHODS = ("mean", "mode")
 #: Blocks and steps that take different ways through the reducers: some have two samples along each
 #: dimension, and a large block goes through other kernels than one that fits a cache.
 _BLOCKS = ((8, 8, 8), (8, 1024, 1025))
-_STEPS = (((2, 2, 2),), ((2, 2, 2), (2, 2, 2)), ((4, 4, 4), (3, 3, 3)))
+_STEPS = (((2, 2, 2),), ((2, 2, 2), (2, 2, 2)), ((3, 3, 3),), ((4, 4, 4), (3, 3, 3)))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +94,8 @@ def warm(method: str, dtype: DType, ignore: bool = False) -> bool:
         states = [reducer.chunk(block, steps[0])]
         for step in steps[1:]:
             states.append(reducer.combine(states[-1], step))
-        Observer(None)(tuple(map(slice, shape)), block)
+        base = block if reducer.base is None else reducer.base(block)
+        Observer(None)(tuple(map(slice, shape)), base)
     return True
 
 
