@@ -18,6 +18,7 @@ from xpyramid import downsample
 from xpyramid.engine.statistics import Observer
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.kernels import choice
+from xpyramid.kernels.plain import labels
 from xpyramid.reducers import make_reducer, mean
 
 pytestmark = pytest.mark.once  # the numbers are NumPy's and numba's, not Python's
@@ -108,11 +109,25 @@ options = st.fixed_dictionaries(
 )
 few_options = st.sampled_from([{}, {}, {"ignore": 0}, {"skipna": False}])  # each is compiled anew
 cases = our.cases(our.few_dtypes) | our.cases(our.few_dtypes, our.noise)
-segmentations = our.cases(our.few_integers, our.labels)
 
 
-@settings(max_examples=40)
-@given(cases | segmentations, st.sampled_from(METHODS), few_options, st.sampled_from([0, 2**23]))
+@settings(max_examples=30)
+@given(
+    our.cases(our.few_integers, our.labels),
+    st.sampled_from([{}, {"ignore": 0}]),
+    st.sampled_from([1, 50, 2**14]),
+)
+def test_lists_of_labels(case: tuple[Array, Recipe], options: dict[str, Any], size: int) -> None:
+    """Also where they are looked at piece by piece."""
+    samples, recipe = case
+    if options:
+        samples = samples * np.random.default_rng(0).integers(0, 2, samples.shape, bool)
+    with both_ways(small=0), patch.object(labels, "_AT_ONCE", size):
+        reduce_in_all_ways(samples, recipe, "mode", **options)
+
+
+@settings(max_examples=30)
+@given(cases, st.sampled_from(METHODS), few_options, st.sampled_from([0, 2**23]))
 def test_states_and_values(
     case: tuple[Array, Recipe], method: str, options: dict[str, Any], small: int
 ) -> None:
