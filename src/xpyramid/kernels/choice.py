@@ -26,6 +26,8 @@ from xpyramid.kernels.arrays import Array
 
 #: "auto", or what alone is to be used: "numpy" or "compiled".
 way = os.environ.get("XPYRAMID_KERNELS", "auto")
+if way not in ("auto", "numpy", "compiled"):
+    raise ValueError(f"XPYRAMID_KERNELS={way!r}; accepted: auto, numpy, compiled")
 
 
 @contextmanager

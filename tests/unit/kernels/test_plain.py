@@ -135,6 +135,16 @@ def test_states_and_values(
         reduce_in_all_ways(*case, method, **options)
 
 
+@pytest.mark.parametrize(
+    "shape", [(0,), (3, 0), (0, 3), (2, 3, 0), (2, 0, 3), (0, 2, 3), (0, 1, 2, 3)]
+)
+def test_nothing(shape: tuple[int, ...]) -> None:
+    recipe = Recipe(our.DIMS[-len(shape) :], ((3,) * len(shape), (2,) * len(shape)), "pad")
+    with both_ways(small=0), patch.object(labels, "_AT_ONCE", 1):
+        for method in METHODS:
+            reduce_in_all_ways(np.zeros(shape, "u1"), recipe, method)
+
+
 @pytest.mark.slow
 @settings(max_examples=500)
 @given(

@@ -144,7 +144,8 @@ def merge_labels(
             (stop - start, *reduced[2:]),
         )  # fmt: skip
         labels[end : end + found.size], counts[end : end + found.size] = found, votes
-        ends.reshape(reduced)[b, start:stop] = (end + np.cumsum(sizes)).reshape(-1, *reduced[2:])
+        sizes = sizes.reshape(stop - start, *reduced[2:])
+        ends.reshape(reduced)[b, start:stop] = end + np.cumsum(sizes).reshape(sizes.shape)
         first, end = last, end + found.size
 
 
