@@ -18,7 +18,7 @@ import zarr
 from dask._task_spec import Alias, GraphNode, Task, TaskRef
 from dask.array.core import getter, getter_inline, getter_nofancy
 from dask.array.optimization import optimize
-from dask.base import get_scheduler
+from dask.base import get_scheduler, named_schedulers
 from dask.blockwise import Blockwise
 from xarray.backends import BackendArray, CachingFileManager
 from xarray.backends.file_manager import FileManager
@@ -62,6 +62,7 @@ __all__ = [
     "lazy_variable",
     "memory_of",
     "meta_of",
+    "named_schedulers",
     "node_of",
     "open_zip",
     "optimize",

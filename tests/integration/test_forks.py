@@ -58,6 +58,7 @@ def test_children_compile_and_write(way: str, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "XPYRAMID_KERNELS": "compiled",
         "PYTHONPATH": os.pathsep.join(sys.path),
     }
     run = subprocess.run(

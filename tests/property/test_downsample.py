@@ -20,7 +20,10 @@ from xpyramid import downsample, open_pyramid
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.reducers import Part, State, Window, make_reducer
 
-pytestmark = pytest.mark.once  # the numbers are NumPy's and numba's, not Python's
+pytestmark = [
+    pytest.mark.once,  # the numbers are NumPy's and numba's, not Python's
+    pytest.mark.usefixtures("compiled_kernels"),
+]
 
 METHODS = ["mean", "mode", "median", "min", "max", "sum", "nearest"]
 

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 import xpyramid  # noqa: F401  registers .pyramid
 
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
+
 
 def levels(
     data: Array,

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import xpyramid
 from xpyramid.errors import DtypeError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("compiled_kernels")]
 
 Case = tuple[Array, Recipe]
 

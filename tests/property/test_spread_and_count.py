@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 import xpyramid
 
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
+
 Case = tuple[Array, Recipe]
 skipna = st.sampled_from([None, True, False])
 

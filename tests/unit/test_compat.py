@@ -116,6 +116,13 @@ def test_paths_of_fsspec(tmp_path: Path) -> None:
     assert _compat.fsspec_path(local, f"file://{tmp_path}") == str(LocalStore(tmp_path).root)
 
 
+def test_schedulers_by_name() -> None:
+    """What `get_scheduler` answers, without a look for a cluster."""
+    for name, get in _compat.named_schedulers.items():
+        assert _compat.get_scheduler(scheduler=name) is get
+    assert {"threads", "sync", "processes"} <= set(_compat.named_schedulers)
+
+
 def test_the_cache_of_numba() -> None:
     """What is locked while kernels are compiled, see `xpyramid.kernels._jit`."""
     kernel: Any = numba.njit(lambda a: a)

@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from xpyramid._version import __version__
-from xpyramid.cli import build, demo, options, update, verify
+from xpyramid.cli import build, demo, options, update, verify, warm
 from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.messages import Message, joined, option, printable
 from xpyramid.opening import open_pyramid
@@ -35,6 +35,7 @@ examples:
   xpyramid update scan.zarr --group field --region y=10:20
   xpyramid info out.zarr
   xpyramid verify out.zarr --deep
+  xpyramid warm --dtype uint16 --method mean,max
 """
 
 
@@ -141,6 +142,8 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_arguments(
         commands.add_parser("verify", help="look for what is wrong with stored pyramids")
     )
+
+    warm.add_arguments(commands.add_parser("warm", help="compile beforehand what reduces samples"))
 
     demo = commands.add_parser("demo", help="make a pyramid of a photograph, and draw its levels")
     demo.add_argument(

@@ -17,7 +17,7 @@ import dask.threaded
 from dask.callbacks import Callback
 from dask.delayed import Delayed
 
-from xpyramid._compat import get_scheduler
+from xpyramid._compat import get_scheduler, named_schedulers
 from xpyramid.engine.failures import attribute_failures
 from xpyramid.engine.graph import TOPIC, Graph, Job, NodeKey, Packed, give_up, inlined, make_graph
 from xpyramid.engine.statistics import Statistics, merge
@@ -134,14 +134,16 @@ def _report_progress(jobs: Sequence[Job], advance: Callable[[int], None] | None)
 def _scheduler() -> Callable[..., Any]:
     """Return what runs a graph: what is configured, a cluster of this session, or threads.
 
-    dask itself looks for a cluster by importing distributed, which takes a quarter of a second;
-    where nobody has imported it, there is none.
+    dask itself looks for a cluster by importing distributed, even where threads are configured, and
+    that takes a quarter of a second; where nobody has imported it, there is none.
     """
     scheduler = dask.config.get("scheduler", None)
     if scheduler in PROCESSES:  # would fuse tasks, which are not heard of then
         return partial(dask.multiprocessing.get, optimize_graph=False)
     get: Callable[..., Any] | None = None
-    if scheduler is not None or "distributed" in sys.modules:
+    if isinstance(scheduler, str) and scheduler.lower() in named_schedulers:
+        get = named_schedulers[scheduler.lower()]
+    elif scheduler is not None or "distributed" in sys.modules:
         get = get_scheduler()
     return _on_threads if get in (None, dask.threaded.get) else get
 

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpyramid import kernels
 from xpyramid.geometry.sections import Sections
 from xpyramid.geometry.tiles import Region, relative
+from xpyramid.kernels import choice as kernels
 from xpyramid.reducers import Array
 from xpyramid.types import DType
 

@@ -11,8 +11,6 @@ import numba
 from filelock import FileLock
 
 Kernel = Callable[..., Any]
-#: (b, z, y, x)
-Shape = tuple[int, int, int, int]
 
 
 def _one_at_a_time(cache: Any) -> None:

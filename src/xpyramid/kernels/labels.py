@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpyramid.kernels._jit import Shape, inline, inline_once, jit
-from xpyramid.kernels.arrays import Array, Scalar
+from xpyramid.kernels._jit import inline, inline_once, jit
+from xpyramid.kernels.arrays import Array, Scalar, Shape
 
 #: Where counting starts. A literal 0 has a type of its own: what it is given to is compiled twice.
 ZERO = np.int64(0)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from xpyramid.kernels._jit import Shape, inline, inline_once, jit
-from xpyramid.kernels.arrays import Array, Scalar
+from xpyramid.kernels._jit import inline, inline_once, jit
+from xpyramid.kernels.arrays import Array, Scalar, Shape
 
 #: Where four rows begin.
 Rows = tuple[np.uint64, np.uint64, np.uint64, np.uint64]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from xpyramid import kernels
 from xpyramid.errors import DtypeError, PlanError
+from xpyramid.kernels import choice as kernels
 from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import (
     Factors,
@@ -33,6 +33,7 @@ from xpyramid.reducers.windows import (
     single_pass,
     sum_valid_windows,
     sum_windows,
+    with_one_nan,
 )
 from xpyramid.types import DType
 
@@ -352,7 +353,7 @@ class _Floats:
         if every and finite:
             single = np.dtype(np.float32 if self.request.dtype.itemsize == 4 else np.float64)
             out = _divided(state[0], window, np.float64, single)
-            return out.astype(self.request.dtype, copy=False)
+            return with_one_nan(out.astype(self.request.dtype, copy=False))
         count = window.counts() if every else state[-1]
         with np.errstate(all="ignore"):  # 0 / 0 is the NaN that is wanted
             mean = state[0] / count
@@ -360,7 +361,7 @@ class _Floats:
                 large, limit = state[1] / count, np.finfo(np.float64).max * _SCALE
                 large = np.where(np.isfinite(large), np.clip(large, -limit, limit), large)
                 mean = np.where(np.isfinite(state[0]), mean, large / _SCALE)
-            out = np.asarray(mean.astype(self.request.dtype))
+            out = with_one_nan(np.asarray(mean.astype(self.request.dtype)))
         if self.request.has_ignore:
             out[count == 0] = self.request.ignore_as()
         return out

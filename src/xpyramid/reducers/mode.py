@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpyramid import kernels
 from xpyramid.errors import DtypeError
+from xpyramid.kernels import choice as kernels
 from xpyramid.kernels.arrays import Array
 from xpyramid.messages import say
 from xpyramid.reducers.record import (

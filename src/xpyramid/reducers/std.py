@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpyramid import kernels
 from xpyramid.errors import DtypeError
+from xpyramid.kernels import choice as kernels
 from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
@@ -22,6 +22,7 @@ from xpyramid.reducers.windows import (
     cells_of,
     sum_windows,
     valid_flags,
+    with_one_nan,
 )
 from xpyramid.types import DType
 
@@ -73,8 +74,7 @@ class _Base:
 def _root(squares: Array, count: Array, dtype: DType) -> Array:
     """Return the roots of mean squares, NaN where there is no sample."""
     with np.errstate(all="ignore"):
-        root: Array = np.sqrt(squares / count).astype(dtype)
-    return root
+        return with_one_nan(np.sqrt(squares / count).astype(dtype))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,13 @@ from xpyramid.errors import DtypeError
 from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Reducer, Request, State, Window
 from xpyramid.reducers.registry import register
-from xpyramid.reducers.windows import add, at_least_float32, sum_valid_windows, sum_windows
+from xpyramid.reducers.windows import (
+    add,
+    at_least_float32,
+    sum_valid_windows,
+    sum_windows,
+    with_one_nan,
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class _Sum:
             empty = self.request.ignore_as(self.dtype) if self.request.has_ignore else np.nan
             values = np.where(state[1] > 0, values, empty)
         with np.errstate(over="ignore"):  # a sum beyond float16 or float32 is infinite
-            return values.astype(self.dtype)
+            return with_one_nan(values.astype(self.dtype))
 
 
 @register("sum")

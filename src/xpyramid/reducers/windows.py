@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from xpyramid import kernels
+from xpyramid.kernels import choice as kernels
 from xpyramid.kernels.arrays import Array
 from xpyramid.reducers.record import Factors, Request, State
 from xpyramid.types import DType
@@ -28,10 +28,26 @@ _IN_CACHE = 2**25
 
 
 def as_native(values: Array) -> Array:
-    """Return samples as kernels want them: C-contiguous, native byte order, bool as uint8."""
+    """Return samples as kernels want them: C-contiguous, native byte order, bool as uint8.
+
+    They may not be written to: for arrays that may, kernels would be compiled once more.
+    """
     if values.dtype.kind == "b":
         values = values.view(np.uint8)
-    return np.ascontiguousarray(values, values.dtype.newbyteorder("="))
+    native = np.ascontiguousarray(values, values.dtype.newbyteorder("=")).view()
+    native.flags.writeable = False
+    return native
+
+
+def with_one_nan(values: Array) -> Array:
+    """Return new values of which those that are NaN are `numpy.nan`.
+
+    What comes of several NaN of different bits, such as that of inf - inf, is up to the compiler.
+    """
+    out = np.asarray(values)
+    if out.dtype.kind == "f":
+        out[np.isnan(out)] = np.nan
+    return out
 
 
 def fillable(dtype: DType) -> DType:
@@ -114,9 +130,9 @@ def sum_windows(values: Array, factors: Factors, dtype: DTypeLike) -> Array:
     dtype : dtype
         Of the sums; the caller knows that they fit.
     """
-    out = as_native(values)
+    out = values
     for shape, step, reduced in axis_passes(values.shape, factors):
-        src, out = out.reshape(shape), np.empty(reduced, dtype)
+        src, out = as_native(out).reshape(shape), np.empty(reduced, dtype)
         kernels.sums.window_sum(
             src, *step, read_rows_together(src), aligned_empty(shape[3], dtype), out
         )
@@ -157,6 +173,6 @@ def extreme_windows(values: Array, factors: Factors, largest: bool, request: Req
     out = as_native(values)
     flags = True if largest else None, *valid_flags(request, out.dtype)
     for shape, step, reduced in axis_passes(values.shape, factors):
-        src, out = out.reshape(shape), np.empty(reduced, out.dtype)
+        src, out = as_native(out).reshape(shape), np.empty(reduced, out.dtype)
         kernels.extremes.window_extreme(src, *step, *flags, aligned_empty(shape[3], out.dtype), out)
     return out.reshape(cells_of(values.shape, factors))

@@ -43,7 +43,9 @@ print(json.dumps([sums, sum(kernels.sums.window_sum.stats.cache_hits.values())])
 
 def start(cache: Path, dtypes: str, delay: float) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", PROGRAM, dtypes, str(delay), str(cache)]
-    environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
+    environment = {
+        **os.environ, "NUMBA_CACHE_DIR": str(cache), "XPYRAMID_KERNELS": "compiled"
+    }  # fmt: skip
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 

@@ -21,6 +21,8 @@ from xpyramid.reducers import (
 )
 from xpyramid.reducers.record import State, Window
 
+pytestmark = pytest.mark.usefixtures("compiled_kernels")
+
 Steps = list[tuple[int, ...]]
 
 
