@@ -55,6 +55,7 @@ __all__ = [
     "html_sections_of",
     "indexing",
     "is_in_memory",
+    "lazily_indexed",
     "lazy_data",
     "lazy_variable",
     "memory_of",
@@ -166,6 +167,11 @@ def html_page(shown: object, header: Sequence[str], sections: Sequence[str]) -> 
     """Return a page for notebooks in xarray's style."""
     page: str = formatting_html._obj_repr(shown, list(header), list(sections))
     return page
+
+
+def lazily_indexed(array: BackendArray) -> Any:
+    """Return what xarray makes variables of, of which what is read is not kept."""
+    return indexing.CopyOnWriteArray(indexing.LazilyIndexedArray(array))
 
 
 def is_in_memory(variable: xr.Variable) -> bool:

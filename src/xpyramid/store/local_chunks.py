@@ -22,7 +22,7 @@ from xpyramid.store.codec import ABSENT, Codec, codec_of, fill_of, is_regular
 from xpyramid.store.local_files import write_file
 from xpyramid.store.object_reader import Directory, reader_of
 from xpyramid.store.path import ZarrArray, local_root
-from xpyramid.store.selections import Outer
+from xpyramid.lazy.selections import Outer
 from xpyramid.types import Array
 
 

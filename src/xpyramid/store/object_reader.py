@@ -27,7 +27,7 @@ from xpyramid.store.codec import ABSENT, Codec, fill_of
 from xpyramid.store.confined import ConfinedStore
 from xpyramid.store.path import ZarrArray, local_root
 from xpyramid.store.retrying import bare
-from xpyramid.store.selections import Piece, Selection
+from xpyramid.lazy.selections import Piece, Selection
 from xpyramid.types import Array, DType
 
 T = TypeVar("T")

@@ -1,0 +1,219 @@
+"""A level of what xarray has opened lazily: made from the base where it is indexed, without a graph.
+
+It is an array of an xarray backend. A selection is cut into parts, cells over a few chunks of the
+base; several threads read the base under a part, reduce it, and put what is asked for into the
+result. So nothing is read but what lies under the selection, and beside the result each thread
+holds one part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xpyramid._compat import BackendArray, indexing, is_in_memory, lazily_indexed, lazy_data
+from xpyramid.geometry.tiles import LEAF_BYTES, Lengths
+from xpyramid.lazy.selections import Along, Piece, Selection, selected
+from xpyramid.reducers import Reducer, reduce_block
+from xpyramid.runtime.threads import share, threads
+from xpyramid.types import Array
+
+#: From a variable to one with the same samples that is read faster.
+Accelerate = Callable[[xr.Variable], xr.Variable]
+
+#: A thread more is of use for so many bytes of the base.
+_BYTES_PER_THREAD = 2**18
+
+#: So many parts for each thread, so that all end at about the same time.
+_PARTS_PER_THREAD = 4
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """How cells are made from samples of level 0.
+
+    Attributes
+    ----------
+    steps : tuple of tuple of int
+        Factors of each step; none for the values of level 0 itself.
+    reducer : Reducer
+    factors : tuple of int
+        All steps together.
+    """
+
+    steps: tuple[Lengths, ...]
+    reducer: Reducer
+    factors: Lengths
+
+    def __call__(self, block: Array) -> Array:
+        """Return the cells over samples that begin at a window's edge."""
+        if self.steps:
+            return reduce_block(block, self.steps, self.reducer)
+        return block if self.reducer.base is None else self.reducer.base(block)
+
+
+class CoarseArray(BackendArray):
+    """A level that is made where it is indexed; nothing of it is kept.
+
+    Parameters
+    ----------
+    base : xarray.Variable
+        Level 0.
+    reduction : Reduction
+    shape : tuple of int
+        Of the level; shorter than ``ceil(n / F)`` where partial windows are trimmed.
+    chunks : tuple of int
+        In which level 0 is read best.
+    accelerate : callable
+        Has level 0 read faster, where there is a way.
+    """
+
+    def __init__(
+        self,
+        base: xr.Variable,
+        reduction: Reduction,
+        shape: Lengths,
+        chunks: Lengths,
+        accelerate: Accelerate,
+    ) -> None:
+        self.base, self.reduction, self.chunks = base, reduction, chunks
+        self.shape: Lengths = shape
+        self.dtype = reduction.reducer.dtype
+        self._accelerate = accelerate
+
+    def __reduce__(self) -> tuple[type[CoarseArray], tuple[object, ...]]:
+        return CoarseArray, (
+            self.base, self.reduction, self.shape, self.chunks, self._accelerate
+        )  # fmt: skip
+
+    @cached_property
+    def _source(self) -> xr.Variable:
+        """What the samples of level 0 are read from."""
+        return self._accelerate(self.base)
+
+    def __getitem__(self, key: Any) -> Any:
+        is_of_points = isinstance(key, indexing.VectorizedIndexer)
+        parts = self._small_parts if is_of_points else self._parts(key.tuple)
+        selection, shape = selected(key.tuple, self.shape, parts, is_of_points)
+        return self._read(selection, parts).reshape(shape)
+
+    async def async_getitem(self, key: Any) -> Any:
+        """Return what is indexed; it is made in another thread."""
+        return await asyncio.to_thread(self.__getitem__, key)
+
+    def _read(self, selection: Selection, parts: Lengths) -> Array:
+        out = np.empty(selection.shape, self.dtype)
+        if not out.size:
+            return out
+        number = min(threads(), selection.count, 1 + self._nbytes(out.shape) // _BYTES_PER_THREAD)
+        pieces = (piece for _, several in selection.by_object((1,) * len(parts)) for piece in several)
+        share(pieces, lambda piece: self._put(selection, piece, parts, out), number - 1)
+        return out
+
+    def _put(self, selection: Selection, piece: Piece, parts: Lengths, out: Array) -> None:
+        """Make the cells of a part that a selection takes."""
+        ends = [*map(_ends, piece.inside, parts)]
+        region = []
+        for i, part, (low, high), f, n in zip(
+            piece.chunk, parts, ends, self.reduction.factors, self.base.shape, strict=True
+        ):
+            first = i * part
+            region.append(slice((first + low) * f, min((first + high) * f, n)))
+        cells = self.reduction(np.asarray(self._source[tuple(region)].to_numpy()))
+        inside = tuple(_moved(along, low) for along, (low, _) in zip(piece.inside, ends, strict=True))
+        selection.put(Piece(piece.chunk, inside, piece.target), cells, out)
+
+    def _nbytes(self, cells: Lengths) -> int:
+        """Return the bytes of level 0 under some cells."""
+        return math.prod(cells) * math.prod(self.reduction.factors) * self.base.dtype.itemsize
+
+    @cached_property
+    def _small_parts(self) -> Lengths:
+        """Shape of parts that lie over few chunks of the base, for selections with gaps."""
+        pairs = zip(self.chunks, self.reduction.factors, strict=True)
+        return tuple(max(1, chunk // f) for chunk, f in pairs)
+
+    @cached_property
+    def _whole_parts(self) -> Lengths:
+        """Shape of the smallest parts over whole chunks, where that is not too much."""
+        pairs = zip(self.chunks, self.reduction.factors, strict=True)
+        whole = tuple(math.lcm(chunk, f) // f for chunk, f in pairs)
+        return whole if self._nbytes(whole) <= LEAF_BYTES else self._small_parts
+
+    def _parts(self, key: Sequence[Along | int]) -> Lengths:
+        """Return the shape of the parts, in cells, by which a selection is made.
+
+        Where it has no gaps, a part may lie over several chunks.
+        """
+        lengths = []
+        for along, n in zip(key, self.shape, strict=True):
+            if isinstance(along, slice):
+                line = range(n)[along]
+                lengths.append(len(line) if abs(line.step) == 1 or len(line) < 2 else 0)
+            else:
+                lengths.append(along.size if isinstance(along, np.ndarray) and along.size > 1 else 1)
+            if isinstance(along, np.ndarray) and along.size > 1:
+                lengths[-1] = 0
+        if not all(lengths):
+            return self._small_parts
+        parts = list(self._whole_parts)
+        most = min(LEAF_BYTES, self._nbytes(tuple(lengths)) // (_PARTS_PER_THREAD * threads()))
+        for axis in reversed(range(len(parts))):
+            several = min(most // max(1, self._nbytes(tuple(parts))), -(-lengths[axis] // parts[axis]))
+            parts[axis] *= max(1, several)
+        return tuple(parts)
+
+
+def _ends(along: Along, length: int) -> tuple[int, int]:
+    """Return the first index that is taken along a dimension, and the one after the last."""
+    if isinstance(along, slice):
+        line = range(length)[along]
+        return min(line[0], line[-1]), max(line[0], line[-1]) + 1
+    return int(along.min()), int(along.max()) + 1
+
+
+def _moved(along: Along, low: int) -> Along:
+    """Return what is taken along a dimension that begins later."""
+    if not isinstance(along, slice):
+        return along - low
+    stop = None if along.stop is None or along.stop < low else along.stop - low
+    return slice(along.start - low, stop, along.step)
+
+
+def is_lazily_indexed(variable: xr.Variable) -> bool:
+    """Whether a variable is in a file that xarray has opened without dask."""
+    data = lazy_data(variable)
+    return isinstance(data, indexing.ExplicitlyIndexed) and not is_in_memory(variable)
+
+
+def coarse_data(
+    base: xr.Variable,
+    reduction: Reduction,
+    shape: Lengths,
+    chunks: Lengths,
+    accelerate: Accelerate,
+) -> Any:
+    """Return what a variable of a level is made of that is made where it is indexed.
+
+    Parameters
+    ----------
+    base : xarray.Variable
+        Level 0, lazily indexed.
+    reduction, shape, accelerate
+        As `CoarseArray` takes them.
+    chunks : tuple of int
+        In which level 0 is read where it does not say in which chunks it is stored.
+    """
+    on_disk = base.encoding.get("preferred_chunks", {})
+    lengths = (on_disk.get(dim, chunk) for dim, chunk in zip(base.dims, chunks, strict=True))
+    longest = (max(n) if isinstance(n, Sequence) else int(n) for n in lengths)
+    pairs = zip(longest, base.shape, strict=True)
+    known = tuple(max(1, min(chunk, n)) for chunk, n in pairs)
+    return lazily_indexed(CoarseArray(base, reduction, shape, known, accelerate))
