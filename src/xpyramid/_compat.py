@@ -171,7 +171,8 @@ def html_page(shown: object, header: Sequence[str], sections: Sequence[str]) -> 
 
 def lazily_indexed(array: BackendArray) -> Any:
     """Return what xarray makes variables of, of which what is read is not kept."""
-    return indexing.CopyOnWriteArray(indexing.LazilyIndexedArray(array))
+    indexed: Any = indexing.LazilyIndexedArray(array)
+    return indexing.CopyOnWriteArray(indexed)
 
 
 def is_in_memory(variable: xr.Variable) -> bool:

@@ -397,7 +397,9 @@ def _level(
         key: array.encoding[key] for key in coordinates.REFERENCES if key in array.encoding
     }
     if made.chunks is None:
-        made.encoding["preferred_chunks"] = dict(zip(array.dims, plan.levels[k].chunks, strict=True))
+        made.encoding["preferred_chunks"] = dict(
+            zip(array.dims, plan.levels[k].chunks, strict=True)
+        )
     return made
 
 

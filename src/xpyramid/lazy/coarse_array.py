@@ -1,4 +1,4 @@
-"""A level of what xarray has opened lazily: made from the base where it is indexed, without a graph.
+"""A level of what xarray has opened lazily: made where it is indexed, without a graph.
 
 It is an array of an xarray backend. A selection is cut into parts, cells over a few chunks of the
 base; several threads read the base under a part, reduce it, and put what is asked for into the
@@ -112,8 +112,10 @@ class CoarseArray(BackendArray):
         out = np.empty(selection.shape, self.dtype)
         if not out.size:
             return out
-        number = min(threads(), selection.count, 1 + self._nbytes(out.shape) // _BYTES_PER_THREAD)
-        pieces = (piece for _, several in selection.by_object((1,) * len(parts)) for piece in several)
+        nbytes = out.size * self._nbytes((1,) * len(parts))
+        number = min(threads(), selection.count, 1 + nbytes // _BYTES_PER_THREAD)
+        objects = selection.by_object((1,) * len(parts))
+        pieces = (piece for _, several in objects for piece in several)
         share(pieces, lambda piece: self._put(selection, piece, parts, out), number - 1)
         return out
 
@@ -127,12 +129,14 @@ class CoarseArray(BackendArray):
             first = i * part
             region.append(slice((first + low) * f, min((first + high) * f, n)))
         cells = self.reduction(np.asarray(self._source[tuple(region)].to_numpy()))
-        inside = tuple(_moved(along, low) for along, (low, _) in zip(piece.inside, ends, strict=True))
+        pairs = zip(piece.inside, ends, strict=True)
+        inside = tuple(_moved(along, low) for along, (low, _) in pairs)
         selection.put(Piece(piece.chunk, inside, piece.target), cells, out)
 
-    def _nbytes(self, cells: Lengths) -> int:
+    def _nbytes(self, cells: Sequence[int]) -> int:
         """Return the bytes of level 0 under some cells."""
-        return math.prod(cells) * math.prod(self.reduction.factors) * self.base.dtype.itemsize
+        itemsize: int = self.base.dtype.itemsize
+        return math.prod(cells) * math.prod(self.reduction.factors) * itemsize
 
     @cached_property
     def _small_parts(self) -> Lengths:
@@ -152,23 +156,23 @@ class CoarseArray(BackendArray):
 
         Where it has no gaps, a part may lie over several chunks.
         """
-        lengths = []
-        for along, n in zip(key, self.shape, strict=True):
-            if isinstance(along, slice):
-                line = range(n)[along]
-                lengths.append(len(line) if abs(line.step) == 1 or len(line) < 2 else 0)
-            else:
-                lengths.append(along.size if isinstance(along, np.ndarray) and along.size > 1 else 1)
-            if isinstance(along, np.ndarray) and along.size > 1:
-                lengths[-1] = 0
+        lengths = [_run(along, n) for along, n in zip(key, self.shape, strict=True)]
         if not all(lengths):
             return self._small_parts
-        parts = list(self._whole_parts)
-        most = min(LEAF_BYTES, self._nbytes(tuple(lengths)) // (_PARTS_PER_THREAD * threads()))
+        parts = [*self._whole_parts]
+        most = min(LEAF_BYTES, self._nbytes(lengths) // (_PARTS_PER_THREAD * threads()))
         for axis in reversed(range(len(parts))):
-            several = min(most // max(1, self._nbytes(tuple(parts))), -(-lengths[axis] // parts[axis]))
-            parts[axis] *= max(1, several)
+            room = most // max(1, self._nbytes(parts))
+            parts[axis] *= max(1, min(room, -(-lengths[axis] // parts[axis])))
         return tuple(parts)
+
+
+def _run(along: Along | int, length: int) -> int:
+    """Return how many indexes in a row are taken along a dimension, 0 where there are gaps."""
+    if isinstance(along, slice):
+        line = range(length)[along]
+        return len(line) if abs(line.step) == 1 else 0
+    return 0 if isinstance(along, np.ndarray) else 1
 
 
 def _ends(along: Along, length: int) -> tuple[int, int]:

@@ -17,12 +17,12 @@ import numpy as np
 from zarr.buffer import default_buffer_prototype
 
 from xpyramid.geometry.tiles import Lengths, Region, relative
+from xpyramid.lazy.selections import Outer
 from xpyramid.store.checksums import Algorithm, checksum, checksum_of_file
 from xpyramid.store.codec import ABSENT, Codec, codec_of, fill_of, is_regular
 from xpyramid.store.local_files import write_file
 from xpyramid.store.object_reader import Directory, reader_of
 from xpyramid.store.path import ZarrArray, local_root
-from xpyramid.lazy.selections import Outer
 from xpyramid.types import Array
 
 
