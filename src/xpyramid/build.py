@@ -44,7 +44,7 @@ from xpyramid.options.types import Boundary, Chunks, Kind
 from xpyramid.pyramid import Pyramid
 from xpyramid.pyramids import Pyramids
 from xpyramid.reducers import Array, Method, Reducer, make_reducer, method_name, named_methods
-from xpyramid.store.fast import accelerate_graph, accelerate_reads
+from xpyramid.store.fast import accelerate_graph, region_reader
 
 T = TypeVar("T")
 
@@ -408,7 +408,7 @@ def _level_data(array: xr.DataArray, plan: Plan, k: int, reducer: Reducer) -> An
     level, steps, chunks = plan.levels[k], plan.steps[:k], plan.levels[0].chunks
     if is_lazily_indexed(array.variable):
         reduction = Reduction(steps, reducer, level.factors)
-        return coarse_data(array.variable, reduction, level.shape, chunks, accelerate_reads)
+        return coarse_data(array.variable, reduction, level.shape, chunks, region_reader)
     base = accelerate_graph(as_dask(array, chunks))
     if k:
         return coarsen(base, steps, reducer, level.shape)

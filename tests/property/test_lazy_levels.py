@@ -89,13 +89,15 @@ def test_the_same_bits_as_of_samples_in_memory(
 ) -> None:
     if method is np.ptp and case[0].dtype.kind == "b":
         method = np.any
-    if 0 in case[0].shape and callable(method):
+    if (0 in case[0].shape and callable(method)) or (
+        method == "mode" and case[0].dtype.kind == "f"
+    ):
         return
     options: dict[str, Any] = {"method": method}
     values = case[0]
     if method in ("mean", "mode", "median", "min") and values.dtype.kind != "b" and values.size:
         value = values.flat[0].item()
-        if value == value and data.draw(st.booleans()):
+        if not np.isnan(value) and data.draw(st.booleans()):
             options |= {"ignore": value, "min_valid": data.draw(st.sampled_from([None, 0.6]))}
     with np.errstate(all="ignore"):
         check(data, case, as_in_memory(case, **options), **options)

@@ -19,14 +19,14 @@ import numpy as np
 import xarray as xr
 
 from xpyramid._compat import BackendArray, indexing, is_in_memory, lazily_indexed, lazy_data
-from xpyramid.geometry.tiles import LEAF_BYTES, Lengths
+from xpyramid.geometry.tiles import LEAF_BYTES, Lengths, Region
 from xpyramid.lazy.selections import Along, Piece, Selection, selected
 from xpyramid.reducers import Reducer, reduce_block
 from xpyramid.runtime.threads import share, threads
 from xpyramid.types import Array
 
-#: From a variable to one with the same samples that is read faster.
-Accelerate = Callable[[xr.Variable], xr.Variable]
+#: From a variable to what reads regions of it.
+Reading = Callable[[xr.Variable], Callable[[Region], Array]]
 
 #: A thread more is of use for so many bytes of the base.
 _BYTES_PER_THREAD = 2**18
@@ -71,8 +71,8 @@ class CoarseArray(BackendArray):
         Of the level; shorter than ``ceil(n / F)`` where partial windows are trimmed.
     chunks : tuple of int
         In which level 0 is read best.
-    accelerate : callable
-        Has level 0 read faster, where there is a way.
+    reading : callable
+        From level 0 to what reads regions of it.
     """
 
     def __init__(
@@ -81,22 +81,22 @@ class CoarseArray(BackendArray):
         reduction: Reduction,
         shape: Lengths,
         chunks: Lengths,
-        accelerate: Accelerate,
+        reading: Reading,
     ) -> None:
         self.base, self.reduction, self.chunks = base, reduction, chunks
         self.shape: Lengths = shape
         self.dtype = reduction.reducer.dtype
-        self._accelerate = accelerate
+        self._reading = reading
 
     def __reduce__(self) -> tuple[type[CoarseArray], tuple[object, ...]]:
         return CoarseArray, (
-            self.base, self.reduction, self.shape, self.chunks, self._accelerate
+            self.base, self.reduction, self.shape, self.chunks, self._reading
         )  # fmt: skip
 
     @cached_property
-    def _source(self) -> xr.Variable:
-        """What the samples of level 0 are read from."""
-        return self._accelerate(self.base)
+    def _read_base(self) -> Callable[[Region], Array]:
+        """What reads regions of level 0."""
+        return self._reading(self.base)
 
     def __getitem__(self, key: Any) -> Any:
         is_of_points = isinstance(key, indexing.VectorizedIndexer)
@@ -128,7 +128,7 @@ class CoarseArray(BackendArray):
         ):
             first = i * part
             region.append(slice((first + low) * f, min((first + high) * f, n)))
-        cells = self.reduction(np.asarray(self._source[tuple(region)].to_numpy()))
+        cells = self.reduction(self._read_base(tuple(region)))
         pairs = zip(piece.inside, ends, strict=True)
         inside = tuple(_moved(along, low) for along, (low, _) in pairs)
         selection.put(Piece(piece.chunk, inside, piece.target), cells, out)
@@ -202,7 +202,7 @@ def coarse_data(
     reduction: Reduction,
     shape: Lengths,
     chunks: Lengths,
-    accelerate: Accelerate,
+    reading: Reading,
 ) -> Any:
     """Return what a variable of a level is made of that is made where it is indexed.
 
@@ -210,7 +210,7 @@ def coarse_data(
     ----------
     base : xarray.Variable
         Level 0, lazily indexed.
-    reduction, shape, accelerate
+    reduction, shape, reading
         As `CoarseArray` takes them.
     chunks : tuple of int
         In which level 0 is read where it does not say in which chunks it is stored.
@@ -220,4 +220,4 @@ def coarse_data(
     longest = (max(n) if isinstance(n, Sequence) else int(n) for n in lengths)
     pairs = zip(longest, base.shape, strict=True)
     known = tuple(max(1, min(chunk, n)) for chunk, n in pairs)
-    return lazily_indexed(CoarseArray(base, reduction, shape, known, accelerate))
+    return lazily_indexed(CoarseArray(base, reduction, shape, known, reading))
