@@ -24,7 +24,7 @@ from xpyramid.geometry.steps import factors_by_dim, named_dims
 from xpyramid.inputs.duck_arrays import as_plain_array
 from xpyramid.inputs.kinds import attributes_for, choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
-from xpyramid.lazy.coarse_array import Reduction, coarse_data, is_lazily_indexed
+from xpyramid.lazy.coarse_array import coarse_data, is_lazily_indexed
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.lazy.coordinates import level_coordinates
 from xpyramid.lazy.label_geometry import ImageGeometry, image_boundary, image_factors, place_beside
@@ -407,8 +407,7 @@ def _level_data(array: xr.DataArray, plan: Plan, k: int, reducer: Reducer) -> An
     """Return the data of level ``k``: a dask array, or lazily indexed where the array is."""
     level, steps, chunks = plan.levels[k], plan.steps[:k], plan.levels[0].chunks
     if is_lazily_indexed(array.variable):
-        reduction = Reduction(steps, reducer, level.factors)
-        return coarse_data(array.variable, reduction, level.shape, chunks, region_reader)
+        return coarse_data(array.variable, steps, reducer, level.shape, chunks, region_reader)
     base = accelerate_graph(as_dask(array, chunks))
     if k:
         return coarsen(base, steps, reducer, level.shape)

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,44 +18,21 @@ import numpy as np
 import xarray as xr
 
 from xpyramid._compat import BackendArray, indexing, is_in_memory, lazily_indexed, lazy_data
-from xpyramid.geometry.tiles import LEAF_BYTES, Lengths, Region
+from xpyramid.geometry.tiles import LEAF_BYTES, Lengths
+from xpyramid.lazy.reduction import ReadRegion, Reduction
 from xpyramid.lazy.selections import Along, Piece, Selection, selected
-from xpyramid.reducers import Reducer, reduce_block
+from xpyramid.reducers import Reducer
 from xpyramid.runtime.threads import share, threads
 from xpyramid.types import Array
 
 #: From a variable to what reads regions of it.
-Reading = Callable[[xr.Variable], Callable[[Region], Array]]
+Reading = Callable[[xr.Variable], ReadRegion]
 
 #: A thread more is of use for so many bytes of the base.
 _BYTES_PER_THREAD = 2**18
 
 #: So many parts for each thread, so that all end at about the same time.
 _PARTS_PER_THREAD = 4
-
-
-@dataclass(frozen=True)
-class Reduction:
-    """How cells are made from samples of level 0.
-
-    Attributes
-    ----------
-    steps : tuple of tuple of int
-        Factors of each step; none for the values of level 0 itself.
-    reducer : Reducer
-    factors : tuple of int
-        All steps together.
-    """
-
-    steps: tuple[Lengths, ...]
-    reducer: Reducer
-    factors: Lengths
-
-    def __call__(self, block: Array) -> Array:
-        """Return the cells over samples that begin at a window's edge."""
-        if self.steps:
-            return reduce_block(block, self.steps, self.reducer)
-        return block if self.reducer.base is None else self.reducer.base(block)
 
 
 class CoarseArray(BackendArray):
@@ -69,32 +45,23 @@ class CoarseArray(BackendArray):
     reduction : Reduction
     shape : tuple of int
         Of the level; shorter than ``ceil(n / F)`` where partial windows are trimmed.
-    chunks : tuple of int
-        In which level 0 is read best.
     reading : callable
         From level 0 to what reads regions of it.
     """
 
     def __init__(
-        self,
-        base: xr.Variable,
-        reduction: Reduction,
-        shape: Lengths,
-        chunks: Lengths,
-        reading: Reading,
+        self, base: xr.Variable, reduction: Reduction, shape: Lengths, reading: Reading
     ) -> None:
-        self.base, self.reduction, self.chunks = base, reduction, chunks
+        self.base, self.reduction = base, reduction
         self.shape: Lengths = shape
         self.dtype = reduction.reducer.dtype
         self._reading = reading
 
     def __reduce__(self) -> tuple[type[CoarseArray], tuple[object, ...]]:
-        return CoarseArray, (
-            self.base, self.reduction, self.shape, self.chunks, self._reading
-        )  # fmt: skip
+        return CoarseArray, (self.base, self.reduction, self.shape, self._reading)
 
     @cached_property
-    def _read_base(self) -> Callable[[Region], Array]:
+    def _read_base(self) -> ReadRegion:
         """What reads regions of level 0."""
         return self._reading(self.base)
 
@@ -112,7 +79,7 @@ class CoarseArray(BackendArray):
         out = np.empty(selection.shape, self.dtype)
         if not out.size:
             return out
-        nbytes = out.size * self._nbytes((1,) * len(parts))
+        nbytes = out.size * self.reduction.nbytes((1,) * len(parts))
         number = min(threads(), selection.count, 1 + nbytes // _BYTES_PER_THREAD)
         objects = selection.by_object((1,) * len(parts))
         pieces = (piece for _, several in objects for piece in several)
@@ -128,28 +95,23 @@ class CoarseArray(BackendArray):
         ):
             first = i * part
             region.append(slice((first + low) * f, min((first + high) * f, n)))
-        cells = self.reduction(self._read_base(tuple(region)))
+        cells = self.reduction.cells(self._read_base, tuple(region))
         pairs = zip(piece.inside, ends, strict=True)
         inside = tuple(_moved(along, low) for along, (low, _) in pairs)
         selection.put(Piece(piece.chunk, inside, piece.target), cells, out)
 
-    def _nbytes(self, cells: Sequence[int]) -> int:
-        """Return the bytes of level 0 under some cells."""
-        itemsize: int = self.base.dtype.itemsize
-        return math.prod(cells) * math.prod(self.reduction.factors) * itemsize
-
     @cached_property
     def _small_parts(self) -> Lengths:
         """Shape of parts that lie over few chunks of the base, for selections with gaps."""
-        pairs = zip(self.chunks, self.reduction.factors, strict=True)
+        pairs = zip(self.reduction.chunks, self.reduction.factors, strict=True)
         return tuple(max(1, chunk // f) for chunk, f in pairs)
 
     @cached_property
     def _whole_parts(self) -> Lengths:
         """Shape of the smallest parts over whole chunks, where that is not too much."""
-        pairs = zip(self.chunks, self.reduction.factors, strict=True)
+        pairs = zip(self.reduction.chunks, self.reduction.factors, strict=True)
         whole = tuple(math.lcm(chunk, f) // f for chunk, f in pairs)
-        return whole if self._nbytes(whole) <= LEAF_BYTES else self._small_parts
+        return whole if self.reduction.nbytes(whole) <= LEAF_BYTES else self._small_parts
 
     def _parts(self, key: Sequence[Along | int]) -> Lengths:
         """Return the shape of the parts, in cells, by which a selection is made.
@@ -160,9 +122,9 @@ class CoarseArray(BackendArray):
         if not all(lengths):
             return self._small_parts
         parts = [*self._whole_parts]
-        most = min(LEAF_BYTES, self._nbytes(lengths) // (_PARTS_PER_THREAD * threads()))
+        most = min(LEAF_BYTES, self.reduction.nbytes(lengths) // (_PARTS_PER_THREAD * threads()))
         for axis in reversed(range(len(parts))):
-            room = most // max(1, self._nbytes(parts))
+            room = most // max(1, self.reduction.nbytes(parts))
             parts[axis] *= max(1, min(room, -(-lengths[axis] // parts[axis])))
         return tuple(parts)
 
@@ -199,7 +161,8 @@ def is_lazily_indexed(variable: xr.Variable) -> bool:
 
 def coarse_data(
     base: xr.Variable,
-    reduction: Reduction,
+    steps: tuple[Lengths, ...],
+    reducer: Reducer,
     shape: Lengths,
     chunks: Lengths,
     reading: Reading,
@@ -210,7 +173,9 @@ def coarse_data(
     ----------
     base : xarray.Variable
         Level 0, lazily indexed.
-    reduction, shape, reading
+    steps, reducer
+        As `Reduction` takes them.
+    shape, reading
         As `CoarseArray` takes them.
     chunks : tuple of int
         In which level 0 is read where it does not say in which chunks it is stored.
@@ -218,6 +183,6 @@ def coarse_data(
     on_disk = base.encoding.get("preferred_chunks", {})
     lengths = (on_disk.get(dim, chunk) for dim, chunk in zip(base.dims, chunks, strict=True))
     longest = (max(n) if isinstance(n, Sequence) else int(n) for n in lengths)
-    pairs = zip(longest, base.shape, strict=True)
-    known = tuple(max(1, min(chunk, n)) for chunk, n in pairs)
-    return lazily_indexed(CoarseArray(base, reduction, shape, known, reading))
+    known = tuple(max(1, min(pair)) for pair in zip(longest, base.shape, strict=True))
+    reduction = Reduction(steps, reducer, known, base.dtype.itemsize)
+    return lazily_indexed(CoarseArray(base, reduction, shape, reading))

@@ -22,7 +22,7 @@ from zarr.storage import MemoryStore
 import xpyramid
 from xpyramid import errors
 from xpyramid._compat import BackendArray, indexing, lazily_indexed
-from xpyramid.lazy import coarse_array
+from xpyramid.lazy import coarse_array, reduction
 
 SHAPE, CHUNKS = (61, 40), (8, 4)
 VALUES = np.random.default_rng(5).integers(0, 1000, SHAPE).astype("u2")
@@ -203,6 +203,7 @@ def test_parts_are_small(
     chunks: tuple[int, ...] | None, workers: int, watched: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(coarse_array, "LEAF_BYTES", 2**11)
+    monkeypatch.setattr(reduction, "LEAF_BYTES", 2**11)
     monkeypatch.setattr(coarse_array, "_BYTES_PER_THREAD", 2**9)
     level = of(watched, chunks).pyramid.build(levels=3, chunks=16)[2]
     with dask.config.set(num_workers=workers):
@@ -210,6 +211,24 @@ def test_parts_are_small(
     assert len(watched.regions) > 8
     assert max(map(np.prod, watched.regions)) * 4 <= 2**11
     assert sum(map(np.prod, watched.regions)) == watched.values.size
+
+
+@pytest.mark.parametrize("method", ["mean", "mode", "max", "std", "nearest"])
+def test_windows_larger_than_what_is_read_at_a_time(
+    method: str, watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coarse_array, "LEAF_BYTES", 2**10)
+    monkeypatch.setattr(reduction, "LEAF_BYTES", 2**10)
+    watched.values %= 7
+    options: dict[str, Any] = {"levels": 4, "factor": [4, 2, 4], "method": method}
+    if method != "nearest":
+        options |= {"ignore": 3, "min_valid": 0.5}
+    base = of(watched, (8, 5)).isel(y=slice(0, 90))
+    level = base.pyramid.build(**options)[3]
+    expected = base.copy(data=watched.values[:90]).pyramid.build(**options)[3]
+    np.testing.assert_array_equal(level, expected.values, strict=True)
+    np.testing.assert_array_equal(level[-1, ::-1], expected.values[-1, ::-1], strict=True)
+    assert max(map(np.prod, watched.regions)) * 4 <= 2**10 < 32 * 32 * 4
 
 
 def test_what_cannot_be_read_is_an_error(watched: Watched) -> None:
