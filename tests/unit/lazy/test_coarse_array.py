@@ -63,16 +63,24 @@ def chunks_under(key: tuple[Any, ...], shape: tuple[int, ...], f: int) -> set[st
     }
 
 
-@pytest.mark.parametrize("chunks", [None, {}], ids=["lazily indexed", "dask"])
+@pytest.mark.parametrize(
+    ("chunks", "parts"), [(None, 9), (None, 1), ({}, 9)], ids=["many parts", "one part", "dask"]
+)
 @pytest.mark.parametrize("key", KEYS, ids=str)
 def test_a_selection_reads_what_lies_under_it_and_no_more(
-    key: tuple[Any, ...], chunks: Any, store: CountingStore
+    key: tuple[Any, ...],
+    chunks: Any,
+    parts: int,
+    store: CountingStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(coarse_array, "threads", lambda: 1)
+    monkeypatch.setattr(coarse_array, "_PARTS_PER_THREAD", parts)
     pyramid = build(store, chunks)
     levels = [*pyramid]
-    parts = [level[key] for level in levels]
+    selected = [level[key] for level in levels]
     assert store.chunks("get") == []
-    for level, part, f in zip(levels, parts, (1, 2, 4, 8), strict=True):
+    for level, part, f in zip(levels, selected, (1, 2, 4, 8), strict=True):
         expected = oracle.mean(VALUES, (f, f))[np.ix_(*map(np.arange, level.shape))]
         want = xr.DataArray(expected, dims=("y", "x"))[key]
         store.log.clear()
