@@ -31,6 +31,7 @@ VALUES = np.random.default_rng(5).integers(0, 1000, SHAPE).astype("u2")
 KEYS: list[tuple[Any, ...]] = [
     (slice(None), slice(None)), (slice(3, 9), slice(4, 5)), (5, slice(None)), (-1, -2),
     (slice(None, None, -1), slice(7, 2, -1)), (slice(2, None, 5), slice(None, None, -7)),
+    (slice(None), slice(None, None, 3)),
     ([7, 0, 7], slice(1, 3)), ([1, 6], [4, 0, 1]), ([], slice(None)), (slice(5, 5), 1),
 ]  # fmt: skip
 
