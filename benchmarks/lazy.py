@@ -1,7 +1,7 @@
 """How long lazy levels take, beside peers: ``p[k]`` before anything is written. Prints Markdown.
 
     pip install xpyramid tensorstore
-    python benchmarks/lazy.py [--size 384] [--repeats 5] [--chunks 100000]
+    python benchmarks/lazy.py [--size 384] [--repeats 5] [--chunks 100000] [--cpu]
 
 A cube of uint16 in chunks of 64, as `to_ome_zarr` stores it (zstd level 1), on disk and in the page
 cache, opened by `xarray.open_zarr` with dask and without. All take turns in one process, each round
@@ -21,7 +21,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask
 import dask.array as da
@@ -33,8 +33,17 @@ import xpyramid
 
 CHUNK = 64
 Region = tuple[slice, ...]
-#: From a level to something that reads a region of it.
-Levels = Callable[[int], Callable[[Region], np.ndarray]]
+
+
+class View(NamedTuple):
+    """What is asked of a level: a region, and the mean of all."""
+
+    read: Callable[[Region], np.ndarray]
+    mean: Callable[[], float]
+
+
+#: From the number of a level to what is asked of it.
+Levels = Callable[[int], View]
 
 
 def make(path: Path, size: int) -> None:
@@ -62,16 +71,19 @@ def by_opened(path: Path) -> Levels:
 
 def of_pyramid(base: xr.DataArray) -> Levels:
     pyramid = base.pyramid.build(levels=4, chunks=CHUNK)
-    return lambda k: lambda region: pyramid[k][region].to_numpy()
+    return lambda k: view_of(pyramid[k])
+
+
+def view_of(level: xr.DataArray) -> View:
+    return View(lambda region: level[region].to_numpy(), lambda: float(level.mean()))
 
 
 def by_coarsen(path: Path) -> Levels:
     base = base_of(path, {})
 
-    def level(k: int) -> Callable[[Region], np.ndarray]:
+    def level(k: int) -> View:
         factors: Any = dict.fromkeys(base.dims, 2**k)
-        coarse = base.coarsen(factors).mean()
-        return lambda region: coarse[region].to_numpy()
+        return view_of(base.coarsen(factors).mean())
 
     return level
 
@@ -80,9 +92,12 @@ def by_tensorstore(path: Path) -> Levels:
     kvstore = {"driver": "file", "path": f"{path}/field/0/field"}
     base = ts.open({"driver": "zarr3", "kvstore": kvstore}, open=True, read=True).result()
 
-    def level(k: int) -> Callable[[Region], np.ndarray]:
-        view: Any = ts.downsample(base, [2**k] * 3, "mean")
-        return lambda region: view[region].read().result()
+    def level(k: int) -> View:
+        coarse: Any = ts.downsample(base, [2**k] * 3, "mean")
+        return View(
+            lambda region: coarse[region].read().result(),
+            lambda: float(coarse.read().result().mean()),
+        )
 
     return level
 
@@ -96,17 +111,19 @@ READERS = {
 }
 
 
-def measure(path: Path, size: int, repeats: int, boxes: int) -> dict[str, dict[str, list[float]]]:
+def measure(
+    path: Path, size: int, repeats: int, boxes: int, clock: Callable[[], float]
+) -> dict[str, dict[str, list[float]]]:
     """Return the seconds of each reader, by row."""
     seconds: dict[str, dict[str, list[float]]] = {}
     chance = random.Random(1)
-    expected = {k: by_xpyramid(path)(k)((slice(None),) * 3) for k in (1, 2, 3)}
+    expected = {k: by_xpyramid(path)(k).read((slice(None),) * 3) for k in (1, 2, 3)}
     for repeat in range(repeats + 1):  # the first is for the page cache, imports and threads
         rows = draw(chance, size, boxes)
         names = list(READERS)
         chance.shuffle(names)
         for name in names:
-            taken = one_round(READERS[name], path, rows, expected)
+            taken = one_round(READERS[name], path, rows, expected, clock)
             for row, several in taken.items() if repeat else ():
                 seconds.setdefault(row, {}).setdefault(name, []).extend(several)
     return seconds
@@ -137,17 +154,21 @@ def one_round(
     path: Path,
     rows: dict[str, tuple[int, list[Region]]],
     expected: dict[int, np.ndarray],
+    clock: Callable[[], float],
 ) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = {}
     levels = reader(path)
     for row, (k, regions) in rows.items():
         for region in regions:
-            start = time.perf_counter()
-            read = levels(k)(region)
-            taken.setdefault(row, []).append(time.perf_counter() - start)
+            start = clock()
+            read = levels(k).read(region)
+            taken.setdefault(row, []).append(clock() - start)
             if read.dtype == expected[k].dtype and reader is not by_tensorstore:
                 assert np.array_equal(read, expected[k][region]), (row, reader.__name__)
             del read
+    start = clock()
+    levels(1).mean()
+    taken["`p[1].mean()`"] = [clock() - start]
     return taken
 
 
@@ -164,18 +185,18 @@ def graphs(chunks: int) -> None:
     length = round(chunks ** (1 / 3))
     shape, lengths = (length * CHUNK,) * 3, (CHUNK,) * 3
     print(f"\n| {length**3} chunks | made | optimised | tasks |\n|---|---|---|---|")
-    for name in ("`p[1]`", "`p[5]`", "xarray.coarsen by 2"):
-        # name=... : each graph is new to dask
+    for name in ("the base", "`p[1]`", "`p[5]`", "xarray.coarsen by 2"):
         source = da.from_array(Nothing(shape), lengths, name=f"base-{name}", fancy=False)
         base = xr.DataArray(source, dims=("z", "y", "x"), name="field")
-        start = time.perf_counter()
+        start = time.process_time()
         if name.startswith("xarray"):
             level = base.coarsen(z=2, y=2, x=2).mean()
         else:
-            level = base.pyramid.build(levels=6, chunks=CHUNK)[int(name[3])]
-        made = time.perf_counter()
+            k = int(name[3]) if name.startswith("`p") else 0
+            level = base.pyramid.build(levels=6, chunks=CHUNK)[k]
+        made = time.process_time()
         (optimised,) = dask.optimize(level.data)
-        done = time.perf_counter()
+        done = time.process_time()
         tasks = len(dict(optimised.dask))
         print(f"| {name} | {made - start:.2f} s | {done - made:.2f} s | {tasks} |")
 
@@ -195,11 +216,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--boxes", type=int, default=5)
+    parser.add_argument("--cpu", action="store_true", help="CPU time of all threads")
     parser.add_argument("--chunks", type=int, default=100_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         make(Path(directory), options.size)
-        table(measure(Path(directory), options.size, options.repeats, options.boxes))
+        clock = time.process_time if options.cpu else time.perf_counter
+        table(measure(Path(directory), options.size, options.repeats, options.boxes, clock))
     if options.chunks:
         graphs(options.chunks)
     packages = ", ".join(f"{name} {version(name)}" for name in ("dask", "xarray", "tensorstore"))
