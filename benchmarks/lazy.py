@@ -6,7 +6,7 @@
 A cube of uint16 in chunks of 64, as `to_ome_zarr` stores it (zstd level 1), on disk and in the page
 cache, opened by `xarray.open_zarr` with dask and without. All take turns in one process, each round
 in another order, with as many threads as they take by themselves; the figures are medians of the
-rounds. `xarray.coarsen` returns float64, the others the dtype of the base. The last table is of
+rounds. `xarray.coarsen` returns float64, the others the same numbers, rounded. The last table is of
 dask's graph of a base of very many chunks: none is read.
 """
 
@@ -163,8 +163,7 @@ def one_round(
             start = clock()
             read = levels(k).read(region)
             taken.setdefault(row, []).append(clock() - start)
-            if read.dtype == expected[k].dtype and reader is not by_tensorstore:
-                assert np.array_equal(read, expected[k][region]), (row, reader.__name__)
+            assert np.array_equal(np.rint(read), expected[k][region]), (row, reader.__name__)
             del read
     start = clock()
     levels(1).mean()

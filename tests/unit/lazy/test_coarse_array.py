@@ -23,6 +23,7 @@ import xpyramid
 from xpyramid import errors
 from xpyramid._compat import BackendArray, indexing, lazily_indexed
 from xpyramid.lazy import coarse_array, reduction
+from xpyramid.store.object_reader import ObjectReader
 
 SHAPE, CHUNKS = (61, 40), (8, 4)
 VALUES = np.random.default_rng(5).integers(0, 1000, SHAPE).astype("u2")
@@ -90,6 +91,39 @@ def test_a_selection_reads_what_lies_under_it_and_no_more(
         under = chunks_under(key, level.shape, f)
         assert set(read) == under or (chunks == {} and not part.size)  # dask asks for a block
         assert set(read.values()) <= {1}
+
+
+def test_several_levels_of_dask_read_the_base_once(store: CountingStore) -> None:
+    levels = [*build(store, {})]
+    computed = dask.compute(*levels)
+    for got, f in zip(computed, (1, 2, 4, 8), strict=True):
+        np.testing.assert_array_equal(got, oracle.mean(VALUES, (f, f)), strict=True)
+    assert set(Counter(store.chunks("get")).values()) == {1}
+
+
+def test_several_levels_of_local_files_read_them_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field = xr.DataArray(VALUES, dims=("y", "x"), name="field")
+    field.encoding = {"chunks": CHUNKS}
+    field.to_dataset().to_zarr(tmp_path / "a.zarr", consolidated=False)
+    base = xr.open_zarr(tmp_path / "a.zarr", consolidated=False)["field"]
+    opened, look = [], ObjectReader._open
+
+    def spy(reader: ObjectReader, path: str, recorded: int | None) -> int | None:
+        opened.append(path)
+        return look(reader, path, recorded)
+
+    monkeypatch.setattr(ObjectReader, "_open", spy)
+    levels = [*base.pyramid.build(levels=4)]
+    assert opened == []
+    computed = dask.compute(*levels[1:])
+    for got, f in zip(computed, (2, 4, 8), strict=True):
+        np.testing.assert_array_equal(got, oracle.mean(VALUES, (f, f)), strict=True)
+    assert len(opened) == len(set(opened)) == 80
+    (mixed,) = dask.compute(levels[0] + levels[1].sum())
+    np.testing.assert_array_equal(mixed, VALUES + computed[0].sum().to_numpy())
+    assert len(opened) <= 160
 
 
 def test_points_far_apart(store: CountingStore) -> None:
