@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -19,20 +19,24 @@ import xarray as xr
 
 from xpyramid._compat import BackendArray, indexing, is_in_memory, lazily_indexed, lazy_data
 from xpyramid.geometry.tiles import LEAF_BYTES, Lengths
-from xpyramid.lazy.reduction import ReadRegion, Reduction
+from xpyramid.lazy.reduction import Reduction
 from xpyramid.lazy.selections import Along, Piece, Selection, selected
 from xpyramid.reducers import Reducer
 from xpyramid.runtime.threads import share, threads
 from xpyramid.types import Array
 
-#: From a variable to what reads regions of it.
-Reading = Callable[[xr.Variable], ReadRegion]
+#: From a variable to what reads regions of it, called with a region and whether no other thread is
+#: to help (``alone``).
+Reading = Callable[[xr.Variable], Callable[..., Array]]
 
 #: A thread more is of use for so many bytes of the base.
 _BYTES_PER_THREAD = 2**18
 
 #: So many parts for each thread, so that all end at about the same time.
 _PARTS_PER_THREAD = 4
+
+#: Parts may be so much larger than usual where that saves reading chunks twice.
+_LARGER = 2
 
 
 class CoarseArray(BackendArray):
@@ -61,7 +65,7 @@ class CoarseArray(BackendArray):
         return CoarseArray, (self.base, self.reduction, self.shape, self._reading)
 
     @cached_property
-    def _read_base(self) -> ReadRegion:
+    def _read_base(self) -> Callable[..., Array]:
         """What reads regions of level 0."""
         return self._reading(self.base)
 
@@ -83,10 +87,13 @@ class CoarseArray(BackendArray):
         number = min(threads(), selection.count, 1 + nbytes // _BYTES_PER_THREAD)
         objects = selection.by_object((1,) * len(parts))
         pieces = (piece for _, several in objects for piece in several)
-        share(pieces, lambda piece: self._put(selection, piece, parts, out), number - 1)
+        put = partial(self._put, selection, parts, out, alone=number > 1)
+        share(pieces, put, number - 1)
         return out
 
-    def _put(self, selection: Selection, piece: Piece, parts: Lengths, out: Array) -> None:
+    def _put(
+        self, selection: Selection, parts: Lengths, out: Array, piece: Piece, *, alone: bool
+    ) -> None:
         """Make the cells of a part that a selection takes."""
         ends = [*map(_ends, piece.inside, parts)]
         region = []
@@ -95,7 +102,7 @@ class CoarseArray(BackendArray):
         ):
             first = i * part
             region.append(slice((first + low) * f, min((first + high) * f, n)))
-        cells = self.reduction.cells(self._read_base, tuple(region))
+        cells = self.reduction.cells(partial(self._read_base, alone=alone), tuple(region))
         pairs = zip(piece.inside, ends, strict=True)
         inside = tuple(_moved(along, low) for along, (low, _) in pairs)
         selection.put(Piece(piece.chunk, inside, piece.target), cells, out)
@@ -103,15 +110,22 @@ class CoarseArray(BackendArray):
     @cached_property
     def _small_parts(self) -> Lengths:
         """Shape of parts that lie over few chunks of the base, for selections with gaps."""
-        pairs = zip(self.reduction.chunks, self.reduction.factors, strict=True)
-        return tuple(max(1, chunk // f) for chunk, f in pairs)
+        return tuple(max(1, chunk // f) for chunk, f in self._chunks_and_factors)
 
     @cached_property
     def _whole_parts(self) -> Lengths:
-        """Shape of the smallest parts over whole chunks, where that is not too much."""
-        pairs = zip(self.reduction.chunks, self.reduction.factors, strict=True)
-        whole = tuple(math.lcm(chunk, f) // f for chunk, f in pairs)
-        return whole if self.reduction.nbytes(whole) <= LEAF_BYTES else self._small_parts
+        """Shape of the smallest parts over whole chunks, along the dimensions where it can be."""
+        parts = [*self._small_parts]
+        for axis, (chunk, f) in enumerate(self._chunks_and_factors):
+            several = [*parts]
+            several[axis] = min(math.lcm(chunk, f) // f, max(1, self.shape[axis]))
+            if self.reduction.nbytes(several) <= _LARGER * LEAF_BYTES:
+                parts = several
+        return tuple(parts)
+
+    @property
+    def _chunks_and_factors(self) -> list[tuple[int, int]]:
+        return [*zip(self.reduction.chunks, self.reduction.factors, strict=True)]
 
     def _parts(self, key: Sequence[Along | int]) -> Lengths:
         """Return the shape of the parts, in cells, by which a selection is made.
@@ -121,12 +135,21 @@ class CoarseArray(BackendArray):
         lengths = [_run(along, n) for along, n in zip(key, self.shape, strict=True)]
         if not all(lengths):
             return self._small_parts
-        parts = [*self._whole_parts]
-        most = min(LEAF_BYTES, self.reduction.nbytes(lengths) // (_PARTS_PER_THREAD * threads()))
-        for axis in reversed(range(len(parts))):
-            room = most // max(1, self.reduction.nbytes(parts))
-            parts[axis] *= max(1, min(room, -(-lengths[axis] // parts[axis])))
-        return tuple(parts)
+        nbytes = self.reduction.nbytes(lengths)
+        if nbytes <= LEAF_BYTES:
+            return self.shape  # the chunks under it are read by several threads, each once
+        unit, parts = self._whole_parts, [*self._whole_parts]
+        most = min(LEAF_BYTES, nbytes // (_PARTS_PER_THREAD * threads()))
+        while True:
+            several = [[*parts[:i], n + unit[i], *parts[i + 1 :]] for i, n in enumerate(parts)]
+            larger = [
+                (parts[i] * f, one)
+                for i, (one, f) in enumerate(zip(several, self.reduction.factors, strict=True))
+                if parts[i] < lengths[i] and self.reduction.nbytes(one) <= most
+            ]
+            if not larger:
+                return tuple(parts)
+            parts = min(larger)[1]
 
 
 def _run(along: Along | int, length: int) -> int:

@@ -26,10 +26,11 @@ from xpyramid._compat import (
     with_lazy_data,
     with_zarr_array,
 )
-from xpyramid.geometry.tiles import Region
+from xpyramid.lazy.selections import Outer
 from xpyramid.store.checked import CheckedStore
 from xpyramid.store.level_array import LevelArray
 from xpyramid.store.local_chunks import ObjectArray, by_object
+from xpyramid.store.object_reader import Directory, reader_of
 from xpyramid.store.path import ZarrArray
 from xpyramid.types import Array
 from xpyramid.warn import warn
@@ -130,13 +131,22 @@ def accelerate_reads(variable: xr.Variable) -> xr.Variable:
     return with_lazy_data(variable, _accelerated(lazy_data(variable)))
 
 
-def region_reader(variable: xr.Variable) -> Callable[[Region], Array]:
-    """Return what reads regions of a variable that xarray has opened lazily."""
+def region_reader(variable: xr.Variable) -> Callable[..., Array]:
+    """Return what reads regions of a variable that xarray has opened lazily.
+
+    It is called with a region, and whether no other thread is to help (``alone``).
+    """
     fast = accelerate_reads(variable)
     array = _unwrapped(lazy_data(fast))
-    if array is not None:
-        return RegionArray(fast, array).__getitem__
-    return lambda region: np.asarray(fast[region].to_numpy())
+    if isinstance(array, LevelArray):
+        reader = array.reader
+    elif array is not None:
+        reader = reader_of(array.array, array.codec, Directory(str(array.root)))
+    if array is None or reader is None:
+        return lambda region, alone: np.asarray(fast[region].to_numpy())  # noqa: ARG005
+    return lambda region, alone: reader.read(
+        Outer(region, reader.shape, reader.chunks), array.dtype, alone=alone
+    )
 
 
 def accelerate_graph(array: da.Array) -> da.Array:

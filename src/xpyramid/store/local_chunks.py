@@ -103,7 +103,7 @@ class ObjectArray:
         self.array, self.codec = array, codec
         self._directory = root / array.path
         self._fill = fill_of(array, codec)
-        self._root = root
+        self.root = root
         self._algorithm: Algorithm = "crc32" if codec.adds_crc32c else "crc32c"
         self._stores_empty = (
             array.metadata.fill_value is None or array.async_array.config.write_empty_chunks
@@ -117,7 +117,7 @@ class ObjectArray:
     def __getitem__(self, key: Any) -> Any:
         region = _region(key, self.array.shape)
         # Made anew, for the shape of an array may change.
-        reader = reader_of(self.array, self.codec, Directory(str(self._root)))
+        reader = reader_of(self.array, self.codec, Directory(str(self.root)))
         if region is None or reader is None:
             return self.array[key]
         selection = Outer(region, self.array.shape, self.array.chunks)
