@@ -77,7 +77,9 @@ def test_a_selection_reads_what_lies_under_it_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(coarse_array, "threads", lambda: 1)
-    monkeypatch.setattr(coarse_array, "_PARTS_PER_THREAD", parts)
+    if parts > 1:
+        monkeypatch.setattr(coarse_array, "LEAF_BYTES", 2**9)
+        monkeypatch.setattr(coarse_array, "_PARTS_PER_THREAD", parts)
     pyramid = build(store, chunks)
     levels = [*pyramid]
     selected = [level[key] for level in levels]
