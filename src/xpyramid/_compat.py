@@ -174,8 +174,9 @@ def html_page(shown: object, header: Sequence[str], sections: Sequence[str]) -> 
 
 
 def lazily_indexed(array: BackendArray) -> Any:
-    """Return what xarray makes variables of that read an array when they are asked to."""
-    return indexing.LazilyIndexedArray(array)
+    """Return what xarray makes variables of, of which what is read is not kept."""
+    indexed: Any = indexing.LazilyIndexedArray(array)
+    return indexing.CopyOnWriteArray(indexed)
 
 
 def is_in_memory(variable: xr.Variable) -> bool:

@@ -24,6 +24,7 @@ from xpyramid.geometry.steps import factors_by_dim, named_dims
 from xpyramid.inputs.duck_arrays import as_plain_array
 from xpyramid.inputs.kinds import attributes_for, choose
 from xpyramid.inputs.missing_values import missing_value, with_missing_attributes
+from xpyramid.lazy.coarse_array import coarse_data, is_lazily_indexed
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
 from xpyramid.lazy.coordinates import level_coordinates
 from xpyramid.lazy.label_geometry import ImageGeometry, image_boundary, image_factors, place_beside
@@ -43,6 +44,7 @@ from xpyramid.options.types import Boundary, Chunks, Kind
 from xpyramid.pyramid import Pyramid
 from xpyramid.pyramids import Pyramids
 from xpyramid.reducers import Array, Method, Reducer, make_reducer, method_name, named_methods
+from xpyramid.store.fast import accelerate_graph, region_reader
 
 T = TypeVar("T")
 
@@ -385,13 +387,7 @@ def _level(
     own_base = reducer.base
     if k == 0 and own_base is None:
         return array
-    level, base = plan.levels[k], as_dask(array, plan.levels[0].chunks)
-    if k == 0:
-        empty: Array = np.empty((0,) * array.ndim, reducer.dtype)
-        blocks: Any = base
-        data = blocks.map_blocks(own_base, dtype=reducer.dtype, meta=empty)
-    else:
-        data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
+    data = _level_data(array, plan, k, reducer)
     attrs = array.attrs if own_base is None else attributes_for(plan.method, array.attrs)
     attrs = coordinates.level_attributes(attrs, array, plan, k)
     other_names = [name for name, c in coords.coords.items() if not {*c.dims} <= {*array.dims}]
@@ -400,4 +396,21 @@ def _level(
     made.encoding = {
         key: array.encoding[key] for key in coordinates.REFERENCES if key in array.encoding
     }
+    if made.chunks is None:
+        made.encoding["preferred_chunks"] = dict(
+            zip(array.dims, plan.levels[k].chunks, strict=True)
+        )
     return made
+
+
+def _level_data(array: xr.DataArray, plan: Plan, k: int, reducer: Reducer) -> Any:
+    """Return the data of level ``k``: a dask array, or lazily indexed where the array is."""
+    level, steps, chunks = plan.levels[k], plan.steps[:k], plan.levels[0].chunks
+    if is_lazily_indexed(array.variable):
+        return coarse_data(array.variable, steps, reducer, level.shape, chunks, region_reader)
+    base = accelerate_graph(as_dask(array, chunks))
+    if k:
+        return coarsen(base, steps, reducer, level.shape)
+    empty: Array = np.empty((0,) * array.ndim, reducer.dtype)
+    blocks: Any = base
+    return blocks.map_blocks(reducer.base, dtype=reducer.dtype, meta=empty)

@@ -52,9 +52,11 @@ class Pyramid:
     Attributes
     ----------
     levels : sequence of xarray.DataArray
-        Level 0 is the base, as it was given; each coarser level is a dask-backed array with
-        coordinates, attrs and name of its own. Those of a stored pyramid are read lazily, by dask
-        only if `open_pyramid` was given ``chunks``.
+        Level 0 is the base, as it was given; each coarser level is a lazy array with coordinates,
+        attrs and name of its own. Where xarray has opened the base without dask, so are the levels:
+        what is selected of them is made when its samples are asked for. Those of any other base are
+        dask arrays, with a block over each block of the base. Those of a stored pyramid are read
+        lazily, by dask only if `open_pyramid` was given ``chunks``.
     plan : Plan
         Geometry and cost; holds no data.
     labels : tuple of str

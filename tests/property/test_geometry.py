@@ -74,10 +74,23 @@ def test_levels_and_plan_tell_the_same(data: st.DataObject) -> None:
     pyramid = our.field(array, recipe, blocks).pyramid.build(**recipe.options)
     for level, planned in zip(pyramid, pyramid.plan.levels, strict=True):
         assert (level.shape, level.nbytes) == (planned.shape, planned.nbytes)
-    for level, planned in zip(pyramid.levels[1:], pyramid.plan.levels[1:], strict=True):
-        assert level.data.chunks == tuple(
-            regular(n, c) for n, c in zip(planned.shape, planned.chunks, strict=True)
-        )
+
+
+@settings(max_examples=100)
+@given(st.data())
+def test_the_blocks_of_levels_follow_those_of_the_base(data: st.DataObject) -> None:
+    array, recipe = data.draw(our.cases())
+    blocks = data.draw(our.chunks(array.shape))
+    pyramid = our.field(array, recipe, blocks).pyramid.build(**recipe.options)
+    for level, total in zip(pyramid.levels[1:], recipe.totals, strict=True):
+        for sizes, base_sizes, f, n in zip(
+            level.data.chunks, blocks, total, level.shape, strict=True
+        ):
+            edges, base_edges = {*accumulate(sizes)}, {*accumulate(base_sizes)}
+            # One between two blocks of the base lies where the windows allow it, or next to that.
+            assert all(any(abs(e * f - b) <= f / 2 for b in base_edges) for e in edges - {n})
+            if 0 not in level.shape:
+                assert {b // f for b in base_edges if b % f == 0 and 0 < b < n * f} <= edges
 
 
 @settings(max_examples=60)

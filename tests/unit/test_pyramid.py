@@ -55,7 +55,8 @@ def test_levels_are_plain_lazy_arrays() -> None:
         assert level.attrs == {"stain": "DAPI"}
         assert level.chunks is not None
     assert p[-1] is p.levels[2]
-    assert p[1].chunks == ((10,), (15,), (16, 4))
+    assert p[0].chunks == ((16, 4), (16, 14), (16, 16, 8))
+    assert p[1].chunks == ((8, 2), (8, 7), (8, 8, 4))
     assert p.dims == ("z", "y", "x")
     assert p.factors[2] == {"z": 4, "y": 4, "x": 4}
     assert (p.method, p.name) == ("mean", "field")

@@ -1,7 +1,8 @@
 """Lazy levels: the only module that builds dask graphs over arrays.
 
-The chunks of level 0 are moved to the edges of windows, and each is reduced by a task of its own;
-the level is then cut into the chunks that it is to have.
+Each block of level 0 is reduced by a task of its own, so that a selection of a level computes the
+blocks that lie under it, and no others. Where windows lie across the edges of blocks, those are
+moved first.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def coarsen(
     steps: Sequence[tuple[int, ...]],
     reducer: Reducer,
     shape: tuple[int, ...],
-    chunks: tuple[int, ...],
+    chunks: tuple[int, ...] | None = None,
 ) -> da.Array:
     """Reduce level 0 to level ``len(steps)``, lazily.
 
@@ -42,12 +43,11 @@ def coarsen(
         Made for windows at least as large as the product of the steps.
     shape : tuple of int
         Of the result; shorter than ``ceil(n / F)`` where partial windows are trimmed.
-    chunks : tuple of int
-        Of the result.
+    chunks : tuple of int, optional
+        Of the result, if it is not to have a block over each block of the base.
     """
-    grid = tuple(regular(n, c) for n, c in zip(shape, chunks, strict=True))
     if 0 in shape:  # dask leaves the chunks of empty arrays alone
-        empty: da.Array = da.empty(shape, dtype=reducer.dtype, chunks=grid)
+        empty: da.Array = da.empty(shape, dtype=reducer.dtype, chunks=chunks or shape)
         return empty
     total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
     whole = tuple(slice(0, n * f) for n, f in zip(shape, total, strict=True))
@@ -55,7 +55,7 @@ def coarsen(
     windows = rechunk(
         windows, tuple(align(cs, f) for cs, f in zip(windows.chunks, total, strict=True))
     )
-    level = windows.map_blocks(
+    level: da.Array = windows.map_blocks(
         reduce_block,
         steps=tuple(steps),
         reducer=reducer,
@@ -66,7 +66,9 @@ def coarsen(
         meta=np.empty((0,) * base.ndim, reducer.dtype),
         name=None,
     )
-    return rechunk(level, grid)
+    if chunks is None:
+        return level
+    return rechunk(level, tuple(regular(n, c) for n, c in zip(shape, chunks, strict=True)))
 
 
 def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import copy
 import importlib.util
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import dask.array as da
+import numpy as np
 import xarray as xr
 import zarr
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
@@ -18,16 +20,26 @@ from zarr.storage import LocalStore
 
 from xpyramid._compat import (
     ZarrArrayWrapper,
+    indexing,
     lazy_data,
     meta_of,
     with_lazy_data,
     with_zarr_array,
 )
+from xpyramid.lazy.selections import Outer
 from xpyramid.store.checked import CheckedStore
 from xpyramid.store.level_array import LevelArray
 from xpyramid.store.local_chunks import ObjectArray, by_object
+from xpyramid.store.object_reader import Directory, reader_of
 from xpyramid.store.path import ZarrArray
+from xpyramid.types import Array
 from xpyramid.warn import warn
+
+#: Wrappers of xarray that change nothing of what is read.
+_TRANSPARENT = (
+    indexing.ImplicitToExplicitIndexingAdapter, indexing.MemoryCachedArray,
+    indexing.CopyOnWriteArray,
+)  # fmt: skip
 
 _PIPELINE = {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}
 _warned: set[str] = set()
@@ -58,6 +70,32 @@ class WatchedArray:
 
     def __getitem__(self, key: Any) -> Any:
         return self.store.watched(lambda: self.array[key])
+
+
+class RegionArray:
+    """An array of which regions are read past xarray's wrappers: for a chunk, they take a while.
+
+    Parameters
+    ----------
+    wrapped : object
+        As xarray has wrapped the array.
+    array : ObjectArray or LevelArray
+        What all wrappers leave as it is.
+    """
+
+    def __init__(self, wrapped: Any, array: ObjectArray | LevelArray) -> None:
+        self.wrapped, self.array = wrapped, array
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "wrapped":  # not there yet while it is unpickled
+            raise AttributeError(name)
+        return getattr(self.wrapped, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, tuple) or not all(isinstance(part, slice) for part in key):
+            return self.wrapped[key]
+        is_level = isinstance(self.array, LevelArray)
+        return self.array[indexing.BasicIndexer(key) if is_level else key]
 
 
 def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray | WatchedArray:
@@ -93,6 +131,24 @@ def accelerate_reads(variable: xr.Variable) -> xr.Variable:
     return with_lazy_data(variable, _accelerated(lazy_data(variable)))
 
 
+def region_reader(variable: xr.Variable) -> Callable[..., Array]:
+    """Return what reads regions of a variable that xarray has opened lazily.
+
+    It is called with a region, and whether no other thread is to help (``alone``).
+    """
+    fast = accelerate_reads(variable)
+    array = _unwrapped(lazy_data(fast))
+    if isinstance(array, LevelArray):
+        reader = array.reader
+    elif array is not None:
+        reader = reader_of(array.array, array.codec, Directory(str(array.root)))
+    if array is None or reader is None:
+        return lambda region, alone: np.asarray(fast[region].to_numpy())  # noqa: ARG005
+    return lambda region, alone: reader.read(
+        Outer(region, reader.shape, reader.chunks), array.dtype, alone=alone
+    )
+
+
 def accelerate_graph(array: da.Array) -> da.Array:
     """Return a dask array that reads fast what its graph has from Zarr."""
     layers = {name: _accelerated_layer(layer) for name, layer in array.dask.layers.items()}
@@ -105,7 +161,10 @@ def _accelerated_layer(layer: Layer) -> Layer:
     if not isinstance(layer, MaterializedLayer) or len(layer) != 1:
         return layer
     ((key, value),) = layer.items()
-    return MaterializedLayer({key: _accelerated(value)}, annotations=layer.annotations)
+    fast = _accelerated(value)
+    array = _unwrapped(fast)
+    source = fast if array is None else RegionArray(fast, array)
+    return MaterializedLayer({key: source}, annotations=layer.annotations)
 
 
 def _accelerated(data: Any) -> Any:
@@ -116,6 +175,26 @@ def _accelerated(data: Any) -> Any:
         return _rewrapped(data)
     except AttributeError:
         return data
+
+
+def _unwrapped(node: Any) -> ObjectArray | LevelArray | None:
+    """Return the array of which wrappers of xarray make nothing else, if it is simple to read."""
+    while type(node) in _TRANSPARENT or (
+        type(node) is indexing.LazilyIndexedArray and _is_all(node.key.tuple, node.array.shape)
+    ):
+        node = node.array
+    if isinstance(node, LevelArray):
+        return node if node.reader is not None else None
+    array = node._array if type(node) is ZarrArrayWrapper else None
+    return array if isinstance(array, ObjectArray) else None
+
+
+def _is_all(key: tuple[Any, ...], shape: tuple[int, ...]) -> bool:
+    """Whether a key takes all of an array, in its order."""
+    return all(
+        isinstance(part, slice) and range(n)[part] == range(n)
+        for part, n in zip(key, shape, strict=True)
+    )
 
 
 def _rewrapped(node: Any) -> object:

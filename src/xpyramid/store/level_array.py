@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,15 @@ from xpyramid._compat import (
     BackendArray,
     ZarrArrayWrapper,
     indexing,
+    lazily_indexed,
     lazy_data,
     with_lazy_data,
 )
 from xpyramid.geometry.tiles import Lengths
+from xpyramid.lazy.selections import selected
 from xpyramid.store.codec import codec_of, is_regular
 from xpyramid.store.object_reader import ObjectReader, directory_of, reader_of
 from xpyramid.store.path import ZarrArray
-from xpyramid.store.selections import Outer, Points, Selection
 from xpyramid.types import Array, DType
 
 
@@ -66,9 +66,10 @@ class LevelArray(BackendArray):
         return LevelArray(self.zarr_array, dtype, alone=self._alone)
 
     def __getitem__(self, key: Any) -> Any:
-        way = self._points if isinstance(key, indexing.VectorizedIndexer) else self._outer
         if self.reader is not None:  # which knows steps of all kinds
-            return way(self.reader, key.tuple)
+            is_of_points = isinstance(key, indexing.VectorizedIndexer)
+            selection, shape = selected(key.tuple, self.shape, self.reader.chunks, is_of_points)
+            return self.reader.read(selection, self.dtype, alone=self._alone).reshape(shape)
         # xarray cannot turn round a slice of nothing.
         parts = [_of_something(part, n) for part, n in zip(key.tuple, self.shape, strict=True)]
         support = indexing.IndexingSupport.VECTORIZED
@@ -78,23 +79,6 @@ class LevelArray(BackendArray):
     async def async_getitem(self, key: Any) -> Any:
         """Return what is indexed; it is read in another thread."""
         return await asyncio.to_thread(self.__getitem__, key)
-
-    def _outer(self, reader: ObjectReader, key: tuple[Any, ...]) -> Array:
-        """Return what integers, slices and arrays of indexes take along each dimension."""
-        are_kept = [isinstance(part, slice | np.ndarray) for part in key]
-        lines = [
-            part if is_kept else np.array([part])
-            for part, is_kept in zip(key, are_kept, strict=True)
-        ]
-        read = self._read(reader, Outer(lines, self.shape, reader.chunks))
-        return read.reshape([*compress(read.shape, are_kept)])
-
-    def _points(self, reader: ObjectReader, key: tuple[Any, ...]) -> Array:
-        """Return the samples at some indexes, which are broadcast together."""
-        return self._read(reader, Points([*map(np.asarray, key)], self.shape, reader.chunks))
-
-    def _read(self, reader: ObjectReader, selection: Selection) -> Array:
-        return reader.read(selection, self.dtype, alone=self._alone)
 
     def _by_zarr(self, key: object) -> Callable[[tuple[Any, ...]], Array]:
         """Return what has zarr-python read a selection of the kind of a key."""
@@ -181,12 +165,6 @@ def level_of(variable: xr.Variable, coords: Mapping[Any, Any], name: str | None)
     free = "_".join(["array", *map(str, coords)])
     level: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
     return level.rename(name)
-
-
-def lazily_indexed(array: BackendArray) -> Any:
-    """Return what xarray makes variables of."""
-    indexed: Any = indexing.LazilyIndexedArray(array)
-    return indexing.CopyOnWriteArray(indexed)
 
 
 def read_as(variable: xr.Variable, dtype: DType) -> xr.Variable:

@@ -18,12 +18,12 @@ import numpy as np
 from zarr.buffer import default_buffer_prototype
 
 from xpyramid.geometry.tiles import Lengths, Region, relative
+from xpyramid.lazy.selections import Outer
 from xpyramid.store.checksums import Algorithm, checksum, checksum_of_file
 from xpyramid.store.codec import ABSENT, Codec, codec_of, fill_of, is_regular
 from xpyramid.store.local_files import write_file
 from xpyramid.store.object_reader import Directory, reader_of
 from xpyramid.store.path import ZarrArray, local_root
-from xpyramid.store.selections import Outer
 from xpyramid.types import Array
 
 _NONE: Mapping[Lengths, bytes] = MappingProxyType({})
@@ -106,7 +106,7 @@ class ObjectArray:
         self.array, self.codec = array, codec
         self._directory = root / array.path
         self._fill = fill_of(array, codec)
-        self._root = root
+        self.root = root
         self._algorithm: Algorithm = "crc32" if codec.adds_crc32c else "crc32c"
         self._stores_empty = (
             array.metadata.fill_value is None or array.async_array.config.write_empty_chunks
@@ -120,7 +120,7 @@ class ObjectArray:
     def __getitem__(self, key: Any) -> Any:
         region = _region(key, self.array.shape)
         # Made anew, for the shape of an array may change.
-        reader = reader_of(self.array, self.codec, Directory(str(self._root)))
+        reader = reader_of(self.array, self.codec, Directory(str(self.root)))
         if region is None or reader is None:
             return self.array[key]
         selection = Outer(region, self.array.shape, self.array.chunks)

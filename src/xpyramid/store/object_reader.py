@@ -21,13 +21,13 @@ import google_crc32c
 import numpy as np
 
 from xpyramid.geometry.tiles import Lengths
+from xpyramid.lazy.selections import Piece, Selection
 from xpyramid.runtime.threads import share, threads
 from xpyramid.store.checked import CheckedStore, Sizes
 from xpyramid.store.codec import ABSENT, Codec, fill_of
 from xpyramid.store.confined import ConfinedStore
 from xpyramid.store.path import ZarrArray, local_root
 from xpyramid.store.retrying import bare
-from xpyramid.store.selections import Piece, Selection
 from xpyramid.types import Array, DType
 
 T = TypeVar("T")

@@ -19,11 +19,11 @@ from numcodecs.abc import Codec as NumcodecsCodec
 from xpyramid._compat import ZarrArrayWrapper, indexing, lazy_data
 from xpyramid.geometry.tiles import Lengths, Region
 from xpyramid.lazy.direct import zarr_array_of
+from xpyramid.lazy.selections import Outer
 from xpyramid.store.codec import Codec, codec_of, fill_of, shuffle_of
 from xpyramid.store.frames import with_checksum
 from xpyramid.store.level_array import LevelArray
 from xpyramid.store.path import ZarrArray
-from xpyramid.store.selections import Outer
 from xpyramid.types import Array
 
 #: What xarray wraps an array in that leaves its samples, and where they are, as they are.

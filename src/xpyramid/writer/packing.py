@@ -268,5 +268,5 @@ def _level(packed: xr.DataArray, plan: Plan, k: int, reducer: Reducer) -> xr.Dat
     if k == 0:
         return packed
     level, base = plan.levels[k], as_dask(packed, plan.levels[0].chunks)
-    data = coarsen(base, plan.steps[:k], reducer, level.shape, level.chunks)
+    data = coarsen(base, plan.steps[:k], reducer, level.shape)
     return xr.DataArray(data, dims=packed.dims, name=packed.name, attrs=packed.attrs)

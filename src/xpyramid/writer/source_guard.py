@@ -31,6 +31,7 @@ from xpyramid._compat import (
     unwrapped,
 )
 from xpyramid.errors import InvalidNameError, SourceOverlapError
+from xpyramid.lazy.coarse_array import CoarseArray
 from xpyramid.messages import say
 from xpyramid.store.level_array import LevelArray
 from xpyramid.store.path import NodePath, ZarrArray, path_named
@@ -422,6 +423,7 @@ _CONTENTS: tuple[tuple[Any, Callable[[Any], Iterable[object]]], ...] = (
     ((xr.Dataset, xr.DataArray), _variables),
     (xr.Variable, lambda variable: [lazy_data(variable)]),
     (LevelArray, lambda level: [level.zarr_array]),
+    (CoarseArray, lambda level: [level.base]),
     (partial, lambda call: [call.func, *call.args, *call.keywords.values()]),
     (BlockwiseDep, _slots),
     (FileManager, lambda files: [getattr(files, "_args", None), getattr(files, "_value", None)]),

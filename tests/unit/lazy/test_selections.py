@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xpyramid.store.selections import Outer, Points, Selection
+from xpyramid.lazy.selections import Outer, Points, Selection
 
 Array = np.ndarray[Any, Any]
 

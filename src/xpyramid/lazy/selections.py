@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
-from itertools import groupby, pairwise, product
+from itertools import compress, groupby, pairwise, product
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -189,6 +189,38 @@ class Points:
     def fill(self, piece: Piece, value: object, out: Array) -> None:
         """Put a value in the place of what would be taken from a chunk that is not stored."""
         out[piece.target] = value
+
+
+def selected(
+    key: Sequence[Along | int], shape: Lengths, chunks: Lengths, is_of_points: bool
+) -> tuple[Selection, Lengths]:
+    """Return what a key of xarray selects, and the shape of what is then returned.
+
+    Parameters
+    ----------
+    key : sequence of slice, int or ndarray
+        For each dimension.
+    shape, chunks : tuple of int
+        Of the array.
+    is_of_points : bool
+        Whether indexes are broadcast together.
+    """
+    if is_of_points:
+        points = Points([*map(np.asarray, key)], shape, chunks)
+        return points, points.shape
+    are_kept = [isinstance(part, slice | np.ndarray) for part in key]
+    lines = [
+        part if isinstance(part, slice | np.ndarray) else _single(part, n)
+        for part, n in zip(key, shape, strict=True)
+    ]
+    outer = Outer(lines, shape, chunks)
+    return outer, tuple(compress(outer.shape, are_kept))
+
+
+def _single(index: int, length: int) -> slice:
+    """Return the slice that takes one index; negative ones count from the end."""
+    first = int(_checked(np.array([index]), length)[0])
+    return slice(first, first + 1)
 
 
 def _object_of(n: int, part: _Part) -> int:
