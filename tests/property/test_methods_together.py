@@ -52,9 +52,10 @@ def check(data: st.DataObject, kind: str, dtypes: st.SearchStrategy[Any]) -> Non
     field = our.field(array, recipe, blocks)
     chunks = data.draw(st.integers(1, 8))
     options: dict[str, Any] = {**recipe.options, "chunks": (chunks,) * array.ndim}
+    shards = tuple(2 * max(1, min(chunks, n)) for n in array.shape)
     writing: dict[str, Any] = data.draw(
         st.sampled_from(
-            [{}, {"shards": (2 * chunks,) * array.ndim}, {"version": "0.4"}, {"layout": "arrays"},
+            [{}, {"shards": shards}, {"version": "0.4"}, {"layout": "arrays"},
              {"compressor": [ZstdCodec(), Crc32cCodec()]}, {"memory": "1 GB"}]
         )
     )  # fmt: skip

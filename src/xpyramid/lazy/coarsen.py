@@ -84,9 +84,16 @@ def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
     return rechunked
 
 
-def source_chunks(array: xr.DataArray) -> SourceChunks:
-    """Return in which chunks the samples of an array are given."""
-    array = read_directly(array)
+def source_chunks(array: xr.DataArray, *, by_graph: bool = False) -> SourceChunks:
+    """Return in which chunks the samples of an array are given.
+
+    Parameters
+    ----------
+    array : xarray.DataArray
+    by_graph : bool
+        Whether a dask array is computed even if it only reads Zarr.
+    """
+    array = array if by_graph else read_directly(array)
     preferred = array.encoding.get("preferred_chunks", {})
     lengths = (preferred.get(dim) for dim in array.dims)
     on_disk = tuple(tuple(n) if isinstance(n, Sequence) else n for n in lengths)

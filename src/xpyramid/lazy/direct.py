@@ -7,11 +7,13 @@ anything else in it stays one: what it computes, a lock that it takes, an annota
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import dask.array as da
 import xarray as xr
 import zarr
+from dask.highlevelgraph import HighLevelGraph
 
 from xpyramid._compat import (
     BackendArray,
@@ -39,6 +41,24 @@ def read_directly(array: xr.DataArray) -> xr.DataArray:
     if stored.shape == data.shape and len(stored.chunks) == data.ndim:
         direct.encoding["preferred_chunks"] = dict(zip(array.dims, stored.chunks, strict=True))
     return direct
+
+
+def read_by_others(arrays: Sequence[xr.DataArray]) -> list[bool]:
+    """Say of each array that only reads Zarr whether dask reads its blocks anyway, for another one.
+
+    To read it directly would be to read them twice.
+    """
+    layers = [_layers(array) for array in arrays]
+    computed = [read_directly(array) is array for array in arrays]
+    return [
+        not computed[i] and any(computed[j] and own & other for j, other in enumerate(layers))
+        for i, own in enumerate(layers)
+    ]
+
+
+def _layers(array: xr.DataArray) -> set[str]:
+    graph = array.data.__dask_graph__() if array.chunks is not None else None
+    return {*graph.layers} if isinstance(graph, HighLevelGraph) else set()
 
 
 def zarr_array_of(data: Any) -> zarr.Array[Any] | None:

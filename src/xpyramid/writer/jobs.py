@@ -33,7 +33,8 @@ def passes_of(image: PreparedImage, limits: Limits) -> Iterator[Pass]:
             return
         kept = 0
     levels = list(map(Shape, (level.shape for level in plan.levels), image.objects))
-    read = [source_chunks(image.source(k)) for k in range(len(plan.source_chunks))]
+    numbers = range(len(plan.source_chunks))
+    read = [source_chunks(image.source(k), by_graph=image.by_graph) for k in numbers]
     yield from passes(
         levels, plan.steps, read, plan.itemsize, limits, holistic=plan.holistic,
         copies=plan.copies, present=range(kept), channels=plan.counted_channels,
@@ -73,7 +74,7 @@ def _job(
     work = engine.Work(tiling, (output,))
     samples = engine.identity(base.variable)
     name = f"level {first} of {name_of(base, image.name)!r}"
-    direct = read_directly(base)
+    direct = base if image.by_graph else read_directly(base)
     if job_pass.blocks is None:
         variable = direct.variable
         stored = _passing(variable, output) if image.passes_through else None

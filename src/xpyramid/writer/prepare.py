@@ -118,6 +118,7 @@ def prepare_image(
         before={} if kept is None else kept.attributes,
         samples=image.samples,
         passes_through=not is_default(options["compressor"]),
+        by_graph=image.by_graph,
     )
 
 

@@ -83,6 +83,8 @@ class ImageSource:
         Those that are in their place already.
     samples : xarray.DataArray or None
         What the levels are made from, where that is not level 0.
+    by_graph : bool
+        Whether its dask blocks are computed for another image, too.
     """
 
     levels: Levels
@@ -93,6 +95,7 @@ class ImageSource:
     document: Mapping[str, object] = field(default_factory=dict)
     kept: KeptLevels | None = None
     samples: xr.DataArray | None = None
+    by_graph: bool = False
 
     @property
     def read(self) -> Sequence[xr.DataArray]:
@@ -143,6 +146,8 @@ class PreparedImage:
     passes_through : bool
         Whether chunks of level 0 that are stored already as they are to be written stay as they
         are, and are not encoded anew.
+    by_graph : bool
+        Whether its dask blocks are computed for another image, too.
     """
 
     transaction: Transaction
@@ -164,6 +169,7 @@ class PreparedImage:
     before: Mapping[str, object] = field(default_factory=dict)
     samples: xr.DataArray | None = None
     passes_through: bool = False
+    by_graph: bool = False
 
     def source(self, level: int) -> xr.DataArray:
         """Return what is read for a level that is not made from others."""

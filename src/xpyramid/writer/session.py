@@ -22,6 +22,7 @@ from xpyramid import engine
 from xpyramid.errors import PlanError
 from xpyramid.geometry.passes import Limits, check_together
 from xpyramid.geometry.plan import budget
+from xpyramid.lazy.direct import read_by_others
 from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.runtime.cluster import check_main_module, in_process, workers
 from xpyramid.store.build_record import BuildRecord
@@ -126,6 +127,8 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
     )
     if options["dtype"] == "source":
         images = [pack(image) for image in images]
+    shared = read_by_others([image.read[0] for image in images])
+    images = [replace(one, by_graph=own) for one, own in zip(images, shared, strict=True)]
     limits = Limits(workers(), budget(options["memory"]))
     if limits.memory is not None:
         for image in images:
