@@ -103,6 +103,7 @@ def check_slabs(case: tuple[Array, Recipe], method: str, slab: int) -> None:
 SLABS = st.integers(1, 200)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(our.cases(our.few_dtypes, our.noise, max_dims=4), st.sampled_from(METHODS), SLABS)
 def test_slabs(case: tuple[Array, Recipe], method: str, slab: int) -> None:

@@ -69,7 +69,7 @@ def test_count(case: Case, skipna: bool | None) -> None:
 
 
 @pytest.mark.parametrize("method", ["std", "count"])
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(data=st.data())
 def test_what_is_ignored_does_not_count(method: str, data: st.DataObject) -> None:
     array, recipe = data.draw(our.cases(our.few_dtypes))
