@@ -50,6 +50,7 @@ def test_level_0_stays_as_it_is(form: dict[str, Any], tmp_path: Path) -> None:
     assert array.shards == first.shards
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     shape=st.lists(st.integers(4, 12), min_size=2, max_size=4),

@@ -31,6 +31,7 @@ def save_stack(planes: int, length: int, **options: Any) -> np.ndarray[Any, Any]
     return data
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("compiled_kernels")  # which takes memory, too, before it is measured
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """200 planes of 0.8 MB: a part of them is in memory at a time, and none on disk."""

@@ -90,6 +90,7 @@ def held(pyramid: Any, directory: Path, **options: Any) -> int:
             tracemalloc.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("memory", ["4 MB", "9 MB", "16 MB"])
 def test_a_limit_is_kept_or_warned_of(memory: str, tmp_path: Path) -> None:

@@ -312,6 +312,7 @@ def test_before_its_levels_are_computed(scheduler: str, tmp_path: Path) -> None:
         dask.compute(*opened)
 
 
+@pytest.mark.slow
 def test_a_pickle_knows_which_image_it_is_of(tmp_path: Path) -> None:
     write(tmp_path, 100)
     pickled = pickle.dumps(xpyramid.open_pyramid(tmp_path, "field")[0])

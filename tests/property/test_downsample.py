@@ -41,6 +41,7 @@ def check_case(case: tuple[Array, Recipe], method: str) -> None:
     assert before.tobytes() == data.tobytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(our.cases(our.few_integers, max_dims=6), st.sampled_from(METHODS))
 def test_any_shape_and_rank(case: tuple[Array, Recipe], method: str) -> None:
@@ -72,6 +73,7 @@ def check_number_of_levels(case: tuple[Array, Recipe], method: str) -> None:
             np.testing.assert_array_equal(direct, every[-1])
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(our.cases(our.few_dtypes, our.noise, max_dims=6), st.sampled_from(METHODS))
 def test_levels_do_not_depend_on_how_many_are_made(case: tuple[Array, Recipe], method: str) -> None:
@@ -334,6 +336,7 @@ def test_nan_stays_where_it_is(method: str) -> None:
     assert all(np.isnan(level).all() for level in lost)
 
 
+@pytest.mark.slow
 def test_labels_are_voted_for_at_any_factor() -> None:
     labels = np.full((9, 9), 300, "u4")
     labels[::3, ::3] = 7
@@ -374,6 +377,7 @@ def test_brightness_does_not_drift() -> None:
     assert downsample(ladder, 2, num_mips=4)[-1].tolist() == [0]
 
 
+@pytest.mark.slow
 def test_byte_order_is_read_and_kept() -> None:
     for method in METHODS:
         (level,) = downsample(np.array([256, 512, 256], ">i8"), 3, method)

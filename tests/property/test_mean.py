@@ -76,6 +76,7 @@ def check_floats(case: tuple[Array, Recipe], skipna: bool | None) -> None:
     check(*case, **({} if skipna is None else {"skipna": skipna}))
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @settings(max_examples=150)
 @given(our.cases(our.floats), st.sampled_from([None, True, False]))
@@ -117,6 +118,7 @@ def check_ignored(data: st.DataObject, dtypes: st.SearchStrategy[np.dtype[Any]])
     check(array, recipe, ignore=ignore)
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.data())
 def test_what_is_ignored_does_not_count_at_any_level(data: st.DataObject) -> None:
@@ -146,6 +148,7 @@ def check_ways(data: st.DataObject, array: Array, recipe: Recipe) -> None:
     assert same_bits(moved, array)
 
 
+@pytest.mark.slow
 @settings(max_examples=80)
 @given(st.data())
 def test_the_way_to_compute_does_not_matter(data: st.DataObject) -> None:

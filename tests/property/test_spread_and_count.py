@@ -49,6 +49,7 @@ def test_std_of_integers(case: Case) -> None:
     check(case, "std")
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(our.cases(our.floats), skipna)
 def test_std_of_floats(case: Case, skipna: bool | None) -> None:
@@ -68,6 +69,7 @@ def test_count(case: Case, skipna: bool | None) -> None:
     check(case, "count", skipna=skipna)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["std", "count"])
 @settings(max_examples=10)
 @given(data=st.data())

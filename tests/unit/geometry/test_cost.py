@@ -209,6 +209,7 @@ def test_short_memory_makes_waves_smaller(monkeypatch: pytest.MonkeyPatch) -> No
         assert memory is None or only.memory(1, 1) <= memory
 
 
+@pytest.mark.slow
 def test_what_variables_hold_together_is_warned_of(tmp_path: Path) -> None:
     """Each by itself would fit."""
     dataset = xr.Dataset({name: field(8) + k for k, name in enumerate("abcdef")})

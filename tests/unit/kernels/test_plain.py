@@ -111,6 +111,7 @@ few_options = st.sampled_from([{}, {}, {"ignore": 0}, {"skipna": False}])  # eac
 cases = our.cases(our.few_dtypes) | our.cases(our.few_dtypes, our.noise)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(
     our.cases(our.few_integers, our.labels),

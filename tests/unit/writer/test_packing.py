@@ -58,6 +58,7 @@ def test_unpacked_with_a_word() -> None:
     assert xpyramid.open_pyramid(store, "t2m")[1].dtype.kind == "f"
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(["i1", "u1", "i2", "u2", "i4"]),
     st.sampled_from([0.5, 0.1, 1e-3, 7.0, -0.01]),
