@@ -74,7 +74,8 @@ def test_a_region_of_all_levels(
             part.dims, part.plan.translation(k), anew.plan.translation(k), strict=True
         ):
             start = 0 if dim in array.coords else whole[dim].start
-            assert math.isclose(here, expected + start)
+            if part.factors[k][dim] == anew.factors[k][dim]:  # a single sample has no windows
+                assert math.isclose(here, expected + start)
 
 
 @settings(max_examples=15)
