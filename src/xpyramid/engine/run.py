@@ -25,6 +25,7 @@ from xpyramid.engine.tasks import Key
 from xpyramid.engine.work import Intermediates
 from xpyramid.engine.written import Written, join
 from xpyramid.geometry.tiles import Node
+from xpyramid.kernels.choice import expect
 from xpyramid.runtime.cluster import PROCESSES, client, scheduler_errors, workers
 from xpyramid.runtime.progress import bar
 
@@ -72,6 +73,7 @@ def run(
     waves = zip_longest(*batches, fillvalue=())
     roots = [job.roots() if part is None else [] for job, part in zip(jobs, parts, strict=True)]
     total = sum(job.work.written_under(part) for job, part in zip(jobs, parts, strict=True))
+    expect(total)
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
     with (
         bar(total, progress) as advance,

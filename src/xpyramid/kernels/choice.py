@@ -45,6 +45,24 @@ def only(chosen: str) -> Iterator[None]:
 #: call that rather waits for it.
 BESIDE, AT_ONCE = 0.25, 0.5
 
+#: Bytes of a job whose kernels are compiled beside from their first call on.
+MUCH = 2**26
+
+_is_much = False
+
+
+def expect(nbytes: int) -> None:
+    """Say how much there is to do, before the first call: one that sees its own part cannot know.
+
+    Parameters
+    ----------
+    nbytes : int
+        Of all samples.
+    """
+    global _is_much  # noqa: PLW0603
+    _is_much = _is_much or nbytes > MUCH
+
+
 #: Seconds that NumPy takes for a call, and for a sample, as measured: three to five times as many
 #: as the compiled kernel.
 CALL, SAMPLE = 2e-5, 2e-9
@@ -103,7 +121,7 @@ class Kernel:
             self._seconds[signature] = total = self._seconds.get(signature, 0) + seconds
             if seconds > AT_ONCE:
                 compiled = self.compile(signature, args)
-            elif total > BESIDE:
+            elif _is_much or total > BESIDE:
                 compile_beside(self, signature, args)
         if compiled is not None:
             return compiled(*args)

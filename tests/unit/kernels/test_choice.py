@@ -60,7 +60,26 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(Kernel, "_find", watched)
     monkeypatch.setattr(choice, "_begun", set())
+    monkeypatch.setattr(choice, "_is_much", False)  # an earlier test may have had more to do
     return found
+
+
+def test_what_is_expected_to_be_much_is_compiled_beside_from_the_first_call(
+    ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[Kernel] = []
+    monkeypatch.setattr(choice, "compile_beside", lambda kernel, *_: begun.append(kernel))
+    kernel = Kernel("sums", "window_sum")
+    choice.expect(choice.MUCH)
+    sums(kernel, 8)
+    assert not begun
+    choice.expect(choice.MUCH + 1)
+    sums(kernel, 8)
+    assert begun == [kernel]
+    choice.expect(1)  # what has begun goes on
+    sums(kernel, 8)
+    assert len(begun) == 2
+    assert ways == ["plain"] * 3
 
 
 def test_a_call_that_would_take_long_waits(
