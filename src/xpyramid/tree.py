@@ -52,9 +52,8 @@ def pyramid_of_tree(tree: xr.DataTree) -> Pyramid:
     >>> p.to_datatree().pyramid.factors[2]
     {'y': 4, 'x': 4}
     """
-    names = [str(k) for k in range(len(tree.children))]
-    names = [name for name in names if name in tree.children]
-    if not names:
+    names = sorted(filter(str.isdecimal, tree.children), key=int)
+    if names != [str(k) for k in range(len(names))] or not names:
         images = [node.path for node in tree.subtree if "0" in node.children][:20]
         raise NotAPyramidError(
             f"{tree.path!r} has no children '0', '1', ... that are levels",

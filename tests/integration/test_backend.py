@@ -152,6 +152,7 @@ def test_a_tree_without_coordinates() -> None:
     ("levels", "message"),
     [
         ({"a": (4, 4)}, "no children '0', '1'"),
+        ({"0": (8, 8), "2": (2, 2)}, "no children '0', '1'"),  # one is missing
         ({"0": (8, 8), "1": (5, 4)}, "along 'y', a level has 5 samples"),
         ({"0": (36, 36), "1": (18, 18), "2": (12, 12)}, "not multiples of each other"),
     ],

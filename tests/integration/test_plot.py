@@ -13,6 +13,7 @@ import zarr
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.plotting.pixels import composed
 
 matplotlib = pytest.importorskip("matplotlib")
 matplotlib.use("Agg")
@@ -124,6 +125,11 @@ def test_channels_in_their_colours() -> None:
     one = p.plot(level=0, c="b")
     assert one.get_clim() == (0, 200)
     assert one.axes.get_title() == "film, level 0, c = b"
+
+
+def test_a_window_without_width() -> None:
+    values = np.array([[[4.0, 5.0, 6.0]]])
+    assert composed(values, [(np.ones(3), 5, 5)])[0, :, 0].tolist() == [0, 0, 1]
 
 
 def test_photographs_are_as_they_are() -> None:

@@ -71,7 +71,7 @@ def test_count(case: Case, skipna: bool | None) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["std", "count"])
-@settings(max_examples=10)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_what_is_ignored_does_not_count(method: str, data: st.DataObject) -> None:
     array, recipe = data.draw(our.cases(our.few_dtypes))

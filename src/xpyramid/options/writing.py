@@ -216,7 +216,8 @@ class FormOptions(TypedDict, total=False):
             How chunks are compressed: a codec of `zarr.codecs`, with ``version="0.4"`` one of
             `numcodecs`; None means uncompressed. "default" is Zstandard, level 1, with checksums,
             which other codecs may lack. "source" is as the Zarr array is that level 0 is read from,
-            if that has Zstandard (which gets checksums) or Blosc, else as "default". Chunks of it
+            if that has Zstandard (which gets checksums) or Blosc, of level 5 or less, else as
+            "default". Chunks of it
             that are stored already as they would be written are passed through, and not encoded.
             """,
         ),

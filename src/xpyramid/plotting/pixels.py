@@ -37,7 +37,8 @@ def composed(values: Array, channels: Sequence[tuple[Array, float, float]]) -> A
     """Return the picture of channels, each in its colour and between the ends of its window."""
     picture = np.zeros((*values.shape[1:], 3))
     for channel, (color, low, high) in zip(values, channels, strict=True):
-        light = np.clip((channel.astype(float) - low) / (high - low), 0, 1)
+        width = (high - low) or 1  # which somebody may have stored as nothing
+        light = np.clip((channel.astype(float) - low) / width, 0, 1)
         picture += np.nan_to_num(light)[..., None] * color
     return np.clip(picture, 0, 1)
 

@@ -159,7 +159,7 @@ def test_states_and_values_of_any_dtype(
         reduce_in_all_ways(*case, method, **options)
 
 
-@settings(max_examples=15)
+@settings(max_examples=30)
 @given(cases, st.sampled_from(METHODS), few_options, st.data())
 def test_bits_of_levels(
     case: tuple[Array, Recipe], method: str, options: dict[str, Any], data: st.DataObject
