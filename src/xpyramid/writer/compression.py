@@ -80,8 +80,8 @@ def compressor_of(
         option="compressor",
         value=compressor,
         fix=f"accepted with Zarr v{zarr_format}: 'default' (Zstandard, level 1, with checksums), "
-        "'source' (as in the Zarr array that is read, where that has Zstandard or Blosc, of level 5 "
-        f"or less), None, or a codec such as {example}",
+        "'source' (as in the Zarr array that is read, where that has Zstandard or Blosc, of level "
+        f"5 or less), None, or a codec such as {example}",
     )
 
 
