@@ -43,6 +43,7 @@ def moderate(data: Array) -> Array:
     return (data * 2.0**-540).astype(data.dtype) if (abs(data) > 2.0**500).any() else data
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(our.cases(our.few_integers | our.booleans))
 def test_std_of_integers(case: Case) -> None:
