@@ -110,6 +110,10 @@ class ConfinedStore(LocalStore):
         self._real = Path(os.path.realpath(root))
         self._inside: set[Path] = set()
 
+    def __getstate__(self) -> dict[str, object]:
+        # What was looked at so far would give graphs of the same samples other names.
+        return {**self.__dict__, "_inside": set()}
+
     async def get(
         self,
         key: str,
