@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nox
 
 nox.needs_version = ">=2025.2.9"
@@ -44,9 +46,11 @@ def docs(session: nox.Session) -> None:
 def viewers(session: nox.Session) -> None:
     """Test with viewers, and with images of other writers; see CONTRIBUTING.md."""
     session.install("-e", ".[test,viewers,peers]")
-    session.run("npm", "install", "--no-save", "--no-package-lock", "@vivjs/loaders", external=True)
+    packages = Path("tests/viewers/npm.txt").read_text().split()
+    session.run("npm", "install", "--no-save", "--no-package-lock", *packages, external=True)
     names = ("napari", "neuroglancer", "viv", "peers", "bioio", "grib")
-    session.run("pytest", *(f"tests/interop/test_{name}.py" for name in names), *session.posargs)
+    files = ["tests/viewers", *(f"tests/interop/test_{name}.py" for name in names)]
+    session.run("pytest", *files, *session.posargs)
 
 
 @nox.session(default=False)

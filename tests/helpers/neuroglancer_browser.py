@@ -87,7 +87,7 @@ def open_browser() -> Iterator[Browser]:
     program = shutil.which("chromium") or shutil.which("google-chrome")
     driver = shutil.which("chromedriver")
     if program is None or driver is None:
-        pytest.skip("no browser: apt-get install chromium chromium-driver")
+        pytest.skip("no browser: apt-get install chromium chromium-driver, or .ci/viewers-install")
     options = webdriver.ChromeOptions()
     options.binary_location = program
     for flag in _FLAGS.split():

@@ -17,7 +17,7 @@ pytestmark = [
     pytest.mark.once,
     pytest.mark.skipif(
         NODE is None or not (ROOT / "node_modules/@vivjs/loaders").exists(),
-        reason="npm install --no-save --no-package-lock @vivjs/loaders",
+        reason=".ci/viewers-install",
     ),
 ]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import xarray as xr
 from zarr.abc.buffer import Buffer
 
 from xpyramid import ngff
+from xpyramid._compat import FillValueCoder
 from xpyramid._version import __version__
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry import units
@@ -173,6 +175,9 @@ def _template_spec(
         for axis, n, factor in zip(image.plan.axes, lengths, factors, strict=True)
         if (axis.type == "time" and axis.dim not in image.plan.coarsened) or (n == 1 and factor > 1)
     ]
+    attributes = [
+        array_attributes(base, attrs, names, zarr_format) for attrs in list(_attributes(image))[new]
+    ]
     return TemplateSpec(
         paths=paths[new],
         levels=image.plan.levels[new],
@@ -180,15 +185,28 @@ def _template_spec(
         coordinates=[prepare_coordinates(c, names, attrs, growing) for c in coordinates],
         dtype=image.plan.dtype,
         dims=list(names.dims.values()),
-        attributes=[
-            array_attributes(base, attrs, names, zarr_format)
-            for attrs in list(_attributes(image))[new]
-        ],
+        attributes=attributes,
         group_attributes=_group_attributes(image, paths, group, names, labels_group, options),
         zarr_format=zarr_format,
         compressor=compressor_of(options["compressor"], zarr_format, _stored(image)),
-        form={} if image.kept is None else image.kept.form,
+        form=_form(image, attributes[0], options),
     )
+
+
+def _form(image: ImageSource, attributes: Attrs, options: WriteOptions) -> Mapping[str, Any]:
+    """Return what the arrays of an image have, beyond what follows from its plan.
+
+    Readers of maps (GDAL, OpenLayers) take the fill value of an array for missing samples.
+    """
+    if image.kept is not None:
+        return image.kept.form
+    missing: Any = image.plan.options.get("ignore")
+    stored: Any = attributes.get("_FillValue")
+    if stored is not None:
+        missing = FillValueCoder.decode(stored, image.plan.dtype)
+    elif missing is None and image.plan.dtype.kind in "fc":
+        missing = np.nan
+    return {"fill_value": missing} if options["conventions"] and missing is not None else {}
 
 
 def _stored(image: ImageSource) -> StoredSamples | None:
