@@ -36,6 +36,7 @@ from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
 from xpyramid.store.path import Store
 from xpyramid.types import Attrs, DType
+from xpyramid.viewing import Cache, ViewedImage, layer_kwargs, view
 from xpyramid.writer import ImageSource, write
 from xpyramid.writer.compression import how_source_is_compressed
 
@@ -400,6 +401,75 @@ class Pyramid:
         them side by side.
         """
         return Plot(self.levels, self.plan, self._metadata, self.name)
+
+    def view(self, viewer: str | None = None, *, block: bool | None = None) -> Any:
+        """Show the pyramid in a viewer, whether it is in a store or not.
+
+        Levels that are not written are computed chunk by chunk where somebody looks, and are kept
+        in memory while the view lasts. Labels of a stored image lie over it.
+
+        Parameters
+        ----------
+        viewer : {"napari", "neuroglancer", "page"}, optional
+            The last two are pages in a browser; "page" needs no package. Default: the first that is
+            installed; not napari in a notebook, nor without a screen.
+        block : bool, optional
+            Whether to wait until napari is closed, or for Ctrl-C. Default: not in notebooks and
+            IPython.
+
+        Returns
+        -------
+        napari.Viewer, View or None
+            With ``block=False``. A View has a ``url``, shows itself in a notebook, and is served to
+            this machine alone until its ``close()``.
+
+        Raises
+        ------
+        ImportError
+            If the viewer is not installed; the message has the ``pip install``.
+        xpyramid.errors.PlanError
+            For a viewer that there is not.
+        xpyramid.errors.AxisError
+            On pages: if there are fewer than two space dimensions, and with neuroglancer if
+            OME-NGFF has no place for the others.
+        xpyramid.errors.DtypeError
+            For dtypes that are no real numbers.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> p = xpyramid.example_field((64, 300, 200)).pyramid.build(levels=3)
+        >>> with p.view("page", block=False) as shown:  # doctest: +SKIP
+        ...     print(shown.url)
+        """
+        return view([self._viewed(Cache())], viewer, block=block)
+
+    def layer_kwargs(self) -> dict[str, Any]:
+        """Return what ``add_image`` of a napari viewer takes, or ``add_labels`` for labels.
+
+        That are all levels, read where napari looks, with name, place, units, and colours and
+        windows of channels. Windows that nobody has counted are told from a part of the samples.
+
+        Returns
+        -------
+        dict
+            Arguments by their names.
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> p = xpyramid.example_field((64, 300, 200)).pyramid.build(levels=3)
+        >>> kwargs = p.layer_kwargs()  # viewer.add_image(**kwargs)
+        >>> kwargs["multiscale"], kwargs["name"], kwargs["axis_labels"]
+        (True, 'field', ['z', 'y', 'x'])
+        """
+        return layer_kwargs(self._viewed(Cache()))
+
+    def _viewed(self, cache: Cache, name: str | None = None) -> ViewedImage:
+        """Return the pyramid as viewers show it."""
+        name = name or self.name or "image"
+        source = self._source(self.name or "image", None, None)
+        return ViewedImage(source, name, self.labels, cache)
 
     def to_datatree(self) -> xr.DataTree:
         """Return the levels as a DataTree with the children ``"0"``, ``"1"``, ...

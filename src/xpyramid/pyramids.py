@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
-from typing import Unpack
+from typing import Any, Unpack
 
 import xarray as xr
 from dask.delayed import Delayed
@@ -18,6 +18,7 @@ from xpyramid.options.types import Chunks
 from xpyramid.pyramid import BUILDING, Pyramid, image_of_labels, write_images
 from xpyramid.store.path import Store, as_prefix, check_name
 from xpyramid.types import Attrs
+from xpyramid.viewing import Cache, view
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -83,6 +84,25 @@ class Pyramids(Mapping[str, Pyramid]):
         """
         levels = {name: p[k].rename(name) for name, p in self.items()}
         return xr.Dataset(levels, attrs=dict(self.attrs))
+
+    def view(self, viewer: str | None = None, *, block: bool | None = None) -> Any:
+        """Show all pyramids in one viewer, labels above images; see :meth:`Pyramid.view`.
+
+        Parameters
+        ----------
+        viewer : {"napari", "neuroglancer", "page"}, optional
+            Default: the first that is installed.
+        block : bool, optional
+            Whether to wait until the view ends. Default: not in notebooks and IPython.
+
+        Returns
+        -------
+        napari.Viewer, View or None
+            With ``block=False``.
+        """
+        cache = Cache()
+        images = [p._viewed(cache, name) for name, p in self.items()]
+        return view(sorted(images, key=lambda image: image.is_labels), viewer, block=block)
 
     def to_datatree(self) -> xr.DataTree:
         """Return a DataTree with one child per pyramid, each with the children 0, 1, ..."""

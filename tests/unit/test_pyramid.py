@@ -40,8 +40,8 @@ def test_the_public_surface_is_small() -> None:
     public = [name for name in dir(xpyramid.Pyramid) if not name.startswith("_")]
     assert public == [
         "at", "attrs", "chunks", "coarsened", "coords", "dims", "dtype", "factors", "isel", "kind",
-        "labels", "map", "metadata", "method", "name", "nbytes", "plot", "sel", "shape", "sizes",
-        "table", "to_datatree", "to_ome_zarr", "units",
+        "labels", "layer_kwargs", "map", "metadata", "method", "name", "nbytes", "plot", "sel",
+        "shape", "sizes", "table", "to_datatree", "to_ome_zarr", "units", "view",
     ]  # fmt: skip
 
 

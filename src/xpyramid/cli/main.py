@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 from xpyramid._version import __version__
-from xpyramid.cli import build, demo, options, update, verify, warm
+from xpyramid.cli import build, demo, options, update, verify, view, warm
 from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.messages import Message, joined, option, printable
 from xpyramid.opening import open_pyramid
@@ -34,6 +34,7 @@ examples:
   xpyramid build scan.zarr --in-place --group field --levels 4
   xpyramid update scan.zarr --group field --region y=10:20
   xpyramid info out.zarr
+  xpyramid view out.zarr
   xpyramid verify out.zarr --deep
   xpyramid warm --dtype uint16 --method mean,max
 """
@@ -136,6 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     info.set_defaults(run=_info, parser=info)
 
+    view.add_arguments(commands.add_parser("view", help="show an image", allow_abbrev=False))
     update.add_arguments(
         commands.add_parser("update", help="make levels again where level 0 has changed")
     )

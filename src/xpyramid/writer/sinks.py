@@ -161,27 +161,27 @@ class ZarrSink:
             sync(self._put_all(objects))
         else:
             for one in objects:
-                one.put(Path(self._root, self._key(one.place)), Path(self._root, self.array.path))
+                one.put(Path(self._root, self.key(one.place)), Path(self._root, self.array.path))
         return [one.record for one in objects if one.parts]
 
     async def _put_all(self, objects: Sequence[EncodedObject]) -> None:
         """Store objects in a store that zarr-python writes to, all at a time."""
         steps = [
-            self.target.store.set(self._key(one.place), as_buffer(b"".join(one.parts)))
+            self.target.store.set(self.key(one.place), as_buffer(b"".join(one.parts)))
             if one.parts
-            else self.target.store.delete(self._key(one.place))
+            else self.target.store.delete(self.key(one.place))
             for one in objects
         ]
         await asyncio.gather(*steps)
 
-    def _key(self, index: Lengths) -> str:
+    def key(self, index: Lengths) -> str:
         """Return the key of an object in the store."""
         return f"{self.array.path}/{self.array.metadata.encode_chunk_key(index)}".lstrip("/")
 
     def _records(self, region: tuple[slice, ...]) -> Iterator[ObjectRecord]:
         """Yield what is known of the objects of a region that zarr-python has written."""
         for index in indexes_in(region, self.array.shards or self.array.chunks):
-            key = self._key(index)
+            key = self.key(index)
             if self._seen is not None:
                 size_and_checksum = self._seen.records.pop(key, None)
             else:

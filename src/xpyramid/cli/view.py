@@ -1,0 +1,67 @@
+"""``xpyramid view``: stored images, and anything that a pyramid can be made of, in a viewer."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from xpyramid.build import build
+from xpyramid.errors import NotAPyramidError, SourceError
+from xpyramid.opening import open_pyramid
+from xpyramid.pyramid import Pyramid
+from xpyramid.sources import open_source, reading
+from xpyramid.store.confined import ARCHIVES
+from xpyramid.store.path import expanded, path_named
+from xpyramid.viewing import VIEWERS, Cache, view
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``xpyramid view``."""
+    parser.description = (
+        "Show an image. Of what is no pyramid yet, levels are computed where you look."
+    )
+    add = parser.add_argument
+    add("path", metavar="PATH", help="an OME-Zarr image, or whatever xpyramid build reads")
+    add("--group", metavar="PATH", help="path of the image in the store")
+    add("--variable", metavar="NAME", help="which variable, series or scene, as for build")
+    add(
+        "--viewer",
+        choices=VIEWERS,
+        help="default: the first that is installed; page, in a browser, needs no package",
+    )
+    add(
+        "--no-browser", action="store_true",
+        help="print the address of the page, and open no browser",
+    )  # fmt: skip
+    add("--port", type=int, default=0, help="of the page, on this machine (default: a free one)")
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run ``xpyramid view``."""
+    pyramid = _opened(path_named(arguments.path), arguments.group, arguments.variable)
+    view(
+        [pyramid._viewed(Cache())],
+        arguments.viewer,
+        block=True,
+        browser=not arguments.no_browser,
+        port=arguments.port,
+    )
+
+
+def _opened(path: str, group: str | None, variable: str | None) -> Pyramid:
+    """Return the pyramid at a path, or one of the array that is there."""
+    is_file = expanded(path).is_file() and Path(path).suffix.lower() not in ARCHIVES
+    if is_file or variable is not None:
+        return build(open_source(path, variable=variable))
+    try:
+        with reading(path):
+            return open_pyramid(path, group)
+    except NotAPyramidError as error:
+        if group is not None:
+            raise
+        try:
+            array = open_source(path)
+        except SourceError:
+            raise error from None
+        return build(array)

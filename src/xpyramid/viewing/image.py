@@ -1,0 +1,179 @@
+"""An image as viewers are to show it: its levels, where they lie, colours and windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import xarray as xr
+from zarr.storage import StorePath
+
+from xpyramid import engine, ngff
+from xpyramid._compat import lazily_indexed
+from xpyramid.errors import DtypeError
+from xpyramid.geometry.plan import Plan
+from xpyramid.geometry.tiles import Region
+from xpyramid.lazy.direct import read_directly
+from xpyramid.lazy.levels import Levels
+from xpyramid.reader import open_levels
+from xpyramid.store.passed_chunks import stored_samples
+from xpyramid.store.path import NodePath
+from xpyramid.viewing.cache import Cache, CachedLevel
+from xpyramid.writer import ImageSource
+from xpyramid.writer.omero import OmeroRequest, omero_request
+from xpyramid.writer.windows import LevelZero, with_sections
+
+#: How many samples are looked at to choose windows, where nobody has counted them all. Levels of
+#: no more samples are looked at as a whole, and get the windows that they are written with.
+LOOKED_AT = 2**24
+
+
+@dataclass(frozen=True)
+class ViewedImage:
+    """An image, in a store or not.
+
+    Attributes
+    ----------
+    source : ImageSource
+        As it would be written.
+    name : str
+    labels : tuple of str
+        Those in its group, where it is stored.
+    cache : Cache
+        Of what was looked at.
+    """
+
+    source: ImageSource
+    name: str
+    labels: tuple[str, ...]
+    cache: Cache
+
+    @property
+    def plan(self) -> Plan:
+        """Its geometry."""
+        return self.source.plan
+
+    @property
+    def is_labels(self) -> bool:
+        """Whether the samples are labels."""
+        return self.plan.kind == "labels"
+
+    @property
+    def channel_axis(self) -> int | None:
+        """The dimension of the channels."""
+        return next((i for i, a in enumerate(self.plan.axes) if a.type == "channel"), None)
+
+    @cached_property
+    def channels(self) -> Sequence[Mapping[str, Any]]:
+        """Label, color, active and window of each channel, in the words of ``omero``.
+
+        Raises
+        ------
+        DtypeError
+            If the samples are no real numbers.
+        """
+        base, document = self.source.levels[0], self.source.document
+        if base.dtype.kind not in "biuf":
+            raise DtypeError(
+                f"viewers have no colours for dtype {base.dtype}",
+                accepted="real numbers",
+                fix="show one part, as in p.map(abs).view()",
+            )
+        request = omero_request(base, self.plan, None, document)
+        request = request or omero_request(base, self.plan, True, document)
+        metadata: dict[str, Any] = {} if request is None else self.windows(request)
+        channels: Sequence[Mapping[str, Any]] = metadata.get("channels", ())
+        return channels
+
+    def windows(self, request: OmeroRequest) -> dict[str, object]:
+        """Return ``omero`` metadata, of all samples where they are few, else of some."""
+        stored = request.channels.stored.get("channels", ())
+        if stored and all(len(ngff.ends(channel.get("window"))) == 4 for channel in stored):
+            return request.metadata({})  # nothing needs to be read
+        k, region = self._looked_at()
+        level = self.plan.levels[k]
+        zero = LevelZero(level.shape, level.chunks, level.factors, request.dtype)
+        request = with_sections(replace(request, sections=None), zero)
+        block = engine.Source(self.source.levels[k].variable, self.name).read(region)
+        return request.metadata(request.observer(region, block))
+
+    def _looked_at(self) -> tuple[int, Region]:
+        """Return the level that windows are told from, and its part: in the middle, at first."""
+        levels = self.plan.levels
+        counts = [math.prod(level.shape) for level in levels]
+        k = 0
+        if self.source.reducer is None:  # coarser ones need not be made
+            k = next((k for k, n in enumerate(counts) if n <= LOOKED_AT), len(levels) - 1)
+        lengths, chunks = list(levels[k].shape), levels[k].chunks
+        starts = [0] * len(lengths)
+        for i in sorted(range(len(lengths)), key=lambda i: self.plan.axes[i].type != "time"):
+            most = LOOKED_AT * lengths[i] // math.prod(lengths)
+            if self.plan.axes[i].type == "channel" or most >= lengths[i]:
+                continue
+            n = max(1, most // chunks[i] * chunks[i] or most)
+            middle = (lengths[i] - n) // 2 // chunks[i] * chunks[i]
+            starts[i] = 0 if self.plan.axes[i].type == "time" else middle
+            lengths[i] = n
+        return k, tuple(slice(a, a + n) for a, n in zip(starts, lengths, strict=True))
+
+    @property
+    def label_colors(self) -> dict[int, tuple[int, ...]]:
+        """Red, green, blue and alpha of labels, up to 255, where the image says them."""
+        described = self.source.document.get("image-label")
+        described = described or self.source.levels[0].attrs.get("image-label")
+        colors: Any = described.get("colors") if isinstance(described, Mapping) else None
+        found = {}
+        for color in colors if isinstance(colors, list) else ():
+            value, rgba = (color.get("label-value"), color.get("rgba"))
+            if isinstance(value, int) and isinstance(rgba, list | tuple) and len(rgba) in (3, 4):
+                found[value] = tuple(int(part) & 255 for part in (*rgba, 255)[:4])
+        return found
+
+    @cached_property
+    def place(self) -> NodePath | None:
+        """Where the image is stored as it is, None for one that is not, or is a part of one."""
+        if self.source.reducer is not None or "multiscales" not in self.source.document:
+            return None
+        paths = ngff.dataset_paths(dict(self.source.document))
+        if len(paths) != len(self.source.levels):
+            return None
+        place = None
+        for level, path in zip(self.source.levels, paths, strict=True):
+            samples = stored_samples(read_directly(level).variable)
+            if samples is None or any(samples.start) or samples.shape != samples.array.shape:
+                return None
+            if not f"/{samples.array.path}".endswith(f"/{path}"):
+                return None
+            where = NodePath(samples.array.store, samples.array.path[: -len(path)].strip("/"))
+            if place not in (None, where):
+                return None
+            place = where
+        return place
+
+    def images(self) -> list[ViewedImage]:
+        """Return the image, and the labels that lie in its group."""
+        place = self.place
+        if place is None:
+            return [self]
+        found = [self]
+        for name in self.labels:
+            opened = open_levels(StorePath(place.store, place.path), f"labels/{name}")
+            source = ImageSource(
+                Levels.from_arrays(opened.levels, opened.bounds), opened.plan, None, name,
+                document=opened.metadata,
+            )  # fmt: skip
+            found.append(ViewedImage(source, name, (), self.cache))
+        return found
+
+    def lazy_levels(self) -> list[xr.DataArray]:
+        """Return the levels, read in whole stored chunks, which are kept while there is room."""
+        lazy = []
+        for k, level in enumerate(self.plan.levels):
+            variable = self.source.levels[k].variable
+            source = engine.Source(variable, f"level {k} of {self.name!r}")
+            data = lazily_indexed(CachedLevel(source, level.chunks, self.cache))
+            lazy.append(xr.DataArray(data, dims=self.plan.dims))
+        return lazy

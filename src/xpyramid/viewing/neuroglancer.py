@@ -1,0 +1,174 @@
+"""Images in neuroglancer: its state, with names, colours, windows and the place all set by us.
+
+What it would make of the metadata by itself differs: it takes colours of 0.5 for others
+(https://github.com/google/neuroglancer/issues/959).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import xarray as xr
+
+from xpyramid import ngff
+from xpyramid.geometry import units
+from xpyramid.geometry.axes import AxisSpec
+from xpyramid.geometry.selection import as_given
+from xpyramid.lazy.selection import mapped, with_sources
+from xpyramid.types import DType
+from xpyramid.viewing.image import ViewedImage
+from xpyramid.viewing.objects import Objects, StoredObjects
+from xpyramid.viewing.virtual import VirtualImage
+
+#: How many pixels an image is to fill at first, along x and along y.
+_PIXELS = (800, 500)
+
+_SHADER = """#uicontrol invlerp normalized
+#uicontrol vec3 color color
+void main() {
+  emitRGB(color * normalized());
+}
+"""
+
+_DTYPES = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "f4"}
+
+
+def served(image: ViewedImage) -> Objects:
+    """Return the objects of an image in a form that neuroglancer reads.
+
+    Images of ours are served as they are in their store. Others are brought into OME-NGFF 0.5, and
+    into a dtype that it knows, chunk by chunk.
+    """
+    document = image.source.document
+    attributes: Any = ngff.parse(dict(document)) if document else None
+    place = image.place
+    if place is not None and _is_understood(image, document, attributes):
+        return StoredObjects(place)
+    dtype = _shown_as(image.plan.dtype, is_labels=image.is_labels)
+    return VirtualImage(_with_dtype(image, dtype), {"irregular": "approximate", "omero": False})
+
+
+def _is_understood(image: ViewedImage, document: Mapping[str, object], parsed: Any) -> bool:
+    names = [axis.name for axis in parsed.axes]
+    return (
+        parsed.metadata.get("library") == "xpyramid"
+        and ngff.version_of(document) in ("0.4", "0.5")
+        and names == [axis.name for axis in image.plan.axes]
+        and _shown_as(image.plan.dtype, is_labels=image.is_labels) == image.plan.dtype
+    )
+
+
+def _shown_as(dtype: DType, *, is_labels: bool) -> DType:
+    """Return the dtype that samples of another are shown as."""
+    if dtype.str[1:] in _DTYPES:
+        return dtype
+    if dtype.kind == "b":
+        return np.dtype("u1")
+    return np.dtype("u8" if is_labels else "f4")
+
+
+def _with_dtype(image: ViewedImage, dtype: DType) -> ViewedImage:
+    """Return an image with samples of another dtype, made when they are asked for."""
+    source = image.source
+    if dtype == image.plan.dtype:
+        return image
+
+    def cast(level: xr.DataArray) -> xr.DataArray:
+        return level.astype(dtype)
+
+    levels = mapped(source.levels, source.plan, cast)
+    plan = replace(source.plan.made_of(dtype, dtype), samples=None)
+    plan = with_sources(as_given(plan, f"{plan.method}, as {dtype}"), levels, None, None)
+    source = replace(source, levels=levels, plan=plan, reducer=None, samples=None)
+    return replace(image, source=source)
+
+
+def url_of(images: Sequence[ViewedImage], client: str, sources: Sequence[str]) -> str:
+    """Return the address of a page that shows images.
+
+    Parameters
+    ----------
+    images : sequence of ViewedImage
+    client : str
+        Address of the client.
+    sources : sequence of str
+        Addresses of the images.
+    """
+    state = json.dumps(state_of(images, sources), separators=(",", ":"))
+    return f"{client}/index.html#!{quote(state)}"
+
+
+def state_of(images: Sequence[ViewedImage], sources: Sequence[str]) -> dict[str, Any]:
+    """Return neuroglancer's state: all of the first image fits into the window."""
+    first = images[0].plan
+    places = [i for i, axis in enumerate(first.axes) if axis.type != "channel"]
+    shown = sorted(places, key=lambda i: (first.axes[i].type != "space", -i))  # x, y, z, t
+    dimensions: dict[str, list[Any]] = {}
+    position, lengths = [], []
+    for i in shown:
+        axis, scale, n = first.axes[i], abs(first.scale(0)[i]) or 1.0, first.levels[0].shape[i]
+        size, unit = _si(axis)
+        dimensions[axis.name] = [scale * size, unit]
+        position.append(first.translation(0)[i] / scale + (n // 2 if axis.type == "space" else 0))
+        lengths.append(scale * size * n)
+    is_flat = sum(first.axes[i].type == "space" for i in places) < 3
+    voxel = next(iter(dimensions.values()))[0]
+    fitted = max(n / voxel / pixels for n, pixels in zip(lengths, _PIXELS, strict=False))
+    pairs = zip(images, sources, strict=True)
+    return {
+        "dimensions": dimensions,
+        "position": position,
+        "crossSectionScale": fitted if is_flat else 2 * fitted,
+        "projectionScale": 1.2 * max(lengths[: 2 if is_flat else 3]) / voxel,
+        "layers": [layer for image, source in pairs for layer in _layers(image, source)],
+        "layout": "xy" if is_flat else "4panel",
+    }
+
+
+def _si(axis: AxisSpec) -> tuple[float, str]:
+    """Return the unit of an axis, and its size in that."""
+    if axis.unit is None:
+        return 1, ""
+    return units.size(axis.unit), "s" if axis.type == "time" else "m"
+
+
+def _layers(image: ViewedImage, url: str) -> list[dict[str, Any]]:
+    """Return the layers of an image: one for each channel."""
+    source = f"zarr://{url}"
+    if image.is_labels:
+        colors = {
+            str(value): f"#{r:02x}{g:02x}{b:02x}"
+            for value, (r, g, b, _) in image.label_colors.items()
+        }
+        labels = {"type": "segmentation", "name": image.name, "source": source}
+        return [{**labels, "segmentColors": colors} if colors else labels]
+    axis, channels = image.channel_axis, image.channels
+    layers: list[dict[str, Any]] = []
+    for i, channel in enumerate(channels):
+        window = channel["window"]
+        layer: dict[str, Any] = {
+            "type": "image",
+            "name": image.name if axis is None else f"{image.name}: {channel['label']}",
+            "source": source,
+            "shader": _SHADER,
+            "shaderControls": {
+                "normalized": {
+                    "range": [window["start"], window["end"]],
+                    "window": [window["min"], window["max"]],
+                },
+                "color": f"#{channel['color']}",
+            },
+            "opacity": 1,
+            "blend": "additive",
+            "visible": bool(channel["active"]),
+        }
+        if axis is not None:
+            layer["localDimensions"] = {f"{image.plan.axes[axis].name}'": [1, ""]}
+            layer["localPosition"] = [i]
+        layers.append(layer)
+    return layers
