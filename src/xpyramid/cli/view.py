@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from xpyramid.build import build
-from xpyramid.errors import NotAPyramidError, SourceError
+from xpyramid.errors import NotAPyramidError, PyramidError, SourceError
 from xpyramid.opening import open_pyramid
 from xpyramid.pyramid import Pyramid
 from xpyramid.sources import open_source, reading
@@ -40,13 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid view``."""
     pyramid = _opened(path_named(arguments.path), arguments.group, arguments.variable)
-    view(
-        [pyramid._viewed(Cache())],
-        arguments.viewer,
-        block=True,
-        browser=not arguments.no_browser,
-        port=arguments.port,
-    )
+    options = {"browser": not arguments.no_browser, "port": arguments.port}
+    try:
+        view([pyramid._viewed(Cache())], arguments.viewer, block=True, **options)
+    except ImportError as error:  # of a viewer that is not installed
+        raise PyramidError(str(error).replace("viewer=", "--viewer ")) from error
 
 
 def _opened(path: str, group: str | None, variable: str | None) -> Pyramid:

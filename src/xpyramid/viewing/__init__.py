@@ -3,6 +3,6 @@
 from xpyramid.viewing.cache import Cache
 from xpyramid.viewing.image import ViewedImage
 from xpyramid.viewing.napari import layer_kwargs
-from xpyramid.viewing.view import VIEWERS, View, view
+from xpyramid.viewing.viewers import VIEWERS, View, view
 
 __all__ = ["VIEWERS", "Cache", "View", "ViewedImage", "layer_kwargs", "view"]

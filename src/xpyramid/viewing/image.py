@@ -107,16 +107,17 @@ class ViewedImage:
         k = 0
         if self.source.reducer is None:  # coarser ones need not be made
             k = next((k for k, n in enumerate(counts) if n <= LOOKED_AT), len(levels) - 1)
-        lengths, chunks = list(levels[k].shape), levels[k].chunks
-        starts = [0] * len(lengths)
-        for i in sorted(range(len(lengths)), key=lambda i: self.plan.axes[i].type != "time"):
-            most = LOOKED_AT * lengths[i] // math.prod(lengths)
-            if self.plan.axes[i].type == "channel" or most >= lengths[i]:
-                continue
-            n = max(1, most // chunks[i] * chunks[i] or most)
-            middle = (lengths[i] - n) // 2 // chunks[i] * chunks[i]
-            starts[i] = 0 if self.plan.axes[i].type == "time" else middle
-            lengths[i] = n
+        axes, lengths = self.plan.axes, list(levels[k].shape)
+        times = [i for i, axis in enumerate(axes) if axis.type == "time"]
+        others = [i for i, axis in enumerate(axes) if axis.type not in ("time", "channel")]
+        for along in (times, others):
+            while math.prod(lengths) > LOOKED_AT and any(lengths[i] > 1 for i in along):
+                longest = max(along, key=lengths.__getitem__)
+                lengths[longest] = -(-lengths[longest] // 2)
+        starts = [
+            (n - length) // 2 if axis.type == "space" else 0
+            for axis, n, length in zip(axes, levels[k].shape, lengths, strict=True)
+        ]
         return k, tuple(slice(a, a + n) for a, n in zip(starts, lengths, strict=True))
 
     @property

@@ -7,11 +7,10 @@ import os
 import sys
 import time
 import weakref
-import webbrowser
 from collections.abc import Sequence
 from html import escape
 from importlib import resources
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from xpyramid.errors import AxisError, PlanError
 from xpyramid.viewing import neuroglancer
@@ -19,7 +18,9 @@ from xpyramid.viewing.image import ViewedImage
 from xpyramid.viewing.napari import open_napari
 from xpyramid.viewing.objects import Files, Objects
 from xpyramid.viewing.page import Page
-from xpyramid.viewing.server import Server
+
+if TYPE_CHECKING:
+    from xpyramid.viewing.server import Server
 
 VIEWERS = ("napari", "neuroglancer", "page")
 
@@ -102,6 +103,8 @@ def view(
         return open_napari(images, images[0].name, block=block)
     opened = open_page(images, chosen, port)
     if browser and not _in_notebook():
+        import webbrowser  # noqa: PLC0415  # takes time
+
         webbrowser.open(opened.url)
     if not block:
         return opened
@@ -124,6 +127,8 @@ def open_page(images: Sequence[ViewedImage], viewer: str, port: int = 0) -> View
                 f"there are not two space dimensions to show among {', '.join(image.plan.dims)}",
                 fix="name them: array.pyramid.build(axes={...})",
             )
+    from xpyramid.viewing.server import Server  # noqa: PLC0415  # takes time to import
+
     if viewer == "page":
         server = Server({"page": Page(images)}, port)
         return View(server, f"{server.url}/page/index.html")
