@@ -72,11 +72,11 @@ def lazily_stored(path: Path, array: xr.DataArray, **options: Any) -> xr.DataArr
     [
         {},
         {"version": "0.4"},
-        {"version": "0.6", "layout": "arrays"},
-        {"version": "0.4", "layout": "arrays"},
         {"shards": {"y": 32, "x": 32}},
-        {"compressor": None},
-        {"names": "source", "conventions": ["geozarr"]},
+        pytest.param({"version": "0.6", "layout": "arrays"}, marks=pytest.mark.slow),
+        pytest.param({"version": "0.4", "layout": "arrays"}, marks=pytest.mark.slow),
+        pytest.param({"compressor": None}, marks=pytest.mark.slow),
+        pytest.param({"names": "source", "conventions": ["geozarr"]}, marks=pytest.mark.slow),
         {"compressor": (zarr.codecs.BloscCodec(), zarr.codecs.Crc32cCodec())},
     ],
     ids=lambda options: "-".join(options) or "default",
@@ -87,7 +87,18 @@ def test_every_object_is_the_one_that_is_written(options: dict[str, Any], tmp_pa
     assert len(found) > 12
 
 
-@pytest.mark.parametrize("kind", ["dask", "misaligned", "lazy", "float", "labels", "median", "nan"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "misaligned",
+        "lazy",
+        "labels",
+        *(
+            pytest.param(kind, marks=pytest.mark.slow)
+            for kind in ("dask", "float", "median", "nan")
+        ),
+    ],
+)
 def test_sources_of_all_kinds(kind: str, tmp_path: Path) -> None:
     array, options = field("zyx"), {}
     if kind == "dask":
