@@ -15,7 +15,7 @@ import numpy as np
 from xpyramid import engine
 from xpyramid._compat import BackendArray, indexing
 from xpyramid.geometry.tiles import Lengths, relative
-from xpyramid.types import Array
+from xpyramid.types import Array, DType
 
 T = TypeVar("T", bound=bytes | Array | None)
 
@@ -86,10 +86,12 @@ class CachedLevel(BackendArray):
     source : Source
     chunks : tuple of int
     cache : Cache
+    dtype : numpy.dtype
+        In which samples are returned.
     """
 
-    def __init__(self, source: engine.Source, chunks: Lengths, cache: Cache) -> None:
-        self.shape, self.dtype = source.variable.shape, source.variable.dtype
+    def __init__(self, source: engine.Source, chunks: Lengths, cache: Cache, dtype: DType) -> None:
+        self.shape, self.dtype = source.variable.shape, dtype
         self._source, self._chunks, self._cache = source, chunks, cache
 
     def __getitem__(self, key: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from zarr.storage import StorePath
 
@@ -170,11 +171,16 @@ class ViewedImage:
         return found
 
     def lazy_levels(self) -> list[xr.DataArray]:
-        """Return the levels, read in whole stored chunks, which are kept while there is room."""
+        """Return the levels, read in whole stored chunks, which are kept while there is room.
+
+        Booleans that are labels are returned as integers, for viewers know no other labels.
+        """
+        is_mask = self.is_labels and self.plan.dtype.kind == "b"
         lazy = []
         for k, level in enumerate(self.plan.levels):
             variable = self.source.levels[k].variable
             source = engine.Source(variable, f"level {k} of {self.name!r}")
-            data = lazily_indexed(CachedLevel(source, level.chunks, self.cache))
+            dtype = np.dtype("u1") if is_mask else variable.dtype
+            data = lazily_indexed(CachedLevel(source, level.chunks, self.cache, dtype))
             lazy.append(xr.DataArray(data, dims=self.plan.dims))
         return lazy

@@ -51,14 +51,9 @@ class View:
         self._close()
 
     def wait(self) -> None:
-        """Wait until Ctrl-C, and close the view."""
-        try:
-            while self._close.alive:
-                time.sleep(0.2)
-        except KeyboardInterrupt:
-            pass
-        finally:
-            self.close()
+        """Wait until Ctrl-C, or until another thread closes the view."""
+        while self._close.alive:
+            time.sleep(0.2)
 
     def __enter__(self) -> Self:
         return self
@@ -102,14 +97,17 @@ def view(
     if chosen == "napari":
         return open_napari(images, images[0].name, block=block)
     opened = open_page(images, chosen, port)
-    if browser and not _in_notebook():
-        import webbrowser  # noqa: PLC0415  # takes time
+    try:
+        if browser and not _in_notebook():
+            import webbrowser  # noqa: PLC0415  # takes time
 
-        webbrowser.open(opened.url)
-    if not block:
-        return opened
-    print(f"{opened.url}\nCtrl-C ends the view", flush=True)
-    opened.wait()
+            webbrowser.open(opened.url)
+        if not block:
+            return opened
+        print(f"{opened.url}\nCtrl-C ends the view", flush=True)
+        opened.wait()
+    except KeyboardInterrupt:
+        opened.close()
     return None
 
 
