@@ -215,7 +215,7 @@ class Plot:
                 ax.figure.colorbar(
                     image, ax=ax, label=_labelled(read.name, read.attrs.get("units"))
                 )
-        if self._is_upward(dims[0]) == ax.yaxis_inverted():
+        if is_upward(dims[0], self._unit(dims[0])) == ax.yaxis_inverted():
             ax.invert_yaxis()
         ax.set_ylabel(_labelled(dims[0], self._unit(dims[0])))
         ax.set_xlabel(_labelled(dims[1], self._unit(dims[1])))
@@ -225,11 +225,6 @@ class Plot:
         axis = self._plan.axes[self._plan.dims.index(dim)]
         variables = self._levels.coordinates[0].variables
         return axis.unit or (variables[dim].attrs.get("units") if dim in variables else None)
-
-    def _is_upward(self, dim: str) -> bool:
-        """Whether a dimension grows upwards, as latitudes do, and not from row to row."""
-        unit = str(self._unit(dim) or "")
-        return unit.startswith("degree") or dim.lower() in ("lat", "latitude", "northing")
 
     def _aspect(self) -> Literal["equal", "auto"]:
         i, j = self._drawn()
@@ -306,6 +301,11 @@ def _pyplot() -> Any:
         return importlib.import_module("matplotlib.pyplot")
     except ImportError as error:
         raise ImportError("plots need matplotlib: pip install 'xpyramid[plot]'") from error
+
+
+def is_upward(dim: str, unit: object) -> bool:
+    """Whether a dimension grows upwards, as latitudes do, and not from row to row."""
+    return str(unit).startswith("degree") or dim.lower() in ("lat", "latitude", "northing")
 
 
 def _labelled(name: object, unit: object) -> str:

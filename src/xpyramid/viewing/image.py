@@ -19,6 +19,7 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.geometry.tiles import Region
 from xpyramid.lazy.direct import read_directly
 from xpyramid.lazy.levels import Levels
+from xpyramid.plotting.plot import is_upward
 from xpyramid.reader import open_levels
 from xpyramid.store.passed_chunks import stored_samples
 from xpyramid.store.path import NodePath
@@ -66,6 +67,23 @@ class ViewedImage:
     def channel_axis(self) -> int | None:
         """The dimension of the channels."""
         return next((i for i, a in enumerate(self.plan.axes) if a.type == "channel"), None)
+
+    def grid(self, level: int) -> list[tuple[float, float]]:
+        """Return step and start along each dimension, as OME-NGFF has them.
+
+        Where a coordinate descends, it is shown as minus what it is, so that rows keep their order.
+        """
+        pairs = zip(self.plan.scale(level), self.plan.translation(level), strict=True)
+        return [(-step, -start) if step < 0 else (step, start) for step, start in pairs]
+
+    @property
+    def is_upward(self) -> bool:
+        """Whether it is a map whose rows go from south to north."""
+        space = [i for i, axis in enumerate(self.plan.axes) if axis.type == "space"]
+        if len(space) < 2 or self.plan.scale(0)[space[-2]] < 0:
+            return False
+        dim, variables = self.plan.dims[space[-2]], self.source.levels.coordinates[0].variables
+        return is_upward(dim, variables[dim].attrs.get("units") if dim in variables else None)
 
     @cached_property
     def channels(self) -> Sequence[Mapping[str, Any]]:

@@ -25,8 +25,8 @@ def layer_kwargs(image: ViewedImage) -> dict[str, Any]:
         "data": data if len(data) > 1 else data[0],
         "multiscale": len(data) > 1,
         "name": image.name,
-        "scale": [plan.scale(0)[i] for i in kept],
-        "translate": [plan.translation(0)[i] for i in kept],
+        "scale": [image.grid(0)[i][0] for i in kept],
+        "translate": [image.grid(0)[i][1] for i in kept],
         "units": [a.unit or "pixel" for a in axes],
         "axis_labels": [a.name for a in axes],
     }
@@ -54,6 +54,8 @@ def open_napari(images: Sequence[ViewedImage], title: str, *, block: bool) -> An
     """Open a napari viewer with images; return it, or wait until it is closed."""
     napari = importlib.import_module("napari")
     viewer = napari.Viewer(title=title)
+    if images[0].is_upward:
+        viewer.camera.orientation2d = ("up", "right")
     for image in images:
         add = viewer.add_labels if image.is_labels else viewer.add_image
         add(**layer_kwargs(image))

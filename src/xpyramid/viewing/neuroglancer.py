@@ -17,9 +17,9 @@ import xarray as xr
 
 from xpyramid import ngff
 from xpyramid.geometry import units
-from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.selection import as_given
 from xpyramid.lazy.selection import mapped, with_sources
+from xpyramid.store.documents import parse_document
 from xpyramid.types import DType
 from xpyramid.viewing.image import ViewedImage
 from xpyramid.viewing.objects import Objects, StoredObjects
@@ -88,41 +88,58 @@ def _with_dtype(image: ViewedImage, dtype: DType) -> ViewedImage:
     return replace(image, source=source)
 
 
-def url_of(images: Sequence[ViewedImage], client: str, sources: Sequence[str]) -> str:
-    """Return the address of a page that shows images.
+def geometry_of(objects: Objects) -> ngff.Multiscale:
+    """Return the axes and the levels of an image that is served."""
+    document = objects.read("zarr.json")
+    v2 = (objects.read(".zattrs") or b"{}") if document is None else b""
+    attributes: Any = parse_document(v2 if document is None else document)
+    return ngff.parse(attributes if document is None else attributes["attributes"])
+
+
+def url_of(state: dict[str, Any], client: str) -> str:
+    """Return the address of a page that shows a state.
+
+    Parameters
+    ----------
+    state : dict
+    client : str
+        Address of the client.
+    """
+    return f"{client}/index.html#!{quote(json.dumps(state, separators=(',', ':')))}"
+
+
+def state_of(
+    images: Sequence[ViewedImage], geometry: ngff.Multiscale, sources: Sequence[str]
+) -> dict[str, Any]:
+    """Return neuroglancer's state: all of the first image fits into the window.
 
     Parameters
     ----------
     images : sequence of ViewedImage
-    client : str
-        Address of the client.
+    geometry : Multiscale
+        Of the first one, as it is served.
     sources : sequence of str
         Addresses of the images.
     """
-    state = json.dumps(state_of(images, sources), separators=(",", ":"))
-    return f"{client}/index.html#!{quote(state)}"
-
-
-def state_of(images: Sequence[ViewedImage], sources: Sequence[str]) -> dict[str, Any]:
-    """Return neuroglancer's state: all of the first image fits into the window."""
-    first = images[0].plan
-    places = [i for i, axis in enumerate(first.axes) if axis.type != "channel"]
-    shown = sorted(places, key=lambda i: (first.axes[i].type != "space", -i))  # x, y, z, t
+    axes, base = geometry.axes, geometry.datasets[0]
+    places = [i for i, axis in enumerate(axes) if axis.type != "channel"]
     dimensions: dict[str, list[Any]] = {}
     position, lengths = [], []
-    for i in shown:
-        axis, scale, n = first.axes[i], abs(first.scale(0)[i]) or 1.0, first.levels[0].shape[i]
-        size, unit = _si(axis)
-        dimensions[axis.name] = [scale * size, unit]
-        position.append(first.translation(0)[i] / scale + (n // 2 if axis.type == "space" else 0))
+    for i in sorted(places, key=lambda i: (axes[i].type != "space", -i)):  # x, y, z, t
+        size, unit = _si(axes[i])
+        n, scale = images[0].plan.levels[0].shape[i], base.scale[i]
+        dimensions[axes[i].name] = [scale * size, unit]
+        position.append(base.translation[i] / scale + (n // 2 if axes[i].type == "space" else 0))
         lengths.append(scale * size * n)
-    is_flat = sum(first.axes[i].type == "space" for i in places) < 3
+    is_flat = sum(axes[i].type == "space" for i in places) < 3
+    is_upward = images[0].is_upward
     voxel = next(iter(dimensions.values()))[0]
     fitted = max(n / voxel / pixels for n, pixels in zip(lengths, _PIXELS, strict=False))
     pairs = zip(images, sources, strict=True)
     return {
         "dimensions": dimensions,
         "position": position,
+        "crossSectionOrientation": [1, 0, 0, 0] if is_upward else [0, 0, 0, 1],
         "crossSectionScale": fitted if is_flat else 2 * fitted,
         "projectionScale": 1.2 * max(lengths[: 2 if is_flat else 3]) / voxel,
         "layers": [layer for image, source in pairs for layer in _layers(image, source)],
@@ -130,7 +147,7 @@ def state_of(images: Sequence[ViewedImage], sources: Sequence[str]) -> dict[str,
     }
 
 
-def _si(axis: AxisSpec) -> tuple[float, str]:
+def _si(axis: ngff.Axis) -> tuple[float, str]:
     """Return the unit of an axis, and its size in that."""
     if axis.unit is None:
         return 1, ""

@@ -81,8 +81,8 @@ class _Tiled:
         levels = [
             {
                 "shape": [plan.levels[k].shape[i] for i in self._drawn],
-                "scale": [plan.scale(k)[i] for i in self._drawn],
-                "start": [plan.translation(k)[i] for i in self._drawn],
+                "scale": [self.image.grid(k)[i][0] for i in self._drawn],
+                "start": [self.image.grid(k)[i][1] for i in self._drawn],
             }
             for k in range(len(plan.levels))
         ]
@@ -102,6 +102,7 @@ class _Tiled:
         return {
             "name": self.image.name,
             "labels": self.image.is_labels,
+            "upward": self.image.is_upward,
             "unit": plan.axes[self._drawn[-1]].unit or "",
             "levels": levels,
             "others": others,

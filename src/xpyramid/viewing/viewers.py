@@ -133,11 +133,13 @@ def open_page(images: Sequence[ViewedImage], viewer: str, port: int = 0) -> View
     objects: dict[str, Objects] = {
         str(i): neuroglancer.served(image) for i, image in enumerate(images)
     }
-    neuroglancer.state_of(images, [*objects])  # which may take a while, and fail
+    geometry = neuroglancer.geometry_of(objects["0"])
+    neuroglancer.state_of(images, geometry, [*objects])  # which may take a while, and fail
     client = Files(resources.files("neuroglancer") / "static" / "client")
     server = Server({"v": client, **objects}, port)
     sources = [f"{server.url}/{name}" for name in objects]
-    return View(server, neuroglancer.url_of(images, f"{server.url}/v/client", sources))
+    state = neuroglancer.state_of(images, geometry, sources)
+    return View(server, neuroglancer.url_of(state, f"{server.url}/v/client"))
 
 
 def _chosen(viewer: str | None) -> str:

@@ -13,9 +13,10 @@ from helpers.stored_images import field, segmentation
 import xpyramid
 from xpyramid.errors import AxisError, DtypeError, PlanError
 from xpyramid.viewing import image as looking
+from xpyramid.viewing import layer_kwargs
 from xpyramid.viewing import viewers as viewing
 from xpyramid.viewing.cache import Cache
-from xpyramid.viewing.neuroglancer import served, state_of
+from xpyramid.viewing.neuroglancer import geometry_of, served, state_of
 from xpyramid.viewing.objects import StoredObjects
 from xpyramid.viewing.page import Page
 from xpyramid.viewing.virtual import VirtualImage
@@ -130,7 +131,7 @@ def test_what_is_no_real_number_is_refused() -> None:
 
 def test_neuroglancer_is_told_everything(colored: xpyramid.Pyramid) -> None:
     images = shown(colored).images()
-    state = state_of(images, ["http://x/0", "http://x/1"])
+    state = state_of(images, geometry_of(served(images[0])), ["http://x/0", "http://x/1"])
     assert state["dimensions"] == {"x": [5e-7, "m"], "y": [5e-7, "m"]}
     assert state["position"] == [20 + 16, 20 + 10]
     assert state["layout"] == "xy"
@@ -149,7 +150,8 @@ def test_neuroglancer_is_told_everything(colored: xpyramid.Pyramid) -> None:
 
 
 def test_neuroglancer_shows_volumes_from_three_sides() -> None:
-    state = state_of([shown(field("tczyx").pyramid.build(levels=2))], ["http://x/0"])
+    image = shown(field("tczyx").pyramid.build(levels=2))
+    state = state_of([image], geometry_of(served(image)), ["http://x/0"])
     assert [*state["dimensions"]] == ["x", "y", "z", "t"]
     assert state["position"] == [36, 30, 24, 0]
     assert state["layout"] == "4panel"
@@ -308,6 +310,31 @@ def test_the_best_viewer_that_can_be_shown_is_taken(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("DISPLAY")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert viewing._chosen(None) == "neuroglancer"
+
+
+@pytest.mark.parametrize("is_north_up", [True, False])
+def test_maps_have_the_north_above(is_north_up: bool) -> None:
+    """Rows from north to south keep their order, and others are turned round."""
+    lat = np.arange(40, 50, 0.5)[:: -1 if is_north_up else 1]
+    array = field("yx").assign_coords(y=lat).rename(y="lat", x="lon").drop_attrs()
+    image = shown(array.pyramid.build(levels=2))
+    assert image.is_upward is not is_north_up
+    kwargs = layer_kwargs(image)
+    assert (kwargs["scale"][0], kwargs["translate"][0]) == (0.5, -49.5 if is_north_up else 40)
+    state = state_of([image], geometry_of(served(image)), ["http://x/0"])
+    assert state["position"][1] == (-99 if is_north_up else 80) + 10
+    assert state["crossSectionOrientation"] == ([0, 0, 0, 1] if is_north_up else [1, 0, 0, 0])
+    (about,) = json.loads(Page([image]).read("images.json") or b"")
+    assert about["upward"] is image.is_upward
+    assert about["levels"][1]["start"][0] == (-49.25 if is_north_up else 40.25)
+
+
+def test_units_that_are_multiples_are_those_that_are_served() -> None:
+    """OME-NGFF has no kiloparsec, and the state has to have the unit of the source."""
+    x = ("x", np.arange(33.0), {"units": "kpc"})
+    image = shown(field("yx").assign_coords(x=x).pyramid.build(levels=2))
+    state = state_of([image], geometry_of(served(image)), ["http://x/0"])
+    assert state["dimensions"]["x"] == [pytest.approx(3.0857e19, rel=1e-4), "m"]
 
 
 def test_one_dimension_is_no_picture() -> None:
