@@ -116,3 +116,23 @@ def test_it_ends_with_the_interrupt(tmp_path: Path) -> None:
     assert (process.returncode, errors) == (0, "")
     with pytest.raises(URLError):
         urlopen(url)
+
+
+@pytest.mark.slow
+def test_a_notebook_shows_the_page() -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    code = [
+        "import sys; sys.path[:0] = " + repr(sys.path),
+        "import xpyramid",
+        "view = xpyramid.example_field((64, 64)).pyramid.build(levels=2).view('page')",
+        "view",
+        "import urllib.request; urllib.request.urlopen(view.url).read()[:15]",
+        "view.close()\nview",
+    ]
+    notebook = nbformat.v4.new_notebook(cells=list(map(nbformat.v4.new_code_cell, code)))
+    nbclient.NotebookClient(notebook, kernel_name="python3", timeout=120).execute()
+    shown, page, closed = (notebook.cells[i].outputs[0]["data"] for i in (3, 4, 5))
+    assert shown["text/html"].startswith("<iframe src='http://127.0.0.1:")
+    assert "doctype" in page["text/plain"]
+    assert "closed" in closed["text/html"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from typing import Protocol
@@ -23,6 +24,24 @@ class Objects(Protocol):
 
     def read(self, key: str, part: slice | None = None) -> bytes | None:
         """Return an object, or a part of it with a start and a stop; None where there is none."""
+
+
+class MadeObjects(ABC):
+    """Objects that are made as a whole, of which parts are cut."""
+
+    @abstractmethod
+    def make(self, key: str) -> bytes | None:
+        """Return an object, None where there is none."""
+
+    def size(self, key: str) -> int | None:
+        """Return the length of an object, None where there is none."""
+        data = self.make(key)
+        return None if data is None else len(data)
+
+    def read(self, key: str, part: slice | None = None) -> bytes | None:
+        """Return an object, or a part of it; None where there is none."""
+        data = self.make(key)
+        return data if data is None or part is None else data[part]
 
 
 class StoredObjects:
@@ -56,7 +75,7 @@ class StoredObjects:
         return None if stored is None else stored.to_bytes()
 
 
-class Files:
+class Files(MadeObjects):
     """Files of a directory of a package, by its name and theirs; those in others are not there.
 
     Parameters
@@ -69,15 +88,7 @@ class Files:
             f"{directory.name}/{file.name}": file for file in directory.iterdir() if file.is_file()
         }
 
-    def size(self, key: str) -> int | None:
-        """Return the length of a file, None where there is none."""
-        data = self.read(key)
-        return None if data is None else len(data)
-
-    def read(self, key: str, part: slice | None = None) -> bytes | None:
-        """Return a file, or a part of it; None where there is none."""
+    def make(self, key: str) -> bytes | None:
+        """Return a file, None where there is none."""
         file = self._files.get(key)
-        if file is None:
-            return None
-        data = file.read_bytes()
-        return data if part is None else data[part]
+        return None if file is None else file.read_bytes()

@@ -16,6 +16,7 @@ import xarray as xr
 from xpyramid.plotting.pixels import colored_labels, composed, rgb
 from xpyramid.types import Array
 from xpyramid.viewing.image import ViewedImage
+from xpyramid.viewing.objects import MadeObjects
 
 #: Edge of a tile, in pixels.
 TILE = 256
@@ -27,7 +28,7 @@ _TILE = re.compile(
 )
 
 
-class Page:
+class Page(MadeObjects):
     """A page, what it says of images, and their tiles, by keys.
 
     Parameters
@@ -38,23 +39,17 @@ class Page:
     def __init__(self, images: Sequence[ViewedImage]) -> None:
         self._images = [_Tiled(image) for image in images]
 
-    def size(self, key: str) -> int | None:
-        """Return the length of what is read, None where there is nothing."""
-        data = self.read(key)
-        return None if data is None else len(data)
-
-    def read(self, key: str, part: slice | None = None) -> bytes | None:
+    def make(self, key: str) -> bytes | None:
         """Return the page, its description, or a tile; None where there is no such thing."""
-        data = None
         if key == "index.html":
-            data = Path(__file__).with_name("page.html").read_bytes()
-        elif key == "images.json":
-            data = json.dumps([image.description for image in self._images]).encode()
-        elif (match := _TILE.fullmatch(key)) is not None:
-            number, *where = match.groups()
-            if int(number) < len(self._images):
-                data = self._images[int(number)].tile(*map(_numbers, where))
-        return data if data is None or part is None else data[part]
+            return Path(__file__).with_name("page.html").read_bytes()
+        if key == "images.json":
+            return json.dumps([image.description for image in self._images]).encode()
+        match = _TILE.fullmatch(key)
+        if match is None:
+            return None
+        number, *where = map(_numbers, match.groups())
+        return self._images[number[0]].tile(*where) if number[0] < len(self._images) else None
 
 
 def _numbers(text: str) -> list[int]:

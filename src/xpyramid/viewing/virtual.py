@@ -10,7 +10,8 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -25,6 +26,7 @@ from xpyramid.store.passed_chunks import PassedChunks, PassingReader, can_pass, 
 from xpyramid.store.path import NodePath
 from xpyramid.types import Array
 from xpyramid.viewing.image import ViewedImage
+from xpyramid.viewing.objects import MadeObjects
 from xpyramid.writer import documents
 from xpyramid.writer.packing import pack
 from xpyramid.writer.prepare import prepare_image
@@ -33,7 +35,7 @@ from xpyramid.writer.sinks import ZarrSink
 from xpyramid.writer.template import empty_array
 
 
-class VirtualImage:
+class VirtualImage(MadeObjects):
     """The objects of an image that is not stored, by their keys below it.
 
     Parameters
@@ -50,9 +52,10 @@ class VirtualImage:
 
     def __init__(self, image: ViewedImage, options: WriteOptions | None = None) -> None:
         chosen = resolve_options(WriteOptions, {} if options is None else options)
-        source = pack(image.source) if chosen["dtype"] == "source" else image.source
+        if chosen["dtype"] == "source":
+            image = replace(image, source=pack(image.source))
         nowhere = NodePath(MemoryStore(), "")
-        prepared = prepare_image(source, nowhere, chosen, ())
+        prepared = prepare_image(image.source, nowhere, chosen, ())
         self._cache = image.cache
         self._documents = self._with_attributes(image, prepared)
         self._arrays: dict[str, _Objects] = {}
@@ -81,23 +84,15 @@ class VirtualImage:
         """Return the keys of all objects that there may be."""
         return [*self._documents, *chain.from_iterable(a.keys() for a in self._arrays.values())]
 
-    def read(self, key: str, part: slice | None = None) -> bytes | None:
-        """Return an object, or a part of it; None where nothing is stored under a key."""
-        data = self._documents.get(key)
-        if data is None:
-            array = next(
-                (a for path, a in self._arrays.items() if key.startswith(f"{path}/")), None
-            )
-            index = None if array is None else array.index_of(key)
-            if array is None or index is None:
-                return None
-            data = self._cache.get((self, key), lambda: array.make(index))
-        return data if data is None or part is None else data[part]
-
-    def size(self, key: str) -> int | None:
-        """Return the length of an object, None where there is none."""
-        data = self.read(key)
-        return None if data is None else len(data)
+    def make(self, key: str) -> bytes | None:
+        """Return an object; None where nothing is stored under a key."""
+        if key in self._documents:
+            return self._documents[key]
+        array = next((a for path, a in self._arrays.items() if key.startswith(f"{path}/")), None)
+        index = None if array is None else array.index_of(key)
+        if array is None or index is None:
+            return None
+        return self._cache.get((self, key), partial(array.make, index))
 
 
 @dataclass(frozen=True)

@@ -93,23 +93,22 @@ def test_head_says_how_long(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "part"),
+    ("asked", "start", "stop"),
     [
-        ("bytes=0-9", DATA[:10]),
-        ("bytes=10-", DATA[10:]),
-        ("bytes=-10", DATA[-10:]),
-        ("bytes=-1000", DATA),
-        ("bytes=99-99", DATA[99:]),
-        ("bytes=90-100000000000000000", DATA[90:]),
+        ("bytes=0-9", 0, 10),
+        ("bytes=10-", 10, 100),
+        ("bytes=-10", 90, 100),
+        ("bytes=-1000", 0, 100),
+        ("bytes=99-99", 99, 100),
+        ("bytes=90-100000000000000000", 90, 100),
     ],
 )
-def test_parts(client: Client, asked: str, part: bytes) -> None:
+def test_parts(client: Client, asked: str, start: int, stop: int) -> None:
     answer = client.get("data", Range=asked)
-    start = DATA.index(part)
-    assert (answer.status, answer.body) == (206, part)
-    assert answer.headers["Content-Range"] == f"bytes {start}-{start + len(part) - 1}/100"
+    assert (answer.status, answer.body) == (206, DATA[start:stop])
+    assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/100"
     head = client.get("data", "HEAD", Range=asked)
-    assert (head.status, head.headers["Content-Length"]) == (206, str(len(part)))
+    assert (head.status, head.headers["Content-Length"]) == (206, str(stop - start))
 
 
 @pytest.mark.parametrize("asked", ["bytes=100-", "bytes=100-200", "bytes=-0"])

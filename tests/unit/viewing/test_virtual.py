@@ -148,12 +148,23 @@ def test_coordinates_that_dask_computes(tmp_path: Path) -> None:
     assert any(key.startswith("1/lat/c/") for key in found)
 
 
+def test_numbers_that_were_packed_are_packed_again(tmp_path: Path) -> None:
+    array = (field("yx") * 0.5).where(field("yx") > 100)
+    array.encoding = {"dtype": np.dtype("i2"), "scale_factor": 0.5, "_FillValue": -1}
+    check(array.pyramid.build(levels=2, chunks=16), tmp_path / "out.zarr", dtype="source")
+
+
+def test_an_array_without_a_name_is_called_image() -> None:
+    image = virtual(field("yx").rename(None).pyramid.build(levels=2, chunks=16))
+    assert image.read("1/image/zarr.json") is not None
+
+
 def test_objects_that_hold_nothing_are_not_there(tmp_path: Path) -> None:
     array = xr.DataArray(np.zeros((40, 40), "u2"), dims=("y", "x"), name="field")
     array[:9] = 7
-    options = {"version": "0.5"}
-    found = check(array.pyramid.build(levels=2, chunks=16), tmp_path / "out.zarr", **options)
-    assert found
+    found = check(array.pyramid.build(levels=2, chunks=16), tmp_path / "out.zarr")
+    assert "0/field/c/0/0" in found
+    assert "0/field/c/1/0" not in found
 
 
 @pytest.mark.parametrize(
