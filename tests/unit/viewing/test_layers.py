@@ -73,6 +73,11 @@ def test_an_image_without_channels_is_one_layer() -> None:
     assert (5 <= low < 20, 2980 < high < 3000) == (True, True)
 
 
+def test_of_many_channels_some_are_shown_at_first() -> None:
+    image = field("cyx").isel(c=[0, 1, 2] * 3).assign_coords(c=range(9))
+    assert image.pyramid.build(levels=2).layer_kwargs()["visible"] == [True] * 6 + [False] * 3
+
+
 def test_windows_are_those_that_are_written(tmp_path: Path) -> None:
     array = field("cyx") / 3
     virtual = array.pyramid.build(levels=2)
@@ -167,8 +172,11 @@ def test_images_of_ours_are_served_as_they_are(
     assert served(image).read("zarr.json") == (store / "field/zarr.json").read_bytes()
     assert type(served(shown(colored.isel(x=slice(4, 20))))) is VirtualImage
     assert type(served(shown(colored.map(lambda level: level + level)))) is VirtualImage
-    field("yx").pyramid.to_ome_zarr(tmp_path / "new.zarr", version="0.6", levels=2)
-    assert type(served(shown(xpyramid.open_pyramid(tmp_path / "new.zarr")))) is VirtualImage
+    others: list[dict[str, Any]] = [{"version": "0.6"}, {"names": "source"}]
+    for i, options in enumerate(others):
+        array = field("yx").rename(y="row", x="column")
+        array.pyramid.to_ome_zarr(tmp_path / f"{i}.zarr", levels=2, **options)
+        assert type(served(shown(xpyramid.open_pyramid(tmp_path / f"{i}.zarr")))) is VirtualImage
 
 
 @pytest.mark.parametrize(
@@ -208,7 +216,7 @@ def test_the_page_shows_tiles_in_colours() -> None:
     values[0, 1, 256:, :256] = 100
     values[2, 1] = 50
     omero = {"channels": [
-        {"label": name, "color": color, "window": {"min": 0, "start": 0, "end": 100, "max": 100}}
+        {"label": name, "color": color, "window": {"min": 0, "start": 0, "end": 100, "max": 200}}
         for name, color in zip("rgb", OMERO["colors"], strict=True)
     ]}  # fmt: skip
     array = xr.DataArray(
@@ -224,6 +232,7 @@ def test_the_page_shows_tiles_in_colours() -> None:
     assert (png(page.read("tile/0/0/1_0/1/2.png")) == [0, 0, 128]).all()
     assert (png(page.read("tile/0/0/1_0/0/0_1_2.png")) == 0).all()
     assert png(page.read("tile/0/1/0_0/1/0.png")).shape == (150, 200, 3)
+    assert page.read("tile/0/0/1_0/99/2.png") == page.read("tile/0/0/1_0/1/2.png")
     assert (page.read("index.html") or b"").startswith(b"<!doctype html>")
     for key in [
         "tile/1/0/0_0/1/0.png", "tile/0/2/0_0/1/0.png", "tile/0/0/2_0/1/0.png",
