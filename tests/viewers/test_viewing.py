@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -16,7 +20,7 @@ from PIL import Image
 
 import xpyramid
 
-pytestmark = [pytest.mark.once, pytest.mark.filterwarnings("ignore")]  # viewers' own
+pytestmark = [pytest.mark.viewers, pytest.mark.filterwarnings("ignore")]  # viewers' own
 
 COLORS = {"left": "FF0000", "right": "00FF00", "below": "0000FF"}
 LABEL = (255, 255, 0)
@@ -149,6 +153,45 @@ def test_napari_takes_layers_as_they_are(pyramid: Any, napari: Any) -> None:
         assert layer.contrast_limits == [0, 3000 - 1000 * i]
         for got, level in zip(layer.data, pyramid, strict=True):
             np.testing.assert_array_equal(np.asarray(got), level[i].values)
+
+
+#: Shows an image in napari, on the screen that it is given, and keeps what is drawn.
+_DRAW = """
+import sys, time
+import numpy as np, xpyramid
+from qtpy.QtWidgets import QApplication
+pyramid = xpyramid.open_pyramid(sys.argv[1], "discs")
+shown = pyramid if sys.argv[2] == "stored" else pyramid.isel(x=slice(0, 399))
+viewer = shown.view("napari", block=False)
+end = time.monotonic() + 5
+while time.monotonic() < end:
+    QApplication.processEvents()
+    time.sleep(0.05)
+np.save(sys.argv[3], viewer.screenshot())
+print([layer.name for layer in viewer.layers])
+viewer.close()
+"""
+
+
+@pytest.mark.usefixtures("napari")
+@pytest.mark.parametrize("kind", ["stored", "virtual"])
+def test_napari_draws_channels_in_their_colours(kind: str, tmp_path: Path) -> None:
+    if shutil.which("xvfb-run") is None:
+        pytest.skip("apt-get install xvfb xauth")
+    picture().pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=3, chunks=64)
+    labels().pyramid.to_ome_zarr(tmp_path / "out.zarr", labels_of="discs", chunks=64)
+    screen = ["xvfb-run", "-a", "-s", "-screen 0 1280x1024x24"]
+    arguments = [str(tmp_path / "out.zarr"), kind, str(tmp_path / "drawn.npy")]
+    done = subprocess.run(
+        [*screen, sys.executable, "-c", _DRAW, *arguments],
+        env={**os.environ, "QT_QPA_PLATFORM": "xcb", "LIBGL_ALWAYS_SOFTWARE": "1"},
+        capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    names = [f"discs: {name}" for name in COLORS] + ["cells"] * (kind == "stored")
+    assert str(names) in done.stdout
+    drawn = np.load(tmp_path / "drawn.npy")
+    check_discs(lambda: drawn, lambda is_there: pytest.fail("black") if not is_there() else None)
 
 
 def test_napari_takes_labels(napari: Any, tmp_path: Path) -> None:
