@@ -141,12 +141,15 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.NOT_FOUND)
             return
         try:
-            self._serve(objects, key)
+            # What lies in an image is nothing for a browser to run, however it is called.
+            suffix = "" if first.isdecimal() else key.rpartition(".")[2]
+            self._serve(objects, key, _TYPES.get(suffix, "application/octet-stream"))
         except (ConnectionError, TimeoutError):
             raise
         except Exception as error:  # of whatever reads or computes
             message = f"{type(error).__name__}: {error}"
-            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, message.encode(errors="replace"))
+            kind = {"Content-Type": "text/plain; charset=utf-8"}
+            self._answer(HTTPStatus.INTERNAL_SERVER_ERROR, message.encode(errors="replace"), kind)
 
     do_HEAD = do_GET  # noqa: N815  # the base class names it
 
@@ -160,8 +163,8 @@ class _Handler(BaseHTTPRequestHandler):
         while not cast("_HTTPServer", self.server).is_closed.wait(_PATIENCE):
             self.wfile.write(b":\n\n")
 
-    def _serve(self, objects: Objects, key: str) -> None:
-        kind = {"Content-Type": _TYPES.get(key.rpartition(".")[2], "application/octet-stream")}
+    def _serve(self, objects: Objects, key: str, content_type: str) -> None:
+        kind = {"Content-Type": content_type}
         asked = _RANGE.fullmatch(self.headers.get("Range", ""))
         if asked is None and self.command == "GET":
             data = objects.read(key)

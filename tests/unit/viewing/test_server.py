@@ -85,6 +85,13 @@ def test_objects_are_served_as_they_are(client: Client) -> None:
     assert client.get("empty")[::2] == (200, b"")
 
 
+def test_what_lies_in_an_image_is_nothing_to_run(client: Client, store: Path) -> None:
+    (store / "image/evil.html").write_bytes(b"<script>alert(1)</script>")
+    answer = client.get("evil.html")
+    assert answer.headers["Content-Type"] == "application/octet-stream"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 def test_head_says_how_long(client: Client) -> None:
     answer = client.get("data", "HEAD")
     assert (answer.status, answer.body, answer.headers["Content-Length"]) == (200, b"", "100")
