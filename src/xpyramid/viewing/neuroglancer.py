@@ -6,9 +6,11 @@ What it would make of the metadata by itself differs: it takes colours of 0.5 fo
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -88,6 +90,14 @@ def _with_dtype(image: ViewedImage, dtype: DType) -> ViewedImage:
     return replace(image, source=source)
 
 
+def client() -> Path:
+    """Return where the files of its client are; the package, which takes time, is not imported."""
+    spec = importlib.util.find_spec("neuroglancer")
+    if spec is None or spec.origin is None:
+        raise ImportError("neuroglancer is not installed: pip install 'xpyramid[view]'")
+    return Path(spec.origin).parent / "static/client"
+
+
 def geometry_of(objects: Objects) -> ngff.Multiscale:
     """Return the axes and the levels of an image that is served."""
     document = objects.read("zarr.json")
@@ -96,16 +106,16 @@ def geometry_of(objects: Objects) -> ngff.Multiscale:
     return ngff.parse(attributes if document is None else attributes["attributes"])
 
 
-def url_of(state: dict[str, Any], client: str) -> str:
+def url_of(state: dict[str, Any], client_url: str) -> str:
     """Return the address of a page that shows a state.
 
     Parameters
     ----------
     state : dict
-    client : str
+    client_url : str
         Address of the client.
     """
-    return f"{client}/index.html#!{quote(json.dumps(state, separators=(',', ':')))}"
+    return f"{client_url}/index.html#!{quote(json.dumps(state, separators=(',', ':')))}"
 
 
 def state_of(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Protocol
 
 from zarr.abc.store import RangeByteRequest
@@ -76,15 +75,15 @@ class StoredObjects:
 
 
 class Files(MadeObjects):
-    """Files of a directory of a package, by its name and theirs; those in others are not there.
+    """Files of a directory, by its name and theirs; those in others are not there.
 
     Parameters
     ----------
-    directory : importlib.resources.abc.Traversable
+    directory : pathlib.Path
     """
 
-    def __init__(self, directory: Traversable) -> None:
-        self._files: Mapping[str, Traversable] = {
+    def __init__(self, directory: Path) -> None:
+        self._files = {
             f"{directory.name}/{file.name}": file for file in directory.iterdir() if file.is_file()
         }
 

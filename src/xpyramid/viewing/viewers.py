@@ -9,7 +9,6 @@ import time
 import weakref
 from collections.abc import Sequence
 from html import escape
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Self
 
 from xpyramid.errors import AxisError, PlanError
@@ -135,8 +134,7 @@ def open_page(images: Sequence[ViewedImage], viewer: str, port: int = 0) -> View
     }
     geometry = neuroglancer.geometry_of(objects["0"])
     neuroglancer.state_of(images, geometry, [*objects])  # which may take a while, and fail
-    client = Files(resources.files("neuroglancer") / "static" / "client")
-    server = Server({"v": client, **objects}, port)
+    server = Server({"v": Files(neuroglancer.client()), **objects}, port)
     sources = [f"{server.url}/{name}" for name in objects]
     state = neuroglancer.state_of(images, geometry, sources)
     return View(server, neuroglancer.url_of(state, f"{server.url}/v/client"))
