@@ -54,7 +54,10 @@ def labels() -> xr.DataArray:
     return array.astype("u4").rename("cells").assign_attrs({"image-label": {"colors": colors}})
 
 
-@pytest.fixture(scope="module", params=["stored", "stored in 0.6", "virtual", "virtual float64"])
+@pytest.fixture(
+    scope="module",
+    params=["stored", "stored in 0.4", "stored in 0.6", "virtual", "virtual float64"],
+)
 def pyramid(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
     array, kind = picture(), request.param
     if kind.endswith("float64"):
@@ -62,7 +65,7 @@ def pyramid(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if kind.startswith("virtual"):
         return array.chunk(64).pyramid.build(levels=3, chunks=64)
     path = tmp_path_factory.mktemp("shown") / "out.zarr"
-    version: Any = "0.6" if kind.endswith("0.6") else "0.5"
+    version: Any = kind.partition(" in ")[2] or "0.5"
     array.pyramid.to_ome_zarr(path, levels=3, chunks=64, version=version)
     labels().pyramid.to_ome_zarr(path, labels_of="discs", chunks=64, version=version)
     return xpyramid.open_pyramid(path, "discs")

@@ -123,7 +123,7 @@ class ViewedImage:
         """Return the level that windows are told from, and its part: in the middle, at first."""
         levels = self.plan.levels
         counts = [math.prod(level.shape) for level in levels]
-        k = 0
+        k = 0 if self.source.samples is None else min(1, len(levels) - 1)  # 0 says little then
         if self.source.reducer is None:  # coarser ones need not be made
             k = next((k for k, n in enumerate(counts) if n <= LOOKED_AT), len(levels) - 1)
         axes, lengths = self.plan.axes, list(levels[k].shape)

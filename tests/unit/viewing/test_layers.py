@@ -172,6 +172,10 @@ def test_images_of_ours_are_served_as_they_are(
     assert served(image).read("zarr.json") == (store / "field/zarr.json").read_bytes()
     assert type(served(shown(colored.isel(x=slice(4, 20))))) is VirtualImage
     assert type(served(shown(colored.map(lambda level: level + level)))) is VirtualImage
+    field("yx").pyramid.to_ome_zarr(tmp_path / "old.zarr", version="0.4", levels=2)
+    old = served(shown(xpyramid.open_pyramid(tmp_path / "old.zarr")))
+    assert type(old) is StoredObjects
+    assert geometry_of(old).datasets[1].translation == (10.25, 10.25)
     others: list[dict[str, Any]] = [{"version": "0.6"}, {"names": "source"}]
     for i, options in enumerate(others):
         array = field("yx").rename(y="row", x="column")

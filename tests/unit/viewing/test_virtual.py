@@ -220,6 +220,13 @@ def test_of_large_images_a_part_is_looked_at(monkeypatch: pytest.MonkeyPatch) ->
     assert xpyramid.open_pyramid(store)._viewed(Cache())._looked_at()[0] == 2  # it is there already
 
 
+def test_spreads_are_looked_at_where_there_are_any(tmp_path: Path) -> None:
+    """Level 0 of a standard deviation is nothing but zeros."""
+    pyramid = (field("yx") / 2).pyramid.build(levels=2, chunks=16, method="std")
+    check(pyramid, tmp_path / "out.zarr")
+    assert pyramid._viewed(Cache()).channels[0]["window"]["end"] > 100
+
+
 def test_what_cannot_be_written_says_so() -> None:
     array = xr.DataArray(
         np.ones((2, 2, 2, 2, 40, 40)), dims=("a", "b", "c", "z", "y", "x"), name="f"
