@@ -46,7 +46,7 @@ class OmeroRequest:
 
     def metadata(self, statistics: engine.Statistics) -> dict[str, object]:
         """Return the ``omero`` metadata."""
-        statistics = engine.by_channel(statistics, self.observer.channels)
+        statistics = engine.by_channel(statistics, len(self.channels.labels))
         extremes: list[ngff.Window] = []
         ranges: list[ngff.Window] = []
         for i in range(len(self.channels.labels)):

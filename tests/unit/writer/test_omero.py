@@ -135,6 +135,18 @@ def test_windows_with_every_kind_of_method(tmp_path: Path, method: Any, version:
     check(channels(tmp_path, "copy", version))
 
 
+@pytest.mark.parametrize("method", ["std", "mean", "median"])
+def test_channels_have_the_windows_that_each_has_alone(tmp_path: Path, method: str) -> None:
+    """Also of spreads, which are looked at where they are computed, and not in the base."""
+    field().pyramid.to_ome_zarr(tmp_path, "all", method=method, levels=2, chunks=16)
+    found = [one["window"] for one in channels(tmp_path, "all")]
+    for i, window in enumerate(found):
+        alone = field().isel(c=i, drop=True)
+        alone.pyramid.to_ome_zarr(tmp_path, f"c{i}", method=method, levels=2, chunks=16)
+        assert [one["window"] for one in channels(tmp_path, f"c{i}")] == [window]
+    assert len({str(window) for window in found}) == len(found)
+
+
 def test_the_base_is_read_once(tmp_path: Path) -> None:
     read: list[int] = []
 
