@@ -98,7 +98,7 @@ class ArrayAccessor:
     def to_ome_zarr(
         self, store: Store, group: str | None = None, **options: Unpack[ArrayOptions]
     ) -> Delayed | None:
-        """Build and write in one call: :meth:`build`, then :meth:`xpyramid.Pyramid.to_ome_zarr`.
+        """Build and write in one call: as ``build()`` and `xpyramid.Pyramid.to_ome_zarr` do.
 
         Parameters
         ----------
@@ -247,7 +247,7 @@ class DatasetAccessor:
     def to_ome_zarr(
         self, store: Store, group: str | None = None, **options: Unpack[DatasetOptions]
     ) -> Delayed | None:
-        """Build and write in one call: :meth:`build`, then :meth:`xpyramid.Pyramids.to_ome_zarr`.
+        """Build and write in one call: as ``build()`` and `xpyramid.Pyramids.to_ome_zarr` do.
 
         Parameters
         ----------

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.quick import quick_if
 
 import xpyramid
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+SLOW = {"howto/cluster.md", "howto/viewers.md"}  # a scheduler, and pictures
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted(DOCS.rglob("*.md")) if "generated" not in page.parts),
+]
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(xpyramid.__path__, "xpyramid.")
@@ -21,9 +27,17 @@ MODULES = sorted(
 )
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*?)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 RUN = {"python", "pycon"}
-SHOWN = {"text", "console", "sh", "json"}
+SHOWN = {"text", "console", "sh", "json", "{eval-rst}"}
 
-pytestmark = pytest.mark.filterwarnings("error")
+
+def name_of(page: Path) -> str:
+    return page.relative_to(DOCS).as_posix() if DOCS in page.parents else page.name
+
+
+pytestmark = pytest.mark.filterwarnings(
+    "error",
+    "ignore:Use `@` matmul:PendingDeprecationWarning",  # rasterio and affine among themselves
+)
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str, int]]:
@@ -46,7 +60,9 @@ def run(kind: str, source: str, line: int, page: str, namespace: dict[str, Any])
         namespace |= test.globs
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", quick_if(lambda page: name_of(page) not in SLOW, PAGES), ids=name_of
+)
 def test_blocks_of(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": page.stem}
@@ -55,7 +71,7 @@ def test_blocks_of(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         run(kind, source, line, page.name, namespace)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_of(page: Path) -> None:
     """Links within the repository lead somewhere."""
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
