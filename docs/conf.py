@@ -48,6 +48,7 @@ nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_output_stderr = "warn"
 nb_merge_streams = True
+suppress_warnings = ["mystnb.unknown_mime_type"]  # of HoloViews, for pages that run
 os.environ["PYDEVD_DISABLE_FILE_VALIDATION"] = "1"  # a kernel says that on stderr
 
 # The reference.
@@ -77,6 +78,9 @@ html_sidebars = {"index": []}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
+#: Classes that users are given, and do not make.
+_GIVEN = {"Plan", "Plot", "Pyramid", "Pyramids"}
+
 #: How docstrings begin the names of methods, and under which names those are in the reference.
 _CALLED = {
     "xpyramid.accessor.ArrayAccessor.": "xarray.DataArray.pyramid.",
@@ -99,6 +103,14 @@ def _of_methods(
     return None
 
 
+def _not_made_by_hand(
+    app: Sphinx, what: str, name: str, obj: object, options: object, signature: str, returned: str
+) -> tuple[str, str] | None:
+    """Leave out what a class is made of that users do not make."""
+    return ("", "") if what == "class" and name.rpartition(".")[2] in _GIVEN else None
+
+
 def setup(app: Sphinx) -> None:
     """Add what is ours."""
+    app.connect("autodoc-process-signature", _not_made_by_hand)
     app.connect("missing-reference", _of_methods)
