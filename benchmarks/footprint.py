@@ -60,21 +60,21 @@ for d in m.distributions():
 
 
 def brought_by(python: Path, root: str) -> set[str]:
-    """Return the names of a package and of all that it needs, without extras."""
+    """Return the names of a package and of all that it needs."""
     code = f"""
-import importlib.metadata as m, re
-seen, left = set(), [{root!r}]
+import importlib.metadata as m
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+seen, left = set(), [Requirement({root!r})]
 while left:
-    name = re.sub(r"[-_.]+", "-", left.pop()).lower()
-    if name in seen:
-        continue
-    try:
-        needs = m.distribution(name).requires or ()
-    except m.PackageNotFoundError:
-        continue
-    seen.add(name)
-    left += [re.match(r"[\\w.-]+", n)[0] for n in needs if "extra ==" not in n]
-print(*seen)
+    one = left.pop()
+    for extra in ("", *one.extras):
+        here = canonicalize_name(one.name), extra
+        if here not in seen:
+            seen.add(here)
+            needs = map(Requirement, m.distribution(one.name).requires or ())
+            left += [n for n in needs if not n.marker or n.marker.evaluate(dict(extra=extra))]
+print(*{{name for name, _ in seen}})
 """
     done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
     return {*done.stdout.split()}
@@ -98,8 +98,8 @@ def main(arguments: list[str] | None = None) -> None:
 def print_sizes(python: Path) -> None:
     found = {n: size for n, size in sizes(python).items() if n not in ("pip", "setuptools")}
     names = {n.lower().replace("_", "-").replace(".", "-"): n for n in found}
-    needs = ("numpy", "xarray", "zarr", "dask", "numba", "tifffile", "filelock", "tqdm")
-    others = set().union(*(brought_by(python, one) for one in needs), {"toolz", "xpyramid"})
+    needs = ("numpy", "xarray", "zarr", "dask[array]", "numba", "tifffile", "filelock", "tqdm")
+    others = set().union(*(brought_by(python, one) for one in needs), {"xpyramid"})
     only = [names[n] for n in brought_by(python, "ome-zarr") - others if n in names]
     total, extra = sum(found.values()), sum(found[n] for n in only)
     print(
