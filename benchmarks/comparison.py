@@ -129,17 +129,6 @@ def pyramid_sampler(base: Array, levels: int, method: str) -> list[Array]:
         return [group[f"field/{k}"][:] for k in range(1, levels + 1)]
 
 
-def multiscale_spatial_image(base: Array, levels: int, method: str) -> list[Array]:
-    import multiscale_spatial_image as peer
-    import spatial_image
-
-    methods = {"mean": "XARRAY_COARSEN", "mode": "DASK_IMAGE_MODE"}
-    image = spatial_image.to_spatial_image(base, dims=("z", "y", "x"))
-    chosen = getattr(peer.Methods, methods[method])
-    tree = peer.to_multiscale(image, [2] * levels, method=chosen)
-    return [tree[f"scale{k}/image"].values for k in range(1, levels + 1)]
-
-
 def ndpyramid(base: Array, levels: int, method: str) -> list[Array]:
     import ndpyramid as peer
     import xarray as xr
@@ -161,7 +150,6 @@ TOOLS: dict[str, tuple[Callable[[Array, int, str], list[Array]], str]] = {
     "tensorstore": (tensorstore, "tensorstore"),
     "tinybrain": (tinybrain, "tinybrain"),
     "pyramid_sampler": (pyramid_sampler, "pyramid-sampler"),
-    "multiscale-spatial-image": (multiscale_spatial_image, "multiscale-spatial-image"),
     "ndpyramid": (ndpyramid, "ndpyramid"),
 }
 
@@ -230,12 +218,12 @@ def probe(tool: str, check: str) -> None:
         print("\nnot offered")
 
 
-def measure() -> None:
+def measure(tools: list[str]) -> None:
     """Try the tools that are installed, and add what is found to the record."""
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    for tool, (_, package) in TOOLS.items():
+    for tool in tools:
         try:
-            version = importlib.metadata.version(package)
+            version = importlib.metadata.version(TOOLS[tool][1])
         except importlib.metadata.PackageNotFoundError:
             continue
         found = {"version": version}
@@ -243,7 +231,7 @@ def measure() -> None:
             command = [sys.executable, __file__, "--probe", tool, check]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             last = (done.stderr.strip().splitlines() or ["ends the process"])[-1]
-            failed = f"fails: {last.partition(':')[0].rpartition('.')[2]}"
+            failed = f"fails: {last.partition(':')[0]}" if "Error: " in last else "fails"
             found[check] = failed if done.returncode else done.stdout.splitlines()[-1]
             print(tool, check, found[check], "" if done.returncode == 0 else last, file=sys.stderr)
         record[tool] = found
@@ -262,13 +250,15 @@ def table(record: dict[str, dict[str, str]]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="What each tool makes of the same small arrays.")
-    parser.add_argument("--measure", action="store_true", help="try what is installed here")
+    parser.add_argument(
+        "--measure", nargs="*", metavar="TOOL", help="try these, or all that are installed here"
+    )
     parser.add_argument("--probe", nargs=2, metavar=("TOOL", "CHECK"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.probe:
         probe(*options.probe)
-    elif options.measure:
-        measure()
+    elif options.measure is not None:
+        measure(options.measure or [*TOOLS])
     else:
         record = json.loads(RECORD.read_text())
         ordered = {tool: record[tool] for tool in TOOLS if tool in record}
