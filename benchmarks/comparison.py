@@ -143,7 +143,7 @@ def ndpyramid(base: Array, levels: int, method: str) -> list[Array]:
 
 TOOLS: dict[str, tuple[Callable[[Array, int, str], list[Array]], str]] = {
     "xpyramid": (xpyramid, "xpyramid"),
-    "`coarsen().mean().astype()`": (xarray_by_hand, "xarray"),
+    "`coarsen().mean().astype()`, xarray": (xarray_by_hand, "xarray"),
     "ome-zarr-py": (ome_zarr_py, "ome-zarr"),
     "ngff-zarr": (ngff_zarr, "ngff-zarr"),
     "ome_zarr_pyramid": (ome_zarr_pyramid, "ome-zarr-pyramid"),

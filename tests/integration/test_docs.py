@@ -4,6 +4,8 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -83,6 +85,12 @@ def test_links_of(page: Path) -> None:
 def test_docstrings_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert not doctest.testmod(importlib.import_module(name)).failed
+
+
+def test_the_comparison_is_what_its_script_prints() -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "comparison.py"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout == (DOCS / "comparison.md").read_text(encoding="utf-8")
 
 
 def test_there_is_something_to_run() -> None:
