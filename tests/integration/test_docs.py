@@ -17,7 +17,7 @@ import xpyramid
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-SLOW = {"howto/cluster.md", "howto/viewers.md"}  # a scheduler, and pictures
+SLOW = {"howto/cluster.md", "howto/viewers.md", "index.md"}  # a scheduler, pictures, and as README
 PAGES = [
     ROOT / "README.md",
     *(page for page in sorted(DOCS.rglob("*.md")) if "generated" not in page.parts),
