@@ -36,11 +36,11 @@ def minimum(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Check form and links of the pages, run their code, and build the site in site/."""
+    """Check form and links of the pages, run their code, and build the site in site/html."""
     session.install("-e", ".[test,docs]", "rumdl>=0.2.60")
     session.run("rumdl", "check", ".")
     session.run("pytest", "tests/integration/test_docs.py", "-m", "", *session.posargs)
-    session.run("sphinx-build", "-W", "--keep-going", "-n", "docs", "site")
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "docs", "site/html")
 
 
 @nox.session(default=False)

@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: ``sphinx-build -W --keep-going -n docs site``."""
+"""How Sphinx builds the documentation: ``sphinx-build -W --keep-going -n docs site/html``."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ html_theme_options = {
     "footer_end": [],
     "secondary_sidebar_items": ["page-toc"],
 }
-html_sidebars = dict.fromkeys(["index", "tutorial", "comparison"], [])
+html_sidebars = {page: [] for page in ("index", "tutorial", "comparison")}
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
