@@ -25,7 +25,7 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RECORD = Path(__file__).with_suffix(".json")
-TEXT = Path(__file__).with_name("comparison.md")
+TEXT = Path(__file__).with_name("comparison.md.in")
 
 
 class NotOfferedError(Exception):
