@@ -14,6 +14,7 @@ import pytest
 from helpers.quick import quick_if
 
 import xpyramid
+from xpyramid.accessor import ArrayAccessor, DatasetAccessor
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -91,6 +92,19 @@ def test_the_comparison_is_what_its_script_prints() -> None:
     command = [sys.executable, ROOT / "benchmarks" / "comparison.py"]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == (DOCS / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    lines = {
+        line.strip()
+        for page in ("api", "accessor")
+        for line in (DOCS / "reference" / f"{page}.md").read_text(encoding="utf-8").splitlines()
+    }
+    assert {*xpyramid.__all__} - {"__version__", "errors"} <= lines
+    assert ".. automodule:: xpyramid.errors" in lines
+    for kind, accessor in (("DataArray", ArrayAccessor), ("Dataset", DatasetAccessor)):
+        methods = [name for name in vars(accessor) if not name.startswith("_")]
+        assert {f"{kind}.pyramid.{name}" for name in methods} <= lines
 
 
 def test_there_is_something_to_run() -> None:
