@@ -36,10 +36,18 @@ def minimum(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Check form and links of the pages, and run their code."""
-    session.install("-e", ".[test]", *nox.project.dependency_groups(PYPROJECT, "docs"))
+    """Check form and links of the pages, run their code, and build the site in site/html."""
+    session.install("-e", ".[test,docs]", "rumdl>=0.2.60")
     session.run("rumdl", "check", ".")
-    session.run("pytest", "tests/integration/test_docs.py", *session.posargs)
+    session.run("pytest", "tests/integration/test_docs.py", "-m", "", *session.posargs)
+    session.run("sphinx-build", "-W", "--keep-going", "-n", "docs", "site/html")
+
+
+@nox.session(default=False)
+def release(session: nox.Session) -> None:
+    """Build sdist and wheel twice, compare, and check them; they stay in dist/."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "release"))
+    session.run(".ci/release", external=True, env={"PYTHON": "python"})
 
 
 @nox.session(default=False)

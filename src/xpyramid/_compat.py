@@ -8,18 +8,18 @@ that changes it is noticed by name. numba's, which is imported only when samples
 
 from __future__ import annotations
 
+import importlib
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-import dask.array as da
 import xarray as xr
 import zarr
 from dask._task_spec import Alias, GraphNode, Task, TaskRef
-from dask.array.core import getter, getter_inline, getter_nofancy
-from dask.array.optimization import optimize
 from dask.base import get_scheduler, named_schedulers
 from dask.blockwise import Blockwise
+from dask.highlevelgraph import HighLevelGraph
 from xarray.backends import BackendArray, CachingFileManager
 from xarray.backends.file_manager import FileManager
 from xarray.backends.zarr import FillValueCoder, ZarrArrayWrapper
@@ -48,6 +48,7 @@ __all__ = [
     "Task",
     "TaskRef",
     "ZarrArrayWrapper",
+    "da",
     "fsspec_path",
     "fsspec_sizes",
     "get_data_type_from_json",
@@ -56,6 +57,7 @@ __all__ = [
     "html_section",
     "html_sections_of",
     "indexing",
+    "is_dask_array",
     "is_in_memory",
     "lazily_indexed",
     "lazy_data",
@@ -65,7 +67,7 @@ __all__ = [
     "named_schedulers",
     "node_of",
     "open_zip",
-    "optimize",
+    "optimize_graph",
     "source_of_blocks",
     "store_path_of",
     "sync",
@@ -190,8 +192,36 @@ def with_zarr_array(wrapper: ZarrArrayWrapper, array: object) -> ZarrArrayWrappe
     return wrapper
 
 
-# dask: 2025.1 to 2026.8. Tasks are `dask._task_spec`, which has no public name; what an array's
-# blocks are like is its ``_meta``.
+# dask: 2025.1 to 2026.8. To import `dask.array` takes longer than xarray and zarr together, so it
+# waits until something of it is asked for. Tasks are `dask._task_spec`, which has no public name;
+# what an array's blocks are like is its ``_meta``.
+
+
+class _LateModule:
+    """A module that is imported when something of it is asked for."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(importlib.import_module(self._name), name)
+
+
+if TYPE_CHECKING:
+    import dask.array as da
+else:
+    da = _LateModule("dask.array")
+
+
+def is_dask_array(data: object) -> TypeGuard[da.Array]:
+    """Return whether data are an array of dask. Where nobody has imported those, there are none."""
+    return "dask.array" in sys.modules and isinstance(data, da.Array)
+
+
+def optimize_graph(graph: HighLevelGraph, keys: Sequence[Any]) -> Mapping[Any, Any]:
+    """Return the graph of arrays with only what the keys need, and with reads and slices fused."""
+    optimized: Mapping[Any, Any] = da.optimization.optimize(graph, list(keys))
+    return optimized
 
 
 def meta_of(array: da.Array) -> Any:
@@ -209,7 +239,8 @@ def source_of_blocks(array: da.Array) -> Any:
     if not isinstance(layer, Blockwise) or any(one.annotations for one in layers.values()):
         return None
     task, indices = layer.task, [*layer.indices]
-    if getattr(task, "func", None) not in (getter, getter_inline, getter_nofancy):
+    getters = (da.core.getter, da.core.getter_inline, da.core.getter_nofancy)
+    if getattr(task, "func", None) not in getters:
         return None
     if len(task.args) != 2 or task.kwargs.get("lock") or len(indices) != 2:
         return None

@@ -1,14 +1,14 @@
-"""The ``.pyramid`` accessors, which only pass on to the modules below."""
+"""The ``.pyramid`` accessors, which only pass on to the modules below.
+
+Those are imported when they are called, so that ``import xpyramid`` takes little time.
+"""
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import xarray as xr
-from dask.delayed import Delayed
 
-from xpyramid.build import build_all, build_dataset
-from xpyramid.growth import append_array, append_dataset
 from xpyramid.options import (
     ArrayBuildOptions,
     DatasetBuildOptions,
@@ -19,10 +19,13 @@ from xpyramid.options import (
     options_of,
     takes_options,
 )
-from xpyramid.pyramid import Pyramid, image_of_labels
-from xpyramid.pyramids import Pyramids
-from xpyramid.store.path import Store
-from xpyramid.tree import pyramid_of_tree
+
+if TYPE_CHECKING:
+    from dask.delayed import Delayed
+
+    from xpyramid.pyramid import Pyramid
+    from xpyramid.pyramids import Pyramids
+    from xpyramid.store.path import Store
 
 #: What is asked of writing, not of building.
 _WRITING = {"to_ome_zarr()": options_of(WriteOptions)}
@@ -87,13 +90,15 @@ class ArrayAccessor:
         >>> list(field.pyramid.build(method=["mean", "max"]))
         ['mean', 'max']
         """
+        from xpyramid.build import build_all
+
         return build_all(self._array, levels, **options)
 
     @takes_options(ArrayOptions, call=".pyramid.to_ome_zarr()")
     def to_ome_zarr(
         self, store: Store, group: str | None = None, **options: Unpack[ArrayOptions]
     ) -> Delayed | None:
-        """Build and write in one call: :meth:`build`, then :meth:`xpyramid.Pyramid.to_ome_zarr`.
+        """Build and write in one call: as ``build()`` and `xpyramid.Pyramid.to_ome_zarr` do.
 
         Parameters
         ----------
@@ -123,6 +128,9 @@ class ArrayAccessor:
         >>> len(xpyramid.open_pyramid(store, "field"))
         3
         """
+        from xpyramid.build import build_all
+        from xpyramid.pyramid import image_of_labels
+
         pyramid = build_all(
             self._array,
             options.get("levels"),
@@ -186,6 +194,8 @@ class ArrayAccessor:
         >>> [level.shape for level in xpyramid.open_pyramid(store, "film")]
         [(6, 64, 64), (6, 32, 32)]
         """
+        from xpyramid.growth import append_array
+
         append_array(self._array, store, group, dim, xr.Dataset(), only(RunOptions, options))
 
 
@@ -229,13 +239,15 @@ class DatasetAccessor:
         >>> ds.pyramid.build(levels=2)["field"][1].shape
         (150, 100)
         """
+        from xpyramid.build import build_dataset
+
         return build_dataset(self._dataset, levels, **options)
 
     @takes_options(DatasetOptions, call=".pyramid.to_ome_zarr()")
     def to_ome_zarr(
         self, store: Store, group: str | None = None, **options: Unpack[DatasetOptions]
     ) -> Delayed | None:
-        """Build and write in one call: :meth:`build`, then :meth:`xpyramid.Pyramids.to_ome_zarr`.
+        """Build and write in one call: as ``build()`` and `xpyramid.Pyramids.to_ome_zarr` do.
 
         Parameters
         ----------
@@ -251,6 +263,9 @@ class DatasetAccessor:
         dask.delayed.Delayed or None
             A Delayed with ``compute=False``.
         """
+        from xpyramid.build import build_dataset
+        from xpyramid.pyramid import image_of_labels
+
         pyramids = build_dataset(
             self._dataset,
             options.get("levels"),
@@ -282,7 +297,14 @@ class DatasetAccessor:
         **options
             Those of `RunOptions` of `xpyramid.options`.
         """
+        from xpyramid.growth import append_dataset
+
         append_dataset(self._dataset, store, group, dim, only(RunOptions, options))
 
 
-xr.register_datatree_accessor("pyramid")(pyramid_of_tree)
+@xr.register_datatree_accessor("pyramid")  # type: ignore[untyped-decorator]  # of xarray
+def _pyramid_of_tree(tree: xr.DataTree) -> Pyramid:
+    """Return the pyramid whose levels a tree holds; see `xpyramid.tree.pyramid_of_tree`."""
+    from xpyramid.tree import pyramid_of_tree
+
+    return pyramid_of_tree(tree)

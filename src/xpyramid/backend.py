@@ -1,22 +1,24 @@
-"""The xarray engine ``ome-zarr``: images that anybody wrote, as Datasets and DataTrees."""
+"""The xarray engine ``ome-zarr``: images that anybody wrote, as Datasets and DataTrees.
+
+xarray imports all engines when the first file is opened, whatever it is. So what reads an image is
+imported when one is opened.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
-from zarr.storage import FsspecStore
 
-from xpyramid import ngff
 from xpyramid.errors import PlanError
-from xpyramid.geometry.resolution import level_of_resolution
-from xpyramid.opening import open_images, open_pyramid
-from xpyramid.pyramid import Pyramid
-from xpyramid.store.path import Store, expanded, resolve
+
+if TYPE_CHECKING:
+    from xpyramid.pyramid import Pyramid
+    from xpyramid.store.path import Store
 
 #: How the names of OME-Zarr images end, where they say what they are.
 _SUFFIXES = (".ozx", ".ome.zarr")
@@ -78,6 +80,9 @@ class OmeZarrBackend(BackendEntrypoint):
         xpyramid.errors.PlanError
             If both ``level`` and ``resolution`` are passed.
         """
+        from xpyramid.geometry.resolution import level_of_resolution
+        from xpyramid.opening import open_pyramid
+
         if level is not None and resolution is not None:
             raise PlanError(
                 f"level={level!r} and resolution={resolution!r} are two ways to say the same",
@@ -101,6 +106,8 @@ class OmeZarrBackend(BackendEntrypoint):
         storage_options: Mapping[str, Any] | None = None,
     ) -> dict[str, xr.Dataset]:
         """Open all levels of all images in a store, by their paths; see `open_datatree`."""
+        from xpyramid.opening import open_images
+
         store = _store(filename_or_obj, storage_options)
         groups: dict[str, xr.Dataset] = {}
         for path, pyramid in open_images(store, group).items():
@@ -162,13 +169,16 @@ class OmeZarrBackend(BackendEntrypoint):
         text = str(filename_or_obj).rstrip("/")
         if text.lower().endswith(_SUFFIXES):
             return True
-        return "://" not in text and _is_image(expanded(text))
+        return "://" not in text and _is_image(Path(os.path.expanduser(text)))
 
 
 def _is_image(directory: Path) -> bool:
     """Whether the metadata of a directory announce an image."""
     if not any((directory / name).is_file() for name in ("zarr.json", ".zattrs")):
         return False
+    from xpyramid import ngff
+    from xpyramid.store.path import resolve
+
     try:
         return ngff.version_of(resolve(str(directory), read_only=True).attributes()) is not None
     except Exception:  # damaged metadata announce nothing
@@ -185,6 +195,8 @@ def _store(source: Any, storage_options: Mapping[str, Any] | None) -> Store:
             "are for URLs", option="storage_options", value=dict(storage_options),
             accepted="a URL with them, as in 's3://bucket/image.zarr'",
         )  # fmt: skip
+    from zarr.storage import FsspecStore
+
     return FsspecStore.from_url(source, storage_options=dict(storage_options), read_only=True)
 
 
@@ -192,6 +204,8 @@ def _with_labels(
     store: Store, group: str | None, path: str, pyramid: Pyramid
 ) -> Iterable[tuple[str, Pyramid]]:
     """Yield an image and its label images, with their places in a tree."""
+    from xpyramid.opening import open_pyramid
+
     yield f"/{path}".rstrip("/"), pyramid
     above = "/".join(part for part in ((group or "").strip("/"), path) if part)
     for name in pyramid.labels:

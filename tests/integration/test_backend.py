@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -180,3 +182,14 @@ def test_trees_of_something_else(store: Path) -> None:
     )
     with pytest.raises(errors.NotAPyramidError, match="level 1 holds 'b'"):
         other.pyramid  # noqa: B018
+
+
+def test_other_files_do_not_pay_for_the_engine() -> None:
+    """All engines are imported when xarray opens a file, and asked whether it is theirs."""
+    code = (
+        "import sys; from xpyramid.backend import OmeZarrBackend; "
+        "print(OmeZarrBackend().guess_can_open('model.nc'), *sorted({'dask', 'zarr', 'numba', "
+        "'xpyramid.ngff', 'xpyramid.reader', 'xpyramid.store'} & {*sys.modules}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False"]

@@ -4,16 +4,25 @@ import doctest
 import importlib
 import pkgutil
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.quick import quick_if
 
 import xpyramid
+from xpyramid.accessor import ArrayAccessor, DatasetAccessor
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = ROOT / "docs"
+SLOW = {"howto/cluster.md", "howto/viewers.md", "index.md"}  # a scheduler, pictures, and as README
+PAGES = [
+    ROOT / "README.md",
+    *(page for page in sorted(DOCS.rglob("*.md")) if "generated" not in page.parts),
+]
 MODULES = sorted(
     module.name
     for module in pkgutil.walk_packages(xpyramid.__path__, "xpyramid.")
@@ -21,9 +30,17 @@ MODULES = sorted(
 )
 FENCE = re.compile(r"^( *)(`{3,}|~{3,})(.*?)\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 RUN = {"python", "pycon"}
-SHOWN = {"text", "console", "sh", "json"}
+SHOWN = {"text", "console", "sh", "json", "{eval-rst}"}
 
-pytestmark = pytest.mark.filterwarnings("error")
+
+def name_of(page: Path) -> str:
+    return page.relative_to(DOCS).as_posix() if DOCS in page.parents else page.name
+
+
+pytestmark = pytest.mark.filterwarnings(
+    "error",
+    "ignore:Use `@` matmul:PendingDeprecationWarning",  # rasterio and affine among themselves
+)
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str, int]]:
@@ -46,7 +63,9 @@ def run(kind: str, source: str, line: int, page: str, namespace: dict[str, Any])
         namespace |= test.globs
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", quick_if(lambda page: name_of(page) not in SLOW, PAGES), ids=name_of
+)
 def test_blocks_of(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     namespace: dict[str, Any] = {"__name__": page.stem}
@@ -55,7 +74,7 @@ def test_blocks_of(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         run(kind, source, line, page.name, namespace)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_of(page: Path) -> None:
     """Links within the repository lead somewhere."""
     prose = FENCE.sub("", page.read_text(encoding="utf-8"))
@@ -67,6 +86,25 @@ def test_links_of(page: Path) -> None:
 def test_docstrings_of(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert not doctest.testmod(importlib.import_module(name)).failed
+
+
+def test_the_comparison_is_what_its_script_prints() -> None:
+    command = [sys.executable, ROOT / "benchmarks" / "comparison.py"]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True)
+    assert done.stdout == (DOCS / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    lines = {
+        line.strip()
+        for page in ("api", "accessor")
+        for line in (DOCS / "reference" / f"{page}.md").read_text(encoding="utf-8").splitlines()
+    }
+    assert {*xpyramid.__all__} - {"__version__", "errors"} <= lines
+    assert ".. automodule:: xpyramid.errors" in lines
+    for kind, accessor in (("DataArray", ArrayAccessor), ("Dataset", DatasetAccessor)):
+        methods = [name for name in vars(accessor) if not name.startswith("_")]
+        assert {f"{kind}.pyramid.{name}" for name in methods} <= lines
 
 
 def test_there_is_something_to_run() -> None:

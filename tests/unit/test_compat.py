@@ -101,7 +101,7 @@ def test_tasks_of_dask() -> None:
     array = da.ones((4, 4), chunks=2, dtype="i2") + 1
     assert _compat.meta_of(array).dtype == "i2"
     keys = [(array.name, 0, 0)]
-    graph = _compat.optimize(HighLevelGraph.merge(array.dask), keys)
+    graph = _compat.optimize_graph(HighLevelGraph.merge(array.dask), keys)
     (task,) = [node for key, node in graph.items() if key == keys[0]]
     assert isinstance(task, _compat.GraphNode)
     own = _compat.Task("double", lambda value: 2 * value, _compat.TaskRef("a"))

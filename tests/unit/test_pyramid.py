@@ -1,3 +1,4 @@
+import ast
 import dataclasses
 import pickle
 import subprocess
@@ -236,6 +237,29 @@ def test_import_and_planning_do_not_load_numba() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_import_loads_the_accessors_and_their_options_alone() -> None:
+    code = (
+        "import sys, xarray; before = {*sys.modules}; import xpyramid; "
+        "print(sorted({n for n in {*sys.modules} - before if n.count('.') < 2 and n[:1] != '_'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = ast.literal_eval(done.stdout)
+    ours = {name for name in loaded if name.startswith("xpyramid.")}
+    assert ours == {
+        f"xpyramid.{n}" for n in ("_version", "accessor", "errors", "messages", "options")
+    }
+    assert not {"dask", "numba", "scipy", "tifffile", "zarr"} & {*loaded}
+
+
+def test_public_names_are_there_when_they_are_asked_for() -> None:
+    assert {*xpyramid.__all__} <= {*dir(xpyramid)}
+    for name in xpyramid.__all__:
+        assert getattr(xpyramid, name) is not None
+    assert xpyramid.downsample.__module__ == "xpyramid.in_memory"
+    with pytest.raises(AttributeError, match="'xpyramid' has no attribute 'nonsense'"):
+        xpyramid.nonsense  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize("method", ["median of means", "Mean", 3])

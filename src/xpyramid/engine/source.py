@@ -14,12 +14,11 @@ from functools import partial
 from itertools import accumulate, pairwise, product
 from typing import Protocol, TypeVar
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
-from xpyramid._compat import optimize
+from xpyramid._compat import da, optimize_graph
 from xpyramid.engine.samples import Samples
 from xpyramid.engine.tasks import Key, named
 from xpyramid.errors import ReadError
@@ -340,7 +339,7 @@ class DaskSource(Source):
 def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, object]:
     """Return the dask tasks that sources need, together: what they share is computed once."""
     graphs = [source.array.dask for source in sources if isinstance(source, DaskSource)]
-    return named(optimize(HighLevelGraph.merge(*graphs), list(keys))) if keys else {}
+    return named(optimize_graph(HighLevelGraph.merge(*graphs), keys)) if keys else {}
 
 
 def _named(name: str, chunk: str, dims: Sequence[object], region: Region) -> str:

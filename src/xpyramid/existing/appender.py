@@ -66,8 +66,8 @@ class Appender:
         Names of the dimensions of a frame, for a new image of plain arrays. Default: y and x, for
         frames of two dimensions.
     **options
-        Those of `BuildOptions` and `FormOptions` of `xpyramid.options`, for a new image. One that
-        is there stays as it is.
+        Those of ``BuildOptions`` and ``FormOptions`` of ``xpyramid.options``, for a new image. One
+        that is there stays as it is.
 
     Raises
     ------
