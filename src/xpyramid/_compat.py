@@ -8,16 +8,15 @@ that changes it is noticed by name. numba's, which is imported only when samples
 
 from __future__ import annotations
 
+import importlib
+import sys
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-import dask.array as da
 import xarray as xr
 import zarr
 from dask._task_spec import Alias, GraphNode, Task, TaskRef
-from dask.array.core import getter, getter_inline, getter_nofancy
-from dask.array.optimization import optimize
 from dask.base import get_scheduler, named_schedulers
 from dask.blockwise import Blockwise
 from xarray.backends import BackendArray, CachingFileManager
@@ -48,6 +47,7 @@ __all__ = [
     "Task",
     "TaskRef",
     "ZarrArrayWrapper",
+    "da",
     "fsspec_path",
     "fsspec_sizes",
     "get_data_type_from_json",
@@ -56,6 +56,7 @@ __all__ = [
     "html_section",
     "html_sections_of",
     "indexing",
+    "is_dask_array",
     "is_in_memory",
     "lazily_indexed",
     "lazy_data",
@@ -75,6 +76,23 @@ __all__ = [
     "wrap_pipeline",
     "zip_sizes",
 ]
+
+
+if TYPE_CHECKING:
+    import dask.array as da
+else:
+
+    class _Later:
+        """A module that is imported when something of it is used."""
+
+        def __init__(self, name: str) -> None:
+            self._name = name
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(importlib.import_module(self._name), name)
+
+    #: To import it takes as long as to import all else together, and to list images needs none.
+    da = _Later("dask.array")
 
 
 # zarr: 3.1.6 to 3.2. Public are `zarr.abc`, `zarr.storage`, `zarr.codecs`, `zarr.buffer`; not the
@@ -194,6 +212,16 @@ def with_zarr_array(wrapper: ZarrArrayWrapper, array: object) -> ZarrArrayWrappe
 # blocks are like is its ``_meta``.
 
 
+def optimize(graph: Any, keys: Any) -> Any:
+    """Return the graph of an array as dask optimises it."""
+    return da.optimization.optimize(graph, keys)
+
+
+def is_dask_array(data: object) -> TypeGuard[da.Array]:
+    """Whether something is a dask array, which takes no import: there is none without it."""
+    return "dask.array" in sys.modules and isinstance(data, da.Array)
+
+
 def meta_of(array: da.Array) -> Any:
     """Return an empty array of the type of a dask array's blocks."""
     return array._meta
@@ -209,7 +237,8 @@ def source_of_blocks(array: da.Array) -> Any:
     if not isinstance(layer, Blockwise) or any(one.annotations for one in layers.values()):
         return None
     task, indices = layer.task, [*layer.indices]
-    if getattr(task, "func", None) not in (getter, getter_inline, getter_nofancy):
+    getters = (da.core.getter, da.core.getter_inline, da.core.getter_nofancy)
+    if getattr(task, "func", None) not in getters:
         return None
     if len(task.args) != 2 or task.kwargs.get("lock") or len(indices) != 2:
         return None

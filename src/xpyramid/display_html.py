@@ -10,7 +10,7 @@ import xarray as xr
 
 from xpyramid import ngff
 from xpyramid._compat import html_page, html_section, html_sections_of
-from xpyramid.display import Row, columns, in_bytes
+from xpyramid.display import Row, columns, cost_in_words
 from xpyramid.geometry.plan import Cost, Plan
 from xpyramid.messages import one_line, printable
 from xpyramid.types import Attrs
@@ -61,11 +61,8 @@ def page(
         swatches = "".join(map(_swatch, channels))
         sections.append(html_section("Channels:", swatches, len(channels)))
     if cost is not None:
-        text = (
-            f"{in_bytes(cost.bytes_read)} to read, {in_bytes(cost.bytes_written)} to write before "
-            f"compression, {cost.tasks} tasks, about {in_bytes(cost.memory)} of memory"
-        )
-        sections.append(html_section("Writing:", f"<div>{escape(text)}</div>", 1, collapsed=True))
+        text = escape(cost_in_words(cost))
+        sections.append(html_section("Writing:", f"<div>{text}</div>", 1, collapsed=True))
     if lines:
         notes = "".join(f"<div>{escape(printable(line))}</div>" for line in lines)
         sections.append(html_section("Notes:", notes, len(lines)))

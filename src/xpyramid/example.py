@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import DTypeLike
 
+from xpyramid._compat import da
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.chunks import default_chunks, parse_chunks, regular
 from xpyramid.types import Array, DType

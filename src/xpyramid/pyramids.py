@@ -18,6 +18,7 @@ from xpyramid.options.types import Chunks
 from xpyramid.pyramid import BUILDING, Pyramid, image_of_labels, write_images
 from xpyramid.store.path import Store, as_prefix, check_name
 from xpyramid.types import Attrs
+from xpyramid.writer import ImageSource
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,11 +123,16 @@ class Pyramids(Mapping[str, Pyramid]):
         dask.delayed.Delayed or None
             A Delayed with ``compute=False``.
         """
+        return write_images(self._sources(store, group, chunks, options), store, options)
+
+    def _sources(
+        self, store: Store, group: str | None, chunks: Chunks | None, options: WriteOptions
+    ) -> list[ImageSource]:
+        """Return what is to be written."""
         check_kind("group", group, str, "text, as in 'lab/field'")
         prefix = as_prefix(self._group(group).strip("/"))
         of = image_of_labels(store, options.get("labels_of"))
-        images = [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
-        return write_images(images, store, options)
+        return [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
 
     def _group(self, group: str | None) -> str:
         """Return the path of the group that the pyramids go to."""

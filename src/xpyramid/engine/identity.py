@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 
-from xpyramid._compat import DecodedArray, indexing, is_in_memory, lazy_data
+from xpyramid._compat import DecodedArray, indexing, is_dask_array, is_in_memory, lazy_data
 from xpyramid.types import Array
 
 
@@ -39,7 +38,7 @@ def identity(variable: xr.Variable) -> Hashable | None:
     together: it is the same as itself alone.
     """
     data: Any = lazy_data(variable)
-    if isinstance(data, da.Array):
+    if is_dask_array(data):
         return "dask", data.name, data.chunks
     if type(data) is np.ndarray:
         return "memory", _Object(data)

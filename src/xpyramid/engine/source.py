@@ -14,12 +14,11 @@ from functools import partial
 from itertools import accumulate, pairwise, product
 from typing import Protocol, TypeVar
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
-from xpyramid._compat import optimize
+from xpyramid._compat import da, optimize
 from xpyramid.engine.samples import Samples
 from xpyramid.engine.tasks import Key, named
 from xpyramid.errors import ReadError

@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from xarray.indexes import CoordinateTransform, CoordinateTransformIndex, RangeIndex
 
+from xpyramid._compat import da
 from xpyramid.types import Array, Attrs
 from xpyramid.warn import warn
 

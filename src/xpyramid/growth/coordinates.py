@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xpyramid import ngff
+from xpyramid._compat import da
 from xpyramid.errors import AxisError
 from xpyramid.geometry.coordinates import in_nanoseconds
 from xpyramid.geometry.plan import Level, Plan

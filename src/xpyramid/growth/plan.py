@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
 from xpyramid import ngff
-from xpyramid._compat import lazy_variable
+from xpyramid._compat import da, lazy_variable
 from xpyramid._version import __version__
 from xpyramid.errors import PlanError
 from xpyramid.geometry.passes import Limits

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 
-from xpyramid._compat import lazy_data, meta_of
+from xpyramid._compat import da, is_dask_array, lazy_data, meta_of
 from xpyramid.errors import UnsupportedArrayError
 from xpyramid.geometry.chunks import default_chunks
 from xpyramid.types import Array, DType
@@ -44,7 +43,7 @@ def as_plain_array(array: xr.DataArray) -> xr.DataArray:
     data = lazy_data(array)
     if isinstance(data, np.ndarray) or _is_in_a_file(data):
         return array
-    if isinstance(data, da.Array):
+    if is_dask_array(data):
         return array.copy(data=_plain_blocks(data))
     if _package(data) == "sparse":
         lengths = default_chunks(array.shape, [True] * array.ndim)
@@ -98,7 +97,7 @@ def _without_units(array: xr.DataArray) -> xr.DataArray:
     }
     array = array.assign_coords(coords) if coords else array
     data = lazy_data(array)
-    meta = meta_of(data) if isinstance(data, da.Array) else None
+    meta = meta_of(data) if is_dask_array(data) else None
     if meta is not None and _is_quantity(meta):
         unit = str(meta.units)
         return array.copy(data=_mapped(data, _magnitude)).assign_attrs(units=unit)

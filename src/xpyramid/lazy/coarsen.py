@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
+from xpyramid._compat import da
 from xpyramid.geometry.chunks import align, regular
 from xpyramid.geometry.passes import SourceChunks
 from xpyramid.lazy.direct import read_directly

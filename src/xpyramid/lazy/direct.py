@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dask.array as da
 import xarray as xr
 import zarr
 from dask.highlevelgraph import HighLevelGraph
@@ -18,6 +17,7 @@ from dask.highlevelgraph import HighLevelGraph
 from xpyramid._compat import (
     BackendArray,
     ZarrArrayWrapper,
+    is_dask_array,
     lazily_indexed,
     lazy_data,
     source_of_blocks,
@@ -30,7 +30,7 @@ def read_directly(array: xr.DataArray) -> xr.DataArray:
     Others are returned as they are.
     """
     data: Any = lazy_data(array)
-    origin: Any = source_of_blocks(data) if isinstance(data, da.Array) else None
+    origin: Any = source_of_blocks(data) if is_dask_array(data) else None
     stored: Any = zarr_array_of(origin)
     if stored is None or origin.shape != data.shape or origin.dtype != data.dtype:
         return array

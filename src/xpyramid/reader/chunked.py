@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import dask.array as da
 import xarray as xr
 
+from xpyramid._compat import da
 from xpyramid.errors import PlanError
 
 #: For all dimensions, or for some; levels of all lengths are to have them.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 
+from xpyramid._compat import da
 from xpyramid.errors import SourceError
 from xpyramid.geometry.axes import COLORS, has_trailing_colors
 from xpyramid.sources.dims import by_rank

@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
-import dask.array as da
 import xarray as xr
 import zarr
 
 from xpyramid import ngff
+from xpyramid._compat import da
 from xpyramid.errors import PyramidError, SourceError
 from xpyramid.messages import say
 from xpyramid.opening import open_pyramid

@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
@@ -20,6 +19,7 @@ from zarr.storage import LocalStore
 
 from xpyramid._compat import (
     ZarrArrayWrapper,
+    da,
     indexing,
     lazy_data,
     meta_of,

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-import dask.array as da
 import xarray as xr
 import zarr
 from zarr.abc.buffer import Buffer
@@ -20,7 +19,7 @@ from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from xpyramid import engine, ngff
-from xpyramid._compat import sync
+from xpyramid._compat import da, sync
 from xpyramid.errors import ResumeError
 from xpyramid.geometry.plan import Level
 from xpyramid.messages import say
