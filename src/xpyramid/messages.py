@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import singledispatch
+from html import escape
 
 import numpy as np
 
@@ -137,6 +139,12 @@ def say(template: str, **values: object) -> Message:
             value = values.get(field["name"], UNSET)
             parts.append(OptionPart(field["name"], value, field["call"] or ""))
     return Message(*parts, template[start:])
+
+
+@singledispatch
+def as_html(shown: object) -> str:
+    """Return how a notebook shows something; `xpyramid.display_html` says it of our own classes."""
+    return f"<pre>{escape(printable(repr(shown)))}</pre>"
 
 
 def joined(separator: str, texts: Iterable[str]) -> Message:

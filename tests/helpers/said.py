@@ -1,8 +1,8 @@
-"""Every error and warning that a user can meet: where each is said in the source, and in what words.
+"""Every error and warning that a user can meet: where it is said in the source, and in what words.
 
-``pytest --messages FILE`` notes what is said while tests run, and writes it as a table, to be read as a
-user does. Where all tests have run, each place in the source that says something must be in it, but
-for those in `NEVER`.
+``pytest --messages FILE`` notes what is said while tests run, and writes it as a table, to be read
+as a user does. Where all tests have run, each place in the source that says something must be in
+it, but for those in `NEVER`.
 """
 
 from __future__ import annotations
