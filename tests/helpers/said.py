@@ -13,12 +13,14 @@ import json
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import xpyramid
 from xpyramid import errors, warn
+from xpyramid.cli import build
 from xpyramid.ngff import parser
 
 SOURCE = Path(xpyramid.__file__).parent
@@ -40,6 +42,7 @@ class Site(NamedTuple):
 
 def classes() -> dict[str, type]:
     """Return all classes of errors that users meet, by name."""
+    _ = build.BrokenOffError  # classes that are defined elsewhere
     found, todo = {}, [errors.PyramidError, argparse.ArgumentTypeError, parser._InvalidError]
     while todo:
         one = todo.pop()
@@ -48,6 +51,7 @@ def classes() -> dict[str, type]:
     return found
 
 
+@cache
 def sites() -> dict[tuple[str, int], Site]:
     """Return the places that say something, by file and line."""
     names = classes().keys() | {"warn"}
@@ -152,3 +156,30 @@ def table(said: dict[Site, tuple[str, str]]) -> str:
         shown = " ".join(words.split()).replace("|", "\\|")
         lines.append(f"| {kind} | {shown[:600]} | `{site}` |")
     return "\n".join(lines) + "\n"
+
+
+def check(said: Iterable[Site]) -> list[str]:
+    """Return what is wrong with the list of what no test reaches, after all tests have run."""
+    reached, listed = set(map(str, said)), never_said()
+    places = set(map(str, sites().values()))
+    missing = [
+        f"{site} is said by no test, and is not in {NEVER.name}" for site in places - reached
+    ]
+    return sorted(
+        [one for one in missing if one.split()[0] not in listed]
+        + [f"{site} is said by a test; take it out of {NEVER.name}" for site in {*listed} & reached]
+        + [f"{site} is nowhere; take it out of {NEVER.name}" for site in {*listed} - places]
+    )
+
+
+def main(target: str) -> int:
+    """Check what ``pytest --messages FILE`` has noted of all tests."""
+    path = Path(target).absolute()
+    said = load(iter(sorted(path.parent.glob(f"{path.stem}.*.json"))))
+    wrong = check(said)
+    print("\n".join([*wrong, f"{len(said)} messages in {path}"]))
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))
