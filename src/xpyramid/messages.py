@@ -141,6 +141,17 @@ def say(template: str, **values: object) -> Message:
     return Message(*parts, template[start:])
 
 
+def and_others(number: int) -> str:
+    """Return what stands behind the first of several; nothing where it is the only one.
+
+    Examples
+    --------
+    >>> and_others(0), and_others(1), and_others(7)
+    ('', ' and 1 other', ' and 7 others')
+    """
+    return f" and {number} other{'s' if number > 1 else ''}" if number else ""
+
+
 @singledispatch
 def as_html(shown: object) -> str:
     """Return how a notebook shows something; `xpyramid.display_html` says it of our own classes."""

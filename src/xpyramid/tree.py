@@ -90,7 +90,10 @@ def _pyramid(arrays: Sequence[xr.DataArray]) -> Pyramid:
     ]
     for fine, coarse in pairwise(factors):
         if any(b % a for a, b in zip(fine, coarse, strict=True)):
-            raise AxisError(f"the factors of levels, {factors}, are not multiples of each other")
+            raise AxisError(
+                f"the factors of levels, {factors}, are not multiples of each other",
+                accepted="levels that are coarser than those before by whole factors",
+            )
     levels = tuple(
         Level(array.shape, f, _chunks(array), array.nbytes)
         for array, f in zip(arrays, factors, strict=True)

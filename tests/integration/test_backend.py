@@ -216,13 +216,13 @@ def test_one_group_a_level_with_all_variables(fields: xr.Dataset, tmp_path: Path
     assert again.attrs["zarr_conventions"][0]["name"] == "multiscales"
     assert again.attrs["multiscales"]["resampling_method"] == "average"
     back = again.pyramid
-    assert (list(back), back.attrs) == (["rain", "wind"], {"title": "weather"})
+    assert (sorted(back), back.attrs) == (["rain", "wind"], {"title": "weather"})
     for name in back:
         assert back[name].factors == pyramids[name].factors
         for level, expected in zip(back[name], pyramids[name], strict=True):
             xr.testing.assert_equal(level.compute(), expected.compute())
     back.to_ome_zarr(tmp_path / "images.zarr")
-    assert list(xpyramid.open_pyramids(tmp_path / "images.zarr")) == ["rain", "wind"]
+    assert sorted(xpyramid.open_pyramids(tmp_path / "images.zarr")) == ["rain", "wind"]
     assert xpyramid.verify(tmp_path / "images.zarr") == []
 
 

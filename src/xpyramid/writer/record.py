@@ -8,7 +8,7 @@ from uuid import uuid4
 import numpy as np
 
 from xpyramid.errors import ResumeError
-from xpyramid.messages import say
+from xpyramid.messages import and_others, say
 from xpyramid.store.chunk_grid import grid_of_array
 from xpyramid.store.documents import as_buffer, put, put_group
 from xpyramid.store.listing import list_contents
@@ -55,7 +55,7 @@ def doubt_of_base(levels: StoredLevels) -> str:
                 )
             )
         )
-        return f"level 0 is damaged, or was changed: {key} and {number - 1} more"
+        return f"level 0 is damaged, or was changed: {key}{and_others(number - 1)}"
     return ""
 
 

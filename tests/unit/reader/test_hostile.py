@@ -139,7 +139,7 @@ LIES: dict[str, tuple[Change, str]] = {
     "axes twice": (top(axes=[{"name": "y"}, {"name": "y"}]), "of the same name"),
     "axes that are none": (top(axes=[1, {"type": "space"}]), "is not an axis"),
     "axes of bad names": (top(axes=[{"name": "y/../x"}, {"name": "x"}]), "not the name of an axis"),
-    "axes of three": (top(axes=["z", "y", "x"]), "and 3 axes"),
+    "axes of three": (top(axes=["z", "y", "x"]), "accepted: a list of 3, one for each"),
     "fine after coarse": (
         lambda m, _: m.update(datasets=m["datasets"][::-1]), "from fine to coarse",
     ),
