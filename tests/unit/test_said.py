@@ -12,7 +12,7 @@ import pytest
 from helpers import said
 
 #: How many places no test reaches; the list may only shrink.
-MOST = 60
+MOST = 53
 
 TESTS = """
 import numpy as np, pytest, xarray as xr
@@ -65,7 +65,7 @@ def test_what_is_said_is_noted(tmp_path: Path) -> None:
     assert "`geometry/plan.py:make_plan:1`" in table
     assert "| KindWarning | " in table
     noted = said.load(iter([tmp_path / "m.main.json"]))
-    wrong = said.check(noted)
+    wrong, _ = said.check(noted)
     assert not [one for one in wrong if "make_plan:1 " in one]  # what was said
     assert [one for one in wrong if one.startswith("geometry/plan.py:make_plan:2 is said by no")]
 
@@ -78,8 +78,8 @@ def test_a_list_that_is_out_of_date_is_refused(
     first = next(iter(said.sites().values()))
     path.write_text(f"# A comment\n{first}  a reason\n{line}\n")
     monkeypatch.setattr(said, "NEVER", path)
-    wrong = said.check([first])
-    assert f"{first} is said by a test; take it out of never.txt" in wrong
+    wrong, reached = said.check([first])
+    assert reached == [str(first)]
     assert bool(word) == any(word in one for one in wrong if word)
 
 
@@ -90,4 +90,4 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     code = said.main(str(tmp_path / "m.md"))
     printed = capsys.readouterr().out
     assert f"{len(rows)} messages" in printed
-    assert code == bool(said.never_said())
+    assert code == 0

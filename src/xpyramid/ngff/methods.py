@@ -35,7 +35,7 @@ def reducer_of(
     """
     method = image.metadata.get("method")
     if not isinstance(method, str) or method not in METHODS:
-        raise PlanError(f"method {method!r} is not known here", accepted=", ".join(sorted(METHODS)))
+        raise PlanError(f"method {method!r} is not known here")
     if method == "count":
         return recount(dtype)
     if method == "std":

@@ -366,7 +366,7 @@ def test_what_needs_whole_windows_has_a_limit() -> None:
 
 @pytest.mark.parametrize("function", [np.sort, np.cumsum, lambda _, axis: axis])
 def test_functions_that_reduce_nothing(function: Any) -> None:
-    with pytest.raises(PlanError, match="axis=-1"):
+    with pytest.raises(PlanError, match="does not reduce windows"):
         make_reducer(function, np.dtype("u1"), 4)
 
 
