@@ -183,7 +183,8 @@ def _plan(sources: Sequence[ImageSource], arguments: argparse.Namespace, writing
         arguments.parser.error("argument --plan: not allowed with argument --append-dim")
     store = arguments.target or arguments.source
     session = prepare(sources, store, resolve_options(WriteOptions, writing))
-    say("plan: " + cost_in_words(session.cost))
+    shared = "; what images have in common is read once" if len(session.images) > 1 else ""
+    say(f"plan: {cost_in_words(session.cost)}{shared}")
     for image in session.images:
         array, plan = session.array(image), image.plan
         noun = "shards" if array.shards else "chunks"

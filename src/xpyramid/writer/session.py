@@ -86,7 +86,7 @@ class Session:
 
     @property
     def cost(self) -> Cost:
-        """What it takes to write the images, those that share a base together."""
+        """What it takes to write the images; what several read in common is counted for each."""
         passes = [(image, one) for image in self.images for one in image.passes]
         read = (
             math.prod(image.plan.levels[one.levels[0]].shape) * image.plan.itemsize
