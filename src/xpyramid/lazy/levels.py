@@ -37,13 +37,16 @@ class Levels(Sequence[xr.DataArray]):
         makers = [partial(_same, level) for level in levels]
         coordinates = [level.coords.to_dataset() for level in levels]
         for k, extra in enumerate(extra_coordinates):
-            coordinates[k] = coordinates[k].assign_coords(extra.coords)
+            if extra.coords:
+                coordinates[k] = coordinates[k].assign_coords(extra.coords)
         return cls(makers, coordinates)
 
     def as_dataset(self, k: int, name: str) -> xr.Dataset:
         """Return a level with all its coordinates, those that a DataArray has no room for too."""
         level, all_of_it = self[k], self.coordinates[k]
         extra_names = [n for n in all_of_it.coords if n not in level.coords and n != name]
+        if not extra_names:
+            return level.to_dataset(name=name)
         variables = {n: all_of_it.variables[n] for n in extra_names}
         return level.to_dataset(name=name).assign_coords(xr.Coordinates(variables, indexes={}))
 
