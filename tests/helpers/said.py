@@ -59,23 +59,26 @@ def sites() -> dict[tuple[str, int], Site]:
     for path in sorted(SOURCE.rglob("*.py")):
         file = path.relative_to(SOURCE).as_posix()
         counts: Counter[str] = Counter()
-        for function, call in _calls(ast.parse(path.read_text(encoding="utf-8")), ""):
-            name = call.func.id if isinstance(call.func, ast.Name) else ""
+        for function, call in _calls(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(call.func, "id", "")
             if name in names and file != "warn.py" and (file, call.lineno) not in found:
                 counts[function] += 1
                 found[file, call.lineno] = Site(file, function, counts[function])
     return found
 
 
-def _calls(node: ast.AST, function: str) -> Iterator[tuple[str, ast.Call]]:
-    """Yield the calls below a node, in order, with the names of their functions."""
-    for child in ast.iter_child_nodes(node):
-        inner = function
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            inner = f"{function}.{child.name}".lstrip(".")
-        if isinstance(child, ast.Call):
-            yield inner, child
-        yield from _calls(child, inner)
+def _calls(tree: ast.AST) -> list[tuple[str, ast.Call]]:
+    """Return all calls, in order, with the names of their functions."""
+    found: list[tuple[str, ast.Call]] = []
+    todo = [(tree, "")]
+    while todo:
+        node, function = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            function = f"{function}.{node.name}".lstrip(".")
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found.append((function, node))
+        todo += [(child, function) for child in ast.iter_child_nodes(node)]
+    return sorted(found, key=lambda pair: (pair[1].lineno, pair[1].col_offset))
 
 
 def never_said() -> dict[str, str]:
