@@ -34,6 +34,17 @@ def minimum(session: nox.Session) -> None:
     session.run(".ci/minimum", *session.posargs, external=True)
 
 
+@nox.session(default=False)
+def messages(session: nox.Session) -> None:
+    """Write all errors and warnings that tests provoke as a table: messages.md, for reading."""
+    session.install("-e", ".[test]")
+    folder = session.create_tmp()
+    session.run("pytest", "-m", "", "--messages", f"{folder}/messages.md", *session.posargs)
+    session.run(
+        "python", "-m", "helpers.said", f"{folder}/messages.md", env={"PYTHONPATH": "tests"}
+    )
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Check form and links of the pages, run their code, and build the site in site/html."""

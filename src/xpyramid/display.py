@@ -8,7 +8,7 @@ import xarray as xr
 
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec, is_unnamed
-from xpyramid.geometry.plan import Plan
+from xpyramid.geometry.plan import Cost, Plan
 from xpyramid.messages import Message, joined, one_line, say
 
 Row = tuple[str, str, str, str, str]
@@ -114,6 +114,15 @@ def in_bytes(nbytes: int) -> str:
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.4g} PB"
+
+
+def cost_in_words(cost: Cost) -> str:
+    """Return what it takes to write, for people."""
+    return (
+        f"{in_bytes(cost.bytes_read)} to read, {in_bytes(cost.bytes_written)} to write before "
+        f"compression, {cost.tasks} task{'s' if cost.tasks != 1 else ''}, about "
+        f"{in_bytes(cost.memory)} of memory"
+    )
 
 
 def columns(plan: Plan) -> Row:

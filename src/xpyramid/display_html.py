@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -10,13 +11,18 @@ import xarray as xr
 
 from xpyramid import ngff
 from xpyramid._compat import html_page, html_section, html_sections_of
-from xpyramid.display import Row, columns, in_bytes
+from xpyramid.display import Row, columns, cost_in_words, headline, table
+from xpyramid.errors import PyramidError
 from xpyramid.geometry.plan import Cost, Plan
-from xpyramid.messages import one_line, printable
+from xpyramid.lazy.levels import Levels
+from xpyramid.messages import as_html, one_line, printable
 from xpyramid.types import Attrs
 
 #: How wide the drawing of level 0 is, in pixels.
 _WIDTH = 120
+
+#: Through all columns of xarray's sections.
+_WIDE = "grid-column:1/-1"
 
 _COLOR = re.compile(r"[0-9A-Fa-f]{6}")
 
@@ -54,34 +60,89 @@ def page(
         Of writing it.
     """
     coordinates, attributes = map(printable, html_sections_of(base, attrs))
-    levels = f"<div style='display:flex;gap:1em'>{drawing(plan)}{_table(plan, rows)}</div>"
-    sections = [html_section("Levels:", levels, len(rows)), coordinates]
+    sections = [_levels(plan, rows), coordinates]
     channels = ngff.stored_channels(metadata, None).get("channels", [])
     if channels:
         swatches = "".join(map(_swatch, channels))
         sections.append(html_section("Channels:", swatches, len(channels)))
     if cost is not None:
-        text = (
-            f"{in_bytes(cost.bytes_read)} to read, {in_bytes(cost.bytes_written)} to write before "
-            f"compression, {cost.tasks} tasks, about {in_bytes(cost.memory)} of memory"
-        )
-        sections.append(html_section("Writing:", f"<div>{escape(text)}</div>", 1, collapsed=True))
+        sections.append(_cost(cost))
     if lines:
         notes = "".join(f"<div>{escape(printable(line))}</div>" for line in lines)
+        notes = f"<div style='{_WIDE}'>{notes}</div>"
         sections.append(html_section("Notes:", notes, len(lines)))
     sections.append(attributes)
-    header = f"<div class='xr-obj-type'>{escape(one_line(head))}</div>"
-    return html_page(shown, [header], sections)
+    return html_page(shown, [_head(head)], sections)
 
 
-def _table(plan: Plan, rows: Sequence[Row]) -> str:
-    def row(cells: Row, tag: str) -> str:
+@as_html.register
+def _plan_page(plan: Plan) -> str:
+    """Return the whole of a plan: levels, axes, and what it takes to write it."""
+    rows = table(plan)
+    sections = [_levels(plan, rows), html_section("Axes:", _axes(plan), len(plan.axes))]
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            sections.append(_cost(plan.cost(), collapsed=False))
+    except PyramidError:
+        pass  # nothing is known of what it takes
+    head = headline(None, plan).replace("Pyramid", "Plan", 1)
+    return html_page(plan, [_head(head)], sections)
+
+
+@as_html.register
+def _levels_page(levels: Levels) -> str:
+    """Return all levels; none is made for it."""
+    sections = []
+    for k, line in enumerate(repr(levels).splitlines()[1:]):
+        made = levels.made(k)
+        shown: xr.DataArray | xr.Dataset = levels.coordinates[k] if made is None else made
+        coordinates, attributes = map(printable, html_sections_of(shown, shown.attrs))
+        items_of = f"{_item(coordinates)}{_item(attributes)}"
+        details = f"<ul class='xr-sections' style='{_WIDE}'>{items_of}</ul>"
+        items = len(shown.coords) + len(shown.attrs)
+        sections.append(html_section(escape(line), details, items, collapsed=True))
+    return html_page(levels, [_head(f"<xpyramid: {len(levels)} levels>")], sections)
+
+
+def _item(section: str) -> str:
+    return f"<li class='xr-section-item'>{section}</li>"
+
+
+def _head(text: str) -> str:
+    return f"<div class='xr-obj-type'>{escape(one_line(text))}</div>"
+
+
+def _levels(plan: Plan, rows: Sequence[Row]) -> str:
+    """Return the section with a drawing of the levels, and their table."""
+    shown = f"{drawing(plan)}{_table(columns(plan), rows)}"
+    levels = f"<div style='display:flex;gap:1em;{_WIDE}'>{shown}</div>"
+    return html_section("Levels:", levels, len(rows))
+
+
+def _cost(cost: Cost, *, collapsed: bool = True) -> str:
+    """Return the section that says what it takes to write."""
+    text = escape(cost_in_words(cost))
+    return html_section("Writing:", f"<div style='{_WIDE}'>{text}</div>", 1, collapsed=collapsed)
+
+
+def _axes(plan: Plan) -> str:
+    """Return a table of the axes."""
+    rows = [
+        (a.dim, a.name, a.type, a.unit or "", f"{a.spacing:.6g}", f"{a.origin:.6g}")
+        for a in plan.axes
+    ]
+    headings = ("dimension", "axis", "type", "unit", "spacing", "origin")
+    return f"<div style='{_WIDE}'>{_table(headings, rows)}</div>"
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
         style = "text-align:left;white-space:nowrap;padding-right:1em"
         texts = [escape(one_line(cell)) for cell in cells]
         inner = "".join(f"<{tag} style='{style}'>{text}</{tag}>" for text in texts)
         return f"<tr>{inner}</tr>"
 
-    body = row(columns(plan), "th") + "".join(row(cells, "td") for cells in rows)
+    body = row(headings, "th") + "".join(row(cells, "td") for cells in rows)
     return f"<table>{body}</table>"
 
 

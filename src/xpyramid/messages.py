@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
+from functools import singledispatch
+from html import escape
 
 import numpy as np
 
@@ -137,6 +139,23 @@ def say(template: str, **values: object) -> Message:
             value = values.get(field["name"], UNSET)
             parts.append(OptionPart(field["name"], value, field["call"] or ""))
     return Message(*parts, template[start:])
+
+
+def and_others(number: int) -> str:
+    """Return what stands behind the first of several; nothing where it is the only one.
+
+    Examples
+    --------
+    >>> and_others(0), and_others(1), and_others(7)
+    ('', ' and 1 other', ' and 7 others')
+    """
+    return f" and {number} other{'s' if number > 1 else ''}" if number else ""
+
+
+@singledispatch
+def as_html(shown: object) -> str:
+    """Return how a notebook shows something; `xpyramid.display_html` says it of our own classes."""
+    return f"<pre>{escape(printable(repr(shown)))}</pre>"
 
 
 def joined(separator: str, texts: Iterable[str]) -> Message:

@@ -565,8 +565,14 @@ class Pyramid:
         >>> xpyramid.open_pyramid(store, "field")[2].shape
         (75, 50)
         """
+        return write_images(self._sources(store, group, chunks, options), store, options)
+
+    def _sources(
+        self, store: Store, group: str | None, chunks: Chunks | None, options: WriteOptions
+    ) -> list[ImageSource]:
+        """Return what is to be written."""
         of = image_of_labels(store, options.get("labels_of"))
-        return write_images([self._source(group, chunks, of)], store, options)
+        return [self._source(group, chunks, of)]
 
     def _source(
         self,

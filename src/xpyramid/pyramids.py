@@ -6,19 +6,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from html import escape
 from types import MappingProxyType
-from typing import Any, Unpack
+from typing import Any, Literal, Unpack
 
 import xarray as xr
 from dask.delayed import Delayed
 
-from xpyramid.errors import check_kind
-from xpyramid.messages import joined, printable
+from xpyramid import ngff
+from xpyramid.errors import PlanError, check_kind
+from xpyramid.messages import joined, printable, say
 from xpyramid.options import WriteOptions, takes_options
 from xpyramid.options.types import Chunks
 from xpyramid.pyramid import BUILDING, Pyramid, image_of_labels, write_images
 from xpyramid.store.path import Store, as_prefix, check_name
 from xpyramid.types import Attrs
 from xpyramid.viewing import Cache, view
+from xpyramid.writer import ImageSource
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,12 +106,63 @@ class Pyramids(Mapping[str, Pyramid]):
         images = [p._viewed(cache, name) for name, p in self.items()]
         return view(sorted(images, key=lambda image: image.is_labels), viewer, block=block)
 
-    def to_datatree(self) -> xr.DataTree:
-        """Return a DataTree with one child per pyramid, each with the children 0, 1, ..."""
+    def to_datatree(self, layout: Literal["images", "datasets"] = "images") -> xr.DataTree:
+        """Return the levels of all pyramids as a DataTree; nothing is computed.
+
+        Parameters
+        ----------
+        layout : {"images", "datasets"}
+            With "images", there is a child for each pyramid, with the children ``0``, ``1``, ...
+            as :meth:`to_ome_zarr` writes them. With "datasets", these are the children of the tree
+            itself, and each holds the level of all variables: what ndpyramid and topozarr make.
+            OME-NGFF has no words for that; the attributes of the tree are those of the
+            zarr-conventions ``multiscales``.
+
+        Returns
+        -------
+        xarray.DataTree
+            ``tree.to_zarr(path)`` writes it as xarray does: level by level, each from its own
+            reading of level 0, and without what :meth:`to_ome_zarr` promises.
+
+        Raises
+        ------
+        xpyramid.errors.PlanError
+            If the levels of the variables are not coarser by the same factors, with "datasets".
+
+        Examples
+        --------
+        >>> import xpyramid
+        >>> fields = xpyramid.example_field((300, 200)).to_dataset(name="a")
+        >>> tree = fields.assign(b=fields.a).pyramid.build(levels=2).to_datatree("datasets")
+        >>> list(tree.children), list(tree["1"].data_vars), list(tree.pyramid)
+        (['0', '1'], ['a', 'b'], ['a', 'b'])
+        """
+        if layout not in ("images", "datasets"):
+            raise PlanError(option="layout", value=layout, accepted="'images', 'datasets'")
+        if layout == "datasets":
+            return self._tree_of_datasets()
         return xr.DataTree.from_dict(
             {f"{path}/{k}": p.levels.as_dataset(k, p.name or path.rpartition("/")[2])
              for path, p in self.items() for k in range(len(p))}
         )  # fmt: skip
+
+    def _tree_of_datasets(self) -> xr.DataTree:
+        """Return the levels with all variables in each."""
+        largest = max(self.values(), key=lambda p: len(p.dims))
+        for name, p in self.items():
+            kept = [{d: row[d] for d in p.dims if d in row} for row in largest.factors]
+            if list(p.factors) != kept:
+                raise PlanError(
+                    f"{name!r} has the factors {list(p.factors)}, and others have "
+                    f"{list(largest.factors)}",
+                    option="layout", value="datasets", accepted="variables with the same levels",
+                    fix=say("build all of them with the same {levels} and {factor}"),
+                )  # fmt: skip
+        names = [str(k) for k in range(len(largest))]
+        root = xr.Dataset(attrs={**self.attrs, **ngff.multiscales(names, largest.plan)})
+        return xr.DataTree.from_dict(
+            {"/": root, **{name: self.level(k) for k, name in enumerate(names)}}
+        )
 
     @takes_options(WriteOptions, call="to_ome_zarr()", elsewhere=BUILDING)
     def to_ome_zarr(
@@ -142,11 +195,16 @@ class Pyramids(Mapping[str, Pyramid]):
         dask.delayed.Delayed or None
             A Delayed with ``compute=False``.
         """
+        return write_images(self._sources(store, group, chunks, options), store, options)
+
+    def _sources(
+        self, store: Store, group: str | None, chunks: Chunks | None, options: WriteOptions
+    ) -> list[ImageSource]:
+        """Return what is to be written."""
         check_kind("group", group, str, "text, as in 'lab/field'")
         prefix = as_prefix(self._group(group).strip("/"))
         of = image_of_labels(store, options.get("labels_of"))
-        images = [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
-        return write_images(images, store, options)
+        return [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
 
     def _group(self, group: str | None) -> str:
         """Return the path of the group that the pyramids go to."""

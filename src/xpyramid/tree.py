@@ -16,12 +16,13 @@ from xpyramid.inputs.kinds import label_reason
 from xpyramid.lazy.coarsen import source_chunks
 from xpyramid.lazy.levels import Levels
 from xpyramid.pyramid import Pyramid
+from xpyramid.pyramids import Pyramids
 
 #: How far a spacing may be from a multiple of that of level 0, relatively.
 _TOLERANCE = 1e-3
 
 
-def pyramid_of_tree(tree: xr.DataTree) -> Pyramid:
+def pyramid_of_tree(tree: xr.DataTree) -> Pyramid | Pyramids:
     """Return the pyramid whose levels are the children ``0``, ``1``, and so on of a tree.
 
     Factors are told by the spacing of coordinates, and where there are none by the lengths. Nothing
@@ -31,17 +32,18 @@ def pyramid_of_tree(tree: xr.DataTree) -> Pyramid:
     ----------
     tree : xarray.DataTree
         As :meth:`xpyramid.Pyramid.to_datatree` or ``xr.open_datatree(..., engine="ome-zarr")``
-        return it for an image. Each child holds one array of the same name.
+        return it for an image. Each child holds an array, or several, of the same names.
 
     Returns
     -------
-    Pyramid
-        As it is: it can be written and selected from; how its levels were made is not known.
+    Pyramid or Pyramids
+        As it is: it can be written and selected from; how its levels were made is not known. Where
+        levels hold several arrays, as those of ndpyramid and topozarr, there is one for each.
 
     Raises
     ------
     NotAPyramidError
-        If there are no such children, or they do not hold one array.
+        If there are no such children, or they do not hold the same arrays.
     AxisError
         If a level is not coarser than the one before it by whole factors.
 
@@ -59,14 +61,39 @@ def pyramid_of_tree(tree: xr.DataTree) -> Pyramid:
             f"{tree.path!r} has no children '0', '1', ... that are levels",
             accepted="a DataTree of one image" + (f", as one of {images}" if images else ""),
         )
-    arrays = _arrays(tree, names)
+    levels = [tree.children[name].to_dataset() for name in names]
+    variables = _variables(levels[0])
+    for name, level in zip(names, levels, strict=True):
+        found = _variables(level)
+        if not found or {*found} != {*variables}:
+            raise NotAPyramidError(
+                f"{tree.path!r}: level {name} has the variables {found}, and level 0 {variables}",
+                accepted="levels with the same arrays",
+            )
+    made = {name: _pyramid(_arrays(tree, levels, name)) for name in variables}
+    if len(made) == 1:
+        return made[variables[0]]
+    announced = ("multiscales", "zarr_conventions")
+    return Pyramids(made, {k: value for k, value in tree.attrs.items() if k not in announced})
+
+
+def _variables(level: xr.Dataset) -> list[str]:
+    """Return the names of the arrays of a level; numbers alone, as grid mappings, are none."""
+    return [str(name) for name, variable in level.data_vars.items() if variable.ndim]
+
+
+def _pyramid(arrays: Sequence[xr.DataArray]) -> Pyramid:
+    """Return the pyramid of the levels of an array."""
     axes = [describe_axes(array) for array in arrays]
     factors = [
         _factors(arrays[0], array, axes[0], own) for array, own in zip(arrays, axes, strict=True)
     ]
     for fine, coarse in pairwise(factors):
         if any(b % a for a, b in zip(fine, coarse, strict=True)):
-            raise AxisError(f"the factors of levels, {factors}, are not multiples of each other")
+            raise AxisError(
+                f"the factors of levels, {factors}, are not multiples of each other",
+                accepted="levels that are coarser than those before by whole factors",
+            )
     levels = tuple(
         Level(array.shape, f, _chunks(array), array.nbytes)
         for array, f in zip(arrays, factors, strict=True)
@@ -88,24 +115,15 @@ def pyramid_of_tree(tree: xr.DataTree) -> Pyramid:
     return Pyramid(Levels.from_arrays(arrays), plan)
 
 
-def _arrays(tree: xr.DataTree, names: Sequence[str]) -> list[xr.DataArray]:
-    """Return the array of each level."""
-    arrays: list[xr.DataArray] = []
-    for name in names:
-        dataset = tree.children[name].to_dataset()
-        found = list(dataset.data_vars)
-        if len(found) != 1:
-            raise NotAPyramidError(
-                f"{tree.path!r}: level {name} has the variables {found}",
-                accepted="one array; take another one out first, with tree.map_over_datasets()",
-            )
-        arrays.append(dataset[found[0]])
+def _arrays(tree: xr.DataTree, levels: Sequence[xr.Dataset], name: str) -> list[xr.DataArray]:
+    """Return the levels of an array."""
+    arrays = [level[name] for level in levels]
     base = arrays[0]
-    for name, array in zip(names, arrays, strict=True):
-        if (array.dims, array.dtype, array.name) != (base.dims, base.dtype, base.name):
+    for k, array in enumerate(arrays):
+        if (array.dims, array.dtype) != (base.dims, base.dtype):
             raise NotAPyramidError(
-                f"{tree.path!r}: level {name} holds {array.name!r} {array.dims} {array.dtype}, and "
-                f"level 0 {base.name!r} {base.dims} {base.dtype}"
+                f"{tree.path!r}: level {k} holds {name!r} {array.dims} {array.dtype}, and "
+                f"level 0 {name!r} {base.dims} {base.dtype}"
             )
     return arrays
 

@@ -174,14 +174,76 @@ def test_trees_of_something_else(store: Path) -> None:
     tree = xr.open_datatree(store, engine="ome-zarr")
     with pytest.raises(errors.NotAPyramidError, match=r"as one of \['/field', '/plane'"):
         tree.pyramid  # noqa: B018
-    two = xr.DataTree.from_dict({"0": xr.Dataset({"a": ("x", [1, 2]), "b": ("x", [1, 2])})})
-    with pytest.raises(errors.NotAPyramidError, match=r"level 0 has the variables \['a', 'b'\]"):
-        two.pyramid  # noqa: B018
     other = xr.DataTree.from_dict(
         {"0": xr.Dataset({"a": ("x", [1, 2])}), "1": xr.Dataset({"b": ("x", [1])})}
     )
-    with pytest.raises(errors.NotAPyramidError, match="level 1 holds 'b'"):
+    with pytest.raises(errors.NotAPyramidError, match=r"variables \['b'\], and level 0 \['a'\]"):
         other.pyramid  # noqa: B018
+    other = xr.DataTree.from_dict(
+        {"0": xr.Dataset({"a": ("x", [1, 2])}), "1": xr.Dataset({"a": ("x", [1.0])})}
+    )
+    with pytest.raises(errors.NotAPyramidError, match="level 1 holds 'a'"):
+        other.pyramid  # noqa: B018
+
+
+@pytest.fixture
+def fields() -> xr.Dataset:
+    """Return two variables on one grid, one of them in time."""
+    rng = np.random.default_rng(0)
+    coords = {
+        "lat": ("lat", np.linspace(80, -80, 40), {"units": "degrees_north"}),
+        "lon": ("lon", 2.0 * np.arange(60), {"units": "degrees_east"}),
+    }
+    data = {
+        "rain": (("time", "lat", "lon"), rng.random((3, 40, 60)).astype("f4")),
+        "wind": (("lat", "lon"), rng.random((40, 60))),
+    }
+    return xr.Dataset(data, coords, {"title": "weather"})
+
+
+def test_one_group_a_level_with_all_variables(fields: xr.Dataset, tmp_path: Path) -> None:
+    pyramids = fields.pyramid.build(levels=3, factor=2, chunks=16)
+    tree = pyramids.to_datatree(layout="datasets")
+    tree.to_zarr(tmp_path / "out.zarr", consolidated=False)
+    again = xr.open_datatree(tmp_path / "out.zarr", engine="zarr", consolidated=False)
+    assert sorted(again.children) == ["0", "1", "2"]
+    for k in range(3):
+        xr.testing.assert_equal(again[str(k)].to_dataset(), pyramids.level(k).compute())
+    assert again["1"].sizes == {"time": 3, "lat": 20, "lon": 30}
+    levels = again.attrs["multiscales"]["layout"]
+    assert [level["asset"] for level in levels] == ["0", "1", "2"]
+    assert [level["transform"]["scale"] for level in levels] == [
+        [1.0, 1.0, 1.0], [1.0, 2.0, 2.0], [1.0, 4.0, 4.0]
+    ]  # fmt: skip
+    assert again.attrs["zarr_conventions"][0]["name"] == "multiscales"
+    assert again.attrs["multiscales"]["resampling_method"] == "average"
+    back = again.pyramid
+    assert (sorted(back), back.attrs) == (["rain", "wind"], {"title": "weather"})
+    for name in back:
+        assert back[name].factors == pyramids[name].factors
+        for level, expected in zip(back[name], pyramids[name], strict=True):
+            xr.testing.assert_equal(level.compute(), expected.compute())
+    back.to_ome_zarr(tmp_path / "images.zarr")
+    assert sorted(xpyramid.open_pyramids(tmp_path / "images.zarr")) == ["rain", "wind"]
+    assert xpyramid.verify(tmp_path / "images.zarr") == []
+
+
+def test_levels_that_differ_are_in_no_datasets(fields: xr.Dataset) -> None:
+    first, second = (
+        fields[["rain"]].pyramid.build(levels=3, factor=2), fields[["wind"]].pyramid.build(levels=2)
+    )  # fmt: skip
+    with pytest.raises(errors.PlanError, match="'wind' has the factors"):
+        xpyramid.Pyramids({**first, **second}).to_datatree("datasets")
+    with pytest.raises(errors.PlanError, match="layout='groups'; accepted: 'images', 'datasets'"):
+        first.to_datatree("groups")
+
+
+def test_a_grid_mapping_is_no_variable(fields: xr.Dataset) -> None:
+    levels = fields.pyramid.build(levels=2, factor=2)
+    tree = xr.DataTree.from_dict(
+        {str(k): levels.level(k).assign(spatial_ref=((), 0)) for k in range(2)}
+    )
+    assert list(tree.pyramid) == ["rain", "wind"]
 
 
 def test_other_files_do_not_pay_for_the_engine() -> None:

@@ -13,8 +13,8 @@ import xarray as xr
 import zarr
 
 import xpyramid
-from xpyramid.cli.main import _parser as parser
 from xpyramid.cli.main import main
+from xpyramid.cli.main import make_parser as parser
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of
 
 
@@ -36,7 +36,7 @@ def ome(path: str) -> dict[str, Any]:
 def test_nothing_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     """Each option of building and writing is one of the command line; ``mode`` is --replace."""
     with pytest.raises(SystemExit):
-        parser().parse_args(["build", "--help"])
+        parser().parse_args(["build", "--help-all"])
     shown = set(re.findall(r"--([a-z0-9-]+)", capsys.readouterr().out))
     declared = options_of(LevelOptions, BuildOptions, WriteOptions)
     ours = {"mode", "compute", "compressor"}  # --replace; nothing to wait for; an object of zarr
@@ -86,9 +86,8 @@ def test_labels_of(capsys: pytest.CaptureFixture[str]) -> None:
     run("scan.npy", "out.zarr")
     np.save("cells.npy", (np.arange(2 * 20 * 24) // 7 % 3).astype("u1").reshape(2, 20, 24))
     assert main(["build", "cells.npy", "out.zarr", "--labels-of", "scan"]) == 0
-    assert capsys.readouterr().out.endswith(
-        "written to out.zarr/scan/labels/cells: 2 levels of mode, labels\n"
-    )
+    closing = capsys.readouterr().out.splitlines()[-1]
+    assert closing.startswith("written to out.zarr/scan/labels/cells: 2 levels of mode, labels, ")
     opened = xpyramid.open_pyramid("out.zarr/scan/labels/cells")
     assert (len(opened), opened.method) == (2, "mode")
     assert xpyramid.open_pyramid("out.zarr/scan").labels == ("cells",)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -108,7 +109,9 @@ def test_metadata_of_strangers(
         shown = [str(problem) for problem in xpyramid.verify(path, deep=True)]
         try:
             pyramid = xpyramid.open_pyramid(path / "field")
-            shown += [repr(pyramid), str(pyramid), repr(pyramid.plan), pyramid._repr_html_()]
+            shown += [repr(pyramid), str(pyramid), repr(pyramid.plan), repr(pyramid.levels)]
+            shown += [one._repr_html_() for one in (pyramid, pyramid.plan, pyramid.levels)]
+            assert not re.search("<(script|img|b)[ >]", "".join(shown))
         except errors.PyramidError as error:
             shown.append(str(error))
         for command in (["info"], ["verify"], ["verify", "--deep"]):

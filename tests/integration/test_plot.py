@@ -107,7 +107,9 @@ def test_slices_and_projections() -> None:
     assert projected.axes.get_title() == "stack, level 0"
     with pytest.raises(errors.PlanError, match="project='best'; accepted: max"):
         p.plot(project="best")
-    with pytest.raises(errors.SelectionError, match="'x' is drawn; accepted: a slice"):
+    with pytest.raises(
+        errors.SelectionError, match=r"'x', which is one of .* drawn; accepted: a slice"
+    ):
         p.plot(x=3)
 
 

@@ -141,7 +141,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     told: list[int] = []
 
     @contextmanager
-    def bar(total: int, enabled: bool | None) -> Iterator[Callable[[int], None] | None]:
+    def bar(total: int, enabled: bool | None, _: object) -> Iterator[Callable[[int], None] | None]:
         told.append(total)
         yield told.append if enabled else None
 

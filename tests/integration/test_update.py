@@ -263,8 +263,6 @@ def test_what_is_gone_is_named(tmp_path: Path) -> None:
     write(tmp_path / "a.zarr", image())
     (tmp_path / "a.zarr/field/0/field/c/1/2").unlink()
     (tmp_path / "a.zarr/field/0/field/c/2/2").unlink()
-    with pytest.warns(
-        errors.MissingChunkWarning, match=r"'c/1/2' of .*, and 1 others .* count as 0"
-    ):
+    with pytest.warns(errors.MissingChunkWarning, match=r"'c/1/2' and 1 other of .* counts as 0"):
         xpyramid.update(tmp_path / "a.zarr", "field")
     assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []

@@ -13,6 +13,7 @@ import xarray as xr
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.display import in_bytes
 
 
 def small() -> xpyramid.Pyramid:
@@ -103,6 +104,37 @@ def test_repr() -> None:
     assert "xr-section-summary" in html  # in xarray's style
     assert "tasks, about" in html
     assert "&lt;xpyramid.Pyramid &#x27;field&#x27;" in html
+
+
+def test_levels_and_plans_in_notebooks() -> None:
+    p = small()
+    html = p.plan._repr_html_()
+    assert (html.count("<tr>"), html.count("<rect")) == (8, 3)  # levels and axes
+    assert "&lt;xpyramid.Plan (z: 20" in html
+    cost = p.plan.cost()
+    assert f"{cost.tasks} tasks, about {in_bytes(cost.memory)} of memory" in html
+    assert f"{in_bytes(cost.bytes_written)} to write" in html
+    html = p.levels._repr_html_()
+    assert not p.levels._made  # shown, and not made for it
+    assert html.count("made at first use") == 3 + 3  # and as text, where there are no styles
+    assert p[1].dtype == "uint16"
+    assert repr(p.levels).splitlines() == [
+        "<xpyramid: 3 levels>",
+        "0  (z: 20, y: 30, x: 40) made at first use",
+        "1  (z: 10, y: 15, x: 20) uint16",
+        "2  (z: 5, y: 8, x: 10) made at first use",
+    ]
+
+
+def test_texts_of_strangers_are_escaped_in_notebooks() -> None:
+    bad = "<script>\x1b[2J"
+    array = xr.DataArray(np.zeros((4, 4), "u1"), dims=(bad, "x"), attrs={bad: bad})
+    p = array.pyramid.build(2, units=(bad, "um"), factor={"x": 2})
+    for shown in (p, p.plan, p.levels):
+        html = shown._repr_html_()
+        assert "&lt;script&gt;" in html
+        assert "<script>" not in html
+        assert "\x1b" not in html
 
 
 def test_repr_of_one_level_and_of_mixed_units() -> None:

@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import xarray as xr
 
 from xpyramid.build import build_all
 from xpyramid.cli import options
+from xpyramid.cli.parser import Parser
+from xpyramid.cli.terminal import say
+from xpyramid.display import cost_in_words, in_bytes
 from xpyramid.errors import PyramidError
 from xpyramid.existing import prepare_levels
-from xpyramid.messages import HOW_TO_FINISH, printable
-from xpyramid.options import AddOptions, BuildOptions, LevelOptions, WriteOptions
+from xpyramid.messages import HOW_TO_FINISH
+from xpyramid.options import (
+    AddOptions,
+    BuildOptions,
+    LevelOptions,
+    WriteOptions,
+    resolve_options,
+)
 from xpyramid.options.text import names
 from xpyramid.pyramid import Pyramid, image_of_labels
 from xpyramid.pyramids import Pyramids
+from xpyramid.reader import codec_words, stored_form
 from xpyramid.sources import NO_SPACING, describe_source, open_source
+from xpyramid.writer import ImageSource, prepare
 
 
 class BrokenOffError(PyramidError):
@@ -29,7 +43,29 @@ class BrokenOffError(PyramidError):
         self.exit_code = exit_code
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+#: What the help says of the options that most people need.
+_SHORT = {
+    "SRC": "Zarr, OME-Zarr, TIFF, netCDF, .npy, PNG, CZI and others",
+    "DST": "Zarr store to write to; other images in it stay",
+    "--group PATH": "path of the image in DST (default: the array's name)",
+    "--variable NAME": "which variable, series or scene of SRC",
+    "--levels 4": "number of levels, the base included",
+    "--factor 1,2,2": "step from level to level (default: 2 in space)",
+    "--method mean": "mean, mode, max, ...; several: mean,max",
+    "--kind labels": "what the samples are; labels are not averaged",
+    "--chunks 64": "shape of the stored chunks",
+    "--shards 256": "shape of the shards (default: none)",
+    "--spacing 0.5": "distance of samples in space",
+    "--units um": "units of the coordinates",
+    "--version 0.4": "OME-NGFF version (default: 0.5)",
+    "--in-place": "add levels beside SRC, a Zarr array, which stays",
+    "--plan": "say what would be done; write nothing",
+    "--replace": "replace the image that is there",
+    "--resume": "finish an unfinished build",
+}
+
+
+def add_arguments(parser: Parser) -> None:
     """Add the arguments of ``xpyramid build``."""
     parser.description = "Make a pyramid of SRC, and write it to DST as an OME-Zarr image."
     add = parser.add_argument
@@ -71,6 +107,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--group", metavar="PATH", help="path of the image in DST (default: the array's name)")
     options.add_to(parser)
     add("--replace", action="store_true", help="replace the image that is there")
+    add(
+        "--plan",
+        action="store_true",
+        help="say what would be read and written, in how many tasks and with how much memory; "
+        "check all that can be checked before, and write nothing",
+    )
+    parser.shorten(_SHORT)
     parser.set_defaults(run=_build, parser=parser)
 
 
@@ -92,25 +135,92 @@ def _build(arguments: argparse.Namespace) -> None:
         dims=arguments.source_dims,
         name=group.rpartition("/")[2] if group else None,
     )
-    print(printable(_source_line(array, arguments)), flush=True)
+    tell = _silence if arguments.quiet else say
+    tell(_source_line(array, arguments))
     above = f"{of.strip('/')}/labels/" if of else ""
     pyramid = build_all(
         array,
         image=image_of_labels(arguments.target, of),
         **options.from_namespace(arguments, LevelOptions, BuildOptions),
     )
-    print(options.in_cli_words(repr(pyramid)), flush=True)
+    tell(repr(pyramid))
+    if arguments.verbose and not arguments.plan:
+        _say_cost(pyramid, arguments)
     name = pyramid.name if group is None else group.strip("/")
     target = f"{arguments.target.rstrip('/')}/{above}{name}".rstrip("/")
-    write_image(
-        pyramid,
-        target,
-        arguments.target,
-        group=group,
-        mode="w" if arguments.replace else "w-",
-        **options.from_namespace(arguments, WriteOptions),
-    )
-    print(printable(f"written to {target}: {_what(pyramid)}"))
+    writing = _write_options(arguments, WriteOptions)
+    if arguments.plan:
+        _plan(pyramid._sources(arguments.target, group, None, writing), arguments, writing)
+        return
+    start = time.perf_counter()
+    write_image(pyramid, target, arguments.target, group=group, **writing)
+    seconds = time.perf_counter() - start
+    tell(f"written to {target}: {_what(pyramid)}, {_how(pyramid, target)}, {_time(seconds)}")
+
+
+def _say_cost(pyramid: Pyramid | Pyramids, arguments: argparse.Namespace) -> None:
+    """Say what it takes to write."""
+    chosen = {name: getattr(arguments, name, None) for name in ("shards", "memory")}
+    for member in pyramid.values() if isinstance(pyramid, Pyramids) else [pyramid]:
+        with warnings.catch_warnings(action="ignore"), suppress(PyramidError):  # said later
+            say(cost_in_words(member.plan.cost(**chosen)))
+
+
+def _silence(message: object) -> None:
+    """Say nothing."""
+
+
+def _write_options(arguments: argparse.Namespace, group: type) -> Any:
+    """Return the options of writing that were passed."""
+    passed = options.from_namespace(arguments, group)
+    passed |= {"mode": "w" if arguments.replace else "w-"}
+    return passed | ({"progress": False} if arguments.quiet and "progress" not in passed else {})
+
+
+def _plan(sources: Sequence[ImageSource], arguments: argparse.Namespace, writing: Any) -> None:
+    """Say what would be written, as `prepare` finds it, which checks all and writes nothing."""
+    if "append_dim" in writing:
+        arguments.parser.error("argument --plan: not allowed with argument --append-dim")
+    store = arguments.target or arguments.source
+    session = prepare(sources, store, resolve_options(WriteOptions, writing))
+    shared = "; what images have in common is read once" if len(session.images) > 1 else ""
+    say(f"plan: {cost_in_words(session.cost)}{shared}")
+    for image in session.images:
+        array, plan = session.array(image), image.plan
+        noun = "shards" if array.shards else "chunks"
+        shapes = zip(plan.levels[image.kept :], image.objects[image.kept :], strict=True)
+        counts = ", ".join(str(_number(level.shape, one)) for level, one in shapes)
+        codec = codec_words(array) or "uncompressed"
+        say(f"{image.transaction.target}: {counts} {noun}, {codec}")
+    say("nothing was written; leave out --plan to write it")
+
+
+def _number(shape: Sequence[int], objects: Sequence[int]) -> int:
+    """Return how many stored objects a level has."""
+    return math.prod(-(-n // max(1, length)) for n, length in zip(shape, objects, strict=True))
+
+
+def _how(pyramid: Pyramid | Pyramids, target: str) -> str:
+    """Say how many bytes were written, and how they are compressed."""
+    members = pyramid if isinstance(pyramid, Pyramids) else {"": pyramid}
+    samples = in_bytes(sum(member.nbytes for member in members.values()))
+    forms = []
+    with suppress(PyramidError):  # what was written is there, whoever can read it
+        forms = [stored_form(f"{target}/{path}".rstrip("/")) for path in members]
+    if not forms:
+        return samples
+    codecs = "; ".join(dict.fromkeys(form.codec or "uncompressed" for form in forms))
+    sizes = [form.stored_bytes for form in forms]
+    stored = "" if None in sizes else f"{in_bytes(sum(filter(None, sizes)))} with "
+    return f"{samples} ({stored}{codecs})"
+
+
+def _time(seconds: float) -> str:
+    """Return a time for people."""
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _what(pyramid: Pyramid | Pyramids) -> str:
@@ -129,26 +239,31 @@ def _add_levels(arguments: argparse.Namespace) -> None:
     if refused or arguments.target is not None:
         what = "DST" if arguments.target is not None else f"--{refused[0].replace('_', '-')}"
         arguments.parser.error(f"argument {what}: not allowed with argument --in-place")
-    options_passed = options.from_namespace(arguments, LevelOptions, BuildOptions, AddOptions)
+    options_passed = options.from_namespace(arguments, LevelOptions, BuildOptions)
+    writing = _write_options(arguments, AddOptions)
     addition = prepare_levels(
-        arguments.source,
-        arguments.group,
-        arguments.level0,
-        mode="w" if arguments.replace else "w-",
-        **options_passed,
+        arguments.source, arguments.group, arguments.level0, **(options_passed | writing)
     )
-    pyramid = addition.pyramid
-    print(options.in_cli_words(repr(pyramid)), flush=True)
+    pyramid, tell = addition.pyramid, _silence if arguments.quiet else say
+    tell(repr(pyramid))
+    place = str(addition.base.place)
     if addition.image is None:
-        addition.write()
-        print(printable(f"nothing to add to {addition.base.place}: all levels are there"))
+        if not arguments.plan:
+            addition.write()
+        tell(f"nothing to add to {place}: all levels are there")
         return
-    with broken_off(str(addition.base.place)):
+    if arguments.plan:
+        _plan([addition.image], arguments, addition.options)
+        return
+    start = time.perf_counter()
+    with broken_off(place):
         addition.write()
+    seconds = time.perf_counter() - start
     first = len(addition.image.kept.paths) if addition.image.kept is not None else 0
     count = len(pyramid) - first
     what = f"{count} level{'s' if count != 1 else ''} of {pyramid.method}"
-    print(printable(f"added to {addition.base.place}: {what}"))
+    written = in_bytes(sum(level.nbytes for level in pyramid.plan.levels[first:]))
+    tell(f"added to {place}: {what}, {written}, {_time(seconds)}")
 
 
 def _source_line(array: xr.DataArray, arguments: argparse.Namespace) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -11,7 +12,10 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.build import build
+from xpyramid.cli.build import write_image
+from xpyramid.cli.terminal import say
 from xpyramid.errors import TargetExistsError
+from xpyramid.opening import open_pyramid
 from xpyramid.pyramid import Pyramid
 from xpyramid.store.path import expanded, path_named
 
@@ -29,6 +33,31 @@ _BASE = 675  # width of level 0 in the picture; the other levels keep their true
 _TILE = 272  # width of a magnified patch
 _BACKGROUND, _EDGE, _MARK = (13, 14, 18), (58, 61, 70), (255, 209, 84)
 _TEXT, _DIM_TEXT = (236, 238, 242), (150, 155, 166)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``xpyramid demo``."""
+    parser.description = "Make a pyramid of a photograph of a retina, and draw its levels."
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        help="directory to write to (default: xpyramid-demo, or the first free xpyramid-demo-2, "
+        "-3, ... beside it)",
+    )
+    parser.set_defaults(run=run, parser=parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Run ``xpyramid demo``."""
+    directory = choose_directory(arguments.out)
+    store, picture = directory / "retina.zarr", directory / "levels.png"
+    write_image(retina(), f"{store}/retina", store)
+    pyramid = open_pyramid(store, "retina")
+    if not arguments.quiet:
+        say(repr(pyramid))
+    draw(pyramid).save(picture, optimize=True)
+    if not arguments.quiet:
+        say(f"\npyramid: {store}/retina\npicture: {picture}")
 
 
 def choose_directory(out: str | None) -> Path:

@@ -1,4 +1,4 @@
-"""The options of ``xpyramid build``, and messages in the words of the command line."""
+"""The options of ``xpyramid build``, from what declares those of the calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from xpyramid.messages import UNSET, CodePart, Message, OptionPart, Part
 from xpyramid.options import (
     BuildOptions,
     Declared,
@@ -17,13 +16,15 @@ from xpyramid.options import (
 from xpyramid.options.text import words
 from xpyramid.reducers import METHODS, SETS, suggest_method
 
-#: What is said of parameters that are options of another name, by name and value.
-_OTHERS = {("mode", "w"): "--replace"}
-
 
 def add_to(parser: argparse.ArgumentParser) -> None:
     """Add all options: ``axis_types`` is ``--axis-types``."""
-    for name, declared in options_of(LevelOptions, BuildOptions, WriteOptions).items():
+    add_declared(parser, options_of(LevelOptions, BuildOptions, WriteOptions))
+
+
+def add_declared(parser: argparse.ArgumentParser, options: Mapping[str, Declared]) -> None:
+    """Add those of some options that the command line has."""
+    for name, declared in options.items():
         if declared.option.help:
             parser.add_argument(f"--{name.replace('_', '-')}", **_argument(name, declared))
 
@@ -73,46 +74,3 @@ def from_namespace(arguments: argparse.Namespace, *groups: type) -> dict[str, An
     """Return the options of some groups that were passed."""
     declared = options_of(*groups)
     return {name: value for name, value in vars(arguments).items() if name in declared}
-
-
-def in_cli_words(message: object) -> str:
-    """Return a message that names the command line's options where it named parameters.
-
-    Examples
-    --------
-    >>> from xpyramid.messages import Message, option
-    >>> in_cli_words(Message("pass ", option("mode", "w"), " or ", option("spacing", {"y": 2})))
-    'pass --replace or --spacing y=2'
-    """
-    if isinstance(message, Warning):
-        message = message.args[0] if message.args else ""
-    return message.rendered(_part) if isinstance(message, Message) else str(message)
-
-
-def _part(part: Part) -> str:
-    if isinstance(part, CodePart):
-        return f"{part} in Python"
-    return _option(part) if isinstance(part, OptionPart) else part
-
-
-def _option(part: OptionPart) -> str:
-    """Return an option with its value, as a shell takes them."""
-    if isinstance(part.value, str) and (part.name, part.value) in _OTHERS:
-        return _OTHERS[part.name, part.value]
-    name = "source-dims" if part.call == "open_source" and part.name == "dims" else part.name
-    name = name.replace("_", "-")
-    if part.value is UNSET or part.value is ...:
-        return f"--{name}"
-    if isinstance(part.value, bool) and part.name != "omero":
-        return f"--{name}" if part.value else f"--no-{name}"
-    return f"--{name} {_value(part.value)}"
-
-
-def _value(value: object) -> str:
-    """Return a value as a shell takes it."""
-    if isinstance(value, Mapping):
-        return ",".join(f"{key}={_value(entry)}" for key, entry in value.items())
-    if isinstance(value, list | tuple | set | frozenset):
-        return ",".join(map(_value, value))
-    words = {True: "yes", False: "no"}
-    return words[value] if isinstance(value, bool) else "..." if value is ... else str(value)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from xpyramid.cli.options import add_declared
+from xpyramid.cli.terminal import say
 from xpyramid.existing import update
-from xpyramid.messages import printable
+from xpyramid.options import RunOptions, options_of
+
+#: Those of writing that an update takes, too.
+_OPTIONS = ("memory", "progress")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "out by sizes, times and checksums)",
     )
     add("--deep", action="store_true", help="compare all checksums, which reads level 0 once")
+    run_options = {name: options_of(RunOptions)[name] for name in _OPTIONS}
+    add_declared(parser, run_options)
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -58,6 +65,9 @@ def _number(text: str) -> int | float:
 def run(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid update``."""
     changed: Any = arguments.region or "changed"
-    update(arguments.path, arguments.group, changed, deep=arguments.deep)
+    passed = {name: getattr(arguments, name) for name in _OPTIONS if hasattr(arguments, name)}
+    progress = {"progress": False} if arguments.quiet else {}
+    update(arguments.path, arguments.group, changed, deep=arguments.deep, **(progress | passed))
     path = "/".join(filter(None, [arguments.path.rstrip("/"), (arguments.group or "").strip("/")]))
-    print(printable(f"{path} is up to date"))
+    if not arguments.quiet:
+        say(f"{path} is up to date")

@@ -10,10 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xpyramid import ngff, verifier
-from xpyramid.cli.options import in_cli_words
+from xpyramid.cli.terminal import one_line
 from xpyramid.errors import SourceError
 from xpyramid.existing import repair
-from xpyramid.messages import printable
 from xpyramid.ngff import Problem
 from xpyramid.sources import reading
 from xpyramid.store.confined import ARCHIVES
@@ -24,25 +23,28 @@ from xpyramid.store.path import expanded, path_named
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``xpyramid verify``."""
     parser.description = (
-        "Look for everything that is wrong with stored pyramids. Exit code: 0 if nothing was "
-        "found, 1 if something was, 2 for bad input; with --json, 0 for either answer."
+        "Look for all that is wrong with stored pyramids. Exit code: 0 if nothing was found, "
+        "1 if something was (0 with --json), 2 for bad input."
     )
     add = parser.add_argument
     add(
         "path",
         metavar="PATH",
-        help="a Zarr store, an OME-Zarr image in one, or a metadata document: a zarr.json or "
-        ".zattrs file, or - for standard input",
+        help="a Zarr store, an image in one, or a document: zarr.json, .zattrs, or - for stdin",
     )
     add("--group", metavar="PATH", help="an image, or a group of images, in the store")
     add(
         "--checksums", action="store_true",
-        help="read everything, and compare checksums with those that were recorded",
+        help="read everything, and compare checksums with the recorded ones",
     )  # fmt: skip
     add("--deep", action="store_true", help="decode everything, and compute the levels again")
     add(
         "--repair", action="store_true",
-        help="make what is wrong with levels above 0 again, from level 0, and verify once more",
+        help="make what is wrong with levels above 0 again, from a sound level 0",
+    )  # fmt: skip
+    add(
+        "--record", action="store_true",
+        help="with --repair: make the record anew where nothing else is wrong",
     )  # fmt: skip
     add("--json", action="store_true", help='print {"valid": true or false, ...}')
     parser.set_defaults(run=run, parser=parser)
@@ -51,6 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run ``xpyramid verify``; return the exit code."""
     path = path_named(arguments.path)
+    if arguments.record and not arguments.repair:
+        arguments.parser.error("argument --record: not allowed without argument --repair")
     notes: Sequence[str] = ()
     problems: Sequence[Problem]
     is_archive = Path(path).suffix.lower() in ARCHIVES
@@ -63,7 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         with reading(path):
             if arguments.repair:
-                report = repair(path, arguments.group, deep=arguments.deep)
+                report = repair(
+                    path, arguments.group, deep=arguments.deep, record=arguments.record,
+                    progress=False if arguments.quiet else None,
+                )  # fmt: skip
             else:
                 report = verifier.verify(
                     path, arguments.group, arguments.deep, checksums=arguments.checksums
@@ -77,8 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(_as_json(problems, notes))
         return 0
     for line in [*map(str, problems), *(f"note: {note}" for note in notes)]:
-        print(printable(" ".join(in_cli_words(line).split())))
-    if not problems:
+        print(one_line(line))
+    if not problems and not arguments.quiet:
         print(f"nothing wrong with {what}")
     return 1 if problems else 0
 

@@ -25,7 +25,7 @@ from xpyramid.engine.tasks import Key
 from xpyramid.engine.work import Intermediates
 from xpyramid.engine.written import Written, join
 from xpyramid.geometry.tiles import Node
-from xpyramid.kernels.choice import expect
+from xpyramid.kernels.choice import compiling, expect
 from xpyramid.runtime.cluster import PROCESSES, client, scheduler_errors, workers
 from xpyramid.runtime.progress import bar
 
@@ -76,7 +76,7 @@ def run(
     expect(total)
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
     with (
-        bar(total, progress) as advance,
+        bar(total, progress, compiling) as advance,
         scheduler_errors(),
         _report_progress(jobs, advance),
     ):

@@ -265,7 +265,10 @@ def _build(base: StoredBase, options: AddLevelsOptions, image: Any) -> Pyramid:
             fix="copy it with .pyramid.to_ome_zarr(), which transposes it",
         )
     if made.dtype != base.node.dtype:
-        raise DtypeError(f"level 0 has the dtype {base.node.dtype}, which {made.dtype} stands for")
+        raise DtypeError(
+            f"level 0 has the dtype {base.node.dtype}, and its levels would have {made.dtype}",
+            fix="copy it with .pyramid.to_ome_zarr(), which stores all levels alike",
+        )
     stored = [name for name in base.array.coords if base.has_group and name in made.coords]
     for name in stored:
         if not np.array_equal(base.array.coords[name], made.coords[name]):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from xpyramid.errors import MissingChunkWarning, PlanError
 from xpyramid.geometry.sections import joined
 from xpyramid.geometry.tiles import Region
+from xpyramid.messages import and_others
 from xpyramid.store.checksums import algorithm_for, checksum
 from xpyramid.store.chunk_grid import ChunkGrid, grid_at
 from xpyramid.store.documents import get_document
@@ -64,11 +65,11 @@ def _warn_of_gone(place: NodePath, grid: ChunkGrid, gone: NDArray[np.int64], fil
     """Say which objects are there no more: programs do not store zeros, and disks lose files."""
     if gone.size:
         first = grid.key(int(gone[0]))
-        others = f", and {gone.size - 1} others" if gone.size > 1 else ""
+        others = and_others(gone.size - 1)
         warn(
-            f"{first!r} of {place}{others} were there when the levels were made, and are not now: "
-            f"they count as {np.asarray(fill).item()!r}, the fill value; if they are lost, restore "
-            "them and call again",
+            f"missing, though there when the levels were made: {first!r}{others} of {place}; what "
+            f"is missing counts as {np.asarray(fill).item()!r}, the fill value; if it is lost, "
+            "restore it and call again",
             MissingChunkWarning,
         )
 
@@ -81,7 +82,7 @@ def _without_table(levels: StoredLevels, grid: ChunkGrid, present: Mask, *, deep
         younger = _younger(levels, grid, present, f"{levels.paths[-1]}/.zarray")
     if deep or before is None or younger is None:
         raise PlanError(
-            f"no checksums of level 0 of {levels.place} are recorded, by which it could be known",
+            f": no checksums of level 0 of {levels.place} are recorded, by which it could be known",
             option="region", value="changed", accepted="a mapping, as in {'y': slice(10, 20)}",
         )  # fmt: skip
     changed: Mask = (present != before) | younger

@@ -319,9 +319,10 @@ def _within(largest: Pass, itemsize: int, limits: Limits) -> Pass:
     least = min(needs)
     warn(
         say("{memory} is too little for ", memory=limits.memory)
-        + f"{limits.workers} workers: even with the smallest tiles, they need about {least} bytes "
-        "together, for samples, blocks of a dask array, tasks and codecs; allow that much, or use "
-        "smaller chunks, shards or dask blocks, or fewer workers",
+        + f"{limits.workers} worker{'s' if limits.workers > 1 else ''}: even with the smallest "
+        f"tiles, they need about {least} bytes together, for samples, blocks of a dask array, "
+        "tasks and codecs; allow that much, or use smaller chunks, shards or dask blocks, or fewer "
+        "workers",
         CostWarning,
     )
     return candidates[needs.index(least)]

@@ -30,7 +30,7 @@ from xpyramid.geometry.steps import (
     listed_steps,
     next_shape,
 )
-from xpyramid.messages import say
+from xpyramid.messages import as_html, say
 from xpyramid.options.types import Boundary, Chunks, Factor, Kind
 from xpyramid.runtime.cluster import workers as workers_now
 from xpyramid.types import DType
@@ -323,6 +323,9 @@ class Plan:
             axis.origin + axis.spacing * centre(f, self.sampled)
             for axis, f in zip(self.axes, factors, strict=True)
         )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def budget(memory: int | str | None) -> int | None:

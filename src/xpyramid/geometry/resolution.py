@@ -77,7 +77,7 @@ def _length(asked: object, axis: AxisSpec, own_unit: str | None) -> float:
         return number * units.size(word) / units.size(axis.unit)
     if word is None and _is_same_unit(unit, own_unit):
         return number
-    has = f"the unit of {axis.dim!r} is {own_unit}" if own_unit else f"{axis.dim!r} has no unit"
+    has = f": the unit of {axis.dim!r} is {own_unit}" if own_unit else f": {axis.dim!r} has no unit"
     raise PlanError(has, option="resolution", value=asked, accepted=_ACCEPTED)
 
 

@@ -211,7 +211,9 @@ def check_continues(image: GrowingImage, array: xr.DataArray, irregular: str) ->
         return
     if (old.dtype.kind in "mMO" or new.dtype.kind in "mMO") and old.dtype.kind != new.dtype.kind:
         raise AxisError(
-            f"the coordinate {dim!r} has dtype {new.dtype}, and that of {image.place} {old.dtype}"
+            f"the coordinate {dim!r} has dtype {new.dtype}, and that of {image.place} {old.dtype}",
+            accepted="the same kind, numbers or times; convert that of the new samples with "
+            ".assign_coords(...)",
         )
     together = joined(old, new)
     whole, own = axis_of(image.plan, image.axis, together), image.plan.axes[image.axis]

@@ -131,7 +131,7 @@ class Kernel:
     def compile(self, signature: Signature, args: tuple[Any, ...]) -> Callable[..., Any]:
         """Compile the kernel for arguments, or load it from disk."""
         guard_forks()
-        with _compiling:
+        with _compiling, _noted(self):
             kernel: Any = self._find("xpyramid.kernels")
             if hasattr(kernel, "compile"):  # not so with NUMBA_DISABLE_JIT=1
                 kernel.compile(tuple(map(importlib.import_module("numba").typeof, args)))
@@ -148,6 +148,24 @@ sums, twos, values = Room("sums"), Room("twos"), Room("values")
 #: Held by who imports numba or compiles, so that no process forks meanwhile: what is locked then
 #: stays so in the child.
 _compiling = threading.RLock()
+
+#: What is compiled now.
+_now: list[Kernel] = []
+
+
+@contextmanager
+def _noted(kernel: Kernel) -> Iterator[None]:
+    _now.append(kernel)
+    try:
+        yield
+    finally:
+        _now.remove(kernel)
+
+
+def compiling() -> str:
+    """Say so while something is compiled in this process; else nothing."""
+    return "compiling" if _now else ""
+
 
 _lock = threading.Lock()
 _tasks: deque[Task] = deque()
@@ -210,6 +228,7 @@ def _after_fork_in_child() -> None:
     _compiling, _lock, _thread = threading.RLock(), threading.Lock(), None
     _tasks.clear()
     _begun.clear()
+    _now.clear()
 
 
 @cache

@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import xarray as xr
 
-from xpyramid.messages import literal
+from xpyramid.messages import as_html, literal, one_line
 
 
 class Levels(Sequence[xr.DataArray]):
@@ -37,13 +37,16 @@ class Levels(Sequence[xr.DataArray]):
         makers = [partial(_same, level) for level in levels]
         coordinates = [level.coords.to_dataset() for level in levels]
         for k, extra in enumerate(extra_coordinates):
-            coordinates[k] = coordinates[k].assign_coords(extra.coords)
+            if extra.coords:
+                coordinates[k] = coordinates[k].assign_coords(extra.coords)
         return cls(makers, coordinates)
 
     def as_dataset(self, k: int, name: str) -> xr.Dataset:
         """Return a level with all its coordinates, those that a DataArray has no room for too."""
         level, all_of_it = self[k], self.coordinates[k]
         extra_names = [n for n in all_of_it.coords if n not in level.coords and n != name]
+        if not extra_names:
+            return level.to_dataset(name=name)
         variables = {n: all_of_it.variables[n] for n in extra_names}
         return level.to_dataset(name=name).assign_coords(xr.Coordinates(variables, indexes={}))
 
@@ -55,6 +58,23 @@ class Levels(Sequence[xr.DataArray]):
         ]
         makers = [partial(_assigned, self, k, coords) for k, coords in enumerate(coordinates)]
         return Levels(makers, added)
+
+    def made(self, k: int) -> xr.DataArray | None:
+        """Return a level if it is there already."""
+        return self._made.get(k)
+
+    def __repr__(self) -> str:
+        lines = []
+        for k, dataset in enumerate(self.coordinates):
+            level = self.made(k)
+            sizes = dataset.sizes if level is None else level.sizes
+            said = ", ".join(f"{dim}: {n}" for dim, n in sizes.items())
+            what = "made at first use" if level is None else str(level.dtype)
+            lines.append(one_line(f"{k}  ({said}) {what}"))
+        return "\n".join([f"<xpyramid: {len(self)} levels>", *lines])
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def __len__(self) -> int:
         return len(self._makers)

@@ -13,7 +13,7 @@ from xpyramid.ngff.documents import check_document, check_others, has_others
 from xpyramid.ngff.factors import fill_transforms, recover
 from xpyramid.ngff.fit import check_label
 from xpyramid.ngff.geometry import has_transforms, ratio_of, recorded_factors
-from xpyramid.ngff.geozarr import geozarr, is_geozarr
+from xpyramid.ngff.geozarr import geozarr, is_geozarr, multiscales
 from xpyramid.ngff.growth import with_axis
 from xpyramid.ngff.json_types import ome_metadata
 from xpyramid.ngff.labels import (
@@ -81,6 +81,7 @@ __all__ = [
     "list_series",
     "listed_paths",
     "may_list_images",
+    "multiscales",
     "of_channels",
     "ome_metadata",
     "omero",

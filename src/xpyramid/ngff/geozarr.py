@@ -56,6 +56,18 @@ _Entry = TypedDict(
 )
 
 
+class _Levels(TypedDict):
+    layout: list[_Entry]
+    resampling_method: str
+
+
+class MultiscalesDocument(TypedDict):
+    """Attributes of a group that announce levels below it."""
+
+    zarr_conventions: list[dict[str, str]]
+    multiscales: _Levels
+
+
 def is_geozarr(attributes: Mapping[str, object]) -> bool:
     """Whether the attributes of a group announce levels in the words of these conventions."""
     return "zarr_conventions" in attributes and is_map(attributes.get("multiscales"))
@@ -89,8 +101,35 @@ def geozarr(
             value=["geozarr"],
             fix="it needs y and x",
         )
-    assets = [path.split("/")[0] for path in paths]
-    layout = []
+    document = multiscales([path.split("/")[0] for path in paths], plan)
+    layout = document["multiscales"]["layout"]
+    for entry, level in zip(layout, plan.levels, strict=True):
+        across, down = (_corner(axes[name], level, plan.sampled) for name in ("x", "y"))
+        entry["spatial:shape"] = [level.shape[axes[name][0]] for name in ("y", "x")]
+        entry["spatial:transform"] = [across[0], 0.0, across[1], 0.0, down[0], down[1]]
+    projection = _projection(crs)
+    conventions = ["spatial", *(["proj"] if projection else [])]
+    return {
+        "zarr_conventions": [*document["zarr_conventions"], *map(_convention, conventions)],
+        "multiscales": document["multiscales"],
+        "spatial:dimensions": [names[axes[name][1].dim] for name in ("y", "x")],
+        "spatial:bbox": _bounds(layout[0]),
+        "spatial:registration": "pixel",
+        **projection,
+    }
+
+
+def multiscales(assets: Sequence[str], plan: Plan) -> MultiscalesDocument:
+    """Return what the convention ``multiscales`` says of levels, in a map or not.
+
+    Parameters
+    ----------
+    assets : sequence of str
+        Of the groups of levels, beside the document.
+    plan : Plan
+        Of one of the arrays in them.
+    """
+    layout: list[_Entry] = []
     for asset, level in zip(assets, plan.levels, strict=True):
         entry: _Entry = {"asset": asset}
         if asset != assets[0]:
@@ -99,22 +138,11 @@ def geozarr(
             "scale": [float(f) for f in level.factors],
             "translation": [0.0] * len(level.factors),
         }
-        across, down = (_corner(axes[name], level, plan.sampled) for name in ("x", "y"))
-        entry["spatial:shape"] = [level.shape[axes[name][0]] for name in ("y", "x")]
-        entry["spatial:transform"] = [across[0], 0.0, across[1], 0.0, down[0], down[1]]
         layout.append(entry)
-    projection = _projection(crs)
-    conventions = ["multiscales", "spatial", *(["proj"] if projection else [])]
+    method = _RESAMPLING.get(plan.method, plan.method)
     return {
-        "zarr_conventions": [_convention(name) for name in conventions],
-        "multiscales": {
-            "layout": layout,
-            "resampling_method": _RESAMPLING.get(plan.method, plan.method),
-        },
-        "spatial:dimensions": [names[axes[name][1].dim] for name in ("y", "x")],
-        "spatial:bbox": _bounds(layout[0]),
-        "spatial:registration": "pixel",
-        **projection,
+        "zarr_conventions": [_convention("multiscales")],
+        "multiscales": {"layout": layout, "resampling_method": method},
     }
 
 

@@ -173,7 +173,9 @@ def _parse(document: _Json, image: _Image, version: str) -> Multiscale:
     )
     paths = [dataset.path for dataset in parsed_datasets]
     if twice := {path for path in paths if paths.count(path) > 1}:
-        raise _InvalidError(f"dataset paths {sorted(map(_short_repr, twice))} occur twice")
+        raise _InvalidError(
+            f"the dataset paths {', '.join(sorted(map(_short_repr, twice)))} occur twice"
+        )
     metadata = image.get("metadata")
     return Multiscale(
         axes=axes,
@@ -199,7 +201,7 @@ def _axes(image: _Image, version: str) -> tuple[Axis, ...]:
     axes = tuple(_axis(axis) for axis in entries)
     names = [axis.name for axis in axes]
     if len(set(names)) < len(names):
-        raise _InvalidError(f"axes of the same name: {[_short_repr(name) for name in names[:10]]}")
+        raise _InvalidError(f"axes of the same name: {', '.join(map(_short_repr, names[:10]))}")
     return axes
 
 
@@ -367,7 +369,9 @@ def _vector(transform: _Json, kind: str, ndim: int, where: str) -> _Vector:
     if values is None and "path" in transform:
         raise _InvalidError(f"{where}: a {kind} that is stored in an array is not supported")
     if not isinstance(values, list) or len(values) != ndim:
-        raise _InvalidError(f"{where}: {kind} {_short_repr(values)} and {ndim} axes")
+        raise _InvalidError(
+            f"{where}: {kind} {_short_repr(values)}; accepted: a list of {ndim}, one for each axis"
+        )
     try:
         if any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
             raise ValueError(values)
@@ -408,7 +412,7 @@ def _short_repr(value: object) -> str:
         inner = ", ".join(_short_repr(v) if not isinstance(v, list) else "[...]" for v in value[:6])
         return f"[{inner}{', ...' if len(value) > 6 else ''}]"
     if isinstance(value, Mapping):
-        return f"a mapping with {[_short_repr(key) for key in list(value)[:6]]}"
+        return f"a mapping with {', '.join(map(_short_repr, list(value)[:6])) or 'nothing'}"
     if isinstance(value, int) and abs(value) > 10**20:  # Python refuses to print very long ones
         return "a huge integer"
     shown = repr(value[:80] if isinstance(value, str) else value)

@@ -163,6 +163,8 @@ class FormOptions(TypedDict, total=False):
             xarray opens, or an array, ``<group>/<k>``, for tools that expect that. With arrays,
             `open_pyramid` restores only evenly spaced numbers, datetimes and text along
             dimensions; other coordinates are not written.""",
+            fix="for one group a level with all variables, write "
+            ".to_datatree(layout='datasets') of the pyramids with xarray",
             help="each level a group, with coordinates; or an array (default: groups)",
         ),
     ]

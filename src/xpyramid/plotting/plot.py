@@ -151,7 +151,8 @@ class Plot:
         if len(space) < 2:
             raise AxisError(
                 f"there are not two space dimensions to draw among {', '.join(self._plan.dims)}",
-                fix="name them: array.pyramid.build(axes={...}), or plot a level: p[0].plot()",
+                fix="say which are: array.pyramid.build(axis_types={'...': 'space'}), or plot a "
+                "level: p[0].plot()",
             )
         return space[-2], space[-1]
 
@@ -170,7 +171,11 @@ class Plot:
             is_space = axis.type == "space"
             if i in self._drawn():
                 if not isinstance(part, slice):
-                    raise SelectionError(f"{axis.dim!r} is drawn", accepted="a slice of it")
+                    raise SelectionError(
+                        f"a single place along {axis.dim!r}, which is one of the two dimensions "
+                        "that are drawn",
+                        accepted=f"a slice, as in {axis.dim}=slice(0, 10)",
+                    )
             elif isinstance(part, slice) and axis.type != "channel" and not (project and is_space):
                 parts[i] = (part.start + part.stop) // 2 if is_space else part.start
         return tuple(parts)

@@ -2,6 +2,16 @@
 
 from xpyramid.reader.chunked import DaskChunks
 from xpyramid.reader.find import find_images
+from xpyramid.reader.form import StoredForm, codec_words, stored_form
 from xpyramid.reader.open import StoredImage, open_base, open_levels
 
-__all__ = ["DaskChunks", "StoredImage", "find_images", "open_base", "open_levels"]
+__all__ = [
+    "DaskChunks",
+    "StoredForm",
+    "StoredImage",
+    "codec_words",
+    "find_images",
+    "open_base",
+    "open_levels",
+    "stored_form",
+]

@@ -50,7 +50,7 @@ def in_chunks(level: xr.DataArray, chunks: DaskChunks) -> xr.DataArray:
     given = chunks if isinstance(chunks, Mapping) else dict.fromkeys(dims, chunks)
     if unknown := [dim for dim in given if dim not in level.dims]:
         raise PlanError(
-            f"there is no dimension {unknown[0]!r}",
+            f": there is no dimension {unknown[0]!r}",
             option="chunks", value=chunks, accepted=", ".join(map(str, level.dims)),
         )  # fmt: skip
     lazily = {

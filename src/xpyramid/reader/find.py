@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, SourceError
+from xpyramid.messages import Message, option
 from xpyramid.store.confined import ConfinedStore, resolve_confined
 from xpyramid.store.faults import find_fault
 from xpyramid.store.listing import peek
@@ -83,7 +84,7 @@ def images_below(root: NodePath) -> Iterator[str]:
         if visited > MAX_GROUPS:
             raise SourceError(
                 f"more than {MAX_GROUPS} groups",
-                accepted=f"a part of the store, as in --group {path!r}",
+                accepted=Message("a part of the store, as in ", option("group", path)),
             )
         if kind == "damaged" or ngff.version_of(attributes) is not None:
             yield path

@@ -15,7 +15,7 @@ from zarr.storage import LocalStore, MemoryStore
 from xpyramid import ngff
 from xpyramid._compat import sync, unwrapped
 from xpyramid.errors import NotAPyramidError
-from xpyramid.geometry.bounds import bounds_in
+from xpyramid.geometry.bounds import bounds_in, named_bounds
 from xpyramid.geometry.chunks import joined
 from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_long
 from xpyramid.geometry.steps import Factors
@@ -37,6 +37,8 @@ from xpyramid.store.path import NodePath, ZarrArray, members_of
 #: More chunks than that are joined to larger blocks, for dask lists them all. There are more than
 #: for images of others: these are the chunks that they are written in again.
 MAX_OWN_BLOCKS = 2**22
+
+_NO_BOUNDS = xr.Dataset()
 
 #: The arrays of a level group, by name.
 Arrays = dict[str, ZarrArray]
@@ -157,6 +159,8 @@ def _open_own(
     for stored, coordinates in ranges.items():
         restore_attributes(coordinates[old_dims[stored]], stored, image.metadata, larger)
         level_array = level_array.assign_coords(coordinates)
+    if not any(map(named_bounds, level_array.coords.values())):
+        return level_array.rename(own), _NO_BOUNDS
     bounds = bounds_in(xr.Dataset(coords=xr.Coordinates(coords, indexes={})), level_array)
     return level_array.rename(own), bounds
 

@@ -184,7 +184,9 @@ def user(function: Callable[..., object], request: Request) -> Reducer:
         ) from error
     if not is_compiled(function) and result.shape != (1,):
         raise PlanError(
-            f"method {name!r} does not reduce axis=-1: {probe.shape} became {result.shape}"
+            f"method {name!r} does not reduce windows: of samples of shape {probe.shape}, it "
+            f"returned the shape {result.shape}",
+            accepted="a function with axis=, as np.median, that returns one value for each window",
         )
     return Reducer(
         name, rule.dtype, _keep, _keep_state, rule.finalise, holistic=True, copies=_COPIES

@@ -145,7 +145,11 @@ class _Integers:
 
     def __post_init__(self) -> None:
         if self.width < 16:
-            raise PlanError(f"windows of {self.request.samples} samples", accepted="up to 2**46")
+            raise PlanError(
+                f"windows of {self.request.samples} samples",
+                accepted="up to 2**46",
+                fix="build fewer levels",
+            )
 
     @property
     def bits(self) -> int:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 #: Seconds after which a bar is worth showing.
 DELAY = 1.0
 
+_NAME = "xpyramid"
+
+
+#: Seconds after which the bar says what is done now, also where nothing is complete.
+_AGAIN = 0.25
+
 
 @contextmanager
-def bar(total: int, enabled: bool | None) -> Iterator[Callable[[int], None] | None]:
+def bar(
+    total: int, enabled: bool | None, status: Callable[[], str] = str
+) -> Iterator[Callable[[int], None] | None]:
     """Show how many bytes of a total are done.
 
     Parameters
@@ -21,6 +31,8 @@ def bar(total: int, enabled: bool | None) -> Iterator[Callable[[int], None] | No
     total : int
     enabled : bool or None
         None shows a bar where somebody may look at it.
+    status : callable
+        Returns what is done now beside the work itself; empty text is nothing.
 
     Yields
     ------
@@ -32,10 +44,33 @@ def bar(total: int, enabled: bool | None) -> Iterator[Callable[[int], None] | No
         return
     widgets = _in_notebook() and importlib.util.find_spec("ipywidgets") is not None
     tqdm = importlib.import_module("tqdm.notebook" if widgets else "tqdm.std").tqdm
-    with tqdm(
-        total=total, unit="B", unit_scale=True, desc="xpyramid", delay=DELAY, leave=False
-    ) as shown:
+    with (
+        tqdm(total=total, unit="B", unit_scale=True, desc=_NAME, delay=DELAY, leave=False) as shown,
+        _said(shown, status),
+    ):
         yield shown.update
+
+
+@contextmanager
+def _said(shown: Any, status: Callable[[], str]) -> Iterator[None]:
+    """Have a bar say what is done now, from a thread: meanwhile nothing may be complete."""
+    ended = threading.Event()
+
+    def say() -> None:
+        wait, before = DELAY, ""
+        while not ended.wait(wait):
+            wait, now = _AGAIN, status()
+            if now != before:
+                shown.set_description(f"{_NAME} ({now})" if now else _NAME)
+                before = now
+
+    thread = threading.Thread(target=say, name="xpyramid-progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def is_interactive() -> bool:

@@ -122,7 +122,8 @@ def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray | WatchedArray:
         return WatchedArray(fast, watching) if isinstance(watching, CheckedStore) else fast
     if reasons[0] not in _warned:
         _warned.add(reasons[0])
-        warn(f"{array.path!r} is read without zarrs: {reasons[0]}")
+        place = f"{store.root}/{array.path}".rstrip("/")
+        warn(f"{place!r} is read without zarrs, which is slower: {reasons[0]}")
     return array
 
 

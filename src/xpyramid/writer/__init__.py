@@ -2,6 +2,6 @@
 
 from xpyramid.writer.drop import drop
 from xpyramid.writer.request import ImageSource, KeptLevels
-from xpyramid.writer.session import write
+from xpyramid.writer.session import Session, prepare, write
 
-__all__ = ["ImageSource", "KeptLevels", "drop", "write"]
+__all__ = ["ImageSource", "KeptLevels", "Session", "drop", "prepare", "write"]

@@ -10,6 +10,7 @@ from zarr.abc.buffer import Buffer
 
 from xpyramid import engine
 from xpyramid.errors import StorageError
+from xpyramid.messages import and_others
 from xpyramid.store.checksums import algorithm_for, checksum
 from xpyramid.store.chunk_grid import grid_of, grid_of_array, metadata_of, metadata_of_array
 from xpyramid.store.documents import get_document
@@ -53,7 +54,7 @@ def table_of(
     if (lost := np.flatnonzero(table.stored & ~present)).size:
         first = contents.place / path / grid.key(int(lost[0]))
         raise StorageError(
-            f"{first} was written and is not there any more, and {lost.size - 1} others like it; "
+            f"{first}{and_others(lost.size - 1)} was written and is not there any more; "
             "something else changes the image while it is made"
         )
     known = table.stored

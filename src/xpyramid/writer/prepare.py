@@ -200,13 +200,15 @@ def _form(image: ImageSource, attributes: Attrs, options: WriteOptions) -> Mappi
     """
     if image.kept is not None:
         return image.kept.form
-    missing: Any = image.plan.options.get("ignore")
+    if not options["conventions"]:
+        return {}
     stored: Any = attributes.get("_FillValue")
+    missing = image.plan.options.get("ignore")
     if stored is not None:
         missing = FillValueCoder.decode(stored, image.plan.dtype)
     elif missing is None and image.plan.dtype.kind in "fc":
         missing = np.nan
-    return {"fill_value": missing} if options["conventions"] and missing is not None else {}
+    return {} if missing is None else {"fill_value": missing}
 
 
 def _stored(image: ImageSource) -> StoredSamples | None:

@@ -77,14 +77,19 @@ def check_same(earlier: BuildRecord, record: BuildRecord, transaction: Transacti
             "elsewhere, and may be incomplete; start over with " + say("{mode}", mode="w")
         )
     old, new = earlier.about, json.loads(json.dumps(record.about))
-    differ = [
-        f"{key} ({old.get(key)} then, {new[key]} now)" for key in new if old.get(key) != new[key]
-    ]
+    differ = [_difference(key, old.get(key), new[key]) for key in new if old.get(key) != new[key]]
     if differ:
         raise ResumeError(
             f"the unfinished build of {target} differs in {'; '.join(differ)}",
             fix=say("call it as before, or start over with {mode}", mode="w"),
         )
+
+
+def _difference(key: str, then: object, now: object) -> str:
+    """Say what differs, with the values where these are for people."""
+    shown = [str(value) for value in (then, now)]
+    is_plain = all(len(text) <= _LONGEST and "(" not in text for text in shown)
+    return f"{key} ({shown[0]} then, {shown[1]} now)" if is_plain else key
 
 
 def check_documents(image: PreparedImage) -> None:
@@ -109,6 +114,9 @@ def _damaged(transaction: Transaction, what: str) -> ResumeError:
         fix=say("start over with {mode}", mode="w"),
     )
 
+
+#: The longest value that a message shows; digests are longer.
+_LONGEST = 60
 
 #: How many cells of a coarse level are compared in each place, along each dimension.
 _CELLS = 16

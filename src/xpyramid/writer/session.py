@@ -20,8 +20,8 @@ from zarr.storage import MemoryStore
 
 from xpyramid import engine
 from xpyramid.errors import PlanError
-from xpyramid.geometry.passes import Limits, check_together
-from xpyramid.geometry.plan import budget
+from xpyramid.geometry.passes import Limits, check_together, memory_together
+from xpyramid.geometry.plan import Cost, budget
 from xpyramid.lazy.direct import read_by_others
 from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.runtime.cluster import check_main_module, in_process, workers
@@ -83,6 +83,28 @@ class Session:
     jobs: Sequence[engine.Job] = ()
     positions: Sequence[Sequence[int]] = ()
     records: Sequence[BuildRecord] = ()
+
+    @property
+    def cost(self) -> Cost:
+        """What it takes to write the images; what several read in common is counted for each."""
+        passes = [(image, one) for image in self.images for one in image.passes]
+        read = (
+            math.prod(image.plan.levels[one.levels[0]].shape) * image.plan.itemsize
+            for image, one in passes
+        )
+        written = (level.nbytes for i in self.images for level in i.plan.levels[i.kept :])
+        together = [(one, image.plan.itemsize) for image, one in passes]
+        return Cost(
+            bytes_read=sum(read),
+            bytes_written=sum(written),
+            tasks=sum(one.tiling.tasks() for _, one in passes),
+            memory=memory_together(together, self.limits.workers),
+        )
+
+    def array(self, image: PreparedImage) -> ZarrArray:
+        """Return the finest array that is written of an image, as it will be stored."""
+        location = image.transaction.location
+        return empty_array(image.template, image.written[0], location)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -26,6 +26,7 @@ from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_on
 from xpyramid.store.transaction import Transaction
 from xpyramid.writer import documents
 from xpyramid.writer.omero import OmeroRequest
+from xpyramid.writer.record import check_finished
 from xpyramid.writer.resume import FORMAT
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.stored_levels import StoredLevels
@@ -162,11 +163,7 @@ def restore(
     transaction = levels.transaction()
     check_writable(transaction.target)
     with transaction.lock():
-        if transaction.unfinished() is not None:
-            raise ResumeError(
-                f"{transaction.target} is unfinished",
-                fix=say("finish it first, by the call that began it with {resume}", resume=True),
-            )
+        check_finished(transaction)
         for level, regions in objects.items():
             for cells in regions:
                 triples = zip(cells, levels.factors[level], levels.base.shape, strict=True)

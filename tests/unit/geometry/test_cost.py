@@ -162,7 +162,7 @@ def test_a_budget_that_blocks_exceed_is_warned_of() -> None:
     data = da.zeros((512, 4096), chunks=(512, 4096), dtype="u1")
     plan = xr.DataArray(data, dims=("y", "x")).pyramid.build(factor=[2, 2], chunks=16).plan
     with pytest.warns(
-        CostWarning, match="too little for 1 workers: .* smaller .* dask block"
+        CostWarning, match="too little for 1 worker: .* smaller .* dask block"
     ) as all_:
         cost = plan.cost(workers=1, memory="20 kB")
     assert cost.memory > data.nbytes

@@ -366,7 +366,7 @@ def test_what_needs_whole_windows_has_a_limit() -> None:
 
 @pytest.mark.parametrize("function", [np.sort, np.cumsum, lambda _, axis: axis])
 def test_functions_that_reduce_nothing(function: Any) -> None:
-    with pytest.raises(PlanError, match="axis=-1"):
+    with pytest.raises(PlanError, match="does not reduce windows"):
         make_reducer(function, np.dtype("u1"), 4)
 
 
@@ -398,7 +398,7 @@ def test_a_function_of_ones_own_is_tried_on_a_whole_window() -> None:
     assert xpyramid.downsample(data, 2, third)[0].tolist() == [[4, 6], [12, 14]]
     with pytest.raises(PlanError, match=r"method 'third' fails for windows .* of 2 samples"):
         xpyramid.downsample(data, (1, 2), third)
-    with pytest.raises(PlanError, match=r"does not reduce axis=-1: \(1, 4\) became \(1, 4\)"):
+    with pytest.raises(PlanError, match=r"shape \(1, 4\), it returned the shape \(1, 4\)"):
         xpyramid.downsample(data, 2, lambda windows, axis: windows)  # noqa: ARG005
 
 

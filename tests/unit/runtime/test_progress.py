@@ -2,6 +2,8 @@
 
 import importlib
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,6 +16,7 @@ import xarray as xr
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.kernels import choice
 from xpyramid.runtime import progress
 
 run_module = importlib.import_module("xpyramid.engine.run")  # beside it there is a function run
@@ -31,7 +34,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
 
     @contextmanager
-    def bar(total: int, enabled: bool | None) -> Iterator[Callable[[int], None]]:  # noqa: ARG001
+    def bar(total: int, *_: object) -> Iterator[Callable[[int], None]]:
         numbers.append(total)
         yield numbers.append
 
@@ -136,3 +139,44 @@ def test_the_bar_goes_when_the_work_fails(capsys: pytest.CaptureFixture[str]) ->
             array.pyramid.to_ome_zarr({}, levels=2, progress=True)
     assert "100%" not in capsys.readouterr().err
     assert not dask.callbacks.Callback.active
+
+
+@pytest.mark.usefixtures("at_once")
+def test_the_bar_says_what_is_done_now(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_AGAIN", 0.01)
+    now, said = "compiling", ""
+    with progress.bar(100, True, lambda: now):
+        for wanted in ("xpyramid (compiling): ", "xpyramid: "):
+            said = ""
+            for _ in range(500):
+                said += capsys.readouterr().err
+                if wanted in said:
+                    break
+                time.sleep(0.01)
+            assert wanted in said
+            now = ""
+    assert "xpyramid-progress" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_it_is_known_whether_something_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    kernel = choice.Kernel("sums", "any")
+
+    def find(*_: object) -> object:
+        seen.append(choice.compiling())
+        return print
+
+    monkeypatch.setattr(choice.Kernel, "_find", find)
+    assert choice.compiling() == ""
+    kernel.compile((), ())
+    assert (seen, choice.compiling()) == (["compiling"], "")
+
+    def broken(*_: object) -> object:
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(choice.Kernel, "_find", broken)
+    with pytest.raises(OSError, match="no compiler"):
+        kernel.compile((), ())
+    assert choice.compiling() == ""

@@ -1,0 +1,171 @@
+"""In which form an image is stored: version, codec, shards, and how many objects of which size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import zarr
+
+from xpyramid import ngff
+from xpyramid._compat import ArrayV2Metadata
+from xpyramid.errors import NotAPyramidError
+from xpyramid.reader.open import typed_errors
+from xpyramid.store.chunk_grid import grid_of_array
+from xpyramid.store.confined import check_path, resolve_confined
+from xpyramid.store.manifest import manifest_of, tables_of
+from xpyramid.store.object_table import ObjectTable
+from xpyramid.store.path import NodePath, Store, ZarrArray
+from xpyramid.store.presence import expected
+
+#: What is said of each codec, beside its name, by the names of its options.
+_OPTIONS = {"cname": "{}", "level": "level {}", "clevel": "level {}", "shuffle": "{}"}
+
+#: How Blosc of Zarr v2 shuffles.
+_SHUFFLES = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle", -1: "autoshuffle"}
+
+
+@dataclass(frozen=True)
+class StoredLevel:
+    """How a level is stored.
+
+    Attributes
+    ----------
+    path : str
+        Of its array, in the group of the image.
+    chunks : tuple of int
+    shards : tuple of int or None
+    objects : int
+        How many chunks, or shards where there are any, it has.
+    stored_objects : int or None
+        How many of them are stored, where that is recorded: those of fill value alone are not.
+    stored_bytes : int or None
+        Their size, where that is recorded.
+    """
+
+    path: str
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    objects: int
+    stored_objects: int | None
+    stored_bytes: int | None
+
+
+@dataclass(frozen=True)
+class StoredForm:
+    """How an image is stored.
+
+    Attributes
+    ----------
+    version : str
+        Of OME-NGFF.
+    zarr_format : int
+    layout : {"groups", "arrays"}
+    codec : str
+        How chunks of level 0 are compressed, for people; empty where they are not.
+    levels : tuple of StoredLevel
+    """
+
+    version: str
+    zarr_format: int
+    layout: str
+    codec: str
+    levels: tuple[StoredLevel, ...]
+
+    @property
+    def stored_bytes(self) -> int | None:
+        """Size of all levels as they are stored, None where that is not recorded."""
+        sizes = [level.stored_bytes for level in self.levels]
+        return None if None in sizes else sum(filter(None, sizes))
+
+
+def stored_form(store: Store, group: str | None = None) -> StoredForm:
+    """Return in which form an image is stored; metadata are read, chunks are not.
+
+    Raises
+    ------
+    NotAPyramidError
+        If there is no image.
+    """
+    place = resolve_confined(store) / (group or "").strip("/")
+    with typed_errors(place):
+        return _form(place)
+
+
+def _form(place: NodePath) -> StoredForm:
+    node = place.node()
+    attributes = dict(node.attrs) if isinstance(node, zarr.Group) else {}
+    version = ngff.version_of(attributes)
+    if version is None:
+        raise NotAPyramidError("there is no image", accepted="the group of an OME-Zarr image")
+    paths = [check_path(path) for path in ngff.dataset_paths(attributes)]
+    arrays = [zarr.open_array(place.store, path=(place / path).path, mode="r") for path in paths]
+    try:
+        tables = tables_of(place, attributes)
+    except (TypeError, ValueError):  # damaged, which verify says
+        tables = {}
+    listed = (manifest_of(attributes) or {}).get("objects")
+    records: Mapping[str, object] = listed if isinstance(listed, Mapping) else {}
+    levels = tuple(
+        _level(path, array, tables.get(path), records.get(path))
+        for path, array in zip(paths, arrays, strict=True)
+    )
+    layout = "groups" if all("/" in path for path in paths) else "arrays"
+    return StoredForm(
+        version, arrays[0].metadata.zarr_format, layout, codec_words(arrays[0]), levels
+    )
+
+
+def _level(path: str, array: ZarrArray, table: ObjectTable | None, record: object) -> StoredLevel:
+    objects = grid_of_array(array).total
+    stored_objects = stored_bytes = None
+    if table is not None:
+        stored_objects, stored_bytes = int(table.stored.sum()), int(table.sizes.sum())
+    elif isinstance(record, Mapping):
+        with suppress(ValueError):  # damaged, too
+            mask = expected(record, objects)
+            stored_objects = None if mask is None else int(mask.sum())
+    return StoredLevel(path, array.chunks, array.shards, objects, stored_objects, stored_bytes)
+
+
+def codec_words(array: ZarrArray) -> str:
+    """Say how the chunks of an array are compressed; empty where they are not.
+
+    Examples
+    --------
+    >>> import zarr
+    >>> from zarr.codecs import BloscCodec
+    >>> array = zarr.create_array({}, shape=(4,), dtype="u2", compressors=BloscCodec(clevel=3))
+    >>> codec_words(array)
+    'blosc zstd level 3 shuffle'
+    """
+    metadata = array.metadata
+    if isinstance(metadata, ArrayV2Metadata):
+        used = [*(metadata.filters or ()), *filter(None, [metadata.compressor])]
+        return _said((one.codec_id, one.get_config()) for one in used)
+    codecs: Sequence[Any] = [codec.to_dict() for codec in metadata.codecs]
+    if len(codecs) == 1 and codecs[0]["name"] == "sharding_indexed":
+        codecs = [getattr(c, "to_dict", lambda c=c: c)() for c in _inner(codecs[0])]
+    return _said((codec["name"], codec.get("configuration") or {}) for codec in codecs)
+
+
+def _inner(sharding: Mapping[str, Any]) -> Sequence[Any]:
+    codecs: Sequence[Any] = (sharding.get("configuration") or {}).get("codecs", ())
+    return codecs
+
+
+def _said(codecs: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """Return codecs with the options that people ask for."""
+    words = []
+    for name, options in codecs:
+        if name == "bytes":
+            continue
+        said = [
+            text.format(_SHUFFLES.get(options[key], options[key]) if key == "shuffle" else word)
+            for key, text in _OPTIONS.items()
+            if (word := getattr(options.get(key), "value", options.get(key))) is not None
+        ]
+        words.append(" ".join([name.removeprefix("numcodecs."), *said]))
+    return ", then ".join(words)
