@@ -304,7 +304,7 @@ class DatasetAccessor:
 
 @xr.register_datatree_accessor("pyramid")  # type: ignore[untyped-decorator]  # of xarray
 def _pyramid_of_tree(tree: xr.DataTree) -> Pyramid | Pyramids:
-    """Return the pyramid, or pyramids, whose levels a tree holds; see `xpyramid.tree.pyramid_of_tree`."""
+    """Return what a tree holds the levels of; see `xpyramid.tree.pyramid_of_tree`."""
     from xpyramid.tree import pyramid_of_tree
 
     return pyramid_of_tree(tree)
