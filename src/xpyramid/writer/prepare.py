@@ -189,11 +189,13 @@ def _template_spec(
         group_attributes=_group_attributes(image, paths, group, names, labels_group, options),
         zarr_format=zarr_format,
         compressor=compressor_of(options["compressor"], zarr_format, _stored(image)),
-        form=_form(image, attributes[0], options),
+        form=_form(image, attributes, options),
     )
 
 
-def _form(image: ImageSource, attributes: Attrs, options: WriteOptions) -> Mapping[str, Any]:
+def _form(
+    image: ImageSource, attributes: Sequence[Attrs], options: WriteOptions
+) -> Mapping[str, Any]:
     """Return what the arrays of an image have, beyond what follows from its plan.
 
     Readers of maps (GDAL, OpenLayers) take the fill value of an array for missing samples.
@@ -202,7 +204,7 @@ def _form(image: ImageSource, attributes: Attrs, options: WriteOptions) -> Mappi
         return image.kept.form
     if not options["conventions"]:
         return {}
-    stored: Any = attributes.get("_FillValue")
+    stored: Any = attributes[0].get("_FillValue")
     missing = image.plan.options.get("ignore")
     if stored is not None:
         missing = FillValueCoder.decode(stored, image.plan.dtype)
