@@ -34,7 +34,6 @@ _EXAMPLES = """\
 examples:
   xpyramid build scan.npy out.zarr --chunks 64
   xpyramid build em.zarr out.zarr --variable raw --factor z=1,y=2,x=2 --plan
-  xpyramid info out.zarr
   xpyramid view out.zarr
   xpyramid verify out.zarr --deep
 """

@@ -25,6 +25,12 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         width = min(100, shutil.get_terminal_size().columns) - 2
         super().__init__(prog, **{"max_help_position": 26, "width": width, **options})
 
+    def add_argument(self, action: argparse.Action) -> None:
+        """Add what is said of an argument; names of commands are indented, which argparse forgets."""
+        super().add_argument(action)
+        if action.nargs == argparse.PARSER:
+            self._action_max_length += self._indent_increment
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         """Wrap a paragraph, and leave lines as they are."""
         fill = argparse.RawDescriptionHelpFormatter if "\n" in text else argparse.HelpFormatter
