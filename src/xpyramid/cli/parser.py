@@ -26,7 +26,7 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, **{"max_help_position": 26, "width": width, **options})
 
     def add_argument(self, action: argparse.Action) -> None:
-        """Add what is said of an argument; names of commands are indented, which argparse forgets."""
+        """Add what is said of an argument; argparse forgets that names of commands are indented."""
         super().add_argument(action)
         if action.nargs == argparse.PARSER:
             self._action_max_length += self._indent_increment
