@@ -53,6 +53,7 @@ def calls(kind: str, chunks: int, path: Path) -> int:
 
 
 @pytest.mark.once
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", BOUNDS)
 def test_what_a_chunk_takes(kind: str, tmp_path: Path) -> None:
     calls(kind, 2, tmp_path / "warm")

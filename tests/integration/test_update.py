@@ -69,6 +69,7 @@ def test_equal_to_a_build_of_the_whole(options: dict[str, Any], tmp_path: Path) 
         xr.testing.assert_identical(level.compute(), wanted.compute())
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(data=st.data(), dtype=st.sampled_from(["u1", "f4", "i8"]), chunk=st.integers(3, 9))
 def test_any_region(data: st.DataObject, dtype: str, chunk: int) -> None:

@@ -246,6 +246,7 @@ def _plain(statistics: engine.Statistics) -> dict[int, Any]:
     }
 
 
+@pytest.mark.slow
 @given(geometry=geometries(), data=st.data())
 @settings(max_examples=15)
 def test_outputs_do_not_depend_on_each_other(geometry: Geometry, data: st.DataObject) -> None:
