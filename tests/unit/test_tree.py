@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-import xpyramid  # noqa: F401  # registers the accessors
+import xpyramid
+from xpyramid.errors import PlanError
 
 
 def of_length(n: int, *, coords: bool) -> xr.DataArray:
@@ -25,3 +26,12 @@ def test_short_dimensions_keep_their_geometry(
     for k in range(len(made)):
         assert back.plan.scale(k) == pytest.approx(made.plan.scale(k))
         assert back.plan.translation(k) == pytest.approx(made.plan.translation(k))
+
+
+def test_what_no_dataset_of_a_tree_holds_is_refused() -> None:
+    fields = of_length(96, coords=True).to_dataset(name="a")
+    several = fields.pyramid.build(2, method={"a": ["mean", "max"]})
+    with pytest.raises(PlanError, match=r"'a/mean', 'a/max'.* slashes"):
+        several.to_datatree("datasets")
+    with pytest.raises(PlanError, match="without pyramids"):
+        xpyramid.Pyramids({}).to_datatree("datasets")
