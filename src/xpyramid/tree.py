@@ -168,7 +168,8 @@ def _possible(arrays: Sequence[xr.DataArray], axes: Sequence[AxisSpec], before: 
     (base, *_, finer, level), dim = (arrays[0], *arrays), axes[0].dim
     fine, coarse = axes[0].spacing, axes[-1].spacing
     n, m = base.sizes[dim], level.sizes[dim]
-    if dim in base.coords and dim in level.coords and min(n, m) > 1 and fine:
+    has_steps = dim in base.coords and dim in level.coords and min(n, m) > 1 and fine != 0
+    if has_steps:
         ratio = coarse / fine
         factor = max(1, round(ratio))
         candidates = [factor] if abs(ratio - factor) <= _TOLERANCE * factor else []
@@ -177,7 +178,14 @@ def _possible(arrays: Sequence[xr.DataArray], axes: Sequence[AxisSpec], before: 
     else:
         candidates = [step * before for step in range(1, max(n // before + 1, _STEP) + 1)]
     found = [factor for factor in candidates if m in _lengths(n, factor)]
-    if not found or found[0] % before:
+    others = found or [f for f in range(1, n + 1) if not has_steps and m in _lengths(n, f)]
+    if others and others[0] % before:
+        raise AxisError(
+            f"along {dim!r}, the factors of levels, {before} and {others[0]}, are not multiples of "
+            "each other",
+            accepted="levels that are coarser than those before by whole factors",
+        )
+    if not found:
         raise AxisError(
             f"along {dim!r}, a level has {m} samples at a spacing of {coarse:.6g}, and level 0 has "
             f"{n} at {fine:.6g}",
