@@ -127,7 +127,8 @@ class Pyramids(Mapping[str, Pyramid]):
         Raises
         ------
         xpyramid.errors.PlanError
-            If the levels of the variables are not coarser by the same factors, with "datasets".
+            With "datasets", if the levels of the variables are not coarser by the same factors, or
+            a name has a slash, as those of several methods have.
 
         Examples
         --------
@@ -148,6 +149,16 @@ class Pyramids(Mapping[str, Pyramid]):
 
     def _tree_of_datasets(self) -> xr.DataTree:
         """Return the levels with all variables in each."""
+        if nested := [name for name in self if "/" in name]:
+            raise PlanError(
+                f"the variables {nested} would have slashes in their names",
+                option="layout", value="datasets", accepted="names without slashes",
+                fix="leave out layout, for one group an image",
+            )  # fmt: skip
+        if not self:
+            raise PlanError(
+                "without pyramids", option="layout", value="datasets", accepted="one or more"
+            )
         largest = max(self.values(), key=lambda p: len(p.dims))
         for name, p in self.items():
             kept = [{d: row[d] for d in p.dims if d in row} for row in largest.factors]

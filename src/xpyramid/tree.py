@@ -21,6 +21,9 @@ from xpyramid.pyramids import Pyramids
 #: How far a spacing may be from a multiple of that of level 0, relatively.
 _TOLERANCE = 1e-3
 
+#: How large a step from level to level may be where one sample is left, which tells nothing of it.
+_STEP = 16
+
 
 def pyramid_of_tree(tree: xr.DataTree) -> Pyramid | Pyramids:
     """Return the pyramid whose levels are the children ``0``, ``1``, and so on of a tree.
@@ -85,15 +88,9 @@ def _variables(level: xr.Dataset) -> list[str]:
 def _pyramid(arrays: Sequence[xr.DataArray]) -> Pyramid:
     """Return the pyramid of the levels of an array."""
     axes = [describe_axes(array) for array in arrays]
-    factors = [
-        _factors(arrays[0], array, axes[0], own) for array, own in zip(arrays, axes, strict=True)
-    ]
-    for fine, coarse in pairwise(factors):
-        if any(b % a for a, b in zip(fine, coarse, strict=True)):
-            raise AxisError(
-                f"the factors of levels, {factors}, are not multiples of each other",
-                accepted="levels that are coarser than those before by whole factors",
-            )
+    factors = [(1,) * arrays[0].ndim]
+    for k in range(1, len(arrays)):
+        factors.append(_factors(arrays[: k + 1], axes[: k + 1], factors))
     levels = tuple(
         Level(array.shape, f, _chunks(array), array.nbytes)
         for array, f in zip(arrays, factors, strict=True)
@@ -108,7 +105,13 @@ def _pyramid(arrays: Sequence[xr.DataArray]) -> Pyramid:
             for fine, coarse in pairwise(factors)
         ),
         levels=levels,
-        stored=tuple(tuple((axis.spacing, axis.origin) for axis in own) for own in axes),
+        stored=tuple(
+            tuple(
+                _grid(array, axis, base, factor)
+                for axis, base, factor in zip(own, axes[0], level.factors, strict=True)
+            )
+            for array, own, level in zip(arrays, axes, levels, strict=True)
+        ),
         source_chunks=tuple(map(source_chunks, arrays)),
         kind="labels" if label_reason(arrays[0]) else "image",
     )
@@ -128,29 +131,72 @@ def _arrays(tree: xr.DataTree, levels: Sequence[xr.Dataset], name: str) -> list[
     return arrays
 
 
+def _grid(array: xr.DataArray, axis: AxisSpec, base: AxisSpec, factor: int) -> tuple[float, float]:
+    """Return spacing and origin of a level along a dimension; what it does not say, level 0 does.
+
+    Without a coordinate there is neither, and one sample has no spacing.
+    """
+    has_coord = axis.dim in array.coords
+    if has_coord and array.sizes[axis.dim] > 1:
+        return axis.spacing, axis.origin
+    origin = axis.origin if has_coord else base.origin + base.spacing * (factor - 1) / 2
+    return base.spacing * factor, origin
+
+
 def _factors(
-    base: xr.DataArray, level: xr.DataArray, axes: Sequence[AxisSpec], own: Sequence[AxisSpec]
+    arrays: Sequence[xr.DataArray], axes: Sequence[Sequence[AxisSpec]], before: Sequence[Factors]
 ) -> Factors:
-    """Return the factors of a level against level 0."""
+    """Return the factors of the last level against level 0: multiples of those before it.
+
+    Lengths may allow for several. Then a dimension is as much coarser as others are, or as levels
+    were before, or halved.
+    """
+    possible = [_possible(arrays, [own[i] for own in axes], f) for i, f in enumerate(before[-1])]
+    known = [
+        found[0] // f for found, f in zip(possible, before[-1], strict=True) if len(found) == 1
+    ]
+    usual = [b // a for fine, coarse in pairwise(before) for a, b in zip(fine, coarse, strict=True)]
+    likely = [step for step in (*known, *reversed(usual), 2) if step > 1]
     return tuple(
-        _factor(base, level, str(dim), base_axis.spacing, axis.spacing)
-        for dim, base_axis, axis in zip(base.dims, axes, own, strict=True)
+        next((step * f for step in likely if step * f in found), found[0])
+        for found, f in zip(possible, before[-1], strict=True)
     )
 
 
-def _factor(base: xr.DataArray, level: xr.DataArray, dim: str, fine: float, coarse: float) -> int:
+def _possible(arrays: Sequence[xr.DataArray], axes: Sequence[AxisSpec], before: int) -> list[int]:
+    """Return the factors that the last level may have along a dimension."""
+    (base, *_, finer, level), dim = (arrays[0], *arrays), axes[0].dim
+    fine, coarse = axes[0].spacing, axes[-1].spacing
     n, m = base.sizes[dim], level.sizes[dim]
-    has_steps = dim in base.coords and dim in level.coords and min(n, m) > 1
-    ratio = coarse / fine if has_steps and fine else n / max(m, 1)
-    factor = max(1, round(ratio))
-    is_multiple = not has_steps or abs(ratio - factor) <= _TOLERANCE * factor
-    if not is_multiple or m not in (n // factor, math.ceil(n / factor)):
+    has_steps = dim in base.coords and dim in level.coords and min(n, m) > 1 and fine != 0
+    if has_steps:
+        ratio = coarse / fine
+        factor = max(1, round(ratio))
+        candidates = [factor] if abs(ratio - factor) <= _TOLERANCE * factor else []
+    elif m == finer.sizes[dim]:
+        candidates = [before]
+    else:
+        candidates = [step * before for step in range(1, max(n // before + 1, _STEP) + 1)]
+    found = [factor for factor in candidates if m in _lengths(n, factor)]
+    others = found or [f for f in range(1, n + 1) if not has_steps and m in _lengths(n, f)]
+    if others and others[0] % before:
+        raise AxisError(
+            f"along {dim!r}, the factors of levels, {before} and {others[0]}, are not multiples of "
+            "each other",
+            accepted="levels that are coarser than those before by whole factors",
+        )
+    if not found:
         raise AxisError(
             f"along {dim!r}, a level has {m} samples at a spacing of {coarse:.6g}, and level 0 has "
             f"{n} at {fine:.6g}",
             accepted="levels that are coarser by whole factors",
         )
-    return factor
+    return found
+
+
+def _lengths(n: int, factor: int) -> tuple[int, int]:
+    """Return how long a level may be, without and with the samples of a last, partial window."""
+    return n // factor, math.ceil(n / factor)
 
 
 def _chunks(array: xr.DataArray) -> tuple[int, ...]:

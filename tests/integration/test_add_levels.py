@@ -311,8 +311,9 @@ def test_levels_are_dropped(version: Any, kind: str, tmp_path: Path) -> None:
     )
     assert len(xpyramid.open_pyramid(store, "field/labels/cells")) == 3
     assert xpyramid.verify(store, deep=True) == []
-    with pytest.raises(errors.PlanError, match="1 or more"):
-        xpyramid.drop_levels(store, "field", 0)
+    for refused in (0, True, 1.5, float("nan"), "1", None):
+        with pytest.raises(errors.PlanError, match="1 or more"):
+            xpyramid.drop_levels(store, "field", refused)  # type: ignore[arg-type]
     with pytest.raises(errors.NotAPyramidError, match=r"(?s)is nothing; .* holds \['field'\]"):
         xpyramid.drop_levels(store, "other")
 

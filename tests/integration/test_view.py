@@ -82,6 +82,7 @@ def test_no_browser_is_opened_where_none_is_wanted(seen: dict[str, Any]) -> None
     [
         (["none.zarr"], "there is nothing at 'none.zarr'"),
         (["out.zarr", "--group", "other"], "other: there is nothing"),
+        (["scan.npy", "--port", "65536"], "argument --port: 65536; accepted: 0 to 65535"),
         (["scan.npy", "--viewer", "vizarr"], "argument --viewer: invalid choice: 'vizarr'"),
         (["scan.npy", "--viewer", "napari"], "--viewer 'napari' needs napari: pip install"),
     ],

@@ -33,8 +33,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-browser", action="store_true",
         help="print the address of the page, and open no browser",
     )  # fmt: skip
-    add("--port", type=int, default=0, help="of the page, on this machine (default: a free one)")
+    add("--port", type=_port, default=0, help="of the page, on this machine (default: a free one)")
     parser.set_defaults(run=run, parser=parser)
+
+
+def _port(text: str) -> int:
+    """Return the number of a port."""
+    if not (text.isdecimal() and len(text) < 6 and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text}; accepted: 0 to 65535")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> None:

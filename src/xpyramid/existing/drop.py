@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import zarr
 
 from xpyramid import ngff
@@ -47,8 +48,9 @@ def drop_levels(store: Store, group: str | None = None, levels: int = 1) -> None
     >>> len(xpyramid.open_pyramid(store, "field"))
     1
     """
-    if isinstance(levels, bool) or levels < 1:
-        raise PlanError(option="levels", value=levels, accepted="1 or more: level 0 stays")
+    asked: Any = levels
+    if isinstance(asked, bool) or not isinstance(asked, int | np.integer) or asked < 1:
+        raise PlanError(option="levels", value=asked, accepted="1 or more: level 0 stays")
     image, node, _ = find_image(store, group)
     _drop(image, node, levels)
     labels = image / "labels"

@@ -120,7 +120,13 @@ def _check_meaning(what: str, new: Attrs, stored: Attrs, image: GrowingImage) ->
 
 
 def _are_equal(one: object, other: object) -> bool:
-    return repr(one) == repr(other) or bool(np.all(np.asarray(one) == np.asarray(other)))
+    if repr(one) == repr(other):
+        return True
+    ours, theirs = np.ravel(np.asarray(one)), np.ravel(np.asarray(other))
+    if ours.size != theirs.size:
+        return False
+    is_nan = (ours != ours) & (theirs != theirs)  # noqa: PLR0124  # of whatever type
+    return bool(np.all((ours == theirs) | is_nan))
 
 
 def _check_equal(

@@ -23,7 +23,7 @@ from xpyramid.ngff.labels import (
     with_levels,
     with_metadata,
 )
-from xpyramid.ngff.methods import reducer_of
+from xpyramid.ngff.methods import options_of, reducer_of
 from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe_image
 from xpyramid.ngff.multiples import in_known_units, in_own_units
 from xpyramid.ngff.omero import (
@@ -85,6 +85,7 @@ __all__ = [
     "of_channels",
     "ome_metadata",
     "omero",
+    "options_of",
     "parse",
     "ratio_of",
     "recorded_factors",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import cast
 
 from xpyramid.errors import PlanError
@@ -43,12 +44,13 @@ def reducer_of(
             f"the levels of method {method!r} are made from samples, which its image does not hold"
         )
     largest = math.prod(max(1, min(n, f)) for n, f in zip(shape, factors, strict=True))
-    return make_reducer(method, dtype, largest, **_options(image))
+    return make_reducer(method, dtype, largest, **options_of(image))
 
 
-def _options(image: Multiscale) -> MethodOptions:
-    """Return what else the method was told."""
-    options = {key: image.metadata.get(key) for key in METHOD_OPTIONS}
-    if isinstance(options["ignore"], str):  # JSON has no NaN
-        options["ignore"] = float(options["ignore"])
+def options_of(image: Multiscale) -> MethodOptions:
+    """Return what else the method was told, of what is recorded."""
+    options = {key: image.metadata[key] for key in METHOD_OPTIONS if key in image.metadata}
+    if isinstance(text := options.get("ignore"), str):  # JSON has no NaN
+        with suppress(ValueError):
+            options["ignore"] = float(text)
     return cast("MethodOptions", options)  # what else they are, the method refuses

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice, pairwise
-from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -19,7 +18,7 @@ from xpyramid.errors import NotAPyramidError, PyramidError, ReplacedError, check
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
 from xpyramid.geometry.chunks import joined
-from xpyramid.geometry.plan import METHOD_OPTIONS, Level, MethodOptions, Plan
+from xpyramid.geometry.plan import Level, Plan
 from xpyramid.geometry.ranges import LONGEST_MADE, range_coordinates
 from xpyramid.geometry.steps import Factors
 from xpyramid.inputs.kinds import label_reason
@@ -361,7 +360,6 @@ def _plan(
     """Put the geometry of stored levels together."""
     boundary = image.metadata.get("boundary")
     method = image.metadata.get("method")
-    options = {k: image.metadata[k] for k in METHOD_OPTIONS if k in image.metadata}
     plan = Plan(
         axes=axes,
         dtype=dtype,
@@ -380,7 +378,7 @@ def _plan(
             )
             for array, f in zip(arrays, factors, strict=True)
         ),
-        options=cast("MethodOptions", options),
+        options=ngff.options_of(image),
         kind="labels" if _holds_labels(image) else "image",
     )
     return ngff.as_stored(plan, image)

@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Sequence
 from typing import Any
 
+from xpyramid.errors import AxisError
 from xpyramid.viewing.image import ViewedImage
 
 #: Colours where only those of some labels are known: none for 0, grey for all else.
@@ -46,6 +47,10 @@ def layer_kwargs(image: ViewedImage) -> dict[str, Any]:
     ]
     if axis is None:
         return layer | each[0]
+    if not each:
+        raise AxisError(
+            f"there are no channels to show along {plan.dims[axis]!r}", accepted="one or more"
+        )
     of_channels = {key: [channel[key] for channel in each] for key in each[0]}
     return layer | of_channels | {"channel_axis": axis, "blending": "additive"}
 

@@ -198,7 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in (headers or {}).items():
             self.send_header(name, value)
         origin = self.headers.get("Origin")
-        if origin is not None and status != HTTPStatus.FORBIDDEN:  # that of this page
+        refused = (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED)
+        if origin is not None and status not in refused:  # that of this page
             self.send_header("Access-Control-Allow-Origin", origin)
         self.send_header("Accept-Ranges", "bytes")
         self.send_header("Cache-Control", "no-store")

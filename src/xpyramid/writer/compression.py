@@ -127,10 +127,18 @@ def _is_codec(codec: object, zarr_format: ZarrFormat) -> bool:
 
 
 def with_checksums(array: ZarrArray, config: Any) -> ZarrArray:
-    """Return an array that writes the checksums that metadata of Zarr v2 have no words for."""
-    if array.metadata.zarr_format == 3:
-        return array
-    metadata, compressor = array.metadata, array.metadata.compressor
+    """Return an array that writes the checksums that metadata of Zarr v2 have no words for.
+
+    Where samples are complex, it stores all chunks: zarr-python takes those for empty of which only
+    the signs of zeros, or what stands beside NaN, differ from the fill value.
+    """
+    metadata: Any = array.metadata
+    if metadata.zarr_format == 3:
+        if array.dtype.kind != "c" or not config:
+            return array
+        config = ArrayConfig.from_dict(config)
+        return zarr.Array(zarr.AsyncArray(metadata, store_path_of(array), config))
+    compressor = metadata.compressor
     if isinstance(compressor, numcodecs.Zstd):
         metadata = replace(metadata, compressor=_Zstd(compressor.level, checksum=True))
     config = ArrayConfig.from_dict(config)

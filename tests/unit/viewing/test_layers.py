@@ -369,3 +369,9 @@ def test_nothing_is_computed_before_somebody_looks() -> None:
         pyramid = array.pyramid.build(levels=3)
         pyramid.layer_kwargs()
         served(shown(pyramid)).read("zarr.json")
+
+
+def test_without_any_channel_there_is_no_layer() -> None:
+    pyramid = xr.DataArray(np.zeros((0, 5, 5)), dims=("c", "y", "x"), name="f").pyramid.build()
+    with pytest.raises(AxisError, match="no channels to show along 'c'"):
+        pyramid.layer_kwargs()

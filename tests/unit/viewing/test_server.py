@@ -191,6 +191,8 @@ def test_pages_of_others_are_refused(client: Client) -> None:
     answer = client.get("data", Origin=ours)
     assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (200, ours)
     assert "Access-Control-Allow-Origin" not in client.get("data").headers
+    asked = client.get("data", "OPTIONS", Origin="https://example.org")
+    assert "Access-Control-Allow-Origin" not in asked.headers
     for origin in (
         "null",
         "https://example.org",

@@ -78,3 +78,17 @@ def test_chunks_of_zeros_that_are_not_stored_in_the_source(tmp_path: Path) -> No
     with pytest.warns(errors.MissingChunkWarning):
         opened.pyramid.to_ome_zarr(tmp_path / "out.zarr", **GEOZARR)
     np.testing.assert_array_equal(stored(tmp_path / "out.zarr")[:], zeros)
+
+
+@pytest.mark.parametrize("version", ["0.4", "0.5"])
+def test_not_a_number_that_does_not_count_comes_back(tmp_path: Path, version: Any) -> None:
+    array = field("f4", _FillValue=np.float32("nan")).expand_dims(time=[0.0])
+    array.pyramid.build(2, ignore=np.nan, dims=("y", "x")).to_ome_zarr(tmp_path, version=version)
+    opened = xpyramid.open_pyramid(tmp_path / "t2m")
+    assert np.isnan(opened.plan.options["ignore"])
+    opened.to_ome_zarr(tmp_path / "copy", version=version)
+    array.assign_coords(time=[1.0]).pyramid.append(tmp_path, "t2m", dim="time")
+    xpyramid.add_levels(tmp_path, "t2m", levels=3, ignore=np.nan, dims=("y", "x"))
+    for k, level in enumerate(xpyramid.open_pyramid(tmp_path / "t2m")):
+        np.testing.assert_array_equal(level[1], array.pyramid.build(3, dims=("y", "x"))[k][0])
+    assert not xpyramid.verify(tmp_path, deep=True)

@@ -387,3 +387,17 @@ def test_every_stored_chunk_has_a_checksum(tmp_path: Path, version: str) -> None
             frame = chunk.read_bytes()
             assert frame[:4] == b"\x28\xb5\x2f\xfd"  # RFC 8878, section 3.1.1
             assert frame[4] & 0b100  # its Content_Checksum_flag
+
+
+@pytest.mark.parametrize(
+    ("value", "conventions"), [(complex(-0.0, -0.0), None), (complex(np.nan, 5), ["geozarr"])]
+)
+@pytest.mark.parametrize("shards", [None, 8])
+def test_complex_samples_that_look_like_the_fill_value_are_stored(
+    tmp_path: Path, value: complex, conventions: Any, shards: Any
+) -> None:
+    array = xr.DataArray(np.full((8, 8), value, "c8"), dims=("y", "x"), name="field")
+    pyramid = array.pyramid.build(2, chunks=4)
+    pyramid.to_ome_zarr(tmp_path, conventions=conventions, shards=shards)
+    for made, stored in zip(pyramid, xpyramid.open_pyramid(tmp_path / "field"), strict=True):
+        assert stored.values.tobytes() == made.values.tobytes()
