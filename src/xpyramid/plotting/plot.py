@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import pandas as pd
+import numpy as np
 import xarray as xr
 
 from xpyramid import ngff
@@ -323,9 +323,9 @@ def _as_text(value: xr.DataArray) -> str:
     unit = value.attrs.get("units")
     number = value.values[()]
     if value.dtype.kind == "M":
-        text = pd.Timestamp(number).isoformat().removesuffix("T00:00:00")
+        text = str(np.datetime_as_string(number, unit="s")).removesuffix("T00:00:00")
     elif value.dtype.kind == "m":
-        text = str(pd.Timedelta(number))
+        text = str(number.astype("m8[s]"))
     else:
         text = f"{number:.6g}" if value.dtype.kind in "iuf" else str(number)
     return f"{text} {unit}" if unit else text
