@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -158,6 +159,31 @@ def test_all_levels_side_by_side() -> None:
     assert abs(shapes[0][0] / shapes[2][0] - 4) < 0.5
     extents = [ax.images[0].get_extent() for ax in figure.axes]
     np.testing.assert_allclose(extents[0], extents[1], atol=1)
+
+
+@pytest.mark.parametrize(
+    ("time", "said"),
+    [
+        (np.datetime64("2025-07-01", "ns"), "2025-07-01"),
+        (np.datetime64("2025-07-01T12:00", "ns"), "2025-07-01T12:00:00"),
+        (np.datetime64("NaT", "ns"), "NaT"),
+        (np.timedelta64(6, "h").astype("m8[ns]"), "21600 seconds"),
+    ],
+    ids=str,
+)
+def test_times_in_titles_have_no_nanoseconds(time: Any, said: str) -> None:
+    film = square(32).expand_dims(time=[time])
+    image = film.pyramid.build(levels=1).plot()
+    assert image.axes.get_title() == f"square, level 0, time = {said}"
+
+
+def test_titles_of_levels_side_by_side_do_not_overlap() -> None:
+    film = square(64).expand_dims(time=[np.datetime64("2025-07-01T12:00", "ns")]).rename("sst")
+    figure = film.pyramid.build(levels=3, chunks=64).plot.levels()
+    figure.canvas.draw()
+    boxes = [ax.title.get_window_extent() for ax in figure.axes]
+    assert len(boxes) == 3
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
 def test_one_dimension_alone() -> None:

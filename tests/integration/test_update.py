@@ -246,6 +246,8 @@ def test_on_the_command_line(
     assert cli(["update", str(tmp_path), "--group", "field", *words]) == 0
     assert capsys.readouterr().out == f"{tmp_path}/field is up to date\n"
     assert xpyramid.verify(tmp_path, deep=True) == []
+    assert cli(["update", str(tmp_path / "field"), "--region", "y=600:800"]) == 2
+    assert "--region 600:800 selects nothing along 'y'" in capsys.readouterr().err
     assert cli(["update", str(tmp_path / "field"), "--region", "y=a"]) == 2
     assert "accepted: as in y=10:20,x=2.5:4.0" in capsys.readouterr().err
 

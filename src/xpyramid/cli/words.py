@@ -49,5 +49,7 @@ def _value(value: object) -> str:
         return ",".join(f"{key}={_value(entry)}" for key, entry in value.items())
     if isinstance(value, list | tuple | set | frozenset):
         return ",".join(map(_value, value))
+    if isinstance(value, slice):
+        return ":".join("" if end is None else str(end) for end in (value.start, value.stop))
     words = {True: "yes", False: "no"}
     return words[value] if isinstance(value, bool) else "..." if value is ... else str(value)

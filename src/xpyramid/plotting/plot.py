@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import xarray as xr
 
 from xpyramid import ngff
@@ -140,7 +141,7 @@ class Plot:
         for k, ax in enumerate(row[0]):
             shown = selected_levels(self._levels, self._plan, parts)[k]
             self._draw(ax, shown, k, parts, None)
-            ax.set_title(self._title(shown, k))
+            ax.set_title(self._title(shown, k, between="\n"))
         figure.tight_layout()
         drawn: Figure = figure
         return drawn
@@ -247,14 +248,15 @@ class Plot:
         (top, bottom), (left, right) = edges
         return left, right, bottom, top
 
-    def _title(self, shown: xr.DataArray, k: int) -> str:
+    def _title(self, shown: xr.DataArray, k: int, between: str = ", ") -> str:
         """Say which level is drawn, and what was chosen of other dimensions."""
         places = [
             f"{dim} = {_as_text(shown.coords[dim])}"
             for dim in self._plan.dims
             if dim in shown.coords and not shown.coords[dim].ndim
         ]
-        return ", ".join(filter(None, [self._name, f"level {k}", *places]))
+        level = ", ".join(filter(None, [self._name, f"level {k}"]))
+        return between.join([level, *places])
 
     def _window(self, values: Array, parts: Sequence[Part]) -> tuple[float, float]:
         """Return what is black and what is white of the only channel."""
@@ -319,6 +321,11 @@ def _labelled(name: object, unit: object) -> str:
 
 def _as_text(value: xr.DataArray) -> str:
     unit = value.attrs.get("units")
-    number = value.values
-    text = f"{number:.6g}" if value.dtype.kind in "iuf" else str(number)
+    number = value.values[()]
+    if value.dtype.kind == "M":
+        text = str(np.datetime_as_string(number, unit="s")).removesuffix("T00:00:00")
+    elif value.dtype.kind == "m":
+        text = str(number.astype("m8[s]"))
+    else:
+        text = f"{number:.6g}" if value.dtype.kind in "iuf" else str(number)
     return f"{text} {unit}" if unit else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, SourceError
@@ -49,23 +50,26 @@ def find_images(store: Store, group: str | None = None) -> list[str]:
 
 def image_above(place: NodePath) -> NodePath | None:
     """Return the image that a place belongs to, such as one of its levels, or None."""
-    for above in _above(place):
+    for above, name in islice(_above(place), _HIGHEST):
         attributes = peek(above).attributes
         if ngff.version_of(attributes) is not None:
-            below = str(place).removeprefix(f"{above}/")
             levels = {path.split("/")[0] for path in ngff.dataset_paths(attributes)}
-            return above if below.split("/")[0] in levels else None
+            return above if name in levels else None
     return None
 
 
-def _above(place: NodePath) -> Iterator[NodePath]:
-    """Yield the nearest places above one, also those above the directory of a store."""
-    inside = list(reversed(list(place.parents())))
-    yield from inside[:_HIGHEST]
+def _above(place: NodePath) -> Iterator[tuple[NodePath, str]]:
+    """Yield places above one, from the nearest up, each with the name of what lies below it.
+
+    Those above the directory of a store are among them.
+    """
+    for above in reversed(list(place.parents())):
+        yield above, place.path.removeprefix(above.path).strip("/").split("/")[0]
     root = local_path(NodePath(place.store, ""))
     if root is not None:
-        for directory in [*root.absolute().parents][: _HIGHEST - len(inside)]:
-            yield NodePath(ConfinedStore(directory), "")
+        path = root.absolute()
+        for below in [path, *path.parents][:-1]:
+            yield NodePath(ConfinedStore(below.parent), ""), below.name
 
 
 def images_below(root: NodePath) -> Iterator[str]:

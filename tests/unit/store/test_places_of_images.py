@@ -267,6 +267,16 @@ def test_a_part_of_an_image_says_where_the_image_is(tmp_path: Path, part: str, l
         xpyramid.open_pyramid(tmp_path / "out.zarr", part)
 
 
+def test_a_part_of_an_image_by_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    field().pyramid.to_ome_zarr(tmp_path / "out.zarr", levels=2)
+    monkeypatch.chdir(tmp_path)
+    for part in ("out.zarr/field/1", "out.zarr/field/0/field"):
+        with pytest.raises(errors.NotAPyramidError, match=r"a part of is .*out\.zarr/field$"):
+            xpyramid.open_pyramid(part)
+
+
 def test_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     field().pyramid.to_ome_zarr("~/out.zarr", levels=2)
