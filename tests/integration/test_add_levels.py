@@ -439,3 +439,12 @@ def test_archives_are_refused(tmp_path: Path) -> None:
     shutil.make_archive(str(tmp_path / "a"), "zip", tmp_path / "a.zarr")
     with pytest.raises(errors.PyramidError, match="archive"):
         xpyramid.add_levels(tmp_path / "a.zip")
+
+
+@pytest.mark.parametrize("method", ["std", "count"])
+def test_levels_that_could_not_be_made_again_are_not_dropped(method: str, tmp_path: Path) -> None:
+    field = xpyramid.example_field((40, 30))
+    field.pyramid.to_ome_zarr(tmp_path, method=method, levels=3)
+    with pytest.raises(errors.PlanError, match="could not be made again; remove the whole image"):
+        xpyramid.drop_levels(tmp_path, "field")
+    assert len(xpyramid.open_pyramid(tmp_path, "field")) == 3

@@ -33,7 +33,8 @@ def drop_levels(store: Store, group: str | None = None, levels: int = 1) -> None
     xpyramid.errors.NotAPyramidError
         If there is no image, or several in one group.
     xpyramid.errors.PlanError
-        For fewer than one level.
+        For fewer than one level; and where the levels could not be made again, for level 0 of
+        "std" and "count" does not hold what they are made from.
     xpyramid.errors.TargetBusyError
         If another process is writing the image.
     xpyramid.errors.NotWritableError
@@ -64,4 +65,11 @@ def _drop(image: NodePath, node: zarr.Group, levels: int) -> None:
     attributes = dict(node.attrs)
     paths = ngff.dataset_paths(attributes)
     if len(paths) > levels:
+        method = ngff.parse(attributes).metadata.get("method")
+        if method in ("std", "count"):
+            raise PlanError(
+                f"{image} is an image of method {method!r}, of which level 0 does not hold the "
+                "samples that levels are made from: they could not be made again",
+                fix="remove the whole image, or make it anew with fewer levels",
+            )
         drop(image, attributes, paths[:levels], paths[levels:], node.metadata.zarr_format)
