@@ -186,6 +186,19 @@ def test_titles_of_levels_side_by_side_do_not_overlap() -> None:
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
 
 
+def test_a_colour_stands_for_the_same_value_in_all_levels() -> None:
+    field = xpyramid.example_field((64, 64)).rename("sst")
+    figure = field.pyramid.build(levels=3, chunks=64).plot.levels()
+    *levels, bar = figure.axes
+    limits = {ax.images[0].get_clim() for ax in levels}
+    assert len(levels) == 3
+    assert len(limits) == 1
+    assert bar.get_ylim() == limits.pop()
+    figure.canvas.draw()
+    texts = [text.get_window_extent() for ax in levels for text in (ax.title, ax.xaxis.label)]
+    assert all(text.x1 < bar.get_window_extent().x0 for text in texts)
+
+
 def test_one_dimension_alone() -> None:
     p = xpyramid.example_field((60,)).pyramid.build(levels=2)
     with pytest.raises(errors.AxisError, match="not two space dimensions"):

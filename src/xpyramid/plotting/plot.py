@@ -111,10 +111,13 @@ class Plot:
         shown = selected_levels(self._levels, plan, parts)[k]
         image = self._draw(ax, shown, k, parts, project)
         ax.set_title(self._title(shown, k))
+        self._add_colorbar(image, shown, ax)
         return image
 
     def levels(self, *, figsize: tuple[float, float] | None = None, **indexers: Any) -> Figure:
         """Draw all levels beside each other: the part in the middle that level 0 has pixels for.
+
+        Colours stand for the same values in all of them.
 
         Parameters
         ----------
@@ -130,7 +133,9 @@ class Plot:
         """
         number = len(self._levels)
         size = (3 * number, 3.4) if figsize is None else figsize
-        figure, row = _pyplot().subplots(1, number, figsize=size, squeeze=False)
+        figure, row = _pyplot().subplots(
+            1, number, figsize=size, squeeze=False, layout="constrained"
+        )
         parts = [*self._parts(indexers, None)]
         box = row[0, 0].get_window_extent()
         for i, pixels in zip(self._drawn(), (box.height, box.width), strict=True):
@@ -138,11 +143,17 @@ class Plot:
             if isinstance(part, slice) and part.stop - part.start > pixels:
                 middle, half = (part.start + part.stop) // 2, int(pixels) // 2
                 parts[i] = slice(middle - half, middle + half)
+        images = []
         for k, ax in enumerate(row[0]):
             shown = selected_levels(self._levels, self._plan, parts)[k]
-            self._draw(ax, shown, k, parts, None)
+            images.append(self._draw(ax, shown, k, parts, None))
             ax.set_title(self._title(shown, k, between="\n"))
-        figure.tight_layout()
+        limits: Any = [image.get_clim() for image in images]
+        if limits[0] != (None, None):  # of channels and labels, which have their colours already
+            lows, highs = zip(*limits, strict=True)
+            for image in images:
+                image.set_clim(min(lows), max(highs))
+        self._add_colorbar(images[0], shown, list(row[0]))
         drawn: Figure = figure
         return drawn
 
@@ -217,15 +228,18 @@ class Plot:
             low, high = self._window(read.values, parts)
             colormap = "gray" if read.dtype.kind in "biu" else "viridis"
             image = ax.imshow(read.values, cmap=colormap, vmin=low, vmax=high, **options)
-            if colormap == "viridis":
-                ax.figure.colorbar(
-                    image, ax=ax, label=_labelled(read.name, read.attrs.get("units"))
-                )
         if is_upward(dims[0], self._unit(dims[0])) == ax.yaxis_inverted():
             ax.invert_yaxis()
         ax.set_ylabel(_labelled(dims[0], self._unit(dims[0])))
         ax.set_xlabel(_labelled(dims[1], self._unit(dims[1])))
         return image
+
+    def _add_colorbar(self, image: AxesImage, shown: xr.DataArray, axes: Any) -> None:
+        """Say what colours stand for, where they are no shades of grey, channels or labels."""
+        limits: Any = image.get_clim()
+        if image.get_cmap().name == "viridis" and limits != (None, None):
+            label = _labelled(shown.name, shown.attrs.get("units"))
+            image.axes.figure.colorbar(image, ax=axes, label=label)
 
     def _unit(self, dim: str) -> str | None:
         axis = self._plan.axes[self._plan.dims.index(dim)]
