@@ -187,7 +187,7 @@ def test_titles_of_levels_side_by_side_do_not_overlap() -> None:
 
 
 def test_a_colour_stands_for_the_same_value_in_all_levels() -> None:
-    field = xpyramid.example_field((64, 64)).rename("sst")
+    field = xpyramid.example_field((64, 64), dtype="float32").rename("sst")
     figure = field.pyramid.build(levels=3, chunks=64).plot.levels()
     *levels, bar = figure.axes
     limits = {ax.images[0].get_clim() for ax in levels}
