@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,15 @@ def test_it_ends_with_the_interrupt(tmp_path: Path) -> None:
     assert (process.returncode, errors) == (0, "")
     with pytest.raises(URLError):
         urlopen(url)
+
+
+def test_a_port_that_is_in_use(seen: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    make("scan.npy")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert main(["view", "scan.npy", "--viewer", "page", "--port", port]) == 2
+    assert f"--port {port} is in use; accepted: one that is free" in capsys.readouterr().err
+    assert seen == {}
 
 
 @pytest.mark.slow

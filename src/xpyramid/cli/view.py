@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 from pathlib import Path
 
 from xpyramid.build import build
@@ -50,6 +51,12 @@ def run(arguments: argparse.Namespace) -> None:
     options = {"browser": not arguments.no_browser, "port": arguments.port}
     try:
         view([pyramid._viewed(Cache())], arguments.viewer, block=True, **options)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise PyramidError(
+            f"--port {arguments.port} is in use; accepted: one that is free, or 0"
+        ) from error
     except ImportError as error:  # of a viewer that is not installed
         raise PyramidError(str(error).replace("viewer=", "--viewer ")) from error
 

@@ -265,7 +265,7 @@ class Plot:
     def _title(self, shown: xr.DataArray, k: int, between: str = ", ") -> str:
         """Say which level is drawn, and what was chosen of other dimensions."""
         places = [
-            f"{dim} = {_as_text(shown.coords[dim])}"
+            f"{dim} = {as_text(shown.coords[dim])}"
             for dim in self._plan.dims
             if dim in shown.coords and not shown.coords[dim].ndim
         ]
@@ -333,7 +333,8 @@ def _labelled(name: object, unit: object) -> str:
     return f"{name} [{unit}]" if unit else str(name or "")
 
 
-def _as_text(value: xr.DataArray) -> str:
+def as_text(value: xr.DataArray) -> str:
+    """Return a single value of a coordinate as people write it, with its unit."""
     unit = value.attrs.get("units")
     number = value.values[()]
     if value.dtype.kind == "M":

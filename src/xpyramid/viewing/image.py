@@ -85,6 +85,20 @@ class ViewedImage:
         dim, variables = self.plan.dims[space[-2]], self.source.levels.coordinates[0].variables
         return is_upward(dim, variables[dim].attrs.get("units") if dim in variables else None)
 
+    def check_dtype(self) -> None:
+        """Refuse samples that are no real numbers.
+
+        Raises
+        ------
+        DtypeError
+        """
+        if self.plan.dtype.kind not in "biuf":
+            raise DtypeError(
+                f"viewers have no colours for dtype {self.plan.dtype}",
+                accepted="real numbers",
+                fix="show one part, as in p.map(abs).view()",
+            )
+
     @cached_property
     def channels(self) -> Sequence[Mapping[str, Any]]:
         """Label, color, active and window of each channel, in the words of ``omero``.
@@ -94,13 +108,8 @@ class ViewedImage:
         DtypeError
             If the samples are no real numbers.
         """
+        self.check_dtype()
         base, document = self.source.levels[0], self.source.document
-        if base.dtype.kind not in "biuf":
-            raise DtypeError(
-                f"viewers have no colours for dtype {base.dtype}",
-                accepted="real numbers",
-                fix="show one part, as in p.map(abs).view()",
-            )
         request = omero_request(base, self.plan, None, document)
         request = request or omero_request(base, self.plan, True, document)
         metadata: dict[str, Any] = {} if request is None else self.windows(request)

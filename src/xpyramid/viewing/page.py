@@ -14,12 +14,16 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.plotting.pixels import colored_labels, composed, rgb
+from xpyramid.plotting.plot import as_text
 from xpyramid.types import Array
 from xpyramid.viewing.image import ViewedImage
 from xpyramid.viewing.objects import MadeObjects
 
 #: Edge of a tile, in pixels.
 TILE = 256
+
+#: More places along a dimension than that are numbered, and not called what they are.
+_MOST_PLACES = 1024
 
 #: image/level/row_column/places of other dimensions/channels
 _NUMBERS = r"(-|\d{1,9}(?:_\d{1,9})*)"
@@ -90,6 +94,7 @@ class _Tiled:
                 "dim": plan.axes[i].dim,
                 "length": shape[i],
                 "at": middle[i] if plan.axes[i].type == "space" else 0,
+                "places": self._places(plan.axes[i].dim),
             }
             for i in self._others
         ]
@@ -107,12 +112,19 @@ class _Tiled:
             ],
         }
 
+    def _places(self, dim: str) -> list[str]:
+        """Return what the places along a dimension are called; none where there are very many."""
+        coordinates = self.image.source.levels.coordinates[0]
+        if dim not in coordinates or coordinates.sizes[dim] > _MOST_PLACES:
+            return []
+        return [as_text(value) for value in coordinates[dim].load()]
+
     def tile(
         self, level: list[int], place: list[int], others: list[int], channels: list[int]
     ) -> bytes | None:
         """Return a tile as PNG, None outside of the image."""
         (k,), plan = level, self.image.plan
-        if k >= len(plan.levels) or len(others) != len(self._others):
+        if k >= len(plan.levels) or len(others) != len(self._others) or 0 in plan.levels[k].shape:
             return None
         shape, factors = plan.levels[k].shape, plan.levels[k].factors
         parts: list[slice | int] = [slice(None)] * len(shape)

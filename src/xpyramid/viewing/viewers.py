@@ -117,6 +117,8 @@ def open_page(images: Sequence[ViewedImage], viewer: str, port: int = 0) -> View
     ------
     AxisError
         If there are fewer than two space dimensions.
+    DtypeError
+        If the samples are no real numbers.
     """
     for image in images:
         if sum(axis.type == "space" for axis in image.plan.axes) < 2:
@@ -124,6 +126,7 @@ def open_page(images: Sequence[ViewedImage], viewer: str, port: int = 0) -> View
                 f"there are not two space dimensions to show among {', '.join(image.plan.dims)}",
                 fix="name them: array.pyramid.build(axes={...})",
             )
+        image.check_dtype()
     from xpyramid.viewing.server import Server  # noqa: PLC0415  # takes time to import
 
     if viewer == "page":

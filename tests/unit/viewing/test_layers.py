@@ -228,7 +228,7 @@ def test_the_page_shows_tiles_in_colours() -> None:
     )
     page = Page([shown(array.pyramid.build(levels=2))])
     (about,) = json.loads(page.read("images.json") or b"")
-    assert about["others"] == [{"dim": "z", "length": 2, "at": 1}]
+    assert about["others"] == [{"dim": "z", "length": 2, "at": 1, "places": []}]
     assert [channel["color"] for channel in about["channels"]] == ["#FF0000", "#00FF00", "#0000FF"]
     tile = png(page.read("tile/0/0/1_0/1/0_1_2.png"))
     assert tile.shape == (44, 256, 3)
@@ -244,6 +244,28 @@ def test_the_page_shows_tiles_in_colours() -> None:
         "../page.html",
     ]:  # fmt: skip
         assert page.read(key) is page.size(key) is None
+
+
+def test_the_page_says_places_as_coordinates_do() -> None:
+    times = np.array(["2025-01-01T00:00", "2025-01-01T06:00"], "M8[ns]")
+    z = ("z", [2.5, 3.0, 3.5], {"units": "mm"})
+    shape = {"t": 2, "z": 3, "y": 20, "x": 30}
+    array = xr.DataArray(np.zeros([*shape.values()], "u1"), {"t": times, "z": z}, [*shape], "field")
+    (about,) = json.loads(Page([shown(array.pyramid.build(levels=2))]).read("images.json") or b"")
+    assert [one["places"] for one in about["others"]] == [
+        ["2025-01-01", "2025-01-01T06:00:00"], ["2.5 mm", "3 mm", "3.5 mm"]
+    ]  # fmt: skip
+
+
+def test_what_has_no_samples_has_no_tiles() -> None:
+    page = Page([shown(xr.DataArray(np.zeros((0, 5, 5), "u1"), dims=[*"tyx"]).pyramid.build())])
+    assert page.read("tile/0/0/0_0/0/0.png") is None
+
+
+def test_complex_samples_are_refused_before_they_are_served() -> None:
+    p = xr.DataArray(np.zeros((20, 30), "c8"), dims=[*"yx"], name="field").pyramid.build(levels=2)
+    with pytest.raises(DtypeError, match="no colours for dtype complex64"):
+        p.view("page", block=False)
 
 
 def test_the_page_shows_labels_in_their_colours() -> None:
