@@ -101,6 +101,7 @@ def test_large_strips_are_divided() -> None:
     assert array.encoding["preferred_chunks"] == {"y": 2048, "x": 8192}
 
 
+@pytest.mark.slow
 def test_another_process_can_read_it() -> None:
     data = save_stack(3, 32)
     there = pickle.loads(pickle.dumps(xpyramid.open_source("stack.tif")))

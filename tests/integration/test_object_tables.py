@@ -142,6 +142,7 @@ def test_an_image_that_replaces_another_has_its_own_tables(tmp_path: Path) -> No
         assert xpyramid.verify(tmp_path, deep=True) == []
 
 
+@pytest.mark.slow
 def test_written_later_and_in_other_processes(tmp_path: Path) -> None:
     """And read in others."""
     built = image().pyramid.build(levels=2, chunks=4)

@@ -59,6 +59,7 @@ assert not list(out.glob(".*"))
 """
 
 
+@pytest.mark.slow
 def test_an_image_of_a_lower_layer_is_replaced(tmp_path: Path) -> None:
     command = ["unshare", "-rm", sys.executable, "-c", SCRIPT, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -236,6 +236,7 @@ def _hold(path: str, ready: Any, release: Any) -> None:
         os._exit(1)  # dies with the lock
 
 
+@pytest.mark.slow
 def test_one_builder_at_a_time_and_the_lock_of_the_dead_is_free(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     ready, release = context.Event(), context.Event()

@@ -79,6 +79,7 @@ def cluster() -> Iterator[Any]:
         yield client
 
 
+@pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("scheduler", ["processes", "cluster"])
 def test_on_every_scheduler(

@@ -8,6 +8,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.quick import quick_if
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -142,7 +143,7 @@ def test_units_of_pint_xarray() -> None:
 # sparse
 
 
-@pytest.mark.parametrize("blocks", [None, 8])
+@pytest.mark.parametrize("blocks", quick_if(bool, [None, 8]))
 def test_sparse_arrays_are_made_dense_block_by_block(
     blocks: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

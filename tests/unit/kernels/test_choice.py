@@ -149,6 +149,7 @@ assert is_compiling()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_a_process_may_end_while_kernels_are_compiled(tmp_path: Path) -> None:
     """What has begun is waited for, and nothing more begins."""

@@ -159,6 +159,7 @@ def test_states_and_values_of_any_dtype(
         reduce_in_all_ways(*case, method, **options)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(cases, st.sampled_from(METHODS), few_options, st.data())
 def test_bits_of_levels(

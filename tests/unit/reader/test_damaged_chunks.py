@@ -82,6 +82,7 @@ def test_the_chunk_is_named_where_several_are_read_at_once(
         level.compute()
 
 
+@pytest.mark.slow
 @pytest.mark.once
 def test_other_processes_name_it_too(tmp_path: Path) -> None:
     write, array, chunk = IMAGES["groups"]

@@ -327,6 +327,7 @@ def test_the_worker_with_the_result_dies(kind: str, tmp_path: Path) -> None:
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_question_can_be_sent_to_another_process(tmp_path: Path) -> None:
     task = delayed(tmp_path / "out.zarr")
     task.compute(scheduler="processes", num_workers=1)
