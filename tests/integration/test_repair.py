@@ -63,15 +63,12 @@ DAMAGES: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("options", FORMS.values(), ids=FORMS)
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_the_same_bytes_are_there_again(
-    damage: Any, options: dict[str, Any], tmp_path: Path
-) -> None:
-    write(tmp_path, **options)
+@pytest.mark.parametrize(("form", "damage"), spread(3, [*FORMS], [*DAMAGES]))
+def test_the_same_bytes_are_there_again(damage: str, form: str, tmp_path: Path) -> None:
+    write(tmp_path, **FORMS[form])
     before = files(tmp_path)
     for level in (1, 2):
-        damage(objects(tmp_path, level))
+        DAMAGES[damage](objects(tmp_path, level))
     assert files(tmp_path) != before
     assert xpyramid.repair(tmp_path) == []
     assert files(tmp_path) == before

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.quick import spread
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numcodecs import Zstd
@@ -351,9 +352,9 @@ REFUSED: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
 }
 
 
-@pytest.mark.parametrize("shards", [None, 32])
-@pytest.mark.parametrize("kind", REFUSED)
-@pytest.mark.parametrize("chunks", [None, {}])
+@pytest.mark.parametrize(
+    ("shards", "kind", "chunks"), spread(2, [None, 32], [*REFUSED], [None, {}])
+)
 def test_what_is_not_as_recorded_is_refused(
     kind: str, shards: int | None, chunks: Any, tmp_path: Path, slowly: list[Any]
 ) -> None:

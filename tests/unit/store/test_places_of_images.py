@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.quick import spread
 
 import xpyramid
 from xpyramid import errors
@@ -28,9 +29,9 @@ def field(name: str | None = "field") -> xr.DataArray:
     return xr.DataArray(VALUES, dims=("y", "x"), name=name)
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("kind", STORES)
-@pytest.mark.parametrize("group", ["", "/"])
+@pytest.mark.parametrize(
+    ("version", "kind", "group"), spread(3, list(VERSIONS), [*STORES], ["", "/"])
+)
 def test_the_image_is_the_root(tmp_path: Path, kind: str, version: str, group: str) -> None:
     store = STORES[kind](tmp_path)
     field().pyramid.to_ome_zarr(store, group, levels=2, version=version)
@@ -92,8 +93,7 @@ def listed(store: Any) -> list[str] | None:
     return series
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("kind", STORES)
+@pytest.mark.parametrize(("version", "kind"), spread(3, list(VERSIONS), [*STORES]))
 def test_a_root_lists_its_images(tmp_path: Path, kind: str, version: str) -> None:
     store = STORES[kind](tmp_path)
     options: Any = {"levels": 2, "version": version}
