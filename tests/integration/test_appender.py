@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -187,7 +186,7 @@ def test_on_a_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             costs.append(_Looks.count - before)
     assert min(costs) > 0
     # Threads that meet may look once more, but not ever more often.
-    assert statistics.median(costs[14:]) <= statistics.median(costs[4:14]), costs
+    assert min(costs[14:]) <= min(costs[4:14]) + 1, costs
     assert max(costs[4:]) < 2 * costs[4], costs
 
 
