@@ -69,7 +69,7 @@ def frame_by_frame(directory: Path, **_: Any) -> None:
 def test_killed_at_many_steps(kind: str, action: str, resume: bool, tmp_path: Path) -> None:
     whole = STACK if kind == "z" else FILM
     first(tmp_path / "before", kind)
-    states, every = set(), 1 if kind == "chunks" and action == "grow" else 4
+    states, every = set(), 1 if kind == "chunks" and action == "grow" else 3
     again = globals()[action]
     for directory in killed_everywhere(
         f"{__name__}:{action}", tmp_path / "before", tmp_path / "s", every

@@ -58,7 +58,7 @@ def check(data: Array, recipe: Recipe, **options: Any) -> None:
 
 
 @pytest.mark.once
-@settings(max_examples=75)  # and many more of every width below, which is slow
+@settings(max_examples=150)
 @given(our.cases(our.few_integers))
 def test_integers_are_exact(case: tuple[Array, Recipe]) -> None:
     check(*case)

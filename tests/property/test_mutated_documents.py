@@ -24,7 +24,7 @@ from zarr.buffer import default_buffer_prototype
 import xpyramid
 from xpyramid import errors
 
-EXAMPLES = int(os.environ.get("XPYRAMID_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("XPYRAMID_EXAMPLES", "600"))
 
 #: What takes the place of something in a document.
 JUNK: list[Any] = [

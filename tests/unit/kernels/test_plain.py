@@ -147,7 +147,7 @@ def test_nothing(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=500)
 @given(
     our.cases() | our.cases(our.dtypes, our.noise) | our.cases(our.integers, our.labels),
     st.sampled_from(METHODS), options, st.sampled_from([0, 2**23]),
