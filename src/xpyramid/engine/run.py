@@ -112,11 +112,13 @@ def _report_progress(jobs: Sequence[Job], advance: Callable[[int], None] | None)
         yield
         return
     works = {job.name: job.work for job in jobs}
-    heard: set[Key] = set()
+    reported: set[Key] = set()
 
     def hear(key: Any, *_: object) -> None:
-        if key[0] in works and tuple(key) not in heard:  # a later wave takes up what is handed on
-            heard.add(tuple(key))
+        if (
+            key[0] in works and tuple(key) not in reported
+        ):  # a later wave takes up what is handed on
+            reported.add(tuple(key))
             name, level, *index = key
             advance(works[name].written((level, tuple(index))))
 

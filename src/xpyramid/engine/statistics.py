@@ -138,8 +138,8 @@ class Observer:
         by_channel = defaultdict(list)
         for key, distribution in statistics.items():
             by_channel[key % self.channels].append(distribution)
-        found = {c: self._between(own) for c, own in sorted(by_channel.items())}
-        return {channel: between for channel, between in found.items() if between is not None}
+        bounds = {c: self._between(own) for c, own in sorted(by_channel.items())}
+        return {channel: between for channel, between in bounds.items() if between is not None}
 
     def _between(self, distributions: Iterable[Distribution]) -> tuple[int, int] | None:
         shape = () if self.sections is None else self.sections.shape

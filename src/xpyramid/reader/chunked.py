@@ -47,29 +47,31 @@ def in_chunks(level: xr.DataArray, chunks: DaskChunks) -> xr.DataArray:
         For dimensions that there are not.
     """
     dims = map(str, level.dims)
-    given = chunks if isinstance(chunks, Mapping) else dict.fromkeys(dims, chunks)
-    if unknown := [dim for dim in given if dim not in level.dims]:
+    chunks_of = chunks if isinstance(chunks, Mapping) else dict.fromkeys(dims, chunks)
+    if unknown := [dim for dim in chunks_of if dim not in level.dims]:
         raise PlanError(
             f": there is no dimension {unknown[0]!r}",
             option="chunks", value=chunks, accepted=", ".join(map(str, level.dims)),
         )  # fmt: skip
     lazily = {
-        name: _in_chunks(coordinate.variable, given)
+        name: _in_chunks(coordinate.variable, chunks_of)
         for name, coordinate in level.coords.items()
         if name not in level.xindexes and coordinate.ndim
     }
-    chunked = level.copy(data=_in_chunks(level.variable, given).data)
+    chunked = level.copy(data=_in_chunks(level.variable, chunks_of).data)
     return chunked.assign_coords(lazily) if lazily else chunked
 
 
-def _in_chunks(variable: xr.Variable, given: Mapping[str, object]) -> xr.Variable:
+def _in_chunks(variable: xr.Variable, chunks_of: Mapping[str, object]) -> xr.Variable:
     """Return a variable that dask reads; where nothing is given, in the chunks that are stored."""
     stored = variable.encoding.get("preferred_chunks", {})
     whole = {dim: stored.get(dim, n) for dim, n in variable.sizes.items()}
-    wanted = [whole[dim] if given.get(str(dim)) is None else given[str(dim)] for dim in whole]
+    chunks = [
+        whole[dim] if chunks_of.get(str(dim)) is None else chunks_of[str(dim)] for dim in whole
+    ]
     previous = tuple(_lengths(whole[dim], n) for dim, n in variable.sizes.items())
     lengths = da.core.normalize_chunks(
-        tuple(wanted), variable.shape, dtype=variable.dtype, previous_chunks=previous
+        tuple(chunks), variable.shape, dtype=variable.dtype, previous_chunks=previous
     )
     return variable.chunk(dict(zip(variable.dims, lengths, strict=True)))
 

@@ -162,10 +162,10 @@ def _said(codecs: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     for name, options in codecs:
         if name == "bytes":
             continue
-        said = [
+        options_in_words = [
             text.format(_SHUFFLES.get(options[key], options[key]) if key == "shuffle" else word)
             for key, text in _OPTIONS.items()
             if (word := getattr(options.get(key), "value", options.get(key))) is not None
         ]
-        words.append(" ".join([name.removeprefix("numcodecs."), *said]))
+        words.append(" ".join([name.removeprefix("numcodecs."), *options_in_words]))
     return ", then ".join(words)

@@ -95,19 +95,19 @@ def open_own_levels(
 def _own_arrays(place: NodePath, group: zarr.Group, image: ngff.Multiscale) -> list[Arrays]:
     """Return the arrays of each level from their own documents, as long as the group says."""
     nodes = [dataset.path.rpartition("/")[0] for dataset in image.datasets]
-    found = sync(_arrays_in([place / node for node in nodes]))
-    for arrays in found:
+    levels = sync(_arrays_in([place / node for node in nodes]))
+    for arrays in levels:
         for path, array in arrays.items():
             check_codecs(array, path)
     if group.metadata.consolidated_metadata is None:
-        return found
+        return levels
     member = members_of(group)
     return [
         {
             path: as_announced(array, member(f"{node}/{path}"), place)
             for path, array in arrays.items()
         }
-        for node, arrays in zip(nodes, found, strict=True)
+        for node, arrays in zip(nodes, levels, strict=True)
     ]
 
 

@@ -110,7 +110,7 @@ class CheckedStore(SingleGets):
         while True:
             before = await watch.begun()
             try:
-                got = await self._get(key, prototype, byte_range)
+                buffer = await self._get(key, prototype, byte_range)
             except Exception as error:
                 if not await watch.is_unchanged(before):
                     continue
@@ -122,7 +122,7 @@ class CheckedStore(SingleGets):
                 looked_again = True
                 continue
             if await watch.is_unchanged(before):
-                return got
+                return buffer
 
     async def _get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None
@@ -138,15 +138,15 @@ class CheckedStore(SingleGets):
             if byte_range is None or buffer is None:
                 self._check(key, 0 if buffer is None else len(buffer), recorded)
             return buffer
-        got, size = await asyncio.gather(
+        content, size = await asyncio.gather(
             self._store.get(key, prototype, byte_range), self._size(key), return_exceptions=True
         )
         if isinstance(size, BaseException):
             raise size
         self._check(key, size, recorded)
-        if isinstance(got, BaseException):
-            raise got
-        return got
+        if isinstance(content, BaseException):
+            raise content
+        return content
 
     def get_sync(
         self,
@@ -223,9 +223,9 @@ class CheckedStore(SingleGets):
             return read()
         while True:
             before = watch.last_confirmed or sync(watch.begun())
-            got = read()
+            content = read()
             if watch.is_at_once_unchanged(before) or sync(watch.is_unchanged(before)):
-                return got
+                return content
 
     async def _sizes_of(self, path: str) -> Sizes | None:
         """Return the recorded sizes of the objects of an array, None if they cannot be known."""

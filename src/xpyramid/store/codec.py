@@ -187,13 +187,13 @@ def codec_of(array: ZarrArray) -> Codec | None:
 
 def _codec_v3(dtype: DType, codecs: Sequence[Any]) -> Codec | None:
     """Return what codecs of Zarr v3 do: any to samples, one to bytes, any to bytes."""
-    found = [_named(codec) for codec in codecs]
-    names = [name for name, _ in found]
+    named = [_named(codec) for codec in codecs]
+    names = [name for name, _ in named]
     if names.count("bytes") != 1:
         return None
     at = names.index("bytes")
-    stored = dtype.newbyteorder(">" if _word(found[at][1].get("endian")) == "big" else "<")
-    before, after = found[:at], found[at + 1 :]
+    stored = dtype.newbyteorder(">" if _word(named[at][1].get("endian")) == "big" else "<")
+    before, after = named[:at], named[at + 1 :]
     order = None
     if [name for name, _ in before] == ["transpose"]:
         order, before = tuple(before[0][1]["order"]), []
@@ -208,9 +208,9 @@ def _codec_v3(dtype: DType, codecs: Sequence[Any]) -> Codec | None:
 
 def _all_known(coders: Iterable[Coder | None]) -> tuple[Coder, ...] | None:
     """Return codecs, None where one of them is none that is known here."""
-    found = list(coders)
-    known = tuple(coder for coder in found if coder is not None)
-    return known if len(known) == len(found) else None
+    coders_or_none = list(coders)
+    known = tuple(coder for coder in coders_or_none if coder is not None)
+    return known if len(known) == len(coders_or_none) else None
 
 
 def _named(codec: Any) -> tuple[str, Mapping[str, Any]]:

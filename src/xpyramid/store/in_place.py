@@ -119,7 +119,7 @@ class InPlaceTransaction:
         where = id(memory_of(store)) if isinstance(store, MemoryStore) else None
         image = (where, self.target.path if is_memory else str(self.target))
         with _guard:
-            for other in (path for there, path in _in_the_making if there == where):
+            for other in (path for memory, path in _in_the_making if memory == where):
                 if _overlap(other, image[1]):
                     raise TargetBusyError(
                         f"{NodePath(store, other) if is_memory else other} is being made by "

@@ -83,7 +83,7 @@ class Contents:
     def without_hidden(self) -> tuple[Contents, list[str]]:
         """Return what is no part of an unfinished build, and the images that have such parts."""
         keys = [key for key in self.keys if ".unfinished/" in key]
-        images = {found[0]: found[1] for key in keys if (found := _hidden_in(key)) is not None}
+        images = {match[0]: match[1] for key in keys if (match := _hidden_in(key)) is not None}
         if not images:
             return self, []
         # Where an image is made at its place, what is there of it is no part of anything either.
@@ -166,12 +166,12 @@ def _list_sizes(place: NodePath, links: list[str]) -> tuple[list[str], NDArray[n
     directory = as_local(place.store)
     if directory is not None:
         root = os.path.join(directory.root, place.path)
-        found = dict(_walk_sizes(root, links)) if os.path.lexists(root) else {}
-        keys = sorted(found)
-        return keys, np.array([found[key] for key in keys], np.int64)
+        size_of = dict(_walk_sizes(root, links)) if os.path.lexists(root) else {}
+        keys = sorted(size_of)
+        return keys, np.array([size_of[key] for key in keys], np.int64)
     keys, prefix = list_keys(place, links), as_prefix(place.path)
     try:
-        sizes = _told_sizes(_inside_of_ours(place.store), prefix)
+        sizes = _sizes_in_listing(_inside_of_ours(place.store), prefix)
     except Exception:  # whatever its client raises: sizes are not compared, and that is said
         return keys, None
     if sizes is None or any(prefix + key not in sizes for key in keys):
@@ -186,7 +186,7 @@ def _inside_of_ours(store: Store) -> Store:
     return store
 
 
-def _told_sizes(store: Store, prefix: str) -> Mapping[str, int] | None:
+def _sizes_in_listing(store: Store, prefix: str) -> Mapping[str, int] | None:
     """Return the size of each object below a prefix, by its key; None where no listing tells it."""
     if isinstance(store, ZipStore):
         return zip_sizes(store)

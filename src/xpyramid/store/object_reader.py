@@ -85,7 +85,7 @@ def directory_of(array: ZarrArray) -> Directory | None:
     return None if root is None else Directory(str(root), None, checked)
 
 
-class _Wanted(NamedTuple):
+class _Request(NamedTuple):
     """What is read, where it goes, and what else is done with the bytes of chunks."""
 
     selection: Selection
@@ -153,13 +153,13 @@ class ObjectReader:
         out = np.empty(selection.shape, dtype)
         if 0 in selection.shape:
             return out
-        wanted = _Wanted(selection, out, keep)
+        request = _Request(selection, out, keep)
         if self._checked is None:
-            self._read(wanted, alone=alone)
+            self._read(request, alone=alone)
         else:
             if not self._is_prepared:
                 self._prepare(self._checked)
-            self._checked.watched(lambda: self._read(wanted, alone=alone))
+            self._checked.watched(lambda: self._read(request, alone=alone))
         return out
 
     def _prepare(self, checked: CheckedStore) -> None:
@@ -168,10 +168,10 @@ class ObjectReader:
         self._sizes = checked.sizes_of(path) if path in checked.records else None
         self._is_prepared = True
 
-    def _read(self, wanted: _Wanted, *, alone: bool) -> None:
-        selection, number = wanted.selection, 1
+    def _read(self, request: _Request, *, alone: bool) -> None:
+        selection, number = request.selection, 1
         if not alone and selection.count > 1:
-            nbytes = selection.count * math.prod(self.chunks) * wanted.out.itemsize
+            nbytes = selection.count * math.prod(self.chunks) * request.out.itemsize
             number = min(threads(), selection.count, 1 + nbytes // _BYTES_PER_THREAD)
         together = max(1, min(_MOST_TOGETHER, selection.count // (2 * number)))
         work = (
@@ -179,22 +179,22 @@ class ObjectReader:
             for index, pieces in selection.by_object(self._chunks_in_object)
             for k in range(0, len(pieces), together)
         )
-        share(work, lambda one: self._read_object(wanted, *one), number - 1)
+        share(work, lambda one: self._read_object(request, *one), number - 1)
 
-    def _read_object(self, wanted: _Wanted, index: Lengths, pieces: Sequence[Piece]) -> None:
+    def _read_object(self, request: _Request, index: Lengths, pieces: Sequence[Piece]) -> None:
         """Read some chunks of an object."""
         try:
-            self._read_file(wanted, index, pieces)
+            self._read_file(request, index, pieces)
         except Exception:  # whatever a system or a codec raises
             for piece in pieces:
-                self._read_through_store(wanted.selection, piece, wanted.out)
+                self._read_through_store(request.selection, piece, request.out)
 
-    def _read_file(self, wanted: _Wanted, index: Lengths, pieces: Sequence[Piece]) -> None:
+    def _read_file(self, request: _Request, index: Lengths, pieces: Sequence[Piece]) -> None:
         recorded = None if self._sizes is None else int(self._sizes[self._position(index)])
         file = self._open(f"{self._files}/{self._key_of(index)}", recorded)
         if file is None:
             for piece in pieces:
-                wanted.selection.fill(piece, self._fill, wanted.out)
+                request.selection.fill(piece, self._fill, request.out)
             return
         try:
             status = os.fstat(file)
@@ -202,25 +202,25 @@ class ObjectReader:
             if not stat.S_ISREG(status.st_mode) or recorded not in (None, size):
                 raise _UnexpectedError
             if self._is_sharded:
-                self._read_shard(wanted, file, size, pieces)
+                self._read_shard(request, file, size, pieces)
             else:
                 data = _bytes(file, 0, size)
-                wanted.take(pieces[0], data, self._codec.decode(data, self.chunks))
+                request.take(pieces[0], data, self._codec.decode(data, self.chunks))
         finally:
             os.close(file)
 
-    def _read_shard(self, wanted: _Wanted, file: int, size: int, pieces: Sequence[Piece]) -> None:
+    def _read_shard(self, request: _Request, file: int, size: int, pieces: Sequence[Piece]) -> None:
         index = _index(file, size, self._chunks_in_object)
         for piece in pieces:
             at = tuple([c % n for c, n in zip(piece.chunk, self._chunks_in_object, strict=True)])
             offset, length = index[at].tolist()
             if (offset, length) == (ABSENT, ABSENT):
-                wanted.selection.fill(piece, self._fill, wanted.out)
+                request.selection.fill(piece, self._fill, request.out)
             elif offset + length > size:
                 raise _UnexpectedError
             else:
                 data = _bytes(file, offset, length)
-                wanted.take(piece, data, self._codec.decode(data, self.chunks))
+                request.take(piece, data, self._codec.decode(data, self.chunks))
 
     def _open(self, path: str, recorded: int | None) -> int | None:
         """Return a descriptor of a file, None where there is none, and none is to be."""

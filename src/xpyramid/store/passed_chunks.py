@@ -116,13 +116,13 @@ class PassingReader:
     def read(self, region: Region) -> tuple[Array, PassedChunks]:
         """Return the samples of a region, and their chunks."""
         reader, array = self._level.reader, self._level.zarr_array
-        there = tuple(
+        stored_region = tuple(
             slice(part.start + n, part.stop + n)
             for part, n in zip(region, self._start, strict=True)
         )
         if reader is None:  # where tasks run, the files are not to be seen
-            return np.asarray(array[there]), PassedChunks(self._form)
-        first = [part.start // n for part, n in zip(there, array.chunks, strict=True)]
+            return np.asarray(array[stored_region]), PassedChunks(self._form)
+        first = [part.start // n for part, n in zip(stored_region, array.chunks, strict=True)]
         chunks: dict[Lengths, bytes] = {}
 
         def keep(index: Lengths, data: bytes, chunk: Array) -> None:
@@ -130,7 +130,7 @@ class PassingReader:
             if passed is not None:
                 chunks[tuple([i - n for i, n in zip(index, first, strict=True)])] = passed
 
-        selection = Outer(there, array.shape, array.chunks)
+        selection = Outer(stored_region, array.shape, array.chunks)
         samples = reader.read(selection, array.dtype, alone=True, keep=keep)
         return samples, PassedChunks(self._form, chunks)
 

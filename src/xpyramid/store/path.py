@@ -284,10 +284,10 @@ def path_named(location: str | bytes | os.PathLike[str]) -> str:
         For a file on another machine.
     """
     text = os.fsdecode(location)
-    found = _FILE_URL.fullmatch(text)
-    if found is None:
+    match = _FILE_URL.fullmatch(text)
+    if match is None:
         return text
-    host, path = found["host"] or "", found["path"]
+    host, path = match["host"] or "", match["path"]
     if os.name == "nt":
         return url2pathname(f"//{host}{path}" if host.lower() not in _HERE else path)
     if host.lower() not in _HERE:

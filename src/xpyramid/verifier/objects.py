@@ -105,8 +105,8 @@ def check_checksums(
                 if stored.key(index) not in changed
             ]
             compare = partial(_compare, place, stored, table)
-            for found in pool.map(compare, indexes):
-                changed.update([found] if found is not None else [])
+            for difference in pool.map(compare, indexes):
+                changed.update([difference] if difference is not None else [])
 
 
 def _compare(
@@ -115,13 +115,13 @@ def _compare(
     """Compare an object with what was recorded of it."""
     key = stored.key(index)
     try:
-        found = retried(lambda: _read(place / key, table.algorithm))
+        size_and_checksum = retried(lambda: _read(place / key, table.algorithm))
     except OSError as error:
         message = f"the {stored.noun} cannot be read: {type(error).__name__}: {error}"
         return key, Problem("unreadable", key, message)
-    if found is None:
+    if size_and_checksum is None:
         return key, Problem("missing", key, f"the {stored.noun} was removed while it was looked at")
-    size, value = found
+    size, value = size_and_checksum
     if size != table.sizes[index]:
         return _of_another_size(stored, index, size, table)
     if value == table.checksums[index]:

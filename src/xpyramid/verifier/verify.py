@@ -150,11 +150,11 @@ def _descend(
     is_bare = node.kind == "nothing" and bool(listed)  # a row, or a well, without its document
     if not is_bare and (node.kind in ("damaged", "nothing") or is_image(node.attributes)):
         report.images += 1
-        found = _inspect(place, checks)
-        report.labels += len(found.labels)
-        report.extend(problem.below(path) for problem in found.problems)
-        report.notes.extend(f"{path}: {note}" if path else note for note in found.notes)
-        for inside in found.hidden:
+        inspected = _inspect(place, checks)
+        report.labels += len(inspected.labels)
+        report.extend(problem.below(path) for problem in inspected.problems)
+        report.notes.extend(f"{path}: {note}" if path else note for note in inspected.notes)
+        for inside in inspected.hidden:
             _look_for_build(place, path, inside, report)
         return
     if is_bare:
@@ -180,7 +180,7 @@ def _descend(
             _descend(place / name, inner, report, checks, depth + 1, subpaths)
 
 
-class _Found(NamedTuple):
+class _Inspection(NamedTuple):
     """What is said of an image.
 
     Attributes
@@ -199,41 +199,41 @@ class _Found(NamedTuple):
     hidden: list[str]
 
 
-def _inspect(place: NodePath, checks: Checks) -> _Found:
+def _inspect(place: NodePath, checks: Checks) -> _Inspection:
     """Inspect an image; if it, or labels of it, are replaced meanwhile, do so again."""
     labels: set[str] = set()
     for _ in range(TIMES):
         watched = [place, *(place / f"labels/{label}" for label in sorted(labels))]
         before = list(map(marks_at, watched))
-        found, error = None, None
+        inspected, error = None, None
         try:
-            found = _inspect_now(place, checks)
+            inspected = _inspect_now(place, checks)
         except Exception as raised:  # whatever trips over what vanishes
             error = raised
-        if found is not None and not found.problems:
-            return found
+        if inspected is not None and not inspected.problems:
+            return inspected
         is_unchanged = all(map(is_same_mark, before, map(marks_at, watched)))
         if is_unchanged and error is not None:
             raise error
-        in_labels = found is not None and any(
-            problem.where.startswith("labels/") for problem in found.problems
+        in_labels = inspected is not None and any(
+            problem.where.startswith("labels/") for problem in inspected.problems
         )
-        if is_unchanged and found is not None and (found.labels <= labels or not in_labels):
+        if is_unchanged and inspected is not None and (inspected.labels <= labels or not in_labels):
             is_gone = peek(place).kind == "nothing" and is_unfinished(place.as_image())
-            return found._replace(problems=[unfinished("")]) if is_gone else found
-        labels |= found.labels if found is not None else set()
+            return inspected._replace(problems=[unfinished("")]) if is_gone else inspected
+        labels |= inspected.labels if inspected is not None else set()
     message = (
         f"the image, or one in it, was replaced each of the {TIMES} times that it was looked at; "
         "verify it again when nobody writes"
     )
-    return _Found([Problem("replaced", "", message)], [], labels, [])
+    return _Inspection([Problem("replaced", "", message)], [], labels, [])
 
 
-def _inspect_now(place: NodePath, checks: Checks) -> _Found:
+def _inspect_now(place: NodePath, checks: Checks) -> _Inspection:
     notes: list[str] = []
     contents, hidden = list_contents(place).without_hidden()
     labels = label_images(contents.part("labels"))
-    return _Found(inspect(contents, checks, notes), notes, labels, hidden)
+    return _Inspection(inspect(contents, checks, notes), notes, labels, hidden)
 
 
 def _look_for_build(place: NodePath, path: str, image: str, report: Report) -> None:

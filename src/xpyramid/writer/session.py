@@ -328,8 +328,8 @@ def _changes_around(
     target = image.transaction.target
     if image.labels_group is not None:
         yield image.labels_group.place, image.labels_group.add
-    elif found := list(unlisted(target)):
-        yield from ((labels.place, labels.add) for labels in found)
+    elif groups := list(unlisted(target)):
+        yield from ((labels.place, labels.add) for labels in groups)
         yield target, consolidate
     if image.collection is not None and image.collection.is_outdated():
         yield image.collection.root, image.collection.add

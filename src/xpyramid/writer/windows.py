@@ -153,8 +153,8 @@ def _described(request: OmeroRequest) -> dict[str, object]:
     entry: dict[str, object] = {"axis": request.axis, "percentiles": list(channels.percentiles[:1])}
     if len({*channels.percentiles}) > 1:
         entry["percentiles"] = list(channels.percentiles)
-    if given := {str(i): w for i, w in enumerate(channels.windows) if w is not None}:
-        entry["given"] = given
+    if windows := {str(i): w for i, w in enumerate(channels.windows) if w is not None}:
+        entry["given"] = windows
     if request.ignore is not None and np.isfinite(request.ignore):  # others never count
         entry["ignore"] = np.asarray(request.ignore).item()
     if channels.is_photograph:
@@ -188,11 +188,11 @@ def request_of(entry: Mapping[str, Any], number: int, base: LevelZero) -> OmeroR
 def _described_by(entry: Mapping[str, Any], number: int) -> ngff.Channels:
     names = ("red", "green", "blue", "alpha") if entry.get("photograph") else ("",) * number
     pairs = [(float(low), float(high)) for low, high in entry["percentiles"]]
-    given = {int(i): (start, end) for i, (start, end) in entry.get("given", {}).items()}
+    windows = {int(i): (start, end) for i, (start, end) in entry.get("given", {}).items()}
     return ngff.Channels(
         tuple(names[:number]),
         ("",) * number,
-        tuple(given.get(i) for i in range(number)),
+        tuple(windows.get(i) for i in range(number)),
         tuple(pairs if len(pairs) == number else pairs[:1] * number),
     )
 
