@@ -271,8 +271,8 @@ def fsspec_sizes(store: FsspecStore, prefix: str) -> dict[str, int] | None:
     None where a file system does not tell.
     """
     root = store.path.rstrip("/")
-    found = sync(store.fs._find(f"{root}/{prefix}" if root else prefix, detail=True))
-    if any(about.get("size") is None for about in found.values()):
+    entries = sync(store.fs._find(f"{root}/{prefix}" if root else prefix, detail=True))
+    if any(about.get("size") is None for about in entries.values()):
         return None
     start = f"{root}/" if root else "/"
-    return {path.removeprefix(start): int(about["size"]) for path, about in found.items()}
+    return {path.removeprefix(start): int(about["size"]) for path, about in entries.items()}

@@ -154,11 +154,11 @@ class Pyramid:
         A word of OME-NGFF where there is one, otherwise what the coordinate says.
         """
         variables = self.levels.coordinates[0].variables
-        found: dict[str, str | None] = {}
+        unit_of: dict[str, str | None] = {}
         for axis in self.plan.axes:
-            said = variables[axis.dim].attrs.get("units") if axis.dim in variables else None
-            found[axis.dim] = axis.unit or (None if said is None else str(said))
-        return MappingProxyType(found)
+            own_unit = variables[axis.dim].attrs.get("units") if axis.dim in variables else None
+            unit_of[axis.dim] = axis.unit or (None if own_unit is None else str(own_unit))
+        return MappingProxyType(unit_of)
 
     @property
     def factors(self) -> tuple[dict[str, int], ...]:

@@ -67,10 +67,11 @@ def pyramid_of_tree(tree: xr.DataTree) -> Pyramid | Pyramids:
     levels = [tree.children[name].to_dataset() for name in names]
     variables = _variables(levels[0])
     for name, level in zip(names, levels, strict=True):
-        found = _variables(level)
-        if not found or {*found} != {*variables}:
+        own_variables = _variables(level)
+        if not own_variables or {*own_variables} != {*variables}:
             raise NotAPyramidError(
-                f"{tree.path!r}: level {name} has the variables {found}, and level 0 {variables}",
+                f"{tree.path!r}: level {name} has the variables {own_variables}, and level 0 "
+                f"{variables}",
                 accepted="levels with the same arrays",
             )
     made = {name: _pyramid(_arrays(tree, levels, name)) for name in variables}
@@ -152,14 +153,18 @@ def _factors(
     were before, or halved.
     """
     possible = [_possible(arrays, [own[i] for own in axes], f) for i, f in enumerate(before[-1])]
-    known = [
-        found[0] // f for found, f in zip(possible, before[-1], strict=True) if len(found) == 1
+    unique_steps = [
+        candidates[0] // f
+        for candidates, f in zip(possible, before[-1], strict=True)
+        if len(candidates) == 1
     ]
-    usual = [b // a for fine, coarse in pairwise(before) for a, b in zip(fine, coarse, strict=True)]
-    likely = [step for step in (*known, *reversed(usual), 2) if step > 1]
+    earlier_steps = [
+        b // a for fine, coarse in pairwise(before) for a, b in zip(fine, coarse, strict=True)
+    ]
+    likely = [step for step in (*unique_steps, *reversed(earlier_steps), 2) if step > 1]
     return tuple(
-        next((step * f for step in likely if step * f in found), found[0])
-        for found, f in zip(possible, before[-1], strict=True)
+        next((step * f for step in likely if step * f in candidates), candidates[0])
+        for candidates, f in zip(possible, before[-1], strict=True)
     )
 
 
@@ -177,21 +182,21 @@ def _possible(arrays: Sequence[xr.DataArray], axes: Sequence[AxisSpec], before: 
         candidates = [before]
     else:
         candidates = [step * before for step in range(1, max(n // before + 1, _STEP) + 1)]
-    found = [factor for factor in candidates if m in _lengths(n, factor)]
-    others = found or [f for f in range(1, n + 1) if not has_steps and m in _lengths(n, f)]
+    factors = [factor for factor in candidates if m in _lengths(n, factor)]
+    others = factors or [f for f in range(1, n + 1) if not has_steps and m in _lengths(n, f)]
     if others and others[0] % before:
         raise AxisError(
             f"along {dim!r}, the factors of levels, {before} and {others[0]}, are not multiples of "
             "each other",
             accepted="levels that are coarser than those before by whole factors",
         )
-    if not found:
+    if not factors:
         raise AxisError(
             f"along {dim!r}, a level has {m} samples at a spacing of {coarse:.6g}, and level 0 has "
             f"{n} at {fine:.6g}",
             accepted="levels that are coarser by whole factors",
         )
-    return found
+    return factors
 
 
 def _lengths(n: int, factor: int) -> tuple[int, int]:

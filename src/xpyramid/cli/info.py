@@ -79,25 +79,25 @@ def lines(pyramid: Pyramid, form: StoredForm) -> list[str]:
         for axis in pyramid.plan.axes
     ]
     has_channels = any(axis.type == "channel" for axis in pyramid.plan.axes)
-    said = {"axes": ", ".join(axes)}
-    said["channels"] = listed(_channels(pyramid)) if has_channels else ""
-    said["method"] = ", ".join([pyramid.method, *_method_options(pyramid)])
-    said["stored as"] = (
+    texts = {"axes": ", ".join(axes)}
+    texts["channels"] = listed(_channels(pyramid)) if has_channels else ""
+    texts["method"] = ", ".join([pyramid.method, *_method_options(pyramid)])
+    texts["stored as"] = (
         f"OME-Zarr {form.version}, Zarr v{form.zarr_format}, levels as {form.layout}, "
         f"{form.codec or 'uncompressed'}"
     )
     shards = form.levels[0].shards
-    said["shards"] = times(shards) if shards else "none"
+    texts["shards"] = times(shards) if shards else "none"
     noun = "shards" if shards else "chunks"
     counts = ", ".join(str(level.objects) for level in form.levels)
-    said["objects"] = f"{counts} {noun}"
+    texts["objects"] = f"{counts} {noun}"
     stored = [level.stored_objects for level in form.levels]
     if None not in stored and stored != [level.objects for level in form.levels]:
-        said["objects"] += f", of which {', '.join(map(str, stored))} are not empty"
+        texts["objects"] += f", of which {', '.join(map(str, stored))} are not empty"
     if form.stored_bytes is not None:
-        said["objects"] += f"; {in_bytes(form.stored_bytes)} in all"
-    width = max(map(len, said)) + 2
-    return [f"{name + ':':{width}}{text}" for name, text in said.items() if text]
+        texts["objects"] += f"; {in_bytes(form.stored_bytes)} in all"
+    width = max(map(len, texts)) + 2
+    return [f"{name + ':':{width}}{text}" for name, text in texts.items() if text]
 
 
 def as_json(path: str, pyramid: Pyramid, form: StoredForm) -> dict[str, Any]:

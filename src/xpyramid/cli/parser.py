@@ -106,8 +106,8 @@ class Parser(argparse.ArgumentParser):
         """Return the help of some arguments, in the order of what is said of them."""
         by_name = {name: a for a in self._actions for name in [*a.option_strings, a.metavar]}
         shown = []
-        for said, text in short.items():
-            name, _, example = said.partition(" ")
+        for names, text in short.items():
+            name, _, example = names.partition(" ")
             action = copy.copy(by_name[name])
             action.help, action.choices = text, None
             action.metavar = example or action.metavar

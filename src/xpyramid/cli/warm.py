@@ -101,9 +101,9 @@ def warm(method: str, dtype: DType, ignore: bool = False) -> bool:
 
 def cache_directories() -> list[str]:
     """Return where compiled code is kept."""
-    found: set[str] = set()
+    directories: set[str] = set()
     for room in ("extremes", "labels", "moments", "sums", "twos", "values"):
         for kernel in vars(importlib.import_module(f"xpyramid.kernels.{room}")).values():
             path = getattr(getattr(kernel, "stats", None), "cache_path", None)
-            found |= {str(Path(path))} if path else set()
-    return sorted(found)
+            directories |= {str(Path(path))} if path else set()
+    return sorted(directories)

@@ -134,18 +134,18 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
     _check_format(place, node, inside, array)
     stored_dims = dims_of(array)
     if isinstance(node, zarr.Group) and _is_image(node):
-        found = _open_announced(place, node, inside, array)
+        opened = _open_announced(place, node, inside, array)
     else:
         _check_dims(stored_dims)
         is_named = "/" in inside and bool(stored_dims)
-        found = _open_in_group(place, inside) if is_named else _open_alone(place, inside, array)
+        opened = _open_in_group(place, inside) if is_named else _open_alone(place, inside, array)
     return StoredBase(
-        store, place, path, inside, array, _lazily(array, found.level), stored_dims, attributes,
-        found.document, found.dataset_attrs, found.bounds,
+        store, place, path, inside, array, _lazily(array, opened.level), stored_dims, attributes,
+        opened.document, opened.dataset_attrs, opened.bounds,
     )  # fmt: skip
 
 
-class _Found(NamedTuple):
+class _OpenedBase(NamedTuple):
     """Level 0 with what is known of it; see `StoredBase`."""
 
     level: xr.DataArray
@@ -154,23 +154,23 @@ class _Found(NamedTuple):
     document: Mapping[str, object] = MappingProxyType({})
 
 
-def _open_announced(place: NodePath, node: zarr.Group, path: str, array: ZarrArray) -> _Found:
+def _open_announced(place: NodePath, node: zarr.Group, path: str, array: ZarrArray) -> _OpenedBase:
     """Open level 0 of an image."""
     opened = open_base(place, node)
     level, (group, _, name) = opened.levels[0], path.rpartition("/")
     if not is_name(str(level.name)):  # that of the image is for people to read
         level = level.rename(_name_of_place(place))
     if ngff.parse(node.attrs).metadata.get("library") != "xpyramid":
-        return _Found(_renamed(level, dims_of(array)), document=opened.metadata)
+        return _OpenedBase(_renamed(level, dims_of(array)), document=opened.metadata)
     holder: Any = node[group] if group else None
     if holder is None:
-        return _Found(level, document=opened.metadata)
+        return _OpenedBase(level, document=opened.metadata)
     arrays = dict(holder.arrays())
     others = arrays.keys() - {name, *_beside(arrays, name, holder.attrs)}
     attrs = {key: value for key, value in holder.attrs.items() if key != "coordinates"}
     level = level.drop_vars([other for other in others if other in level.coords])
     bounds = opened.bounds[0] if opened.bounds else xr.Dataset()
-    return _Found(level, attrs, bounds, opened.metadata)
+    return _OpenedBase(level, attrs, bounds, opened.metadata)
 
 
 def _name_of_place(place: NodePath) -> str:
@@ -310,16 +310,16 @@ def _check_dims(dims: Sequence[str]) -> None:
         )
 
 
-def _open_alone(place: NodePath, path: str, array: ZarrArray) -> _Found:
+def _open_alone(place: NodePath, path: str, array: ZarrArray) -> _OpenedBase:
     """Open an array that has no coordinates beside it."""
     dims, name = dims_of(array) or by_rank(array.ndim), path.rpartition("/")[2]
     # A fill value, which is mostly 0, says nothing of missing samples here.
     attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
     level = xr.Dataset({"level": lazy_variable(array, dims, attrs)})["level"]
-    return _Found(level.rename(name if name != "0" else _name_of_place(place)))
+    return _OpenedBase(level.rename(name if name != "0" else _name_of_place(place)))
 
 
-def _open_in_group(place: NodePath, path: str) -> _Found:
+def _open_in_group(place: NodePath, path: str) -> _OpenedBase:
     """Open an array with the coordinates beside it.
 
     What else is in the group is no part of it.
@@ -335,7 +335,7 @@ def _open_in_group(place: NodePath, path: str) -> _Found:
         if key in array.attrs:
             array.encoding[key] = array.attrs.pop(key)
     dataset = xr.Dataset(coords=xr.Coordinates(coords, indexes={}))
-    return _Found(array, attrs, bounds_in(dataset, array))
+    return _OpenedBase(array, attrs, bounds_in(dataset, array))
 
 
 def _beside(arrays: Mapping[str, ZarrArray], name: str, group_attrs: Mapping[str, Any]) -> set[str]:

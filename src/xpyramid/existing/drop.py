@@ -49,9 +49,9 @@ def drop_levels(store: Store, group: str | None = None, levels: int = 1) -> None
     >>> len(xpyramid.open_pyramid(store, "field"))
     1
     """
-    asked: Any = levels
-    if isinstance(asked, bool) or not isinstance(asked, int | np.integer) or asked < 1:
-        raise PlanError(option="levels", value=asked, accepted="1 or more: level 0 stays")
+    number: Any = levels
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        raise PlanError(option="levels", value=number, accepted="1 or more: level 0 stays")
     image, node, _ = find_image(store, group)
     _drop(image, node, levels)
     labels = image / "labels"

@@ -34,16 +34,20 @@ def version_of(base: StoredBase, version: str | None) -> str:
 
 def warn_of_form(base: StoredBase, version: str) -> None:
     """Warn of what OME-NGFF has otherwise, and is left as it is."""
-    said = []
+    differences = []
     if version != "0.4" and not base.stored_dims:
-        said.append(f"has no dimension_names, which OME-NGFF {version} demands")
+        differences.append(f"has no dimension_names, which OME-NGFF {version} demands")
     if base.separator != "/" and base.node.ndim > 1:
-        said.append(f"has {base.separator!r} in the names of its chunks, for which '/' is usual")
+        differences.append(
+            f"has {base.separator!r} in the names of its chunks, for which '/' is usual"
+        )
     path = local_path(base.place / base.path.split("/")[0])
     if path is not None and path.is_symlink():
-        said.append("is behind a symbolic link, which verify() and other tools do not follow")
-    if said:
-        warn(f"level 0 stays as it is: {base.place / base.path} {', and '.join(said)}")
+        differences.append(
+            "is behind a symbolic link, which verify() and other tools do not follow"
+        )
+    if differences:
+        warn(f"level 0 stays as it is: {base.place / base.path} {', and '.join(differences)}")
 
 
 def names_of(base: StoredBase, pyramid: Pyramid) -> StoredNames:

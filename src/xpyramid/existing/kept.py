@@ -50,14 +50,14 @@ def kept_levels(
             f"{base.place} announces the levels {missing}, and they are not there",
             fix=say("make all of them anew with {mode}", mode="w"),
         )
-    there = _open(store, base)
-    if there is None or not _is_alike(there.plan, pyramid.plan, base):
-        how = "" if there is None else _how(there.plan, pyramid.plan)
+    current = _open(store, base)
+    if current is None or not _is_alike(current.plan, pyramid.plan, base):
+        how = "" if current is None else _how(current.plan, pyramid.plan)
         raise TargetExistsError(
             f"{base.place} already has the levels {levels}{how}, which were made in another way",
             fix=say("replace them with {mode}", mode="w"),
         )
-    _check_axes(there.plan, pyramid.plan, options, base)
+    _check_axes(current.plan, pyramid.plan, options, base)
     if len(pyramid.plan.levels) <= len(announced):
         return None
     arrays = [open_array(base.place / path) for path in others]
@@ -71,8 +71,8 @@ def _is_alone(
     """Whether an image of one level is what it is to be."""
     if len(pyramid) > 1 or options.get("mode") == "w" or _says_axes(options):
         return False
-    there = _open(store, base)
-    return there is not None and _is_alike(there.plan, pyramid.plan, base)
+    current = _open(store, base)
+    return current is not None and _is_alike(current.plan, pyramid.plan, base)
 
 
 def _open(store: Store, base: StoredBase) -> StoredImage | None:
@@ -83,34 +83,34 @@ def _open(store: Store, base: StoredBase) -> StoredImage | None:
         return None
 
 
-def _is_alike(there: Plan, plan: Plan, base: StoredBase) -> bool:
+def _is_alike(current: Plan, plan: Plan, base: StoredBase) -> bool:
     """Whether levels that are there were made as those of a plan are."""
     if ngff.parse(base.attributes).metadata.get("library") != "xpyramid":
         return False
-    common = min(len(there.steps), len(plan.steps))
-    shapes = [[level.shape for level in one.levels] for one in (there, plan)]
+    common = min(len(current.steps), len(plan.steps))
+    shapes = [[level.shape for level in one.levels] for one in (current, plan)]
     return (
-        there.steps[:common] == plan.steps[:common]
+        current.steps[:common] == plan.steps[:common]
         and all(old == new for old, new in zip(*shapes, strict=False))
-        and (there.method, there.boundary) == (plan.method, plan.boundary)
-        and _comparable(there.options) == _comparable(plan.options)
+        and (current.method, current.boundary) == (plan.method, plan.boundary)
+        and _comparable(current.options) == _comparable(plan.options)
     )
 
 
-def _how(there: Plan, plan: Plan) -> str:
+def _how(current: Plan, plan: Plan) -> str:
     """Say how levels that are there were made, where that is known and differs from a plan."""
-    pairs = {name: (getattr(there, name), getattr(plan, name)) for name in ("method", "boundary")}
-    for name in sorted({*there.options, *plan.options}):
-        pairs[name] = there.options.get(name), plan.options.get(name)
+    pairs = {name: (getattr(current, name), getattr(plan, name)) for name in ("method", "boundary")}
+    for name in sorted({*current.options, *plan.options}):
+        pairs[name] = current.options.get(name), plan.options.get(name)
     differ = [f"{name}={old!r}" for name, (old, new) in pairs.items() if repr(old) != repr(new)]
     return f" ({', '.join(differ)})" if differ else ""
 
 
-def _check_axes(there: Plan, plan: Plan, options: Mapping[str, object], base: StoredBase) -> None:
+def _check_axes(current: Plan, plan: Plan, options: Mapping[str, object], base: StoredBase) -> None:
     """Refuse to say something else of the axes than levels that stay do."""
     if not _says_axes(options):
         return
-    for axis, other in zip(there.axes, plan.axes, strict=True):
+    for axis, other in zip(current.axes, plan.axes, strict=True):
         for what in ("type", "unit", "spacing", "origin"):
             old, new = getattr(axis, what), getattr(other, what)
             numbers = isinstance(old, float | int) and isinstance(new, float | int)

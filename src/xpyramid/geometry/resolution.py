@@ -38,16 +38,16 @@ def level_of_resolution(plan: Plan, resolution: object, own_units: Mapping[str, 
         If the cells of all levels are longer.
     """
     dims = plan.coarsened or tuple(axis.dim for axis in plan.axes if axis.type == "space")
-    asked = resolution if isinstance(resolution, Mapping) else dict.fromkeys(dims, resolution)
-    if unknown := [dim for dim in asked if dim not in plan.dims]:
+    lengths = resolution if isinstance(resolution, Mapping) else dict.fromkeys(dims, resolution)
+    if unknown := [dim for dim in lengths if dim not in plan.dims]:
         raise PlanError(
             f"names {unknown[0]!r}, which is no dimension",
             option="resolution", value=resolution, accepted=", ".join(plan.dims),
         )  # fmt: skip
     limits = {
-        i: _length(asked[axis.dim], axis, own_units.get(axis.dim))
+        i: _length(lengths[axis.dim], axis, own_units.get(axis.dim))
         for i, axis in enumerate(plan.axes)
-        if axis.dim in asked
+        if axis.dim in lengths
     }
     for k in reversed(range(len(plan.levels))):
         scale = plan.scale(k)
@@ -63,14 +63,14 @@ def level_of_resolution(plan: Plan, resolution: object, own_units: Mapping[str, 
     )
 
 
-def _length(asked: object, axis: AxisSpec, own_unit: str | None) -> float:
+def _length(length: object, axis: AxisSpec, own_unit: str | None) -> float:
     """Return a length in the unit of an axis."""
-    found = _QUANTITY.fullmatch(str(units.as_text(asked)))
-    number = float(found["number"]) if found is not None else math.nan
-    if isinstance(asked, bool) or not number > 0:
-        raise PlanError(option="resolution", value=asked, accepted=_ACCEPTED)
-    unit = found["unit"] if found is not None else ""
-    if not unit or isinstance(asked, Real):
+    match = _QUANTITY.fullmatch(str(units.as_text(length)))
+    number = float(match["number"]) if match is not None else math.nan
+    if isinstance(length, bool) or not number > 0:
+        raise PlanError(option="resolution", value=length, accepted=_ACCEPTED)
+    unit = match["unit"] if match is not None else ""
+    if not unit or isinstance(length, Real):
         return number
     word = units.to_ngff(unit, axis.type)
     if word is not None and axis.unit is not None:
@@ -78,7 +78,7 @@ def _length(asked: object, axis: AxisSpec, own_unit: str | None) -> float:
     if word is None and _is_same_unit(unit, own_unit):
         return number
     has = f": the unit of {axis.dim!r} is {own_unit}" if own_unit else f": {axis.dim!r} has no unit"
-    raise PlanError(has, option="resolution", value=asked, accepted=_ACCEPTED)
+    raise PlanError(has, option="resolution", value=length, accepted=_ACCEPTED)
 
 
 def _is_same_unit(one: str, other: str | None) -> bool:

@@ -92,9 +92,9 @@ def make_sections(shape: Lengths, stored: Lengths, factors: Lengths, most: int =
     most : int
         About how many there are at most.
     """
-    wanted = max(SAMPLES, -(-math.prod(shape) // max(1, most)))
+    least = max(SAMPLES, -(-math.prod(shape) // max(1, most)))
     sizes = list(_growing(shape, stored, factors))
-    large = (lengths for lengths in sizes if math.prod(lengths) >= wanted)
+    large = (lengths for lengths in sizes if math.prod(lengths) >= least)
     return Sections(tuple(shape), next(large, sizes[-1]))
 
 

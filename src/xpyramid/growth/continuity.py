@@ -133,15 +133,15 @@ def _check_equal(
     name: Hashable, stored: xr.DataArray, new: xr.DataArray, image: GrowingImage
 ) -> None:
     """Refuse a coordinate of which the image has another."""
-    old, given = np.asarray(stored.values), np.asarray(new.values)
-    if old.shape == given.shape and _are_close(old, given):
+    old, values = np.asarray(stored.values), np.asarray(new.values)
+    if old.shape == values.shape and _are_close(old, values):
         return
-    if stored.ndim == 0 or old.shape != given.shape:
-        both = (given.item(), old.item()) if stored.ndim == 0 else (given.shape, old.shape)
+    if stored.ndim == 0 or old.shape != values.shape:
+        both = (values.item(), old.item()) if stored.ndim == 0 else (values.shape, old.shape)
         differ = f"{both[0]!r} and {both[1]!r}"
     else:
-        at = np.unravel_index(int(np.argmax(np.ravel(old != given))), old.shape)
-        differ = f"{_plain(given[at])!r} where it has {_plain(old[at])!r}"
+        at = np.unravel_index(int(np.argmax(np.ravel(old != values))), old.shape)
+        differ = f"{_plain(values[at])!r} where it has {_plain(old[at])!r}"
     if stored.ndim == 0:
         warn(f"the coordinate {name!r} of {image.place} stays as it is: {differ}")
         return
@@ -274,10 +274,10 @@ def axis_of(plan: Plan, axis: int, coordinate: xr.DataArray) -> AxisSpec:
     frame = xr.DataArray(
         np.zeros(coordinate.shape, bool), {own.dim: coordinate.rename(own.dim)}, [own.dim]
     )
-    (found,) = describe_axes(frame, {own.dim: own.type} if own.type != "other" else None)
-    unit = own.unit if found.uneven is None else None
+    (new,) = describe_axes(frame, {own.dim: own.type} if own.type != "other" else None)
+    unit = own.unit if new.uneven is None else None
     return AxisSpec(
-        own.dim, own.name, own.type, unit, found.spacing, found.origin, found.uneven, own.known
+        own.dim, own.name, own.type, unit, new.spacing, new.origin, new.uneven, own.known
     )
 
 

@@ -209,7 +209,7 @@ def with_own(
 
 def documents_below(place: NodePath) -> Documents:
     """Return the documents of all nodes of an image, labels and others in its group included."""
-    found: Documents = {}
+    by_path: Documents = {}
     waiting = [""]
     names = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
     while waiting:
@@ -219,11 +219,11 @@ def documents_below(place: NodePath) -> Documents:
         kind = documents.kind_of({k: v for k, v in own.items() if k != ".zmetadata"})
         if kind is None:
             continue
-        found |= {f"{as_prefix(path)}{name}": document for name, document in own.items()}
+        by_path |= {f"{as_prefix(path)}{name}": document for name, document in own.items()}
         if kind == "group":
             inside = children(place / path)
             waiting += [f"{as_prefix(path)}{name}" for name in inside if is_name(name)]
-    return found
+    return by_path
 
 
 def _changed(before: Documents, after: Documents) -> Documents:

@@ -37,13 +37,13 @@ def append_pyramids(
             )  # fmt: skip
     root = resolve(store, read_only=False)
     places = [_place(root, image, resolved) for image in images]
-    there = [_is_image(place) for place in places]
-    if not any(there):
+    exist = [_is_image(place) for place in places]
+    if not any(exist):
         return write(images, store, options)
-    if not all(there):
-        missing = places[there.index(False)]
+    if not all(exist):
+        missing = places[exist.index(False)]
         raise TargetExistsError(
-            f"{missing} is not there, and {places[there.index(True)]} is",
+            f"{missing} is not there, and {places[exist.index(True)]} is",
             fix="append to the variables that are there, and write the others first",
         )
     if resolved["mode"] == "w":
@@ -113,8 +113,8 @@ def find_image(store: Store, group: str | None, name: str | None) -> NodePath:
     """
     check_kind("group", group, str, "text, as in 'lab/field'")
     root = resolve(store, read_only=False)
-    wanted = [name, ""] if group is None else [group.strip("/")]
-    places = [root / path if path else root for path in wanted if path is not None]
+    paths = [name, ""] if group is None else [group.strip("/")]
+    places = [root / path if path else root for path in paths if path is not None]
     for place in places:
         if _is_image(place):
             return place

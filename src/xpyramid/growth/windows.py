@@ -73,10 +73,12 @@ class GrowingWindows:
         """Return the windows of an image, None where none are to be made again."""
         base, factors = image.levels.base, image.levels.factors
         zero = LevelZero(base.shape, base.shards or base.chunks, factors[-1], base.dtype)
-        found = recorded_windows(image.place, image.attributes, zero, image.levels.paths[-1])
-        if found is None:
+        windows_and_request = recorded_windows(
+            image.place, image.attributes, zero, image.levels.paths[-1]
+        )
+        if windows_and_request is None:
             return None
-        recorded, request = found
+        recorded, request = windows_and_request
         windows = cls(recorded, replace(request, sections=None))
         if (kept := recorded.counts()) is not None:
             windows.statistics = engine.by_channel(kept.statistics, kept.channels)

@@ -68,9 +68,9 @@ class Levels(Sequence[xr.DataArray]):
         for k, dataset in enumerate(self.coordinates):
             level = self.made(k)
             sizes = dataset.sizes if level is None else level.sizes
-            said = ", ".join(f"{dim}: {n}" for dim, n in sizes.items())
+            lengths = ", ".join(f"{dim}: {n}" for dim, n in sizes.items())
             what = "made at first use" if level is None else str(level.dtype)
-            lines.append(one_line(f"{k}  ({said}) {what}"))
+            lines.append(one_line(f"{k}  ({lengths}) {what}"))
         return "\n".join([f"<xpyramid: {len(self)} levels>", *lines])
 
     def _repr_html_(self) -> str:

@@ -297,7 +297,7 @@ class Plot:
         coordinate = self._levels.coordinates[0].coords
         names = [str(v) for v in coordinate[dim].values] if dim in coordinate else []
         default = ngff.channels(names or [str(i) for i in range(total)], {})
-        found = []
+        channels = []
         for i, values in zip(range(total)[taken], read.values, strict=True):
             document = stored[i] if stored else {}
             color = str(document.get("color", default.colors[i]))
@@ -307,8 +307,8 @@ class Plot:
                 low, high = ends[1], ends[2]
             else:
                 low, high = (0, 255) if default.is_photograph else percentiles(values)
-            found.append((rgb(color) * is_shown, low, high))
-        return found
+            channels.append((rgb(color) * is_shown, low, high))
+        return channels
 
 
 def _pyplot() -> Any:

@@ -43,9 +43,9 @@ def scheduler_errors() -> Iterator[None]:
     except Exception as error:
         if cluster is None or isinstance(error, PyramidError) or not _is_lost(cluster, error):
             raise
-        said = " ".join(f"{type(error).__name__}: {error}".split())
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise StorageError(
-            f"the connection to dask's scheduler was lost: {said}",
+            f"the connection to dask's scheduler was lost: {cause}",
             fix="connect to a scheduler that runs, and resume the build if one has begun",
         ) from error
 

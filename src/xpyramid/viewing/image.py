@@ -154,12 +154,12 @@ class ViewedImage:
         described = self.source.document.get("image-label")
         described = described or self.source.levels[0].attrs.get("image-label")
         colors: Any = described.get("colors") if isinstance(described, Mapping) else None
-        found = {}
+        color_of = {}
         for color in colors if isinstance(colors, list) else ():
             value, rgba = (color.get("label-value"), color.get("rgba"))
             if isinstance(value, int) and isinstance(rgba, list | tuple) and len(rgba) in (3, 4):
-                found[value] = tuple(int(part) & 255 for part in (*rgba, 255)[:4])
-        return found
+                color_of[value] = tuple(int(part) & 255 for part in (*rgba, 255)[:4])
+        return color_of
 
     @cached_property
     def place(self) -> NodePath | None:
@@ -187,15 +187,15 @@ class ViewedImage:
         place = self.place
         if place is None:
             return [self]
-        found = [self]
+        images = [self]
         for name in self.labels:
             opened = open_levels(StorePath(place.store, place.path), f"labels/{name}")
             source = ImageSource(
                 Levels.from_arrays(opened.levels, opened.bounds), opened.plan, None, name,
                 document=opened.metadata,
             )  # fmt: skip
-            found.append(ViewedImage(source, name, (), self.cache))
-        return found
+            images.append(ViewedImage(source, name, (), self.cache))
+        return images
 
     def lazy_levels(self) -> list[xr.DataArray]:
         """Return the levels, read in whole stored chunks, which are kept while there is room.

@@ -165,16 +165,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self, objects: Objects, key: str, content_type: str) -> None:
         kind = {"Content-Type": content_type}
-        asked = _RANGE.fullmatch(self.headers.get("Range", ""))
-        if asked is None and self.command == "GET":
+        byte_range = _RANGE.fullmatch(self.headers.get("Range", ""))
+        if byte_range is None and self.command == "GET":
             data = objects.read(key)
             self._answer(HTTPStatus.NOT_FOUND if data is None else HTTPStatus.OK, data, kind)
             return
         size = objects.size(key)
-        part = None if size is None or asked is None else _part(asked, size)
+        part = None if size is None or byte_range is None else _part(byte_range, size)
         if size is None:
             self._answer(HTTPStatus.NOT_FOUND)
-        elif asked is None or part is None:
+        elif byte_range is None or part is None:
             self._answer(
                 HTTPStatus.OK, objects.read(key) if self.command == "GET" else None, kind, size
             )
@@ -210,12 +210,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(data)
 
 
-def _part(asked: re.Match[str], size: int) -> slice | None:
+def _part(byte_range: re.Match[str], size: int) -> slice | None:
     """Return the part of an object that is asked for, None where that says nothing.
 
     https://www.rfc-editor.org/rfc/rfc9110#name-byte-ranges; a part without length is to be refused.
     """
-    first, last = asked.groups()
+    first, last = byte_range.groups()
     if not first:  # the last bytes
         return slice(max(0, size - int(last)), size) if last else None
     if last and int(last) < int(first):

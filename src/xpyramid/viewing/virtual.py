@@ -72,13 +72,13 @@ class VirtualImage(MadeObjects):
     def _with_attributes(image: ViewedImage, prepared: PreparedImage) -> dict[str, bytes]:
         """Return all documents, with windows of channels as far as they are known."""
         template = prepared.template
-        found = {**template.documents, **template.own}
-        attributes = documents.attributes_of(found)
+        by_key = {**template.documents, **template.own}
+        attributes = documents.attributes_of(by_key)
         if prepared.omero is not None:
             windows = image.windows(prepared.omero)
             attributes = ngff.with_metadata(attributes, "omero", windows)
-        documents.consolidate(found, attributes=attributes)
-        return {key: document.to_bytes() for key, document in found.items()}
+        documents.consolidate(by_key, attributes=attributes)
+        return {key: document.to_bytes() for key, document in by_key.items()}
 
     def keys(self) -> list[str]:
         """Return the keys of all objects that there may be."""

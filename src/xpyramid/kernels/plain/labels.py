@@ -60,7 +60,7 @@ def lists_of(src: Array, factors: Factors, cells: Shape, skip: bool, ignored: Sc
     several = low != high
     sizes = np.broadcast_to(window_sizes(src.shape[1:], factors), cells)
     lists = [(np.flatnonzero(~several), low[~several], sizes[~several])]
-    lists += [runs(*found) for found in windows_of(src, factors, several)]
+    lists += [runs(*window) for window in windows_of(src, factors, several)]
     numbers, labels, counts = (np.concatenate(each) for each in zip(*lists, strict=True))
     if skip:
         valid = labels != ignored
@@ -98,14 +98,15 @@ def count_labels(
     for b, start, stop in pieces(shape, factors[0]):
         piece = many[b : b + 1, start * factors[0] : stop * factors[0]]
         own = (1, stop - start, *reduced[2:])
-        stops, found, votes_of = lists_of(piece, factors, own, skip, ignored)
+        stops, distinct, votes_of = lists_of(piece, factors, own, skip, ignored)
         if ends is not None:
-            labels[end : end + found.size], counts[end : end + found.size] = found, votes_of
+            labels[end : end + distinct.size] = distinct
+            counts[end : end + distinct.size] = votes_of
             ends.reshape(reduced)[b, start:stop] = (end + stops).reshape(own[1:])
-            end += found.size
+            end += distinct.size
         if out is not None:
             winners = np.empty(stops.size, out.dtype)
-            most_frequent(stops, found, votes_of, ignored, winners)
+            most_frequent(stops, distinct, votes_of, ignored, winners)
             out.reshape(reduced)[b, start:stop] = winners.reshape(own[1:])
 
 
@@ -118,13 +119,13 @@ def merged(
         numbers = numbers[..., None] * cell + np.arange(n) // f
     numbers = np.repeat(numbers.reshape(-1), lengths.reshape(-1))
     order = np.lexsort((labels, numbers))
-    numbers, found = numbers[order], labels[order]
+    numbers, merged_labels = numbers[order], labels[order]
     begins = np.ones(order.size, bool)
-    begins[1:] = (numbers[1:] != numbers[:-1]) | (found[1:] != found[:-1])
+    begins[1:] = (numbers[1:] != numbers[:-1]) | (merged_labels[1:] != merged_labels[:-1])
     starts = np.flatnonzero(begins)
     votes = np.add.reduceat(counts[order], starts) if starts.size else counts[:0]
     size = int(np.prod(cells))
-    return np.bincount(numbers[starts], minlength=size), found[starts], votes
+    return np.bincount(numbers[starts], minlength=size), merged_labels[starts], votes
 
 
 def merge_labels(
@@ -139,14 +140,14 @@ def merge_labels(
     for b, start, stop in pieces(shape, factors[0]):
         below = lengths[b, start * factors[0] : stop * factors[0]]
         last = first + int(below.sum())
-        sizes, found, votes = merged(
+        sizes, distinct, votes = merged(
             below, src_labels[first:last], src_counts[first:last], factors,
             (stop - start, *reduced[2:]),
         )  # fmt: skip
-        labels[end : end + found.size], counts[end : end + found.size] = found, votes
+        labels[end : end + distinct.size], counts[end : end + distinct.size] = distinct, votes
         sizes = sizes.reshape(stop - start, *reduced[2:])
         ends.reshape(reduced)[b, start:stop] = end + np.cumsum(sizes).reshape(sizes.shape)
-        first, end = last, end + found.size
+        first, end = last, end + distinct.size
 
 
 def some_lists(ends: Array) -> Iterator[tuple[slice, slice, Array]]:
