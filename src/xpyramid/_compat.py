@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 import sys
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import xarray as xr
@@ -25,13 +25,17 @@ from xarray.backends.file_manager import FileManager
 from xarray.backends.zarr import FillValueCoder, ZarrArrayWrapper
 from xarray.coding.common import _ElementwiseFunctionArray as DecodedArray
 from xarray.core import formatting_html, indexing
+from zarr.abc.buffer import Buffer
+from zarr.abc.codec import CodecPipeline
 from zarr.abc.store import Store as ZarrStore
 from zarr.core.array_spec import ArrayConfig
+from zarr.core.common import JSON
 from zarr.core.dtype import get_data_type_from_json
 from zarr.core.group import AsyncGroup, GroupMetadata
 from zarr.core.metadata import ArrayV2Metadata, ArrayV3Metadata
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, MemoryStore, StorePath, WrapperStore, ZipStore
+from zarr.types import AnyArray
 
 __all__ = [
     "Alias",
@@ -90,7 +94,7 @@ def unwrapped(store: ZarrStore) -> ZarrStore:
     return store
 
 
-def memory_of(store: MemoryStore) -> object:
+def memory_of(store: MemoryStore) -> MutableMapping[str, Buffer]:
     """Return the dict that a store in memory keeps its documents in."""
     return store._store_dict
 
@@ -111,13 +115,13 @@ def zip_sizes(store: ZipStore) -> dict[str, int]:
     return {member.filename: member.file_size for member in store._zf.infolist()}
 
 
-def wrap_pipeline(array: zarr.Array[Any], wrap: Callable[[Any], object]) -> None:
+def wrap_pipeline(array: AnyArray, wrap: Callable[[CodecPipeline], object]) -> None:
     """Have an array decode its chunks by something around what decodes them now."""
-    inner: Any = array.async_array
+    inner = array.async_array
     object.__setattr__(inner, "codec_pipeline", wrap(inner.codec_pipeline))
 
 
-def node_of(store: ZarrStore, path: str, document: dict[str, Any]) -> zarr.Group | zarr.Array[Any]:
+def node_of(store: ZarrStore, path: str, document: dict[str, JSON]) -> zarr.Group | AnyArray:
     """Return the node that a document of Zarr v3 describes, without asking the store for it."""
     where = StorePath(store, path)
     if document.get("node_type") == "array":
@@ -125,7 +129,7 @@ def node_of(store: ZarrStore, path: str, document: dict[str, Any]) -> zarr.Group
     return zarr.Group(AsyncGroup.from_dict(where, document))
 
 
-def store_path_of(array: zarr.Array[Any]) -> StorePath:
+def store_path_of(array: AnyArray) -> StorePath:
     """Return where an array is."""
     return array._async_array.store_path
 
@@ -147,9 +151,7 @@ def with_lazy_data(variable: xr.Variable, data: Any) -> xr.Variable:
     return other
 
 
-def lazy_variable(
-    array: zarr.Array[Any], dims: Sequence[str], attrs: Mapping[str, Any]
-) -> xr.Variable:
+def lazy_variable(array: AnyArray, dims: Sequence[str], attrs: Mapping[str, object]) -> xr.Variable:
     """Return a variable that reads an array when it is asked to, as xarray's Zarr backend does."""
     chunks = dict(zip(dims, array.chunks, strict=True))
     encoding = {"chunks": array.chunks, "preferred_chunks": chunks}
@@ -164,7 +166,9 @@ def html_section(header: str, details: str, items: int, *, collapsed: bool = Fal
     )
 
 
-def html_sections_of(base: xr.DataArray | xr.Dataset, attrs: Mapping[Any, Any]) -> list[str]:
+def html_sections_of(
+    base: xr.DataArray | xr.Dataset, attrs: Mapping[Hashable, object]
+) -> list[str]:
     """Return what xarray shows of coordinates and of attributes."""
     return [formatting_html.coord_section(base.coords), formatting_html.attr_section(attrs)]
 
@@ -175,7 +179,7 @@ def html_page(shown: object, header: Sequence[str], sections: Sequence[str]) -> 
     return page
 
 
-def lazily_indexed(array: BackendArray) -> Any:
+def lazily_indexed(array: BackendArray) -> indexing.CopyOnWriteArray:
     """Return what xarray makes variables of, of which what is read is not kept."""
     indexed: Any = indexing.LazilyIndexedArray(array)
     return indexing.CopyOnWriteArray(indexed)
@@ -203,7 +207,7 @@ class _LateModule:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(importlib.import_module(self._name), name)
 
 
@@ -218,9 +222,9 @@ def is_dask_array(data: object) -> TypeGuard[da.Array]:
     return "dask.array" in sys.modules and isinstance(data, da.Array)
 
 
-def optimize_graph(graph: HighLevelGraph, keys: Sequence[Any]) -> Mapping[Any, Any]:
+def optimize_graph(graph: HighLevelGraph, keys: Sequence[Hashable]) -> Mapping[Hashable, object]:
     """Return the graph of arrays with only what the keys need, and with reads and slices fused."""
-    optimized: Mapping[Any, Any] = da.optimization.optimize(graph, list(keys))
+    optimized: Mapping[Hashable, object] = da.optimization.optimize(graph, list(keys))
     return optimized
 
 
@@ -245,13 +249,13 @@ def source_of_blocks(array: da.Array) -> Any:
     if len(task.args) != 2 or task.kwargs.get("lock") or len(indices) != 2:
         return None
     (first, whole), (slices, _) = indices
-    parts: Any = layer.io_deps.get(str(slices))
+    parts = layer.io_deps.get(str(slices))
     if whole is not None or getattr(parts, "chunks", None) != array.chunks:
         return None
     origin: Any = first
     if isinstance(origin, TaskRef | Alias):
-        name: Any = origin.key
-        own: Any = layers.get(name, {})
+        name = origin.key
+        own = layers.get(name, {})
         origin = own.get(name) if len(own) == 1 else None
     wrapped = type(origin) is indexing.ImplicitToExplicitIndexingAdapter
     return origin.array if wrapped else origin

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Self, TypeVar
+from typing import Self, TypedDict, TypeGuard, TypeVar
 
 import numpy as np
 import zarr
@@ -51,6 +51,24 @@ _loaded: dict[str, Sizes] = {}
 _MOST_LOADED = 64
 
 
+class TableRecord(TypedDict):
+    """What the record of an image has of an array's objects, see `xpyramid.store.manifest`.
+
+    Attributes
+    ----------
+    grid : list of int
+        How many there are along each dimension.
+    objects : int
+        How many there are in all.
+    table : str or mapping
+        Their sizes and checksums, or where these are.
+    """
+
+    grid: list[int]
+    objects: int
+    table: str | Mapping[str, object]
+
+
 class CheckedStore(SingleGets):
     """See the module.
 
@@ -69,7 +87,7 @@ class CheckedStore(SingleGets):
         self,
         store: Store,
         image: str,
-        records: Mapping[str, Mapping[str, Any]],
+        records: Mapping[str, TableRecord],
         known: tuple[str, str | None] | None = None,
     ) -> None:
         super().__init__(store)
@@ -321,7 +339,7 @@ def confirm(place: NodePath) -> Iterator[None]:
         sync(watch.confirm())
 
 
-def _has_table(record: object) -> bool:
+def _has_table(record: object) -> TypeGuard[TableRecord]:
     """Whether the record of an array is valid, and tells where its table is."""
     if not isinstance(record, Mapping):
         return False

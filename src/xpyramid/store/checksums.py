@@ -31,7 +31,7 @@ _FACTOR = 0x9E3779B1
 _BLOCK = 2**22
 
 
-def algorithm_for(metadata: Mapping[str, Any]) -> Algorithm:
+def algorithm_for(metadata: Mapping[str, object]) -> Algorithm:
     """Return what to compute for the objects of an array, by its metadata, of either format."""
     codecs = [metadata.get(key) for key in ("codecs", "compressor", "filters")]
     return "crc32" if _names_crc32c(codecs) else "crc32c"

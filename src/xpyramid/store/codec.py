@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import google_crc32c
 import numcodecs
 import numpy as np
 from numcodecs.compat import ensure_bytes, ensure_ndarray
-from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
+from zarr.abc.codec import Codec as ZarrCodec
+from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, TransposeCodec
 
 from xpyramid._compat import ArrayV2Metadata
 from xpyramid.geometry.tiles import Lengths
@@ -40,13 +41,21 @@ _COMPRESSORS = {
 }  # fmt: skip
 
 
+#: What codecs take and return: samples, or bytes.
+Coded = bytes | Array
+
+
+#: What a codec is told beside its name.
+Options = Mapping[str, object]
+
+
 class Coder(Protocol):
     """What numcodecs has for each way of coding."""
 
-    def encode(self, buf: Any) -> Any:
+    def encode(self, buf: Coded) -> Coded:
         """Return what is stored of something."""
 
-    def decode(self, buf: Any) -> Any:
+    def decode(self, buf: Coded) -> Coded:
         """Return what is stored."""
 
 
@@ -81,14 +90,14 @@ class Codec:
     def encode(self, chunk: Array) -> bytes:
         """Return the bytes of a chunk."""
         ordered = chunk if self.order is None else chunk.transpose(self.order)
-        samples: Any = np.ascontiguousarray(ordered, self.dtype).reshape(-1)
+        samples: Coded = np.ascontiguousarray(ordered, self.dtype).reshape(-1)
         for one in self.filters:
             samples = one.encode(samples)
         return _bytes(samples if self.compressor is None else self.compressor.encode(samples))
 
     def decode(self, data: bytes, shape: Lengths) -> Array:
         """Return the chunk that bytes hold, which must be as large as that."""
-        samples: Any = data if self.compressor is None else self.compressor.decode(data)
+        samples: Coded = data if self.compressor is None else self.compressor.decode(data)
         for one in reversed(self.filters):
             samples = one.decode(samples)
         flat: Array = ensure_ndarray(samples).reshape(-1).view(self.dtype)
@@ -104,12 +113,12 @@ class _Chain:
 
     coders: tuple[Coder, ...]
 
-    def encode(self, buf: Any) -> Any:
+    def encode(self, buf: Coded) -> Coded:
         for one in self.coders:
             buf = one.encode(buf)
         return buf
 
-    def decode(self, buf: Any) -> Any:
+    def decode(self, buf: Coded) -> Coded:
         for one in reversed(self.coders):
             buf = one.decode(buf)
         return buf
@@ -121,19 +130,19 @@ class _Crc32c:
     https://zarr-specs.readthedocs.io/en/latest/v3/codecs/crc32c/
     """
 
-    def encode(self, buf: Any) -> bytes:
+    def encode(self, buf: Coded) -> bytes:
         data = _bytes(buf)
         checksum: bytes = google_crc32c.value(data).to_bytes(4, "little")
         return data + checksum
 
-    def decode(self, buf: Any) -> bytes:
+    def decode(self, buf: Coded) -> bytes:
         data, checksum = _bytes(buf)[:-4], _bytes(buf)[-4:]
         if google_crc32c.value(data).to_bytes(4, "little") != checksum:
             raise ValueError("the checksum is another one")
         return data
 
 
-def _bytes(data: Any) -> bytes:
+def _bytes(data: Coded) -> bytes:
     return bytes(ensure_bytes(data))
 
 
@@ -185,7 +194,7 @@ def codec_of(array: ZarrArray) -> Codec | None:
             return _codec_v3(array.dtype, codecs)
 
 
-def _codec_v3(dtype: DType, codecs: Sequence[Any]) -> Codec | None:
+def _codec_v3(dtype: DType, codecs: Sequence[ZarrCodec]) -> Codec | None:
     """Return what codecs of Zarr v3 do: any to samples, one to bytes, any to bytes."""
     named = [_named(codec) for codec in codecs]
     names = [name for name, _ in named]
@@ -195,8 +204,9 @@ def _codec_v3(dtype: DType, codecs: Sequence[Any]) -> Codec | None:
     stored = dtype.newbyteorder(">" if _word(named[at][1].get("endian")) == "big" else "<")
     before, after = named[:at], named[at + 1 :]
     order = None
-    if [name for name, _ in before] == ["transpose"]:
-        order, before = tuple(before[0][1]["order"]), []
+    match codecs[:at]:
+        case [TransposeCodec(order=axes)]:
+            order, before = tuple(axes), []
     filters = _all_known(_filter(dtype, *one) for one in before)
     itemsize = None if before else stored.itemsize
     coders = _all_known(_compressor(itemsize, *one) for one in after)
@@ -213,13 +223,14 @@ def _all_known(coders: Iterable[Coder | None]) -> tuple[Coder, ...] | None:
     return known if len(known) == len(coders_or_none) else None
 
 
-def _named(codec: Any) -> tuple[str, Mapping[str, Any]]:
+def _named(codec: ZarrCodec) -> tuple[str, Options]:
     """Return the name and the options of a codec of Zarr v3."""
     document = codec.to_dict()
-    return document["name"], document.get("configuration") or {}
+    options = document.get("configuration")
+    return str(document["name"]), options if isinstance(options, Mapping) else {}
 
 
-def _filter(dtype: DType, name: str, options: Mapping[str, Any]) -> Coder | None:
+def _filter(dtype: DType, name: str, options: Options) -> Coder | None:
     """Return a codec from samples to samples, as zarr-python completes its options."""
     own = name.removeprefix("numcodecs.")
     if own not in _FILTERS or own == name:
@@ -228,7 +239,7 @@ def _filter(dtype: DType, name: str, options: Mapping[str, Any]) -> Coder | None
     return _coder(own, {missing: dtype.str, **options} if missing else options)
 
 
-def _compressor(itemsize: int | None, name: str, options: Mapping[str, Any]) -> Coder | None:
+def _compressor(itemsize: int | None, name: str, options: Options) -> Coder | None:
     """Return a codec from bytes to bytes, which are samples of some size, if that is known."""
     own = name.removeprefix("numcodecs.")
     if own == "shuffle" != name:
@@ -241,12 +252,14 @@ def _compressor(itemsize: int | None, name: str, options: Mapping[str, Any]) -> 
         case "zstd" | "gzip":
             return _coder(name, options)
         case "blosc":
-            own_words = {key: _word(options[key]) for key in ("cname", "clevel", "blocksize")}
-            return _coder(name, {**own_words, "shuffle": SHUFFLES[_word(options["shuffle"])]})
+            own_words: dict[str, object] = {
+                key: _word(options[key]) for key in ("cname", "clevel", "blocksize")
+            }
+            return _coder(name, {**own_words, "shuffle": SHUFFLES[str(_word(options["shuffle"]))]})
     return None
 
 
-def _coder(name: str, options: Mapping[str, Any]) -> Coder | None:
+def _coder(name: str, options: Options) -> Coder | None:
     """Return a codec of numcodecs, None where its options are not what it expects."""
     try:
         coder: Coder = numcodecs.get_codec({"id": name, **options})
@@ -255,6 +268,6 @@ def _coder(name: str, options: Mapping[str, Any]) -> Coder | None:
     return coder
 
 
-def _word(option: object) -> Any:
+def _word(option: object) -> object:
     """Return a codec's option as its metadata have it: newer releases of zarr have no enums."""
     return getattr(option, "value", option)

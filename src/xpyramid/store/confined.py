@@ -8,7 +8,6 @@ import weakref
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from zarr.abc.buffer import Buffer, BufferPrototype
 from zarr.abc.store import (
@@ -135,11 +134,19 @@ class ConfinedStore(LocalStore):
         """Return parts of what is stored under some keys."""
         return [await self.get(key, prototype, byte_range) for key, byte_range in key_ranges]
 
-    def get_sync(self, key: str, **options: Any) -> Buffer | None:
+    def get_sync(
+        self,
+        key: str,
+        *,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
         """Return what is stored under a key."""
 
         def get() -> Buffer | None:
-            return get_unchecked(key, **options) if self._check(key) else None
+            if not self._check(key):
+                return None
+            return get_unchecked(key, prototype=prototype, byte_range=byte_range)
 
         get_unchecked = super().get_sync
         with reading(self, key):

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -107,7 +107,7 @@ def array_attributes(
     return attributes
 
 
-def _encoded_fill(fill_value: Any, dtype: DType) -> Any:
+def _encoded_fill(fill_value: Any, dtype: DType) -> Json:
     """Return a ``_FillValue`` as xarray stores it in Zarr v3."""
     value = np.asarray(fill_value)
     try:
@@ -117,7 +117,10 @@ def _encoded_fill(fill_value: Any, dtype: DType) -> Any:
             raise ValueError(fill_value)  # which would be stored as another number
         if dtype.kind == "f" and np.isfinite(cast).all():
             value = cast  # as samples have it: 1e20 is not a float32
-        return FillValueCoder.encode(value.item() if value.size == 1 else fill_value, dtype)
+        encoded: Json = FillValueCoder.encode(
+            value.item() if value.size == 1 else fill_value, dtype
+        )
+        return encoded
     except (TypeError, ValueError, OverflowError) as error:
         raise AttributeValueError(
             f"attribute '_FillValue' of the array is {fill_value!r}, and the array has dtype "
@@ -129,11 +132,12 @@ def _encoded_fill(fill_value: Any, dtype: DType) -> Any:
 
 def dims_of(node: ZarrArray) -> tuple[str, ...]:
     """Return the dimensions that an array names; none if some have no name."""
-    named: Any = node.attrs.get("_ARRAY_DIMENSIONS")
+    named: object = node.attrs.get("_ARRAY_DIMENSIONS")
     if node.metadata.zarr_format == 3:
         named = node.metadata.dimension_names
-    are_names = isinstance(named, list | tuple) and all(isinstance(dim, str) for dim in named)
-    return tuple(named) if are_names else ()
+    if isinstance(named, list | tuple) and all(isinstance(dim, str) for dim in named):
+        return tuple(named)
+    return ()
 
 
 def open_raw(arrays: Mapping[str, ZarrArray], left_out: Collection[str]) -> dict[str, xr.Variable]:
@@ -169,12 +173,14 @@ def attributes_back(array: ZarrArray, *, is_flat: bool = False) -> dict[str, obj
         Whether it is a level that no group holds, which xarray never opens. Its fill value in Zarr
         v2, mostly 0, says nothing of missing samples, unless JSON has no number for it.
     """
-    attrs: dict[str, Any] = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
+    attrs: dict[str, object] = {k: v for k, v in array.attrs.items() if k != "_ARRAY_DIMENSIONS"}
     if array.metadata.zarr_format == 2 and array.fill_value is not None:
-        if not (is_flat and np.isfinite(cast("Any", array.fill_value))):
+        if not (is_flat and np.isfinite(array.fill_value)):
             attrs["_FillValue"] = array.fill_value
-    elif array.metadata.zarr_format == 3 and isinstance(attrs.get("_FillValue"), str | list):
-        attrs["_FillValue"] = FillValueCoder.decode(attrs["_FillValue"], array.dtype)
+    elif array.metadata.zarr_format == 3:
+        encoded = attrs.get("_FillValue")
+        if isinstance(encoded, str | list):
+            attrs["_FillValue"] = FillValueCoder.decode(encoded, array.dtype)
     return attrs
 
 

@@ -94,8 +94,9 @@ class RegionArray:
     def __getitem__(self, key: Any) -> Any:
         if not isinstance(key, tuple) or not all(isinstance(part, slice) for part in key):
             return self.wrapped[key]
-        is_level = isinstance(self.array, LevelArray)
-        return self.array[indexing.BasicIndexer(key) if is_level else key]
+        if isinstance(self.array, LevelArray):
+            return self.array[indexing.BasicIndexer(key)]
+        return self.array[key]
 
 
 def accelerate(array: ZarrArray) -> ZarrArray | ObjectArray | WatchedArray:
@@ -168,7 +169,7 @@ def _accelerated_layer(layer: Layer) -> Layer:
     return MaterializedLayer({key: source}, annotations=layer.annotations)
 
 
-def _accelerated(data: Any) -> Any:
+def _accelerated(data: object) -> object:
     """Return something that reads fast; what looks unfamiliar stays as it is."""
     if isinstance(data, zarr.Array):
         return accelerate(data)
@@ -190,7 +191,7 @@ def _unwrapped(node: Any) -> ObjectArray | LevelArray | None:
     return array if isinstance(array, ObjectArray) else None
 
 
-def _is_all(key: tuple[Any, ...], shape: tuple[int, ...]) -> bool:
+def _is_all(key: tuple[object, ...], shape: tuple[int, ...]) -> bool:
     """Whether a key takes all of an array, in its order."""
     return all(
         isinstance(part, slice) and range(n)[part] == range(n)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -28,6 +28,8 @@ from xpyramid.store.codec import codec_of, is_regular
 from xpyramid.store.object_reader import ObjectReader, directory_of, reader_of
 from xpyramid.store.path import ZarrArray
 from xpyramid.types import Array, DType
+
+T = TypeVar("T")
 
 
 class LevelArray(BackendArray):
@@ -65,7 +67,7 @@ class LevelArray(BackendArray):
         """Return the same array, read as another dtype."""
         return LevelArray(self.zarr_array, dtype, alone=self._alone)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Array:
         if self.reader is not None:  # which knows steps of all kinds
             is_of_points = isinstance(key, indexing.VectorizedIndexer)
             selection, shape = selected(key.tuple, self.shape, self.reader.chunks, is_of_points)
@@ -74,9 +76,11 @@ class LevelArray(BackendArray):
         parts = [_of_something(part, n) for part, n in zip(key.tuple, self.shape, strict=True)]
         support = indexing.IndexingSupport.VECTORIZED
         kind, by_zarr = type(key), self._by_zarr(key)
-        return indexing.explicit_indexing_adapter(kind(tuple(parts)), self.shape, support, by_zarr)
+        by_parts = kind(tuple(parts))
+        read: Array = indexing.explicit_indexing_adapter(by_parts, self.shape, support, by_zarr)
+        return read
 
-    async def async_getitem(self, key: Any) -> Any:
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> Array:
         """Return what is indexed; it is read in another thread."""
         return await asyncio.to_thread(self.__getitem__, key)
 
@@ -90,17 +94,20 @@ class LevelArray(BackendArray):
         return lambda parts: np.asarray(array[parts]).astype(self.dtype, copy=False)
 
 
-def _of_something(part: Any, length: int) -> Any:
+def _of_something(part: T, length: int) -> T | slice:
     is_empty = isinstance(part, slice) and not range(length)[part]
     return slice(0, 0) if is_empty else part
 
 
-def _make(zarr_array: Any, dtype: DType, alone: bool) -> LevelArray:
+def _make(zarr_array: object, dtype: DType, alone: bool) -> LevelArray:
     return LevelArray(zarr_array, dtype, alone=alone)
 
 
 def level_variable(
-    array: ZarrArray, dims: Sequence[str], attrs: Mapping[str, Any], chunks: Lengths | None = None
+    array: ZarrArray,
+    dims: Sequence[str],
+    attrs: Mapping[str, object],
+    chunks: Lengths | None = None,
 ) -> xr.Variable:
     """Return a variable that reads an array when it is asked to.
 
@@ -118,15 +125,16 @@ def level_variable(
     return as_level(variable, array, array.chunks if chunks is None else chunks)
 
 
-def stored_variable(array: ZarrArray, dims: Sequence[str], attrs: Mapping[str, Any]) -> xr.Variable:
+def stored_variable(
+    array: ZarrArray, dims: Sequence[str], attrs: Mapping[str, object]
+) -> xr.Variable:
     """Return a variable beside a level, which is kept when it was read once.
 
     Its encoding is what xarray has of arrays that it has opened.
     """
-    data: Any = LevelArray(array)
-    if data.reader is None:
-        data = ZarrArrayWrapper(array)  # which knows the kinds of text
-    cached: Any = indexing.MemoryCachedArray(lazily_indexed(data))
+    level = LevelArray(array)
+    data = ZarrArrayWrapper(array) if level.reader is None else level  # it knows the kinds of text
+    cached = indexing.MemoryCachedArray(lazily_indexed(data))
     variable = xr.Variable(dims, cached, dict(attrs))
     variable.encoding = {"compressors": array.compressors, "filters": array.filters}
     if is_regular(array):
@@ -160,7 +168,7 @@ def as_level(variable: xr.Variable, array: ZarrArray, chunks: Lengths) -> xr.Var
     return level
 
 
-def level_of(variable: xr.Variable, coords: Mapping[Any, Any], name: str | None) -> xr.DataArray:
+def level_of(variable: xr.Variable, coords: Mapping[T, object], name: str | None) -> xr.DataArray:
     """Return an array of a variable, of which nothing is read and the encoding is kept."""
     free = "_".join(["array", *map(str, coords)])
     level: xr.DataArray = xr.Dataset({free: variable}, coords)[free]
@@ -169,7 +177,7 @@ def level_of(variable: xr.Variable, coords: Mapping[Any, Any], name: str | None)
 
 def read_as(variable: xr.Variable, dtype: DType) -> xr.Variable:
     """Return a variable of `level_variable` that is read as another dtype."""
-    data: Any = lazy_data(variable)
+    data = lazy_data(variable)
     while not isinstance(data, LevelArray):
         data = data.array
     return with_lazy_data(variable, lazily_indexed(data.as_dtype(dtype)))

@@ -195,8 +195,7 @@ def _sizes_in_listing(store: Store, prefix: str) -> Mapping[str, int] | None:
     if type(store) is ObjectStore:
         return sync(_obstore_sizes(store, prefix))
     if type(store) is MemoryStore:
-        documents: Any = memory_of(store)
-        return {key: len(document) for key, document in documents.items()}
+        return {key: len(document) for key, document in memory_of(store).items()}
     return None
 
 

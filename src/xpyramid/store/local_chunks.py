@@ -290,7 +290,7 @@ def _pieces(region: Region, lengths: Lengths) -> Iterator[tuple[Lengths, list[in
         yield index, start, tuple(slice(max(p.start, s), min(p.stop, s + n)) for p, s, n in ends)
 
 
-def _all_equal(values: Array, fill: Any) -> bool:
+def _all_equal(values: Array, fill: object) -> bool:
     """Whether all samples are fill value, as zarr-python sees it: NaN is, -0.0 is not 0.0."""
     first = values[(0,) * values.ndim]
     if not (first == fill or (first != first and fill != fill)):  # noqa: PLR0124

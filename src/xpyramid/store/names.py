@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import xarray as xr
 
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.options.types import Names
+
+T = TypeVar("T")
 
 #: Whose names the dimensions of stored arrays have: those that viewers know, or xarray's.
 
@@ -103,7 +105,7 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def with_names(
-    variables: Mapping[Any, xr.Variable], dims: Mapping[str, str], names: Mapping[str, str]
+    variables: Mapping[T, xr.Variable], dims: Mapping[str, str], names: Mapping[str, str]
 ) -> dict[str, xr.Variable]:
     """Return variables under other names, along dimensions of other names.
 

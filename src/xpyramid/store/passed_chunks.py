@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -71,7 +70,7 @@ class StoredSamples:
 
 def stored_samples(variable: xr.Variable) -> StoredSamples | None:
     """Return where the samples of a variable are stored, None where they are nowhere just so."""
-    data: Any = lazy_data(variable)
+    data = lazy_data(variable)
     start, dtype = (0,) * variable.ndim, variable.dtype
     while not isinstance(data, ZarrArrayWrapper | LevelArray):
         if type(data) is indexing.LazilyIndexedArray:

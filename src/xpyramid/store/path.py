@@ -11,7 +11,6 @@ from collections import UserDict
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote_to_bytes
 from urllib.request import url2pathname
 
@@ -25,16 +24,18 @@ from zarr.storage import (
     StorePath,
     ZipStore,
 )
+from zarr.types import AnyArray
 
 from xpyramid import ngff
 from xpyramid._compat import GroupMetadata, node_of, open_zip, sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
 from xpyramid.store.retrying import as_local, bare, retrying, spelled
+from xpyramid.types import Json
 
 Store = str | os.PathLike[str] | ZarrStore | zarr.Group | StorePath | MutableMapping[str, object]
 #: An array of either Zarr format.
-ZarrArray = zarr.Array[Any]
+ZarrArray = AnyArray
 Node = zarr.Group | ZarrArray
 
 #: Names of Zarr's own files, and those that are no names in a path.
@@ -114,15 +115,16 @@ class NodePath:
         except FileNotFoundError:
             return None
 
-    def attributes(self) -> dict[str, Any]:
+    def attributes(self) -> dict[str, object]:
         """Return the attributes of the group or array that is there; none where nothing is.
 
         The copies that a group has of what is in it are not looked at, which takes long.
         """
         if type(self.store) is LocalStore:
             document = _node_document(self.store.root / self.path)
-            if document is not None and isinstance(document.get("attributes", {}), dict):
-                return dict(document.get("attributes", {}))
+            attributes = {} if document is None else document.get("attributes", {})
+            if document is not None and isinstance(attributes, dict):
+                return dict(attributes)
         node = self.node()
         return {} if node is None else dict(node.attrs)
 
@@ -159,7 +161,7 @@ class NodePath:
         return sync(self.store.is_empty(self.path))
 
 
-def _node_document(directory: Path) -> dict[str, Any] | None:
+def _node_document(directory: Path) -> dict[str, Json] | None:
     """Return the document of a node of Zarr v3; None for others and damaged ones."""
     try:
         document = json.loads((directory / "zarr.json").read_bytes())
@@ -191,7 +193,7 @@ def members_of(group: zarr.Group) -> Callable[[str], Node | None]:
     flat = copies.flattened_metadata
 
     def find(path: str) -> Node | None:
-        metadata: Any = flat.get(path)
+        metadata = flat.get(path)
         if metadata is None or isinstance(metadata, GroupMetadata):
             return group.get(path)
         where = StorePath(group.store, f"{group.path}/{path}")

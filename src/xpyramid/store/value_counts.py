@@ -19,13 +19,12 @@ import hashlib
 import json
 import zlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xpyramid.engine import Distribution, Statistics
 from xpyramid.geometry.sections import Sections
+from xpyramid.types import Array
 
 #: Name of the object, in the directory of an array.
 KEY = "values.xpyramid"
@@ -37,8 +36,6 @@ _MAGIC = b"XPV1"
 
 #: How hard zlib tries: more takes longer, and makes it hardly smaller.
 _EFFORT = 1
-
-_Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ class ValueCounts:
     def to_bytes(self) -> bytes:
         """Return the table as it is kept."""
         rows = sorted(self.statistics.items())
-        head: dict[str, Any] = {
+        head: dict[str, object] = {
             "shape": self.sections.shape, "lengths": self.sections.lengths,
             "channels": self.channels,
             "bounds": [[c, *ends] for c, ends in sorted(self.bounds.items())],
@@ -122,11 +119,11 @@ class ValueCounts:
         return cls(Sections(shape, lengths), channels, bounds, statistics)
 
 
-def _planes(values: _Array, width: int) -> bytes:
+def _planes(values: Array, width: int) -> bytes:
     return values.astype(f"<u{width}").view(np.uint8).reshape(-1, width).T.tobytes()
 
 
-def _unplaned(data: bytes, width: int) -> _Array:
+def _unplaned(data: bytes, width: int) -> Array:
     columns = np.frombuffer(data, np.uint8).reshape(width, -1).T
     return np.ascontiguousarray(columns).view(f"<u{width}").reshape(-1)
 

@@ -59,7 +59,7 @@ class ZarrSink:
 
     def __init__(self, array: ZarrArray, name: str, path: str = "") -> None:
         self.array = by_object(array) or array
-        self.form = _form(array, isinstance(self.array, ObjectArray))
+        self.form: Hashable | None = _form(array, isinstance(self.array, ObjectArray))
         self.name, self.path = name, path
         self.counts = tuple(
             -(-n // length)
