@@ -28,7 +28,7 @@ from xarray.core import formatting_html, indexing
 from zarr.abc.buffer import Buffer
 from zarr.abc.codec import CodecPipeline
 from zarr.abc.store import Store as ZarrStore
-from zarr.core.array_spec import ArrayConfig
+from zarr.core.array_spec import ArrayConfig, ArrayConfigParams
 from zarr.core.common import JSON
 from zarr.core.dtype import get_data_type_from_json
 from zarr.core.group import AsyncGroup, GroupMetadata
@@ -40,6 +40,7 @@ from zarr.types import AnyArray
 __all__ = [
     "Alias",
     "ArrayConfig",
+    "ArrayConfigParams",
     "ArrayV2Metadata",
     "ArrayV3Metadata",
     "BackendArray",

@@ -41,14 +41,14 @@ class OmeZarrBackend(BackendEntrypoint):
 
     def open_dataset(
         self,
-        filename_or_obj: Any,
+        filename_or_obj: object,
         *,
         drop_variables: str | Iterable[str] | None = None,
         group: str | None = None,
         level: int | str | None = None,
         resolution: float | str | Mapping[str, float | str] | None = None,
         multiscale: int | str = 0,
-        storage_options: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, object] | None = None,
     ) -> xr.Dataset:
         """Open a level of an image as a Dataset, with its coordinates.
 
@@ -99,11 +99,11 @@ class OmeZarrBackend(BackendEntrypoint):
 
     def open_groups_as_dict(
         self,
-        filename_or_obj: Any,
+        filename_or_obj: object,
         *,
         drop_variables: str | Iterable[str] | None = None,
         group: str | None = None,
-        storage_options: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, object] | None = None,
     ) -> dict[str, xr.Dataset]:
         """Open all levels of all images in a store, by their paths; see `open_datatree`."""
         from xpyramid.opening import open_images
@@ -119,11 +119,11 @@ class OmeZarrBackend(BackendEntrypoint):
 
     def open_datatree(
         self,
-        filename_or_obj: Any,
+        filename_or_obj: object,
         *,
         drop_variables: str | Iterable[str] | None = None,
         group: str | None = None,
-        storage_options: Mapping[str, Any] | None = None,
+        storage_options: Mapping[str, object] | None = None,
     ) -> xr.DataTree:
         """Open all levels of all images in a store as a tree.
 
@@ -159,7 +159,7 @@ class OmeZarrBackend(BackendEntrypoint):
             )
         )
 
-    def guess_can_open(self, filename_or_obj: Any) -> bool:
+    def guess_can_open(self, filename_or_obj: object) -> bool:
         """Whether a path is unmistakably that of an OME-Zarr image.
 
         By its name, or as a local directory whose metadata say so.
@@ -185,7 +185,7 @@ def _is_image(directory: Path) -> bool:
         return False
 
 
-def _store(source: Any, storage_options: Mapping[str, Any] | None) -> Store:
+def _store(source: Any, storage_options: Mapping[str, object] | None) -> Store:
     """Return what is opened."""
     if not storage_options:
         opened: Store = source

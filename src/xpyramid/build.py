@@ -40,7 +40,7 @@ from xpyramid.options import (
     options_of,
     resolve_options,
 )
-from xpyramid.options.types import Boundary, Chunks, Kind
+from xpyramid.options.types import Boundary, Chunks, Factor, Kind
 from xpyramid.pyramid import Pyramid
 from xpyramid.pyramids import Pyramids
 from xpyramid.reducers import Array, Method, Reducer, make_reducer, method_name, named_methods
@@ -119,7 +119,7 @@ class _Taken:
     bounds: xr.Dataset
     image: ImageGeometry | None
     levels: int | None
-    factor: Any
+    factor: Factor | None
     dims: str | tuple[str, ...] | None
     boundary: Boundary
     options: BuildOptions

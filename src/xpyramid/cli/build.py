@@ -177,7 +177,9 @@ def _write_options(arguments: argparse.Namespace, group: type) -> Any:
     return passed | ({"progress": False} if arguments.quiet and "progress" not in passed else {})
 
 
-def _plan(sources: Sequence[ImageSource], arguments: argparse.Namespace, writing: Any) -> None:
+def _plan(
+    sources: Sequence[ImageSource], arguments: argparse.Namespace, writing: WriteOptions
+) -> None:
     """Say what would be written, as `prepare` finds it, which checks all and writes nothing."""
     if "append_dim" in writing:
         arguments.parser.error("argument --plan: not allowed with argument --append-dim")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-from typing import Any
 
 from xpyramid.errors import PyramidError
 
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid completion``."""
     try:
-        shtab: Any = importlib.import_module("shtab")
+        shtab = importlib.import_module("shtab")
     except ModuleNotFoundError as error:
         raise PyramidError(
             "completion needs the package shtab", fix="pip install xpyramid[completion]"
@@ -42,13 +41,13 @@ def run(arguments: argparse.Namespace) -> None:
     for action in _actions(parser):
         is_path = action.metavar in ("PATH", "SRC", "DST", "DIR")
         if is_path and action.option_strings[:1] not in [[name] for name in _INSIDE]:
-            action.complete = shtab.FILE
+            setattr(action, "complete", shtab.FILE)  # noqa: B010  where shtab looks
     print(shtab.complete(parser, arguments.shell))
 
 
-def _actions(parser: argparse.ArgumentParser) -> list[Any]:
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
     """Return all arguments of a parser, and of those of its commands."""
-    actions: list[Any] = []
+    actions: list[argparse.Action] = []
     for action in parser._actions:
         actions.append(action)
         if isinstance(action, argparse._SubParsersAction):

@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     with suppress(NotAPyramidError), reading(location):
         images = [(above + path).strip("/") for path in find_images(location, group)]
     paths = images or [(group or "").strip("/")]
-    documents: list[dict[str, Any]] = []
+    documents: list[dict[str, object]] = []
     codes: list[int] = []
     for path in paths:
         try:
@@ -100,7 +100,7 @@ def lines(pyramid: Pyramid, form: StoredForm) -> list[str]:
     return [f"{name + ':':{width}}{text}" for name, text in texts.items() if text]
 
 
-def as_json(path: str, pyramid: Pyramid, form: StoredForm) -> dict[str, Any]:
+def as_json(path: str, pyramid: Pyramid, form: StoredForm) -> dict[str, object]:
     """Return what there is to say of an image, for programs."""
     plan = pyramid.plan
     levels = [
@@ -159,7 +159,7 @@ def _finite(numbers: tuple[float, ...]) -> list[float | None]:
     return [float(n) if abs(n) < float("inf") else None for n in numbers]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> bool | str | float:
     """Return a value that JSON has."""
     if isinstance(value, bool | str):
         return value

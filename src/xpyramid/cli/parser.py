@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
         hints = [hint for hint in hints if hint and option("mode") not in hint.parts]
         self.error(joined("; ", [f"unrecognized arguments: {' '.join(arguments)}", *hints]))
 
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
+    def _check_value(self, action: argparse.Action, value: object) -> None:
         """Refuse what is none of the choices, and say which is meant."""
         if action.choices is None or value in action.choices:
             return

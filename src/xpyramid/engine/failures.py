@@ -11,6 +11,7 @@ from xpyramid.engine.source import DaskSource, Source
 from xpyramid.engine.tasks import Key, TaskError, dependents
 from xpyramid.errors import ReadError, StorageError
 from xpyramid.geometry.tiles import Region, Tiling
+from xpyramid.runtime.cluster import Client
 
 #: So many tasks are named.
 _NAMED = 16
@@ -21,7 +22,7 @@ Subjects = Mapping[str, tuple[Tiling, Source]]
 
 @contextmanager
 def attribute_failures(
-    subjects: Subjects, graph: Mapping[Key, object], client: Any = None
+    subjects: Subjects, graph: Mapping[Key, object], client: Client | None = None
 ) -> Iterator[None]:
     """Say which samples a task was about that has failed, or killed its workers.
 
@@ -58,7 +59,7 @@ def attribute_failures(
         ) from error
 
 
-def _in_hand(error: Any, client: Any) -> list[Key]:
+def _in_hand(error: Any, client: Client | None) -> list[Key]:
     """Return the tasks that a worker had in hand when it died, of which dask blames any one.
 
     Those that have seen most workers die come first.
@@ -73,14 +74,15 @@ def _in_hand(error: Any, client: Any) -> list[Key]:
     return list(dict.fromkeys([error.task, *hand]))
 
 
-def _deaths(client: Any) -> Iterator[tuple[object, Sequence[Key]]]:
+def _deaths(client: Client | None) -> Iterator[tuple[object, Sequence[Key]]]:
     """Yield workers of a cluster that have died, and what tasks they had in hand."""
     if client is None:
         return
     with suppress(OSError):  # the cluster has gone, too
         for _, event in client.get_events("all"):
-            is_end = isinstance(event, dict) and event.get("action") == "remove-worker"
-            if is_end and not event.get("expected"):
+            if not isinstance(event, dict) or event.get("action") != "remove-worker":
+                continue
+            if not event.get("expected"):
                 yield event.get("worker"), list(event.get("processing-tasks", ()))
 
 

@@ -37,7 +37,7 @@ def identity(variable: xr.Variable) -> Hashable | None:
     None if that is not known. Arrays in memory need not be read, but what is made of one is made
     together: it is the same as itself alone.
     """
-    data: Any = lazy_data(variable)
+    data = lazy_data(variable)
     if is_dask_array(data):
         return "dask", data.name, data.chunks
     if type(data) is np.ndarray:

@@ -169,7 +169,7 @@ def _on_threads(graph: Graph, keys: Sequence[NodeKey]) -> object:
         pool.shutdown(cancel_futures=True)
 
 
-def delay(jobs: Sequence[Job], then: Callable[..., object], *args: object) -> Delayed:
+def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: object) -> Delayed:
     """Return one dask Delayed of all tasks of all jobs, and of a call after them.
 
     ``then`` is called with the summary of each output of each job, one job after the other, and

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol, cast
 
 from xpyramid.engine.samples import Samples
 from xpyramid.engine.statistics import Observer, Statistics, merge
@@ -59,7 +59,7 @@ class SharedSink(Protocol):
         How they are stored where they come from may be known, see `Samples`.
         """
 
-    def store(self, region: Region, encoded: Any) -> Written:
+    def store(self, region: Region, encoded: object) -> Written:
         """Store what a sink of the same form has encoded."""
 
 

@@ -21,6 +21,7 @@ from xpyramid.errors import (
 from xpyramid.existing.base import StoredBase, find_base
 from xpyramid.existing.form import compressor_of, version_of, warn_of_form, with_base
 from xpyramid.existing.kept import kept_levels
+from xpyramid.lazy.label_geometry import ImageGeometry
 from xpyramid.messages import say
 from xpyramid.options import (
     AddOptions,
@@ -242,7 +243,7 @@ def _is_among_labels(base: StoredBase) -> bool:
     return (image / "0").node() is not None
 
 
-def _build(base: StoredBase, options: AddLevelsOptions, image: Any) -> Pyramid:
+def _build(base: StoredBase, options: AddLevelsOptions, image: ImageGeometry | None) -> Pyramid:
     """Build the pyramid of level 0, which must be what is in the store."""
     building: dict[str, Any] = {**only(BuildOptions, options)}
     if building.get("kind") is None and _is_among_labels(base):

@@ -88,7 +88,7 @@ class StoredBase:
         return "/" in self.path
 
     @property
-    def chunk_keys(self) -> dict[str, Any]:
+    def chunk_keys(self) -> dict[str, object]:
         """How chunks are named, as zarr takes it."""
         metadata = self.node.metadata
         if metadata.zarr_format == 2:
@@ -162,8 +162,8 @@ def _open_announced(place: NodePath, node: zarr.Group, path: str, array: ZarrArr
         level = level.rename(_name_of_place(place))
     if ngff.parse(node.attrs).metadata.get("library") != "xpyramid":
         return _OpenedBase(_renamed(level, dims_of(array)), document=opened.metadata)
-    holder: Any = node[group] if group else None
-    if holder is None:
+    holder = node[group] if group else None
+    if not isinstance(holder, zarr.Group):
         return _OpenedBase(level, document=opened.metadata)
     arrays = dict(holder.arrays())
     others = arrays.keys() - {name, *_beside(arrays, name, holder.attrs)}
@@ -233,7 +233,7 @@ def _only_group(root: NodePath) -> str:
     return holders[0] if holders else ""
 
 
-def _has_base(place: NodePath, node: Any) -> bool:
+def _has_base(place: NodePath, node: Node | None) -> bool:
     """Whether a group is an image, or may become one; a list of images is called "0", too."""
     attributes = {} if node is None else dict(node.attrs)
     if ngff.version_of(attributes) is not None:
@@ -338,7 +338,9 @@ def _open_in_group(place: NodePath, path: str) -> _OpenedBase:
     return _OpenedBase(array, attrs, bounds_in(dataset, array))
 
 
-def _beside(arrays: Mapping[str, ZarrArray], name: str, group_attrs: Mapping[str, Any]) -> set[str]:
+def _beside(
+    arrays: Mapping[str, ZarrArray], name: str, group_attrs: Mapping[str, object]
+) -> set[str]:
     """Return what stands beside an array in its group, and belongs to it: coordinates, bounds."""
     named = [group_attrs.get("coordinates"), *map(arrays[name].attrs.get, REFERENCES)]
     words = {word.rstrip(":") for text in named if isinstance(text, str) for word in text.split()}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import zarr
 
@@ -49,14 +47,14 @@ def drop_levels(store: Store, group: str | None = None, levels: int = 1) -> None
     >>> len(xpyramid.open_pyramid(store, "field"))
     1
     """
-    number: Any = levels
+    number: object = levels
     if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
         raise PlanError(option="levels", value=number, accepted="1 or more: level 0 stays")
     image, node, _ = find_image(store, group)
     _drop(image, node, levels)
     labels = image / "labels"
     for name in filter(is_name, children(labels)):
-        label: Any = (labels / name).node()
+        label = (labels / name).node()
         if isinstance(label, zarr.Group) and ngff.version_of(dict(label.attrs)) is not None:
             _drop(labels / name, label, levels)
 

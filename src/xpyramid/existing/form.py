@@ -74,7 +74,7 @@ def with_base(plan: Plan, base: StoredBase) -> Plan:
 
 def filters_of(base: StoredBase) -> dict[str, object]:
     """Return what level 0 is encoded with before it is compressed, as far as nothing gets lost."""
-    filters: list[Any] = []
+    filters: list[object] = []
     codec: Any
     for codec in base.node.filters:
         name = getattr(codec, "codec_id", None) or codec.to_dict().get("name")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -91,7 +91,7 @@ def update(
         update_levels(levels, regions, Limits(workers(), budget(memory)), progress)
 
 
-def _indexes(base: xr.DataArray, region: Mapping[str, Any]) -> Region:
+def _indexes(base: xr.DataArray, region: Mapping[str, object]) -> Region:
     """Return a region by index along each dimension.
 
     Raises
@@ -106,7 +106,7 @@ def _indexes(base: xr.DataArray, region: Mapping[str, Any]) -> Region:
     return tuple(_along(base, str(dim), region.get(str(dim), slice(None))) for dim in base.dims)
 
 
-def _along(base: xr.DataArray, dim: str, part: Any) -> slice:
+def _along(base: xr.DataArray, dim: str, part: object) -> slice:
     ends = [part.start, part.stop] if isinstance(part, slice) else [part]
     if isinstance(part, slice) and part.step not in (None, 1):
         raise PlanError(

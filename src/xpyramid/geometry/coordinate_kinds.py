@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any, cast
 
 import numpy as np
 import xarray as xr
@@ -192,7 +191,7 @@ def _as_numbers(values: Array) -> str:
     """Return what makes numbers or datetimes of objects; empty where nothing does."""
     for dtype in ("float", "'datetime64[ns]'"):
         try:
-            converted = values.astype(cast("Any", dtype.strip("'")))
+            converted = values.astype(np.dtype(dtype.strip("'")))
         except (TypeError, ValueError):
             continue
         if np.isfinite(converted).all():

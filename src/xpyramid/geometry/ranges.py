@@ -9,7 +9,6 @@ Whether they lie on a straight line is seen in some of them, as all are too many
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -139,7 +138,7 @@ def range_coordinates(
 
 def lazy_labels(variable: xr.Variable, transform: CoordinateTransform) -> xr.Variable:
     """Return a long coordinate as a variable that dask makes, piece by piece."""
-    positions: Any = da.arange(variable.size, chunks=LONGEST_MADE, dtype=np.int64)
+    positions = da.arange(variable.size, chunks=LONGEST_MADE, dtype=np.int64)
     labels = positions.map_blocks(
         _labels, transform, variable.dims[0], dtype=variable.dtype, meta=np.empty(0, variable.dtype)
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -300,11 +299,11 @@ def _step_text(own: AxisSpec) -> str:
     return f"{own.spacing:.9g}{unit}"
 
 
-def _plain(value: Any) -> object:
+def _plain(value: object) -> object:
     return str(value) if isinstance(value, np.datetime64 | np.timedelta64) else _item(value)
 
 
-def _item(value: Any) -> object:
+def _item(value: object) -> object:
     return value.item() if isinstance(value, np.generic) else value
 
 

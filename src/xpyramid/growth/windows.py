@@ -23,6 +23,7 @@ from xpyramid.types import Array
 from xpyramid.writer.omero import OmeroRequest
 from xpyramid.writer.windows import (
     LevelZero,
+    OmeroEntry,
     RecordedWindows,
     Windows,
     are_known,
@@ -114,7 +115,8 @@ class GrowingWindows:
         """Return the windows of all samples, with their distribution if that is to be kept."""
         request, recorded, statistics = self._over(shape), self.recorded, self.statistics or {}
         made = windows_of(request, statistics, recorded.place, None)
-        entry = {key: value for key, value in made.entry.items() if key != "values"}
+        entry: OmeroEntry = {**made.entry}
+        entry.pop("values", None)
         values: dict[str, bytes] = {}
         if is_kept and not takes_nodes_only(recorded.place.store) and request.sections is not None:
             number, bounds = request.observer.channels, dict(self.bounds)

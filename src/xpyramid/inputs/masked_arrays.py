@@ -38,8 +38,7 @@ def marked(array: Masked) -> tuple[Array, int | None]:
     if kind in "fc":
         return array.filled(np.nan), None
     if kind in "mM":
-        missing: Any = np.array("NaT", array.dtype)
-        return array.filled(missing), None
+        return array.filled(array.dtype.type("NaT")), None
     if kind == "b":
         return np.where(np.ma.getmaskarray(array), np.uint8(2), array.data), 2
     valid = array.compressed()
@@ -55,7 +54,7 @@ def marked(array: Masked) -> tuple[Array, int | None]:
             "leaves no value for the masked ones",
             accepted="samples that do not span the whole range",
         )
-    wide: Any = np.dtype(f"i{2 * array.dtype.itemsize}").type(low - 1)
+    wide = np.dtype(f"i{2 * array.dtype.itemsize}").type(low - 1)
     return np.where(np.ma.getmaskarray(array), wide, array.data), low - 1
 
 

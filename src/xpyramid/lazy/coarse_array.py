@@ -69,13 +69,13 @@ class CoarseArray(BackendArray):
         """What reads regions of level 0."""
         return self._reading(self.base)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Array:
         is_of_points = isinstance(key, indexing.VectorizedIndexer)
         parts = self._small_parts if is_of_points else self._parts(key.tuple)
         selection, shape = selected(key.tuple, self.shape, parts, is_of_points)
         return self._read(selection, parts).reshape(shape)
 
-    async def async_getitem(self, key: Any) -> Any:
+    async def async_getitem(self, key: indexing.ExplicitIndexer) -> Array:
         """Return what is indexed; it is made in another thread."""
         return await asyncio.to_thread(self.__getitem__, key)
 

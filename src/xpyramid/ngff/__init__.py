@@ -27,7 +27,9 @@ from xpyramid.ngff.methods import options_of, reducer_of
 from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe_image
 from xpyramid.ngff.multiples import in_known_units, in_own_units
 from xpyramid.ngff.omero import (
+    ChannelDocument,
     Channels,
+    OmeroDocument,
     StoredOmero,
     Window,
     channels,
@@ -48,11 +50,13 @@ __all__ = [
     "OME_GROUP",
     "VERSIONS",
     "Axis",
+    "ChannelDocument",
     "Channels",
     "Dataset",
     "Header",
     "Irregular",
     "Multiscale",
+    "OmeroDocument",
     "Problem",
     "StoredOmero",
     "Version",

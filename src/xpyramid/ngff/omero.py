@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, TypeGuard
+from typing import NotRequired, TypedDict, TypeGuard, cast
 
 from xpyramid.errors import PlanError
 from xpyramid.messages import literal, say
@@ -62,6 +62,13 @@ class ChannelDocument(TypedDict):
     family: str
     inverted: bool
     window: WindowDocument
+
+
+class OmeroDocument(TypedDict):
+    """How channels are shown."""
+
+    channels: list[ChannelDocument]
+    rdefs: NotRequired[object]
 
 
 class StoredOmero(TypedDict, total=False):
@@ -160,7 +167,7 @@ def channels(
     )
 
 
-def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[object]:
+def _for_each(key: str, values: object, labels: Sequence[str]) -> list[object]:
     """Return the value for each channel, None where none is given."""
     if isinstance(values, Mapping):
         if unknown := [label for label in values if label not in labels]:
@@ -174,7 +181,7 @@ def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[object]:
         return [None] * len(labels)
     if key in ("windows", "contrast_limits", "percentiles") and _is_pair(values):
         return [values] * len(labels)
-    if isinstance(values, str) or not hasattr(values, "__len__") or len(values) != len(labels):
+    if isinstance(values, str) or not _is_listed(values) or len(values) != len(labels):
         raise PlanError(
             say("{omero}", omero={key: values}) + f" for {len(labels)} channels",
             option="omero",
@@ -183,8 +190,12 @@ def _for_each(key: str, values: Any, labels: Sequence[str]) -> list[object]:
     return list(values)
 
 
-def _is_pair(values: Any) -> TypeGuard[Sequence[Number]]:
-    return hasattr(values, "__len__") and len(values) == 2 and all(map(is_number, values))
+def _is_listed(values: object) -> TypeGuard[Collection[object]]:
+    return hasattr(values, "__len__")
+
+
+def _is_pair(values: object) -> TypeGuard[Sequence[Number]]:
+    return _is_listed(values) and len(values) == 2 and all(map(is_number, values))
 
 
 def _pair(key: str, window: object) -> Window:
@@ -257,9 +268,7 @@ def default_colors(number: int) -> tuple[str, ...]:
     return tuple("".join(f"{round(255 * part):02X}" for part in rgb) for rgb in hues)
 
 
-def omero(
-    shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window]
-) -> dict[str, object]:
+def omero(shown: Channels, extremes: Sequence[Window], ranges: Sequence[Window]) -> OmeroDocument:
     """Return the metadata.
 
     Parameters
@@ -289,12 +298,12 @@ def omero(
         )
     rdefs = _plain(shown.stored.get("rdefs"))
     old: Sequence[Mapping[str, object]] = shown.stored.get("channels", channel_documents)
-    return {
-        "channels": [
-            new | _kept(stored, new) for new, stored in zip(channel_documents, old, strict=True)
-        ],
-        **({"rdefs": rdefs} if rdefs else {}),
-    }
+    channels = [
+        # All that there is to say of a channel is there, whatever else is kept.
+        cast("ChannelDocument", new | _kept(stored, new))
+        for new, stored in zip(channel_documents, old, strict=True)
+    ]
+    return {"channels": channels, "rdefs": rdefs} if rdefs else {"channels": channels}
 
 
 def stored_channels(document: Attrs, number: int | None) -> StoredOmero:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import zarr
+from zarr.codecs import ShardingCodec
 
 from xpyramid import ngff
 from xpyramid._compat import ArrayV2Metadata
 from xpyramid.errors import NotAPyramidError
 from xpyramid.reader.open import typed_errors
 from xpyramid.store.chunk_grid import grid_of_array
+from xpyramid.store.codec import name_and_options
 from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.manifest import manifest_of, tables_of
 from xpyramid.store.object_table import ObjectTable
@@ -24,7 +25,7 @@ from xpyramid.store.presence import expected
 _OPTIONS = {"cname": "{}", "level": "level {}", "clevel": "level {}", "shuffle": "{}"}
 
 #: How Blosc of Zarr v2 shuffles.
-_SHUFFLES = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle", -1: "autoshuffle"}
+_SHUFFLES: Mapping[object, str] = {0: "noshuffle", 1: "shuffle", 2: "bitshuffle", -1: "autoshuffle"}
 
 
 @dataclass(frozen=True)
@@ -145,18 +146,14 @@ def codec_words(array: ZarrArray) -> str:
     if isinstance(metadata, ArrayV2Metadata):
         used = [*(metadata.filters or ()), *filter(None, [metadata.compressor])]
         return _said((one.codec_id, one.get_config()) for one in used)
-    codecs: Sequence[Any] = [codec.to_dict() for codec in metadata.codecs]
-    if len(codecs) == 1 and codecs[0]["name"] == "sharding_indexed":
-        codecs = [getattr(c, "to_dict", lambda c=c: c)() for c in _inner(codecs[0])]
-    return _said((codec["name"], codec.get("configuration") or {}) for codec in codecs)
+    codecs = metadata.codecs
+    match codecs:
+        case (ShardingCodec(codecs=codecs),):
+            pass
+    return _said(map(name_and_options, codecs))
 
 
-def _inner(sharding: Mapping[str, Any]) -> Sequence[Any]:
-    codecs: Sequence[Any] = (sharding.get("configuration") or {}).get("codecs", ())
-    return codecs
-
-
-def _said(codecs: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+def _said(codecs: Iterable[tuple[str, Mapping[str, object]]]) -> str:
     """Return codecs with the options that people ask for."""
     words = []
     for name, options in codecs:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -158,7 +157,7 @@ class _MinValid:
         values[state[0] / window.counts() < self.least] = self._empty()
         return values
 
-    def _empty(self) -> Any:
+    def _empty(self) -> object:
         if self.request.has_ignore and self.inner.base is None:
             return self.request.ignore_as(self.inner.dtype)
         if self.inner.dtype.kind in "mM":

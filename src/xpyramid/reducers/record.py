@@ -64,7 +64,7 @@ class Request:
         """Whether a value is ignored."""
         return self.ignore is not None
 
-    def ignore_as(self, dtype: DType | None = None) -> Any:
+    def ignore_as(self, dtype: DType | None = None) -> np.generic:
         """Return the ignored value as samples have it, in their or another dtype; 0 for none."""
         value = self.dtype.type(0 if self.ignore is None else self.ignore)
         kind = np.dtype(np.uint8) if self.dtype.kind == "b" else dtype or self.dtype

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -157,7 +156,7 @@ def sum_valid_windows(
     return total.reshape(cells), count.reshape(cells)
 
 
-def valid_flags(request: Request, dtype: DType) -> tuple[bool | None, Any]:
+def valid_flags(request: Request, dtype: DType) -> tuple[bool | None, np.generic | None]:
     """Return whether NaN is skipped, and what is ignored; None where that does not apply."""
     nan = request.skipna and dtype.kind == "f"
     return True if nan else None, request.ignore_as(dtype) if request.has_ignore else None

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import dask
 from dask.system import CPU_COUNT
 
 from xpyramid.errors import PlanError, PyramidError, StorageError
+
+
+class Client(Protocol):
+    """What is used of a client of dask.distributed, which need not be installed."""
+
+    status: str
+
+    def ncores(self) -> Mapping[str, int]:
+        """Return how many threads each worker has."""
+
+    def get_events(self, topic: str) -> Iterable[tuple[float, object]]:
+        """Return what was said under a topic, and when."""
+
+    def subscribe_topic(
+        self, topic: str, handler: Callable[[tuple[float, object]], object]
+    ) -> object:
+        """Have something called with all that is said under a topic."""
+
+    def unsubscribe_topic(self, topic: str) -> object:
+        """Have it called no more."""
+
 
 #: What a client configures as scheduler.
 CLUSTER = "dask.distributed"
@@ -50,7 +71,7 @@ def scheduler_errors() -> Iterator[None]:
         ) from error
 
 
-def _is_lost(cluster: Any, error: Exception) -> bool:
+def _is_lost(cluster: Client, error: Exception) -> bool:
     """Whether an error comes of a lost connection to a cluster's scheduler."""
     names = {kind.__name__ for kind in type(error).__mro__}
     if getattr(error, "reason", None) == "scheduler-connection-lost" or "CommClosedError" in names:
@@ -64,13 +85,14 @@ def in_process() -> bool:
     return client() is None and dask.config.get("scheduler", None) not in PROCESSES
 
 
-def client() -> Any:
+def client() -> Client | None:
     """Return the client of a cluster, if tasks would go there."""
     distributed = sys.modules.get("distributed")
     if distributed is None or dask.config.get("scheduler", None) not in (None, CLUSTER):
         return None
     with suppress(ValueError):
-        return distributed.get_client()
+        running: Client = distributed.get_client()
+        return running
     return None
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, cast
 
 import google_crc32c
 import numcodecs
@@ -24,8 +24,10 @@ from xpyramid.types import Array, DType
 #: What the index of a shard says of a chunk that is not stored.
 ABSENT = 2**64 - 1
 
+Shuffle = Literal["noshuffle", "shuffle", "bitshuffle"]
+
 #: How Blosc shuffles, by the words of Zarr v3.
-SHUFFLES = {
+SHUFFLES: dict[Shuffle, int] = {
     "noshuffle": numcodecs.Blosc.NOSHUFFLE,
     "shuffle": numcodecs.Blosc.SHUFFLE,
     "bitshuffle": numcodecs.Blosc.BITSHUFFLE,
@@ -196,7 +198,7 @@ def codec_of(array: ZarrArray) -> Codec | None:
 
 def _codec_v3(dtype: DType, codecs: Sequence[ZarrCodec]) -> Codec | None:
     """Return what codecs of Zarr v3 do: any to samples, one to bytes, any to bytes."""
-    named = [_named(codec) for codec in codecs]
+    named = [name_and_options(codec) for codec in codecs]
     names = [name for name, _ in named]
     if names.count("bytes") != 1:
         return None
@@ -223,7 +225,7 @@ def _all_known(coders: Iterable[Coder | None]) -> tuple[Coder, ...] | None:
     return known if len(known) == len(coders_or_none) else None
 
 
-def _named(codec: ZarrCodec) -> tuple[str, Options]:
+def name_and_options(codec: ZarrCodec) -> tuple[str, Options]:
     """Return the name and the options of a codec of Zarr v3."""
     document = codec.to_dict()
     options = document.get("configuration")
@@ -255,7 +257,9 @@ def _compressor(itemsize: int | None, name: str, options: Options) -> Coder | No
             own_words: dict[str, object] = {
                 key: _word(options[key]) for key in ("cname", "clevel", "blocksize")
             }
-            return _coder(name, {**own_words, "shuffle": SHUFFLES[str(_word(options["shuffle"]))]})
+            return _coder(
+                name, {**own_words, "shuffle": SHUFFLES[cast("Shuffle", _word(options["shuffle"]))]}
+            )
     return None
 
 

@@ -67,8 +67,8 @@ class Stored:
     def header(self) -> Header:
         """What the metadata say."""
         metadata = self.array.metadata
-        attributes: Any = metadata.attributes  # zarr takes what there is
-        names: Any = None
+        attributes: object = metadata.attributes  # zarr takes what there is
+        names: object = None
         if metadata.zarr_format == 3:
             names = metadata.dimension_names
         elif isinstance(attributes, Mapping):

@@ -94,9 +94,10 @@ class CachedLevel(BackendArray):
         self.shape, self.dtype = source.variable.shape, dtype
         self._source, self._chunks, self._cache = source, chunks, cache
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Array:
         support = indexing.IndexingSupport.BASIC
-        return indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+        read: Array = indexing.explicit_indexing_adapter(key, self.shape, support, self._read)
+        return read
 
     def _read(self, key: tuple[int | slice, ...]) -> Array:
         """Return what integers, and slices that go upwards, select."""

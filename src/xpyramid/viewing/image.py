@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -100,7 +99,7 @@ class ViewedImage:
             )
 
     @cached_property
-    def channels(self) -> Sequence[Mapping[str, Any]]:
+    def channels(self) -> Sequence[ngff.ChannelDocument]:
         """Label, color, active and window of each channel, in the words of ``omero``.
 
         Raises
@@ -112,11 +111,9 @@ class ViewedImage:
         base, document = self.source.levels[0], self.source.document
         request = omero_request(base, self.plan, None, document)
         request = request or omero_request(base, self.plan, True, document)
-        metadata: dict[str, Any] = {} if request is None else self.windows(request)
-        channels: Sequence[Mapping[str, Any]] = metadata.get("channels", ())
-        return channels
+        return [] if request is None else self.windows(request)["channels"]
 
-    def windows(self, request: OmeroRequest) -> dict[str, object]:
+    def windows(self, request: OmeroRequest) -> ngff.OmeroDocument:
         """Return ``omero`` metadata, of all samples where they are few, else of some."""
         stored = request.channels.stored.get("channels", ())
         if stored and all(len(ngff.ends(channel.get("window"))) == 4 for channel in stored):
@@ -153,7 +150,7 @@ class ViewedImage:
         """Red, green, blue and alpha of labels, up to 255, where the image says them."""
         described = self.source.document.get("image-label")
         described = described or self.source.levels[0].attrs.get("image-label")
-        colors: Any = described.get("colors") if isinstance(described, Mapping) else None
+        colors = described.get("colors") if isinstance(described, Mapping) else None
         color_of = {}
         for color in colors if isinstance(colors, list) else ():
             value, rgba = (color.get("label-value"), color.get("rgba"))

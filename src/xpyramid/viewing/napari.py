@@ -13,16 +13,16 @@ from xpyramid.viewing.image import ViewedImage
 _OTHER_LABELS: dict[int | None, list[float]] = {0: [0, 0, 0, 0], None: [0.6, 0.6, 0.6, 1]}
 
 
-def layer_kwargs(image: ViewedImage) -> dict[str, Any]:
+def layer_kwargs(image: ViewedImage) -> dict[str, object]:
     """Return what ``add_image`` of a napari viewer, or ``add_labels``, takes of an image.
 
     Scale and position are those of level 0; napari finds out how the other levels lie from shapes.
     """
     plan, axis = image.plan, image.channel_axis
-    data: list[Any] = image.lazy_levels()
+    data = image.lazy_levels()
     kept = [i for i in range(len(plan.axes)) if i != axis or image.is_labels]
     axes = [plan.axes[i] for i in kept]
-    layer: dict[str, Any] = {
+    layer: dict[str, object] = {
         "data": data if len(data) > 1 else data[0],
         "multiscale": len(data) > 1,
         "name": image.name,

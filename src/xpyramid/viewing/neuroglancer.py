@@ -47,15 +47,15 @@ def served(image: ViewedImage) -> Objects:
     into a dtype that it knows, chunk by chunk.
     """
     document = image.source.document
-    attributes: Any = ngff.parse(dict(document)) if document else None
     place = image.place
-    if place is not None and _is_understood(image, document, attributes):
+    if place is not None and _is_understood(image, document):
         return StoredObjects(place)
     dtype = _shown_as(image.plan.dtype, is_labels=image.is_labels)
     return VirtualImage(_with_dtype(image, dtype), {"irregular": "approximate", "omero": False})
 
 
-def _is_understood(image: ViewedImage, document: Mapping[str, object], parsed: Any) -> bool:
+def _is_understood(image: ViewedImage, document: Mapping[str, object]) -> bool:
+    parsed = ngff.parse(dict(document))
     names = [axis.name for axis in parsed.axes]
     return (
         parsed.metadata.get("library") == "xpyramid"
@@ -106,7 +106,7 @@ def geometry_of(objects: Objects) -> ngff.Multiscale:
     return ngff.parse(attributes if document is None else attributes["attributes"])
 
 
-def url_of(state: dict[str, Any], client_url: str) -> str:
+def url_of(state: dict[str, object], client_url: str) -> str:
     """Return the address of a page that shows a state.
 
     Parameters
@@ -120,7 +120,7 @@ def url_of(state: dict[str, Any], client_url: str) -> str:
 
 def state_of(
     images: Sequence[ViewedImage], geometry: ngff.Multiscale, sources: Sequence[str]
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return neuroglancer's state: all of the first image fits into the window.
 
     Parameters
@@ -133,17 +133,18 @@ def state_of(
     """
     axes, base = geometry.axes, geometry.datasets[0]
     places = [i for i, axis in enumerate(axes) if axis.type != "channel"]
-    dimensions: dict[str, list[Any]] = {}
-    position, lengths = [], []
+    dimensions: dict[str, list[object]] = {}
+    position, lengths, voxels = [], [], []
     for i in sorted(places, key=lambda i: (axes[i].type != "space", -i)):  # x, y, z, t
         size, unit = _si(axes[i])
         n, scale = images[0].plan.levels[0].shape[i], base.scale[i]
         dimensions[axes[i].name] = [scale * size, unit]
+        voxels.append(scale * size)
         position.append(base.translation[i] / scale + (n // 2 if axes[i].type == "space" else 0))
         lengths.append(scale * size * n)
     is_flat = sum(axes[i].type == "space" for i in places) < 3
     is_upward = images[0].is_upward
-    voxel = next(iter(dimensions.values()))[0]
+    voxel = voxels[0]
     fitted = max(n / voxel / pixels for n, pixels in zip(lengths, _PIXELS, strict=False))
     pairs = zip(images, sources, strict=True)
     return {
@@ -164,7 +165,7 @@ def _si(axis: ngff.Axis) -> tuple[float, str]:
     return units.size(axis.unit), "s" if axis.type == "time" else "m"
 
 
-def _layers(image: ViewedImage, url: str) -> list[dict[str, Any]]:
+def _layers(image: ViewedImage, url: str) -> list[dict[str, object]]:
     """Return the layers of an image: one for each channel."""
     source = f"zarr://{url}"
     if image.is_labels:
@@ -172,13 +173,13 @@ def _layers(image: ViewedImage, url: str) -> list[dict[str, Any]]:
             str(value): f"#{r:02x}{g:02x}{b:02x}"
             for value, (r, g, b, _) in image.label_colors.items()
         }
-        labels = {"type": "segmentation", "name": image.name, "source": source}
+        labels: dict[str, object] = {"type": "segmentation", "name": image.name, "source": source}
         return [{**labels, "segmentColors": colors} if colors else labels]
     axis, channels = image.channel_axis, image.channels
-    layers: list[dict[str, Any]] = []
+    layers: list[dict[str, object]] = []
     for i, channel in enumerate(channels):
         window = channel["window"]
-        layer: dict[str, Any] = {
+        layer: dict[str, object] = {
             "type": "image",
             "name": image.name if axis is None else f"{image.name}: {channel['label']}",
             "source": source,

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -74,7 +73,7 @@ class _Tiled:
         self._levels = image.lazy_levels()
 
     @cached_property
-    def description(self) -> dict[str, Any]:
+    def description(self) -> dict[str, object]:
         """What the page has to know."""
         plan = self.image.plan
         levels = [

@@ -22,6 +22,9 @@ from urllib.parse import unquote
 from xpyramid._version import __version__
 from xpyramid.viewing.objects import Objects
 
+#: What the standard library has of a connection.
+Request = socket.socket | tuple[bytes, socket.socket]
+
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 #: What browsers do not take from anything; all else is bytes.
@@ -76,11 +79,11 @@ class _HTTPServer(ThreadingHTTPServer):
         self.is_closed = threading.Event()
         super().__init__(*arguments)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Request, client_address: object) -> None:
         self._connections.add(request)
         super().process_request(request, client_address)
 
-    def shutdown_request(self, request: Any) -> None:
+    def shutdown_request(self, request: Request) -> None:
         self._connections.discard(request)
         super().shutdown_request(request)
 
@@ -93,7 +96,7 @@ class _HTTPServer(ThreadingHTTPServer):
             except OSError:  # it has ended by itself
                 continue
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Request, client_address: object) -> None:
         """Keep quiet: a browser that hangs up is no news."""
 
 
@@ -106,7 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._objects, self._token = objects, token
         super().__init__(*arguments)
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         """Keep quiet: paths hold the token."""
 
     def parse_request(self) -> bool:

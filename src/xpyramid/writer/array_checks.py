@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import xarray as xr
+from numpy.typing import DTypeLike
 
 from xpyramid.errors import (
     AttributeValueError,
@@ -129,7 +130,7 @@ def warn_of_packing(array: xr.DataArray) -> None:
 def _is_integer(dtype: object) -> bool:
     """Whether what an encoding has for a dtype is one of integers."""
     try:
-        return dtype is not None and np.dtype(cast("Any", dtype)).kind in "iu"
+        return dtype is not None and np.dtype(cast("DTypeLike", dtype)).kind in "iu"
     except TypeError:
         return False
 

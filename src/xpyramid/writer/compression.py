@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 import numcodecs
 import xarray as xr
@@ -12,7 +12,13 @@ from numcodecs.abc import Codec
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, ZstdCodec
 
-from xpyramid._compat import ArrayConfig, store_path_of
+from xpyramid._compat import (
+    ArrayConfig,
+    ArrayConfigParams,
+    ArrayV2Metadata,
+    ArrayV3Metadata,
+    store_path_of,
+)
 from xpyramid.errors import PlanError
 from xpyramid.lazy.direct import read_directly
 from xpyramid.store.codec import SHUFFLES, shuffle_of
@@ -23,7 +29,7 @@ from xpyramid.store.path import ZarrArray
 ZarrFormat = Literal[2, 3]
 
 #: Metadata of Zarr v2 without a fill value demand that empty chunks are stored.
-STORE_EMPTY: Any = {"write_empty_chunks": True}
+STORE_EMPTY: ArrayConfigParams = {"write_empty_chunks": True}
 
 
 class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
@@ -39,7 +45,7 @@ class _Zstd(numcodecs.Zstd):  # type: ignore[misc]  # numcodecs ships no types
 #: Compression levels up to this are those of the source.
 _HIGHEST = 5
 
-_DEFAULT: dict[ZarrFormat, Any] = {
+_DEFAULT: dict[ZarrFormat, object] = {
     2: _Zstd(level=1, checksum=True),
     3: ZstdCodec(level=1, checksum=True),
 }
@@ -47,7 +53,7 @@ _DEFAULT: dict[ZarrFormat, Any] = {
 
 def compressor_of(
     compressor: object, zarr_format: ZarrFormat, source: StoredSamples | None = None
-) -> Any:
+) -> object:
     """Return what zarr is to compress chunks with.
 
     Parameters
@@ -91,10 +97,12 @@ def how_source_is_compressed(base: xr.DataArray) -> str:
     codec = None if samples is None else samples.codec
     if codec is None or _like(codec, 3) is None:
         return ""
-    options: Any = codec.compressor
-    if isinstance(options, numcodecs.Zstd):
-        return f"zstd, level {options.level}"
-    return f"blosc, {options.cname}, level {options.clevel}"
+    match codec.compressor:
+        case numcodecs.Zstd(level=level):
+            return f"zstd, level {level}"
+        case numcodecs.Blosc(cname=name, clevel=level):
+            return f"blosc, {name}, level {level}"
+    return ""
 
 
 def is_default(compressor: object) -> bool:
@@ -102,7 +110,7 @@ def is_default(compressor: object) -> bool:
     return isinstance(compressor, str) and compressor == "default"
 
 
-def _like(codec: SimpleCodec, zarr_format: ZarrFormat) -> Any:
+def _like(codec: SimpleCodec, zarr_format: ZarrFormat) -> object:
     """Return what compresses as a codec does that is followed, None for others.
 
     Those are Zstandard, which gets checksums, and Blosc: all viewers know them. With higher levels
@@ -117,7 +125,7 @@ def _like(codec: SimpleCodec, zarr_format: ZarrFormat) -> Any:
             shuffle = shuffle_of(blosc, codec)
             if zarr_format == 2:
                 return numcodecs.Blosc(**options, shuffle=shuffle)
-            words: Any = {number: word for word, number in SHUFFLES.items()}
+            words = {number: word for word, number in SHUFFLES.items()}
             return BloscCodec(**options, shuffle=words[shuffle], typesize=codec.dtype.itemsize)
     return None
 
@@ -126,20 +134,25 @@ def _is_codec(codec: object, zarr_format: ZarrFormat) -> bool:
     return isinstance(codec, BytesBytesCodec if zarr_format == 3 else Codec)
 
 
-def with_checksums(array: ZarrArray, config: Any) -> ZarrArray:
+def with_checksums(array: ZarrArray, config: ArrayConfigParams) -> ZarrArray:
     """Return an array that writes the checksums that metadata of Zarr v2 have no words for.
 
     Where samples are complex, it stores all chunks: zarr-python takes those for empty of which only
     the signs of zeros, or what stands beside NaN, differ from the fill value.
     """
-    metadata: Any = array.metadata
+    metadata = array.metadata
     if metadata.zarr_format == 3:
         if array.dtype.kind != "c" or not config:
             return array
-        config = ArrayConfig.from_dict(config)
-        return zarr.Array(zarr.AsyncArray(metadata, store_path_of(array), config))
+        return _with_config(array, metadata, config)
     compressor = metadata.compressor
     if isinstance(compressor, numcodecs.Zstd):
         metadata = replace(metadata, compressor=_Zstd(compressor.level, checksum=True))
-    config = ArrayConfig.from_dict(config)
-    return zarr.Array(zarr.AsyncArray(metadata, store_path_of(array), config))
+    return _with_config(array, metadata, config)
+
+
+def _with_config(
+    array: ZarrArray, metadata: ArrayV2Metadata | ArrayV3Metadata, config: ArrayConfigParams
+) -> ZarrArray:
+    where = store_path_of(array)
+    return zarr.Array(zarr.AsyncArray(metadata, where, ArrayConfig.from_dict(config)))

@@ -44,7 +44,7 @@ class OmeroRequest:
         """What looks at the base."""
         return engine.Observer(self.axis, self.ignore, self.sections, tails(self.channels))
 
-    def metadata(self, statistics: engine.Statistics) -> dict[str, object]:
+    def metadata(self, statistics: engine.Statistics) -> ngff.OmeroDocument:
         """Return the ``omero`` metadata."""
         statistics = engine.by_channel(statistics, len(self.channels.labels))
         extremes: list[ngff.Window] = []

@@ -195,7 +195,7 @@ def _template_spec(
 
 def _form(
     image: ImageSource, attributes: Sequence[Attrs], options: WriteOptions
-) -> Mapping[str, Any]:
+) -> Mapping[str, object]:
     """Return what the arrays of an image have, beyond what follows from its plan.
 
     Readers of maps (GDAL, OpenLayers) take the fill value of an array for missing samples.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import xarray as xr
 from zarr.abc.buffer import Buffer
@@ -46,7 +46,7 @@ class KeptLevels:
     objects: tuple[tuple[int, ...], ...]
     names: StoredNames
     attributes: Mapping[str, object]
-    form: Mapping[str, Any] = field(default_factory=dict)
+    form: Mapping[str, object] = field(default_factory=dict)
     replaced: tuple[str, ...] = ()
 
     @property

@@ -13,7 +13,7 @@ import json
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import zarr
@@ -311,7 +311,7 @@ def _form(array: ZarrArray, is_simple: bool) -> Hashable | None:
     """
     if not is_simple and not str(zarr.config.get("codec_pipeline.path")).startswith("zarr."):
         return None  # those of others may know files alone
-    metadata: dict[str, Any] = dict(array.metadata.to_dict())
+    metadata: dict[str, object] = dict(array.metadata.to_dict())
     for key in ("attributes", "dimension_names", "chunk_key_encoding", "dimension_separator"):
         metadata.pop(key, None)
     config = array.async_array.config

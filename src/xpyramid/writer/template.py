@@ -19,7 +19,7 @@ from zarr.errors import UnstableSpecificationWarning, ZarrUserWarning
 from zarr.storage import MemoryStore
 
 from xpyramid import engine, ngff
-from xpyramid._compat import da, sync
+from xpyramid._compat import ArrayConfigParams, da, sync
 from xpyramid.errors import ResumeError
 from xpyramid.geometry.plan import Level
 from xpyramid.messages import say
@@ -104,8 +104,8 @@ class TemplateSpec:
     attributes: Sequence[Mapping[str, Json]]
     group_attributes: Mapping[str, object]
     zarr_format: ZarrFormat
-    compressor: Any
-    form: Mapping[str, Any] = field(default_factory=dict)
+    compressor: object
+    form: Mapping[str, object] = field(default_factory=dict)
 
 
 def make_template(spec: TemplateSpec) -> MetadataTemplate:
@@ -280,7 +280,7 @@ def _array_options(k: int, spec: TemplateSpec) -> dict[str, Any]:
     """Return what makes the empty array of a level."""
     level, stored = spec.levels[k], spec.objects[k]
     attributes = dict(spec.attributes[k])
-    form: dict[str, Any] = {"dimension_names": list(spec.dims)}
+    form: dict[str, object] = {"dimension_names": list(spec.dims)}
     if spec.zarr_format == 2:
         # xarray takes a fill value for missing data; without one, empty chunks must be stored.
         attributes["_ARRAY_DIMENSIONS"] = list(spec.dims)
@@ -304,7 +304,7 @@ def _array_options(k: int, spec: TemplateSpec) -> dict[str, Any]:
 
 
 def empty_array(
-    template: MetadataTemplate, path: str, image: NodePath, config: Any = STORE_EMPTY
+    template: MetadataTemplate, path: str, image: NodePath, config: ArrayConfigParams = STORE_EMPTY
 ) -> ZarrArray:
     """Return an array of an image as `make_template` made it."""
     return with_checksums(documents.array_of(template.documents, path, image / path), config)

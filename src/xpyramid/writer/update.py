@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 from zarr.abc.buffer import Buffer
@@ -37,7 +36,9 @@ from xpyramid.writer.windows import LevelZero, Windows, recorded_windows
 _REGIONS = "regions"
 
 
-def update(levels: StoredLevels, regions: Sequence[Region], limits: Limits, progress: Any) -> None:
+def update(
+    levels: StoredLevels, regions: Sequence[Region], limits: Limits, progress: bool | None
+) -> None:
     """Make the levels again above regions of level 0; note it first, and record it at the end.
 
     Raises
@@ -84,7 +85,7 @@ def windows_again(
     attributes: Mapping[str, object],
     regions: Sequence[Region],
     limits: Limits,
-    progress: Any,
+    progress: bool | None,
 ) -> Windows | None:
     """Return the windows of the channels after some regions have changed, None without any.
 
@@ -143,7 +144,10 @@ def _interrupted(transaction: Transaction, levels: StoredLevels) -> list[Region]
 
 
 def restore(
-    levels: StoredLevels, objects: Mapping[int, Sequence[Region]], limits: Limits, progress: Any
+    levels: StoredLevels,
+    objects: Mapping[int, Sequence[Region]],
+    limits: Limits,
+    progress: bool | None,
 ) -> None:
     """Make stored objects again, each at once, and nothing else.
 

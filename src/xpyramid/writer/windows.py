@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
 
@@ -57,6 +57,22 @@ class LevelZero:
 _ENDS = ("min", "max", "start", "end")
 
 
+class OmeroEntry(TypedDict, total=False):
+    """What the record of an image has of its windows, as it was read: nothing is checked yet."""
+
+    windows: list[list[object] | None]
+    axis: int | None
+    percentiles: list[ngff.Window]
+    given: Mapping[str, ngff.Window]
+    ignore: float | None
+    photograph: bool
+    values: Mapping[str, object]
+
+
+def _entry_of(attributes: Mapping[str, object]) -> OmeroEntry | None:
+    return cast("OmeroEntry | None", omero_entry(attributes))
+
+
 @dataclass(frozen=True)
 class Windows:
     """The ``omero`` metadata of an image, and what is recorded of it.
@@ -70,8 +86,8 @@ class Windows:
         The object that belongs to it, if there is one, by its key below the image.
     """
 
-    metadata: dict[str, object]
-    entry: dict[str, object]
+    metadata: Mapping[str, object]
+    entry: OmeroEntry
     values: dict[str, bytes]
 
     @property
@@ -109,18 +125,17 @@ def windows_of(
         Keys that are counted as one already.
     """
     metadata = request.metadata(statistics)
-    own = _windows_in(metadata)
+    own = _windows_in(metadata["channels"])
     stored: Sequence[Mapping[str, object]] = request.channels.stored.get("channels", ())
     came = [len(ngff.ends(channel.get("window"))) == 4 for channel in stored] or [False] * len(own)
     if any(came):  # those of a copy may be what would be computed
         plain = replace(request, channels=replace(request.channels, stored={}))
-        computed = _windows_in(plain.metadata(statistics))
+        computed = _windows_in(plain.metadata(statistics)["channels"])
         came = [kept and a != b for kept, a, b in zip(came, own, computed, strict=True)]
     if not request.of_base:  # level 0 does not say how they were made
         came = [True] * len(own)
-    entry = _described(request) | {
-        "windows": [None if kept else w for kept, w in zip(came, own, strict=True)]
-    }
+    entry = _described(request)
+    entry["windows"] = [None if kept else w for kept, w in zip(came, own, strict=True)]
     is_kept = path is not None and not takes_nodes_only(place.store) and not all(came)
     counts = _counts(request, statistics, bounds) if is_kept else None
     if counts is None:
@@ -147,10 +162,10 @@ def _counts(
     return ValueCounts(sections, observer.channels, bounds, kept)
 
 
-def _described(request: OmeroRequest) -> dict[str, object]:
+def _described(request: OmeroRequest) -> OmeroEntry:
     """Return how windows are told from values."""
     channels = request.channels
-    entry: dict[str, object] = {"axis": request.axis, "percentiles": list(channels.percentiles[:1])}
+    entry: OmeroEntry = {"axis": request.axis, "percentiles": list(channels.percentiles[:1])}
     if len({*channels.percentiles}) > 1:
         entry["percentiles"] = list(channels.percentiles)
     if windows := {str(i): w for i, w in enumerate(channels.windows) if w is not None}:
@@ -162,17 +177,19 @@ def _described(request: OmeroRequest) -> dict[str, object]:
     return entry
 
 
-def _windows_in(metadata: Mapping[str, Any]) -> list[list[object] | None]:
+def _windows_in(channels: Iterable[Mapping[str, object]]) -> list[list[object] | None]:
     """Return min, max, start and end of each channel, None for a channel without."""
-    windows = []
-    for channel in metadata["channels"]:
+    windows: list[list[object] | None] = []
+    for channel in channels:
         window = channel.get("window")
-        is_whole = isinstance(window, Mapping) and {*_ENDS} <= {*window}
-        windows.append([window[end] for end in _ENDS] if is_whole else None)
+        if isinstance(window, Mapping) and {*_ENDS} <= {*window}:
+            windows.append([window[end] for end in _ENDS])
+        else:
+            windows.append(None)
     return windows
 
 
-def request_of(entry: Mapping[str, Any], number: int, base: LevelZero) -> OmeroRequest:
+def request_of(entry: OmeroEntry, number: int, base: LevelZero) -> OmeroRequest:
     """Return the request that an entry describes, for so many channels.
 
     Raises
@@ -185,7 +202,7 @@ def request_of(entry: Mapping[str, Any], number: int, base: LevelZero) -> OmeroR
     return with_sections(OmeroRequest(channels, axis, base.dtype, entry.get("ignore")), base)
 
 
-def _described_by(entry: Mapping[str, Any], number: int) -> ngff.Channels:
+def _described_by(entry: OmeroEntry, number: int) -> ngff.Channels:
     names = ("red", "green", "blue", "alpha") if entry.get("photograph") else ("",) * number
     pairs = [(float(low), float(high)) for low, high in entry["percentiles"]]
     windows = {int(i): (start, end) for i, (start, end) in entry.get("given", {}).items()}
@@ -208,14 +225,14 @@ def as_before(request: OmeroRequest, attributes: Mapping[str, object]) -> OmeroR
 
     Those that were computed are computed again; those that somebody else has written stay.
     """
-    entry: Any = omero_entry(attributes)
+    entry = _entry_of(attributes)
     before = request.channels
-    stored: Sequence[Mapping[str, Any]] = before.stored.get("channels", ())
+    stored: Sequence[Mapping[str, object]] = before.stored.get("channels", ())
     if entry is None or not stored:
         return request
     try:
         made = _described_by(entry, len(stored))
-        pairs = list(zip(stored, entry["windows"], _windows_in({"channels": stored}), strict=True))
+        pairs = list(zip(stored, entry["windows"], _windows_in(stored), strict=True))
     except (KeyError, TypeError, ValueError):
         return request
     channels: list[Mapping[str, object]] = [
@@ -254,13 +271,13 @@ class RecordedWindows:
     """
 
     place: NodePath
-    metadata: Mapping[str, Any]
-    entry: Mapping[str, Any]
+    metadata: Mapping[str, object]
+    entry: OmeroEntry
     path: str
 
     def own(self) -> list[bool]:
         """Return which windows are those that we have computed."""
-        now = _windows_in(self.metadata)
+        now = _windows_in(_channels(self.metadata))
         pairs = zip(self.entry["windows"], now, strict=True)
         return [one is not None and one == w for one, w in pairs]
 
@@ -285,15 +302,14 @@ class RecordedWindows:
 
     def replaced_by(self, made: Windows) -> Windows:
         """Return windows in the place of those that we have computed; others stay."""
+        now = _channels(made.metadata)
         channels = [
             {**channel, "window": new["window"]} if is_own else channel
-            for channel, new, is_own in zip(
-                self.metadata["channels"], _channels(made.metadata), self.own(), strict=True
-            )
+            for channel, new, is_own in zip(_channels(self.metadata), now, self.own(), strict=True)
         ]
         windows = [
             new if one is not None else None
-            for one, new in zip(self.entry["windows"], _windows_in(made.metadata), strict=True)
+            for one, new in zip(self.entry["windows"], _windows_in(now), strict=True)
         ]
         return Windows(
             {**self.metadata, "channels": channels}, {**made.entry, "windows": windows}, made.values
@@ -337,9 +353,9 @@ def recorded_windows(
     UserWarning
         Where there are windows, and nothing says how they were made.
     """
-    metadata: Any = ngff.stored_channels(ngff.ome_metadata(attributes), None)
-    entry: Any = omero_entry(attributes)
-    if not metadata or not any(_windows_in(metadata)):
+    metadata = ngff.stored_channels(ngff.ome_metadata(attributes), None)
+    entry = _entry_of(attributes)
+    if not metadata or not any(_windows_in(metadata["channels"])):
         return None
     if entry is not None:
         path = str(values_of(attributes).get("path", path))
@@ -361,9 +377,8 @@ def recorded_windows(
     return None
 
 
-def _channels(metadata: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    channels: Sequence[Mapping[str, Any]] = metadata["channels"]
-    return channels
+def _channels(metadata: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+    return ngff.stored_channels({"omero": metadata}, None).get("channels", [])
 
 
 def are_known(request: OmeroRequest, statistics: engine.Statistics, bounds: engine.Bounds) -> bool:
