@@ -14,12 +14,14 @@ import weakref
 from collections.abc import Callable, Hashable, Mapping, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+import numpy as np
 import xarray as xr
 import zarr
 from dask._task_spec import Alias, GraphNode, Task, TaskRef
 from dask.base import get_scheduler, named_schedulers
 from dask.blockwise import Blockwise
 from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
 from xarray.backends import BackendArray, CachingFileManager
 from xarray.backends.file_manager import FileManager
 from xarray.backends.zarr import FillValueCoder, ZarrArrayWrapper
@@ -67,6 +69,7 @@ __all__ = [
     "lazily_indexed",
     "lazy_data",
     "lazy_variable",
+    "map_blocks",
     "memory_of",
     "meta_of",
     "named_schedulers",
@@ -227,6 +230,23 @@ def optimize_graph(graph: HighLevelGraph, keys: Sequence[Hashable]) -> Mapping[H
     """Return the graph of arrays with only what the keys need, and with reads and slices fused."""
     optimized: Mapping[Hashable, object] = da.optimization.optimize(graph, list(keys))
     return optimized
+
+
+def map_blocks(
+    array: da.Array,
+    function: Callable[..., object],
+    *args: object,
+    dtype: np.dtype[Any],
+    **options: object,
+) -> da.Array:
+    """Return what a function makes of each block, which are NumPy's, of a dtype.
+
+    dask knows them by an empty one, and mypy knows nothing of what dask decorates.
+    """
+    blocks: Any = array
+    meta: NDArray[Any] = np.empty((0,) * array.ndim, dtype)
+    mapped: da.Array = blocks.map_blocks(function, *args, dtype=dtype, meta=meta, **options)
+    return mapped
 
 
 def meta_of(array: da.Array) -> Any:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeGuard, TypeVar, Unpack, cast
 
-import numpy as np
 import xarray as xr
 
+from xpyramid._compat import map_blocks
 from xpyramid.display import listed
 from xpyramid.errors import PlanError
 from xpyramid.geometry import axes as axes_module
@@ -43,7 +43,7 @@ from xpyramid.options import (
 from xpyramid.options.types import Boundary, Chunks, Factor, Kind
 from xpyramid.pyramid import Pyramid
 from xpyramid.pyramids import Pyramids
-from xpyramid.reducers import Array, Method, Reducer, make_reducer, method_name, named_methods
+from xpyramid.reducers import Method, Reducer, make_reducer, method_name, named_methods
 from xpyramid.store.fast import accelerate_graph, region_reader
 
 T = TypeVar("T")
@@ -403,14 +403,12 @@ def _level(
     return made
 
 
-def _level_data(array: xr.DataArray, plan: Plan, k: int, reducer: Reducer) -> Any:
+def _level_data(array: xr.DataArray, plan: Plan, k: int, reducer: Reducer) -> object:
     """Return the data of level ``k``: a dask array, or lazily indexed where the array is."""
     level, steps, chunks = plan.levels[k], plan.steps[:k], plan.levels[0].chunks
     if is_lazily_indexed(array.variable):
         return coarse_data(array.variable, steps, reducer, level.shape, chunks, region_reader)
     base = accelerate_graph(as_dask(array, chunks))
-    if k:
-        return coarsen(base, steps, reducer, level.shape)
-    empty: Array = np.empty((0,) * array.ndim, reducer.dtype)
-    blocks: Any = base
-    return blocks.map_blocks(reducer.base, dtype=reducer.dtype, meta=empty)
+    if k == 0 and reducer.base is not None:
+        return map_blocks(base, reducer.base, dtype=reducer.dtype)
+    return coarsen(base, steps, reducer, level.shape)

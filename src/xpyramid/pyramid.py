@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Unpack, overload
+from typing import Any, Concatenate, ParamSpec, Unpack, overload
 
 import xarray as xr
 from dask.delayed import Delayed
@@ -35,13 +35,16 @@ from xpyramid.reader import open_levels
 from xpyramid.reducers import Reducer
 from xpyramid.store.label_groups import check_image_path
 from xpyramid.store.path import Store
-from xpyramid.types import Attrs, DType
+from xpyramid.types import Attrs, DType, Indexers
 from xpyramid.viewing import Cache, ViewedImage, layer_kwargs, view
 from xpyramid.writer import ImageSource, write
 from xpyramid.writer.compression import how_source_is_compressed
 
 #: What is asked of building, not of writing.
 BUILDING = {".pyramid.build()": options_of(LevelOptions, BuildOptions)}
+
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -133,7 +136,7 @@ class Pyramid:
         return self.plan.dtype
 
     @property
-    def coords(self) -> Any:
+    def coords(self) -> xr.Coordinates:
         """Coordinates of level 0, as :attr:`xarray.DataArray.coords`."""
         return self.levels[0].coords
 
@@ -221,23 +224,23 @@ class Pyramid:
 
     @overload
     def sel(
-        self, indexers: Mapping[Any, Any] | None = None, *, method: str | None = None,
-        max_pixels: None = None, **indexers_kwargs: Any,
+        self, indexers: Indexers | None = None, *, method: str | None = None,
+        max_pixels: None = None, **indexers_kwargs: object,
     ) -> Pyramid: ...  # fmt: skip
 
     @overload
     def sel(
-        self, indexers: Mapping[Any, Any] | None = None, *, method: str | None = None,
-        max_pixels: float, **indexers_kwargs: Any,
+        self, indexers: Indexers | None = None, *, method: str | None = None,
+        max_pixels: float, **indexers_kwargs: object,
     ) -> xr.DataArray: ...  # fmt: skip
 
     def sel(
         self,
-        indexers: Mapping[Any, Any] | None = None,
+        indexers: Indexers | None = None,
         *,
         method: str | None = None,
         max_pixels: float | None = None,
-        **indexers_kwargs: Any,
+        **indexers_kwargs: object,
     ) -> Pyramid | xr.DataArray:
         """Return a region of all levels, by coordinates.
 
@@ -286,22 +289,22 @@ class Pyramid:
 
     @overload
     def isel(
-        self, indexers: Mapping[Any, Any] | None = None, *, max_pixels: None = None,
-        **indexers_kwargs: Any,
+        self, indexers: Indexers | None = None, *, max_pixels: None = None,
+        **indexers_kwargs: object,
     ) -> Pyramid: ...  # fmt: skip
 
     @overload
     def isel(
-        self, indexers: Mapping[Any, Any] | None = None, *, max_pixels: float,
-        **indexers_kwargs: Any,
+        self, indexers: Indexers | None = None, *, max_pixels: float,
+        **indexers_kwargs: object,
     ) -> xr.DataArray: ...  # fmt: skip
 
     def isel(
         self,
-        indexers: Mapping[Any, Any] | None = None,
+        indexers: Indexers | None = None,
         *,
         max_pixels: float | None = None,
-        **indexers_kwargs: Any,
+        **indexers_kwargs: object,
     ) -> Pyramid | xr.DataArray:
         """Return a region of all levels, by indexes of level 0; see :meth:`sel`.
 
@@ -330,7 +333,7 @@ class Pyramid:
         return self._selected(chosen, "isel", None, max_pixels)
 
     def _selected(
-        self, indexers: Mapping[Any, Any], how: How, method: str | None, max_pixels: float | None
+        self, indexers: Indexers, how: How, method: str | None, max_pixels: float | None
     ) -> Pyramid | xr.DataArray:
         """Return a region of all levels, or of one that has not too many pixels."""
         plan, levels = self.plan, self.levels
@@ -356,7 +359,12 @@ class Pyramid:
             _metadata=ngff.of_channels(self._metadata, part_of_channel(self.plan, parts)),
         )  # fmt: skip
 
-    def map(self, function: Callable[..., xr.DataArray], *args: Any, **kwargs: Any) -> Pyramid:
+    def map(
+        self,
+        function: Callable[Concatenate[xr.DataArray, P], xr.DataArray],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> Pyramid:
         """Return the levels with a function applied to each, lazily.
 
         Of means and other reductions, this is the pyramid of the function of level 0 only where

@@ -19,3 +19,6 @@ Json = int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 
 #: Attributes, as xarray has them: by names that are mostly, but not always, text.
 Attrs = Mapping[Any, object]
+
+#: What is selected, as xarray takes it: from dimensions to places, indexes or slices.
+Indexers = Mapping[Any, object]

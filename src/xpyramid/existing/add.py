@@ -245,7 +245,7 @@ def _is_among_labels(base: StoredBase) -> bool:
 
 def _build(base: StoredBase, options: AddLevelsOptions, image: ImageGeometry | None) -> Pyramid:
     """Build the pyramid of level 0, which must be what is in the store."""
-    building: dict[str, Any] = {**only(BuildOptions, options)}
+    building = only(BuildOptions, options)
     if building.get("kind") is None and _is_among_labels(base):
         building["kind"] = "labels"
     if base.node.shards is not None and building.get("chunks") is None:

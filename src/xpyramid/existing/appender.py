@@ -174,15 +174,15 @@ class Appender:
         if self._stream is not None:
             self._stream.append(array, irregular="approximate")  # a frame is not to be lost
             return
-        building: dict[str, Any] = dict(only(BuildOptions, self._options))
-        writing: Any = only(WriteOptions, self._options)
+        building = only(BuildOptions, self._options)
+        writing: WriteOptions = {**only(WriteOptions, self._options), "progress": False}
         pyramid = build(array, self._options.get("levels"), **building)
         self._check_factors(pyramid)
         self._warn_of_short_chunks(pyramid)
         if self._has_begun and is_unfinished(self._place.as_image()):  # by this one
             writing = {**writing, "mode": "w"}
         self._has_begun = True
-        pyramid.to_ome_zarr(self._store, self._group, progress=False, **writing)
+        pyramid.to_ome_zarr(self._store, self._group, **writing)
         self._stream = self._open()
 
     def _warn_of_short_chunks(self, pyramid: Pyramid) -> None:

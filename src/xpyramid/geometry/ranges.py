@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from xarray.indexes import CoordinateTransform, CoordinateTransformIndex, RangeIndex
 
-from xpyramid._compat import da
+from xpyramid._compat import da, map_blocks
 from xpyramid.types import Array, Attrs
 from xpyramid.warn import warn
 
@@ -139,9 +139,7 @@ def range_coordinates(
 def lazy_labels(variable: xr.Variable, transform: CoordinateTransform) -> xr.Variable:
     """Return a long coordinate as a variable that dask makes, piece by piece."""
     positions = da.arange(variable.size, chunks=LONGEST_MADE, dtype=np.int64)
-    labels = positions.map_blocks(
-        _labels, transform, variable.dims[0], dtype=variable.dtype, meta=np.empty(0, variable.dtype)
-    )
+    labels = map_blocks(positions, _labels, transform, variable.dims[0], dtype=variable.dtype)
     return xr.Variable(variable.dims, labels, variable.attrs)
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xpyramid._compat import da, is_dask_array, lazy_data, meta_of
+from xpyramid._compat import da, is_dask_array, lazy_data, map_blocks, meta_of
 from xpyramid.errors import UnsupportedArrayError
 from xpyramid.geometry.chunks import default_chunks
 from xpyramid.types import Array, DType
@@ -100,7 +99,9 @@ def _without_units(array: xr.DataArray) -> xr.DataArray:
     meta = meta_of(data) if is_dask_array(data) else None
     if meta is not None and _is_quantity(meta):
         unit = str(meta.units)
-        return array.copy(data=_mapped(data, _magnitude)).assign_attrs(units=unit)
+        return array.copy(data=map_blocks(data, _magnitude, dtype=data.dtype)).assign_attrs(
+            units=unit
+        )
     if _is_quantity(data):
         return array.copy(data=data.magnitude).assign_attrs(units=str(data.units))
     return array
@@ -116,22 +117,14 @@ def _plain_blocks(data: da.Array) -> da.Array:
     if type(meta) is np.ndarray:
         return data
     if _package(meta) == "sparse":
-        return _mapped(data, _dense)
+        return map_blocks(data, _dense, dtype=data.dtype)
     if _package(meta) == "cupy":
-        return _mapped(data, _fetched)
+        return map_blocks(data, _fetched, dtype=data.dtype)
     if isinstance(meta, np.ma.MaskedArray):
-        return _mapped(data, _unmasked, _promoted(data.dtype))
+        return map_blocks(data, _unmasked, dtype=_promoted(data.dtype))
     if isinstance(meta, np.ndarray):  # a subclass that adds nothing to its samples
         return data
     raise _unsupported(meta)
-
-
-def _mapped(
-    data: da.Array, function: Callable[[Any], object], dtype: DType | None = None
-) -> da.Array:
-    meta, blocks = np.empty((0,) * data.ndim, dtype or data.dtype), cast(Any, data)
-    mapped: da.Array = blocks.map_blocks(function, dtype=meta.dtype, meta=meta)
-    return mapped
 
 
 def _unmasked(block: Array) -> Array:

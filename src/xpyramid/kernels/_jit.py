@@ -26,7 +26,7 @@ def _one_at_a_time(cache: Any) -> None:
     path = Path(cache.cache_path) / "kernels.lock"
 
     def alone(method: Kernel) -> Kernel:
-        def call(*args: object) -> Any:
+        def call(*args: object) -> object:
             lock = FileLock(path, timeout=60)
             try:
                 lock.acquire()

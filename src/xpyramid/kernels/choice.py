@@ -80,7 +80,7 @@ _SAMPLE = {
 #: What a kernel is compiled for: the dtypes of arrays, the types of all else.
 Signature = tuple[object, ...]
 #: What a thread compiles: a kernel, for what, and arguments like those that it will get.
-Task = tuple["Kernel", Signature, tuple[Any, ...]]
+Task = tuple["Kernel", Signature, tuple[object, ...]]
 
 
 class Room:
@@ -104,7 +104,7 @@ class Kernel:
         self._room, self._name = room, name
         self._sample = _SAMPLE.get(f"{room}.{name}", SAMPLE)
         self._seconds: dict[Signature, float] = {}
-        self._compiled: dict[Signature, Callable[..., Any]] = {}
+        self._compiled: dict[Signature, Callable[..., object]] = {}
 
     def __call__(self, *args: Any) -> Any:
         """Call the one or the other."""
@@ -128,11 +128,11 @@ class Kernel:
         with np.errstate(all="ignore"):
             return self._find("xpyramid.kernels.plain")(*args)
 
-    def compile(self, signature: Signature, args: tuple[Any, ...]) -> Callable[..., Any]:
+    def compile(self, signature: Signature, args: tuple[object, ...]) -> Callable[..., object]:
         """Compile the kernel for arguments, or load it from disk."""
         guard_forks()
         with _compiling, _noted(self):
-            kernel: Any = self._find("xpyramid.kernels")
+            kernel = self._find("xpyramid.kernels")
             if hasattr(kernel, "compile"):  # not so with NUMBA_DISABLE_JIT=1
                 kernel.compile(tuple(map(importlib.import_module("numba").typeof, args)))
         self._compiled[signature] = kernel
@@ -173,7 +173,7 @@ _begun: set[tuple[Kernel, Signature]] = set()
 _thread: threading.Thread | None = None
 
 
-def compile_beside(kernel: Kernel, signature: Signature, args: tuple[Any, ...]) -> None:
+def compile_beside(kernel: Kernel, signature: Signature, args: tuple[object, ...]) -> None:
     """Have a thread compile a kernel, once."""
     global _thread  # noqa: PLW0603
     guard_forks()
@@ -191,7 +191,7 @@ def compile_beside(kernel: Kernel, signature: Signature, args: tuple[Any, ...]) 
             _thread = thread
 
 
-def _like(arg: Any) -> Any:
+def _like(arg: object) -> object:
     """Return an argument of the same type, without the samples."""
     if not isinstance(arg, np.ndarray):
         return arg

@@ -12,7 +12,6 @@ import asyncio
 import math
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -189,7 +188,7 @@ def coarse_data(
     shape: Lengths,
     chunks: Lengths,
     reading: Reading,
-) -> Any:
+) -> object:
     """Return what a variable of a level is made of that is made where it is indexed.
 
     Parameters

@@ -12,11 +12,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
-from xpyramid._compat import da
+from xpyramid._compat import da, map_blocks
 from xpyramid.geometry.chunks import align, regular
 from xpyramid.geometry.passes import SourceChunks
 from xpyramid.lazy.direct import read_directly
@@ -51,11 +50,12 @@ def coarsen(
         return empty
     total = tuple(math.prod(fs) for fs in zip(*steps, strict=True))
     whole = tuple(slice(0, n * f) for n, f in zip(shape, total, strict=True))
-    windows: Any = base[whole]
+    windows: da.Array = base[whole]
     windows = rechunk(
         windows, tuple(align(cs, f) for cs, f in zip(windows.chunks, total, strict=True))
     )
-    level: da.Array = windows.map_blocks(
+    level = map_blocks(
+        windows,
         reduce_block,
         steps=tuple(steps),
         reducer=reducer,
@@ -63,7 +63,6 @@ def coarsen(
             tuple(-(-c // f) for c in cs) for cs, f in zip(windows.chunks, total, strict=True)
         ),
         dtype=reducer.dtype,
-        meta=np.empty((0,) * base.ndim, reducer.dtype),
         name=None,
     )
     if chunks is None:

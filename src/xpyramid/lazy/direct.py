@@ -13,6 +13,7 @@ from typing import Any
 import xarray as xr
 import zarr
 from dask.highlevelgraph import HighLevelGraph
+from zarr.types import AnyArray
 
 from xpyramid._compat import (
     BackendArray,
@@ -29,9 +30,9 @@ def read_directly(array: xr.DataArray) -> xr.DataArray:
 
     Others are returned as they are.
     """
-    data: Any = lazy_data(array)
+    data = lazy_data(array)
     origin: Any = source_of_blocks(data) if is_dask_array(data) else None
-    stored: Any = zarr_array_of(origin)
+    stored = zarr_array_of(origin)
     if stored is None or origin.shape != data.shape or origin.dtype != data.dtype:
         return array
     if origin is stored:
@@ -61,7 +62,7 @@ def _layers(array: xr.DataArray) -> set[str]:
     return {*graph.layers} if isinstance(graph, HighLevelGraph) else set()
 
 
-def zarr_array_of(data: Any) -> zarr.Array[Any] | None:
+def zarr_array_of(data: Any) -> AnyArray | None:
     """Return the array that wrappers of xarray read, whatever they make of its samples."""
     while not isinstance(data, zarr.Array):
         if isinstance(data, ZarrArrayWrapper):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -16,6 +16,7 @@ from xpyramid.geometry.selection import Part, cells
 from xpyramid.lazy.coarsen import as_dask, source_chunks
 from xpyramid.lazy.levels import Levels
 from xpyramid.reducers import Reducer
+from xpyramid.types import Indexers
 
 How = Literal["isel", "sel"]
 
@@ -23,7 +24,7 @@ How = Literal["isel", "sel"]
 def parts_of(
     coordinates: xr.Dataset,
     plan: Plan,
-    indexers: Mapping[Any, Any],
+    indexers: Indexers,
     how: How,
     method: str | None = None,
 ) -> tuple[Part, ...]:
@@ -56,10 +57,12 @@ def parts_of(
 
 
 def _along(
-    coordinates: xr.Dataset, dim: str, length: int, part: Any, how: How, method: str | None
+    coordinates: xr.Dataset, dim: str, length: int, part: object, how: How, method: str | None
 ) -> Part:
     is_slice = isinstance(part, slice)
-    if (is_slice and part.step not in (None, 1)) or np.ndim(np.asarray(part, object)):
+    if (isinstance(part, slice) and part.step not in (None, 1)) or np.ndim(
+        np.asarray(part, object)
+    ):
         raise SelectionError(
             f"along {dim!r}: {part!r}",
             accepted="a single one, or a slice without a step",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import NoneType
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, TypedDict
 
 import numpy as np
 
@@ -211,7 +211,7 @@ class FormOptions(TypedDict, total=False):
         ),
     ]
     compressor: Annotated[
-        Any,
+        object,
         Option(
             "source",
             """codec, sequence of codecs, "source", "default" or None
@@ -319,7 +319,7 @@ class AddOptions(CommonWriteOptions, total=False):
         ),
     ]
     compressor: Annotated[
-        Any,
+        object,
         Option(
             "source",
             """codec, sequence of codecs, "default" or None

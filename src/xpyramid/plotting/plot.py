@@ -58,7 +58,7 @@ class Plot:
         ax: Axes | None = None,
         level: int | None = None,
         project: Project | None = None,
-        **indexers: Any,
+        **indexers: object,
     ) -> AxesImage:
         """Draw the level that fits the pixels of the axes, in physical coordinates.
 
@@ -114,7 +114,7 @@ class Plot:
         self._add_colorbar(image, shown, ax)
         return image
 
-    def levels(self, *, figsize: tuple[float, float] | None = None, **indexers: Any) -> Figure:
+    def levels(self, *, figsize: tuple[float, float] | None = None, **indexers: object) -> Figure:
         """Draw all levels beside each other: the part in the middle that level 0 has pixels for.
 
         Colours stand for the same values in all of them.
@@ -168,7 +168,7 @@ class Plot:
             )
         return space[-2], space[-1]
 
-    def _parts(self, indexers: Mapping[str, Any], project: Project | None) -> tuple[Part, ...]:
+    def _parts(self, indexers: Mapping[str, object], project: Project | None) -> tuple[Part, ...]:
         """Return what is shown of level 0 along each dimension."""
         if project not in (None, "max", "min", "mean", "sum"):
             raise PlanError(option="project", value=project, accepted="max, min, mean, sum")
@@ -234,9 +234,11 @@ class Plot:
         ax.set_xlabel(_labelled(dims[1], self._unit(dims[1])))
         return image
 
-    def _add_colorbar(self, image: AxesImage, shown: xr.DataArray, axes: Any) -> None:
+    def _add_colorbar(
+        self, image: AxesImage, shown: xr.DataArray, axes: Axes | Sequence[Axes]
+    ) -> None:
         """Say what colours stand for, where they are no shades of grey, channels or labels."""
-        limits: Any = image.get_clim()
+        limits: tuple[float | None, float | None] = image.get_clim()
         if image.get_cmap().name == "viridis" and limits != (None, None):
             label = _labelled(shown.name, shown.attrs.get("units"))
             image.axes.figure.colorbar(image, ax=axes, label=label)

@@ -89,7 +89,7 @@ def open_tiff(path: Path, variable: str | None) -> xr.DataArray:
         return attach(array, read_metadata(tiff, index))
 
 
-def _warn_of_colors(series: Any, source: str) -> None:
+def _warn_of_colors(series: TiffPageSeries, source: str) -> None:
     """Warn of samples that are no brightness: indices of a palette, or 0 for white."""
     kind = getattr(series.keyframe.photometric, "name", "")
     if kind == "PALETTE":
@@ -171,7 +171,7 @@ def _check_compression(series: TiffPageSeries, path: str) -> None:
 
 def _codec(series: TiffPageSeries) -> str:
     """Return the name of a compression; some have only a number."""
-    compression: Any = series.keyframe.compression
+    compression = series.keyframe.compression
     return str(getattr(compression, "name", compression))
 
 
@@ -261,7 +261,7 @@ class _Samples(BackendArray):
         Axes of the file, in the wanted order.
     """
 
-    def __init__(self, files: Any, order: tuple[int, ...]) -> None:
+    def __init__(self, files: CachingFileManager[_OpenSeries], order: tuple[int, ...]) -> None:
         self._files, self._order = files, order
         stored = files.acquire().array
         self.shape = tuple(stored.shape[axis] for axis in order)

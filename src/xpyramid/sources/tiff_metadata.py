@@ -59,13 +59,13 @@ def read_metadata(tiff: TiffFile, index: int) -> FileMetadata:
     return metadata
 
 
-def tag_of(series: TiffPageSeries, name: str) -> Any:
+def tag_of(series: TiffPageSeries, name: str) -> object:
     """Return the value of a tag of a series' first page, None where it has none."""
     tag = getattr(series.keyframe, "tags", {}).get(name)
     return None if tag is None else tag.value
 
 
-def no_data(series: TiffPageSeries, dtype: DType) -> Any:
+def no_data(series: TiffPageSeries, dtype: DType) -> object:
     """Return the value that GDAL has for missing data, as the dtype has it, None without one.
 
     https://gdal.org/en/stable/drivers/raster/gtiff.html, "Nodata value".

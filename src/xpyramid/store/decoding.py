@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from zarr.storage import StorePath
+
 from xpyramid._compat import store_path_of, wrap_pipeline
 from xpyramid.errors import NotAPyramidError, PyramidError, ReadError
 from xpyramid.messages import say
@@ -36,7 +38,9 @@ class NamingPipeline:
             raise AttributeError(name)
         return getattr(self.inner, name)
 
-    async def read(self, chunks: Iterable[Any], *args: Any, **options: Any) -> Any:
+    async def read(
+        self, chunks: Iterable[tuple[StorePath, object]], *args: object, **options: object
+    ) -> object:
         """Read chunks, each of them given by its place, and by more that is zarr's.
 
         Raises
@@ -59,7 +63,7 @@ class NamingPipeline:
                     break
             raise self._named(culprit, reason) from reason
 
-    def _named(self, place: Any, reason: Exception) -> ReadError:
+    def _named(self, place: StorePath, reason: Exception) -> ReadError:
         key = str(place.path).removeprefix(as_prefix(self.path))
         text = " ".join(f"{type(reason).__name__}: {reason}".split())[:500]
         return ReadError(

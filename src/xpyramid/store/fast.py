@@ -68,7 +68,7 @@ class WatchedArray:
             raise AttributeError(name)
         return getattr(self.array, name)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: Any) -> object:
         return self.store.watched(lambda: self.array[key])
 
 
@@ -91,7 +91,7 @@ class RegionArray:
             raise AttributeError(name)
         return getattr(self.wrapped, name)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: Any) -> object:
         if not isinstance(key, tuple) or not all(isinstance(part, slice) for part in key):
             return self.wrapped[key]
         if isinstance(self.array, LevelArray):

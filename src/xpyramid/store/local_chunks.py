@@ -117,7 +117,7 @@ class ObjectArray:
             raise AttributeError(name)
         return getattr(self.array, name)
 
-    def __getitem__(self, key: Any) -> Any:
+    def __getitem__(self, key: Any) -> object:
         region = _region(key, self.array.shape)
         # Made anew, for the shape of an array may change.
         reader = reader_of(self.array, self.codec, Directory(str(self.root)))

@@ -7,7 +7,15 @@ the place, whatever package the client is of. It is neither "nothing is there" n
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sequence,
+)
 from contextlib import contextmanager
 from typing import Any, TypeGuard, TypeVar
 
@@ -97,7 +105,7 @@ def _lists_carelessly(store: Store) -> TypeGuard[FsspecStore]:
     """Whether a listing leaves out what could not be listed, as fsspec's own way does."""
     if type(store) is not FsspecStore:
         return False
-    fs: Any = store.fs
+    fs = store.fs
     while inner := getattr(fs, "sync_fs", None) or getattr(fs, "fs", None):
         fs = inner
     ways = (getattr(type(fs), name, None) for name in ("_find", "find"))
@@ -142,7 +150,9 @@ class SingleGets(WrapperStore[Store]):
         for request in requests:
             yield request[0], await self.get(*request)
 
-    async def get_ranges(self, key: str, byte_ranges: Any, **options: Any) -> AsyncIterator[Any]:
+    async def get_ranges(
+        self, key: str, byte_ranges: Sequence[ByteRequest | None], **options: object
+    ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
         """Yield parts of what is stored under a key, as newer releases of zarr ask for them."""
         chosen = {name: value for name, value in options.items() if value is not None}
         get_ranges: Any = Store.get_ranges  # type: ignore[attr-defined]
@@ -289,26 +299,28 @@ class RetryingStore(SingleGets):
     def __repr__(self) -> str:
         return f"RetryingStore({self._store!r})"
 
+    @property
+    def _inner(self) -> Any:
+        """The store itself, which in newer releases has calls that older ones do not have."""
+        return self._store
+
     # Newer releases of zarr ask stores that need not wait for a network without an event loop.
     if hasattr(WrapperStore, "get_sync"):
 
-        def get_sync(self, key: str, **options: Any) -> Buffer | None:
+        def get_sync(self, key: str, **options: object) -> Buffer | None:
             """Return what is stored under a key."""
-            store: Any = self._store
             with _named(self._store, key, "read", ReadError):
-                buffer: Buffer | None = retried(lambda: store.get_sync(key, **options))
+                buffer: Buffer | None = retried(lambda: self._inner.get_sync(key, **options))
             return buffer
 
         def set_sync(self, key: str, value: Buffer) -> None:
             """Store something under a key."""
-            store: Any = self._store
             self._check_writable()
             with _named(self._store, key, "write", StorageError):
-                retried(lambda: store.set_sync(key, value))
+                retried(lambda: self._inner.set_sync(key, value))
 
         def delete_sync(self, key: str) -> None:
             """Remove what is stored under a key."""
-            store: Any = self._store
             self._check_writable()
             with _named(self._store, key, "write", StorageError):
-                retried(lambda: store.delete_sync(key))
+                retried(lambda: self._inner.delete_sync(key))

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xpyramid._compat import map_blocks
 from xpyramid.errors import DtypeError, PlanError
 from xpyramid.geometry.plan import MethodOptions, Plan, largest_window, without_none
 from xpyramid.lazy.coarsen import as_dask, coarsen, source_chunks
@@ -248,9 +248,8 @@ def packed_as_stored(array: xr.DataArray, stored: xr.DataArray, plan: Plan) -> x
 
 def _packed(base: xr.DataArray, packing: Packing, plan: Plan) -> xr.DataArray:
     """Return level 0 packed, lazily, with the attributes by which readers unpack it."""
-    unpacked: Any = as_dask(base, plan.levels[0].chunks)
-    empty: Array = np.empty((0,) * base.ndim, packing.dtype)
-    data = unpacked.map_blocks(packing.pack, dtype=packing.dtype, meta=empty)
+    unpacked = as_dask(base, plan.levels[0].chunks)
+    data = map_blocks(unpacked, packing.pack, dtype=packing.dtype)
     unpacking = {key: base.encoding[key] for key in _ATTRIBUTES[:2] if key in base.encoding}
     if packing.fill is not None:
         unpacking["_FillValue"] = packing.dtype.type(packing.fill)
