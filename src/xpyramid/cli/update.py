@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Mapping
+from typing import Literal
 
 from xpyramid.cli.options import add_declared
 from xpyramid.cli.terminal import say
@@ -64,7 +65,7 @@ def _number(text: str) -> int | float:
 
 def run(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid update``."""
-    changed: Any = arguments.region or "changed"
+    changed: Mapping[str, slice | float] | Literal["changed"] = arguments.region or "changed"
     passed = {name: getattr(arguments, name) for name in _OPTIONS if hasattr(arguments, name)}
     progress = {"progress": False} if arguments.quiet else {}
     update(arguments.path, arguments.group, changed, deep=arguments.deep, **(progress | passed))

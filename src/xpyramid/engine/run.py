@@ -115,9 +115,8 @@ def _report_progress(jobs: Sequence[Job], advance: Callable[[int], None] | None)
     reported: set[Key] = set()
 
     def hear(key: Any, *_: object) -> None:
-        if (
-            key[0] in works and tuple(key) not in reported
-        ):  # a later wave takes up what is handed on
+        # A later wave takes up what is handed on.
+        if key[0] in works and tuple(key) not in reported:
             reported.add(tuple(key))
             name, level, *index = key
             advance(works[name].written((level, tuple(index))))
@@ -144,7 +143,7 @@ def _scheduler() -> Callable[..., Any]:
     scheduler = dask.config.get("scheduler", None)
     if scheduler in PROCESSES:  # would fuse tasks, which are not heard of then
         return partial(dask.multiprocessing.get, optimize_graph=False)
-    get: Callable[..., Any] | None = None
+    get = None
     if isinstance(scheduler, str) and scheduler.lower() in named_schedulers:
         get = named_schedulers[scheduler.lower()]
     elif scheduler is not None or "distributed" in sys.modules:
@@ -169,7 +168,7 @@ def _on_threads(graph: Graph, keys: Sequence[NodeKey]) -> object:
         pool.shutdown(cancel_futures=True)
 
 
-def delay(jobs: Sequence[Job], then: Callable[..., Any], *args: object) -> Delayed:
+def delay(jobs: Sequence[Job], then: Callable[..., object], *args: object) -> Delayed:
     """Return one dask Delayed of all tasks of all jobs, and of a call after them.
 
     ``then`` is called with the summary of each output of each job, one job after the other, and
