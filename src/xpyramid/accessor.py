@@ -129,7 +129,7 @@ class ArrayAccessor:
         3
         """
         from xpyramid.build import build_all
-        from xpyramid.pyramid import image_of_labels
+        from xpyramid.reader import image_of_labels
 
         pyramid = build_all(
             self._array,
@@ -264,7 +264,7 @@ class DatasetAccessor:
             A Delayed with ``compute=False``.
         """
         from xpyramid.build import build_dataset
-        from xpyramid.pyramid import image_of_labels
+        from xpyramid.reader import image_of_labels
 
         pyramids = build_dataset(
             self._dataset,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import xarray as xr
 
+from xpyramid.errors import PyramidError
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec, is_unnamed
 from xpyramid.geometry.plan import Cost, Plan
@@ -114,6 +116,15 @@ def in_bytes(nbytes: int) -> str:
             return f"{value:.3g} {unit}"
         value /= 1000
     return f"{value:.4g} PB"
+
+
+def known_cost(plan: Plan) -> Cost | None:
+    """Return what it takes to write a pyramid, None where that is not known."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return plan.cost()
+    except PyramidError:
+        return None
 
 
 def cost_in_words(cost: Cost) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -11,8 +10,7 @@ import xarray as xr
 
 from xpyramid import ngff
 from xpyramid._compat import html_page, html_section, html_sections_of
-from xpyramid.display import Row, columns, cost_in_words, headline, table
-from xpyramid.errors import PyramidError
+from xpyramid.display import Row, columns, cost_in_words, headline, known_cost, table
 from xpyramid.geometry.plan import Cost, Plan
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import as_html, one_line, printable
@@ -80,11 +78,8 @@ def _plan_page(plan: Plan) -> str:
     """Return the whole of a plan: levels, axes, and what it takes to write it."""
     rows = table(plan)
     sections = [_levels(plan, rows), html_section("Axes:", _axes(plan), len(plan.axes))]
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            sections.append(_cost(plan.cost(), collapsed=False))
-    except PyramidError:
-        pass  # nothing is known of what it takes
+    if (cost := known_cost(plan)) is not None:
+        sections.append(_cost(cost, collapsed=False))
     head = headline(None, plan).replace("Pyramid", "Plan", 1)
     return html_page(plan, [_head(head)], sections)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Concatenate, ParamSpec, Unpack, overload
@@ -13,31 +12,28 @@ from dask.delayed import Delayed
 
 from xpyramid import display, ngff
 from xpyramid.display_html import page
-from xpyramid.errors import NotAPyramidError, PlanError, PyramidError
-from xpyramid.geometry.plan import Cost, Plan
+from xpyramid.errors import PlanError
+from xpyramid.geometry.plan import Plan
 from xpyramid.geometry.resolution import finest_below, level_of_resolution
 from xpyramid.geometry.selection import (
     as_given,
-    is_reduction,
     part_of_channel,
     selected,
     whole_windows,
 )
-from xpyramid.growth import append_pyramids
+from xpyramid.growth import write_or_append
 from xpyramid.lazy.label_geometry import ImageGeometry, place_beside
 from xpyramid.lazy.levels import Levels
-from xpyramid.lazy.selection import How, mapped, parts_of, selected_levels, with_sources
-from xpyramid.messages import Message
+from xpyramid.lazy.selection import How, mapped, parts_of, region_of, selected_levels, with_sources
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of, takes_options
 from xpyramid.options.types import Chunks, Kind
 from xpyramid.plotting import Plot
-from xpyramid.reader import open_levels
+from xpyramid.reader import image_of_labels
 from xpyramid.reducers import Reducer
-from xpyramid.store.label_groups import check_image_path
 from xpyramid.store.path import Store
 from xpyramid.types import Attrs, DType, Indexers
 from xpyramid.viewing import Cache, ViewedImage, layer_kwargs, view
-from xpyramid.writer import ImageSource, write
+from xpyramid.writer import ImageSource
 from xpyramid.writer.compression import how_source_is_compressed
 
 #: What is asked of building, not of writing.
@@ -342,20 +338,11 @@ class Pyramid:
             k = finest_below(selected(plan, parts), max_pixels=max_pixels)
             return selected_levels(levels, plan, parts)[k]
         parts = whole_windows(plan, parts)
-        levels, samples, reducer = (
-            selected_levels(levels, plan, parts),
-            self._samples,
-            self._reducer,
+        levels, plan, samples, reducer = region_of(
+            levels, plan, parts, self._samples, self._reducer
         )
-        plan = selected(plan, parts)
-        if not is_reduction(self.plan, parts):
-            plan = as_given(plan, f"{self.method}, of windows along {', '.join(self.coarsened)}")
-            samples = reducer = None
-        elif samples is not None:
-            samples = samples.isel(dict(zip(self.dims, parts, strict=True)))
         return replace(
-            self, levels=levels, plan=with_sources(plan, levels, samples, reducer), labels=(),
-            _reducer=reducer, _samples=samples,
+            self, levels=levels, plan=plan, labels=(), _reducer=reducer, _samples=samples,
             _metadata=ngff.of_channels(self._metadata, part_of_channel(self.plan, parts)),
         )  # fmt: skip
 
@@ -573,7 +560,7 @@ class Pyramid:
         >>> xpyramid.open_pyramid(store, "field")[2].shape
         (75, 50)
         """
-        return write_images(self._sources(store, group, chunks, options), store, options)
+        return write_or_append(self._sources(store, group, chunks, options), store, options)
 
     def _sources(
         self, store: Store, group: str | None, chunks: Chunks | None, options: WriteOptions
@@ -617,48 +604,5 @@ class Pyramid:
     def _repr_html_(self) -> str:
         head, rows, plan, lines = self._parts()
         base = self.levels.coordinates[0]
-        cost = self._cost()
+        cost = None if self._reducer is None else display.known_cost(self.plan)
         return page(self, head, plan, rows, lines, base, self.attrs, self._metadata, cost)
-
-    def _cost(self) -> Cost | None:
-        """Return what it takes to write a pyramid that is in no store, if that is known."""
-        if self._reducer is None:
-            return None
-        try:
-            with warnings.catch_warnings(action="ignore"):
-                return self.plan.cost()
-        except PyramidError:
-            return None
-
-
-def write_images(
-    images: Sequence[ImageSource], store: Store, options: WriteOptions
-) -> Delayed | None:
-    """Write images, or append to those that are there."""
-    dim = options.get("append_dim")
-    if dim is not None:
-        return append_pyramids(images, store, dim, options)
-    return write(images, store, options)
-
-
-def image_of_labels(store: Store, path: str | None) -> ImageGeometry | None:
-    """Return the geometry of the image that labels belong to, None without one.
-
-    Raises
-    ------
-    NotAPyramidError
-        If there is no image at the path.
-    """
-    if path is None:
-        return None
-    path = check_image_path(path)
-    try:
-        opened = open_levels(store, path)
-    except NotAPyramidError as error:
-        raise NotAPyramidError(
-            Message("names a place where no OME-Zarr image is: ", error.message),
-            option="labels_of",
-            value=path,
-        ) from error
-    coordinates = tuple(level.coords.to_dataset() for level in opened.levels)
-    return ImageGeometry(path, opened.plan, coordinates)

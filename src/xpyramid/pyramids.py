@@ -13,10 +13,12 @@ from dask.delayed import Delayed
 
 from xpyramid import ngff
 from xpyramid.errors import PlanError, check_kind
+from xpyramid.growth import write_or_append
 from xpyramid.messages import joined, printable, say
 from xpyramid.options import WriteOptions, takes_options
 from xpyramid.options.types import Chunks
-from xpyramid.pyramid import BUILDING, Pyramid, image_of_labels, write_images
+from xpyramid.pyramid import BUILDING, Pyramid
+from xpyramid.reader import image_of_labels
 from xpyramid.store.path import Store, as_prefix, check_name
 from xpyramid.types import Attrs
 from xpyramid.viewing import Cache, view
@@ -206,7 +208,7 @@ class Pyramids(Mapping[str, Pyramid]):
         dask.delayed.Delayed or None
             A Delayed with ``compute=False``.
         """
-        return write_images(self._sources(store, group, chunks, options), store, options)
+        return write_or_append(self._sources(store, group, chunks, options), store, options)
 
     def _sources(
         self, store: Store, group: str | None, chunks: Chunks | None, options: WriteOptions

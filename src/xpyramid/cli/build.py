@@ -28,9 +28,9 @@ from xpyramid.options import (
     resolve_options,
 )
 from xpyramid.options.text import names
-from xpyramid.pyramid import Pyramid, image_of_labels
+from xpyramid.pyramid import Pyramid
 from xpyramid.pyramids import Pyramids
-from xpyramid.reader import codec_words, stored_form
+from xpyramid.reader import codec_words, image_of_labels, stored_form
 from xpyramid.sources import NO_SPACING, describe_source, open_source
 from xpyramid.writer import ImageSource, prepare
 

@@ -32,7 +32,8 @@ from xpyramid.options import (
     resolve_options,
     takes_options,
 )
-from xpyramid.pyramid import Pyramid, image_of_labels
+from xpyramid.pyramid import Pyramid
+from xpyramid.reader import image_of_labels
 from xpyramid.store.listing import children
 from xpyramid.store.path import Node, NodePath, Store, is_name
 from xpyramid.warn import warn

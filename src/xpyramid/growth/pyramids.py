@@ -21,7 +21,17 @@ from xpyramid.store.transaction import is_unfinished
 from xpyramid.writer import ImageSource, write
 
 
-def append_pyramids(
+def write_or_append(
+    images: Sequence[ImageSource], store: Store, options: WriteOptions
+) -> Delayed | None:
+    """Write images, or append to those that are there."""
+    dim = options.get("append_dim")
+    if dim is not None:
+        return _append_images(images, store, dim, options)
+    return write(images, store, options)
+
+
+def _append_images(
     images: Sequence[ImageSource], store: Store, dim: str, options: WriteOptions
 ) -> Delayed | None:
     """Append to images along a dimension; see :meth:`xpyramid.pyramid.Pyramid.to_ome_zarr`.

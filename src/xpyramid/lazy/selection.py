@@ -12,7 +12,7 @@ import xarray as xr
 
 from xpyramid.errors import PlanError, SelectionError
 from xpyramid.geometry.plan import Plan
-from xpyramid.geometry.selection import Part, cells
+from xpyramid.geometry.selection import Part, as_given, cells, is_reduction, selected
 from xpyramid.lazy.coarsen import as_dask, source_chunks
 from xpyramid.lazy.levels import Levels
 from xpyramid.reducers import Reducer
@@ -93,6 +93,34 @@ def _accepted(positions: xr.DataArray, dim: str, how: How) -> str:
     return f"coordinates from {first} to {last}" + (
         "" if positions.coords[dim].dtype.kind in "OSU" else "; method='nearest' for the next one"
     )
+
+
+def region_of(
+    levels: Levels,
+    plan: Plan,
+    parts: Sequence[Part],
+    samples: xr.DataArray | None,
+    reducer: Reducer | None,
+) -> tuple[Levels, Plan, xr.DataArray | None, Reducer | None]:
+    """Return a region of all levels, and what they are made from, as far as they still are.
+
+    Parameters
+    ----------
+    levels, plan
+        Of the whole.
+    parts : sequence of slice or int
+        Of level 0: whole windows of the coarsest level.
+    samples, reducer
+        As `with_sources` takes them.
+    """
+    taken, region = selected_levels(levels, plan, parts), selected(plan, parts)
+    if not is_reduction(plan, parts):
+        windows = f"windows along {', '.join(plan.coarsened)}"
+        region = as_given(region, f"{plan.method}, of {windows}")
+        samples = reducer = None
+    elif samples is not None:
+        samples = samples.isel(dict(zip(plan.dims, parts, strict=True)))
+    return taken, with_sources(region, taken, samples, reducer), samples, reducer
 
 
 def selected_levels(levels: Levels, plan: Plan, parts: Sequence[Part]) -> Levels:

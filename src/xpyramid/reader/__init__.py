@@ -3,6 +3,7 @@
 from xpyramid.reader.chunked import DaskChunks
 from xpyramid.reader.find import find_images
 from xpyramid.reader.form import StoredForm, codec_words, stored_form
+from xpyramid.reader.labelled import image_of_labels
 from xpyramid.reader.open import StoredImage, open_base, open_levels
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "StoredImage",
     "codec_words",
     "find_images",
+    "image_of_labels",
     "open_base",
     "open_levels",
     "stored_form",

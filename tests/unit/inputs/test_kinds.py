@@ -14,7 +14,7 @@ import zarr
 import xpyramid
 from xpyramid import errors
 from xpyramid.build import build
-from xpyramid.pyramid import image_of_labels
+from xpyramid.reader import image_of_labels
 
 IDS = np.array([[10, 10, 20, 20], [10, 20, 20, 30]] * 4, "uint64")
 
