@@ -14,7 +14,7 @@ import zarr
 
 from xpyramid import errors
 from xpyramid.cli.main import main
-from xpyramid.cli.words import in_cli_words
+from xpyramid.cli.terminal import in_cli_words
 from xpyramid.messages import Message, Part, code, joined, option
 from xpyramid.options import BuildOptions, LevelOptions, WriteOptions, options_of
 

@@ -15,7 +15,7 @@ from xpyramid.sources.datasets import is_dataset, open_variable
 from xpyramid.sources.describe import NO_SPACING, describe_source
 from xpyramid.sources.dims import may_repeat, name_dims
 from xpyramid.sources.pictures import open_npy, open_picture
-from xpyramid.sources.reading import reading
+from xpyramid.sources.readers import reading
 from xpyramid.sources.stores import is_store, open_store
 from xpyramid.sources.tiff import open_tiff
 from xpyramid.store.path import expanded, path_named

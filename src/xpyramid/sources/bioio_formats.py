@@ -11,7 +11,7 @@ from xpyramid.errors import SourceError
 from xpyramid.messages import say
 from xpyramid.sources.dims import BY_RANK
 from xpyramid.sources.metadata import Channel, FileMetadata, Grid, attach, spacing_of
-from xpyramid.sources.packages import is_installed, missing
+from xpyramid.sources.readers import is_installed, missing
 from xpyramid.warn import warn
 
 #: Suffixes, and the plugin of bioio that reads such files.

@@ -19,7 +19,7 @@ from xarray.backends import (
 from xpyramid.errors import SourceError
 from xpyramid.messages import say
 from xpyramid.sources.dims import by_rank, name_dims
-from xpyramid.sources.packages import is_installed, missing
+from xpyramid.sources.readers import is_installed, missing
 from xpyramid.warn import warn
 
 #: What a file begins with, what it is, and which of xarray's engines read it, the best first.

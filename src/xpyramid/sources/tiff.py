@@ -23,8 +23,8 @@ from xpyramid.messages import say
 from xpyramid.sources.dims import BY_RANK
 from xpyramid.sources.geotiff import open_geotiff
 from xpyramid.sources.metadata import attach
-from xpyramid.sources.packages import is_installed
 from xpyramid.sources.pictures import as_blocks
+from xpyramid.sources.readers import is_installed
 from xpyramid.sources.tiff_metadata import (
     RGB,
     check_description,

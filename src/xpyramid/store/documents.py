@@ -179,20 +179,15 @@ def put(place: NodePath, documents: Mapping[str, Buffer]) -> None:
 
 def remove(place: NodePath) -> None:
     """Remove a document, or everything below a place."""
-    store = place.store
-    if not store.supports_deletes:
-        return
-    directory = as_local(store)
-    if directory is not None:
-        remove_path(directory.root / place.path)
-    elif place.path.rpartition("/")[2] in _SINGLE:
-        sync(store.delete(place.path))
-    else:
-        sync(store.delete_dir(place.path))
+    _remove(place, is_single=place.path.rpartition("/")[2] in _SINGLE)
 
 
 def remove_object(place: NodePath) -> None:
     """Remove one object of an array, whatever it is called, if it is there."""
+    _remove(place, is_single=True)
+
+
+def _remove(place: NodePath, *, is_single: bool) -> None:
     store = place.store
     if not store.supports_deletes:
         return
@@ -200,7 +195,7 @@ def remove_object(place: NodePath) -> None:
     if directory is not None:
         remove_path(directory.root / place.path)
     else:
-        sync(store.delete(place.path))
+        sync((store.delete if is_single else store.delete_dir)(place.path))
 
 
 def remove_path(path: Path) -> None:
