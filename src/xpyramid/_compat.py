@@ -261,7 +261,7 @@ def source_of_blocks(array: da.Array) -> Any:
     """
     layers = array.dask.layers
     layer = layers.get(array.name)
-    if not isinstance(layer, Blockwise) or any(one.annotations for one in layers.values()):
+    if not isinstance(layer, Blockwise) or any(each.annotations for each in layers.values()):
         return None
     task, indices = layer.task, [*layer.indices]
     getters = (da.core.getter, da.core.getter_inline, da.core.getter_nofancy)

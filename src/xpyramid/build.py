@@ -289,9 +289,11 @@ def _is_several(made: Pyramid | Pyramids) -> TypeGuard[Pyramids]:
 def _by_path(made: Mapping[str, Pyramid | Pyramids]) -> dict[str, Pyramid]:
     """Return the pyramids of variables by name, and those of several methods below it."""
     members: dict[str, Pyramid] = {}
-    for name, one in made.items():
+    for name, member in made.items():
         of_name = (
-            {name: one} if isinstance(one, Pyramid) else {f"{name}/{k}": p for k, p in one.items()}
+            {name: member}
+            if isinstance(member, Pyramid)
+            else {f"{name}/{k}": p for k, p in member.items()}
         )
         if twice := members.keys() & of_name.keys():
             raise PlanError(f"several images would be {min(twice)!r}", fix="rename a variable")

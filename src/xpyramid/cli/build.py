@@ -191,7 +191,7 @@ def _plan(
         array, plan = session.array(image), image.plan
         noun = "shards" if array.shards else "chunks"
         shapes = zip(plan.levels[image.kept :], image.objects[image.kept :], strict=True)
-        counts = ", ".join(str(_number(level.shape, one)) for level, one in shapes)
+        counts = ", ".join(str(_number(level.shape, stored)) for level, stored in shapes)
         codec = codec_words(array) or "uncompressed"
         say(f"{image.transaction.target}: {counts} {noun}, {codec}")
     say("nothing was written; leave out --plan to write it")

@@ -101,7 +101,7 @@ def _summaries(
     for name, i in outputs:
         own = [intermediates[i] for key, intermediates in done.items() if key[0] == name]
         statistics = merge(intermediate.statistics for intermediate in own)
-        summaries.append(Summary(statistics, join(one.written for one in own)))
+        summaries.append(Summary(statistics, join(summary.written for summary in own)))
     return summaries
 
 

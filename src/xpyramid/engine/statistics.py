@@ -117,7 +117,7 @@ class Observer:
             return self._by_channel(region, block)
         statistics: Statistics = {}
         for number, part in self.sections.within(region):
-            piece = block[relative(part, [one.start for one in region])]
+            piece = block[relative(part, [along.start for along in region])]
             for channel, distribution in self._by_channel(part, piece).items():
                 statistics[number * self.channels + channel] = distribution
         return statistics
@@ -191,8 +191,10 @@ def _joined(distributions: Sequence[Distribution]) -> Distribution:
 def lump(statistics: Statistics, bounds: Bounds, channels: int) -> Statistics:
     """Return statistics in which one key stands for all between two, by channel."""
     return {
-        key: _lumped(one, *bounds[key % channels]) if key % channels in bounds else one
-        for key, one in statistics.items()
+        key: _lumped(distribution, *bounds[key % channels])
+        if key % channels in bounds
+        else distribution
+        for key, distribution in statistics.items()
     }
 
 

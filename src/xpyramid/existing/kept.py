@@ -88,7 +88,7 @@ def _is_alike(current: Plan, plan: Plan, base: StoredBase) -> bool:
     if ngff.parse(base.attributes).metadata.get("library") != "xpyramid":
         return False
     common = min(len(current.steps), len(plan.steps))
-    shapes = [[level.shape for level in one.levels] for one in (current, plan)]
+    shapes = [[level.shape for level in of_plan.levels] for of_plan in (current, plan)]
     return (
         current.steps[:common] == plan.steps[:common]
         and all(old == new for old, new in zip(*shapes, strict=False))

@@ -339,9 +339,9 @@ def memory_together(passes: Iterable[tuple[Pass, int]], workers: int) -> int:
     """
     fixed = PROCESS_BYTES + workers * WORKER_BYTES
     tiles, beside = [0], 0
-    for one, itemsize in passes:
-        tiles.append(workers * one.tiling.memory(itemsize))
-        beside += one.memory(itemsize, workers) - tiles[-1] - fixed
+    for image_pass, itemsize in passes:
+        tiles.append(workers * image_pass.tiling.memory(itemsize))
+        beside += image_pass.memory(itemsize, workers) - tiles[-1] - fixed
     return fixed + max(tiles) + beside
 
 

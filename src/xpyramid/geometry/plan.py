@@ -269,7 +269,7 @@ class Plan:
                 channels=self.counted_channels,
             )
         )
-        together = [(one, itemsize) for one in write_passes]
+        together = [(write_pass, itemsize) for write_pass in write_passes]
         check_together(together, limits)
         return Cost(
             bytes_read=sum(

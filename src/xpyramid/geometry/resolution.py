@@ -81,11 +81,11 @@ def _length(length: object, axis: AxisSpec, own_unit: str | None) -> float:
     raise PlanError(has, option="resolution", value=length, accepted=_ACCEPTED)
 
 
-def _is_same_unit(one: str, other: str | None) -> bool:
+def _is_same_unit(word: str, other: str | None) -> bool:
     """Whether units are the same word, or both degrees."""
     if other is None:
         return False
-    both = [unit.strip().lower().removesuffix("s") for unit in (one, other)]
+    both = [unit.strip().lower().removesuffix("s") for unit in (word, other)]
     degrees = [unit in {"°", "deg"} or unit.startswith("degree") for unit in both]
     return both[0] == both[1] or all(degrees)
 

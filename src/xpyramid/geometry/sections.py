@@ -122,7 +122,7 @@ def joined(regions: Sequence[Region]) -> list[Region]:
     """Return regions of which those are one that make up a larger one, dimension by dimension."""
     for dim in reversed(range(len(regions[0]) if regions else 0)):
         runs: list[Region] = []
-        for region in sorted(regions, key=lambda one: _order(one, dim)):
+        for region in sorted(regions, key=lambda part: _order(part, dim)):
             last = runs[-1] if runs else None
             if (
                 last is not None

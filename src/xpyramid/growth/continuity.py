@@ -118,10 +118,10 @@ def _check_meaning(what: str, new: Attrs, stored: Attrs, image: GrowingImage) ->
             )
 
 
-def _are_equal(one: object, other: object) -> bool:
-    if repr(one) == repr(other):
+def _are_equal(value: object, other: object) -> bool:
+    if repr(value) == repr(other):
         return True
-    ours, theirs = np.ravel(np.asarray(one)), np.ravel(np.asarray(other))
+    ours, theirs = np.ravel(np.asarray(value)), np.ravel(np.asarray(other))
     if ours.size != theirs.size:
         return False
     is_nan = (ours != ours) & (theirs != theirs)  # noqa: PLR0124  # of whatever type

@@ -63,7 +63,7 @@ def part_coordinates(
             added = new[name].to_base_variable().transpose(*variable.dims)
             parts = [variable.isel({dim: slice(first, None)}), added]
             values = np.concatenate(
-                [np.asarray(one.values) for one in parts], axis=variable.dims.index(dim)
+                [np.asarray(part.values) for part in parts], axis=variable.dims.index(dim)
             )
             joined[str(name)] = xr.Variable(variable.dims, values, variable.attrs)
             joined[str(name)].encoding = dict(variable.encoding)
@@ -163,10 +163,10 @@ def _encoded(
     return stored
 
 
-def _are_equal(one: NDArray[np.generic], other: NDArray[np.generic]) -> bool:
-    if one.dtype.kind in "fcmM" and other.dtype.kind == one.dtype.kind:
-        return bool(np.array_equal(one, other, equal_nan=True))
-    return bool(np.array_equal(one, other))
+def _are_equal(stored: NDArray[np.generic], new: NDArray[np.generic]) -> bool:
+    if stored.dtype.kind in "fcmM" and new.dtype.kind == stored.dtype.kind:
+        return bool(np.array_equal(stored, new, equal_nan=True))
+    return bool(np.array_equal(stored, new))
 
 
 def _not_storable(name: str, attrs: Mapping[str, object], array: ZarrArray, why: str) -> AxisError:

@@ -144,9 +144,9 @@ class GrowingImage:
         """Return all arrays as they are where level 0 is so long, which no document says yet."""
         levels = zip(self.levels.paths, self.beside, self.lengths(total), strict=True)
         return {
-            one: with_length(self.place / one, self.arrays[one], self.axis_in(one), length)
+            name: with_length(self.place / name, self.arrays[name], self.axis_in(name), length)
             for path, beside, length in levels
-            for one in (path, *beside)
+            for name in (path, *beside)
         }
 
     def own_name(self, path: str) -> str:

@@ -184,14 +184,14 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
         known = [Known.of(growth.image) for growth in prepared]
         locks.enter_context(_rolled_back(prepared, known))
         begun = [
-            begin(growth, limits, one.windows, resume=options["resume"])
-            for growth, one in zip(prepared, known, strict=True)
+            begin(growth, limits, before.windows, resume=options["resume"])
+            for growth, before in zip(prepared, known, strict=True)
         ]
         jobs, positions = shared_jobs([image_jobs for _, image_jobs in begun], limits)
         summaries = engine.run(jobs, options["progress"])
-        for growth, own, (record, _), one in zip(prepared, positions, begun, known, strict=True):
+        for growth, own, (record, _), before in zip(prepared, positions, begun, known, strict=True):
             seen = [summaries[i] for i in own]
-            made = one.announcement(growth, seen, record, limits, options["progress"])
+            made = before.announcement(growth, seen, record, limits, options["progress"])
             publish(growth.transaction, growth.image.place, made, durable=options["durable"])
             growth.transaction.close()
             consolidate_above(growth.transaction)
@@ -203,9 +203,9 @@ def _rolled_back(prepared: Sequence[PreparedGrowth], known: Sequence[Known]) -> 
     try:
         yield
     except BaseException:
-        for growth, one in zip(prepared, known, strict=True):
+        for growth, before in zip(prepared, known, strict=True):
             if takes_nodes_only(growth.image.place.store):
-                roll_back(growth, one.documents, {})
+                roll_back(growth, before.documents, {})
         raise
 
 

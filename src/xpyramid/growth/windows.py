@@ -138,4 +138,4 @@ def count_again(image: GrowingImage, windows: GrowingWindows, limits: Limits) ->
     plain = windows.request.observer
     observer = engine.Observer(plain.channel, plain.ignore)
     jobs = list(image.levels.counting(observer, [whole], limits))
-    return engine.merged(one.statistics for one in engine.run(jobs, progress=False))
+    return engine.merged(summary.statistics for summary in engine.run(jobs, progress=False))

@@ -142,9 +142,11 @@ class CoarseArray(BackendArray):
         while True:
             several = [[*parts[:i], n + unit[i], *parts[i + 1 :]] for i, n in enumerate(parts)]
             larger = [
-                (parts[i] * f, one)
-                for i, (one, f) in enumerate(zip(several, self.reduction.factors, strict=True))
-                if parts[i] < lengths[i] and self.reduction.nbytes(one) <= most
+                (parts[i] * f, candidate)
+                for i, (candidate, f) in enumerate(
+                    zip(several, self.reduction.factors, strict=True)
+                )
+                if parts[i] < lengths[i] and self.reduction.nbytes(candidate) <= most
             ]
             if not larger:
                 return tuple(parts)

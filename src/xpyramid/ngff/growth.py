@@ -61,8 +61,8 @@ def with_axis(
     if _is_same(image, described, axis) and metadata == image.metadata:
         return dict(attributes)
     axes = [
-        replace(one, unit=described.axes[i].unit) if i == axis else one
-        for i, one in enumerate(image.axes)
+        replace(axis_spec, unit=described.axes[i].unit) if i == axis else axis_spec
+        for i, axis_spec in enumerate(image.axes)
     ]
     datasets = [
         _along(old, new, axis) for old, new in zip(image.datasets, described.datasets, strict=True)
@@ -76,7 +76,7 @@ def _noted(image: Multiscale, described: Multiscale, dim: str) -> dict[str, obje
     """Return what is noted of a dimension in lists of them, and in mappings from them."""
     noted: dict[str, object] = {}
     for key in ("irregular", "reversed"):
-        others, new = (_list(one.metadata.get(key)) for one in (image, described))
+        others, new = (_list(source.metadata.get(key)) for source in (image, described))
         dims = [d for d in _list(image.metadata.get("dims")) if _is_in(d, dim, others, new)]
         if dims != others:
             noted[key] = dims or None

@@ -145,7 +145,7 @@ def codec_words(array: ZarrArray) -> str:
     metadata = array.metadata
     if isinstance(metadata, ArrayV2Metadata):
         used = [*(metadata.filters or ()), *filter(None, [metadata.compressor])]
-        return _said((one.codec_id, one.get_config()) for one in used)
+        return _said((codec.codec_id, codec.get_config()) for codec in used)
     codecs = metadata.codecs
     match codecs:
         case (ShardingCodec(codecs=codecs),):

@@ -93,15 +93,15 @@ class Codec:
         """Return the bytes of a chunk."""
         ordered = chunk if self.order is None else chunk.transpose(self.order)
         samples: Coded = np.ascontiguousarray(ordered, self.dtype).reshape(-1)
-        for one in self.filters:
-            samples = one.encode(samples)
+        for coder in self.filters:
+            samples = coder.encode(samples)
         return _bytes(samples if self.compressor is None else self.compressor.encode(samples))
 
     def decode(self, data: bytes, shape: Lengths) -> Array:
         """Return the chunk that bytes hold, which must be as large as that."""
         samples: Coded = data if self.compressor is None else self.compressor.decode(data)
-        for one in reversed(self.filters):
-            samples = one.decode(samples)
+        for coder in reversed(self.filters):
+            samples = coder.decode(samples)
         flat: Array = ensure_ndarray(samples).reshape(-1).view(self.dtype)
         if self.order is None:
             return flat.reshape(shape)
@@ -116,13 +116,13 @@ class _Chain:
     coders: tuple[Coder, ...]
 
     def encode(self, buf: Coded) -> Coded:
-        for one in self.coders:
-            buf = one.encode(buf)
+        for coder in self.coders:
+            buf = coder.encode(buf)
         return buf
 
     def decode(self, buf: Coded) -> Coded:
-        for one in reversed(self.coders):
-            buf = one.decode(buf)
+        for coder in reversed(self.coders):
+            buf = coder.decode(buf)
         return buf
 
 
@@ -178,7 +178,7 @@ def codec_of(array: ZarrArray) -> Codec | None:
         return None
     if isinstance(metadata, ArrayV2Metadata):
         filters, compressor = tuple(metadata.filters or ()), metadata.compressor
-        names = {one.codec_id for one in filters}
+        names = {codec.codec_id for codec in filters}
         if compressor is not None:
             names.add(compressor.codec_id)
         if not names <= _FILTERS | _COMPRESSORS | {"packbits"}:
@@ -209,9 +209,9 @@ def _codec_v3(dtype: DType, codecs: Sequence[ZarrCodec]) -> Codec | None:
     match codecs[:at]:
         case [TransposeCodec(order=axes)]:
             order, before = tuple(axes), []
-    filters = _all_known(_filter(dtype, *one) for one in before)
+    filters = _all_known(_filter(dtype, *codec_named) for codec_named in before)
     itemsize = None if before else stored.itemsize
-    coders = _all_known(_compressor(itemsize, *one) for one in after)
+    coders = _all_known(_compressor(itemsize, *codec_named) for codec_named in after)
     if filters is None or coders is None or (filters and not stored.isnative):
         return None
     compressor = None if not coders else coders[0] if len(coders) == 1 else _Chain(coders)

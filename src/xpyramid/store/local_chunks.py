@@ -170,10 +170,10 @@ class ObjectArray:
     def put(self, objects: Iterable[EncodedObject]) -> list[ObjectRecord]:
         """Store objects; return what is known of those that there are now."""
         records = []
-        for one in objects:
-            one.put(self._path(one.place), self._directory)
-            if one.parts:
-                records.append(one.record)
+        for encoded in objects:
+            encoded.put(self._path(encoded.place), self._directory)
+            if encoded.parts:
+                records.append(encoded.record)
         return records
 
     def _path(self, index: Lengths) -> Path:

@@ -179,7 +179,7 @@ class ObjectReader:
             for index, pieces in selection.by_object(self._chunks_in_object)
             for k in range(0, len(pieces), together)
         )
-        share(work, lambda one: self._read_object(request, *one), number - 1)
+        share(work, lambda item: self._read_object(request, *item), number - 1)
 
     def _read_object(self, request: _Request, index: Lengths, pieces: Sequence[Piece]) -> None:
         """Read some chunks of an object."""

@@ -64,10 +64,10 @@ class ValueCounts:
             "shape": self.sections.shape, "lengths": self.sections.lengths,
             "channels": self.channels,
             "bounds": [[c, *ends] for c, ends in sorted(self.bounds.items())],
-            "rows": [[row, one.low, one.high, len(one.keys)] for row, one in rows],
+            "rows": [[row, counted.low, counted.high, len(counted.keys)] for row, counted in rows],
         }  # fmt: skip
-        keys = [np.diff(one.keys, prepend=np.uint16(0)) for _, one in rows]
-        counts = np.concatenate([np.empty(0, np.uint64), *(one.counts for _, one in rows)])
+        keys = [np.diff(counted.keys, prepend=np.uint16(0)) for _, counted in rows]
+        counts = np.concatenate([np.empty(0, np.uint64), *(counted.counts for _, counted in rows)])
         width = next(w for w in (1, 2, 4, 8) if int(counts.max(initial=0)) < 2 ** (8 * w))
         head["width"] = width
         deltas = np.concatenate([np.empty(0, np.uint16), *keys])

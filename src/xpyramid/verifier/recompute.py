@@ -214,7 +214,7 @@ def _jobs(
     steps = [tuple(b // a for a, b in zip(x, y, strict=True)) for x, y in pairwise(factors)]
     limits, itemsize = Limits(workers(), None), base.array.dtype.itemsize
     jobs = []
-    for one in passes(
+    for image_pass in passes(
         shapes,
         steps,
         [SourceChunks()],
@@ -224,9 +224,9 @@ def _jobs(
         copies=reducer.copies,
         present=[0],
     ):
-        targets = tuple(sinks[k - 1] if k else None for k in one.levels)
-        used = tuple(levels[k].array.shape for k in one.levels)
-        work = engine.Work(one.tiling, (engine.Output(reducer, used, targets),))
+        targets = tuple(sinks[k - 1] if k else None for k in image_pass.levels)
+        used = tuple(levels[k].array.shape for k in image_pass.levels)
+        work = engine.Work(image_pass.tiling, (engine.Output(reducer, used, targets),))
         jobs.append(engine.Job(work, _Base(base, holes)))
     return jobs, sinks
 

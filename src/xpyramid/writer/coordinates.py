@@ -198,11 +198,11 @@ def _adapt_documents(
     return adapted
 
 
-def _are_alike(one: xr.Variable, other: xr.Variable) -> bool:
+def _are_alike(variable: xr.Variable, other: xr.Variable) -> bool:
     """Whether variables differ in length and values only."""
-    if one.chunks is not None or other.chunks is not None:
+    if variable.chunks is not None or other.chunks is not None:
         return False
-    both = ((v.dims, v.dtype, v.attrs, v.encoding) for v in (one, other))
+    both = ((v.dims, v.dtype, v.attrs, v.encoding) for v in (variable, other))
     return next(both) == next(both)
 
 

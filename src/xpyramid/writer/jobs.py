@@ -137,8 +137,8 @@ def _fits(job: engine.Job, other: engine.Job, limits: Limits) -> bool:
     if job.samples is None or job.samples != other.samples:
         return False
     tiling, another = (
-        replace(one.work.tiling, leaf=0, tile=0, copies=0, outputs=0, channels=0, wave=0)
-        for one in (job, other)
+        replace(candidate.work.tiling, leaf=0, tile=0, copies=0, outputs=0, channels=0, wave=0)
+        for candidate in (job, other)
     )
     if tiling != another:
         return False
@@ -166,5 +166,6 @@ def _merge(job: engine.Job, other: engine.Job) -> engine.Job:
         channels=max(tiling.channels for tiling in tilings),
         wave=min(tiling.wave for tiling in tilings),
     )
-    source = min((job, other), key=lambda one: one.work.tiling.tile).source  # cut for its tiles
-    return replace(job, work=engine.Work(tiling, outputs), source=source)
+    smaller = min((job, other), key=lambda candidate: candidate.work.tiling.tile)
+    # Its source is cut for its tiles.
+    return replace(job, work=engine.Work(tiling, outputs), source=smaller.source)

@@ -91,7 +91,7 @@ def _parse(document: bytes) -> Intermediate:
         path.item(): records
         for path, records in zip(arrays[third::2], arrays[third + 1 :: 2], strict=True)
     }
-    if any(one.dtype != np.uint64 or one.shape[1:] != (3,) for one in written.values()):
+    if any(rows.dtype != np.uint64 or rows.shape[1:] != (3,) for rows in written.values()):
         raise ValueError("records of objects of another kind")
     return Intermediate(tuple(arrays[1:first]), tuple(arrays[first:second]), statistics, written)
 

@@ -87,17 +87,17 @@ class Session:
     @property
     def cost(self) -> Cost:
         """What it takes to write the images; what several read in common is counted for each."""
-        passes = [(image, one) for image in self.images for one in image.passes]
+        passes = [(image, image_pass) for image in self.images for image_pass in image.passes]
         read = (
-            math.prod(image.plan.levels[one.levels[0]].shape) * image.plan.itemsize
-            for image, one in passes
+            math.prod(image.plan.levels[image_pass.levels[0]].shape) * image.plan.itemsize
+            for image, image_pass in passes
         )
         written = (level.nbytes for i in self.images for level in i.plan.levels[i.kept :])
-        together = [(one, image.plan.itemsize) for image, one in passes]
+        together = [(image_pass, image.plan.itemsize) for image, image_pass in passes]
         return Cost(
             bytes_read=sum(read),
             bytes_written=sum(written),
-            tasks=sum(one.tiling.tasks() for _, one in passes),
+            tasks=sum(image_pass.tiling.tasks() for _, image_pass in passes),
             memory=memory_together(together, self.limits.workers),
         )
 
@@ -150,7 +150,9 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
     if options["dtype"] == "source":
         images = [pack(image) for image in images]
     shared = read_by_others([image.read[0] for image in images])
-    images = [replace(one, by_graph=own) for one, own in zip(images, shared, strict=True)]
+    images = [
+        replace(image, by_graph=is_shared) for image, is_shared in zip(images, shared, strict=True)
+    ]
     limits = Limits(workers(), budget(options["memory"]))
     if limits.memory is not None:
         for image in images:
@@ -159,7 +161,9 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
         prepared = [prepare_image(image, root, options, read.locations) for image in images]
         to_do, finished = finished_among(prepared, options)
     prepared = [replace(image, passes=tuple(passes_of(image, limits))) for image in to_do]
-    together = [(one, image.plan.itemsize) for image in prepared for one in image.passes]
+    together = [
+        (image_pass, image.plan.itemsize) for image in prepared for image_pass in image.passes
+    ]
     check_together(together, limits)
     check_case((image.transaction.target, [*image.template.documents]) for image in prepared)
     places = [image.transaction.target for image in prepared]

@@ -133,7 +133,7 @@ class ZarrSink:
         """Return records as tasks hand them up."""
         if not records:
             return {}
-        rows = [(self._position(one.place), one.size, one.checksum) for one in records]
+        rows = [(self._position(record.place), record.size, record.checksum) for record in records]
         return {self.path: np.array(rows, np.uint64)}
 
     def read(self, region: tuple[slice, ...]) -> Array:
@@ -160,17 +160,19 @@ class ZarrSink:
         if self._root is None:
             sync(self._put_all(objects))
         else:
-            for one in objects:
-                one.put(Path(self._root, self.key(one.place)), Path(self._root, self.array.path))
-        return [one.record for one in objects if one.parts]
+            for encoded in objects:
+                encoded.put(
+                    Path(self._root, self.key(encoded.place)), Path(self._root, self.array.path)
+                )
+        return [encoded.record for encoded in objects if encoded.parts]
 
     async def _put_all(self, objects: Sequence[EncodedObject]) -> None:
         """Store objects in a store that zarr-python writes to, all at a time."""
         steps = [
-            self.target.store.set(self.key(one.place), as_buffer(b"".join(one.parts)))
-            if one.parts
-            else self.target.store.delete(self.key(one.place))
-            for one in objects
+            self.target.store.set(self.key(encoded.place), as_buffer(b"".join(encoded.parts)))
+            if encoded.parts
+            else self.target.store.delete(self.key(encoded.place))
+            for encoded in objects
         ]
         await asyncio.gather(*steps)
 

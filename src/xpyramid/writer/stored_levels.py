@@ -122,19 +122,20 @@ class StoredLevels:
             for fine, coarse in zip(self.factors, self.factors[1:], strict=False)
         ]
         shapes = [Shape(a.shape, a.shards or a.chunks) for a in self.arrays]
-        for one in passes(
+        for image_pass in passes(
             shapes, steps, [SourceChunks(None, base.chunks)], base.dtype.itemsize, limits,
             holistic=self.reducer.holistic, copies=self.reducer.copies, present=present,
             region=region,
         ):  # fmt: skip
-            used = tuple(self.arrays[k].shape for k in one.levels)
+            used = tuple(self.arrays[k].shape for k in image_pass.levels)
             sinks: list[engine.Sink | None] = [
-                self.sinks[k] if k in one.writes else None for k in one.levels
+                self.sinks[k] if k in image_pass.writes else None for k in image_pass.levels
             ]
             if only is not None:
                 sinks = [sink and partial(_write_inside, sink, cells) for sink in sinks]
             yield engine.Job(
-                engine.Work(one.tiling, (engine.Output(self.reducer, used, tuple(sinks)),)), source
+                engine.Work(image_pass.tiling, (engine.Output(self.reducer, used, tuple(sinks)),)),
+                source,
             )
 
     @cached_property

@@ -107,7 +107,7 @@ def windows_again(
         if numbers is not None and request.sections is not None:
             chosen = joined([request.sections.region(number) for number in sorted(numbers)])
         jobs = list(levels.counting(request.observer, chosen, limits))
-        return engine.merged(one.statistics for one in engine.run(jobs, progress))
+        return engine.merged(summary.statistics for summary in engine.run(jobs, progress))
 
     return windows.again(request, regions, count)
 

@@ -236,8 +236,8 @@ def as_before(request: OmeroRequest, attributes: Mapping[str, object]) -> OmeroR
     except (KeyError, TypeError, ValueError):
         return request
     channels: list[Mapping[str, object]] = [
-        {k: v for k, v in one.items() if k != "window" or was is None or was != now}
-        for one, was, now in pairs
+        {k: v for k, v in channel.items() if k != "window" or was is None or was != now}
+        for channel, was, now in pairs
     ]
     return replace(
         request,
@@ -279,7 +279,7 @@ class RecordedWindows:
         """Return which windows are those that we have computed."""
         now = _windows_in(_channels(self.metadata))
         pairs = zip(self.entry["windows"], now, strict=True)
-        return [one is not None and one == w for one, w in pairs]
+        return [recorded is not None and recorded == w for recorded, w in pairs]
 
     def again(self, request: OmeroRequest, regions: Sequence[Region], count: Count) -> Windows:
         """Return the windows after samples in some regions have changed.
@@ -295,7 +295,9 @@ class RecordedWindows:
             bounds = kept.bounds
             fresh = engine.lump(count(request, changed), bounds, kept.channels)
             others = kept.statistics.items()
-            statistics = {k: one for k, one in others if k // kept.channels not in changed} | fresh
+            statistics = {
+                k: counted for k, counted in others if k // kept.channels not in changed
+            } | fresh
             if not are_known(request, statistics, bounds):
                 statistics, bounds = count(request, None), {}
         return self.replaced_by(windows_of(request, statistics, self.place, self.path, bounds))
@@ -308,8 +310,8 @@ class RecordedWindows:
             for channel, new, is_own in zip(_channels(self.metadata), now, self.own(), strict=True)
         ]
         windows = [
-            new if one is not None else None
-            for one, new in zip(self.entry["windows"], _windows_in(now), strict=True)
+            new if recorded is not None else None
+            for recorded, new in zip(self.entry["windows"], _windows_in(now), strict=True)
         ]
         return Windows(
             {**self.metadata, "channels": channels}, {**made.entry, "windows": windows}, made.values
@@ -385,8 +387,8 @@ def are_known(request: OmeroRequest, statistics: engine.Statistics, bounds: engi
     """Whether all quantiles lie in the tails, of which all keys are known."""
     together = engine.by_channel(statistics, request.observer.channels)
     return not any(
-        bounds[channel][0] <= one.key_at(part / 100) <= bounds[channel][1]
-        for channel, one in together.items()
+        bounds[channel][0] <= distribution.key_at(part / 100) <= bounds[channel][1]
+        for channel, distribution in together.items()
         if channel in bounds
         for part in request.channels.percentiles[channel]
     )
