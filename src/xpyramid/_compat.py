@@ -76,6 +76,7 @@ __all__ = [
     "node_of",
     "open_zip",
     "optimize_graph",
+    "package_of",
     "source_of_blocks",
     "store_path_of",
     "sync",
@@ -85,6 +86,11 @@ __all__ = [
     "wrap_pipeline",
     "zip_sizes",
 ]
+
+
+def package_of(thing: object) -> str:
+    """Return the name of the package that the type of something is defined in."""
+    return str(type(thing).__module__).partition(".")[0]
 
 
 # zarr: 3.1.6 to 3.2. Public are `zarr.abc`, `zarr.storage`, `zarr.codecs`, `zarr.buffer`; not the

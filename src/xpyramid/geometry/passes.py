@@ -22,6 +22,7 @@ from xpyramid.geometry.tiles import (
     Region,
     Tiling,
     make_tiling,
+    times,
 )
 from xpyramid.messages import say
 from xpyramid.warn import warn
@@ -284,7 +285,7 @@ def passes(
         )  # fmt: skip
         return _within(Pass(tuple(chosen), tuple(writes), tiling, blocks), itemsize, limits)
 
-    totals = list(accumulate(steps, _times, initial=(1,) * len(levels[0].shape)))
+    totals = list(accumulate(steps, times, initial=(1,) * len(levels[0].shape)))
     missing = [k for k in range(len(levels)) if k not in present]
     if len(source_chunks) > 1:
         yield from (make_pass([k], [k]) for k in missing)
@@ -360,10 +361,6 @@ def check_together(passes: Sequence[tuple[Pass, int]], limits: Limits) -> None:
             f"about {need} bytes; allow that much, or write the variables one after the other",
             CostWarning,
         )
-
-
-def _times(factors: Lengths, step: Lengths) -> Lengths:
-    return tuple(f * s for f, s in zip(factors, step, strict=True))
 
 
 def _strides(totals: Sequence[Lengths], chosen: Sequence[int]) -> list[Lengths]:

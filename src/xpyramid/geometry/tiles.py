@@ -35,6 +35,11 @@ STATE_BYTES = 16
 WAVE = 16384
 
 
+def times(a: Lengths, b: Lengths) -> Lengths:
+    """Return the factors of two steps together."""
+    return tuple(x * y for x, y in zip(a, b, strict=True))
+
+
 @dataclass(frozen=True)
 class Tiling:
     """The tree of nodes.

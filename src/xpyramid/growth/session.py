@@ -48,7 +48,7 @@ from xpyramid.store.documents import Documents, as_buffer, get_document, put, pu
 from xpyramid.store.identity import identity_of
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import manifest_of, set_aside, with_beginning
-from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_only
+from xpyramid.store.path import NodePath, local_root, root_of_files, takes_nodes_only
 from xpyramid.store.transaction import StillBegun, Transaction, transaction_for
 from xpyramid.writer import documents
 from xpyramid.writer.failures import resume_hint
@@ -344,7 +344,7 @@ def _knows_sizes(image: GrowingImage) -> bool:
 
 def tidy(place: NodePath, names: Iterable[str]) -> None:
     """Remove files that a call that died has left half written, in a group and in its levels."""
-    root = local_path(NodePath(place.store, "")) or local_root(place.store)
+    root = root_of_files(place.store)
     if root is not None:
         remove_torn_files(root / place.path, below=False)
         for name in names:

@@ -17,6 +17,7 @@ from xpyramid.geometry.sections import Sections
 from xpyramid.geometry.tiles import Region
 from xpyramid.growth.image import GrowingImage
 from xpyramid.store import value_counts
+from xpyramid.store.object_table import digest_of
 from xpyramid.store.path import takes_nodes_only
 from xpyramid.store.value_counts import ValueCounts
 from xpyramid.types import Array
@@ -122,7 +123,7 @@ class GrowingWindows:
             number, bounds = request.observer.channels, dict(self.bounds)
             data = ValueCounts(request.sections, number, bounds, statistics).to_bytes()
             values = {f"{recorded.path}/{value_counts.KEY}": data}
-            entry["values"] = {"path": recorded.path, "digest": value_counts.digest_of(data)}
+            entry["values"] = {"path": recorded.path, "digest": digest_of(data)}
         windows = recorded.replaced_by(Windows(made.metadata, entry, values))
         self.recorded = replace(recorded, metadata=windows.metadata, entry=windows.entry)
         return windows

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xpyramid._compat import da, is_dask_array, lazy_data, map_blocks, meta_of
+from xpyramid._compat import da, is_dask_array, lazy_data, map_blocks, meta_of, package_of
 from xpyramid.errors import UnsupportedArrayError
 from xpyramid.geometry.chunks import default_chunks
 from xpyramid.types import Array, DType
@@ -44,7 +44,7 @@ def as_plain_array(array: xr.DataArray) -> xr.DataArray:
         return array
     if is_dask_array(data):
         return array.copy(data=_plain_blocks(data))
-    if _package(data) == "sparse":
+    if package_of(data) == "sparse":
         lengths = default_chunks(array.shape, [True] * array.ndim)
         blocks = da.from_array(data, chunks=lengths, asarray=False, name=False)
         return array.copy(data=_plain_blocks(blocks))
@@ -64,19 +64,15 @@ def check_numpy(array: object) -> None:
             accepted="NumPy arrays",
             fix="pass array.magnitude",
         )
-    if (call := _TO_NUMPY.get(_package(array))) is not None:
+    if (call := _TO_NUMPY.get(package_of(array))) is not None:
         raise UnsupportedArrayError(
             f"an array of the type {_kind(array)}", accepted="arrays of NumPy", fix=f"pass {call}"
         )
 
 
-def _package(data: object) -> str:
-    return type(data).__module__.partition(".")[0]
-
-
 def _is_in_a_file(data: object) -> bool:
     """Whether data are xarray's own wrapper around what it has opened, or an index."""
-    return _package(data) == "xarray"
+    return package_of(data) == "xarray"
 
 
 def _is_quantity(data: object) -> bool:
@@ -116,9 +112,9 @@ def _plain_blocks(data: da.Array) -> da.Array:
     meta = meta_of(data)
     if type(meta) is np.ndarray:
         return data
-    if _package(meta) == "sparse":
+    if package_of(meta) == "sparse":
         return map_blocks(data, _dense, dtype=data.dtype)
-    if _package(meta) == "cupy":
+    if package_of(meta) == "cupy":
         return map_blocks(data, _fetched, dtype=data.dtype)
     if isinstance(meta, np.ma.MaskedArray):
         return map_blocks(data, _unmasked, dtype=_promoted(data.dtype))
@@ -152,7 +148,7 @@ def _kind(data: object) -> str:
 
 
 def _unsupported(data: object) -> UnsupportedArrayError:
-    or_chunk = ", or .chunk(...)" if _package(data) == "cupy" else ""
+    or_chunk = ", or .chunk(...)" if package_of(data) == "cupy" else ""
     return UnsupportedArrayError(
         f"an array of the type {_kind(data)}; accepted: NumPy, dask, and what xarray opens lazily; "
         f"call array.as_numpy() first{or_chunk}"

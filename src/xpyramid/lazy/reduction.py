@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import accumulate, product
 
-from xpyramid.geometry.tiles import LEAF_BYTES, Lengths, Region, relative
+from xpyramid.geometry.tiles import LEAF_BYTES, Lengths, Region, relative, times
 from xpyramid.reducers import (
     Part,
     Reducer,
@@ -48,7 +48,7 @@ class Reduction:
     @cached_property
     def factors(self) -> Lengths:
         """Those of all steps together."""
-        return reduce(_times, self.steps, (1,) * len(self.chunks))
+        return reduce(times, self.steps, (1,) * len(self.chunks))
 
     def cells(self, read: ReadRegion, region: Region) -> Array:
         """Return the cells over a region of level 0.
@@ -84,7 +84,7 @@ class Reduction:
         lengths = [part.stop - part.start for part in region]
         if self.reducer.holistic or math.prod(lengths) * self.itemsize <= LEAF_BYTES:
             return None
-        totals = [*accumulate(self.steps[:-1], _times)]
+        totals = [*accumulate(self.steps[:-1], times)]
         for level, factors in reversed([*enumerate(totals, 1)]):
             span = tuple(-(-n // f) * f for n, f in zip(self.chunks, factors, strict=True))
             if math.prod(map(min, span, lengths)) * self.itemsize <= LEAF_BYTES:
@@ -93,7 +93,7 @@ class Reduction:
 
     def _of_blocks(self, read: ReadRegion, region: Region, level: int, span: Lengths) -> Array:
         reducer, steps = self.reducer, self.steps
-        factors = reduce(_times, steps[:level])
+        factors = reduce(times, steps[:level])
         parts = []
         for block in _divided(region, span):
             samples = read(block)
@@ -111,10 +111,6 @@ class Reduction:
             state = reducer.combine(state, step)
         values: Array = reducer.finalise(state, Window(lengths, self.factors))
         return values
-
-
-def _times(factors: Lengths, step: Lengths) -> Lengths:
-    return tuple(f * s for f, s in zip(factors, step, strict=True))
 
 
 def _divided(region: Region, span: Lengths) -> Iterator[Region]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.messages import literal
-from xpyramid.ngff.json_types import holder_of_multiscales, is_map, map_in
+from xpyramid.ngff.json_types import holder_of_multiscales, is_map, map_in, ome_metadata
 from xpyramid.ngff.omero import default_colors
 from xpyramid.types import Attrs, Json
 
@@ -190,8 +190,7 @@ def _maps(holder: Mapping[str, object], key: str) -> list[Mapping[str, object]]:
 
 def with_levels(attributes: Mapping[str, object], paths: Sequence[str]) -> dict[str, object]:
     """Return the attributes of a group whose image has only some of its levels, the first ones."""
-    holder = ome if is_map(ome := attributes.get("ome")) else attributes
-    entries = holder.get("multiscales")
+    entries = ome_metadata(attributes).get("multiscales")
     kept = (
         [_with_levels(entry, paths) for entry in entries if is_map(entry)]
         if isinstance(entries, list)

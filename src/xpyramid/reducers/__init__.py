@@ -18,6 +18,7 @@ from itertools import accumulate
 import numpy as np
 
 from xpyramid.errors import DtypeError, PlanError
+from xpyramid.geometry.tiles import times
 from xpyramid.kernels.arrays import Array
 from xpyramid.options.types import Method
 from xpyramid.reducers import adapt, holistic
@@ -32,7 +33,6 @@ from xpyramid.reducers.record import (
     Steps,
     Window,
     assemble_arrays,
-    times,
 )
 from xpyramid.reducers.registry import METHODS
 from xpyramid.reducers.several import SETS, named_methods

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from xpyramid.errors import DtypeError
+from xpyramid.geometry.tiles import times
 from xpyramid.kernels import choice as kernels
 from xpyramid.kernels.arrays import Array
 from xpyramid.messages import say
@@ -21,7 +22,6 @@ from xpyramid.reducers.record import (
     State,
     Steps,
     Window,
-    times,
 )
 from xpyramid.reducers.registry import register
 from xpyramid.reducers.windows import (

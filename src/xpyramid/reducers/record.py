@@ -28,11 +28,6 @@ Factors = tuple[int, ...]
 Steps = Sequence[Factors]
 
 
-def times(a: Factors, b: Factors) -> Factors:
-    """Return the factors of two steps together."""
-    return tuple(x * y for x, y in zip(a, b, strict=True))
-
-
 @dataclass(frozen=True)
 class Request:
     """What is asked of a method.

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from socket import EAI_AGAIN, gaierror
 from typing import TypeVar
 
+from xpyramid._compat import package_of
 from xpyramid.errors import PyramidError
 
 T = TypeVar("T")
@@ -111,7 +112,7 @@ def is_absence(error: BaseException) -> bool:
     """Whether an error says that there is nothing, rather than that one could not look."""
     if any(_code(cause) == _NO_BUCKET for cause in _causes(error)):
         return False  # all that was to be there is out of reach
-    if _package(error) == "icechunk" and "node not found" in str(error):
+    if package_of(error) == "icechunk" and "node not found" in str(error):
         return True  # of a chunk whose array is not there
     status = status_of(error)
     if status is not None:
@@ -119,7 +120,7 @@ def is_absence(error: BaseException) -> bool:
     absent = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError) or (
         isinstance(error, OSError) and error.errno in _NO_NAME
     )
-    if _package(error) in _TELLING_PACKAGES and _BELOW_A_FILE.search(str(error)):
+    if package_of(error) in _TELLING_PACKAGES and _BELOW_A_FILE.search(str(error)):
         absent = True
     return absent and not any(map(_passes, _causes(error)))
 
@@ -144,7 +145,7 @@ def _status_candidates(error: BaseException) -> Iterator[object]:
     for place in (error, response):
         names = ("status", "status_code", "code")
         yield next((value for name in names if (value := getattr(place, name, None))), None)
-    if _package(error) in _TELLING_PACKAGES and (match := _STATUS_IN_TEXT.search(str(error))):
+    if package_of(error) in _TELLING_PACKAGES and (match := _STATUS_IN_TEXT.search(str(error))):
         yield match[1]
 
 
@@ -177,11 +178,7 @@ def _passes(error: BaseException) -> bool:
         return False
     if any(map(_PASSING_CLASSES.fullmatch, names)):
         return True
-    return _package(error) in _TELLING_PACKAGES and bool(_PASSING_TEXT.search(str(error)))
-
-
-def _package(error: BaseException) -> str:
-    return type(error).__module__.partition(".")[0]
+    return package_of(error) in _TELLING_PACKAGES and bool(_PASSING_TEXT.search(str(error)))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -220,7 +220,7 @@ def _marker(document: NodePath) -> Callable[[], Mark] | None:
     """Return what tells the mark of a document at once, None where there is no cheap way."""
     store = unwrapped(document.store)
     if isinstance(store, MemoryStore):
-        documents: dict[str, object] = memory_of(store)  # type: ignore[assignment]
+        documents = memory_of(store)
         # Another mapping may make its objects anew each time that it is asked.
         is_plain = type(documents) is dict
         return partial(_object_in, documents, document.path) if is_plain else None

@@ -39,8 +39,7 @@ from xpyramid.store.path import (
     NodePath,
     as_prefix,
     level_names,
-    local_path,
-    local_root,
+    root_of_files,
     staging_path,
     takes_nodes_only,
 )
@@ -232,7 +231,7 @@ class InPlaceTransaction:
 
     def tidy(self) -> None:
         """Remove files that a process that died has left half written."""
-        root = local_path(NodePath(self.target.store, "")) or local_root(self.target.store)
+        root = root_of_files(self.target.store)
         for place in (staging_path(self.target), self.target):
             remove_torn_files(None if root is None else root / place.path)
 

@@ -27,7 +27,7 @@ from zarr.storage import (
 from zarr.types import AnyArray
 
 from xpyramid import ngff
-from xpyramid._compat import GroupMetadata, node_of, open_zip, sync, unwrapped
+from xpyramid._compat import GroupMetadata, node_of, open_zip, package_of, sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
 from xpyramid.messages import literal, say
 from xpyramid.store.retrying import as_local, bare, retrying, spelled
@@ -205,7 +205,7 @@ def members_of(group: zarr.Group) -> Callable[[str], Node | None]:
 def takes_nodes_only(store: ZarrStore) -> bool:
     """Whether a store takes the keys of Zarr's nodes alone, as Icechunk does."""
     store = unwrapped(store)
-    return _package(store) == "icechunk"
+    return package_of(store) == "icechunk"
 
 
 def local_path(place: NodePath) -> Path | None:
@@ -225,6 +225,11 @@ def local_root(store: ZarrStore) -> Path | None:
         if getattr(inner, "protocol", None) == ("file", "local"):
             return Path(store.path)
     return None
+
+
+def root_of_files(store: ZarrStore) -> Path | None:
+    """Return the local directory of a store, whatever it does of its own; None elsewhere."""
+    return local_path(NodePath(store, "")) or local_root(store)
 
 
 def as_prefix(path: str) -> str:
@@ -346,26 +351,24 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
 
 def _as_zarr_store(store: object, *, read_only: bool) -> ZarrStore | None:
     """Return the Zarr store that an object is, or stands for; None if it is neither."""
-    is_session = _package(store) == "icechunk"
+    is_session = package_of(store) == "icechunk"
     session_store = getattr(store, "store", None) if is_session else None
     for opened in (store, session_store):
         if isinstance(opened, ZarrStore):
             return opened
     if isinstance(store, dict | UserDict):
         return MemoryStore(store, read_only=read_only)
-    if _package(store) == "obstore":
+    if package_of(store) == "obstore":
         return ObjectStore(store, read_only=read_only)  # type: ignore[type-var]  # any of them
-    if _package(store) == "fsspec" and hasattr(store, "fs") and hasattr(store, "root"):  # a mapper
+    if (
+        package_of(store) == "fsspec" and hasattr(store, "fs") and hasattr(store, "root")
+    ):  # a mapper
         protocol = store.fs.protocol
         if {"file", "local"} & set([protocol] if isinstance(protocol, str) else protocol):
             return LocalStore(str(store.root), read_only=read_only)
         mapped: ZarrStore = FsspecStore.from_mapper(store, read_only=read_only)
         return mapped
     return None
-
-
-def _package(store: object) -> str:
-    return type(store).__module__.partition(".")[0]
 
 
 def _remote(url: str, *, read_only: bool) -> ZarrStore:

@@ -15,7 +15,6 @@ sections that have changed are counted again, see `xpyramid.writer.windows`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zlib
 from dataclasses import dataclass
@@ -126,8 +125,3 @@ def _planes(values: Array, width: int) -> bytes:
 def _unplaned(data: bytes, width: int) -> Array:
     columns = np.frombuffer(data, np.uint8).reshape(width, -1).T
     return np.ascontiguousarray(columns).view(f"<u{width}").reshape(-1)
-
-
-def digest_of(table: bytes) -> str:
-    """Return the digest by which the attributes name a table."""
-    return hashlib.sha256(table).hexdigest()[:16]

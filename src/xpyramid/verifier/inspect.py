@@ -15,6 +15,7 @@ from xpyramid.ngff import Problem
 from xpyramid.store import build_in_group, manifest, value_counts
 from xpyramid.store.documents import attributes_of, get_document
 from xpyramid.store.listing import Contents
+from xpyramid.store.object_table import digest_of
 from xpyramid.store.path import as_prefix
 from xpyramid.verifier.arrays import Stored, check_foreign, check_objects, check_strays, open_all
 from xpyramid.verifier.copies import is_same
@@ -288,7 +289,7 @@ def _check_values_kept(contents: Contents, values: Mapping[str, object]) -> Iter
         return
     key = f"{values.get('path')}/{value_counts.KEY}"
     raw = get_document(contents.place / key)
-    if raw is None or value_counts.digest_of(raw) != values.get("digest"):
+    if raw is None or digest_of(raw) != values.get("digest"):
         what = "are missing" if raw is None else "are not those that were written"
         message = (
             f"the distributions of values by which update() makes windows {what}; it will "
@@ -304,9 +305,7 @@ def _check_labels(
     inside = contents.part("labels")
     if not inside.keys:
         return
-    attributes = attributes_of(inside.documents)
-    ome = attributes.get("ome")
-    listed = (ome if isinstance(ome, Mapping) else attributes).get("labels")
+    listed = ngff.ome_metadata(attributes_of(inside.documents)).get("labels")
     if listed is None and not any("/" in key for key in inside.keys):
         return  # made for labels that are not there yet
     if not isinstance(listed, list) or not all(isinstance(name, str) for name in listed):

@@ -28,6 +28,7 @@ from xpyramid._compat import (
     fsspec_path,
     lazy_data,
     memory_of,
+    package_of,
     unwrapped,
 )
 from xpyramid.errors import InvalidNameError, SourceOverlapError
@@ -245,7 +246,7 @@ def _location(thing: object) -> Location | None:
 
 def _file(thing: object) -> Location | None:
     """Return the place of a file that another package has opened."""
-    kind, fs = _package(thing), getattr(thing, "fs", None)
+    kind, fs = package_of(thing), getattr(thing, "fs", None)
     if kind == "tensorstore":
         return _named(str(getattr(getattr(thing, "kvstore", None), "url", "")))
     if hasattr(fs, "_strip_protocol"):  # a file, or a mapping, of fsspec
@@ -259,10 +260,6 @@ def _file(thing: object) -> Location | None:
     elif kind == "netCDF4" and hasattr(thing, "group"):
         name = thing.group().filepath()
     return _local(Path(name), str(name)) if name else None
-
-
-def _package(thing: object) -> str:
-    return str(type(thing).__module__).partition(".")[0]
 
 
 def _named(text: str | bytes) -> Location | None:
@@ -330,7 +327,7 @@ class _Walk:
 def _is_leaf(thing: object) -> bool:
     if isinstance(thing, zarr.Array | zarr.Group | ZarrStore | os.PathLike | np.memmap):
         return True
-    return _package(thing) in _FILES
+    return package_of(thing) in _FILES
 
 
 def _inside(thing: Any) -> tuple[Iterable[object], bool]:
@@ -359,7 +356,7 @@ def _of_layer(layer: Layer) -> Iterable[object]:
 def _of_object(thing: object) -> tuple[Iterable[object], bool]:
     if isinstance(thing, FunctionType):
         return _of_function(thing), False
-    package = _package(thing)
+    package = package_of(thing)
     if package in _OPAQUE_PACKAGES:
         return [getattr(thing, "py_func", None)], False  # of what numba compiled
     return _slots(thing), package == "xarray"  # wrappers around what is opened

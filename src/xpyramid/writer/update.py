@@ -21,7 +21,7 @@ from xpyramid.store.documents import as_buffer, put, put_group, remove
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import manifest_of, set_aside, tables_of, taken_back, with_tables
 from xpyramid.store.object_table import KEY, ObjectTable
-from xpyramid.store.path import NodePath, local_path, local_root, takes_nodes_only
+from xpyramid.store.path import root_of_files, takes_nodes_only
 from xpyramid.store.transaction import Transaction
 from xpyramid.writer import documents
 from xpyramid.writer.omero import OmeroRequest
@@ -178,7 +178,7 @@ def restore(
 def _tidy(transaction: Transaction, levels: StoredLevels) -> None:
     """Remove what an update that died has left half written; of level 0, others may write files."""
     target = transaction.target
-    root = local_path(NodePath(target.store, "")) or local_root(target.store)
+    root = root_of_files(target.store)
     if transaction.noted() is None or root is None:
         return
     first, image = levels.paths[0].split("/")[0], root / target.path

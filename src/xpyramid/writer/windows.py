@@ -27,6 +27,7 @@ from xpyramid.messages import say
 from xpyramid.store import value_counts
 from xpyramid.store.documents import get_document, remove
 from xpyramid.store.manifest import omero_entry, values_of
+from xpyramid.store.object_table import digest_of
 from xpyramid.store.path import NodePath, takes_nodes_only
 from xpyramid.store.value_counts import ValueCounts
 from xpyramid.types import DType
@@ -141,7 +142,7 @@ def windows_of(
     if counts is None:
         return Windows(metadata, entry, {})
     data = counts.to_bytes()
-    entry["values"] = {"path": path, "digest": value_counts.digest_of(data)}
+    entry["values"] = {"path": path, "digest": digest_of(data)}
     return Windows(metadata, entry, {f"{path}/{value_counts.KEY}": data})
 
 
@@ -328,7 +329,7 @@ class RecordedWindows:
         if not isinstance(named, Mapping):
             return None
         raw = get_document(self.place / str(named.get("path")) / value_counts.KEY)
-        if raw is None or value_counts.digest_of(raw) != named.get("digest"):
+        if raw is None or digest_of(raw) != named.get("digest"):
             return None
         try:
             return ValueCounts.from_bytes(raw)
