@@ -443,7 +443,7 @@ class Pyramid:
         """Return what ``add_image`` of a napari viewer takes, or ``add_labels`` for labels.
 
         That are all levels, read where napari looks, with name, place, units, and colours and
-        windows of channels. Windows that nobody has counted are told from a part of the samples.
+        windows of channels. Windows that are not stored are estimated from a part of the samples.
 
         Returns
         -------

@@ -28,7 +28,7 @@ _STEP = 16
 def pyramid_of_tree(tree: xr.DataTree) -> Pyramid | Pyramids:
     """Return the pyramid whose levels are the children ``0``, ``1``, and so on of a tree.
 
-    Factors are told by the spacing of coordinates, and where there are none by the lengths. Nothing
+    Factors are ratios of the spacing of coordinates, or of lengths where there are none. Nothing
     is read but coordinates.
 
     Parameters

@@ -30,7 +30,7 @@ def add_declared(parser: argparse.ArgumentParser, options: Mapping[str, Declared
 
 
 def _argument(name: str, declared: Declared) -> dict[str, Any]:
-    """Return what argparse is told of an option."""
+    """Return what `argparse.ArgumentParser.add_argument` takes for an option."""
     option = declared.option
     argument: dict[str, object] = {"help": option.help, "default": argparse.SUPPRESS}
     if option.accepted == "True, False":

@@ -28,7 +28,7 @@ def say(message: object) -> None:
 
 
 def fail(message: object, exit_code: int, *, verbose: bool = False) -> int:
-    """Print an error on one line, and where it comes from if that is wanted; return the code."""
+    """Print an error on one line, and with ``verbose`` where it comes from; return the code."""
     if verbose and isinstance(message, BaseException):
         print(printable("".join(traceback.format_exception(message))), file=sys.stderr)
     print(colored("xpyramid:", RED, sys.stderr), one_line(message), file=sys.stderr)

@@ -126,7 +126,7 @@ class Observer:
         """Return statistics without what does not matter, whatever else is counted in the base.
 
         Of the values of a channel together, those are the keys between tails so long that they hold
-        the wanted part of all values that there can be. They are counted as the first of them.
+        the requested part of all values that there can be. They are counted as the first of them.
         """
         if self.sections is None or len(statistics) < 2:
             return statistics

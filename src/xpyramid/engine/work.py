@@ -66,7 +66,7 @@ class SharedSink(Protocol):
 #: Of outputs that have written nothing.
 _NOTHING: Written = {}
 
-#: Whether what is written is still wanted; raises where it would do harm.
+#: Whether what is written is still needed; raises where it would do harm.
 Ask = Callable[[], bool]
 
 
@@ -126,7 +126,7 @@ class Output:
     journal : Journal or None
         Keeps what tasks have handed up for this output.
     is_wanted : callable or None
-        What each task asks once before it writes. Where it is not wanted, since all of it is there
+        What each task asks once before it writes. Where it is not needed, since all of it is there
         already, a task only hands up what it has to.
     """
 
@@ -179,7 +179,7 @@ class Output:
         return self._unless_unwanted(partial(store, region, encoded))
 
     def _unless_unwanted(self, write: Callable[[], Written | None]) -> Written:
-        """Return what is written; where that fails, nothing, if it is not wanted any more."""
+        """Return what is written; where that fails, nothing, if it is not needed any more."""
         try:
             return write() or _NOTHING
         except Exception:  # what was there when the task began may have gone since

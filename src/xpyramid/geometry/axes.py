@@ -101,7 +101,7 @@ class AxisSpec:
     dim : str
         The xarray dimension.
     name : str
-        The axis name in the OME metadata: t, c, z, y or x where the dimension can be told to be
+        The axis name in the OME metadata: t, c, z, y or x where the dimension is known to be
         one of them, the dimension's own name otherwise.
     type : {"time", "channel", "space", "other"}
         The NGFF axis type; "other" cannot be written.

@@ -109,7 +109,7 @@ def without_overridden(
 
 
 def level_bounds(bounds: xr.Dataset, array: xr.DataArray, plan: Plan, k: int) -> xr.Dataset:
-    """Return the bounds of the cells of level ``k``; those that cannot be told are left out.
+    """Return the bounds of the cells of level ``k``; unknown ones are left out.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ _TYPES = tuple(dict.fromkeys(AXIS_TYPES.values()))
 
 @dataclass(frozen=True)
 class Overrides:
-    """What `xpyramid.accessor.ArrayAccessor.build` is given of the axes.
+    """What is passed to `xpyramid.accessor.ArrayAccessor.build` about the axes.
 
     Attributes
     ----------
@@ -97,11 +97,11 @@ def apply(
     -------
     array : xarray.DataArray
         Dimensions with a spacing or an origin have the coordinate ``origin + spacing * i``; of
-        these two, what was not given is that of the coordinate there was (the mean step where it
+        these two, what was not passed is that of the coordinate there was (the mean step where it
         is irregular), else 1 and 0. A unit is the attribute ``units`` of the coordinate, which is
         made if there is none.
     axes : tuple of AxisSpec
-        With the very numbers that were given.
+        With the very numbers that were passed.
 
     Raises
     ------
@@ -134,7 +134,7 @@ def apply(
 
 
 def _as_given(axis: AxisSpec, spacing: float, origin: float) -> AxisSpec:
-    """Return an axis with the numbers that were given, which its coordinate has but rounded."""
+    """Return an axis with the numbers that were passed, which its coordinate has but rounded."""
     if axis.uneven is not None:
         raise AxisError(
             say("with {origin}", origin=origin)

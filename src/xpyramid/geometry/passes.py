@@ -32,7 +32,7 @@ Blocks = tuple[Lengths, ...]
 
 @dataclass(frozen=True)
 class SourceChunks:
-    """In which chunks the samples of a level are given.
+    """The chunks that a level is read in.
 
     Attributes
     ----------

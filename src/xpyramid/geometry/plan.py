@@ -39,12 +39,12 @@ from xpyramid.warn import warn
 #: Spacing and origin along each axis.
 Grid = tuple[tuple[float, float], ...]
 
-#: What a method may be told beside the factors.
+#: Options of a method beside the factors.
 METHOD_OPTIONS = ("skipna", "ignore", "min_valid")
 
 
 class MethodOptions(TypedDict, total=False):
-    """What else a method was told; None where nothing was said, see `METHOD_OPTIONS`."""
+    """Options of a method, see `METHOD_OPTIONS`; None where they were not passed."""
 
     skipna: bool | None
     ignore: float | None
@@ -52,7 +52,7 @@ class MethodOptions(TypedDict, total=False):
 
 
 def without_none(options: MethodOptions) -> MethodOptions:
-    """Return the options of which something was said."""
+    """Return the options that were passed."""
     chosen = {name: value for name, value in options.items() if value is not None}
     return cast("MethodOptions", chosen)
 
@@ -120,9 +120,9 @@ class Plan:
     stored : tuple of Grid
         Of each level, where a store says it; empty where it follows from the axes and factors.
     options : mapping
-        What else the method was told: skipna, ignore and min_valid, where they were.
+        Of the method: skipna, ignore and min_valid, where they were passed.
     source_chunks : tuple of SourceChunks
-        How the samples of level 0 are given; of a pyramid that is in a store, those of each level.
+        Chunks that level 0 is read in; of a pyramid that is in a store, those of each level.
     holistic : bool
         Whether the method needs all samples of a window at once.
     copies : int
@@ -458,7 +458,7 @@ def _why_kept(axis: AxisSpec, length: int, factor: int | None, left_out_by: str 
     axis : AxisSpec
     length : int
     factor : int or None
-        That was given for it; None where the finest dimensions are halved first.
+        That was passed for it; None where the finest dimensions are halved first.
     left_out_by : str or None
         The option that does not name it; None where it could be coarsened.
     """

@@ -58,7 +58,7 @@ class GrowingWindows:
     ----------
     recorded : RecordedWindows
     request : OmeroRequest
-        How they are told from values, of which no sections are told apart.
+        How they are computed from values; sections are not counted apart.
     statistics : Statistics or None
         Of each channel; None where it is not known.
     bounds : mapping

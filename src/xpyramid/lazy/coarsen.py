@@ -84,7 +84,7 @@ def rechunk(array: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
 
 
 def source_chunks(array: xr.DataArray, *, by_graph: bool = False) -> SourceChunks:
-    """Return in which chunks the samples of an array are given.
+    """Return the chunks that an array is read in.
 
     Parameters
     ----------

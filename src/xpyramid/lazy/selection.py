@@ -168,7 +168,7 @@ def _mapped(
 def with_sources(
     plan: Plan, levels: Levels, samples: xr.DataArray | None, reducer: Reducer | None
 ) -> Plan:
-    """Return a plan that knows how what is to be read is given.
+    """Return a plan with the chunks that are to be read.
 
     Parameters
     ----------

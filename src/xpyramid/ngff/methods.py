@@ -48,7 +48,7 @@ def reducer_of(
 
 
 def options_of(image: Multiscale) -> MethodOptions:
-    """Return what else the method was told, of what is recorded."""
+    """Return the options of the method that are recorded."""
     options = {key: image.metadata[key] for key in METHOD_OPTIONS if key in image.metadata}
     if isinstance(text := options.get("ignore"), str):  # JSON has no NaN
         with suppress(ValueError):

@@ -351,8 +351,8 @@ def _has_channels(omero: object) -> TypeGuard[StoredOmero]:
 def channels_of_attrs(attrs: Attrs, names: Sequence[str]) -> StoredOmero:
     """Return what ``attrs["omero"]`` of an array says of the channels that it has.
 
-    Channels are told by their labels, so that those of a selection, or in another order, keep what
-    is theirs; where labels say nothing, by their position.
+    Channels are identified by their labels, so that those of a selection, or in another order, keep
+    what is theirs; where labels say nothing, by their position.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """From the metadata of a stored image back to the axes that were written.
 
 The metadata have the numbers that coordinates are only samples of: the spacing of a dimension of
-length 1, a given spacing to its last digit, the type of an axis whose name says nothing.
+length 1, a spacing that was passed to its last digit, the type of an axis whose name says nothing.
 """
 
 from __future__ import annotations

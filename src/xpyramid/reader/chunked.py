@@ -1,4 +1,4 @@
-"""Levels that dask reads, in chunks that are given in the words of `xarray.open_zarr`."""
+"""Levels that dask reads, in chunks as `xarray.open_zarr` takes them."""
 
 from __future__ import annotations
 

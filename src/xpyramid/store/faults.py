@@ -156,7 +156,7 @@ def _fault_of_codecs(codecs: list[object]) -> str | None:
 
 
 def _is_dtype(value: Any, zarr_format: Literal[2, 3]) -> bool:
-    """Whether zarr knows a data type; some types of v2 are told by their codecs."""
+    """Whether zarr knows a data type; codecs decide on some types of v2."""
     if zarr_format == 2 and "O" in str(value["name"]):
         return True
     try:

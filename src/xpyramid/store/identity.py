@@ -37,7 +37,7 @@ from xpyramid.store.documents import attributes_of, get_document, parse_document
 from xpyramid.store.manifest import BEGAN, KEY, digest, manifest_of
 from xpyramid.store.path import NodePath, local_root
 
-#: How a document is told from others at its place: a tuple of numbers, or an object in memory.
+#: What distinguishes a document from others at its place: numbers, or an object in memory.
 Mark = object
 
 #: So many times it is looked which image is there, if that changes meanwhile.

@@ -346,8 +346,8 @@ class RenameTransaction:
     def _put_levels(self, record: BuildRecord) -> None:
         """Do, or go on with, all that is to be done once it is decided that levels are added.
 
-        Levels that have come to their places are told from those that they replace by what stays
-        the same of a directory that is renamed.
+        Levels that have come to their places are distinguished from those that they replace by
+        what stays the same of a directory that is renamed.
         """
         made, place = _directory(self.location), _directory(self.target)
         levels = json.loads((self._staging_dir / _DECIDED).read_bytes())

@@ -1,8 +1,8 @@
 """How often which values occur in each section of level 0: a compact table, beside the image.
 
-Windows of channels (``omero`` metadata) are told from the distributions of all values. When some of
-level 0 changes, its old values are gone; so the distributions of its sections are kept, and only
-sections that have changed are counted again, see `xpyramid.writer.windows`.
+Windows of channels (``omero`` metadata) are computed from the distributions of all values. When
+some of level 0 changes, its old values are gone; so the distributions of its sections are kept, and
+only sections that have changed are counted again, see `xpyramid.writer.windows`.
 
 - What is in it: of each channel of each section, the extremes, and how often each key occurs; keys
   are those of `xpyramid.engine.statistics`. All keys between the tails of a channel are counted as

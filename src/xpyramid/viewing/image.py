@@ -126,7 +126,7 @@ class ViewedImage:
         return request.metadata(request.observer(region, block))
 
     def _looked_at(self) -> tuple[int, Region]:
-        """Return the level that windows are told from, and its part: in the middle, at first."""
+        """Return the level that windows are estimated from, and its part: the middle, at first."""
         levels = self.plan.levels
         counts = [math.prod(level.shape) for level in levels]
         k = 0 if self.source.samples is None else min(1, len(levels) - 1)  # 0 says little then

@@ -6,7 +6,7 @@ The record of an image (`xpyramid.store.manifest`) has an entry ``omero``:
   ``end``; null where it came with the image. Whoever writes another window later keeps it: it is
   not the one that is recorded.
 - ``given``: start and end that were asked for, by channel; ``percentiles``, ``axis``, ``ignore``
-  and ``photograph``: how the others are told from the values.
+  and ``photograph``: how the others are computed from the values.
 - ``values``: the path of the array beside which the distributions of sections of level 0 are kept,
   and their digest, see `xpyramid.store.value_counts`. It is not there where level 0 is one section,
   nor in stores that have no room for it: then level 0 is counted again as a whole.
@@ -164,7 +164,7 @@ def _counts(
 
 
 def _described(request: OmeroRequest) -> OmeroEntry:
-    """Return how windows are told from values."""
+    """Return how windows are computed from values."""
     channels = request.channels
     entry: OmeroEntry = {"axis": request.axis, "percentiles": list(channels.percentiles[:1])}
     if len({*channels.percentiles}) > 1:
