@@ -21,7 +21,7 @@ from rasterio.transform import from_origin
 import xpyramid
 from xpyramid.cli.main import main
 from xpyramid.errors import SourceError
-from xpyramid.sources import bioio_formats, datasets, describe_source, packages, tiff
+from xpyramid.sources import bioio_formats, datasets, describe_source, readers, tiff
 
 # What rasterio does with the newest affine.
 pytestmark = pytest.mark.filterwarnings("ignore:Use `@` matmul:PendingDeprecationWarning")
@@ -582,8 +582,8 @@ def test_public_function_takes_paths_and_names() -> None:
 
 
 def test_packages_are_looked_for_and_not_imported() -> None:
-    assert packages.is_installed("numpy")
-    assert not packages.is_installed("no_such_package")
+    assert readers.is_installed("numpy")
+    assert not readers.is_installed("no_such_package")
 
 
 @pytest.mark.parametrize(
