@@ -35,7 +35,7 @@ from xpyramid.options import (
 from xpyramid.pyramid import Pyramid
 from xpyramid.reader import image_of_labels
 from xpyramid.store.listing import children
-from xpyramid.store.path import Node, NodePath, Store, is_name
+from xpyramid.store.path import Node, NodePath, Store, is_image, is_name
 from xpyramid.warn import warn
 from xpyramid.writer import ImageSource, write
 
@@ -230,7 +230,7 @@ def _labels_of(base: StoredBase) -> tuple[str | None, str]:
         node = NodePath(
             base.place.store, base.place.path.removesuffix(f"labels/{name}").strip("/")
         ).node()
-        if node is not None and ngff.version_of(dict(node.attrs)) is not None:
+        if is_image(node):
             return image, name
     return None, base.group
 

@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from xpyramid import ngff
 from xpyramid.build import build
 from xpyramid.errors import AxisError, PlanError, TargetBusyError, check_kind
 from xpyramid.geometry.coordinates import in_nanoseconds
@@ -32,7 +31,7 @@ from xpyramid.options import (
 )
 from xpyramid.pyramid import Pyramid
 from xpyramid.runtime.cluster import workers
-from xpyramid.store.path import Store, check_name, is_root, resolve
+from xpyramid.store.path import Store, check_name, is_image, is_root, resolve
 from xpyramid.store.transaction import is_unfinished
 from xpyramid.warn import warn
 
@@ -122,7 +121,7 @@ class Appender:
         root = resolve(store, read_only=False)
         self._place = root / self._group if self._group else root
         node = self._place.node()
-        if node is not None and ngff.version_of(dict(node.attrs)) is not None:
+        if is_image(node):
             self._stream = self._open()
 
     def __enter__(self) -> Self:

@@ -30,6 +30,7 @@ from xpyramid.store.path import (
     ZarrArray,
     check_name,
     expanded,
+    is_image,
     is_name,
     is_root,
     path_named,
@@ -133,7 +134,7 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
     array, inside = _find_array(place, attributes, level0)
     _check_format(place, node, inside, array)
     stored_dims = dims_of(array)
-    if isinstance(node, zarr.Group) and _is_image(node):
+    if isinstance(node, zarr.Group) and is_image(node):
         opened = _open_announced(place, node, inside, array)
     else:
         _check_dims(stored_dims)
@@ -239,11 +240,11 @@ def _has_base(place: NodePath, node: Node | None) -> bool:
     if ngff.version_of(attributes) is not None:
         return True
     first = (place / "0").sound_node()
-    return first is not None and not ngff.says_collection(attributes) and not _is_image(first)
-
-
-def _is_image(node: Node | None) -> bool:
-    return isinstance(node, zarr.Group) and ngff.version_of(dict(node.attrs)) is not None
+    return (
+        first is not None
+        and not ngff.says_collection(attributes)
+        and not (isinstance(first, zarr.Group) and is_image(first))
+    )
 
 
 def _find_array(
@@ -260,7 +261,7 @@ def _find_array(
             option="level0", value=level0, accepted=repr(announced[0]),
         )  # fmt: skip
     node = (place / path).sound_node()
-    if _is_image(node):
+    if isinstance(node, zarr.Group) and is_image(node):
         raise SourceError(
             f"{place / path} is an image, and no level of one",
             fix=say("name it with {group}", group=(place / path).path),

@@ -9,7 +9,7 @@ from xpyramid import ngff
 from xpyramid.errors import PlanError
 from xpyramid.existing.image import find_image
 from xpyramid.store.listing import children
-from xpyramid.store.path import NodePath, Store, is_name
+from xpyramid.store.path import NodePath, Store, is_image, is_name
 from xpyramid.writer import drop
 
 
@@ -55,7 +55,7 @@ def drop_levels(store: Store, group: str | None = None, levels: int = 1) -> None
     labels = image / "labels"
     for name in filter(is_name, children(labels)):
         label = (labels / name).node()
-        if isinstance(label, zarr.Group) and ngff.version_of(dict(label.attrs)) is not None:
+        if isinstance(label, zarr.Group) and is_image(label):
             _drop(labels / name, label, levels)
 
 

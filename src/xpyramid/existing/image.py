@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import zarr
 
-from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, check_kind
 from xpyramid.reader import StoredImage, open_base
 from xpyramid.reader.explain import explain_node
-from xpyramid.store.path import NodePath, Store, resolve
+from xpyramid.store.path import NodePath, Store, is_image, resolve
 
 
 def find_image(store: Store, group: str | None) -> tuple[NodePath, zarr.Group, StoredImage]:
@@ -22,6 +21,6 @@ def find_image(store: Store, group: str | None) -> tuple[NodePath, zarr.Group, S
     check_kind("group", group, str, "text, as in 'lab/field'")
     place = resolve(store, read_only=False) / (group or "").strip("/")
     node = place.sound_node()
-    if not isinstance(node, zarr.Group) or ngff.version_of(dict(node.attrs)) is None:
+    if not isinstance(node, zarr.Group) or not is_image(node):
         raise NotAPyramidError(f"{place}: " + explain_node(place, node))
     return place, node, open_base(place, node)

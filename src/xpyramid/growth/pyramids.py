@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import xarray as xr
 from dask.delayed import Delayed
 
-from xpyramid import ngff
 from xpyramid.errors import NotAPyramidError, PlanError, TargetExistsError, check_kind
 from xpyramid.geometry.bounds import bounds_in
 from xpyramid.geometry.plan import Plan
@@ -16,7 +15,7 @@ from xpyramid.growth.session import Part, append
 from xpyramid.messages import HOW_TO_FINISH, say
 from xpyramid.options import RunOptions, WriteOptions, only, resolve_options
 from xpyramid.reader.explain import explain_node
-from xpyramid.store.path import NodePath, Store, check_name, is_root, resolve
+from xpyramid.store.path import NodePath, Store, check_name, is_image, is_root, resolve
 from xpyramid.store.transaction import is_unfinished
 from xpyramid.writer import ImageSource, write
 
@@ -47,7 +46,7 @@ def _append_images(
             )  # fmt: skip
     root = resolve(store, read_only=False)
     places = [_place(root, image, resolved) for image in images]
-    exist = [_is_image(place) for place in places]
+    exist = [is_image(place.node()) for place in places]
     if not any(exist):
         return write(images, store, options)
     if not all(exist):
@@ -99,7 +98,7 @@ def append_dataset(
     parts = [
         Part(root / str(name), array, bounds_in(dataset, array))
         for name, array in dataset.data_vars.items()
-        if _is_image(root / str(name))
+        if is_image((root / str(name)).node())
     ]
     if not parts:
         raise NotAPyramidError(
@@ -126,7 +125,7 @@ def find_image(store: Store, group: str | None, name: str | None) -> NodePath:
     paths = [name, ""] if group is None else [group.strip("/")]
     places = [root / path if path else root for path in paths if path is not None]
     for place in places:
-        if _is_image(place):
+        if is_image(place.node()):
             return place
     unfinished = [place for place in places if is_unfinished(place.as_image())]
     if unfinished:
@@ -144,11 +143,6 @@ def _place(root: NodePath, image: ImageSource, options: WriteOptions) -> NodePat
     group = "" if is_root(image.group) else check_name(image.group or named)
     labels_of = options["labels_of"]
     return root / (group if labels_of is None else f"{labels_of}/labels/{group}".strip("/"))
-
-
-def _is_image(place: NodePath) -> bool:
-    node = place.node()
-    return node is not None and ngff.version_of(dict(node.attrs)) is not None
 
 
 def _check_plan(stored: Plan, new: Plan, axis: int, place: NodePath) -> None:

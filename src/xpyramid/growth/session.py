@@ -47,7 +47,7 @@ from xpyramid.store.build_record import APPEND, BuildRecord
 from xpyramid.store.documents import Documents, as_buffer, get_document, put, put_group, remove
 from xpyramid.store.identity import identity_of
 from xpyramid.store.local_files import remove_torn_files
-from xpyramid.store.manifest import manifest_of, set_aside, with_beginning
+from xpyramid.store.manifest import object_records, set_aside, with_beginning
 from xpyramid.store.path import NodePath, local_root, root_of_files, takes_nodes_only
 from xpyramid.store.transaction import StillBegun, Transaction, transaction_for
 from xpyramid.writer import documents
@@ -336,8 +336,7 @@ def _record(transaction: Transaction, limits: Limits, about: Mapping[str, object
 
 def _knows_sizes(image: GrowingImage) -> bool:
     """Whether sizes of coordinates are recorded, whose last chunk is written again."""
-    listed = (manifest_of(image.attributes) or {}).get("objects")
-    records = listed if isinstance(listed, Mapping) else {}
+    records = object_records(image.attributes)
     coordinates = [records.get(path) for arrays in image.beside for path in arrays]
     return any(isinstance(record, Mapping) and record.get("table") for record in coordinates)
 

@@ -16,7 +16,7 @@ from xpyramid.reader.open import typed_errors
 from xpyramid.store.chunk_grid import grid_of_array
 from xpyramid.store.codec import name_and_options
 from xpyramid.store.confined import check_path, resolve_confined
-from xpyramid.store.manifest import manifest_of, tables_of
+from xpyramid.store.manifest import object_records, tables_of
 from xpyramid.store.object_table import ObjectTable
 from xpyramid.store.path import NodePath, Store, ZarrArray
 from xpyramid.store.presence import expected
@@ -107,8 +107,7 @@ def _form(place: NodePath) -> StoredForm:
         tables = tables_of(place, attributes)
     except (TypeError, ValueError):  # damaged, which verify says
         tables = {}
-    listed = (manifest_of(attributes) or {}).get("objects")
-    records: Mapping[str, object] = listed if isinstance(listed, Mapping) else {}
+    records = object_records(attributes)
     levels = tuple(
         _level(path, array, tables.get(path), records.get(path))
         for path, array in zip(paths, arrays, strict=True)

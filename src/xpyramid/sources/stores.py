@@ -20,7 +20,7 @@ from xpyramid.sources.datasets import choose_variable
 from xpyramid.sources.dims import by_rank
 from xpyramid.store.confined import resolve_confined
 from xpyramid.store.encoding import dims_of
-from xpyramid.store.path import NodePath, ZarrArray, expanded, is_name, resolve
+from xpyramid.store.path import NodePath, ZarrArray, expanded, is_image, is_name, resolve
 from xpyramid.warn import warn
 
 #: How many directories above an array its image may be: ``image/0``, ``image/0/image``.
@@ -58,7 +58,7 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
         raise SourceError(f"there is no Zarr array or group at {source!r}{hint}")
     level = _open_level(source)
     if level is None and isinstance(node, zarr.Group):
-        image = source if ngff.version_of(dict(node.attrs)) is not None else None
+        image = source if is_image(node) else None
         if image is None and variable is None:
             image = _only_image(source, node)
         level = None if image is None else _take(open_pyramid(image), 0)

@@ -36,7 +36,7 @@ from xpyramid.store import object_table
 from xpyramid.store.chunk_grid import position_in
 from xpyramid.store.documents import is_document
 from xpyramid.store.identity import Watch
-from xpyramid.store.manifest import manifest_of
+from xpyramid.store.manifest import object_records
 from xpyramid.store.path import NodePath, as_prefix
 from xpyramid.store.retrying import SingleGets
 from xpyramid.warn import warn
@@ -305,10 +305,8 @@ def as_checked(place: NodePath, group: zarr.Group) -> tuple[NodePath, zarr.Group
     ReplacedError
         If another image has taken the place since the group was read.
     """
-    manifest = manifest_of(dict(group.attrs))
-    objects = manifest.get("objects") if manifest is not None else None
-    entries = objects.items() if isinstance(objects, Mapping) else ()
-    records = {str(path): record for path, record in entries if _has_table(record)}
+    recorded = object_records(dict(group.attrs))
+    records = {str(path): record for path, record in recorded.items() if _has_table(record)}
     watch = sync(Watch.begin(place, group.metadata.zarr_format, dict(group.attrs)))
     if not records and watch is None:
         return place, group

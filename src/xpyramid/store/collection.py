@@ -12,7 +12,7 @@ from xpyramid._compat import sync
 from xpyramid.errors import NotAPyramidError
 from xpyramid.ngff import ome_xml
 from xpyramid.store.listing import children
-from xpyramid.store.path import Node, NodePath, is_name, takes_nodes_only
+from xpyramid.store.path import Node, NodePath, is_image, is_name, takes_nodes_only
 
 #: How many groups are looked into for images that nobody has listed yet, and how deep.
 _MOST, _DEEPEST = 1000, 3
@@ -123,7 +123,7 @@ def look_around(root: NodePath) -> tuple[list[str], bool]:
             holds_arrays = holds_arrays or (isinstance(node, zarr.Array) and not here)
             if not isinstance(node, zarr.Group):
                 continue
-            if ngff.version_of(dict(node.attrs)) is not None:
+            if is_image(node):
                 images.append(path)
             elif path.count("/") + 1 < _DEEPEST:
                 waiting.append(path)

@@ -169,6 +169,12 @@ def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None
     return record if isinstance(record, Mapping) else None
 
 
+def object_records(attributes: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what is recorded of the objects of each array, by its path; empty where nothing is."""
+    listed = (manifest_of(attributes) or {}).get("objects")
+    return listed if isinstance(listed, Mapping) else {}
+
+
 def omero_entry(attributes: Mapping[str, object]) -> Mapping[str, object] | None:
     """Return what is recorded of how the windows of channels were made, if it is."""
     entry = (manifest_of(attributes) or {}).get("omero")
@@ -192,9 +198,8 @@ def tables_of(place: NodePath, attributes: Mapping[str, object]) -> dict[str, Ob
     ValueError
         For a table that is missing, or damaged.
     """
-    listed = (manifest_of(attributes) or {}).get("objects")
     tables = {}
-    for path, record in listed.items() if isinstance(listed, Mapping) else ():
+    for path, record in object_records(attributes).items():
         if isinstance(record, Mapping) and record.get("table") is not None:
             apart = object_table.is_apart(record)
             raw = get_document(place / path / object_table.KEY) if apart else None
@@ -241,8 +246,7 @@ def with_tables(
         Tables that are objects of their own, by their keys below the image.
     """
     record, objects = {**(manifest_of(attributes) or {})}, dict[str, bytes]()
-    listed = record.get("objects")
-    records = dict(listed) if isinstance(listed, Mapping) else {}
+    records = dict(object_records(attributes))
     for path, table in tables.items():
         grid = grids[path] if path in grids else grid_at(place / path)
         records[path] = _record(grid, place, path, table, objects)

@@ -248,6 +248,11 @@ def name_of_staged(name: str) -> str | None:
     return match[1] if match else None
 
 
+def is_image(node: Node | None) -> bool:
+    """Whether there is something, and its metadata announce an image."""
+    return node is not None and ngff.version_of(dict(node.attrs)) is not None
+
+
 def level_names(group: zarr.Group) -> set[str]:
     """Return the names of the children of a group that are levels of an image in it.
 

@@ -75,8 +75,7 @@ def inspect(contents: Contents, checks: Checks, notes: list[str]) -> list[Proble
     problems += ngff.check_others(attributes)
     problems += _check_stale(contents, ngff.dataset_paths(attributes))
     problems += _check_consolidated(contents)
-    records = (manifest.manifest_of(attributes) or {}).get("objects")
-    records = records if isinstance(records, Mapping) else {}
+    records = manifest.object_records(attributes)
     tables = load_tables(contents.place, arrays, records, problems, notes)
     problems += _check_record(contents, attributes, arrays, images, tables, notes)
     changed = dict(check_sizes(arrays, tables, [] if checks.checksums or checks.deep else notes))
@@ -251,8 +250,7 @@ def _check_record(
 ) -> Iterator[Problem]:
     """Compare what is stored with what was recorded at the end, where it was."""
     record = manifest.manifest_of(attributes)
-    listed = (record or {}).get("objects")
-    objects: Mapping[str, object] = listed if isinstance(listed, Mapping) else {}
+    objects = manifest.object_records(attributes)
     values = manifest.values_of(attributes)
     for path, stored in arrays.items():
         yield from check_strays(stored, objects.get(path), values)

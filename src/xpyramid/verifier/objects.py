@@ -28,7 +28,7 @@ Tables = Mapping[str, ObjectTable]
 def load_tables(
     place: NodePath,
     arrays: Mapping[str, Stored],
-    records: Mapping[object, object],
+    records: Mapping[str, object],
     problems: list[Problem],
     notes: list[str],
 ) -> Tables:

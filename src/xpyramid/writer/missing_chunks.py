@@ -16,7 +16,7 @@ from xpyramid._compat import sync
 from xpyramid.errors import MissingChunkError, MissingChunkWarning
 from xpyramid.messages import literal, say
 from xpyramid.store.chunk_grid import ArrayV2, ArrayV3, ChunkGrid, StoredMask
-from xpyramid.store.manifest import manifest_of
+from xpyramid.store.manifest import object_records
 from xpyramid.store.path import NodePath, ZarrArray, as_prefix, local_path
 from xpyramid.store.presence import expected
 from xpyramid.store.retrying import retrying
@@ -109,9 +109,8 @@ def _left_out(array: ZarrArray, total: int) -> StoredMask:
     none = np.zeros(total, bool)
     for image, path in _above(array):
         node = image.node()
-        record = manifest_of(dict(node.attrs)) if isinstance(node, zarr.Group) else None
-        objects = record.get("objects") if record is not None else None
-        if isinstance(objects, dict) and path in objects:
+        objects = object_records(dict(node.attrs)) if isinstance(node, zarr.Group) else {}
+        if path in objects:
             try:
                 stored_mask = expected(objects[path], total)
             except ValueError:

@@ -21,7 +21,7 @@ from xpyramid.store.chunk_grid import StoredMask, grid_at
 from xpyramid.store.fast import accelerate_reads
 from xpyramid.store.listing import list_keys
 from xpyramid.store.local_chunks import indexes_in
-from xpyramid.store.manifest import manifest_of, taken_back
+from xpyramid.store.manifest import object_records, taken_back
 from xpyramid.store.path import NodePath, ZarrArray
 from xpyramid.store.presence import expected
 from xpyramid.store.transaction import Transaction, transaction_for
@@ -100,8 +100,7 @@ class StoredLevels:
 
     def present(self, path: str) -> StoredMask | None:
         """Return which objects of an array there were, where nothing else is recorded of it."""
-        listed = (manifest_of(taken_back(self.attributes)) or {}).get("objects")
-        record = listed.get(path) if isinstance(listed, Mapping) else None
+        record = object_records(taken_back(self.attributes)).get(path)
         if not isinstance(record, Mapping):
             return None
         total = int(record["objects"])

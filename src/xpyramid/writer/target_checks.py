@@ -32,6 +32,7 @@ from xpyramid.store.path import (
     Node,
     NodePath,
     Store,
+    is_image,
     is_name,
     level_names,
     local_path,
@@ -100,7 +101,7 @@ def _check_levels(transaction: Transaction, paths: Sequence[str], options: Write
 
 def _check_hidden(target: NodePath, node: zarr.Group) -> None:
     """Refuse to make an image of a group that holds others, which nobody would find any more."""
-    if ngff.version_of(dict(node.attrs)) is not None:
+    if is_image(node):
         return
     is_root = not target.path or target.outside
     names = list(filter(is_name, children(target))) if is_root else look_around(target)[0]
@@ -139,7 +140,7 @@ def check_above(place: NodePath, zarr_format: Literal[2, 3], *, is_label: bool =
         node = above.sound_node()
         if isinstance(node, zarr.Array):
             raise TargetExistsError(f"{above} is an array, and cannot hold {place.path!r}")
-        if node is not None and ngff.version_of(dict(node.attrs)) is not None:
+        if node is not None and is_image(node):
             _check_inside(place, above, dict(node.attrs), is_label=is_label)
         if node is not None and node.metadata.zarr_format != zarr_format:
             raise TargetExistsError(
