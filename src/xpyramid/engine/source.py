@@ -89,7 +89,7 @@ class Source:
         except Exception as error:
             index, smaller = self._culprit(region)
             chunk = f"chunk {index}" if index else ""
-            what = _named(self.name, chunk, self.variable.dims, smaller)
+            what = _name_samples(self.name, chunk, self.variable.dims, smaller)
             raise ReadError(f"cannot read {what}: {type(error).__name__}: {error}") from error
 
     def _culprit(self, region: Region) -> tuple[Lengths | None, Region]:
@@ -121,7 +121,7 @@ class Source:
 
     def called(self, region: Region) -> str:
         """Name the samples of a region."""
-        return _named(self.name, "", self.variable.dims, region)
+        return _name_samples(self.name, "", self.variable.dims, region)
 
     def sample(self, region: Region) -> Array:
         """Return the samples of a region, in the calling process."""
@@ -286,7 +286,7 @@ class DaskSource(Source):
         ]
         first, last = (tuple(int(span[i]) for span in spans) for i in (0, 1))
         blocks = f"block {first}" if first == last else f"blocks {first} to {last}"
-        return _named(self.name, blocks, self.dims, region)
+        return _name_samples(self.name, blocks, self.dims, region)
 
     def region_of(self, key: Key) -> Region | None:
         """Return the samples of a block, as it was given or as tiles need it; None for others."""
@@ -342,7 +342,7 @@ def graph_of(sources: Sequence[Source], keys: Sequence[Key]) -> dict[Key, object
     return named(optimize_graph(HighLevelGraph.merge(*graphs), keys)) if keys else {}
 
 
-def _named(name: str, chunk: str, dims: Sequence[object], region: Region) -> str:
+def _name_samples(name: str, chunk: str, dims: Sequence[object], region: Region) -> str:
     """Name some samples."""
     parts = zip(dims, region, strict=True)
     where = ", ".join(f"{dim}={part.start}:{part.stop}" for dim, part in parts)

@@ -45,10 +45,12 @@ class NamedTask(Task):
 
 def named(graph: Mapping[Key, object]) -> dict[Key, object]:
     """Return the tasks of a graph, each with its name; kinds that dask treats apart stay."""
-    return {key: _named(node) if type(node) is Task else node for key, node in graph.items()}
+    return {
+        key: _as_named_task(node) if type(node) is Task else node for key, node in graph.items()
+    }
 
 
-def _named(task: Task) -> NamedTask:
+def _as_named_task(task: Task) -> NamedTask:
     return NamedTask(
         task.key, task.func, *task.args, _data_producer=task.data_producer, **task.kwargs
     )

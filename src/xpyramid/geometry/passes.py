@@ -292,10 +292,11 @@ def passes(
     elif not holistic and missing:
         yield make_pass(range(len(levels)), missing)
     elif missing:
-        unit, _ = _unit(levels[0], source_chunks[0], itemsize, limits)
+        base = levels[0]
+        unit, _ = _unit(base, source_chunks[0], itemsize, limits)
         together = [
             k for k in missing
-            if _fits(_with_windows(levels[0], unit, totals[k]), levels[0], itemsize, limits)
+            if _is_small_enough(_with_windows(base, unit, totals[k]), base, itemsize, limits)
         ]  # fmt: skip
         for group in (together, *([k] for k in missing if k not in together)):
             chosen = [0, *(k for k in group if k)]
@@ -389,7 +390,7 @@ def _joined(level: Shape, source: SourceChunks, itemsize: int, limits: Limits) -
     if len(chunks) != len(lengths):  # of several lengths
         return None
     region = _with_windows(level, level.stored, tuple(chunks))
-    return region if _fits(region, level, itemsize, limits) else None
+    return region if _is_small_enough(region, level, itemsize, limits) else None
 
 
 def _with_windows(level: Shape, unit: Lengths, windows: Lengths) -> Lengths:
@@ -398,7 +399,7 @@ def _with_windows(level: Shape, unit: Lengths, windows: Lengths) -> Lengths:
     return tuple(min(math.lcm(length, window), max(1, n)) for length, window, n in triples)
 
 
-def _fits(region: Lengths, level: Shape, itemsize: int, limits: Limits) -> bool:
+def _is_small_enough(region: Lengths, level: Shape, itemsize: int, limits: Limits) -> bool:
     """Whether a region is small enough to be read in one piece; a stored object always is."""
     limit = 4 * LEAF_BYTES
     if limits.memory is not None:  # a worker holds a region as it is read, encoded, and reduced

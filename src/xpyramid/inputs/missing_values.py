@@ -84,12 +84,12 @@ def _numbers(attrs: Attrs, dtype: DType) -> set[float]:
             if dtype.kind not in "iuf" or np.asarray(value).dtype.kind not in "iuf":
                 continue
             number = value.item()
-            if math.isfinite(number) and _fits(number, dtype):
+            if math.isfinite(number) and _can_hold(number, dtype):
                 numbers.add(float(number) if dtype.kind == "f" else int(number))
     return numbers
 
 
-def _fits(number: float, dtype: DType) -> bool:
+def _can_hold(number: float, dtype: DType) -> bool:
     """Whether a dtype has a number, or one next to it."""
     if dtype.kind == "f":
         return abs(number) <= float(np.finfo(dtype).max)

@@ -66,7 +66,7 @@ def recover(image: Multiscale, shapes: Sequence[Shape]) -> tuple[Factors, ...]:
     factors = [(1,) * ndim]
     for k, step in enumerate(steps, 1):
         step_factors = [_factor(*lengths, common_factor) for lengths in step]
-        if not all(_fits(n, m, f) for (n, m, _), f in zip(step, step_factors, strict=True)):
+        if not all(_leads_to(n, m, f) for (n, m, _), f in zip(step, step_factors, strict=True)):
             warn(
                 f"the scale of dataset {image.datasets[k].path[:80]!r} does not fit its shape "
                 f"{shapes[k]} and the shape before, {shapes[k - 1]}; the scale is used"
@@ -159,7 +159,7 @@ def _factor(fine: int, coarse: int, ratio: float | None, common_factor: int) -> 
     if fine == coarse and ratio is None:
         return 1
     from_shapes = ratio is None or math.isclose(ratio, fine / max(1, coarse), rel_tol=1e-6)
-    if from_shapes and fine != coarse and _fits(fine, coarse, common_factor):
+    if from_shapes and fine != coarse and _leads_to(fine, coarse, common_factor):
         return common_factor
     return _nearest(fine, coarse, ratio)
 
@@ -168,6 +168,6 @@ def _nearest(fine: int, coarse: int, ratio: float | None) -> int:
     return max(1, round(fine / max(1, coarse) if ratio is None else ratio))
 
 
-def _fits(fine: int, coarse: int, factor: int) -> bool:
+def _leads_to(fine: int, coarse: int, factor: int) -> bool:
     """Whether a factor leads from one length to the other, rounded down or up."""
     return coarse in (fine // factor, -(-fine // factor))

@@ -147,8 +147,8 @@ def _check_ratio(
     scale_text = f"the scale {scale:.9g} is {ratio:.9g} times that of level 0"
     if abs(ratio - factor) > _EXACT * factor and n % m and abs(ratio - n / m) < 1e-4 * ratio:
         whole = 2 ** round(math.log2(n / m))
-        whole = whole if _fits(n, m, whole) else max(1, round(n / m))
-        if not _fits(n, m, whole):
+        whole = whole if _is_length_by(n, m, whole) else max(1, round(n / m))
+        if not _is_length_by(n, m, whole):
             return None  # resampled by no integer
         return (
             "scale",
@@ -156,14 +156,14 @@ def _check_ratio(
         )
     if abs(ratio - factor) > _ROUNDED * factor:
         return "scale", f"{scale_text}, and the lengths are {n} and {m}; expected a whole multiple"
-    if not _fits(n, m, factor):
+    if not _is_length_by(n, m, factor):
         low, high = max(1, n // factor), -(-n // factor)
         expected = str(low) if low == high else f"{low} or {high}"
         return "shape", f"the length is {m} and {scale_text}; expected {expected} from {n}"
     return None
 
 
-def _fits(n: int, m: int, factor: int) -> bool:
+def _is_length_by(n: int, m: int, factor: int) -> bool:
     return max(1, n // factor) <= m <= -(-n // factor)
 
 

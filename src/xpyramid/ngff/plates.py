@@ -62,7 +62,7 @@ def check_well(well: _Json, version: str) -> Iterator[Problem]:
     yield from _check_list(well, "images", "well")
     images = list(_entries(well, "images"))
     for where, image in images:
-        if not _fits(pattern, image.get("path")):
+        if not _matches(pattern, image.get("path")):
             yield _wrong(where, image, "path", accepted, "well")
         if "acquisition" in image and not is_count(image["acquisition"], None):
             yield _wrong(where, image, "acquisition", "an integer", "well")
@@ -82,7 +82,7 @@ def _check_names(plate: _Json, key: str, names: list[str]) -> Iterator[Problem]:
     yield from _check_list(plate, key)
     for where, entry in _entries(plate, key):
         name = entry.get("name")
-        if _fits(_ALPHANUMERIC, name):
+        if _matches(_ALPHANUMERIC, name):
             names.append(str(name))
         else:
             yield _wrong(where, entry, "name", "letters and digits")
@@ -107,7 +107,7 @@ def _check_place(well: _Json, where: str, rows: list[str], columns: list[str]) -
         elif names:  # else they are what is wrong
             yield _wrong(where, well, key, f"less than {len(names)}, the number of names")
     parts = path.split("/") if isinstance(path, str) else []
-    if len(parts) != 2 or not all(_fits(_ALPHANUMERIC, part) for part in parts):
+    if len(parts) != 2 or not all(_matches(_ALPHANUMERIC, part) for part in parts):
         yield _wrong(where, well, "path", "the name of a row, '/', and that of a column")
     elif len(indexed) == 2 and parts != indexed:
         yield _wrong(where, well, "path", f"{'/'.join(indexed)!r}, as its indices say")
@@ -170,5 +170,5 @@ def _wrong(where: str, holder: _Json, key: str, expected: str, of: str = "plate"
     return Problem("metadata", "", f"{place} {value}; expected {expected}")
 
 
-def _fits(pattern: re.Pattern[str], value: object) -> bool:
+def _matches(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and bool(pattern.fullmatch(value))

@@ -144,15 +144,15 @@ def codec_words(array: ZarrArray) -> str:
     metadata = array.metadata
     if isinstance(metadata, ArrayV2Metadata):
         used = [*(metadata.filters or ()), *filter(None, [metadata.compressor])]
-        return _said((codec.codec_id, codec.get_config()) for codec in used)
+        return _codecs_in_words((codec.codec_id, codec.get_config()) for codec in used)
     codecs = metadata.codecs
     match codecs:
         case (ShardingCodec(codecs=codecs),):
             pass
-    return _said(map(name_and_options, codecs))
+    return _codecs_in_words(map(name_and_options, codecs))
 
 
-def _said(codecs: Iterable[tuple[str, Mapping[str, object]]]) -> str:
+def _codecs_in_words(codecs: Iterable[tuple[str, Mapping[str, object]]]) -> str:
     """Return codecs with the options that people ask for."""
     words = []
     for name, options in codecs:

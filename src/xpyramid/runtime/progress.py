@@ -46,13 +46,13 @@ def bar(
     tqdm = importlib.import_module("tqdm.notebook" if widgets else "tqdm.std").tqdm
     with (
         tqdm(total=total, unit="B", unit_scale=True, desc=_NAME, delay=DELAY, leave=False) as shown,
-        _said(shown, status),
+        _status_shown(shown, status),
     ):
         yield shown.update
 
 
 @contextmanager
-def _said(shown: Any, status: Callable[[], str]) -> Iterator[None]:
+def _status_shown(shown: Any, status: Callable[[], str]) -> Iterator[None]:
     """Have a bar say what is done now, from a thread: meanwhile nothing may be complete."""
     ended = threading.Event()
 

@@ -94,7 +94,7 @@ def is_transient(error: BaseException) -> bool:
     if status is not None:
         is_servers_fault = status >= 500 and status not in _LASTING_STATUSES
         return is_servers_fault or status in _PASSING_STATUSES
-    return any(map(_passes, _causes(error)))
+    return any(map(_is_transient, _causes(error)))
 
 
 def is_not_allowed(error: BaseException) -> bool:
@@ -122,7 +122,7 @@ def is_absence(error: BaseException) -> bool:
     )
     if package_of(error) in _TELLING_PACKAGES and _BELOW_A_FILE.search(str(error)):
         absent = True
-    return absent and not any(map(_passes, _causes(error)))
+    return absent and not any(map(_is_transient, _causes(error)))
 
 
 def status_of(error: BaseException) -> int | None:
@@ -163,7 +163,7 @@ def _code(error: BaseException) -> object:
     return details.get("Code") if isinstance(details, Mapping) else None
 
 
-def _passes(error: BaseException) -> bool:
+def _is_transient(error: BaseException) -> bool:
     """Whether an error, its causes aside, may go away by itself."""
     names = [kind.__name__ for kind in type(error).__mro__ if kind.__module__ != "builtins"]
     if any("Cert" in name for name in names):

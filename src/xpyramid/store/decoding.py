@@ -61,9 +61,9 @@ class NamingPipeline:
                 except Exception as own:
                     culprit, reason = chunk[0], own
                     break
-            raise self._named(culprit, reason) from reason
+            raise self._read_error(culprit, reason) from reason
 
-    def _named(self, place: StorePath, reason: Exception) -> ReadError:
+    def _read_error(self, place: StorePath, reason: Exception) -> ReadError:
         key = str(place.path).removeprefix(as_prefix(self.path))
         text = " ".join(f"{type(reason).__name__}: {reason}".split())[:500]
         return ReadError(

@@ -140,7 +140,7 @@ def warn_of_misfits(image: NodePath, attrs: Mapping[str, object], shape: tuple[i
     listed = ngff.ome_metadata(dict(group.attrs)).get("labels") if group is not None else None
     new = ngff.parse(attrs)
     paths = [path for path in listed if _is_path(path)] if isinstance(listed, list) else []
-    if unfit := [path for path in paths if not _fits(image / "labels" / path, new, shape)]:
+    if unfit := [path for path in paths if not _lies_on_image(image / "labels" / path, new, shape)]:
         warn(
             f"the labels {', '.join(unfit)} of {image} stay, and do not fit the image "
             "that replaces it; write them again, with " + say("{labels_of} and {mode}", mode="w")
@@ -151,7 +151,7 @@ def _is_path(path: object) -> bool:
     return isinstance(path, str) and all(map(is_name, path.split("/")))
 
 
-def _fits(place: NodePath, image: ngff.Multiscale, shape: tuple[int, ...]) -> bool:
+def _lies_on_image(place: NodePath, image: ngff.Multiscale, shape: tuple[int, ...]) -> bool:
     """Whether a label image lies where an image does; also where it cannot be read."""
     try:
         _, label = _image(place)

@@ -73,12 +73,12 @@ def reading(store: Store, key: str) -> Iterator[None]:
     ------
     ReadError
     """
-    with _named(store, key, "read", ReadError):
+    with _attributed(store, key, "read", ReadError):
         yield
 
 
 @contextmanager
-def _named(
+def _attributed(
     store: Store, key: str, what: str, kind: type[ReadError] | type[StorageError]
 ) -> Iterator[None]:
     try:
@@ -171,12 +171,12 @@ class RetryingStore(SingleGets):
     asks_again = True
 
     async def _read(self, key: str, action: Callable[[], Awaitable[T]]) -> T:
-        with _named(self._store, key, "read", ReadError):
+        with _attributed(self._store, key, "read", ReadError):
             return await retried_async(action)
 
     async def _write(self, key: str, action: Callable[[], Awaitable[T]]) -> T:
         self._check_writable()
-        with _named(self._store, key, "write", StorageError):
+        with _attributed(self._store, key, "write", StorageError):
             return await retried_async(action)
 
     async def get(
@@ -309,18 +309,18 @@ class RetryingStore(SingleGets):
 
         def get_sync(self, key: str, **options: object) -> Buffer | None:
             """Return what is stored under a key."""
-            with _named(self._store, key, "read", ReadError):
+            with _attributed(self._store, key, "read", ReadError):
                 buffer: Buffer | None = retried(lambda: self._inner.get_sync(key, **options))
             return buffer
 
         def set_sync(self, key: str, value: Buffer) -> None:
             """Store something under a key."""
             self._check_writable()
-            with _named(self._store, key, "write", StorageError):
+            with _attributed(self._store, key, "write", StorageError):
                 retried(lambda: self._inner.set_sync(key, value))
 
         def delete_sync(self, key: str) -> None:
             """Remove what is stored under a key."""
             self._check_writable()
-            with _named(self._store, key, "write", StorageError):
+            with _attributed(self._store, key, "write", StorageError):
                 retried(lambda: self._inner.delete_sync(key))

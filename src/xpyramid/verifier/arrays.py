@@ -190,7 +190,7 @@ def check_foreign(levels: Mapping[str, Stored], notes: list[str]) -> Iterator[Pr
             )
 
 
-def check_strays(
+def check_unexpected(
     stored: Stored, record: object, values: Mapping[str, object] = MappingProxyType({})
 ) -> Iterator[Problem]:
     """Yield what lies below an array and is not one of its objects, nor belongs to a record."""

@@ -17,7 +17,13 @@ from xpyramid.store.documents import attributes_of, get_document
 from xpyramid.store.listing import Contents
 from xpyramid.store.object_table import digest_of
 from xpyramid.store.path import as_prefix
-from xpyramid.verifier.arrays import Stored, check_foreign, check_objects, check_strays, open_all
+from xpyramid.verifier.arrays import (
+    Stored,
+    check_foreign,
+    check_objects,
+    check_unexpected,
+    open_all,
+)
 from xpyramid.verifier.copies import is_same
 from xpyramid.verifier.objects import Tables, check_checksums, check_sizes, load_tables
 from xpyramid.verifier.recompute import decode, fitting, recompute
@@ -103,7 +109,7 @@ def inspect_arrays(
     problems = [*_check_documents(contents), *_check_consolidated(contents)]
     arrays = open_all(contents, [], problems)
     for stored in arrays.values():
-        problems += check_strays(stored, None)
+        problems += check_unexpected(stored, None)
     problems += check_foreign(arrays, notes)
     if checks.deep:
         problems += decode(arrays.values(), {})[0]
@@ -253,7 +259,7 @@ def _check_record(
     objects = manifest.object_records(attributes)
     values = manifest.values_of(attributes)
     for path, stored in arrays.items():
-        yield from check_strays(stored, objects.get(path), values)
+        yield from check_unexpected(stored, objects.get(path), values)
     yield from _check_values_kept(contents, values)
     if record is None:
         if any(image.metadata.get("library") == "xpyramid" for image in images):

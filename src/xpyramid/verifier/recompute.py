@@ -248,7 +248,9 @@ def fitting(image: ngff.Multiscale, levels: Sequence[Stored], damaged: Damaged) 
             continue
         parts = list(_parts(fine, coarse, step, damaged))
         if parts:
-            fits = [m for m in _CANDIDATES if all(_fits(m, a, b, step) for a, b in parts)]
+            fits = [
+                m for m in _CANDIDATES if all(_is_explained_by(m, a, b, step) for a, b in parts)
+            ]
             methods = " and ".join(fits) or f"none of {', '.join(_CANDIDATES)}"
             paths_by_methods.setdefault(methods, []).append(coarse.path)
     for methods, paths in paths_by_methods.items():
@@ -272,7 +274,7 @@ def _parts(
             yield np.asarray(fine.array[under]), np.asarray(coarse.array[cells])
 
 
-def _fits(method: str, block: Array, stored: Array, step: tuple[int, ...]) -> bool:
+def _is_explained_by(method: str, block: Array, stored: Array, step: tuple[int, ...]) -> bool:
     """Whether values are a method's, but for rounding, in all windows that are whole."""
     if method == "mean" and block.dtype.kind in "iu":
         block = block.astype(np.float64)

@@ -121,7 +121,7 @@ def shared_jobs(
     merged: list[engine.Job] = []
     outputs: dict[str, list[str]] = {}  # from a merged job to the jobs that its outputs come from
     for job in chain.from_iterable(images):
-        group = next((i for i, first in enumerate(merged) if _fits(first, job, limits)), None)
+        group = next((i for i, first in enumerate(merged) if _can_be_one(first, job, limits)), None)
         if group is None:
             merged.append(job)
             outputs[job.name] = [job.name] * len(job.work.outputs)
@@ -132,7 +132,7 @@ def shared_jobs(
     return merged, [tuple(order.index(job.name) for job in jobs) for jobs in images]
 
 
-def _fits(job: engine.Job, other: engine.Job, limits: Limits) -> bool:
+def _can_be_one(job: engine.Job, other: engine.Job, limits: Limits) -> bool:
     """Whether two jobs can be one."""
     if job.samples is None or job.samples != other.samples:
         return False

@@ -240,7 +240,7 @@ def _location(thing: object) -> Location | None:
     if isinstance(thing, ZarrStore):
         return replace(location_of(thing), is_uncertain=True)
     if isinstance(thing, str | os.PathLike):
-        return _named(os.fspath(thing))
+        return _location_in_text(os.fspath(thing))
     return _file(thing)
 
 
@@ -248,7 +248,7 @@ def _file(thing: object) -> Location | None:
     """Return the place of a file that another package has opened."""
     kind, fs = package_of(thing), getattr(thing, "fs", None)
     if kind == "tensorstore":
-        return _named(str(getattr(getattr(thing, "kvstore", None), "url", "")))
+        return _location_in_text(str(getattr(getattr(thing, "kvstore", None), "url", "")))
     if hasattr(fs, "_strip_protocol"):  # a file, or a mapping, of fsspec
         path = str(getattr(thing, "path", getattr(thing, "root", "")))
         return _on_filesystem(fs, path, path)
@@ -262,7 +262,7 @@ def _file(thing: object) -> Location | None:
     return _local(Path(name), str(name)) if name else None
 
 
-def _named(text: str | bytes) -> Location | None:
+def _location_in_text(text: str | bytes) -> Location | None:
     """Return the place of a file or directory with a name, if there is one."""
     if not isinstance(text, str) or not 1 < len(text) < 4096 or "\0" in text:
         return None
