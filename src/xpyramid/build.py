@@ -180,8 +180,9 @@ def _reduced(base: _Taken, method: Method | None) -> Pyramid:
     has_own_base = reducer.base is not None
     if has_own_base:
         plan = plan.made_of(array.dtype, reducer.dtype)
-    made = _lazy_levels(array, plan, reducer, base.bounds)
-    levels, plan = place_beside(made, plan, image) if image else (made, plan)
+    levels = _lazy_levels(array, plan, reducer, base.bounds)
+    if image is not None:
+        levels, plan = place_beside(levels, plan, image)
     return Pyramid(levels, plan, reducer, _samples=array if has_own_base else None)
 
 
@@ -263,7 +264,7 @@ def build_dataset(
     kind = cast("Kind | Mapping[str, Kind | None] | None", options["kind"])  # which `build` checks
     kinds: Mapping[str, Kind | None] = _by_variable("kind", kind, arrays)
     shared = only(CommonBuildOptions, options)
-    made = {
+    pyramids = {
         name: build_all(
             array,
             levels,
@@ -275,21 +276,21 @@ def build_dataset(
         )
         for name, array in arrays.items()
     }
-    notes = [_together(name, several) for name, several in made.items() if _is_several(several)]
+    notes = [_together(name, several) for name, several in pyramids.items() if _is_several(several)]
     left_out = _left_out(dataset, dims, arrays)
     return Pyramids(
-        _by_path(made), attrs=dataset.attrs, note="\n".join(filter(None, [*notes, left_out]))
+        _by_path(pyramids), attrs=dataset.attrs, note="\n".join(filter(None, [*notes, left_out]))
     )
 
 
-def _is_several(made: Pyramid | Pyramids) -> TypeGuard[Pyramids]:
-    return isinstance(made, Pyramids)
+def _is_several(pyramid: Pyramid | Pyramids) -> TypeGuard[Pyramids]:
+    return isinstance(pyramid, Pyramids)
 
 
-def _by_path(made: Mapping[str, Pyramid | Pyramids]) -> dict[str, Pyramid]:
+def _by_path(pyramids: Mapping[str, Pyramid | Pyramids]) -> dict[str, Pyramid]:
     """Return the pyramids of variables by name, and those of several methods below it."""
     members: dict[str, Pyramid] = {}
-    for name, member in made.items():
+    for name, member in pyramids.items():
         of_name = (
             {name: member}
             if isinstance(member, Pyramid)
@@ -394,15 +395,15 @@ def _level(
     attrs = coordinates.level_attributes(attrs, array, plan, k)
     other_names = [name for name, c in coords.coords.items() if not {*c.dims} <= {*array.dims}]
     along = coords.drop_vars(other_names).coords
-    made = xr.DataArray(data, coords=along, dims=array.dims, name=array.name, attrs=attrs)
-    made.encoding = {
+    level = xr.DataArray(data, coords=along, dims=array.dims, name=array.name, attrs=attrs)
+    level.encoding = {
         key: array.encoding[key] for key in coordinates.REFERENCES if key in array.encoding
     }
-    if made.chunks is None:
-        made.encoding["preferred_chunks"] = dict(
+    if level.chunks is None:
+        level.encoding["preferred_chunks"] = dict(
             zip(array.dims, plan.levels[k].chunks, strict=True)
         )
-    return made
+    return level
 
 
 def _level_data(array: xr.DataArray, plan: Plan, k: int, reducer: Reducer) -> object:

@@ -224,8 +224,8 @@ class Work:
     def run_tile(self, level: int, index: Index, read: Read) -> Intermediates:
         """Run the task of a tile: a node whose samples are read."""
         pending = self._pending((level, index))
-        made = self._asked(pending).reduce_node(level, index, read)
-        return self._record((level, index), made)
+        new = self._asked(pending).reduce_node(level, index, read)
+        return self._record((level, index), new)
 
     def run_merge(
         self,
@@ -237,8 +237,8 @@ class Work:
         """Run the task of a node above the tiles, given what its children hand up."""
         pending = self._pending((level, index))
         of_pending = [tuple(child[i] for i in pending) for child in intermediates]
-        made = self._asked(pending).merge_children(level, index, children, of_pending)
-        return self._record((level, index), made)
+        new = self._asked(pending).merge_children(level, index, children, of_pending)
+        return self._record((level, index), new)
 
     def load(self, level: int, index: Index) -> Intermediates:
         """Return what a task handed up that has been done for all outputs."""
@@ -252,9 +252,9 @@ class Work:
         """Return what a task has to do for some outputs, each asked whether it is wanted."""
         return replace(self, outputs=tuple(self.outputs[i].asked() for i in positions))
 
-    def _record(self, node: Node, made: Intermediates) -> Intermediates:
+    def _record(self, node: Node, computed: Intermediates) -> Intermediates:
         """Note in the journals that a task is done; add what was handed up before."""
-        new = iter(made)
+        new = iter(computed)
         intermediates = []
         for output in self.outputs:
             if output.journal is None:
@@ -344,7 +344,7 @@ class Work:
         base = self.tiling.base_region(level, index)
         pairs = zip(self.outputs, zip(*intermediates, strict=True), strict=True)
         of_base: dict[Observer | None, Statistics] = {}  # the same for all that watch it
-        made = []
+        merged = []
         for output, own in pairs:
             known = of_base.get(output.observe) if output.watches_base else None
             if known is None:
@@ -352,8 +352,8 @@ class Work:
                 known = known if output.observe is None else output.observe.trim(known)
             if output.watches_base:
                 of_base[output.observe] = known
-            made.append(self._merge(output, level, base, bases, own)._replace(statistics=known))
-        return tuple(made)
+            merged.append(self._merge(output, level, base, bases, own)._replace(statistics=known))
+        return tuple(merged)
 
     def _merge(
         self,

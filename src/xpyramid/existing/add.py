@@ -259,21 +259,21 @@ def _build(base: StoredBase, options: AddLevelsOptions, image: ImageGeometry | N
             value=pyramid.method,
             fix=say("copy them with `.pyramid.to_ome_zarr()`"),
         )
-    made = pyramid.levels[0]
-    if made.dims != base.array.dims:
+    built = pyramid.levels[0]
+    if built.dims != base.array.dims:
         raise AxisError(
             f"level 0 has the dimensions {', '.join(map(str, base.array.dims))}, and an image has "
-            f"them in the order {', '.join(map(str, made.dims))}",
+            f"them in the order {', '.join(map(str, built.dims))}",
             fix="copy it with .pyramid.to_ome_zarr(), which transposes it",
         )
-    if made.dtype != base.node.dtype:
+    if built.dtype != base.node.dtype:
         raise DtypeError(
-            f"level 0 has the dtype {base.node.dtype}, and its levels would have {made.dtype}",
+            f"level 0 has the dtype {base.node.dtype}, and its levels would have {built.dtype}",
             fix="copy it with .pyramid.to_ome_zarr(), which stores all levels alike",
         )
-    stored = [name for name in base.array.coords if base.has_group and name in made.coords]
+    stored = [name for name in base.array.coords if base.has_group and name in built.coords]
     for name in stored:
-        if not np.array_equal(base.array.coords[name], made.coords[name]):
+        if not np.array_equal(base.array.coords[name], built.coords[name]):
             raise PlanError(
                 f"level 0 has the coordinate {str(name)!r} in its group, which stays as it is, and "
                 "the options say something else of it",

@@ -90,7 +90,7 @@ def encoded_coordinates(
     """
     undecoded = ngff.parse(image.attributes).metadata.get("undecoded")
     raw = undecoded if isinstance(undecoded, list) else []
-    made: dict[str, NDArray[np.generic]] = {}
+    by_path: dict[str, NDArray[np.generic]] = {}
     for dataset, arrays in zip(coordinates, image.beside, strict=True):
         for path, array in arrays.items():
             name = image.own_name(path)
@@ -102,8 +102,8 @@ def encoded_coordinates(
                     "cells, for which a DataArray has no room, append a Dataset that has it",
                 )
             is_raw = path.rpartition("/")[2] in raw
-            made[path] = _encoded(name, dataset.variables[name], array, is_raw=is_raw)
-    return made
+            by_path[path] = _encoded(name, dataset.variables[name], array, is_raw=is_raw)
+    return by_path
 
 
 def put_coordinates(

@@ -191,8 +191,10 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
         summaries = engine.run(jobs, options["progress"])
         for growth, own, (record, _), before in zip(prepared, positions, begun, known, strict=True):
             seen = [summaries[i] for i in own]
-            made = before.announcement(growth, seen, record, limits, options["progress"])
-            publish(growth.transaction, growth.image.place, made, durable=options["durable"])
+            announcement = before.announcement(growth, seen, record, limits, options["progress"])
+            publish(
+                growth.transaction, growth.image.place, announcement, durable=options["durable"]
+            )
             growth.transaction.close()
             consolidate_above(growth.transaction)
 
@@ -399,7 +401,7 @@ def finish_levels(
 
 
 def publish(
-    transaction: Transaction, place: NodePath, made: Announcement, *, durable: bool = False
+    transaction: Transaction, place: NodePath, announcement: Announcement, *, durable: bool = False
 ) -> None:
     """Make an image as long as what is stored: noted first, so that nothing is half done."""
     if durable:
@@ -407,10 +409,10 @@ def publish(
     if transaction.tasks is not None:
         content = [
             {key: base64.b64encode(data.to_bytes()).decode() for key, data in each.items()}
-            for each in (made.tables, made.changed)
+            for each in (announcement.tables, announcement.changed)
         ]
         put(transaction.tasks, {_DECIDED: as_buffer(json.dumps(content).encode())})
-    _put_all(place, made.tables, made.changed)
+    _put_all(place, announcement.tables, announcement.changed)
     if durable:
         os.sync()
 

@@ -127,13 +127,13 @@ class Stream:
         self._begun = _Begun(state, growth)
         self._has_grown = True
         record, jobs = begin(growth, self._limits, known.windows, journal=False)
-        made = known.announcement(
+        announcement = known.announcement(
             growth, engine.run(jobs, progress=False), record, self._limits, False, is_last=False
         )
-        publish(self._transaction, state.image.place, made)
-        known.documents = made.after
+        publish(self._transaction, state.image.place, announcement)
+        known.documents = announcement.after
         changing = growth.growth.encoded if state.image.is_coarsened else {}
-        self._state = _State(growth.growth.grown(made.attributes), known, changing)
+        self._state = _State(growth.growth.grown(announcement.attributes), known, changing)
 
     def _roll_back(self) -> bool:
         """Undo what a call has left that broke off; return whether there was one."""
@@ -154,12 +154,12 @@ class Stream:
                 settle(image, known.ledger, self._limits)
             record = note(self._transaction, self._limits, about_nothing(image))
             windows = known.windows
-            made = announced(
+            announcement = announced(
                 image.place, image.attributes, known.documents, dict(known.documents),
                 image.arrays, known.ledger, record.build, identity_of(image.attributes),
                 None if windows is None else windows.made(image.levels.base.shape),
             )  # fmt: skip
-            publish(self._transaction, image.place, made)
+            publish(self._transaction, image.place, announcement)
             self._transaction.close()
             consolidate_above(self._transaction)
 

@@ -115,8 +115,8 @@ class GrowingWindows:
     def made(self, shape: Sequence[int], *, is_kept: bool = True) -> Windows:
         """Return the windows of all samples, with their distribution if that is to be kept."""
         request, recorded, statistics = self._over(shape), self.recorded, self.statistics or {}
-        made = windows_of(request, statistics, recorded.place, None)
-        entry: OmeroEntry = {**made.entry}
+        computed = windows_of(request, statistics, recorded.place, None)
+        entry: OmeroEntry = {**computed.entry}
         entry.pop("values", None)
         values: dict[str, bytes] = {}
         if is_kept and not takes_nodes_only(recorded.place.store) and request.sections is not None:
@@ -124,7 +124,7 @@ class GrowingWindows:
             data = ValueCounts(request.sections, number, bounds, statistics).to_bytes()
             values = {f"{recorded.path}/{value_counts.KEY}": data}
             entry["values"] = {"path": recorded.path, "digest": digest_of(data)}
-        windows = recorded.replaced_by(Windows(made.metadata, entry, values))
+        windows = recorded.replaced_by(Windows(computed.metadata, entry, values))
         self.recorded = replace(recorded, metadata=windows.metadata, entry=windows.entry)
         return windows
 

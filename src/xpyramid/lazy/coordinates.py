@@ -31,10 +31,10 @@ def level_coordinates(array: xr.DataArray, plan: Plan, k: int, bounds: xr.Datase
             coords[dim] = coordinates.level_coordinate(array, plan, k, dim, of_level.coords)
     for name, coordinate in as_data.items():
         coords[name] = _coarsen_coordinate(coordinate, plan, k)
-    made = xr.Dataset(coords=coords)
+    dataset = xr.Dataset(coords=coords)
     for lazily in coordinates.unmade(array, plan, k, of_level.coords):
-        made = made.assign_coords(lazily)
-    return made.assign_coords(of_level.coords)
+        dataset = dataset.assign_coords(lazily)
+    return dataset.assign_coords(of_level.coords)
 
 
 def _coarsen_coordinate(coordinate: xr.DataArray, plan: Plan, k: int) -> xr.DataArray:

@@ -152,13 +152,13 @@ def _mapped(
     if level.chunks is None:  # of which any arithmetic would read all
         data = as_dask(level, plan.levels[k].chunks)
         level = level.copy(data=data)
-    made: object = function(level)
-    if not isinstance(made, xr.DataArray):
-        returned = f"a {type(made).__name__}"
-    elif (made.dims, made.shape) == (level.dims, level.shape):
-        return made
+    result: object = function(level)
+    if not isinstance(result, xr.DataArray):
+        returned = f"a {type(result).__name__}"
+    elif (result.dims, result.shape) == (level.dims, level.shape):
+        return result
     else:
-        returned = f"{made.dims} {made.shape}"
+        returned = f"{result.dims} {result.shape}"
     raise PlanError(
         f"the function returns {returned} for level {k}",
         accepted=f"a DataArray like the level: {level.dims} {level.shape}",

@@ -41,7 +41,7 @@ def held(staged: Path, image: str, why: str = "") -> Iterator[None]:
     """
     with ExitStack() as lock:
         try:
-            made = _acquired(lock, staged, f"{image} is being made by another process{why}")
+            directories = _acquired(lock, staged, f"{image} is being made by another process{why}")
         except PermissionError as error:
             if not why:
                 raise
@@ -53,7 +53,7 @@ def held(staged: Path, image: str, why: str = "") -> Iterator[None]:
             yield
         finally:
             lock.close()
-            _remove_empty([staged, *made])
+            _remove_empty([staged, *directories])
 
 
 def is_made_here(staged: Path) -> bool:
@@ -97,13 +97,13 @@ def _acquired(lock: ExitStack, staged: Path, what: str) -> list[Path]:
 
 
 def _acquired_at_once(lock: ExitStack, staged: Path, what: str) -> list[Path]:
-    made = _make(staged)
+    directories = _make(staged)
     try:
         lock.enter_context(locked(staged / _LOCK, _PATIENCE, what))
     except BaseException:
-        _remove_empty(made)
+        _remove_empty(directories)
         raise
-    return made
+    return directories
 
 
 def _make(directory: Path) -> list[Path]:

@@ -159,11 +159,11 @@ class RenameTransaction:
         directory, place = self._staging_dir, _directory(self.target)
         _settle_backup(directory / _BACKUP, place)
         if (directory / _DECIDED).is_file():
-            made, record = _directory(self.location), self.noted()
-            if record is not None and self.is_original(record) and made.is_dir():
+            staged, record = _directory(self.location), self.noted()
+            if record is not None and self.is_original(record) and staged.is_dir():
                 if not record.kept:
                     if self.unfinished() is not None:
-                        _put_in_place(made, place)
+                        _put_in_place(staged, place)
                 elif all((place / name).is_dir() for name in record.kept):
                     self._put_levels(record)
             self.close()
@@ -184,8 +184,8 @@ class RenameTransaction:
     def _has_left(self) -> bool:
         """Whether there is something of ours that nobody can resume."""
         is_ours = is_made_here(self._staging_dir)
-        made = any((self._staging_dir / name).is_dir() for name in ("image", _BACKUP))
-        return is_ours and made and self.unfinished() is None
+        has_parts = any((self._staging_dir / name).is_dir() for name in ("image", _BACKUP))
+        return is_ours and has_parts and self.unfinished() is None
 
     @property
     def excludes_all(self) -> bool:
@@ -213,8 +213,8 @@ class RenameTransaction:
             return build_at(self.target) == record.build
         if self.is_original(record):
             return False
-        made = _directory(self.location)
-        return not made.is_dir() or any((made / name).exists() for name in OWN_DOCUMENTS)
+        staged = _directory(self.location)
+        return not staged.is_dir() or any((staged / name).exists() for name in OWN_DOCUMENTS)
 
     def is_original(self, record: BuildRecord) -> bool:
         """Whether the directory that a record is about was made here, and is not a copy."""
@@ -237,8 +237,8 @@ class RenameTransaction:
 
     def _inode(self) -> int | None:
         """Return what stays the same of the image's directory when it is renamed."""
-        made = _directory(self.location)
-        return made.stat().st_ino if made.is_dir() else None
+        staged = _directory(self.location)
+        return staged.stat().st_ino if staged.is_dir() else None
 
     def begin(
         self,
@@ -265,18 +265,18 @@ class RenameTransaction:
 
     def publish(self, documents: Mapping[str, Buffer], *, durable: bool = False) -> None:
         """Make an image of what is complete now, and bring it to its place."""
-        made = _directory(self.location)
+        staged = _directory(self.location)
         if durable:
-            _fsync_tree(made)
+            _fsync_tree(staged)
         for key in sorted(documents, key=announce_last):
             put(self.location, {key: documents[key]})
         if durable:
-            for path in (*(made / key for key in documents), made):
+            for path in (*(staged / key for key in documents), staged):
                 _fsync(path)
         if self.kept:
-            self._add(made, durable=durable)
+            self._add(staged, durable=durable)
         else:
-            self._swap(made, _directory(self.target))
+            self._swap(staged, _directory(self.target))
         self.close()
 
     def change_group(self, group: NodePath, change: Callable[[NodePath], None]) -> None:
@@ -290,13 +290,13 @@ class RenameTransaction:
         for key in documents:
             path = _directory(group / key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            made = self._staging_dir / "parent" / key
+            staged = self._staging_dir / "parent" / key
             try:
-                made.replace(path)
+                staged.replace(path)
             except OSError as error:
                 if error.errno not in _NO_RENAME:
                     raise
-                write_file(path, [made.read_bytes()])  # what is mounted there is another disk
+                write_file(path, [staged.read_bytes()])  # what is mounted there is another disk
 
     def flush(self) -> None:
         """Have the disk keep the way to the image: the groups above, up to where the store lies."""
@@ -319,23 +319,23 @@ class RenameTransaction:
         for name in _STAGED:
             remove_path(directory / name)
 
-    def _swap(self, made: Path, place: Path) -> None:
+    def _swap(self, staged: Path, place: Path) -> None:
         """Bring a directory to its place; what was there takes its place in turn."""
         if not place.is_dir() or not any(place.iterdir()):
-            if not _renamed(made, place):
-                self._put_in_place(made, place)
+            if not _renamed(staged, place):
+                self._put_in_place(staged, place)
             return
         node = self.target.node()
         replaced = level_names(node) if isinstance(node, zarr.Group) else set()
-        _link_others(place, made, replaced.union(OWN_DOCUMENTS))
-        if _exchange(made, place):
-            _carry_over(made, place)
+        _link_others(place, staged, replaced.union(OWN_DOCUMENTS))
+        if _exchange(staged, place):
+            _carry_over(staged, place)
         else:
-            self._put_in_place(made, place)
+            self._put_in_place(staged, place)
 
-    def _add(self, made: Path, *, durable: bool) -> None:
+    def _add(self, staged: Path, *, durable: bool) -> None:
         """Bring the levels of a directory to their places, beside those that stay."""
-        levels = {child.name: child.stat().st_ino for child in made.iterdir() if child.is_dir()}
+        levels = {child.name: child.stat().st_ino for child in staged.iterdir() if child.is_dir()}
         write_file(self._staging_dir / _DECIDED, [json.dumps(levels).encode()])
         record = self.noted()
         if record is not None:
@@ -349,28 +349,28 @@ class RenameTransaction:
         Levels that have come to their places are distinguished from those that they replace by
         what stays the same of a directory that is renamed.
         """
-        made, place = _directory(self.location), _directory(self.target)
+        staged, place = _directory(self.location), _directory(self.target)
         levels = json.loads((self._staging_dir / _DECIDED).read_bytes())
         for name, inode in levels.items():
-            new, old = made / name, place / name
+            new, old = staged / name, place / name
             if old.is_dir() and old.stat().st_ino == inode:
                 continue
             if not os.path.lexists(old) or not _exchange(new, old):
                 _put_in_place(new, old)
         for name in sorted(OWN_DOCUMENTS, key=announce_last):
-            if (made / name).is_file():
-                self._put_beside(self.target, {name: as_buffer((made / name).read_bytes())})
+            if (staged / name).is_file():
+                self._put_beside(self.target, {name: as_buffer((staged / name).read_bytes())})
         for name in {*record.children}.difference(levels):
             remove_path(place / name)
 
-    def _put_in_place(self, made: Path, place: Path) -> None:
+    def _put_in_place(self, staged: Path, place: Path) -> None:
         """Bring a directory to its place where directories cannot be renamed.
 
         That takes many steps. From the first on, whoever comes next goes on with them.
         """
-        _carry_over(place, made)
+        _carry_over(place, staged)
         write_file(self._staging_dir / _DECIDED, [])
-        _put_in_place(made, place)
+        _put_in_place(staged, place)
 
 
 def _directory(place: NodePath) -> Path:
@@ -466,7 +466,7 @@ def _exchange(new: Path, old: Path) -> bool:
     return True
 
 
-def _put_in_place(made: Path, place: Path) -> None:
+def _put_in_place(staged: Path, place: Path) -> None:
     """Remove what is at a place, its announcement first, and bring a directory there.
 
     Begun again after it was interrupted, it comes to the same end.
@@ -476,18 +476,18 @@ def _put_in_place(made: Path, place: Path) -> None:
             remove_path(place / name)
         for child in list(place.iterdir()):
             remove_path(child)
-    if _renamed(made, place):
+    if _renamed(staged, place):
         return
     documents = sorted(OWN_DOCUMENTS, key=announce_last)
     place.mkdir(exist_ok=True)
-    for child in made.iterdir():
+    for child in staged.iterdir():
         if child.is_dir() and not child.is_symlink():
             shutil.copytree(child, place / child.name, symlinks=True, copy_function=_link)
         elif child.name not in documents:
             _link(child, place / child.name)
     for name in documents:
-        if (made / name).is_file():
-            write_file(place / name, [(made / name).read_bytes()])
+        if (staged / name).is_file():
+            write_file(place / name, [(staged / name).read_bytes()])
 
 
 def _exchange_at_once(new: Path, old: Path) -> bool:

@@ -53,29 +53,29 @@ class Cache:
             made_by_another: T = future.result()
             return made_by_another
         try:
-            made = make()
+            content = make()
         except BaseException as error:
             future.set_exception(error)
             raise
         else:
-            self._keep(key, made)
-            future.set_result(made)
-            return made
+            self._keep(key, content)
+            future.set_result(content)
+            return content
         finally:
             with self._lock:
                 del self._pending[key]
 
-    def _keep(self, key: Hashable, made: bytes | Array | None) -> None:
+    def _keep(self, key: Hashable, content: bytes | Array | None) -> None:
         with self._lock:
-            self._kept[key] = made
-            self.nbytes += _size(made)
+            self._kept[key] = content
+            self.nbytes += _size(content)
             while self.nbytes > self.limit and self._kept:
                 _, dropped = self._kept.popitem(last=False)
                 self.nbytes -= _size(dropped)
 
 
-def _size(made: bytes | Array | None) -> int:
-    return 0 if made is None else len(made) if isinstance(made, bytes) else made.nbytes
+def _size(content: bytes | Array | None) -> int:
+    return 0 if content is None else len(content) if isinstance(content, bytes) else content.nbytes
 
 
 class CachedLevel(BackendArray):

@@ -168,15 +168,15 @@ def coordinate_documents(
     AxisError
         For coordinates that xarray cannot store.
     """
-    made: list[tuple[xr.Dataset, Documents]] = []
+    earlier: list[tuple[xr.Dataset, Documents]] = []
     for dataset in levels:
-        candidates = (_adapt_documents(dataset, *other) for other in reversed(made))
+        candidates = (_adapt_documents(dataset, *other) for other in reversed(earlier))
         level_documents = next(
             (documents for documents in candidates if documents is not None), None
         )
         if level_documents is None:
             level_documents = _by_xarray(dataset, zarr_format)
-            made.append((dataset, level_documents))
+            earlier.append((dataset, level_documents))
         yield level_documents
 
 
@@ -239,7 +239,7 @@ def _by_xarray(dataset: xr.Dataset, zarr_format: ZarrFormat) -> Documents:
     """Make a group that xarray can open, with checksummed coordinates."""
     if not (dataset.variables or dataset.attrs):  # which xarray takes longer to say
         return new_group(zarr_format)
-    made: Documents = {}
+    stored: Documents = {}
     codecs = {"compressors": compressor_of("default", zarr_format)}
     try:
         with warnings.catch_warnings():
@@ -248,7 +248,7 @@ def _by_xarray(dataset: xr.Dataset, zarr_format: ZarrFormat) -> Documents:
             # Whether durations come back has been tried.
             warnings.filterwarnings("ignore", "Timedeltas can't be serialized faithfully")
             dataset.to_zarr(
-                MemoryStore(made),
+                MemoryStore(stored),
                 mode="w-",
                 consolidated=False,
                 compute=False,
@@ -268,4 +268,4 @@ def _by_xarray(dataset: xr.Dataset, zarr_format: ZarrFormat) -> Documents:
             f"{what} cannot be stored: {error}",
             fix=say("change it, or drop it with `.drop_vars(...)`"),
         ) from error
-    return made
+    return stored

@@ -172,8 +172,8 @@ def pack(image: ImageSource) -> ImageSource:
         copies=reducer.copies, source_chunks=(source_chunks(packed),),
     )  # fmt: skip
     makers = [partial(_level, packed, plan, k, reducer) for k in range(len(levels))]
-    made = Levels(makers, image.levels.coordinates)
-    return replace(image, levels=made, plan=plan, reducer=reducer)
+    packed_levels = Levels(makers, image.levels.coordinates)
+    return replace(image, levels=packed_levels, plan=plan, reducer=reducer)
 
 
 def _check_method(image: ImageSource, packing: Packing) -> None:

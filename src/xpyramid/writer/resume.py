@@ -176,8 +176,8 @@ def _made_of(job: engine.Job, level: int, region: Region) -> Array:
     if level == 0:
         return samples
     steps, reducer = tiling.steps[:level], job.work.outputs[0].reducer
-    made = reduce_levels_with_state(samples, steps, reducer, keep=False)[0][-1]
-    return made[tuple(slice(r.stop - r.start) for r in region)]
+    reduced = reduce_levels_with_state(samples, steps, reducer, keep=False)[0][-1]
+    return reduced[tuple(slice(r.stop - r.start) for r in region)]
 
 
 def _check_samples(samples: Array, stored: Array, region: Region, what: str) -> None:

@@ -58,7 +58,7 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
                 mode="w",
             ),
         )
-    made = set[str]()
+    begun_names = set[str]()
     if unfinished is not None and transaction.location == target:
         if begun := sorted({*transaction.kept}.intersection(unfinished.children)):
             raise TargetExistsError(
@@ -68,7 +68,7 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
             )
         if transaction.kept or not unfinished.kept:
             return  # what is there is the unfinished build itself
-        made = {*unfinished.children}
+        begun_names = {*unfinished.children}
     if transaction.kept:
         _check_levels(transaction, paths, options)
         return
@@ -79,7 +79,7 @@ def check_target(transaction: Transaction, paths: Sequence[str], options: WriteO
     if isinstance(node, zarr.Group):
         _check_hidden(target, node)
     old = level_names(node) if isinstance(node, zarr.Group) else set()
-    check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old | made)
+    check_replaceable(target, sorted({path.split("/")[0] for path in paths}), old | begun_names)
 
 
 def _check_levels(transaction: Transaction, paths: Sequence[str], options: WriteOptions) -> None:
