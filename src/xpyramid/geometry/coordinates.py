@@ -399,3 +399,19 @@ def in_nanoseconds(times: Array) -> Array:
         return times
     back = finer.astype(times.dtype)
     return finer if np.array_equal(back, times, equal_nan=True) else times
+
+
+def reference_system(base: xr.DataArray) -> Attrs:
+    """Return the attributes of the coordinate that holds the grid mapping."""
+    grid_mapping = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping"))
+    words = (
+        [word.rstrip(":") for word in grid_mapping.split()] if isinstance(grid_mapping, str) else []
+    )
+    name = next((word for word in words if word in base.coords), "spatial_ref")
+    if words and not set(words) <= set(base.coords):
+        warn(
+            f"the grid mapping {grid_mapping!r} is not a coordinate of the array, so its levels "
+            "have no reference system; build from the Dataset that has it, or open that with "
+            "decode_coords='all'"
+        )
+    return base.coords[name].attrs if name in base.coords else {}

@@ -25,7 +25,7 @@ from xpyramid.ngff.labels import (
 )
 from xpyramid.ngff.methods import options_of, reducer_of
 from xpyramid.ngff.model import Axis, Dataset, Multiscale, describe_image
-from xpyramid.ngff.multiples import in_known_units, in_own_units
+from xpyramid.ngff.multiples import in_known_units, in_own_units, multiples_of
 from xpyramid.ngff.omero import (
     ChannelDocument,
     Channels,
@@ -85,6 +85,7 @@ __all__ = [
     "list_series",
     "listed_paths",
     "may_list_images",
+    "multiples_of",
     "multiscales",
     "of_channels",
     "ome_metadata",

@@ -11,6 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+import xarray as xr
+
+from xpyramid.geometry import units
+from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.plan import Plan, centre
 from xpyramid.geometry.steps import Factors
 from xpyramid.ngff.json_types import is_number
@@ -50,6 +54,17 @@ def in_known_units(
         ]
         image = replace(_with_numbers(image, i, _times(image, i, number)), axes=tuple(axes))
     return replace(image, metadata={**image.metadata, _KEY: recorded}) if recorded else image
+
+
+def multiples_of(base: xr.DataArray, axes: Sequence[AxisSpec]) -> dict[str, tuple[str, Fraction]]:
+    """Return the units of dimensions that are exact multiples of those that NGFF has words for."""
+    multiples = {}
+    for axis in axes:
+        attrs = base.coords[axis.dim].attrs if axis.dim in base.coords else {}
+        multiple = units.exact(attrs.get("units", attrs.get("unit")), axis.type)
+        if multiple is not None and axis.unit is None and axis.spacing:
+            multiples[axis.dim] = multiple
+    return multiples
 
 
 def in_own_units(image: Multiscale, factors: Sequence[Factors]) -> Multiscale:

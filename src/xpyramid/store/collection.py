@@ -34,6 +34,13 @@ class ImageCollection:
     path: str
     version: str
 
+    @classmethod
+    def around(cls, image: NodePath, version: str) -> ImageCollection | None:
+        """Return where an image is listed with others, None for one that is the root itself."""
+        if image.outside or not image.path:
+            return None
+        return cls(NodePath(image.store, ""), image.path, version)
+
     def missing(self) -> list[str]:
         """Return the images that are to be listed and are not; none where there is one alone."""
         root, group = self.root.node(), (self.root / ngff.OME_GROUP).node()

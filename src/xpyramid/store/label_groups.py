@@ -62,6 +62,30 @@ class LabelsGroup:
         group.attrs.update(ngff.add_to_list(dict(group.attrs), self.version, self.path))
 
 
+def place_in_image(
+    root: NodePath, image: str | None, group: str, dtype: DType, levels: int, version: str
+) -> tuple[str, LabelsGroup | None]:
+    """Return the path of an image, and where it is listed if it holds the labels of another.
+
+    Parameters
+    ----------
+    root : NodePath
+        The store.
+    image : str or None
+        Path of the other one.
+    group : str
+        Path of what is written, if it were none of labels.
+    dtype, levels, version
+        As `labels_group_in` takes them.
+    """
+    if image is None:
+        return group, None
+    check_name(group or None)
+    of = check_image_path(image)
+    listed = labels_group_in(root / of, group, dtype, levels, version)
+    return f"{of}/labels/{group}".strip("/"), listed
+
+
 def unlisted(image: NodePath) -> Iterator[LabelsGroup]:
     """Yield what is to be listed of the labels that were in an image before it was one."""
     place = image / "labels"

@@ -17,7 +17,7 @@ from numcodecs.abc import Codec as NumcodecsCodec
 
 from xpyramid._compat import ZarrArrayWrapper, indexing, lazy_data
 from xpyramid.geometry.tiles import Lengths, Region
-from xpyramid.lazy.direct import zarr_array_of
+from xpyramid.lazy.direct import read_directly, zarr_array_of
 from xpyramid.lazy.selections import Outer
 from xpyramid.store.codec import Codec, codec_of, fill_of, shuffle_of
 from xpyramid.store.frames import with_checksum
@@ -86,6 +86,11 @@ def stored_samples(variable: xr.Variable) -> StoredSamples | None:
     if array is None or data.dtype != dtype or array.dtype != dtype:
         return None
     return StoredSamples(array, start, variable.shape)
+
+
+def source_samples(array: xr.DataArray) -> StoredSamples | None:
+    """Return where an array is stored that is only read, by a dask graph or without one."""
+    return stored_samples(read_directly(array).variable)
 
 
 def _line(part: object, length: int) -> range | None:

@@ -16,11 +16,10 @@ from xpyramid._compat import lazily_indexed
 from xpyramid.errors import DtypeError
 from xpyramid.geometry.plan import Plan
 from xpyramid.geometry.tiles import Region
-from xpyramid.lazy.direct import read_directly
 from xpyramid.lazy.levels import Levels
 from xpyramid.plotting.plot import is_upward
 from xpyramid.reader import open_levels
-from xpyramid.store.passed_chunks import stored_samples
+from xpyramid.store.passed_chunks import source_samples
 from xpyramid.store.path import NodePath
 from xpyramid.viewing.cache import Cache, CachedLevel
 from xpyramid.writer import ImageSource
@@ -168,7 +167,7 @@ class ViewedImage:
             return None
         place = None
         for level, path in zip(self.source.levels, paths, strict=True):
-            samples = stored_samples(read_directly(level).variable)
+            samples = source_samples(level)
             if samples is None or any(samples.start) or samples.shape != samples.array.shape:
                 return None
             if not f"/{samples.array.path}".endswith(f"/{path}"):

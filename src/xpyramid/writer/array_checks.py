@@ -13,16 +13,19 @@ from numpy.typing import DTypeLike
 from xpyramid.errors import (
     AttributeValueError,
     AxisError,
+    DtypeError,
     InvalidNameError,
     PlanError,
     ViewerWarning,
 )
 from xpyramid.geometry.plan import Plan
+from xpyramid.inputs.kinds import AVERAGING, averaged_labels
 from xpyramid.messages import Message, code, literal, say
 from xpyramid.store.names import StoredNames
 from xpyramid.store.path import check_name, is_text
 from xpyramid.types import Attrs, DType
 from xpyramid.warn import warn
+from xpyramid.writer.request import ImageSource
 
 #: Bytes of a chunk that codecs and viewers can still count: they use signed 32-bit integers.
 CHUNK_BYTES = 2**31 - 1
@@ -59,6 +62,31 @@ def check_chunks(plan: Plan) -> None:
                 accepted="less than 2 GiB, better some MB",
                 fix=say("pass smaller ones to {build.chunks}"),
             )
+
+
+def check_levels(image: ImageSource, *, is_of_labels: bool) -> None:
+    """Refuse arrays whose levels OME-NGFF has no place for, and labels that are averaged."""
+    base = image.levels[0]
+    if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
+        raise DtypeError(
+            f"turns dtype {base.dtype} into {image.reducer.dtype}, and the levels of "
+            "an OME-Zarr image have one dtype",
+            option="method",
+            value=image.plan.method,
+            fix=Message("call ", code(f".astype('{image.reducer.dtype}')"), " before .pyramid"),
+        )
+    _check_method(image, is_of_labels=is_of_labels)
+
+
+def _check_method(image: ImageSource, *, is_of_labels: bool) -> None:
+    """Refuse labels of which coarser levels are, or would be, averages."""
+    method, is_copy = image.plan.method, image.reducer is None
+    if method not in AVERAGING or len(image.levels) == 1 or image.plan.dtype.kind == "f":
+        return
+    if is_copy and "image-label" in image.document:
+        return  # somebody's labels, whatever they call how they were made
+    if image.plan.kind == "labels" or is_of_labels:
+        raise averaged_labels(method)
 
 
 def check_names(array: xr.DataArray) -> None:

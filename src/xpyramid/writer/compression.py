@@ -20,10 +20,9 @@ from xpyramid._compat import (
     store_path_of,
 )
 from xpyramid.errors import PlanError
-from xpyramid.lazy.direct import read_directly
 from xpyramid.store.codec import SHUFFLES, shuffle_of
 from xpyramid.store.codec import Codec as SimpleCodec
-from xpyramid.store.passed_chunks import StoredSamples, stored_samples
+from xpyramid.store.passed_chunks import StoredSamples, source_samples
 from xpyramid.store.path import ZarrArray
 
 ZarrFormat = Literal[2, 3]
@@ -93,7 +92,7 @@ def compressor_of(
 
 def how_source_is_compressed(base: xr.DataArray) -> str:
     """Say how level 0 is compressed where it is read from, if that is followed."""
-    samples = stored_samples(read_directly(base).variable)
+    samples = source_samples(base)
     codec = None if samples is None else samples.codec
     if codec is None or _like(codec, 3) is None:
         return ""

@@ -4,49 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from fractions import Fraction
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
-import xarray as xr
-from zarr.abc.buffer import Buffer
 
 from xpyramid import ngff
 from xpyramid._compat import FillValueCoder
 from xpyramid._version import __version__
-from xpyramid.errors import DtypeError, PlanError
-from xpyramid.geometry import units
+from xpyramid.errors import PlanError
 from xpyramid.geometry.bounds import forget_bounds
 from xpyramid.geometry.coordinate_kinds import check_storable
-from xpyramid.geometry.coordinates import level_attributes
-from xpyramid.geometry.plan import Plan
-from xpyramid.inputs.kinds import AVERAGING, averaged_labels
-from xpyramid.lazy.direct import read_directly
-from xpyramid.messages import Message, code, option, say
+from xpyramid.geometry.coordinates import level_attributes, reference_system
+from xpyramid.messages import option, say
 from xpyramid.options import WriteOptions
 from xpyramid.options.types import Convention
-from xpyramid.store import flat_layout, label_groups, manifest
+from xpyramid.store import flat_layout, label_groups
 from xpyramid.store.collection import ImageCollection
-from xpyramid.store.documents import new_group
 from xpyramid.store.encoding import array_attributes, note
 from xpyramid.store.json_attributes import DATASET, json_attributes
 from xpyramid.store.names import StoredNames, choose_names, name_of
-from xpyramid.store.passed_chunks import StoredSamples, stored_samples
+from xpyramid.store.passed_chunks import StoredSamples, source_samples
 from xpyramid.store.path import NodePath, check_name, is_root
 from xpyramid.store.transaction import transaction_for
 from xpyramid.types import Attrs
-from xpyramid.warn import warn
 from xpyramid.writer import omero
 from xpyramid.writer.array_checks import (
     check_axis_names,
     check_chunks,
+    check_levels,
     check_names,
     dataset_attributes,
     warn_of_packing,
 )
 from xpyramid.writer.compression import compressor_of, is_default
 from xpyramid.writer.coordinates import prepare_coordinates
-from xpyramid.writer.request import ImageSource, KeptLevels, PreparedImage
+from xpyramid.writer.request import ImageSource, PreparedImage
 from xpyramid.writer.source_guard import Location, check_source
 from xpyramid.writer.target_checks import check_above, check_writable
 from xpyramid.writer.template import TemplateSpec, make_template
@@ -80,11 +72,13 @@ def prepare_image(
     named = None if base.name is None else check_name(str(base.name), nested=False)
     group = "" if is_root(image.group) else check_name(image.group or named)
     name = named or check_name(group.split("/")[-1] or None)
-    _check_levels(image, options)
+    check_levels(image, is_of_labels=options["labels_of"] is not None)
     warn_of_packing(base)
     names = _stored_names(image, name, options)
-    group, labels_group = _in_image(image, group, root, options)
-    paths, kept = _paths(image, names, options), image.kept
+    group, labels_group = label_groups.place_in_image(
+        root, options["labels_of"], group, base.dtype, len(image.levels), options["version"]
+    )
+    paths, kept = image.paths(names, options["layout"]), image.kept
     if labels_group is not None and options["omero"] not in (None, False):
         raise PlanError(
             "for labels", option="omero", value=options["omero"], accepted="None, False",
@@ -113,10 +107,12 @@ def prepare_image(
         zarr_format=zarr_format,
         omero=None if is_label else _omero(image, objects[0], options),
         labels_group=labels_group,
-        collection=None if is_label else _collection(transaction.target, options),
+        collection=None
+        if is_label
+        else ImageCollection.around(transaction.target, options["version"]),
         kept=0 if kept is None else len(kept.paths),
         replaced=() if kept is None else kept.replaced,
-        interim={} if kept is None else _interim(kept, zarr_format),
+        interim={} if kept is None else kept.interim(zarr_format),
         before={} if kept is None else kept.attributes,
         samples=image.samples,
         passes_through=not is_default(options["compressor"]),
@@ -140,20 +136,11 @@ def _omero(
     return with_sections(request, zero)
 
 
-def _paths(image: ImageSource, names: StoredNames, options: WriteOptions) -> list[str]:
-    """Return where each level lies in the image's group."""
-    count = range(len(image.levels))
-    if image.kept is not None:
-        return [image.kept.path(k) for k in count]
-    return [f"{k}/{names.array}" if options["layout"] == "groups" else f"{k}" for k in count]
-
-
-def _interim(kept: KeptLevels, zarr_format: Literal[2, 3]) -> dict[str, Buffer]:
-    """Return documents of a group that announces only what stays, where levels are replaced."""
-    if not kept.replaced:
-        return {}
-    attributes = ngff.with_levels(manifest.without_manifest(kept.attributes), kept.paths)
-    return new_group(zarr_format, attributes)
+def _copied(image: ImageSource) -> StoredSamples | None:
+    """Return what level 0 is, where it is stored already, and would only be copied."""
+    if image.samples is not None or image.kept is not None:
+        return None
+    return source_samples(image.levels[0])
 
 
 def _template_spec(
@@ -188,7 +175,7 @@ def _template_spec(
         attributes=attributes,
         group_attributes=_group_attributes(image, paths, group, names, labels_group, options),
         zarr_format=zarr_format,
-        compressor=compressor_of(options["compressor"], zarr_format, _stored(image)),
+        compressor=compressor_of(options["compressor"], zarr_format, _copied(image)),
         form=_form(image, attributes, options),
     )
 
@@ -213,20 +200,6 @@ def _form(
     return {} if missing is None else {"fill_value": missing}
 
 
-def _stored(image: ImageSource) -> StoredSamples | None:
-    """Return what level 0 is, where it is stored already, and would only be copied."""
-    if image.samples is not None or image.kept is not None:
-        return None
-    return stored_samples(read_directly(image.levels[0]).variable)
-
-
-def _collection(target: NodePath, options: WriteOptions) -> ImageCollection | None:
-    """Return where an image is listed with others, None for one that is the root itself."""
-    if target.outside or not target.path:
-        return None
-    return ImageCollection(NodePath(target.store, ""), target.path, options["version"])
-
-
 def _check_options(options: WriteOptions) -> None:
     """Refuse options that do not go together."""
     version, conventions = options["version"], options["conventions"]
@@ -246,31 +219,6 @@ def _check_options(options: WriteOptions) -> None:
             value=conventions,
             accepted=option("version", "0.5"),
         )
-
-
-def _check_method(image: ImageSource, options: WriteOptions) -> None:
-    """Refuse labels of which coarser levels are, or would be, averages."""
-    method, is_copy = image.plan.method, image.reducer is None
-    if method not in AVERAGING or len(image.levels) == 1 or image.plan.dtype.kind == "f":
-        return
-    if is_copy and "image-label" in image.document:
-        return  # somebody's labels, whatever they call how they were made
-    if image.plan.kind == "labels" or options["labels_of"] is not None:
-        raise averaged_labels(method)
-
-
-def _check_levels(image: ImageSource, options: WriteOptions) -> None:
-    """Refuse arrays whose levels OME-NGFF has no place for."""
-    base = image.levels[0]
-    if image.reducer is not None and len(image.levels) > 1 and image.reducer.dtype != base.dtype:
-        raise DtypeError(
-            f"turns dtype {base.dtype} into {image.reducer.dtype}, and the levels of "
-            "an OME-Zarr image have one dtype",
-            option="method",
-            value=image.plan.method,
-            fix=Message("call ", code(f".astype('{image.reducer.dtype}')"), " before .pyramid"),
-        )
-    _check_method(image, options)
 
 
 def _stored_names(image: ImageSource, name: str, options: WriteOptions) -> StoredNames:
@@ -294,19 +242,6 @@ def _attributes(image: ImageSource) -> Iterator[Attrs]:
     yield from (level_attributes(attributes, base, image.plan, k) for k in count)
 
 
-def _in_image(
-    image: ImageSource, group: str, root: NodePath, options: WriteOptions
-) -> tuple[str, label_groups.LabelsGroup | None]:
-    """Return where an image goes, and where it is listed if it holds the labels of another."""
-    if options["labels_of"] is None:
-        return group, None
-    check_name(group or None)
-    of = label_groups.check_image_path(options["labels_of"])
-    dtype, count = image.levels[0].dtype, len(image.levels)
-    listed = label_groups.labels_group_in(root / of, group, dtype, count, options["version"])
-    return f"{of}/labels/{group}".strip("/"), listed
-
-
 def _group_attributes(
     image: ImageSource,
     paths: Sequence[str],
@@ -327,10 +262,10 @@ def _group_attributes(
         coordinates = base.coords.to_dataset()
         about |= flat_layout.remember(base, plan.axes, name_of(base, name), plan.coarsened)
     described = ngff.describe_image(plan, paths, name, options["irregular"], about, names.dims)
-    described = ngff.in_known_units(described, plan, _multiples(base, plan))
+    described = ngff.in_known_units(described, plan, ngff.multiples_of(base, plan.axes))
     described = note(described, base, coordinates, names)
     attributes = ngff.VERSIONS[options["version"]].attributes(described)
-    crs = _crs(base)
+    crs = reference_system(base)
     if options["conventions"]:
         attributes |= ngff.geozarr(plan, paths, crs, names.dims)
     label: Mapping[str, object] = {}
@@ -342,30 +277,3 @@ def _group_attributes(
         label = json_attributes(label, finite=True)
         attributes = ngff.with_metadata(attributes, "image-label", label)
     return attributes
-
-
-def _multiples(base: xr.DataArray, plan: Plan) -> dict[str, tuple[str, Fraction]]:
-    """Return the units of dimensions that are exact multiples of those that NGFF has words for."""
-    multiples = {}
-    for axis in plan.axes:
-        attrs = base.coords[axis.dim].attrs if axis.dim in base.coords else {}
-        multiple = units.exact(attrs.get("units", attrs.get("unit")), axis.type)
-        if multiple is not None and axis.unit is None and axis.spacing:
-            multiples[axis.dim] = multiple
-    return multiples
-
-
-def _crs(base: xr.DataArray) -> Attrs:
-    """Return the attributes of the coordinate that holds the grid mapping."""
-    grid_mapping = base.attrs.get("grid_mapping", base.encoding.get("grid_mapping"))
-    words = (
-        [word.rstrip(":") for word in grid_mapping.split()] if isinstance(grid_mapping, str) else []
-    )
-    name = next((word for word in words if word in base.coords), "spatial_ref")
-    if words and not set(words) <= set(base.coords):
-        warn(
-            f"the grid mapping {grid_mapping!r} is not a coordinate of the array, so its levels "
-            "have no reference system; build from the Dataset that has it, or open that with "
-            "decode_coords='all'"
-        )
-    return base.coords[name].attrs if name in base.coords else {}

@@ -9,11 +9,15 @@ from typing import Literal
 import xarray as xr
 from zarr.abc.buffer import Buffer
 
+from xpyramid import ngff
 from xpyramid.geometry.passes import Pass
 from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.levels import Levels
+from xpyramid.options.types import Layout
 from xpyramid.reducers import Reducer
+from xpyramid.store import manifest
 from xpyramid.store.collection import ImageCollection
+from xpyramid.store.documents import new_group
 from xpyramid.store.label_groups import LabelsGroup
 from xpyramid.store.names import StoredNames
 from xpyramid.store.transaction import Transaction
@@ -53,6 +57,13 @@ class KeptLevels:
     def children(self) -> tuple[str, ...]:
         """Their names in the group."""
         return tuple(dict.fromkeys(path.split("/")[0] for path in self.paths))
+
+    def interim(self, zarr_format: Literal[2, 3]) -> dict[str, Buffer]:
+        """Return documents of a group that announces only these, while levels are replaced."""
+        if not self.replaced:
+            return {}
+        attributes = ngff.with_levels(manifest.without_manifest(self.attributes), self.paths)
+        return new_group(zarr_format, attributes)
 
     def path(self, level: int) -> str:
         """Return where a level lies: in the manner of level 0, as ``s2/raw`` beside ``s0/raw``."""
@@ -96,6 +107,13 @@ class ImageSource:
     kept: KeptLevels | None = None
     samples: xr.DataArray | None = None
     by_graph: bool = False
+
+    def paths(self, names: StoredNames, layout: Layout) -> list[str]:
+        """Return where each level lies in the image's group."""
+        count = range(len(self.levels))
+        if self.kept is not None:
+            return [self.kept.path(k) for k in count]
+        return [f"{k}/{names.array}" if layout == "groups" else f"{k}" for k in count]
 
     @property
     def read(self) -> Sequence[xr.DataArray]:
