@@ -396,3 +396,36 @@ def test_other_coordinate_systems_stay() -> None:
     assert other["name"] == "world"
     assert transform["translation"] == [9, 9]
     assert (transform["input"]["name"], transform["output"]["name"]) == (own["name"], "world")
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_arrays_beside_an_image_are_no_problem(zarr_format: int, tmp_path: Path) -> None:
+    base(tmp_path, zarr_format=zarr_format)
+    base(tmp_path, "field/mask", zarr_format=zarr_format)
+    base(tmp_path, "field/tables/areas", zarr_format=zarr_format)
+    xpyramid.add_levels(tmp_path, "field", levels=2)
+    assert xpyramid.verify(tmp_path, deep=True) == []
+    xpyramid.add_levels(tmp_path, "field", levels=3)
+    assert xpyramid.verify(tmp_path, deep=True) == []
+    xpyramid.drop_levels(tmp_path, "field", levels=2)
+    assert xpyramid.verify(tmp_path, deep=True) == []
+    base(tmp_path, "field/later", zarr_format=zarr_format)
+    (problem,) = [p for p in xpyramid.verify(tmp_path) if p.kind != "consolidated"]
+    assert (problem.where, problem.kind, problem.severity) == ("field/later", "extra", "warning")
+
+
+def test_a_missing_value_that_xarray_has_stored(tmp_path: Path) -> None:
+    """In Zarr v3, xarray stores fill values of floats as text."""
+    data = noise().astype("f4")
+    data[:8, :8] = np.nan
+    data[20, 30] = -9
+    array = xr.DataArray(data, dims=("y", "x"), name="raw")
+    array.to_dataset().to_zarr(
+        tmp_path, encoding={"raw": {"_FillValue": -9.0, "chunks": (8, 8)}}, consolidated=False
+    )
+    xpyramid.add_levels(tmp_path, level0="raw", levels=2)
+    p = xpyramid.open_pyramid(tmp_path)
+    assert p[0].attrs["_FillValue"] == -9
+    expected = array.assign_attrs(_FillValue=np.float32(-9)).pyramid.build(levels=2)[1]
+    np.testing.assert_array_equal(p[1], expected)
+    assert xpyramid.verify(tmp_path, deep=True) == []

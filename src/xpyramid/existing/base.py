@@ -21,7 +21,7 @@ from xpyramid.geometry.coordinates import REFERENCES
 from xpyramid.messages import say
 from xpyramid.reader import open_base
 from xpyramid.sources.dims import by_rank
-from xpyramid.store.encoding import decode, dims_of, open_raw
+from xpyramid.store.encoding import attributes_back, decode, dims_of, open_raw
 from xpyramid.store.level_array import level_of
 from xpyramid.store.path import (
     Node,
@@ -315,7 +315,7 @@ def _open_alone(place: NodePath, path: str, array: ZarrArray) -> _OpenedBase:
     """Open an array that has no coordinates beside it."""
     dims, name = dims_of(array) or by_rank(array.ndim), path.rpartition("/")[2]
     # A fill value, which is mostly 0, says nothing of missing samples here.
-    attrs = {key: value for key, value in array.attrs.items() if key != "_ARRAY_DIMENSIONS"}
+    attrs = attributes_back(array, is_flat=True)
     level = xr.Dataset({"level": lazy_variable(array, dims, attrs)})["level"]
     return _OpenedBase(level.rename(name if name != "0" else _name_of_place(place)))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -110,6 +110,7 @@ def with_manifest(
     build: str = "",
     kept: KeptRecords = KeptRecords(),  # noqa: B008  not changed
     omero: Mapping[str, object] | None = None,
+    beside: Iterable[str] = (),
 ) -> tuple[dict[str, object], dict[str, bytes]]:
     """Return the attributes that announce a complete image, with a record of what is stored.
 
@@ -129,6 +130,8 @@ def with_manifest(
     omero : mapping, optional
         How the windows of channels were made, see `xpyramid.writer.windows`. Default: as is known
         of the levels that stay.
+    beside : iterable of str
+        Paths of arrays in the image's group that are no part of the image.
 
     Returns
     -------
@@ -157,6 +160,8 @@ def with_manifest(
     }
     if (omero := kept.omero if omero is None else omero) is not None:
         record["omero"] = omero
+    if others := sorted(p for p in {*beside} - kept.objects.keys() if not _is_apart(p)):
+        record["beside"] = others
     record["digest"] = digest({**record, "digest": None})
     known = {"build": build} if build else {}
     return {**attributes, KEY: {**known, "sealed": record}}, objects
@@ -292,6 +297,12 @@ def with_beginning(attributes: Mapping[str, object], identity: str | None) -> di
 def without_manifest(attributes: Mapping[str, object]) -> dict[str, object]:
     """Return attributes of an image without what is recorded of it."""
     return {key: value for key, value in attributes.items() if key != KEY}
+
+
+def arrays_beside(attributes: Mapping[str, object]) -> Set[str]:
+    """Return the paths of arrays that were in the image's group, and are no part of the image."""
+    listed = (manifest_of(attributes) or {}).get("beside")
+    return {path for path in listed if isinstance(path, str)} if isinstance(listed, list) else set()
 
 
 def modified_documents(

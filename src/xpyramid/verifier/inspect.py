@@ -279,10 +279,11 @@ def _check_record(
     for key, what in manifest.modified_documents(contents, attributes):
         message = f"{what} is not what was written: damaged, or changed since by something else"
         yield Problem("changed", key, message)
+    beside = manifest.arrays_beside(attributes)
     for path, stored in arrays.items():
         if path in objects:
             yield from check_objects(stored, objects[path], tables.get(path))
-        else:
+        elif path not in beside:
             message = "an array that was not there when the image was complete"
             yield Problem("extra", path, message, "warning")
 

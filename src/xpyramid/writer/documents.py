@@ -42,6 +42,12 @@ def node_documents(group: Mapping[str, Buffer]) -> Sequence[str]:
     return ("zarr.json",) if "zarr.json" in group else (".zgroup", ".zarray", ".zattrs")
 
 
+def arrays_in(documents: Mapping[str, Buffer]) -> list[str]:
+    """Return the paths of the arrays that some documents are of."""
+    split = ((key.rpartition("/"), document) for key, document in documents.items())
+    return [path for (path, _, name), document in split if kind_of({name: document}) == "array"]
+
+
 def kind_of(node: Mapping[str, Buffer]) -> Literal["group", "array"] | None:
     """Return what a node is by its own documents, None for those that are none or are damaged."""
     try:

@@ -199,10 +199,13 @@ def group_documents(
         now = without_manifest(transaction.target.attributes())
         attributes = ngff.with_image(now, attributes)
     entry = None if windows is None else windows.entry
-    attributes, objects = with_manifest(contents, attributes, tables, build, kept, entry)
-    objects |= {} if windows is None else windows.values
     names = documents.node_documents(template.own)
-    documents_of_all |= _documents_beside(transaction, {*levels}, names)
+    beside = _documents_beside(transaction, {*levels}, names)
+    attributes, objects = with_manifest(
+        contents, attributes, tables, build, kept, entry, documents.arrays_in(beside)
+    )
+    objects |= {} if windows is None else windows.values
+    documents_of_all |= beside
     documents.consolidate(documents_of_all, attributes=attributes)
     own = {key: document for key, document in documents_of_all.items() if "/" not in key}
     return {key: as_buffer(data) for key, data in objects.items()}, own
