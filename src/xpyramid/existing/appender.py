@@ -123,6 +123,7 @@ class Appender:
         node = self._place.node()
         if is_image(node):
             self._stream = self._open()
+            self._check_spacing(self._stream)
 
     def __enter__(self) -> Self:
         return self
@@ -183,6 +184,26 @@ class Appender:
         self._has_begun = True
         pyramid.to_ome_zarr(self._store, self._group, **writing)
         self._stream = self._open()
+
+    def _check_spacing(self, stream: Stream) -> None:
+        """Refuse another spacing along the dimension that grows than an image has.
+
+        Raises
+        ------
+        PlanError
+        """
+        image = stream.image
+        axis = image.plan.axes[image.axis]
+        spacing = self._along(self._options.get("spacing"))
+        if spacing is None or axis.uneven is not None or image.length < 2:
+            return
+        if not np.isclose(spacing, axis.spacing, rtol=1e-6, atol=0):
+            self.close()
+            raise PlanError(
+                f"along {self._dim!r}, and {self._place} has a step of {axis.spacing} there",
+                option="spacing", value=self._options.get("spacing"),
+                accepted="that of the image; or say the place of each frame: append(frame, ...)",
+            )  # fmt: skip
 
     def _warn_of_short_chunks(self, pyramid: Pyramid) -> None:
         """Say that chunks and shards are no longer than the first call, if more was asked."""

@@ -23,6 +23,7 @@ from xpyramid.reader import open_base
 from xpyramid.sources.dims import by_rank
 from xpyramid.store.encoding import attributes_back, decode, dims_of, open_raw
 from xpyramid.store.level_array import level_of
+from xpyramid.store.listing import children
 from xpyramid.store.path import (
     Node,
     NodePath,
@@ -37,6 +38,9 @@ from xpyramid.store.path import (
     resolve,
 )
 from xpyramid.types import Attrs
+
+#: So many arrays are named that may be meant.
+_LISTED = 10
 
 #: What a directory has that is a group.
 _GROUPS = ("zarr.json", ".zgroup")
@@ -124,12 +128,7 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
     place = resolve(store, read_only=True) / path
     node = place.sound_node()
     if isinstance(node, zarr.Array):
-        above, _, name = str(place).rpartition("/")
-        raise SourceError(
-            f"{place} is an array, and there is no room for other levels in it",
-            fix=f"name the group that it is in: xpyramid.add_levels({above!r}, level0={name!r}); "
-            f"or copy it: xpyramid.open_source({str(place)!r}).pyramid.to_ome_zarr(...)",
-        )
+        raise _no_room(place)
     attributes = {} if node is None else dict(node.attrs)
     array, inside = _find_array(place, attributes, level0)
     _check_format(place, node, inside, array)
@@ -137,13 +136,29 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
     if isinstance(node, zarr.Group) and is_image(node):
         opened = _open_announced(place, node, inside, array)
     else:
-        _check_dims(stored_dims)
+        _check_dims(stored_dims, array.ndim)
         is_named = "/" in inside and bool(stored_dims)
+        if not is_named:
+            _check_alone(place, inside, stored_dims)
         opened = _open_in_group(place, inside) if is_named else _open_alone(place, inside, array)
     return StoredBase(
         store, place, path, inside, array, _lazily(array, opened.level), stored_dims, attributes,
         opened.document, opened.dataset_attrs, opened.bounds,
     )  # fmt: skip
+
+
+def _no_room(place: NodePath) -> SourceError:
+    """Return the error for an array that was named instead of the group around it."""
+    group, _, name = str(place).rpartition("/")
+    other = "" if name == "0" else say(" with {level0}", level0=name)
+    way = f"name the group that it is in, {group!r}" + other
+    if not place.path:  # the directory around it is no group, and not to become one
+        way = f"move it into a group, to 'new.zarr/{name}/0', and name 'new.zarr'"
+    copy = f"`xpyramid.open_source({str(place)!r}).pyramid.to_ome_zarr(...)`"
+    return SourceError(
+        f"{place} is an array, and there is no room for other levels in it",
+        fix=way + say(f"; or copy it: {copy}"),
+    )
 
 
 class _OpenedBase(NamedTuple):
@@ -270,11 +285,21 @@ def _find_array(
         name = _data_array(node, place / path)
         path, node = f"{path}/{name}", node[name]
     if not isinstance(node, zarr.Array):
-        raise NotAPyramidError(
-            f"{place} has no array at {path!r}, which is to be level 0",
-            fix=say("say where it is with {level0}", level0=...),
-        )
+        raise _no_level_0(place, path)
     return node, path
+
+
+def _no_level_0(place: NodePath, path: str) -> NotAPyramidError:
+    """Return the error for a group without level 0, which names what may be meant."""
+    message = f"{place} has no array at {path!r}, which is to be level 0"
+    names = [name for name in children(place) if is_name(name)]
+    arrays = [name for name in names if isinstance((place / name).node(), zarr.Array)]
+    if arrays:
+        message += f", but the arrays {sorted(arrays)[:_LISTED]}"
+        return NotAPyramidError(message, fix=say("say which it is with {level0}", level0=...))
+    if not names:
+        message += "; there is nothing at all"
+    return NotAPyramidError(message, fix=say("say where it is with {group} and {level0}"))
 
 
 def _data_array(group: zarr.Group, place: NodePath) -> str:
@@ -302,12 +327,35 @@ def _check_format(place: NodePath, node: Node | None, path: str, array: ZarrArra
         )
 
 
-def _check_dims(dims: Sequence[str]) -> None:
-    """Refuse dimensions that xarray cannot tell apart."""
+def _check_dims(dims: Sequence[str], ndim: int) -> None:
+    """Refuse dimensions that xarray cannot tell apart, and too few."""
     if len(set(dims)) < len(dims):
         raise AxisError(
             f"level 0 has the dimensions {', '.join(dims)}, some of the same name",
             fix="copy it under other names: xpyramid.open_source(path, dims=[...])",
+        )
+    if ndim < 2:
+        raise AxisError(
+            f"OME-NGFF needs 2 or 3 space dimensions, and level 0 has {ndim} in all",
+            fix="copy it with another one: "
+            + say("`xpyramid.open_source(...).expand_dims('y').pyramid.to_ome_zarr(...)`"),
+        )
+
+
+def _check_alone(place: NodePath, path: str, dims: Sequence[str]) -> None:
+    """Refuse an array that has its coordinates beside it, in the group that levels would come to.
+
+    That is a Dataset, which xarray could not open any more, and levels would have no coordinates.
+    """
+    holder, _, name = path.rpartition("/")
+    beside = sorted(({*children(place / holder)} & {*dims}) - {name})
+    if beside:
+        raise SourceError(
+            f"{place / path} lies in a Dataset, with its coordinates {beside}; with levels beside "
+            "them, of other sizes, xarray could not open it any more",
+            fix="move all of it into a group, to 'new.zarr/0', and name 'new.zarr' with "
+            + say("{level0}", level0=f"0/{name}")
+            + say("; or copy it: `xpyramid.open_source(...).pyramid.to_ome_zarr(...)`"),
         )
 
 

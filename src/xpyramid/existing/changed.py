@@ -41,9 +41,9 @@ def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
     present = np.zeros(grid.total, bool)
     present[positions[positions >= 0]] = True
     if table is None:
-        changed = _without_table(levels, grid, present, deep=deep)
+        changed, gone = _without_table(levels, grid, present, deep=deep)
     else:
-        _warn_of_gone(place, grid, np.flatnonzero(table.stored & ~present), levels.base.fill_value)
+        gone = table.stored & ~present
         sizes = np.zeros(grid.total, np.int64)
         if contents.sizes is not None:
             sizes[positions[positions >= 0]] = contents.sizes[positions >= 0]
@@ -54,6 +54,7 @@ def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
         doubtful = present & ~changed if younger is None else younger & ~changed
         for index in np.flatnonzero(doubtful):
             changed[index] = _differs(levels, grid, table, int(index))
+    _warn_of_gone(place, grid, np.flatnonzero(gone), levels.base.fill_value)
     regions = {
         tuple((part.start, part.stop) for part in levels.aligned(grid.region(int(index))))
         for index in np.flatnonzero(changed)
@@ -74,8 +75,10 @@ def _warn_of_gone(place: NodePath, grid: ChunkGrid, gone: NDArray[np.int64], fil
         )
 
 
-def _without_table(levels: StoredLevels, grid: ChunkGrid, present: Mask, *, deep: bool) -> Mask:
-    """Return which objects have changed, where only is recorded which there were."""
+def _without_table(
+    levels: StoredLevels, grid: ChunkGrid, present: Mask, *, deep: bool
+) -> tuple[Mask, Mask]:
+    """Return which objects have changed, and which are gone, where only is recorded which were."""
     before = levels.present(levels.paths[0])
     younger = _younger(levels, grid, present, f"{levels.paths[-1]}/zarr.json")
     if younger is None:
@@ -85,8 +88,7 @@ def _without_table(levels: StoredLevels, grid: ChunkGrid, present: Mask, *, deep
             f": no checksums of level 0 of {levels.place} are recorded, by which it could be known",
             option="region", value="changed", accepted="a mapping, as in {'y': slice(10, 20)}",
         )  # fmt: skip
-    changed: Mask = (present != before) | younger
-    return changed
+    return (present != before) | younger, before & ~present
 
 
 def _younger(levels: StoredLevels, grid: ChunkGrid, present: Mask, key: str) -> Mask | None:

@@ -37,6 +37,9 @@ def warn_of_form(base: StoredBase, version: str) -> None:
     differences = []
     if version != "0.4" and not base.stored_dims:
         differences.append(f"has no dimension_names, which OME-NGFF {version} demands")
+    if not base.stored_dims and not base.document and base.node.ndim > 3:
+        dims = ", ".join(map(str, base.array.dims))
+        differences.append(f"is taken to have the dimensions {dims}, by their number")
     if base.separator != "/" and base.node.ndim > 1:
         differences.append(
             f"has {base.separator!r} in the names of its chunks, for which '/' is usual"

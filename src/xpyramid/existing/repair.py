@@ -34,7 +34,8 @@ _TABLES = ("objects.xpyramid", "values.xpyramid")
 #: What to do where level 0 may be wrong.
 _WAYS_OUT = (
     "restore level 0 from a copy, or, where it is right as it is, make the levels fit it with "
-    "xpyramid.update(), or all of them anew with xpyramid.add_levels(..., mode='w')"
+    "xpyramid.update(), of the region above which they are wrong, or all of them anew with "
+    "xpyramid.add_levels(..., mode='w')"
 )
 
 

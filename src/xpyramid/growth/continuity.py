@@ -76,7 +76,7 @@ def check_part(image: GrowingImage, array: xr.DataArray) -> None:
         raise DtypeError(
             f"dtype {array.dtype}",
             accepted=f"that of {image.place}: {image.levels.base.dtype}",
-            fix=say("call `.astype(...)` before .pyramid"),
+            fix=say(f"convert it first: `.astype({image.levels.base.dtype.name!r})`"),
         )
     for dim, n in array.sizes.items():
         if dim != image.dim and n != base.sizes[dim]:
@@ -184,7 +184,8 @@ def with_coordinate(image: GrowingImage, array: xr.DataArray) -> xr.DataArray:
         raise AxisError(
             f"no coordinate along {dim!r}, and that of {image.place} does not say how it goes on: "
             f"it ends at {_last(old)!r}",
-            fix=f"add one with .assign_coords({{{dim!r}: [...]}})",
+            fix=f"add one with .assign_coords({{{dim!r}: [...]}}); of an Appender: "
+            "append(frame, ...)",
         )
     positions = np.arange(image.length, image.length + array.sizes[dim])
     line = axis.origin + axis.spacing * positions

@@ -189,11 +189,35 @@ def stored_levels(place: NodePath, node: zarr.Group | None = None) -> StoredLeve
             f"{place} does not say how its levels were made",
             fix="make them anew: xpyramid.add_levels(..., mode='w')",
         )
+    _check_lengths(place, image, arrays, factors)
     try:
         reducer = ngff.reducer_of(image, base.dtype, base.shape, factors[-1])
     except (PyramidError, TypeError, ValueError) as error:
         raise NotAPyramidError(f"the levels of {place} cannot be made again: {error}") from error
     return StoredLevels(place, attributes, paths, arrays, factors, reducer)
+
+
+def _check_lengths(
+    place: NodePath,
+    image: ngff.Multiscale,
+    arrays: Sequence[ZarrArray],
+    factors: Sequence[Sequence[int]],
+) -> None:
+    """Refuse levels that are of a level 0 of another shape, as where a program has appended to it.
+
+    Raises
+    ------
+    NotAPyramidError
+    """
+    for k, (level, of_level) in enumerate(zip(arrays, factors, strict=True)):
+        lengths = zip(image.axes, arrays[0].shape, level.shape, of_level, strict=True)
+        for axis, n, length, f in lengths:
+            if not n // f <= length <= -(-n // f):
+                raise NotAPyramidError(
+                    f"level 0 of {place} has {n} samples along {axis.name!r}, and level {k} has "
+                    f"{length}, with the factor {f}: its shape has changed since",
+                    fix="make the levels anew: xpyramid.add_levels(..., mode='w')",
+                )
 
 
 def _write_inside(
