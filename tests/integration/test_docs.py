@@ -110,3 +110,15 @@ def test_every_public_name_is_in_the_reference() -> None:
 def test_there_is_something_to_run() -> None:
     assert sum(kind in RUN for page in PAGES for kind, _, _ in blocks(page)) >= 10
     assert {"xpyramid.accessor", "xpyramid.pyramid", "xpyramid.geometry.chunks"} <= set(MODULES)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/base.md", "docs/howto/coming-from.md"])
+def test_calls_of_pyramid_sampler(page: str) -> None:
+    """It is not installed: Downsampler(store, factors, shape, chunks).downsample(levels, field)."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    calls = re.findall(r"Downsampler\((.*)\)\s*\.downsample\((.*?)\)", text)
+    assert calls
+    for how, what in calls:
+        assert re.fullmatch(r'"scan.zarr", (\(2, 2, 2\), .*, \(.*\))|\.\.\.', how)
+        assert re.fullmatch(r'\d, "field"', what)
+        assert how == "..." or re.search(r"(base\.shape|\(130, 128, 128\)), \([^)]*\)$", how)
