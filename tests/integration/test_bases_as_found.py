@@ -53,7 +53,7 @@ def test_what_may_be_level_0_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
     with pytest.raises(errors.NotAPyramidError, match=r"there is nothing at all; .*group="):
         xpyramid.add_levels(tmp_path, "film")
     assert cli(["build", str(tmp_path), "--in-place", "--group", "film"]) == 2
-    assert "say where it is with --group and --level0" in capsys.readouterr().err
+    assert "say where it is with --level0, or name another --group" in capsys.readouterr().err
     with pytest.raises(errors.SourceError, match=f"group .* {str(tmp_path)!r} with level0"):
         xpyramid.add_levels(tmp_path, "raw")
     base(tmp_path, "field/0")
@@ -111,3 +111,28 @@ def test_a_film_goes_on_in_its_own_steps(tmp_path: Path) -> None:
     ):
         out.append(frame)
     np.testing.assert_allclose(xpyramid.open_pyramid(tmp_path)[0].t, [0, 0.1, 0.2, 0.3, 50])
+
+
+@pytest.mark.parametrize("form", [{}, {"zarr_format": 2}, {"shards": (16, 16)}], ids=str)
+def test_levels_beside_a_base_of_others_are_repaired(form: dict[str, Any], tmp_path: Path) -> None:
+    base(tmp_path, data=1 + noise(), **form)
+    xpyramid.add_levels(tmp_path, "field", levels=3)
+    whole = files(tmp_path)
+    below = "field/{}/0/0" if "zarr_format" in form else "field/{}/c/0/0"
+    (tmp_path / below.format(1)).unlink()
+    torn = tmp_path / below.format(2)
+    torn.write_bytes(torn.read_bytes()[:-3])
+    report = xpyramid.repair(tmp_path)
+    assert report == []
+    assert report.notes == ["field: 2 stored objects of levels above 0 were made again"]
+    assert {key: raw for key, (_, raw) in files(tmp_path).items()} == {
+        key: raw for key, (_, raw) in whole.items()
+    }
+    zarr.open_array(tmp_path / "field/0", mode="r+")[34:] = 7  # not below what is repaired
+    (tmp_path / below.format(1)).unlink()
+    assert xpyramid.repair(tmp_path) == []
+    zarr.open_array(tmp_path / "field/0", mode="r+")[2, 2] = 7
+    (tmp_path / below.format(1)).unlink()
+    report = xpyramid.repair(tmp_path)
+    assert [problem.kind for problem in report] == ["missing"]
+    assert "nothing was made again: nothing is recorded of level 0" in report.notes[0]

@@ -299,7 +299,9 @@ def _no_level_0(place: NodePath, path: str) -> NotAPyramidError:
         return NotAPyramidError(message, fix=say("say which it is with {level0}", level0=...))
     if not names:
         message += "; there is nothing at all"
-    return NotAPyramidError(message, fix=say("say where it is with {group} and {level0}"))
+    return NotAPyramidError(
+        message, fix=say("say where it is with {level0}, or name another {group}", level0=...)
+    )
 
 
 def _data_array(group: zarr.Group, place: NodePath) -> str:

@@ -18,9 +18,9 @@ from xpyramid.store.documents import is_document
 from xpyramid.store.listing import peek
 from xpyramid.store.path import NodePath, Store, as_prefix, resolve
 from xpyramid.verifier import Report, verify
-from xpyramid.writer.record import doubt_of_base, renew_record
+from xpyramid.writer.record import UNRECORDED, doubt_of_base, renew_record
 from xpyramid.writer.stored_levels import StoredLevels, stored_levels
-from xpyramid.writer.update import restore
+from xpyramid.writer.update import restore, restore_as_recorded
 
 #: What is wrong with stored objects that can be made again.
 _KINDS = {"missing", "changed", "unreadable", "values", "size", "checksum"}
@@ -52,7 +52,8 @@ def repair(
 
     They are made from level 0, and are the same as before, to the last byte. Level 0 itself is
     never invented: what is wrong with it stays, and is named. Nothing is made of a level 0 of which
-    any byte differs from what was recorded, or of which nothing is recorded.
+    any byte differs from what was recorded. Where nothing is recorded of it, as of one that
+    :func:`add_levels` found, an object is made again only if it is the one that was recorded.
 
     Parameters
     ----------
@@ -142,11 +143,19 @@ def _restore(
     if not objects:
         return False
     # Of what is wrong with level 0, not all may be listed.
-    if doubt := _doubt(levels, problems, prefix) or doubt_of_base(levels):
-        notes.append(_note(path, f"nothing was made again: {doubt}; {_WAYS_OUT}"))
+    number = wanted = sum(map(len, objects.values()))
+    doubt = _doubt(levels, problems, prefix) or doubt_of_base(levels)
+    if doubt == UNRECORDED:
+        number = restore_as_recorded(levels, objects, limits, progress)
+    elif doubt:
+        number = 0
+    else:
+        restore(levels, objects, limits, progress)
+    if number < wanted:
+        some = f"{wanted - number} of {wanted} were not" if number else "nothing was"
+        notes.append(_note(path, f"{some} made again: {doubt}; {_WAYS_OUT}"))
+    if not number:
         return False
-    restore(levels, objects, limits, progress)
-    number = sum(map(len, objects.values()))
     plural, was = ("s", "were") if number > 1 else ("", "was")
     notes.append(_note(path, f"{number} stored object{plural} of levels above 0 {was} made again"))
     return True

@@ -11,6 +11,7 @@ import zarr
 from numcodecs.abc import Codec
 from zarr.abc.codec import BytesBytesCodec
 from zarr.codecs import BloscCodec, ZstdCodec
+from zarr.storage import LocalStore, MemoryStore, StorePath
 
 from xpyramid._compat import (
     ArrayConfig,
@@ -131,6 +132,12 @@ def _like(codec: SimpleCodec, zarr_format: ZarrFormat) -> object:
 
 def _is_codec(codec: object, zarr_format: ZarrFormat) -> bool:
     return isinstance(codec, BytesBytesCodec if zarr_format == 3 else Codec)
+
+
+def empty_copy(array: ZarrArray, store: MemoryStore | LocalStore) -> ZarrArray:
+    """Return an empty array at the root of a store whose chunks are encoded as those of another."""
+    metadata: ArrayV2Metadata | ArrayV3Metadata = array.metadata
+    return with_checksums(zarr.Array(zarr.AsyncArray(metadata, StorePath(store))), STORE_EMPTY)
 
 
 def with_checksums(array: ZarrArray, config: ArrayConfigParams) -> ZarrArray:

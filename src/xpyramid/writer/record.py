@@ -29,6 +29,9 @@ from xpyramid.writer.target_checks import check_writable
 from xpyramid.writer.template import consolidate
 from xpyramid.writer.windows import remove_values
 
+#: What is to be said of a level 0 that others wrote.
+UNRECORDED = "nothing is recorded of level 0 that says that it is right"
+
 
 def doubt_of_base(levels: StoredLevels) -> str:
     """Say why nothing is to be made of level 0; empty where each of its bytes is as recorded.
@@ -41,7 +44,7 @@ def doubt_of_base(levels: StoredLevels) -> str:
     except (TypeError, ValueError) as error:
         return f"the record of level 0 is damaged ({error}), so that nothing says that it is right"
     if table is None or table.sizes.size != grid_of_array(base).total:
-        return "nothing is recorded of level 0 that says that it is right"
+        return UNRECORDED
     rows = levels.stored(0, [tuple(slice(0, n) for n in base.shape)])
     now = table.with_rows(rows)
     is_other = (now.sizes != table.sizes) | (now.checksums != table.checksums)

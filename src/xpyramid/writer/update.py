@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
+import numpy as np
 from zarr.abc.buffer import Buffer
+from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import engine, ngff
 from xpyramid.errors import ResumeError
@@ -16,14 +19,16 @@ from xpyramid.geometry.tiles import Region
 from xpyramid.messages import say
 from xpyramid.store import value_counts
 from xpyramid.store.build_record import BuildRecord
-from xpyramid.store.chunk_grid import StoredMask
-from xpyramid.store.documents import as_buffer, put, put_group, remove
+from xpyramid.store.checksums import algorithm_for, checksum
+from xpyramid.store.chunk_grid import StoredMask, grid_at
+from xpyramid.store.documents import as_buffer, get_document, put, put_group, remove
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import manifest_of, set_aside, tables_of, taken_back, with_tables
 from xpyramid.store.object_table import KEY, ObjectTable
-from xpyramid.store.path import root_of_files, takes_nodes_only
+from xpyramid.store.path import NodePath, local_path, root_of_files, takes_nodes_only
 from xpyramid.store.transaction import Transaction
 from xpyramid.writer import documents
+from xpyramid.writer.compression import empty_copy
 from xpyramid.writer.omero import OmeroRequest
 from xpyramid.writer.record import check_finished
 from xpyramid.writer.resume import FORMAT
@@ -170,9 +175,72 @@ def restore(
         check_finished(transaction)
         for level, regions in objects.items():
             for cells in regions:
-                triples = zip(cells, levels.factors[level], levels.base.shape, strict=True)
-                base = tuple(slice(c.start * f, min(c.stop * f, n)) for c, f, n in triples)
+                base = _below(levels, level, cells)
                 engine.run(list(levels.jobs(base, limits, (level, cells))), progress)
+
+
+def restore_as_recorded(
+    levels: StoredLevels,
+    objects: Mapping[int, Sequence[Region]],
+    limits: Limits,
+    progress: bool | None,
+) -> int:
+    """Make stored objects again whose bytes are then those that were recorded, and no others.
+
+    For a level 0 of which nothing is recorded: if the object is the same to the last byte, so are
+    the samples that it was made from, as far as it depends on them. Parameters are those of
+    `restore`; what is returned is how many objects there are again.
+    """
+    tables = tables_of(levels.place, taken_back(levels.attributes))
+    transaction = levels.transaction()
+    check_writable(transaction.target)
+    with transaction.lock():
+        check_finished(transaction)
+        made = 0
+        for level, regions in objects.items():
+            path = levels.paths[level]
+            if path in tables:
+                made += _put_if_same(levels, level, regions, tables[path], limits, progress)
+    return made
+
+
+def _put_if_same(
+    levels: StoredLevels,
+    level: int,
+    regions: Sequence[Region],
+    table: ObjectTable,
+    limits: Limits,
+    progress: bool | None,
+) -> int:
+    """Make objects of a level apart, and store those that are as a table says."""
+    place, array = levels.place / levels.paths[level], levels.arrays[level]
+    grid, algorithm = grid_at(place), algorithm_for(array.metadata.to_dict())
+    made = 0
+    for cells in regions:
+        at = [c.start // n for c, n in zip(cells, grid.lengths, strict=True)]
+        index = int(np.ravel_multi_index(at, grid.counts))
+        # Files are written in a way of their own, which lays out shards otherwise.
+        with TemporaryDirectory() as folder:
+            is_local = local_path(levels.place) is not None
+            trial = empty_copy(array, LocalStore(folder) if is_local else MemoryStore())
+            arrays = [trial if k == level else other for k, other in enumerate(levels.arrays)]
+            below = _below(levels, level, cells)
+            jobs = replace(levels, arrays=arrays).jobs(below, limits, (level, cells))
+            engine.run(list(jobs), progress)
+            raw = get_document(NodePath(trial.store, "") / grid.key(index))
+        is_same = raw is not None and (len(raw), checksum([raw], algorithm)) == (
+            table.sizes[index], table.checksums[index],
+        )  # fmt: skip
+        if raw is not None and is_same:
+            put(place, {grid.key(index): as_buffer(raw)})
+            made += 1
+    return made
+
+
+def _below(levels: StoredLevels, level: int, cells: Region) -> Region:
+    """Return the region of level 0 under cells of a level."""
+    triples = zip(cells, levels.factors[level], levels.base.shape, strict=True)
+    return tuple(slice(c.start * f, min(c.stop * f, n)) for c, f, n in triples)
 
 
 def _tidy(transaction: Transaction, levels: StoredLevels) -> None:
