@@ -61,8 +61,13 @@ def test_what_may_be_level_0_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
         xpyramid.add_levels(tmp_path, "field/0")
     zarr.create_array(tmp_path / "a.zarr", data=noise())
     (tmp_path / "zarr.json").unlink()  # the directory is no group
-    with pytest.raises(errors.SourceError, match=r"move it .* 'new.zarr/a.zarr/0'"):
+    with pytest.raises(errors.SourceError, match=r"move it .* 'new.zarr/0', and name 'new.zarr'"):
         xpyramid.add_levels(tmp_path / "a.zarr")
+    (tmp_path / "new.zarr").mkdir()
+    (tmp_path / "a.zarr").rename(tmp_path / "new.zarr/0")
+    with pytest.warns(UserWarning, match="dimension_names"):
+        xpyramid.add_levels(tmp_path / "new.zarr", levels=2)
+    assert len(xpyramid.open_pyramid(tmp_path / "new.zarr")) == 2
 
 
 @pytest.mark.parametrize("form", [{"dimension_names": None}, {"zarr_format": 2}], ids=str)

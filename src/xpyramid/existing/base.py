@@ -153,7 +153,7 @@ def _no_room(place: NodePath) -> SourceError:
     other = "" if name == "0" else say(" with {level0}", level0=name)
     way = f"name the group that it is in, {group!r}" + other
     if not place.path:  # the directory around it is no group, and not to become one
-        way = f"move it into a group, to 'new.zarr/{name}/0', and name 'new.zarr'"
+        way = "move it into a group, to 'new.zarr/0', and name 'new.zarr'"
     copy = f"`xpyramid.open_source({str(place)!r}).pyramid.to_ome_zarr(...)`"
     return SourceError(
         f"{place} is an array, and there is no room for other levels in it",
