@@ -141,6 +141,64 @@ def ndpyramid(base: Array, levels: int, method: str) -> list[Array]:
     return [tree[f"{k}/field"].values for k in range(levels)]
 
 
+def _map(base: Array) -> Any:
+    """Return a Dataset of maps over time: these tools coarsen y and x alone."""
+    import xarray as xr
+
+    _, n, m = base.shape
+    coords = {"y": 60 - np.arange(n), "x": np.arange(m)}
+    return xr.Dataset({"field": (("time", "y", "x"), base)}, coords).chunk()
+
+
+def topozarr(base: Array, levels: int, method: str) -> list[Array]:
+    import topozarr as peer
+    import xproj  # noqa: F401  (registers .proj)
+    import zarr
+
+    if method == "mode":
+        raise NotOfferedError
+    ds = _map(base).proj.assign_crs(spatial_ref="EPSG:4326")
+    with tempfile.TemporaryDirectory() as folder:
+        peer.create_pyramid(ds, levels=levels + 1).write(folder)
+        group = zarr.open_group(folder, mode="r")
+        return [group[f"{k}/field"][:] for k in range(1, levels + 1)]
+
+
+def terrazarr(base: Array, levels: int, method: str) -> list[Array]:
+    import rioxarray  # noqa: F401  (registers .rio)
+    import terrazarr as peer
+    import zarr
+
+    if method == "mode":
+        raise NotOfferedError
+    with tempfile.TemporaryDirectory() as folder:
+        peer.to_geozarr(
+            _map(base).rio.write_crs("EPSG:4326"), f"{folder}/a.zarr", chunk_size=16,
+            shard_size=16, sharding=False, min_dimension=min(base.shape[1:]) // 2**levels,
+        )  # fmt: skip
+        group = zarr.open_group(f"{folder}/a.zarr", mode="r")
+        return [group[f"{k}/field"][:] for k in range(1, levels + 1)]
+
+
+def ngio(base: Array, levels: int, method: str) -> list[Array]:
+    import ngio as peer
+    import zarr
+
+    with tempfile.TemporaryDirectory() as folder:
+        image = peer.create_ome_zarr_from_array(
+            store=f"{folder}/a.zarr", array=base, pixelsize=1.0, z_spacing=1.0, axes_names="zyx",
+            levels=levels + 1, scaling_factors=[2.0, 2.0, 2.0],
+        )  # fmt: skip
+        store = f"{folder}/a.zarr"
+        if method == "mode":
+            mask = image.derive_label("cells")
+            mask.set_array(base)
+            mask.consolidate()
+            store += "/labels/cells"
+        group = zarr.open_group(store, mode="r")
+        return [group[_path(group, k)][:] for k in range(1, levels + 1)]
+
+
 TOOLS: dict[str, tuple[Callable[[Array, int, str], list[Array]], str]] = {
     "xpyramid": (xpyramid, "xpyramid"),
     "`coarsen().mean().astype()`, xarray": (xarray_by_hand, "xarray"),
@@ -151,6 +209,9 @@ TOOLS: dict[str, tuple[Callable[[Array, int, str], list[Array]], str]] = {
     "tinybrain": (tinybrain, "tinybrain"),
     "pyramid_sampler": (pyramid_sampler, "pyramid-sampler"),
     "ndpyramid": (ndpyramid, "ndpyramid"),
+    "topozarr": (topozarr, "topozarr"),
+    "terrazarr": (terrazarr, "terrazarr"),
+    "ngio": (ngio, "ngio"),
 }
 
 
