@@ -220,9 +220,9 @@ def _codec_v3(dtype: DType, codecs: Sequence[ZarrCodec]) -> Codec | None:
 
 def _all_known(coders: Iterable[Coder | None]) -> tuple[Coder, ...] | None:
     """Return codecs, None where one of them is none that is known here."""
-    coders_or_none = list(coders)
-    known = tuple(coder for coder in coders_or_none if coder is not None)
-    return known if len(known) == len(coders_or_none) else None
+    listed = list(coders)
+    known = tuple(coder for coder in listed if coder is not None)
+    return known if len(known) == len(listed) else None
 
 
 def name_and_options(codec: ZarrCodec) -> tuple[str, Options]:

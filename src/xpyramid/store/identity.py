@@ -153,9 +153,9 @@ class Watch:
 
     async def _look(self, mark: Mark) -> str | None:
         """Return which image is there now, whose document has a mark; None where none is."""
-        known = (str(self.place), mark)
-        if _is_of_file(mark) and known in _known:
-            return _known[known]
+        marked = (str(self.place), mark)
+        if _is_of_file(mark) and marked in _known:
+            return _known[marked]
         key = (self.place / self.document).path
         buffer = await self.place.store.get(key, default_buffer_prototype())
         try:
@@ -167,7 +167,7 @@ class Watch:
         if _is_of_file(mark) and _is_same(mark, self._mark_now()):
             while len(_known) >= _MOST_KNOWN:
                 _known.pop(next(iter(_known)), None)
-            _known[known] = identity
+            _known[marked] = identity
         return identity
 
     def _replaced(self) -> ReplacedError:

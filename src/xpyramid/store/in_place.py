@@ -162,8 +162,8 @@ class InPlaceTransaction:
     def _is_published(self, record: BuildRecord) -> bool:
         """Whether a build was killed when it was published, and its notes are still there."""
         # Another image was removed when the build began.
-        known = record.build if record.is_named else ""
-        return record.created and build_at(self.target) == known
+        build = record.build if record.is_named else ""
+        return record.created and build_at(self.target) == build
 
     def left_over(self) -> int | None:
         """Return the bytes that a build has left which is at its place; None where it left nothing.

@@ -140,11 +140,11 @@ class ObjectArray:
         if _whole(region, lengths, self.array.shape):
             return self.put(self.encoded(region, values))
         self.array[region] = values
-        known = (
+        checksums = (
             (index, checksum_of_file(self._path(index), self._algorithm))
             for index in indexes_in(region, lengths)
         )
-        return [ObjectRecord(index, *record) for index, record in known if record is not None]
+        return [ObjectRecord(index, *record) for index, record in checksums if record is not None]
 
     def encoded(
         self, region: Region, values: Array, chunks: Mapping[Lengths, bytes] = _NONE
@@ -187,12 +187,12 @@ class ObjectArray:
         """Return the place of the chunk with which a region begins."""
         return tuple([r.start // n for r, n in zip(region, self.array.chunks, strict=True)])
 
-    def _chunk(self, values: Array, known: bytes | None = None) -> Sequence[bytes]:
+    def _chunk(self, values: Array, encoded: bytes | None = None) -> Sequence[bytes]:
         """Return the bytes of a chunk, which may be known, and none where it is all fill value."""
         if not self._stores_empty and _all_equal(values, self._fill):
             return []
-        if known is not None:
-            return [known]
+        if encoded is not None:
+            return [encoded]
         chunk = values
         if values.shape != self.array.chunks:
             chunk = np.full(self.array.chunks, self._fill, self.codec.dtype)

@@ -163,8 +163,8 @@ def with_manifest(
     if others := sorted(p for p in {*beside} - kept.objects.keys() if not _is_apart(p)):
         record["beside"] = others
     record["digest"] = digest({**record, "digest": None})
-    known = {"build": build} if build else {}
-    return {**attributes, KEY: {**known, "sealed": record}}, objects
+    own = {"build": build} if build else {}
+    return {**attributes, KEY: {**own, "sealed": record}}, objects
 
 
 def manifest_of(attributes: Mapping[str, object]) -> Mapping[str, object] | None:

@@ -57,9 +57,9 @@ def table_of(
             f"{first}{and_others(lost.size - 1)} was written and is not there any more; "
             "something else changes the image while it is made"
         )
-    known = table.stored
+    recorded = table.stored
     for key, position in zip(keys, positions, strict=True):
-        if position < 0 or known[position]:
+        if position < 0 or recorded[position]:
             continue
         own = f"{path}/{key}"
         data = documents[own].to_bytes() if own in documents else None

@@ -98,12 +98,12 @@ class ZarrSink:
         StorageError
         """
         with self._naming(region):
-            array, known = self.array, None
+            array, encoded_chunks = self.array, None
             if isinstance(stored, PassedChunks) and stored.form == self.form:
-                known = stored.chunks
+                encoded_chunks = stored.chunks
                 array = encoder_of(self.target) or array
             if isinstance(array, ObjectArray):
-                return list(array.encoded(region, values, known or {}))
+                return list(array.encoded(region, values, encoded_chunks or {}))
             return list(_encoded_by_zarr(array, region, values, self._algorithm))
 
     def store(self, region: tuple[slice, ...], encoded: Sequence[EncodedObject]) -> engine.Written:

@@ -147,17 +147,17 @@ def windows_of(
 
 
 def _counts(
-    request: OmeroRequest, statistics: engine.Statistics, known: engine.Bounds
+    request: OmeroRequest, statistics: engine.Statistics, kept_bounds: engine.Bounds
 ) -> ValueCounts | None:
     """Return the distributions that are kept, None for one section, which is soon counted again."""
     sections, observer = request.sections, request.observer
     if sections is None or sections.total < 2:
         return None
     bounds = {
-        channel: (min(first, known[channel][0]), max(last, known[channel][1]))
-        if channel in known
+        channel: (min(first, kept_bounds[channel][0]), max(last, kept_bounds[channel][1]))
+        if channel in kept_bounds
         else (first, last)
-        for channel, (first, last) in ({**known} | observer.bounds(statistics)).items()
+        for channel, (first, last) in ({**kept_bounds} | observer.bounds(statistics)).items()
     }
     kept = engine.lump(statistics, bounds, observer.channels)
     return ValueCounts(sections, observer.channels, bounds, kept)
