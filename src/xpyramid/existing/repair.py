@@ -143,7 +143,7 @@ def _restore(
     if not objects:
         return False
     # Of what is wrong with level 0, not all may be listed.
-    number = wanted = sum(map(len, objects.values()))
+    number = total = sum(map(len, objects.values()))
     doubt = _doubt(levels, problems, prefix) or doubt_of_base(levels)
     if doubt == UNRECORDED:
         number = restore_as_recorded(levels, objects, limits, progress)
@@ -151,8 +151,8 @@ def _restore(
         number = 0
     else:
         restore(levels, objects, limits, progress)
-    if number < wanted:
-        some = f"{wanted - number} of {wanted} were not" if number else "nothing was"
+    if number < total:
+        some = f"{total - number} of {total} were not" if number else "nothing was"
         notes.append(_note(path, f"{some} made again: {doubt}; {_WAYS_OUT}"))
     if not number:
         return False
