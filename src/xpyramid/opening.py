@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from xpyramid.errors import NotAPyramidError
 from xpyramid.lazy.levels import Levels
 from xpyramid.pyramid import Pyramid
 from xpyramid.pyramids import Pyramids
-from xpyramid.reader import DaskChunks, find_images, open_levels
+from xpyramid.reader import DaskChunks, StoredImage, find_images, open_levels
 from xpyramid.store.path import Store
 from xpyramid.warn import warn
 
@@ -29,7 +32,9 @@ def open_pyramids(
     -------
     Pyramids
         A mapping from the path of each image, below ``group``, to its pyramid; if the group is
-        itself an image, its key is its name. Unreadable images are left out, with a warning.
+        itself an image, its key is its name. Where a group announces several images, as with
+        ``layout="datasets"``, their names are the last parts of the keys. Unreadable images are
+        left out, with a warning.
 
     Raises
     ------
@@ -68,10 +73,15 @@ def open_images(
     failures: list[NotAPyramidError] = []
     prefix = f"{group.strip('/')}/" if group else ""
     for path in find_images(store, group) or [""]:
+        place = f"{prefix}{path}".strip("/") or None
         try:
-            opened[path] = open_pyramid(store, f"{prefix}{path}".strip("/") or None, chunks=chunks)
+            stored = open_levels(store, place, 0, chunks)
+            members = [_pyramid(stored)]
+            members += [_pyramid(open_levels(store, place, i, chunks)) for i in stored.beside]
         except NotAPyramidError as error:
             failures.append(error)
+        else:
+            opened |= {path: members[0]} if len(members) == 1 else _by_name(path, members)
     if not opened:
         raise failures[0]
     for failure in failures:
@@ -128,7 +138,21 @@ def open_pyramid(
     >>> xpyramid.open_pyramid(store, "field")[1].dims
     ('y', 'x')
     """
-    opened = open_levels(store, group, multiscale, chunks)
+    return _pyramid(open_levels(store, group, multiscale, chunks))
+
+
+def _by_name(path: str, members: Sequence[Pyramid]) -> dict[str, Pyramid]:
+    """Return several images of one group by the path of the group and their names.
+
+    Of label images that lie in such a group nobody says whose they are.
+    """
+    names = [p.name or "image" for p in members]
+    keys = [name if names.count(name) == 1 else f"{name}-{i}" for i, name in enumerate(names)]
+    prefix = f"{path}/" if path else ""
+    return {prefix + key: replace(p, labels=()) for key, p in zip(keys, members, strict=True)}
+
+
+def _pyramid(opened: StoredImage) -> Pyramid:
     return Pyramid(
         Levels.from_arrays(opened.levels, opened.bounds),
         opened.plan,

@@ -14,7 +14,7 @@ from dask.delayed import Delayed
 from xpyramid import ngff
 from xpyramid.errors import PlanError, check_kind
 from xpyramid.growth import write_or_append
-from xpyramid.messages import joined, printable, say
+from xpyramid.messages import joined, printable
 from xpyramid.options import WriteOptions, takes_options
 from xpyramid.options.types import Chunks
 from xpyramid.pyramid import BUILDING, Pyramid
@@ -22,7 +22,7 @@ from xpyramid.reader import image_of_labels
 from xpyramid.store.path import Store, as_prefix, check_name
 from xpyramid.types import Attrs
 from xpyramid.viewing import Cache, view
-from xpyramid.writer import ImageSource
+from xpyramid.writer import ImageSource, check_factors
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -117,14 +117,13 @@ class Pyramids(Mapping[str, Pyramid]):
             With "images", there is a child for each pyramid, with the children ``0``, ``1``, ...
             as :meth:`to_ome_zarr` writes them. With "datasets", these are the children of the tree
             itself, and each holds the level of all variables: what ndpyramid and topozarr make.
-            OME-NGFF has no words for that; the attributes of the tree are those of the
-            zarr-conventions ``multiscales``.
+            The attributes of the tree are those of the zarr-conventions ``multiscales``.
 
         Returns
         -------
         xarray.DataTree
-            ``tree.to_zarr(path)`` writes it as xarray does: level by level, each from its own
-            reading of level 0, and without what :meth:`to_ome_zarr` promises.
+            :meth:`to_ome_zarr` writes either in one pass, with the `layout` "groups" or "datasets".
+            ``tree.to_zarr(path)`` reads level 0 again for each level, and promises nothing.
 
         Raises
         ------
@@ -157,22 +156,9 @@ class Pyramids(Mapping[str, Pyramid]):
                 option="layout", value="datasets", accepted="names without slashes",
                 fix="leave out layout, for one group an image",
             )  # fmt: skip
-        if not self:
-            raise PlanError(
-                "without pyramids", option="layout", value="datasets", accepted="one or more"
-            )
-        largest = max(self.values(), key=lambda p: len(p.dims))
-        for name, p in self.items():
-            kept = [{d: row[d] for d in p.dims if d in row} for row in largest.factors]
-            if list(p.factors) != kept:
-                raise PlanError(
-                    f"{name!r} has the factors {list(p.factors)}, and others have "
-                    f"{list(largest.factors)}",
-                    option="layout", value="datasets", accepted="variables with the same levels",
-                    fix=say("build all of them with the same {levels} and {factor}"),
-                )  # fmt: skip
-        names = [str(k) for k in range(len(largest))]
-        root = xr.Dataset(attrs={**self.attrs, **ngff.multiscales(names, largest.plan)})
+        plan = check_factors({name: p.plan for name, p in self.items()})
+        names = [str(k) for k in range(len(plan.levels))]
+        root = xr.Dataset(attrs={**self.attrs, **ngff.multiscales(names, plan)})
         return xr.DataTree.from_dict(
             {"/": root, **{name: self.level(k) for k, name in enumerate(names)}}
         )
@@ -187,6 +173,9 @@ class Pyramids(Mapping[str, Pyramid]):
         **options: Unpack[WriteOptions],
     ) -> Delayed | None:
         """Write every pyramid to ``<group>/<key>``; see :meth:`Pyramid.to_ome_zarr`.
+
+        With ``layout="datasets"``, ``<group>/0``, ``<group>/1``, ... are the levels of all of them,
+        each a Dataset: what ndpyramid and topozarr make, and :meth:`to_datatree`.
 
         All are computed together, so shared intermediate results are computed once, and what is
         made of one array by several methods reads it once.
@@ -215,9 +204,14 @@ class Pyramids(Mapping[str, Pyramid]):
     ) -> list[ImageSource]:
         """Return what is to be written."""
         check_kind("group", group, str, "text, as in 'lab/field'")
-        prefix = as_prefix(self._group(group).strip("/"))
+        place = self._group(group).strip("/")
+        prefix = as_prefix(place)
         of = image_of_labels(store, options.get("labels_of"))
-        return [p._source(prefix + name, chunks, of, self.attrs) for name, p in self.items()]
+        is_shared = options.get("layout") == "datasets"
+        return [
+            p._source(place if is_shared else prefix + name, chunks, of, self.attrs)
+            for name, p in self.items()
+        ]
 
     def _group(self, group: str | None) -> str:
         """Return the path of the group that the pyramids go to."""

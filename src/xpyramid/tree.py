@@ -77,7 +77,7 @@ def pyramid_of_tree(tree: xr.DataTree) -> Pyramid | Pyramids:
     made = {name: _pyramid(_arrays(tree, levels, name)) for name in variables}
     if len(made) == 1:
         return made[variables[0]]
-    announced = ("multiscales", "zarr_conventions")
+    announced = ("multiscales", "zarr_conventions", "ome", "xpyramid")
     return Pyramids(made, {k: value for k, value in tree.attrs.items() if k not in announced})
 
 

@@ -17,7 +17,7 @@ from xpyramid.geometry.plan import without_none
 from xpyramid.messages import one_line
 from xpyramid.opening import open_pyramid
 from xpyramid.pyramid import Pyramid
-from xpyramid.reader import StoredForm, find_images, stored_form
+from xpyramid.reader import StoredForm, find_images, images_at, stored_form
 from xpyramid.sources import reading
 from xpyramid.store.path import resolve
 from xpyramid.store.transaction import say_left_over
@@ -38,20 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``xpyramid info``; return the exit code."""
-    location, group = arguments.path, arguments.group
-    above = f"{group.strip('/')}/" if group else ""
-    images: list[str] = []
-    # Where none is found, opening says why.
-    with suppress(NotAPyramidError), reading(location):
-        images = [(above + path).strip("/") for path in find_images(location, group)]
-    paths = images or [(group or "").strip("/")]
+    location = arguments.path
+    images = _images(location, arguments.group)
     documents: list[dict[str, object]] = []
     codes: list[int] = []
-    for path in paths:
+    for path, position in images:
         try:
             with reading(location):
-                pyramid = open_pyramid(location, path or None)
-                form = stored_form(location, path or None)
+                pyramid = open_pyramid(location, path or None, multiscale=position)
+                form = stored_form(location, path or None, position)
         except PyramidError as error:
             sys.stdout.flush()
             codes.append(fail(error, 2, verbose=arguments.verbose))
@@ -63,13 +58,24 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         if 0 in codes:  # a table below another is set apart
             print()
-        if len(paths) > 1:
+        if len(images) > 1:
             say(f"{location.rstrip('/')}/{path}")
         say("\n".join([str(pyramid), *lines(pyramid, form), *([f"note: {note}"] if note else [])]))
         codes.append(0)
     if arguments.json:
         print(json.dumps(documents, allow_nan=False))
     return max(codes)
+
+
+def _images(location: str, group: str | None) -> list[tuple[str, int]]:
+    """Return the groups of all images, with the position of each among those of its group."""
+    above = f"{group.strip('/')}/" if group else ""
+    paths: list[str] = []
+    # Where none is found, opening says why.
+    with suppress(NotAPyramidError), reading(location):
+        paths = [(above + path).strip("/") for path in find_images(location, group)]
+    paths = paths or [(group or "").strip("/")]
+    return [(path, i) for path in paths for i in range(images_at(location, path))]
 
 
 def lines(pyramid: Pyramid, form: StoredForm) -> list[str]:

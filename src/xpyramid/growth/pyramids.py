@@ -25,6 +25,12 @@ def write_or_append(
 ) -> Delayed | None:
     """Write images, or append to those that are there."""
     dim = options.get("append_dim")
+    if dim is not None and options.get("layout") == "datasets":
+        raise PlanError(
+            "with one group for all variables, which nothing can be appended to",
+            option="append_dim", value=dim, accepted="None",
+            fix=say("leave out {layout}, for one group an image"),
+        )  # fmt: skip
     if dim is not None:
         return _append_images(images, store, dim, options)
     return write(images, store, options)

@@ -1,6 +1,13 @@
 """OME-NGFF metadata in the specification's words; nothing else in the library knows JSON."""
 
-from xpyramid.ngff.checks import Header, check_image, dataset_paths, images_of
+from xpyramid.ngff.checks import (
+    Header,
+    check_image,
+    check_single,
+    count_images,
+    dataset_paths,
+    images_of,
+)
 from xpyramid.ngff.collection import GROUP as OME_GROUP
 from xpyramid.ngff.collection import (
     collection,
@@ -69,7 +76,9 @@ __all__ = [
     "check_image",
     "check_label",
     "check_others",
+    "check_single",
     "collection",
+    "count_images",
     "dataset_paths",
     "describe_image",
     "ends",

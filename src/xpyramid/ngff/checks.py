@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xpyramid.errors import PyramidError
+from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.geometry import units
 from xpyramid.ngff.geometry import check_geometry
 from xpyramid.ngff.json_types import holder_of_multiscales, is_map, ome_metadata
@@ -134,11 +134,41 @@ def _check_kinds(transforms: Sequence[object], path: str) -> Iterator[Problem]:
         yield Problem("transformation", path, f"{message} translation")
 
 
-def dataset_paths(attrs: Mapping[str, object]) -> list[str]:
-    """Return the paths of the datasets that attributes announce, also where they are not valid."""
+def count_images(attrs: Mapping[str, object]) -> int:
+    """Return how many images attributes announce, valid or not."""
+    entries = holder_of_multiscales(attrs).get("multiscales")
+    return len(entries) if isinstance(entries, list) else 0
+
+
+def check_single(attrs: Mapping[str, object], place: str) -> None:
+    """Refuse to change the levels of a group that announces several images.
+
+    Raises
+    ------
+    NotAPyramidError
+    """
+    if count_images(attrs) > 1:
+        raise NotAPyramidError(
+            f"{place} announces several images, and levels belong to one",
+            fix="copy one: xpyramid.open_pyramid(..., multiscale=...).to_ome_zarr(...), or all: "
+            "xpyramid.open_pyramids(...).to_ome_zarr(...)",
+        )
+
+
+def dataset_paths(attrs: Mapping[str, object], position: int | None = None) -> list[str]:
+    """Return the paths of the datasets that attributes announce, also where they are not valid.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Of the group.
+    position : int, optional
+        Of the image whose datasets they are. Default: those of all.
+    """
     entries = holder_of_multiscales(attrs).get("multiscales")
     paths: list[str] = []
-    for entry in entries if isinstance(entries, list) else ():
+    chosen = slice(None) if position is None else slice(position, position + 1)
+    for entry in entries[chosen] if isinstance(entries, list) else ():
         datasets = entry.get("datasets") if isinstance(entry, Mapping) else None
         for dataset in datasets if isinstance(datasets, list) else ():
             path = dataset.get("path") if isinstance(dataset, Mapping) else None

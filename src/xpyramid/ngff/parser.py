@@ -185,7 +185,7 @@ def _parse(document: _Json, image: _Image, version: str) -> Multiscale:
         metadata=metadata if isinstance(metadata, Mapping) else {},
         version=version,
         channels=_channels(document.get("omero")),
-        document=document,
+        document={**document, "multiscales": [image]},
     )
 
 

@@ -158,14 +158,14 @@ class FormOptions(TypedDict, total=False):
         Layout,
         Option(
             "groups",
-            """{"groups", "arrays"}
+            """{"groups", "arrays", "datasets"}
             Whether each level is a group with the array and its coordinates, which
             xarray opens, or an array, ``<group>/<k>``, for tools that expect that. With arrays,
             `open_pyramid` restores only evenly spaced numbers, datetimes and text along
-            dimensions; other coordinates are not written.""",
-            fix="for one group a level with all variables, write "
-            ".to_datatree(layout='datasets') of the pyramids with xarray",
-            help="each level a group, with coordinates; or an array (default: groups)",
+            dimensions; other coordinates are not written. With "datasets", ``<group>/<k>`` holds
+            level k of all variables of a Dataset, as ndpyramid and topozarr lay them out.""",
+            help="each level a group, with coordinates; or an array; or one group for all "
+            "variables (default: groups)",
         ),
     ]
     names: Annotated[
@@ -176,7 +176,7 @@ class FormOptions(TypedDict, total=False):
             Names of the dimensions in the store: t, c, z, y and x, which viewers know, or those of
             the array, by which plain xarray can select (``.sel(lat=...)``) but which some viewers
             do not draw. `open_pyramid` restores the array's names either way. Default: "source"
-            with ``conventions=["geozarr"]``, else "ome".""",
+            with ``conventions=["geozarr"]`` and ``layout="datasets"``, else "ome".""",
             accepted="'ome' (t, c, z, y, x), 'source' (the dimensions' own)",
             help="dimension names that viewers know (t, c, z, y, x), or those of SRC (default: "
             "ome; source with --conventions geozarr)",

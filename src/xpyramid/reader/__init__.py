@@ -1,7 +1,7 @@
 """From a store back to levels, and to words about what cannot be opened."""
 
 from xpyramid.reader.chunked import DaskChunks
-from xpyramid.reader.find import find_images
+from xpyramid.reader.find import find_images, images_at
 from xpyramid.reader.form import StoredForm, codec_words, stored_form
 from xpyramid.reader.labelled import image_of_labels
 from xpyramid.reader.open import StoredImage, open_base, open_levels
@@ -13,6 +13,7 @@ __all__ = [
     "codec_words",
     "find_images",
     "image_of_labels",
+    "images_at",
     "open_base",
     "open_levels",
     "stored_form",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, SourceError
+from xpyramid.errors import NotAPyramidError, PyramidError, SourceError
 from xpyramid.messages import Message, option
 from xpyramid.store.confined import ConfinedStore, resolve_confined
 from xpyramid.store.faults import find_fault
@@ -46,6 +46,15 @@ def find_images(store: Store, group: str | None = None) -> list[str]:
     if kind == "damaged":
         raise NotAPyramidError(find_fault(place) or f"{place}: the metadata cannot be read")
     return sorted(images_below(place)) if kind == "group" else []
+
+
+def images_at(store: Store, group: str = "") -> int:
+    """Return how many images a group announces; 1 where that cannot be read, as opening it says."""
+    try:
+        attributes = peek(resolve_confined(store) / group).attributes
+    except (PyramidError, OSError):
+        return 1
+    return max(1, ngff.count_images(attributes))
 
 
 def image_above(place: NodePath) -> NodePath | None:

@@ -63,7 +63,7 @@ class StoredForm:
     version : str
         Of OME-NGFF.
     zarr_format : int
-    layout : {"groups", "arrays"}
+    layout : {"groups", "arrays", "datasets"}
     codec : str
         How chunks of level 0 are compressed, for people; empty where they are not.
     levels : tuple of StoredLevel
@@ -82,8 +82,16 @@ class StoredForm:
         return None if None in sizes else sum(filter(None, sizes))
 
 
-def stored_form(store: Store, group: str | None = None) -> StoredForm:
+def stored_form(store: Store, group: str | None = None, multiscale: int = 0) -> StoredForm:
     """Return in which form an image is stored; metadata are read, chunks are not.
+
+    Parameters
+    ----------
+    store : str, path, URL, zarr store or zarr.Group
+    group : str, optional
+        Path of the image in the store.
+    multiscale : int
+        Position of the image among those that the group announces.
 
     Raises
     ------
@@ -92,16 +100,17 @@ def stored_form(store: Store, group: str | None = None) -> StoredForm:
     """
     place = resolve_confined(store) / (group or "").strip("/")
     with typed_errors(place):
-        return _form(place)
+        return _form(place, multiscale)
 
 
-def _form(place: NodePath) -> StoredForm:
+def _form(place: NodePath, multiscale: int) -> StoredForm:
     node = place.node()
     attributes = dict(node.attrs) if isinstance(node, zarr.Group) else {}
     version = ngff.version_of(attributes)
     if version is None:
         raise NotAPyramidError("there is no image", accepted="the group of an OME-Zarr image")
-    paths = [check_path(path) for path in ngff.dataset_paths(attributes)]
+    several = ngff.count_images(attributes) > 1
+    paths = [check_path(path) for path in ngff.dataset_paths(attributes, multiscale)]
     arrays = [zarr.open_array(place.store, path=(place / path).path, mode="r") for path in paths]
     try:
         tables = tables_of(place, attributes)
@@ -112,7 +121,8 @@ def _form(place: NodePath) -> StoredForm:
         _level(path, array, tables.get(path), records.get(path))
         for path, array in zip(paths, arrays, strict=True)
     )
-    layout = "groups" if all("/" in path for path in paths) else "arrays"
+    nested = all("/" in path for path in paths)
+    layout = ("datasets" if several else "groups") if nested else "arrays"
     return StoredForm(
         version, arrays[0].metadata.zarr_format, layout, codec_words(arrays[0]), levels
     )

@@ -47,13 +47,17 @@ MAX_BLOCKS = 2**18
 
 @dataclass(frozen=True)
 class StoredImage:
-    """The levels of a stored image and their geometry; see :class:`xpyramid.Pyramid`."""
+    """The levels of a stored image and their geometry; see :class:`xpyramid.Pyramid`.
+
+    ``beside`` are the positions of other images that the same group announces.
+    """
 
     levels: tuple[xr.DataArray, ...]
     plan: Plan
     metadata: Mapping[str, object]
     labels: tuple[str, ...]
     bounds: tuple[xr.Dataset, ...] = ()
+    beside: tuple[int, ...] = ()
 
 
 def open_levels(
@@ -185,7 +189,8 @@ def _open_now(place: NodePath, multiscale: int | str) -> StoredImage:
     image = ngff.parse(attrs, multiscale)
     place, node = as_checked(place, node)
     with confirm(place):
-        return _open_levels(place, node, image)
+        opened = _open_levels(place, node, image)
+    return replace(opened, beside=tuple(range(1, ngff.count_images(attrs))))
 
 
 def open_base(place: NodePath, node: zarr.Group) -> StoredImage:
@@ -198,11 +203,7 @@ def open_base(place: NodePath, node: zarr.Group) -> StoredImage:
     """
     with typed_errors(place):
         attrs = dict(node.attrs)
-        if len(list(ngff.images_of(attrs))) > 1:
-            raise NotAPyramidError(
-                f"{place} announces several images, and levels belong to one",
-                fix="copy one: xpyramid.open_pyramid(..., multiscale=...).to_ome_zarr(...)",
-            )
+        ngff.check_single(attrs, str(place))
         image = ngff.parse(attrs)
         factors = image.metadata.get("factors")
         first = {"factors": factors[:1]} if isinstance(factors, list) else {}

@@ -77,6 +77,10 @@ def open_own_levels(
         stored = _own_arrays(place, group, image)
     if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
+    stored = [
+        _without_others(beside, dataset.path, ngff.dataset_paths(dict(group.attrs)))
+        for beside, dataset in zip(stored, image.datasets, strict=True)
+    ]
     # Elsewhere, that an array says something else than the group costs a request to know.
     is_near = isinstance(unwrapped(place.store), LocalStore | MemoryStore)
     opened = []
@@ -90,6 +94,32 @@ def open_own_levels(
         opened.append(_open_own(array, beside, dataset, image, dims, f))
     levels, bounds = zip(*opened, strict=True)
     return levels, bounds
+
+
+def _without_others(beside: Arrays, path: str, announced: Collection[str]) -> Arrays:
+    """Return what is in the group of a level without the levels of other images, if there are any.
+
+    Coordinates along dimensions that only those have are left out, too.
+
+    Parameters
+    ----------
+    beside : dict
+        All arrays of the group, by name.
+    path : str
+        Of the level's own array.
+    announced : collection of str
+        Paths of all levels of all images.
+    """
+    level, _, own = path.rpartition("/")
+    in_level = {other.rpartition("/")[2] for other in announced if other.startswith(f"{level}/")}
+    others = beside.keys() & (in_level - {own})
+    if not others or own not in beside:
+        return beside
+    foreign = {dim for name in others for dim in dims_of(beside[name])} - {*dims_of(beside[own])}
+    return {
+        name: array for name, array in beside.items()
+        if name not in others and foreign.isdisjoint(dims_of(array))
+    }  # fmt: skip
 
 
 def _own_arrays(place: NodePath, group: zarr.Group, image: ngff.Multiscale) -> list[Arrays]:

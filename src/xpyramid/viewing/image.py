@@ -176,7 +176,9 @@ class ViewedImage:
             if place not in (None, where):
                 return None
             place = where
-        return place
+        # Viewers show the first of the images that a group announces.
+        is_only = place is not None and ngff.count_images(place.attributes()) == 1
+        return place if is_only else None
 
     def images(self) -> list[ViewedImage]:
         """Return the image, and the labels that lie in its group."""

@@ -41,6 +41,12 @@ def passes_of(image: PreparedImage, limits: Limits) -> Iterator[Pass]:
     )  # fmt: skip
 
 
+def divided(image: PreparedImage, limits: Limits) -> PreparedImage:
+    """Return an image with the passes that it takes, and those that come with it."""
+    members = tuple(divided(member, limits) for member in image.members)
+    return replace(image, passes=tuple(passes_of(image, limits)), members=members)
+
+
 def jobs_of(
     image: PreparedImage,
     sinks: Sequence[engine.Sink | None],

@@ -66,7 +66,7 @@ def prepare_image(
     _check_options(options)
     zarr_format, base = ngff.VERSIONS[options["version"]].zarr_format, image.levels[0]
     check_names(base)
-    if options["layout"] == "groups":
+    if options["layout"] != "arrays":
         check_storable(base)
     check_chunks(image.plan)
     named = None if base.name is None else check_name(str(base.name), nested=False)
@@ -124,6 +124,8 @@ def _omero(
     image: ImageSource, stored: tuple[int, ...], options: WriteOptions
 ) -> omero.OmeroRequest | None:
     """Return what to show of an image, whose level 0 is in stored objects of such a shape."""
+    if options["layout"] == "datasets":  # of one image, in a group of several
+        return None
     plan = image.plan
     request = omero.omero_request(image.levels[0], plan, options["omero"], image.document)
     if request is None:
@@ -219,13 +221,32 @@ def _check_options(options: WriteOptions) -> None:
             value=conventions,
             accepted=option("version", "0.5"),
         )
+    if options["layout"] == "datasets":
+        _check_datasets(options)
+
+
+def _check_datasets(options: WriteOptions) -> None:
+    """Refuse options that are for the only image of a group."""
+    if ngff.VERSIONS[options["version"]].zarr_format == 2:
+        raise PlanError(
+            say("with {version}, whose 'multiscales' is in the same place as that of the groups",
+                version=options["version"]),
+            option="layout", value="datasets", accepted=option("version", "0.5"),
+        )  # fmt: skip
+    for name in ("omero", "labels_of"):
+        if options[name] not in (None, False):
+            raise PlanError(
+                "for a group of several variables, which is for one image",
+                option=name, value=options[name], accepted=option("layout", "groups"),
+            )  # fmt: skip
 
 
 def _stored_names(image: ImageSource, name: str, options: WriteOptions) -> StoredNames:
     """Return the names in the level groups: those that maps are read by are the source's."""
     if image.kept is not None:
         return image.kept.names
-    names = options["names"] or ("source" if options["conventions"] else "ome")
+    read_by_xarray = options["conventions"] or options["layout"] == "datasets"
+    names = options["names"] or ("source" if read_by_xarray else "ome")
     coords = [str(coord) for coord in image.levels.coordinates[0].coords]
     stored = choose_names(name, image.plan.axes, coords, names)
     check_axis_names(stored)
@@ -252,7 +273,8 @@ def _group_attributes(
 ) -> dict[str, object]:
     """Return the attributes that make an image of a group, as far as they are known."""
     base, plan = image.levels[0], image.plan
-    name = group.rpartition("/")[2] or str(base.name)
+    is_member = options["layout"] == "datasets"
+    name = names.array if is_member else group.rpartition("/")[2] or str(base.name)
     if image.kept is not None and image.document:
         name = ngff.parse(image.kept.attributes).name or name
     about: dict[str, object] = dict(LIBRARY)
@@ -268,10 +290,12 @@ def _group_attributes(
     crs = reference_system(base)
     if options["conventions"]:
         attributes |= ngff.geozarr(plan, paths, crs, names.dims)
+    elif is_member:
+        attributes |= ngff.multiscales([path.split("/")[0] for path in paths], plan)
     label: Mapping[str, object] = {}
     if labels_group is not None:
         label = labels_group.metadata(base.attrs, image.document)
-    elif plan.kind == "labels" and base.dtype.kind in "iu":
+    elif plan.kind == "labels" and base.dtype.kind in "iu" and not is_member:
         label = ngff.image_label(base.attrs, options["version"], None, image.document)
     if label:
         label = json_attributes(label, finite=True)

@@ -113,7 +113,7 @@ class ImageSource:
         count = range(len(self.levels))
         if self.kept is not None:
             return [self.kept.path(k) for k in count]
-        return [f"{k}/{names.array}" if layout == "groups" else f"{k}" for k in count]
+        return [f"{k}" if layout == "arrays" else f"{k}/{names.array}" for k in count]
 
     @property
     def read(self) -> Sequence[xr.DataArray]:
@@ -166,6 +166,9 @@ class PreparedImage:
         are, and are not encoded anew.
     by_graph : bool
         Whether its dask blocks are computed for another image, too.
+    members : tuple of PreparedImage
+        Images of other variables in the same group, which come to their place with this one. All of
+        them share the transaction and the template.
     """
 
     transaction: Transaction
@@ -188,6 +191,12 @@ class PreparedImage:
     samples: xr.DataArray | None = None
     passes_through: bool = False
     by_graph: bool = False
+    members: tuple[PreparedImage, ...] = ()
+
+    @property
+    def images(self) -> tuple[PreparedImage, ...]:
+        """It, and the other images that come to their place with it."""
+        return self, *self.members
 
     def source(self, level: int) -> xr.DataArray:
         """Return what is read for a level that is not made from others."""

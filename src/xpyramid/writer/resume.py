@@ -32,7 +32,7 @@ FORMAT = 6
 
 def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:
     """Return what is noted of a build; its ``about`` must be the same where it is resumed."""
-    plan, documents = image.plan, {**image.template.documents, **image.template.own}
+    documents = {**image.template.documents, **image.template.own}
     digest = hashlib.sha256()
     for key in sorted(documents):
         digest.update(key.encode() + b"\0" + documents[key].to_bytes())
@@ -44,18 +44,27 @@ def record_of(image: PreparedImage, limits: Limits) -> BuildRecord:
         kept=image.transaction.kept,
         about={
             "library": __version__,
-            "shape": list(plan.levels[0].shape),
-            "dtype": plan.dtype.str,
-            "method": plan.method,
-            "boundary": plan.boundary,
-            "factors": [list(level.factors) for level in plan.levels],
-            "chunks": [list(level.chunks) for level in plan.levels],
-            "stored objects": [list(shape) for shape in image.objects],
+            **_samples_of(image),
             "memory": limits.memory,
             "metadata, attributes and coordinates": digest.hexdigest(),
             "what is counted for omero": None if image.omero is None else str(image.omero.observer),
+            **({"others": list(map(_samples_of, image.members))} if image.members else {}),
         },
     )
+
+
+def _samples_of(image: PreparedImage) -> dict[str, object]:
+    """Return what the samples of an image follow from, as JSON."""
+    plan = image.plan
+    return {
+        "shape": list(plan.levels[0].shape),
+        "dtype": plan.dtype.str,
+        "method": plan.method,
+        "boundary": plan.boundary,
+        "factors": [list(level.factors) for level in plan.levels],
+        "chunks": [list(level.chunks) for level in plan.levels],
+        "stored objects": [list(shape) for shape in image.objects],
+    }
 
 
 def check_same(earlier: BuildRecord, record: BuildRecord, transaction: Transaction) -> None:
@@ -216,7 +225,8 @@ def finished_among(
     if finished and not any(image.was_recovered or _is_left(image) for image in images):
         check_free(finished[0].transaction.target)
     for image in finished:
-        _check_published(image)
+        for member in image.images:
+            _check_published(member)
     return to_do, finished
 
 

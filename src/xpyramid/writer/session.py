@@ -28,12 +28,14 @@ from xpyramid.runtime.cluster import check_main_module, in_process, workers
 from xpyramid.store.build_record import BuildRecord
 from xpyramid.store.documents import put
 from xpyramid.store.label_groups import unlisted
+from xpyramid.store.names import name_of
 from xpyramid.store.path import NodePath, Store, ZarrArray, resolve
 from xpyramid.store.retrying import bare
 from xpyramid.store.transaction import StillBegun, Transaction
 from xpyramid.writer.array_checks import warn_of_dtypes
+from xpyramid.writer.datasets import in_one_group
 from xpyramid.writer.failures import resume_hint, storage_errors
-from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
+from xpyramid.writer.jobs import divided, jobs_of, shared_jobs
 from xpyramid.writer.missing_chunks import MANY, check_missing
 from xpyramid.writer.omero import watch
 from xpyramid.writer.packing import pack
@@ -87,12 +89,13 @@ class Session:
     @property
     def cost(self) -> Cost:
         """What it takes to write the images; what several read in common is counted for each."""
-        passes = [(image, image_pass) for image in self.images for image_pass in image.passes]
+        images = [image for group in self.images for image in group.images]
+        passes = [(image, image_pass) for image in images for image_pass in image.passes]
         read = (
             math.prod(image.plan.levels[image_pass.levels[0]].shape) * image.plan.itemsize
             for image, image_pass in passes
         )
-        written = (level.nbytes for i in self.images for level in i.plan.levels[i.kept :])
+        written = (level.nbytes for i in images for level in i.plan.levels[i.kept :])
         together = [(image_pass, image.plan.itemsize) for image, image_pass in passes]
         return Cost(
             bytes_read=sum(read),
@@ -159,10 +162,13 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
             image.plan.warn_of_graphs()
     with storage_errors(root):
         prepared = [prepare_image(image, root, options, read.locations) for image in images]
+        if options["layout"] == "datasets":
+            prepared = [in_one_group(prepared)]
         to_do, finished = finished_among(prepared, options)
-    prepared = [replace(image, passes=tuple(passes_of(image, limits))) for image in to_do]
+    prepared = [divided(image, limits) for image in to_do]
+    members = [member for image in prepared for member in image.images]
     together = [
-        (image_pass, image.plan.itemsize) for image in prepared for image_pass in image.passes
+        (image_pass, image.plan.itemsize) for image in members for image_pass in image.passes
     ]
     check_together(together, limits)
     check_case((image.transaction.target, [*image.template.documents]) for image in prepared)
@@ -170,7 +176,13 @@ def prepare(images: Sequence[ImageSource], store: Store, options: WriteOptions) 
     check_space(store, places, sum(image.plan.nbytes for image in images))
     most = math.inf if options["strict"] or not options["compute"] else MANY
     check_missing([a for a in read.arrays if a.nchunks <= most], strict=options["strict"])
-    warn_of_dtypes({image.name: image.plan.dtype for image in prepared})
+    warn_of_dtypes(
+        {
+            name_of(image.levels[0], "") if group.members else image.name: image.plan.dtype
+            for group in prepared
+            for image in group.images
+        }
+    )
     unchecked = [array for array in read.arrays if array.nchunks > most]
     return Session(prepared, finished, options, limits, unchecked)
 
@@ -203,7 +215,7 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
         check_documents(image)
         if earlier.workers != limits.workers:  # which decides how the work is divided
             limits = replace(limits, workers=earlier.workers)
-            image = replace(image, passes=tuple(passes_of(image, limits)))
+            image = divided(image, limits)
         record = earlier
         if not options["compute"] and not earlier.delayed:
             record = replace(earlier, delayed=True)
@@ -215,6 +227,23 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
         record = replace(record, created=True)
         transaction.note(record)
     transaction.tidy()
+    # Tasks elsewhere may outlive this process, which holds the lock.
+    is_locked = options["compute"] and transaction.excludes_all and in_process()
+    is_wanted = None if is_locked else StillBegun(transaction, record)
+    tasks = transaction.tasks if options["compute"] else None
+    jobs: list[engine.Job] = []
+    for i, member in enumerate(image.images):
+        journals = tasks if tasks is None or i == 0 else tasks / f"of-{i}"
+        own = list(jobs_of(member, _sinks(member), journals, is_wanted))
+        for job in own:
+            check_input(job, member)
+        jobs += watch(own, member.omero)
+    return record, jobs
+
+
+def _sinks(image: PreparedImage) -> list[engine.Sink | None]:
+    """Return what takes the samples of each level, None for those that are there already."""
+    transaction = image.transaction
     sinks = [
         open_sink(
             empty_array(image.template, path, transaction.location),
@@ -224,14 +253,7 @@ def _begin(image: PreparedImage, session: Session) -> tuple[BuildRecord, Sequenc
         )
         for k, path in enumerate(image.written, image.kept)
     ]
-    # Tasks elsewhere may outlive this process, which holds the lock.
-    is_locked = options["compute"] and transaction.excludes_all and in_process()
-    is_wanted = None if is_locked else StillBegun(transaction, record)
-    tasks = transaction.tasks if options["compute"] else None
-    jobs = list(jobs_of(image, [*[None] * image.kept, *sinks], tasks, is_wanted))
-    for job in jobs:
-        check_input(job, image)
-    return record, watch(jobs, image.omero)
+    return [*[None] * image.kept, *sinks]
 
 
 def _check_again(image: PreparedImage, options: WriteOptions) -> None:

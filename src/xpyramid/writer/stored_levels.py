@@ -179,6 +179,7 @@ def stored_levels(place: NodePath, node: zarr.Group | None = None) -> StoredLeve
     """
     group = place.node() if node is None else node
     attributes = {} if group is None else dict(group.attrs)
+    ngff.check_single(attributes, str(place))
     image = ngff.parse(attributes)
     paths = [dataset.path for dataset in image.datasets]
     opened = [zarr.open_array(place.store, path=(place / p).path, mode="r+") for p in paths]
