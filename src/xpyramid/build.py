@@ -59,16 +59,19 @@ def build(
     *,
     image: ImageGeometry | None = None,
     bounds: xr.Dataset = _NO_BOUNDS,
+    is_variable: bool = False,
     **given_options: Unpack[BuildOptions],
 ) -> Pyramid:
     """Build the lazy pyramid of an array; see `xpyramid.accessor.ArrayAccessor.build`.
 
     With an ``image``, the array holds its labels: unless something else is said, they get its
     factors, and they get its place where they have none. ``bounds`` are those of the cells of its
-    coordinates; see `xpyramid.geometry.bounds`.
+    coordinates; see `xpyramid.geometry.bounds`. Messages name the option of a variable of a Dataset
+    as the Dataset takes it.
     """
     options = resolve_options(BuildOptions, given_options)
-    return _reduced(_taken(array, levels, image, bounds, options), options["method"])
+    base = _taken(array, levels, image, bounds, options, is_variable=is_variable)
+    return _reduced(base, options["method"])
 
 
 def build_all(
@@ -77,14 +80,15 @@ def build_all(
     *,
     image: ImageGeometry | None = None,
     bounds: xr.Dataset = _NO_BOUNDS,
+    is_variable: bool = False,
     **given_options: Unpack[ArrayBuildOptions],
 ) -> Pyramid | Pyramids:
     """Build the pyramid of an array, or those of several methods, which read it once."""
     options: Any = {**resolve_options(ArrayBuildOptions, given_options)}
     methods = named_methods(options["method"])
     if methods is None:
-        return build(array, levels, image=image, bounds=bounds, **options)
-    base = _taken(array, levels, image, bounds, options)
+        return build(array, levels, image=image, bounds=bounds, is_variable=is_variable, **options)
+    base = _taken(array, levels, image, bounds, options, is_variable=is_variable)
     name = None if array.name is None else str(array.name)
     members = {key: _reduced(base, method) for key, method in methods.items()}
     return Pyramids(members, note=_together(name or "<group>", members), name=name)
@@ -111,6 +115,8 @@ class _Taken:
     levels, factor, dims, boundary
         As `make_plan` takes them.
     options : BuildOptions
+    is_variable : bool
+        Whether the array is one of the variables of a Dataset.
     """
 
     array: xr.DataArray
@@ -123,6 +129,7 @@ class _Taken:
     dims: str | tuple[str, ...] | None
     boundary: Boundary
     options: BuildOptions
+    is_variable: bool
 
 
 def _taken(
@@ -131,6 +138,8 @@ def _taken(
     image: ImageGeometry | None,
     bounds: xr.Dataset,
     options: BuildOptions,
+    *,
+    is_variable: bool,
 ) -> _Taken:
     """Return an array as it is taken."""
     _check_lengths(array)
@@ -149,14 +158,16 @@ def _taken(
             levels = len(image.coordinates)
         boundary = image_boundary(image) if boundary == "pad" else boundary
     return _Taken(
-        array, axes, stored, bounds, image, levels, factor, dims, boundary, options
-    )  # fmt: skip
+        array, axes, stored, bounds, image, levels, factor, dims, boundary, options, is_variable
+    )
 
 
 def _reduced(base: _Taken, method: Method | None) -> Pyramid:
     """Return the pyramid of an array by one method."""
     array, image, options = base.array, base.image, base.options
-    choice = choose(array, options["kind"], method, labels_of=image.path if image else None)
+    choice = choose(
+        array, options["kind"], method, image.path if image else None, is_variable=base.is_variable
+    )
     method = choice.method
     plan = make_plan(
         base.axes, array.shape, array.dtype, base.chunks,
@@ -272,6 +283,7 @@ def build_dataset(
             method=methods.get(name),
             kind=kinds.get(name),
             bounds=bounds_in(dataset, array),
+            is_variable=True,
             **{**shared, **vars(overrides.only(array.dims))},
         )
         for name, array in arrays.items()

@@ -22,7 +22,8 @@ _LISTED, _LONGEST = 20, 60
 def headline(name: str | None, plan: Plan) -> str:
     """Return one line that says what a pyramid is."""
     sizes = ", ".join(f"{d}: {n}" for d, n in zip(plan.dims, plan.levels[0].shape, strict=True))
-    over = f" of {plan.method} over {', '.join(plan.coarsened)}" if plan.coarsened else ""
+    of = "" if plan.method == "unknown" else f" of {plan.method}"
+    over = f"{of} over {', '.join(plan.coarsened)}" if plan.coarsened else ""
     named = f" {name!r}" if name else ""
     return (
         f"<xpyramid.Pyramid{named} ({sizes}) {plan.dtype}: {len(plan.levels)} level"
@@ -175,4 +176,6 @@ def _unknown_units(axes: Sequence[AxisSpec], coordinates: xr.Dataset) -> Iterato
             word, number = multiple
             yield f"{shown}, written as {float(number):.6g} {word}"
         else:
-            yield f"{shown}, only in the coordinate"
+            meant = units.nearest(unit, axis.type)
+            hint = f" (did you mean {meant}?)" if meant else ""
+            yield f"{shown}, only in the coordinate{hint}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -762,3 +763,28 @@ def test_pictures_are_turned_as_the_camera_says(run):
     run("build", "photo.png", "out.zarr")
     turned = np.moveaxis(np.asarray(picture.transpose(Image.Transpose.ROTATE_270)), -1, 0)
     np.testing.assert_array_equal(xpyramid.open_pyramid("out.zarr/photo")[0], turned)
+
+
+@pytest.mark.parametrize("command", ["info", "update", "verify"])
+def test_files_of_other_formats_are_for_other_commands(command, capsys, tmp_path):
+    path = tmp_path / "my scan.tif"
+    tifffile.imwrite(path, np.zeros((8, 8), "u1"))
+    assert main([command, str(path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{str(path)!r} is a file; accepted: a Zarr store, which is a directory" in said
+    assert f"xpyramid view '{path}' shows it, and xpyramid build '{path}' DST makes" in said
+
+
+def test_levels_of_an_unknown_method_are_levels():
+    levels = {str(k): xr.Dataset({"a": ("x", np.ones(8 >> k))}) for k in (0, 1)}
+    tree = xr.DataTree.from_dict(levels)
+    assert ": 2 levels over x, " in repr(tree.pyramid)
+
+
+def test_levels_that_are_added_are_said_with_their_codec(run):
+    data = np.ones((64, 64), "u1")
+    zarr.create_array("lab.zarr/0", data=data, chunks=(16, 16), dimension_names=["y", "x"])
+    said = run("build", "lab.zarr", "--in-place", "--levels", "3").splitlines()[-1]
+    assert re.fullmatch(
+        r"added to .*lab.zarr: 2 levels of mean, 1.28 kB \(\S+ \S?B with zstd .*\), \S+ s", said
+    )

@@ -164,7 +164,12 @@ def test_update_takes_memory_and_progress(
 ) -> None:
     run(capsys, "build", "scan.npy", "out.zarr", "--levels", "2")
     seen: dict[str, Any] = {}
-    monkeypatch.setattr("xpyramid.cli.update.update", lambda *_, **options: seen.update(options))
+
+    def update_image(*_: Any, **options: Any) -> tuple[Any, int]:
+        seen.update(options)
+        return xpyramid.store.path.resolve("out.zarr", read_only=True) / "scan", 0
+
+    monkeypatch.setattr("xpyramid.cli.update.update_image", update_image)
     run(capsys, "update", "out.zarr/scan", "--memory", "200MB", "--no-progress")
     assert (seen["memory"], seen["progress"]) == ("200MB", False)
 

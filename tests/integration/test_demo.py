@@ -49,6 +49,7 @@ def test_prints_the_table_and_the_paths(demo):
         f"{pyramid!r}\n\n"
         "pyramid: xpyramid-demo/retina.zarr/retina\n"
         "picture: xpyramid-demo/levels.png\n"
+        "to look at it: xpyramid view xpyramid-demo/retina.zarr/retina\n"
     )
 
 

@@ -114,6 +114,31 @@ def test_slices_and_projections() -> None:
         p.plot(x=3)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"time": 0}, r"along 'time', 0: no datetime; accepted: coordinates from "
+         r"2000-01-01T06:00:00 to 2000-01-03; for an index, call \.isel\(time=0\) first$"),
+        ({"time": "noon"}, "'noon': no datetime; accepted: coordinates from .* to 2000-01-03$"),
+        ({"q": 1}, "no dimension 'q'"),
+        ({"level": 9}, "level 9"),
+        ({"project": "best"}, "project='best'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_leaves_no_empty_axes(options: Any, message: str) -> None:
+    times = np.array(["2000-01-01T06:00", "2000-01-03"], "M8[ns]")
+    film = xr.concat([square(32), square(32)], "time").assign_coords(time=times)
+    p = film.pyramid.build(levels=2)
+    plt.close("all")
+    with pytest.raises((errors.PyramidError, IndexError), match=message):
+        p.plot(**options)
+    if "level" not in options and "project" not in options:
+        with pytest.raises(errors.PyramidError, match=message):
+            p.plot.levels(**options)
+    assert plt.get_fignums() == []
+    assert p.isel(time=0).plot().axes.get_title().endswith("level 0")
+
+
 def test_channels_in_their_colours() -> None:
     film = xr.concat([square(32), square(32)[::-1, ::-1].assign_coords(square(32).coords)], "c")
     film = film.assign_coords(c=["a", "b"]).rename("film")
@@ -133,6 +158,12 @@ def test_channels_in_their_colours() -> None:
 def test_a_window_without_width() -> None:
     values = np.array([[[4.0, 5.0, 6.0]]])
     assert composed(values, [(np.ones(3), 5, 5)])[0, :, 0].tolist() == [0, 0, 1]
+
+
+def test_what_no_channel_has_is_transparent() -> None:
+    values = np.array([[[0, 1, np.nan, np.nan]], [[0, np.nan, 1, np.nan]]])
+    picture = composed(values, [(np.array([1, 0, 0]), 0, 1), (np.array([0, 0, 1]), 0, 1)])
+    assert picture[0].tolist() == [[0, 0, 0, 1], [1, 0, 0, 1], [0, 0, 1, 1], [0, 0, 0, 0]]
 
 
 def test_photographs_are_as_they_are() -> None:

@@ -244,12 +244,30 @@ def test_on_the_command_line(
     write(tmp_path, image())
     zarr.open_array(tmp_path / "field/0/field")[10:20, 3] = 0
     assert cli(["update", str(tmp_path), "--group", "field", *words]) == 0
-    assert capsys.readouterr().out == f"{tmp_path}/field is up to date\n"
+    objects = "4 stored objects of levels above 0 were made again"
+    assert capsys.readouterr().out == f"{tmp_path}/field is up to date: {objects}\n"
     assert xpyramid.verify(tmp_path, deep=True) == []
     assert cli(["update", str(tmp_path / "field"), "--region", "y=600:800"]) == 2
     assert "--region 600:800 selects nothing along 'y'" in capsys.readouterr().err
     assert cli(["update", str(tmp_path / "field"), "--region", "y=a"]) == 2
     assert "accepted: as in y=10:20,x=2.5:4.0" in capsys.readouterr().err
+
+
+def test_the_only_image_needs_no_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(tmp_path, image((8, 8)))
+    assert cli(["update", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/field is up to date: nothing had changed\n"
+    zarr.open_array(tmp_path / "field/0/field")[3, 3] = 0
+    xpyramid.update(tmp_path)
+    assert xpyramid.verify(tmp_path, deep=True) == []
+    zarr.open_array(tmp_path / "field/0/field")[4, 4] = 0
+    assert cli(["update", str(tmp_path), "-q"]) == 0
+    assert capsys.readouterr().out == ""
+    xpyramid.drop_levels(tmp_path, levels=1)
+    assert len(xpyramid.open_pyramid(tmp_path)) == 1
+    write(tmp_path, image((8, 8)).rename("other"))
+    assert cli(["update", str(tmp_path)]) == 2
+    assert "the images ['field', 'other']" in capsys.readouterr().err
 
 
 def test_images_of_others_are_refused(tmp_path: Path) -> None:

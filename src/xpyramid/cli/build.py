@@ -30,7 +30,7 @@ from xpyramid.options import (
 from xpyramid.options.text import names
 from xpyramid.pyramid import Pyramid
 from xpyramid.pyramids import Pyramids
-from xpyramid.reader import codec_words, image_of_labels, stored_form
+from xpyramid.reader import StoredLevel, codec_words, image_of_labels, stored_form
 from xpyramid.sources import NO_SPACING, describe_source, open_source
 from xpyramid.writer import ImageSource, prepare
 
@@ -211,10 +211,15 @@ def _how(pyramid: Pyramid | Pyramids, target: str) -> str:
         forms = [stored_form(f"{target}/{path}".rstrip("/")) for path in members]
     if not forms:
         return samples
-    codecs = "; ".join(dict.fromkeys(form.codec or "uncompressed" for form in forms))
-    sizes = [form.stored_bytes for form in forms]
+    return f"{samples} ({_stored([level for form in forms for level in form.levels])})"
+
+
+def _stored(levels: Sequence[StoredLevel]) -> str:
+    """Say how many bytes some levels have in the store, and how they are compressed."""
+    codecs = "; ".join(dict.fromkeys(level.codec or "uncompressed" for level in levels))
+    sizes = [level.stored_bytes for level in levels]
     stored = "" if None in sizes else f"{in_bytes(sum(filter(None, sizes)))} with "
-    return f"{samples} ({stored}{codecs})"
+    return f"{stored}{codecs}"
 
 
 def _time(seconds: float) -> str:
@@ -265,6 +270,8 @@ def _add_levels(arguments: argparse.Namespace) -> None:
     count = len(pyramid) - first
     what = f"{count} level{'s' if count != 1 else ''} of {pyramid.method}"
     written = in_bytes(sum(level.nbytes for level in pyramid.plan.levels[first:]))
+    with suppress(PyramidError):  # what was written is there, whoever can read it
+        written += f" ({_stored(stored_form(place).levels[first:])})"
     tell(f"added to {place}: {what}, {written}, {_time(seconds)}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     draw(pyramid).save(picture, optimize=True)
     if not arguments.quiet:
         say(f"\npyramid: {store}/retina\npicture: {picture}")
+        say(f"to look at it: xpyramid view {shlex.quote(f'{store}/retina')}")
 
 
 def choose_directory(out: str | None) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from xpyramid import ngff
+from xpyramid.cli.files import refuse_files
 from xpyramid.cli.terminal import fail, say
 from xpyramid.display import in_bytes, listed, times
 from xpyramid.errors import NotAPyramidError, PyramidError
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run ``xpyramid info``; return the exit code."""
     location = arguments.path
+    refuse_files(location)
     images = _images(location, arguments.group)
     documents: list[dict[str, object]] = []
     codes: list[int] = []

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Mapping
 from typing import Literal
 
+from xpyramid.cli.files import refuse_files
 from xpyramid.cli.options import add_declared
 from xpyramid.cli.terminal import say
-from xpyramid.existing import update
+from xpyramid.existing import update_image
 from xpyramid.options import RunOptions, options_of
 
 #: Those of writing that an update takes, too.
@@ -68,7 +69,16 @@ def run(arguments: argparse.Namespace) -> None:
     changed: Mapping[str, slice | float] | Literal["changed"] = arguments.region or "changed"
     passed = {name: getattr(arguments, name) for name in _OPTIONS if hasattr(arguments, name)}
     progress = {"progress": False} if arguments.quiet else {}
-    update(arguments.path, arguments.group, changed, deep=arguments.deep, **(progress | passed))
-    path = "/".join(filter(None, [arguments.path.rstrip("/"), (arguments.group or "").strip("/")]))
-    if not arguments.quiet:
-        say(f"{path} is up to date")
+    refuse_files(arguments.path)
+    defaults = {"memory": None, "progress": None}
+    place, number = update_image(
+        arguments.path, arguments.group, changed, deep=arguments.deep,
+        **(defaults | progress | passed),
+    )  # fmt: skip
+    if arguments.quiet:
+        return
+    path = "/".join(filter(None, [arguments.path.rstrip("/"), place.path]))
+    objects = "1 stored object" if number == 1 else f"{number} stored objects"
+    were = "was" if number == 1 else "were"
+    done = f"{objects} of levels above 0 {were} made again" if number else "nothing had changed"
+    say(f"{path} is up to date: {done}")

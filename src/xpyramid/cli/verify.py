@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from xpyramid import ngff, verifier
+from xpyramid.cli.files import refuse_files
 from xpyramid.cli.terminal import one_line
 from xpyramid.errors import SourceError
 from xpyramid.existing import repair
@@ -18,6 +19,9 @@ from xpyramid.sources import reading
 from xpyramid.store.confined import ARCHIVES
 from xpyramid.store.documents import parse_document
 from xpyramid.store.path import expanded, path_named
+
+#: How much of a file is looked at to see whether it may be a document.
+_HEAD = 2**16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,8 +100,10 @@ def _counted(number: int, noun: str) -> str:
 
 def _document(path: str) -> list[Problem]:
     """Check a metadata document by itself."""
+    raw = sys.stdin.buffer.read() if path == "-" else expanded(path).read_bytes()
+    if path != "-" and b"\0" in raw[:_HEAD]:  # which no text has
+        refuse_files(path)
     try:
-        raw = sys.stdin.buffer.read() if path == "-" else expanded(path).read_bytes()
         document = parse_document(raw)
     except ValueError as error:
         return [Problem("unreadable", "", str(error))]

@@ -4,6 +4,14 @@ from xpyramid.existing.add import add_levels, prepare_levels
 from xpyramid.existing.appender import Appender
 from xpyramid.existing.drop import drop_levels
 from xpyramid.existing.repair import repair
-from xpyramid.existing.update import update
+from xpyramid.existing.update import update, update_image
 
-__all__ = ["Appender", "add_levels", "drop_levels", "prepare_levels", "repair", "update"]
+__all__ = [
+    "Appender",
+    "add_levels",
+    "drop_levels",
+    "prepare_levels",
+    "repair",
+    "update",
+    "update_image",
+]

@@ -22,7 +22,7 @@ def drop_levels(store: Store, group: str | None = None, levels: int = 1) -> None
     ----------
     store : str, path, URL, zarr store or zarr.Group
     group : str, optional
-        Path of the image in the store. Default: the store itself.
+        Path of the image in the store. Default: the store itself, or the only image in it.
     levels : int
         How many levels are to stay, level 0 included. An image that has no more is left alone.
 

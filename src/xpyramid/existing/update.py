@@ -15,7 +15,7 @@ from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
 from xpyramid.runtime.cluster import workers
-from xpyramid.store.path import Store
+from xpyramid.store.path import NodePath, Store
 from xpyramid.store.transaction import is_unfinished
 from xpyramid.writer.stored_levels import stored_levels
 from xpyramid.writer.update import update as update_levels
@@ -39,7 +39,7 @@ def update(
     ----------
     store : str, path, URL, zarr store or zarr.Group
     group : str, optional
-        Path of the image in the store. Default: the store itself.
+        Path of the image in the store. Default: the store itself, or the only image in it.
     region : mapping of str to slice or number, or "changed"
         What has changed, by dimension, all of those that are left out. Integers are indexes, as for
         :meth:`xarray.DataArray.isel`; other numbers and texts are coordinates, as for
@@ -75,6 +75,19 @@ def update(
     >>> xpyramid.verify(store, deep=True)
     []
     """
+    update_image(store, group, region, deep=deep, memory=memory, progress=progress)
+
+
+def update_image(
+    store: Store,
+    group: str | None,
+    region: Mapping[str, slice | int | float] | Literal["changed"],
+    *,
+    deep: bool,
+    memory: int | str | None,
+    progress: bool | None,
+) -> tuple[NodePath, int]:
+    """Do what `update` does; return the place of the image, and how many objects were redone."""
     if not isinstance(region, Mapping) and region != "changed":
         raise PlanError(
             option="region",
@@ -87,8 +100,10 @@ def update(
         regions = [_indexes(base, region)]
     else:
         regions = changed_regions(levels, deep=deep)
-    if regions or is_unfinished(place.as_image()):
-        update_levels(levels, regions, Limits(workers(), budget(memory)), progress)
+    if not regions and not is_unfinished(place.as_image()):
+        return place, 0
+    limits = Limits(workers(), budget(memory))
+    return place, update_levels(levels, regions, limits, progress)
 
 
 def _indexes(base: xr.DataArray, region: Mapping[str, object]) -> Region:

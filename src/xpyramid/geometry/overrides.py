@@ -214,11 +214,13 @@ def _by_position(
     dims = tuple(axis.dim for axis in axes)
     if len(entries) != len(dims):
         raise AxisError(
-            f"has {len(entries)} entries for the {len(dims)} dimensions {dims}",
+            f"has {len(entries)} entries for the {len(dims)} dimensions {', '.join(dims)}",
             option=name,
             value=entries,
-            accepted="one for each, in this order (None for those it is not for), one for all "
-            "space dimensions, or a mapping",
+            accepted=Message(
+                "one for each, in this order; one for all space dimensions; or by name, as in ",
+                option(name, dict(zip(dims[-2:], entries[-2:], strict=False))),
+            ),
         )
     return {dim: value for dim, value in zip(dims, entries, strict=True) if value is not None}
 
@@ -270,12 +272,11 @@ def _checked_types(types: Mapping[str, AxisType] | None) -> Mapping[str, AxisTyp
         )
     for dim, axis_type in types.items():
         if axis_type not in _TYPES:
-            raise AxisError(
-                f"axis_types: {axis_type!r} for {dim!r}", accepted=f"{', '.join(map(repr, _TYPES))}"
-            )
+            raise AxisError(option="axis_types", value={dim: axis_type}, accepted=", ".join(_TYPES))
     for once in ("time", "channel"):
         if len(several := [dim for dim in types if types[dim] == once]) > 1:
-            raise AxisError(f"axis_types: {several} are all {once!r}", accepted=f"one {once} axis")
+            value = dict.fromkeys(several, once)
+            raise AxisError(option="axis_types", value=value, accepted=f"one {once} axis")
     return types
 
 
@@ -284,12 +285,19 @@ def _check_names(axes: Sequence[AxisSpec], types: Mapping[str, AxisType]) -> Non
     for axis in axes:
         if axis.dim in types and axis.type != types[axis.dim]:
             raise AxisError(
-                f"axis_types: {axis.dim!r} cannot be {types[axis.dim]!r}, there are three "
-                "space dimensions already",
+                "cannot be: there are three space dimensions already",
+                option="axis_types",
+                value={axis.dim: types[axis.dim]},
                 fix="say what the others are",
             )
         if types and axis.dim in AXIS_TYPES and axis.dim not in types and axis.name != axis.dim:
             raise AxisError(
-                f"axis_types: {dict(types)} leaves no place for the dimension {axis.dim!r}",
-                fix=f"say what it is, as in {{{axis.dim!r}: 'space'}}, or rename it",
+                f"leaves no place for the dimension {axis.dim!r}",
+                option="axis_types",
+                value=dict(types),
+                fix=Message(
+                    "say what it is, as in ",
+                    option("axis_types", {axis.dim: "space"}),
+                    ", or rename it",
+                ),
             )

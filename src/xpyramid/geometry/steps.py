@@ -13,7 +13,7 @@ from xpyramid.errors import PlanError
 from xpyramid.geometry import units
 from xpyramid.geometry.axes import AxisSpec
 from xpyramid.geometry.chunks import default_chunks
-from xpyramid.messages import say
+from xpyramid.messages import Message, code, option, say
 from xpyramid.options.types import Boundary, Factor, StepFactor
 
 Factors = tuple[int, ...]
@@ -94,13 +94,14 @@ def factors_by_dim(factor: Factor | None, dims: tuple[str, ...]) -> Factor | Non
         return factor
     if len(factor) != len(dims):
         raise PlanError(
-            f"has {len(factor)} entries for the {len(dims)} dimensions {dims}",
+            f"has {len(factor)} entries for the {len(dims)} dimensions {', '.join(dims)}",
             option="factor",
             value=factor,
-            accepted=say(
-                "a tuple with one integer for each dimension, or a list with one entry "
-                "for each step, as in {factor}",
-                factor=[*map(int, factor)],
+            accepted=Message(
+                "one integer for each dimension, in this order; one for all; or by name, as in ",
+                option("factor", dict(zip(dims[-2:], map(int, factor[-2:]), strict=False))),
+                "; for each step another one, ",
+                code(f"factor={[*map(int, factor)]}"),
             ),
         )
     return dict(zip(dims, map(int, factor), strict=True))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from difflib import get_close_matches
 from fractions import Fraction
 
 _PREFIXES = {
@@ -59,6 +60,9 @@ _SYMBOL = 3
 _SCALED = re.compile(
     r"(?:10\^(?P<power>[-+]?\d+)|(?P<number>\d*\.?\d+(?:[eE][-+]?\d+)?))[ .*]*(?P<unit>[^\W\d].*)"
 )
+
+#: How much of a word must be right where another one is meant.
+_ALIKE = 0.8
 
 #: No unit is as large or as small as to need more; what strangers write must not take long.
 _MOST_DIGITS = 60
@@ -128,6 +132,28 @@ def to_ngff(unit: object, axis_type: str) -> str | None:
     if word is None or abs(int(number.partition("e")[2] or 0)) > _MOST_DIGITS:
         return None
     return _OF_SIZE[axis_type].get(Fraction(number) * _SIZES[word])
+
+
+def nearest(unit: object, axis_type: str) -> str | None:
+    """Return the spelling that a unit which nobody knows was probably meant to be, if there is one.
+
+    Parameters
+    ----------
+    unit : object
+        One for which `to_ngff` has no word.
+    axis_type : str
+        ``"space"`` or ``"time"``.
+
+    Examples
+    --------
+    >>> [nearest(unit, "space") for unit in ("mikron", "mikrometer", "degrees_north")]
+    ['micron', 'micrometer', None]
+    """
+    text = str(unit).strip(" []()").lower()
+    if len(text) <= _SYMBOL or len(text) > _MOST_CHARACTERS or is_length_or_angle(unit):
+        return None
+    words = [word for word in _SPELLINGS.get(axis_type, ()) if len(word) > _SYMBOL]
+    return next(iter(get_close_matches(text, words, 1, _ALIKE)), None)
 
 
 def is_length_or_angle(unit: object) -> bool:

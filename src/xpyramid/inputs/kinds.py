@@ -13,7 +13,7 @@ from typing import get_args
 import xarray as xr
 
 from xpyramid.errors import KindWarning, PlanError
-from xpyramid.messages import Message, option, say
+from xpyramid.messages import Message, code, option, say
 from xpyramid.options.types import Kind, Method
 from xpyramid.types import Attrs
 from xpyramid.warn import warn
@@ -67,7 +67,12 @@ class Choice:
 
 
 def choose(
-    array: xr.DataArray, kind: Kind | None, method: Method | None, labels_of: str | None = None
+    array: xr.DataArray,
+    kind: Kind | None,
+    method: Method | None,
+    labels_of: str | None = None,
+    *,
+    is_variable: bool = False,
 ) -> Choice:
     """Return what an array is, and the method that suits it, from what the caller says of both.
 
@@ -80,6 +85,8 @@ def choose(
     labels_of : str, optional
         Path of the image that these are labels of: then they are labels, unless ``kind`` says
         something else.
+    is_variable : bool
+        Whether it is one of the variables of a Dataset, of which options speak by name.
 
     Raises
     ------
@@ -92,22 +99,25 @@ def choose(
         return Choice("image", method)  # counts are no labels, whatever they are of
     reason = label_reason(array)
     if kind is None and labels_of is None:
-        return _choose_by_method(array, method, reason)
+        return _choose_by_method(array, method, reason, is_variable=is_variable)
     option_message = Message(
         option("labels_of", labels_of) if kind is None else option("kind", kind)
     )
     if (kind or "labels") == "labels" and method in (*AVERAGING, "count"):
-        raise averaged_labels(str(method), may_be_image=kind is not None)
+        variable = str(array.name) if is_variable else None
+        raise averaged_labels(str(method), may_be_image=kind is not None, variable=variable)
     default_method = "mean" if kind == "image" else "mode"
     return Choice(kind or "labels", default_method if method is None else method, option_message)
 
 
-def _choose_by_method(array: xr.DataArray, method: Method | None, reason: str) -> Choice:
+def _choose_by_method(
+    array: xr.DataArray, method: Method | None, reason: str, *, is_variable: bool
+) -> Choice:
     """Return what `choose` does, where the caller does not say the kind."""
     if method is None and reason:
         return Choice("labels", "mode", reason)
     if method is None:
-        _warn_if_unknown(array)
+        _warn_if_unknown(array, is_variable=is_variable)
         return Choice("image", "mean")
     if method == "mode":
         return Choice("labels", "mode", say("{method}", method="mode"))
@@ -118,16 +128,23 @@ def _choose_by_method(array: xr.DataArray, method: Method | None, reason: str) -
     )
 
 
-def averaged_labels(method: str, *, may_be_image: bool = False) -> PlanError:
-    """Return an error that says that a method is not for labels."""
-    other = say(", or {kind}", kind="image") if may_be_image else ""
+def averaged_labels(
+    method: str, *, may_be_image: bool = False, variable: str | None = None
+) -> PlanError:
+    """Return an error that says that a method is not for labels, those of a variable perhaps."""
+    other = say(", or {kind}", kind=_of("image", variable)) if may_be_image else ""
     return PlanError(
         "of labels, which makes up new labels",
         option="method",
-        value=method,
+        value=_of(method, variable),
         accepted=FOR_LABELS,
-        fix=Message("pass ", option("method", "mode"), other),
+        fix=Message("pass ", option("method", _of("mode", variable)), other),
     )
+
+
+def _of(value: str, variable: str | None) -> str | dict[str, str]:
+    """Return the value of an option for an array, or for one of the variables of a Dataset."""
+    return value if variable is None else {variable: value}
 
 
 #: Attributes that are about the values of samples; others say where they are from and what of.
@@ -181,9 +198,12 @@ def _words(name: object) -> set[str]:
     return set(map(str.lower, re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)))
 
 
-def _warn_if_unknown(array: xr.DataArray) -> None:
+def _warn_if_unknown(array: xr.DataArray, *, is_variable: bool) -> None:
     """Ask what an array is that may well be labels, and is about to be averaged."""
     named = "" if array.name is None else f" {str(array.name)[:60]!r}"
+    labels, image = option("method", "mode"), option("method", "mean")
+    if is_variable:
+        labels, image = (option("kind", {str(array.name): kind}) for kind in ("labels", "image"))
     may_be_labels = array.dtype.itemsize >= 4 or bool(_words(array.name) & _LABEL_WORDS)
     if array.dtype.kind in "iu" and may_be_labels:
         if not _QUANTITY_ATTRS & array.attrs.keys():
@@ -191,16 +211,20 @@ def _warn_if_unknown(array: xr.DataArray) -> None:
                 Message(
                     f"the array{named} of dtype {array.dtype} is taken for an image, and "
                     "averaged; if it holds labels, pass ",
-                    option("method", "mode"),
+                    labels,
                     "; if not, ",
-                    option("method", "mean"),
+                    image,
                 ),
                 KindWarning,
             )
     elif array.dtype.kind == "f" and _names_labels(array.name):
         warn(
-            f"the array{named} of dtype {array.dtype} is taken for an image, and "
-            "averaged; if it holds labels, call "
-            + say("`.astype('uint32')` before .pyramid; if not, pass {method}", method="mean"),
+            Message(
+                f"the array{named} of dtype {array.dtype} is taken for an image, and "
+                "averaged; if it holds labels, call ",
+                code(".astype('uint32')"),
+                " before .pyramid; if not, pass ",
+                image,
+            ),
             KindWarning,
         )

@@ -15,10 +15,14 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.geometry.selection import Part, as_given, cells, is_reduction, selected
 from xpyramid.lazy.coarsen import as_dask, source_chunks
 from xpyramid.lazy.levels import Levels
+from xpyramid.messages import Message, code
 from xpyramid.reducers import Reducer
 from xpyramid.types import Indexers
 
 How = Literal["isel", "sel"]
+
+#: What coordinates are that no number can select from, by the kind of their dtype.
+_TIMES = {"M": "datetime", "m": "duration"}
 
 
 def parts_of(
@@ -74,25 +78,42 @@ def _along(
     try:
         taken = getattr(positions, how)({dim: part}, **options).values
     except (KeyError, IndexError, TypeError, ValueError) as error:
+        kind = positions.coords[dim].dtype.kind if dim in positions.coords and how == "sel" else ""
+        is_other = kind in _TIMES and not isinstance(error, KeyError | IndexError)
+        reason = f"no {_TIMES[kind]}" if is_other else error.args[0]
+        accepted = _accepted(positions, dim, how, is_nearest=is_other or method is not None)
+        by_index = f".isel({dim}={part})" if is_other and isinstance(part, int) else ""
         raise SelectionError(
-            f"along {dim!r}, {part!r}: {error.args[0]}", accepted=_accepted(positions, dim, how)
+            f"along {dim!r}, {part!r}: {reason}",
+            accepted=accepted,
+            fix=Message("for an index, call ", code(by_index), " first") if by_index else "",
         ) from error
     if not taken.ndim:
         return int(taken)
     if not taken.size:
         raise SelectionError(
-            f"along {dim!r}, {part!r} selects nothing", accepted=_accepted(positions, dim, how)
+            f"along {dim!r}, {part!r} selects nothing",
+            accepted=_accepted(positions, dim, how, is_nearest=method is not None),
         )
     return slice(int(taken[0]), int(taken[-1]) + 1)
 
 
-def _accepted(positions: xr.DataArray, dim: str, how: How) -> str:
+def _accepted(positions: xr.DataArray, dim: str, how: How, *, is_nearest: bool) -> str:
     if how == "isel" or dim not in positions.coords:
         return f"indexes below {positions.size}"
-    first, last = (positions.coords[dim].values[i] for i in (0, -1))
+    first, last = (_as_text(positions.coords[dim].values[i]) for i in (0, -1))
+    has_next = not is_nearest and positions.coords[dim].dtype.kind not in "OSU"
     return f"coordinates from {first} to {last}" + (
-        "" if positions.coords[dim].dtype.kind in "OSU" else "; method='nearest' for the next one"
+        "; method='nearest' for the next one" if has_next else ""
     )
+
+
+def _as_text(label: object) -> str:
+    """Return a label as people write it: a time without zeros that say nothing."""
+    text = str(label)
+    if not isinstance(label, np.datetime64):
+        return text
+    return (text.rstrip("0").rstrip(".") if "." in text else text).removesuffix("T00:00:00")
 
 
 def region_of(

@@ -34,12 +34,19 @@ def rgb(color: str) -> Array:
 
 
 def composed(values: Array, channels: Sequence[tuple[Array, float, float]]) -> Array:
-    """Return the picture of channels, each in its colour and between the ends of its window."""
+    """Return the picture of channels, each in its colour and between the ends of its window.
+
+    Where all channels are NaN it is transparent: there is a fourth number for that, if need be.
+    """
     picture = np.zeros((*values.shape[1:], 3))
+    is_known = np.zeros(values.shape[1:], bool)
     for channel, (color, low, high) in zip(values, channels, strict=True):
         width = (high - low) or 1  # which somebody may have stored as nothing
         light = np.clip((channel.astype(float) - low) / width, 0, 1)
         picture += np.nan_to_num(light)[..., None] * color
+        is_known |= ~np.isnan(light)
+    if len(values) and not is_known.all():
+        return np.concatenate([np.clip(picture, 0, 1), is_known[..., None]], axis=-1)
     return np.clip(picture, 0, 1)
 
 

@@ -102,12 +102,13 @@ class Plot:
         (300, 200)
         """
         pyplot = _pyplot()
+        plan, parts = self._plan, self._parts(indexers, project)
+        if level is not None:  # before there are axes, which would stay empty
+            level = self._levels.position(level)
         if ax is None:
             ax = pyplot.subplots()[1]
-        plan, parts = self._plan, self._parts(indexers, project)
         box = ax.get_window_extent()
         k = self._fitting(parts, box.width, box.height) if level is None else level
-        k = self._levels.position(k)
         shown = selected_levels(self._levels, plan, parts)[k]
         image = self._draw(ax, shown, k, parts, project)
         ax.set_title(self._title(shown, k))
@@ -133,10 +134,8 @@ class Plot:
         """
         number = len(self._levels)
         size = (3 * number, 3.4) if figsize is None else figsize
-        figure, row = _pyplot().subplots(
-            1, number, figsize=size, squeeze=False, layout="constrained"
-        )
-        parts = [*self._parts(indexers, None)]
+        pyplot, parts = _pyplot(), [*self._parts(indexers, None)]
+        figure, row = pyplot.subplots(1, number, figsize=size, squeeze=False, layout="constrained")
         box = row[0, 0].get_window_extent()
         for i, pixels in zip(self._drawn(), (box.height, box.width), strict=True):
             part = parts[i]

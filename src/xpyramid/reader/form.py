@@ -44,6 +44,8 @@ class StoredLevel:
         How many of them are stored, where that is recorded: those of fill value alone are not.
     stored_bytes : int or None
         Their size, where that is recorded.
+    codec : str
+        How chunks are compressed, for people; empty where they are not.
     """
 
     path: str
@@ -52,6 +54,7 @@ class StoredLevel:
     objects: int
     stored_objects: int | None
     stored_bytes: int | None
+    codec: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,9 @@ def _level(path: str, array: ZarrArray, table: ObjectTable | None, record: objec
         with suppress(ValueError):  # damaged, too
             mask = expected(record, objects)
             stored_objects = None if mask is None else int(mask.sum())
-    return StoredLevel(path, array.chunks, array.shards, objects, stored_objects, stored_bytes)
+    return StoredLevel(
+        path, array.chunks, array.shards, objects, stored_objects, stored_bytes, codec_words(array)
+    )
 
 
 def codec_words(array: ZarrArray) -> str:

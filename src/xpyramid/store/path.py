@@ -29,7 +29,7 @@ from zarr.types import AnyArray
 from xpyramid import ngff
 from xpyramid._compat import GroupMetadata, node_of, open_zip, package_of, sync, unwrapped
 from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
-from xpyramid.messages import literal, say
+from xpyramid.messages import Message, code, literal, say
 from xpyramid.store.retrying import as_local, bare, retrying, spelled
 from xpyramid.types import Json
 
@@ -348,7 +348,10 @@ def resolve(store: Store, *, read_only: bool) -> NodePath:
         if getattr(error, "errno", errno.EINVAL) in _NO_PATH:
             raise InvalidNameError(f"{location[:60]!r} cannot be a path: {error}") from error
     if path.exists() and not path.is_dir():
-        raise NotAPyramidError(f"{location!r} is a file", fix="a Zarr store is a directory")
+        raise NotAPyramidError(
+            f"{location!r} is a file", accepted="a Zarr store, which is a directory",
+            fix=Message(code("xpyramid.open_source()"), " reads files of other formats"),
+        )  # fmt: skip
     if read_only and not path.exists():
         raise NotAPyramidError(f"there is nothing at {location!r}")
     return NodePath(LocalStore(path, read_only=read_only), "")

@@ -37,6 +37,19 @@ void main() {
 }
 """
 
+#: The same for floating-point numbers: where one is NaN, the background shows.
+_FLOAT_SHADER = """#uicontrol invlerp normalized
+#uicontrol vec3 color color
+void main() {
+  float value = toRaw(getDataValue());
+  if (isnan(value)) {
+    emitTransparent();
+  } else {
+    emitRGB(color * normalized());
+  }
+}
+"""
+
 _DTYPES = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "f4"}
 
 
@@ -176,6 +189,8 @@ def _layers(image: ViewedImage, url: str) -> list[dict[str, object]]:
         labels: dict[str, object] = {"type": "segmentation", "name": image.name, "source": source}
         return [{**labels, "segmentColors": colors} if colors else labels]
     axis, channels = image.channel_axis, image.channels
+    is_float = _shown_as(image.plan.dtype, is_labels=False).kind == "f"
+    shader = _FLOAT_SHADER if is_float else _SHADER
     layers: list[dict[str, object]] = []
     for i, channel in enumerate(channels):
         window = channel["window"]
@@ -183,7 +198,7 @@ def _layers(image: ViewedImage, url: str) -> list[dict[str, object]]:
             "type": "image",
             "name": image.name if axis is None else f"{image.name}: {channel['label']}",
             "source": source,
-            "shader": _SHADER,
+            "shader": shader,
             "shaderControls": {
                 "normalized": {
                     "range": [window["start"], window["end"]],

@@ -78,15 +78,14 @@ class StoredLevels:
 
         Those that are not stored have the size 0.
         """
-        array, place = self.arrays[level], self.place / self.paths[level]
-        indexes = {
-            index
-            for region in regions
-            for index in indexes_in(
-                self.above(self.aligned(region), level), array.shards or array.chunks
-            )
-        }
-        return rows_of(place, array, sorted(indexes))
+        place = self.place / self.paths[level]
+        return rows_of(place, self.arrays[level], self.indexes(level, regions))
+
+    def indexes(self, level: int, regions: Sequence[Region]) -> list[tuple[int, ...]]:
+        """Return the indexes of the objects of a level above some regions."""
+        lengths = self.arrays[level].shards or self.arrays[level].chunks
+        cells = [self.above(self.aligned(region), level) for region in regions]
+        return sorted({index for part in cells for index in indexes_in(part, lengths)})
 
     def aligned(self, region: Region) -> Region:
         """Return a region of level 0, rounded outward to whole windows of the top."""

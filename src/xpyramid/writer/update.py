@@ -43,8 +43,10 @@ _REGIONS = "regions"
 
 def update(
     levels: StoredLevels, regions: Sequence[Region], limits: Limits, progress: bool | None
-) -> None:
+) -> int:
     """Make the levels again above regions of level 0; note it first, and record it at the end.
+
+    Returned is how many stored objects were made again.
 
     Raises
     ------
@@ -83,6 +85,8 @@ def update(
                 remove(levels.place / key)
         transaction.close()
         consolidate_above(transaction)
+        above = range(1, len(levels.paths))
+        return sum(len(levels.indexes(k, regions)) for k in above)
 
 
 def windows_again(

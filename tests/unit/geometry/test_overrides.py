@@ -125,9 +125,9 @@ def test_types(dims: str, types: dict[str, Any], expected: str) -> None:
         ({"units": ""}, "units='' along"),
         ({"units": {"t": "s"}}, "'t' holds datetimes"),
         ({"axis_types": "time"}, "axis_types='time'; accepted: a mapping"),
-        ({"axis_types": {"x": "spatial"}}, "'spatial' for 'x'; accepted: 'time', 'channel', 'spa"),
+        ({"axis_types": {"x": "spatial"}}, "={'x': 'spatial'}; accepted: time, channel, space"),
         ({"axis_types": {"q": "time"}}, r"no dimension \['q'\]; accepted: t, y, x"),
-        ({"axis_types": {"y": "time", "x": "time"}}, r"\['y', 'x'\] are all 'time'"),
+        ({"axis_types": {"y": "time", "x": "time"}}, "'x': 'time'}; accepted: one time"),
         ({"axis_types": {"x": "time"}}, "no place for the dimension 't'; say what it is"),
     ],
 )
@@ -138,7 +138,7 @@ def test_refusals(options: dict[str, Any], message: str) -> None:
 
 
 def test_no_more_than_three_space_dimensions() -> None:
-    with pytest.raises(errors.AxisError, match="'w' cannot be 'space', there are three"):
+    with pytest.raises(errors.AxisError, match=r"={'w': 'space'} cannot be: there are three"):
         field("wzyx").pyramid.build(axis_types={"w": "space"})
 
 
@@ -178,7 +178,31 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
         (["--origin", "y=1,y=2"], "'y=1,y=2'; accepted: one for all"),
         (["--units", "y="], "'y='; accepted"),
         (["--axis-types", "time"], "'time'; accepted: types"),
-        (["--axis-types", "z=frame"], "'frame' for 'z'; accepted: 'time'"),
+        (["--axis-types", "z=frame"], "--axis-types z=frame; accepted: time, channel, space"),
+        (
+            ["--spacing", "1,2"],
+            "--spacing 1.0,2.0 has 2 entries for the 3 dimensions z, y, x; accepted: one for each, "
+            "in this order; one for all space dimensions; or by name, as in --spacing y=1.0,x=2.0",
+        ),
+        (
+            ["--factor", "2,2"],
+            "accepted: one integer for each dimension, in this order; one for all; "
+            "or by name, as in --factor y=2,x=2",
+        ),
     ]:
         assert main([*build, *wrong]) == 2
         assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("unit", "hint"),
+    [
+        ("mikron", " (did you mean micron?)"),
+        ("Mikrometers", " (did you mean micrometers?)"),
+        ("degrees_north", ""),
+        ("mV", ""),
+    ],
+)
+def test_units_that_nobody_knows(unit: str, hint: str) -> None:
+    said = repr(field().pyramid.build(levels=2, units={"x": unit}))
+    assert f"no word for: {unit} (x), only in the coordinate{hint}\n" in f"{said}\n"

@@ -114,6 +114,23 @@ def test_a_kind_for_each_variable() -> None:
         dataset.pyramid.build(levels=2, kind={"c": "labels"})
 
 
+def test_a_dataset_is_told_what_a_dataset_takes() -> None:
+    dataset = xr.Dataset({"regions_": ids("regions_", "i4"), "raw": ids("raw", "u2")})
+    with pytest.warns(errors.KindWarning) as seen:
+        dataset.pyramid.build(levels=2)
+    assert "pass kind={'regions_': 'labels'}; if not, kind={'regions_': 'image'}" in str(seen[0])
+    made = dataset.pyramid.build(levels=2, kind={"regions_": "labels"})
+    assert [p.method for p in made.values()] == ["mode", "mean"]
+    dataset = xr.Dataset({"segmentation": ids("segmentation", "f4")})
+    with pytest.warns(errors.KindWarning, match=r"if not, pass kind={'segmentation': 'image'}"):
+        dataset.pyramid.build(levels=2)
+    dataset = xr.Dataset({"a": ids("a"), "b": ids("b")})
+    with pytest.raises(errors.PlanError) as error:
+        dataset.pyramid.build(levels=2, kind={"a": "labels"}, method={"a": "median"})
+    assert str(error.value).startswith("method={'a': 'median'} of labels")
+    assert str(error.value).endswith("pass method={'a': 'mode'}, or kind={'a': 'image'}")
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5", "0.6"])
 @pytest.mark.parametrize("options", [{}, {"method": "mode"}, {"kind": "labels"}])
 def test_viewers_are_told_of_labels_alone(version: str, options: Any) -> None:

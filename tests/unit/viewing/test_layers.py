@@ -257,6 +257,19 @@ def test_the_page_says_places_as_coordinates_do() -> None:
     ]  # fmt: skip
 
 
+def test_nothing_is_shown_where_samples_are_missing() -> None:
+    values = np.ones((20, 30), "f4")
+    values[5:, :10] = np.nan
+    image = shown(xr.DataArray(values, dims=[*"yx"], name="field").pyramid.build(levels=2))
+    tile = png(Page([image]).read("tile/0/0/0_0/-/0.png"))
+    np.testing.assert_array_equal(tile[..., 3], np.where(np.isnan(values), 0, 255))
+    (layer,) = state_of([image], geometry_of(served(image)), [""])["layers"]
+    assert "emitTransparent" in layer["shader"]
+    image = shown(field("yx").pyramid.build(levels=2))
+    (layer,) = state_of([image], geometry_of(served(image)), [""])["layers"]
+    assert "isnan" not in layer["shader"]  # which GLSL has for no integers
+
+
 def test_what_has_no_samples_has_no_tiles() -> None:
     page = Page([shown(xr.DataArray(np.zeros((0, 5, 5), "u1"), dims=[*"tyx"]).pyramid.build())])
     assert page.read("tile/0/0/0_0/0/0.png") is None
