@@ -50,6 +50,19 @@ return {
 """
 
 
+#: Keeps what is written onto canvases, such as the words beside a scale bar.
+_KEEP_TEXTS = """
+window.textsDrawn = [];
+for (const kind of [CanvasRenderingContext2D, OffscreenCanvasRenderingContext2D]) {
+  const fill = kind.prototype.fillText;
+  kind.prototype.fillText = function (text, ...rest) {
+    window.textsDrawn.push(text);
+    return fill.call(this, text, ...rest);
+  };
+}
+"""
+
+
 class Browser:
     """A page with an empty viewer, again and again."""
 
@@ -95,6 +108,7 @@ def open_browser() -> Iterator[Browser]:
     chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
     try:
         chrome.set_page_load_timeout(_PATIENCE)
+        chrome.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _KEEP_TEXTS})
         chrome.set_script_timeout(_PATIENCE)
         neuroglancer.set_server_bind_address("127.0.0.1")
         yield Browser(chrome)

@@ -33,7 +33,16 @@ def drawn(viewer: Any, image: str, picture: str) -> dict[str, Any]:
         "units": [str(unit) for unit in viewer.layers[0].units],
         "extent": viewer.layers[0].extent.world.tolist(),
         "levels": len(viewer.layers[0].data),
+        "bar": bar_of(viewer),
     }
+
+
+def bar_of(viewer: Any) -> str:
+    """Return what stands beside the scale bar, as it is drawn; napari tells nobody else."""
+    canvas = viewer.window._qt_viewer.canvas
+    drawn = [visual for visuals in canvas._viewer_overlay_to_visual.values() for visual in visuals]
+    (bar,) = (visual for visual in drawn if visual.overlay is viewer.scale_bar)
+    return str(bar.node.text.text)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -11,8 +12,11 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 from helpers.drawn import PATCHES, RGB, SIZES, SPACING, check_places, patches, write_drawn
+from helpers.scale_bars import check_bar, longest_white_run
+from PIL import Image
 
 NEEDED = ("napari", "napari_ome_zarr", "PyQt6")
 MISSING = [name for name in NEEDED if not importlib.util.find_spec(name)]
@@ -91,3 +95,17 @@ def test_it_lies_where_it_is(case: str, shown: dict[str, Shown]) -> None:
 def test_layers_are_of_their_kinds(shown: dict[str, Shown]) -> None:
     assert shown["channels groups"].said["layers"] == ["Image"] * 3
     assert sorted(shown["labels groups"].said["layers"]) == ["Image", "Labels"]
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if CASES[case][0] in ("channels", "labels")]
+)
+def test_the_scale_bar_is_as_long_as_it_says(case: str, shown: dict[str, Shown]) -> None:
+    """The patches tell how many micrometres a pixel is; the bar is below on the right."""
+    found = patches(shown[case].picture, {colour: RGB[colour] for colour in PATCHES})
+    apart = (PATCHES["green"][1] - PATCHES["red"][1]) * SIZES["x"] * SPACING
+    per_pixel = apart / (found["green"].x - found["red"].x)
+    pixels = np.asarray(Image.open(io.BytesIO(shown[case].picture)))
+    height, width, _ = pixels.shape
+    bar = longest_white_run(pixels[height * 9 // 10 :, width // 2 :])
+    check_bar(shown[case].said["bar"], bar, per_pixel, width=3)

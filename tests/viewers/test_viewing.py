@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from helpers.scale_bars import check_bar, longest_white_run
 from helpers.stored_images import SIZES, field, segmentation
 from PIL import Image
 
@@ -98,6 +99,26 @@ def check_discs(pixels: Callable[[], Any], wait: Callable[[Callable[[], bool]], 
     return seen
 
 
+def per_pixel(seen: Any) -> float:
+    """Return how many micrometres a pixel is: the discs above are 80 apart."""
+    left, right = centre(seen, COLORS["left"]), centre(seen, COLORS["right"])
+    assert left is not None
+    assert right is not None
+    return 80 / (right[1] - left[1])
+
+
+def bar_in(browser: Any, viewer: str, seen: Any) -> tuple[str, float]:
+    """Return what the scale bar of a page says, and how long it is in pixels."""
+    if viewer == "page":
+        script = """const bar = document.getElementById("scale");
+            return [bar.textContent, bar.getBoundingClientRect().width]"""
+        text, width = browser.driver.execute_script(script)
+        return text, width
+    height, width, _ = seen.shape
+    texts = browser.driver.execute_script("return window.textsDrawn")
+    return texts[-1], longest_white_run(seen[height * 3 // 4 :, : width // 2])
+
+
 @pytest.mark.parametrize("viewer", ["neuroglancer", "page"])
 def test_pages_show_channels_in_their_colours(viewer: str, pyramid: Any, browser: Any) -> None:
     def pixels() -> Any:
@@ -109,6 +130,8 @@ def test_pages_show_channels_in_their_colours(viewer: str, pyramid: Any, browser
         seen = check_discs(pixels, browser.wait)
         if pyramid.labels:  # half of the label over the disc
             assert centre(seen, "FF8000") or centre(seen, "FF7F00")
+        text, bar = bar_in(browser, viewer, seen)
+        check_bar(text, bar, per_pixel(seen))
         if viewer == "neuroglancer":
             layers = browser.look()["layers"]
             names = [f"discs: {name}" for name in COLORS] + [*pyramid.labels]
@@ -119,6 +142,30 @@ def test_pages_show_channels_in_their_colours(viewer: str, pyramid: Any, browser
             np.testing.assert_allclose(space["scales"], [5e-7, 5e-7])
             np.testing.assert_allclose(space["lower"], [13.5, 9.5])
             np.testing.assert_allclose(space["upper"], [413.5, 309.5])
+
+
+@pytest.mark.parametrize(("viewer", "behind"), [("neuroglancer", {128}), ("page", {51, 68})])
+def test_what_is_missing_is_not_black(viewer: str, behind: set[int], browser: Any) -> None:
+    values = np.zeros((300, 400), "f4")
+    values[:, 200:] = 1
+    values[:, :100] = np.nan
+    array = xr.DataArray(values, dims=("y", "x"), name="map")
+
+    def row() -> list[set[int]]:
+        seen = np.asarray(Image.open(BytesIO(browser.driver.get_screenshot_as_png())))[..., 0]
+        height, width = seen.shape
+        start = np.flatnonzero(seen[height // 2] == 255)[-1:]  # the right end of the map
+        if not start.size:
+            return []
+        unit = (start[0] - width // 2) // 2 or 1  # a quarter of the map
+        middles = [width // 2 + int(unit * quarter) for quarter in (-1.5, -0.5, 0.5, 1.5)]
+        rows = slice(height // 2 - 10, height // 2 + 10)
+        return [set(seen[rows, m - 10 : m + 10].ravel().tolist()) for m in middles]
+
+    with array.pyramid.build(levels=2).view(viewer, block=False) as view:
+        browser.driver.get("about:blank")
+        browser.driver.get(view.url)
+        browser.wait(lambda: row() == [behind, {0}, {255}, {255}])
 
 
 def test_neuroglancer_shows_volumes_in_time(browser: Any) -> None:
@@ -166,12 +213,15 @@ from qtpy.QtWidgets import QApplication
 pyramid = xpyramid.open_pyramid(sys.argv[1], "discs")
 shown = pyramid if sys.argv[2] == "stored" else pyramid.isel(x=slice(0, 399))
 viewer = shown.view("napari", block=False)
+viewer.scale_bar.visible = True
 end = time.monotonic() + 5
 while time.monotonic() < end:
     QApplication.processEvents()
     time.sleep(0.05)
 np.save(sys.argv[3], viewer.screenshot())
 print([layer.name for layer in viewer.layers])
+drawn = viewer.window._qt_viewer.canvas._viewer_overlay_to_visual.values()
+print("bar:", *(v.node.text.text for vs in drawn for v in vs if v.overlay is viewer.scale_bar))
 viewer.close()
 """
 
@@ -194,6 +244,10 @@ def test_napari_draws_channels_in_their_colours(kind: str, tmp_path: Path) -> No
     names = [f"discs: {name}" for name in COLORS] + ["cells"] * (kind == "stored")
     assert str(names) in done.stdout
     drawn = np.load(tmp_path / "drawn.npy")
+    height, width, _ = drawn.shape
+    bar = longest_white_run(drawn[height * 9 // 10 :, width // 2 :])
+    (text,) = (line[5:] for line in done.stdout.splitlines() if line.startswith("bar: "))
+    check_bar(text, bar, per_pixel(drawn), width=3)
     check_discs(lambda: drawn, lambda is_there: pytest.fail("black") if not is_there() else None)
 
 
