@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import zarr
+from helpers.zsh_session import open_zsh
 
 import xpyramid
 from xpyramid.cli.main import COMMANDS, main
@@ -267,3 +269,44 @@ echo "${{COMPREPLY[@]}}"
             ["bash", "-c", ask.format(words=words)], capture_output=True, text=True, check=True
         )
         assert done.stdout.split() == wanted.split()
+
+
+#: What is typed, and what a tab makes of it.
+COMPLETED = [
+    ("xpyramid ver", "xpyramid verify "),
+    ("xpyramid build --bou", "xpyramid build --boundary "),
+    ("xpyramid build --boundary tr", "xpyramid build --boundary trim "),
+    ("xpyramid build sam", "xpyramid build sample.tif "),
+    ("xpyramid view --viewer nap", "xpyramid view --viewer napari "),
+    ("xpyramid update --reg", "xpyramid update --region "),
+    ("xpyramid update --region ", "xpyramid update --region "),
+    ("xpyramid completion zs", "xpyramid completion zsh "),
+]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="apt-get install zsh")
+def test_zsh_completes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("shtab")
+    (tmp_path / "_xpyramid").write_text(run(capsys, "completion", "zsh")[0])
+    (tmp_path / "sample.tif").touch()
+    with open_zsh(tmp_path) as zsh:
+        for words, wanted in COMPLETED:
+            assert zsh.completed(words) == wanted
+        assert b"_arguments" not in zsh.shown  # what zsh says of a script that it cannot follow
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="apt-get install fish")
+def test_fish_completes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    pytest.importorskip("shtab")
+    (tmp_path / "xpyramid.fish").write_text(run(capsys, "completion", "fish")[0])
+    (tmp_path / "sample.tif").touch()
+    for words, wanted in COMPLETED:
+        if words.endswith(" "):
+            continue
+        asked = f"source xpyramid.fish; complete -C '{words}'"
+        done = subprocess.run(
+            ["fish", "--no-config", "-c", asked],
+            cwd=tmp_path, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found = [line.partition("\t")[0] for line in done.stdout.splitlines()]
+        assert (found, done.stderr) == ([wanted.split()[-1]], "")

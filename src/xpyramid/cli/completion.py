@@ -42,6 +42,8 @@ def run(arguments: argparse.Namespace) -> None:
         is_path = action.metavar in ("PATH", "SRC", "DST", "DIR")
         if is_path and action.option_strings[:1] not in [[name] for name in _INSIDE]:
             setattr(action, "complete", shtab.FILE)  # noqa: B010  where shtab looks
+        if arguments.shell == "zsh" and isinstance(action.metavar, str):
+            action.metavar = action.metavar.replace(":", r"\:")  # which ends it there
     print(shtab.complete(parser, arguments.shell))
 
 
