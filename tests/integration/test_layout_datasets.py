@@ -19,6 +19,7 @@ from zarr.storage import MemoryStore
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.cli import view as view_command
 from xpyramid.cli.main import main
 from xpyramid.engine import Work
 from xpyramid.viewing import Cache
@@ -315,3 +316,22 @@ def test_viewers_get_each_by_itself(tmp_path: Path) -> None:
     pyramids().to_ome_zarr(tmp_path / "a.zarr", layout="datasets", names="ome")
     for p in xpyramid.open_pyramids(tmp_path / "a.zarr").values():
         assert p._viewed(Cache()).place is None
+
+
+def test_a_variable_is_chosen_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, shown = str(tmp_path / "a.zarr"), []
+    pyramids().to_ome_zarr(store, layout="datasets")
+    xr.testing.assert_identical(
+        xpyramid.open_source(store, variable="relief").load(), pyramids()["relief"][0].load()
+    )
+    build = ["build", store, str(tmp_path / "b.zarr"), "-q", "--variable"]
+    assert main([*build, "kind"]) == 0
+    assert xpyramid.open_pyramid(tmp_path / "b.zarr").method == "mode"
+    assert main([*build, "rian"]) == 2
+    assert "--variable rian no image of" in (said := capsys.readouterr().err)
+    assert "accepted: rain, relief, kind" in said
+    monkeypatch.setattr(view_command, "view", lambda images, *_, **__: shown.extend(images))
+    assert main(["view", store, "--variable", "relief"]) == 0
+    assert [(image.name, len(image.source.levels)) for image in shown] == [("relief", 3)]

@@ -10,6 +10,7 @@ from xpyramid.build import build
 from xpyramid.errors import NotAPyramidError, PyramidError, SourceError
 from xpyramid.opening import open_pyramid
 from xpyramid.pyramid import Pyramid
+from xpyramid.reader import images_at
 from xpyramid.sources import open_source, reading
 from xpyramid.store.confined import ARCHIVES
 from xpyramid.store.path import expanded, path_named
@@ -64,6 +65,9 @@ def run(arguments: argparse.Namespace) -> None:
 def _opened(path: str, group: str | None, variable: str | None) -> Pyramid:
     """Return the pyramid at a path, or one of the array that is there."""
     is_file = expanded(path).is_file() and Path(path).suffix.lower() not in ARCHIVES
+    if not is_file and variable is not None and images_at(path, group or "") > 1:
+        with reading(path):
+            return open_pyramid(path, group, multiscale=variable)
     if is_file or variable is not None:
         return build(open_source(path, variable=variable))
     try:

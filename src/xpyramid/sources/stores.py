@@ -56,6 +56,9 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
     if node is None:
         hint = "; files of other formats are read by path, not by URL" if "://" in source else ""
         raise SourceError(f"there is no Zarr array or group at {source!r}{hint}")
+    attributes = dict(node.attrs)
+    if variable is not None and ngff.count_images(attributes) > 1:
+        return _take(open_pyramid(source, multiscale=_named(attributes, variable, source)), 0)
     level = _open_level(source)
     if level is None and isinstance(node, zarr.Group):
         image = source if is_image(node) else None
@@ -80,6 +83,21 @@ def open_store(source: str, variable: str | None) -> xr.DataArray:
             fix=say("accepted with {variable}: a Zarr group"),
         )
     return _open_array(node)
+
+
+def _named(attributes: Mapping[str, object], variable: str, source: str) -> str:
+    """Return the name of one of the images that a group announces.
+
+    Raises
+    ------
+    SourceError
+    """
+    names = [image.name for image, _ in ngff.images_of(attributes) if image and image.name]
+    if variable not in names:
+        raise SourceError(
+            f"no image of {source!r}", option="variable", value=variable, accepted=", ".join(names)
+        )
+    return variable
 
 
 def _open_level(source: str) -> xr.DataArray | None:
