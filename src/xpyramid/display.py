@@ -40,7 +40,12 @@ def table(plan: Plan) -> list[Row]:
 
 
 def notes(
-    plan: Plan, coordinates: xr.Dataset, *, is_new: bool, labels: Sequence[str] = ()
+    plan: Plan,
+    coordinates: xr.Dataset,
+    *,
+    is_new: bool,
+    labels: Sequence[str] = (),
+    others: Sequence[str] = (),
 ) -> Iterator[str]:
     """Yield a line for each thing that was guessed, or that a user may miss.
 
@@ -53,7 +58,11 @@ def notes(
         Whether the pyramid was built, and not opened: then it could be built otherwise.
     labels : sequence of str
         Names of the label images that belong to a stored image.
+    others : sequence of str
+        Names of other images of its group, of which this is the first.
     """
+    if others:
+        yield f"the first image of its group; others: {listed(others)}"
     if labels:
         yield f"label images: {listed(labels)}"
     if plan.kind == "labels":

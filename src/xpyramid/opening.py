@@ -77,7 +77,10 @@ def open_images(
         try:
             stored = open_levels(store, place, 0, chunks)
             members = [_pyramid(stored)]
-            members += [_pyramid(open_levels(store, place, i, chunks)) for i in stored.beside]
+            members += [
+                _pyramid(open_levels(store, place, i, chunks))
+                for i, _ in enumerate(stored.others, 1)
+            ]
         except NotAPyramidError as error:
             failures.append(error)
         else:
@@ -138,7 +141,8 @@ def open_pyramid(
     >>> xpyramid.open_pyramid(store, "field")[1].dims
     ('y', 'x')
     """
-    return _pyramid(open_levels(store, group, multiscale, chunks))
+    stored = open_levels(store, group, multiscale, chunks)
+    return _pyramid(stored, others=stored.others if multiscale == 0 else ())
 
 
 def _by_name(path: str, members: Sequence[Pyramid]) -> dict[str, Pyramid]:
@@ -152,10 +156,11 @@ def _by_name(path: str, members: Sequence[Pyramid]) -> dict[str, Pyramid]:
     return {prefix + key: replace(p, labels=()) for key, p in zip(keys, members, strict=True)}
 
 
-def _pyramid(opened: StoredImage) -> Pyramid:
+def _pyramid(opened: StoredImage, others: tuple[str, ...] = ()) -> Pyramid:
     return Pyramid(
         Levels.from_arrays(opened.levels, opened.bounds),
         opened.plan,
         labels=opened.labels,
         _metadata=opened.metadata,
+        _others=others,
     )

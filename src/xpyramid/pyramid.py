@@ -72,6 +72,8 @@ class Pyramid:
     _metadata: Mapping[str, object] = field(default_factory=dict)
     #: What the levels are made from, where that is not level 0.
     _samples: xr.DataArray | None = None
+    #: Names of the other images of its group, where none was chosen.
+    _others: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.levels)
@@ -342,8 +344,9 @@ class Pyramid:
             levels, plan, parts, self._samples, self._reducer
         )
         return replace(
-            self, levels=levels, plan=plan, labels=(), _reducer=reducer, _samples=samples,
+            self, levels=levels, plan=plan, labels=(), _others=(), _reducer=reducer,
             _metadata=ngff.of_channels(self._metadata, part_of_channel(self.plan, parts)),
+            _samples=samples,
         )  # fmt: skip
 
     def map(
@@ -591,7 +594,11 @@ class Pyramid:
     def _parts(self) -> tuple[str, list[display.Row], Plan, list[str]]:
         is_new = self._reducer is not None
         notes: Iterable[str] = display.notes(
-            self.plan, self.levels.coordinates[0], is_new=is_new, labels=self.labels
+            self.plan,
+            self.levels.coordinates[0],
+            is_new=is_new,
+            labels=self.labels,
+            others=self._others,
         )
         compressed = how_source_is_compressed(self.levels[0]) if is_new else ""
         if compressed and self._samples is None:

@@ -311,6 +311,24 @@ def test_info_shows_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "'relief' (lat: 40, lon: 60) float32: 3 levels of mean" in said
 
 
+def test_who_names_none_gets_the_first_and_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = str(tmp_path / "a.zarr")
+    pyramids().to_ome_zarr(store, layout="datasets")
+    first = xpyramid.open_pyramid(store)
+    assert first.name == "rain"
+    assert "the first image of its group; others: relief, kind" in repr(first)
+    chosen = [xpyramid.open_pyramid(store, multiscale="relief"), first.isel(lat=slice(0, 32))]
+    for p in [*chosen, *xpyramid.open_pyramids(store).values()]:
+        assert "of its group" not in repr(p)
+    assert main(["build", store, str(tmp_path / "b.zarr")]) == 0
+    assert "other images of the group: relief, kind" in capsys.readouterr().out
+    monkeypatch.setattr(view_command, "view", lambda *_, **__: None)
+    assert main(["view", store]) == 0
+    assert "others, with --variable: relief, kind" in capsys.readouterr().out
+
+
 def test_viewers_get_each_by_itself(tmp_path: Path) -> None:
     """They show the first image that a group announces, whichever was meant."""
     pyramids().to_ome_zarr(tmp_path / "a.zarr", layout="datasets", names="ome")

@@ -7,6 +7,8 @@ import errno
 from pathlib import Path
 
 from xpyramid.build import build
+from xpyramid.cli.terminal import say
+from xpyramid.display import listed
 from xpyramid.errors import NotAPyramidError, PyramidError, SourceError
 from xpyramid.opening import open_pyramid
 from xpyramid.pyramid import Pyramid
@@ -49,6 +51,8 @@ def _port(text: str) -> int:
 def run(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid view``."""
     pyramid = _opened(path_named(arguments.path), arguments.group, arguments.variable)
+    if pyramid._others:
+        say(f"the first image of its group; others, with --variable: {listed(pyramid._others)}")
     options = {"browser": not arguments.no_browser, "port": arguments.port}
     try:
         view([pyramid._viewed(Cache())], arguments.viewer, block=True, **options)

@@ -6,6 +6,7 @@ from xpyramid.ngff.checks import (
     check_single,
     count_images,
     dataset_paths,
+    image_names,
     images_of,
 )
 from xpyramid.ngff.collection import GROUP as OME_GROUP
@@ -87,6 +88,7 @@ __all__ = [
     "has_others",
     "has_transforms",
     "image_label",
+    "image_names",
     "images_of",
     "in_known_units",
     "in_own_units",

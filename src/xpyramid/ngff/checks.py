@@ -134,10 +134,22 @@ def _check_kinds(transforms: Sequence[object], path: str) -> Iterator[Problem]:
         yield Problem("transformation", path, f"{message} translation")
 
 
+def image_names(attrs: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the names of all images that attributes announce, valid or not.
+
+    Those that have none are named after their position.
+    """
+    entries = holder_of_multiscales(attrs).get("multiscales")
+    names = [
+        entry.get("name") if is_map(entry) else None
+        for entry in (entries if isinstance(entries, list) else ())
+    ]
+    return tuple(str(name) if name else str(i) for i, name in enumerate(names))
+
+
 def count_images(attrs: Mapping[str, object]) -> int:
     """Return how many images attributes announce, valid or not."""
-    entries = holder_of_multiscales(attrs).get("multiscales")
-    return len(entries) if isinstance(entries, list) else 0
+    return len(image_names(attrs))
 
 
 def check_single(attrs: Mapping[str, object], place: str) -> None:

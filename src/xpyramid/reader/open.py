@@ -49,7 +49,7 @@ MAX_BLOCKS = 2**18
 class StoredImage:
     """The levels of a stored image and their geometry; see :class:`xpyramid.Pyramid`.
 
-    ``beside`` are the positions of other images that the same group announces.
+    ``others`` are the names of the images that the same group announces after the first.
     """
 
     levels: tuple[xr.DataArray, ...]
@@ -57,7 +57,7 @@ class StoredImage:
     metadata: Mapping[str, object]
     labels: tuple[str, ...]
     bounds: tuple[xr.Dataset, ...] = ()
-    beside: tuple[int, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def open_levels(
@@ -190,7 +190,7 @@ def _open_now(place: NodePath, multiscale: int | str) -> StoredImage:
     place, node = as_checked(place, node)
     with confirm(place):
         opened = _open_levels(place, node, image)
-    return replace(opened, beside=tuple(range(1, ngff.count_images(attrs))))
+    return replace(opened, others=ngff.image_names(attrs)[1:])
 
 
 def open_base(place: NodePath, node: zarr.Group) -> StoredImage:

@@ -11,6 +11,7 @@ import zarr
 
 from xpyramid import ngff
 from xpyramid._compat import da
+from xpyramid.display import listed
 from xpyramid.errors import PyramidError, SourceError
 from xpyramid.messages import say
 from xpyramid.opening import open_pyramid
@@ -174,7 +175,8 @@ def _take(pyramid: Pyramid, level: int) -> xr.DataArray:
         key: pyramid.metadata[key] for key in ("omero", "image-label") if key in pyramid.metadata
     }
     array.attrs = {**array.attrs, **metadata}
-    array.encoding["format"] = f"OME-Zarr, level {level} of {len(pyramid)}"
+    others = f"; other images of the group: {listed(pyramid._others)}" if pyramid._others else ""
+    array.encoding["format"] = f"OME-Zarr, level {level} of {len(pyramid)}{others}"
     # Names of others may hold slashes, or nothing.
     return array if is_name(str(array.name)) else array.rename(None)
 
