@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,11 @@ def test_any_shape_dtype_and_chunks(
     store, data = MemoryStore(), 1 + noise(tuple(shape), dtype)
     spatial = min(3, len(shape))
     base(store, data=data, chunks=(chunk,) * len(shape), zarr_format=zarr_format)
-    xpyramid.add_levels(store, levels=3, method="max", factor=2, kind="image")
+    # Zarr v2 has no names of dimensions.
+    is_guessed = len(shape) == 4 and zarr_format == 2
+    guess = pytest.warns(UserWarning, match="is taken to have the dimensions c, z, y, x")
+    with guess if is_guessed else nullcontext():
+        xpyramid.add_levels(store, levels=3, method="max", factor=2, kind="image")
     p = xpyramid.open_pyramid(store, "field")
     assert len(p) == 3
     for k, level in enumerate(p):
