@@ -2,14 +2,14 @@
 
     pip install 'xpyramid[fast]' tensorstore ome_zarr_pyramid ngff-zarr[dask-image] ome-zarr \
         topozarr terrazarr rioxarray nilearn
-    python benchmarks/workloads.py [--repeats 5] [--only cells] [--peers tensorstore]
+    python benchmarks/workloads.py [--repeats 5] [--only cells] [--peers tensorstore] [--threads 1]
 
 Input and output are on disk (the page cache), as Zarr v3. Every run is a process of its own with 2
-threads; those of a table run in turn, the first round does not count, and the figures are medians.
-*wall* and *CPU* are seconds of the job without imports; *process* is the CPU of the whole process,
-and *peak* its largest resident size. Peers write the same chunks and codec, as many levels, and by
-the method that is nearest; what else differs is said after the name. Bold are peers that were
-faster than we.
+threads unless ``--threads`` says otherwise; those of a table run in turn, the first round does not
+count, and the figures are medians. *wall* and *CPU* are seconds of the job without imports;
+*process* is the CPU of the whole process, and *peak* its largest resident size. Peers write the
+same chunks and codec, as many levels, and by the method that is nearest; what else differs is said
+after the name. Bold are peers that were faster than we.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-THREADS = 2
+YX, ZYX, TYX = ("y", "x"), ("z", "y", "x"), ("time", "y", "x")
+THREADS = int(os.environ.get("THREADS", "2"))
 
 
 class Workload(NamedTuple):
@@ -48,6 +49,7 @@ class Workload(NamedTuple):
     method: str = "mean"
     codec: str = "zstd-1"
     shards: int = 0
+    source_chunks: tuple[int, ...] = ()
 
     @property
     def coarsened(self) -> tuple[str, ...]:
@@ -55,7 +57,7 @@ class Workload(NamedTuple):
 
     @property
     def is_map(self) -> bool:
-        return "time" in self.dims
+        return self.dims in (YX, TYX)
 
 
 def _blocks(shape: tuple[int, ...], dtype: str, seed: int = 0) -> np.ndarray:
@@ -122,7 +124,18 @@ def variables() -> dict[str, np.ndarray]:
     return weather(("t2m", "u10", "v10", "sst", "tp"), 6)
 
 
-ZYX, TYX = ("z", "y", "x"), ("time", "y", "x")
+def settlements() -> dict[str, np.ndarray]:
+    """Return heights of buildings, 0 in the two thirds of land without any.
+
+    In the shape of terrazarr's benchmark, which has 32768² samples.
+    """
+    shape = (16384, 16384)
+    heights = _blocks(shape, "f4") - 130
+    noise = np.random.default_rng(5).integers(0, 40, shape, "u1")
+    built = np.where(heights > 0, heights + noise, 0)
+    return {"height": built.astype("f8")}
+
+
 WORKLOADS = [
     Workload("brain, uint8", brain, ZYX, (64,) * 3, 4),
     Workload("tissue with noise, uint8", tissue, ZYX, (64,) * 3, 4),
@@ -136,7 +149,11 @@ WORKLOADS = [
     Workload("film, t c z y x, uint16", film, ("t", "c", "z", "y", "x"), (1, 1, 16, 512, 512), 4),
     Workload("map over time, float32 with NaN", weather, TYX, (1, 512, 512), 4),
     Workload("five variables, float32 with NaN", variables, TYX, (1, 512, 512), 4),
-]
+    Workload(
+        "settlements, 16384² float64, shards of 4096", settlements, YX, (256, 256), 7, shards=4096,
+        source_chunks=(2048, 2048),
+    ),
+]  # fmt: skip
 
 
 def codec_of(work: Workload) -> Any:
@@ -155,12 +172,13 @@ def make_base(work: Workload, path: Path) -> None:
     arrays = work.make()
     dataset = xr.Dataset({name: (work.dims, data) for name, data in arrays.items()})
     if work.is_map:
-        _, n, m = next(iter(arrays.values())).shape
+        *_, n, m = next(iter(arrays.values())).shape
         dataset = dataset.assign_coords(
             y=90 - 180 * (np.arange(n) + 0.5) / n, x=-180 + 360 * (np.arange(m) + 0.5) / m
         )
     codec = codec_of(work)
-    encoding = {name: {"chunks": work.chunks, "compressors": codec} for name in arrays}
+    chunks = work.source_chunks or work.chunks
+    encoding = {name: {"chunks": chunks, "compressors": codec} for name in arrays}
     dataset.to_zarr(path, encoding=encoding, consolidated=False, zarr_format=3)
 
 
@@ -188,6 +206,8 @@ def _by_xpyramid(work: Workload, source: Path, target: Path, chunks: Any, **opti
     if work.shards:
         dims = zip(work.dims, work.chunks, strict=True)
         options["shards"] = {dim: max(n, work.shards) for dim, n in dims}
+    if work.source_chunks:
+        options["chunks"] = dict(zip(work.dims, work.chunks, strict=True))
     build: dict[str, Any] = {"levels": work.levels, "method": work.method, "dims": work.coarsened}
     pyramids = opened(source, chunks).pyramid.build(**build)
     pyramids.to_ome_zarr(target, progress=False, **options)
@@ -326,7 +346,8 @@ def terrazarr(work: Workload, source: Path, target: Path) -> None:
     dataset = opened(source, {}).rio.write_crs("EPSG:4326")
     side = work.chunks[-1]
     to_geozarr(
-        dataset, str(target), chunk_size=side, shard_size=side, sharding=False,
+        dataset, str(target), chunk_size=side, shard_size=work.shards or side,
+        sharding=work.shards > 0, method="mean",
         min_dimension=1 + min(dataset.sizes["y"], dataset.sizes["x"]) // 2 ** (work.levels - 1),
         compressor=codec_of(work),
     )  # fmt: skip
@@ -452,6 +473,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="", help="workloads whose title contains this")
     parser.add_argument("--peers", default="", help="peers whose name contains this, and ours")
+    parser.add_argument("--threads", type=int, default=THREADS)
     parser.add_argument("--scratch", help="directory for input and output")
     parser.add_argument("--make", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
@@ -463,8 +485,10 @@ def main() -> None:
     if options.make:
         make_base(WORKLOADS[int(options.make[0])], Path(options.make[1]))
         return
-    os.environ["OMP_NUM_THREADS"] = str(THREADS)
-    print(f"Python {platform.python_version()}, {versions()}; medians of {options.repeats}.")
+    threads = str(options.threads)
+    os.environ |= {"THREADS": threads, "OMP_NUM_THREADS": threads}
+    print(f"Python {platform.python_version()}, {versions()}; medians of {options.repeats},")
+    print(f"{threads} threads.")
     for index, work in enumerate(WORKLOADS):
         if options.only not in work.title:
             continue
