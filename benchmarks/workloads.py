@@ -400,6 +400,7 @@ def run_one(name: str, index: int, source: Path, target: Path) -> None:
         from numba.core.registry import cpu_target
 
         import_module("ome_zarr_models.v05.image")
+        import_module("xpyramid.build")  # which `import xpyramid` puts off
         cpu_target.target_context.refresh()  # numba imports half of itself at its first call
     dask.config.set(num_workers=THREADS, scheduler="threads")
     zarr.config.set({"threading.max_workers": THREADS})

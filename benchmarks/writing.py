@@ -227,7 +227,9 @@ def run_one(name: str, source: Path, target: Path, method: str) -> None:
 
         cpu_target.target_context.refresh()  # numba imports half of itself at its first call
 
-        import xpyramid  # noqa: F401
+        # What `import xpyramid` puts off until it is called.
+        import xpyramid.build
+        import xpyramid.existing  # noqa: F401
 
         with suppress(ImportError):
             import pint  # noqa: F401  # xarray imports it, where it is installed
