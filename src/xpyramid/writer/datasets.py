@@ -44,8 +44,8 @@ def in_one_group(images: Sequence[PreparedImage]) -> PreparedImage:
             option="layout", value="datasets", accepted="one array of each name",
             fix=say("leave out {layout}, for one group an image"),
         )  # fmt: skip
-    most = check_factors({n: image.plan for n, image in zip(names, images, strict=True)})
-    leading = next(image for image in images if image.plan is most)
+    largest = check_factors({n: image.plan for n, image in zip(names, images, strict=True)})
+    leading = next(image for image in images if image.plan is largest)
     template = _merged(images, leading)
     first, *others = (replace(image, template=template) for image in images)
     return replace(first, members=tuple(others))
@@ -111,8 +111,8 @@ def _is_same(document: Buffer, other: Buffer) -> bool:
 def _differs(key: str, variable: str) -> PlanError:
     level, _, inside = key.partition("/")
     return PlanError(
-        f"{inside.split('/')[0]!r} of {variable!r} is another one than that of the variables "
-        f"before it, at level {level}",
+        f"{inside.split('/')[0]!r} of {variable!r} differs from that of the variables before "
+        f"it, at level {level}",
         option="layout", value="datasets", accepted="variables with the same coordinates",
         fix=say("leave out {layout}, for one group an image"),
     )  # fmt: skip
@@ -121,7 +121,7 @@ def _differs(key: str, variable: str) -> PlanError:
 def _announced(images: Sequence[PreparedImage], leading: PreparedImage) -> dict[str, object]:
     """Return the attributes that announce all images of a group, in their order."""
     announced = [documents.attributes_of(image.template.own) for image in images]
-    entries = [entry for one in announced for entry in _multiscales(one)]
+    entries = [entry for attributes in announced for entry in _multiscales(attributes)]
     attributes = documents.attributes_of(leading.template.own)
     return ngff.with_metadata(attributes, "multiscales", entries)
 
