@@ -262,10 +262,13 @@ def test_variables_that_do_not_fit_together() -> None:
     with pytest.raises(errors.PlanError, match="'relief' has the factors"):
         xpyramid.Pyramids({**first, **coarser}).to_ome_zarr(store, layout="datasets")
     moved = pyramids(fields()[["relief"]].assign_coords(lon=1 + 2.0 * np.arange(60)))
-    with pytest.raises(errors.PlanError, match=r"'lon' of 'relief' differs from that of the variables before it, at level 0"):
+    said = "'lon' of 'relief' differs from that of the variables before it, at level 0"
+    with pytest.raises(errors.PlanError, match=said):
         xpyramid.Pyramids({**first, **moved}).to_ome_zarr(store, layout="datasets")
     titled = pyramids(fields().assign_coords(height=3.0)[["relief"]])
-    with pytest.raises(errors.PlanError, match="'height' of 'relief' differs from that of the variables"):
+    with pytest.raises(
+        errors.PlanError, match="'height' of 'relief' differs from that of the variables"
+    ):
         xpyramid.Pyramids({**first, **titled}).to_ome_zarr(store, layout="datasets")
     methods = fields().relief.pyramid.build(levels=2, method=["mean", "max"])
     with pytest.raises(errors.PlanError, match="several of the arrays are called 'relief'"):
