@@ -218,6 +218,7 @@ def ome_zarr_pyramid(source: Path, target: Path, method: str) -> None:
 def run_one(name: str, source: Path, target: Path, method: str) -> None:
     """Run a job in this process and print what it took."""
     import dask
+    import dask.array
     import xarray  # noqa: F401
     import zarr  # noqa: F401
 

@@ -73,7 +73,7 @@ def run(
     waves = zip_longest(*batches, fillvalue=())
     roots = [job.roots() if part is None else [] for job, part in zip(jobs, parts, strict=True)]
     total = sum(job.work.written_under(part) for job, part in zip(jobs, parts, strict=True))
-    expect(total)
+    expect(sum(job.work.covered(part) for job, part in zip(jobs, parts, strict=True)))
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
     with (
         bar(total, progress, compiling) as advance,

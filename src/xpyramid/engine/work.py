@@ -429,6 +429,13 @@ class Work:
             for index in self.tiling.descendants(level, above, below)
         )
 
+    def covered(self, nodes: Sequence[Node] | None = None) -> int:
+        """Return the bytes of level 0 that nodes lie over; None stands for all of it."""
+        tiling = self.tiling
+        bases = [tiling.extent(0)] if nodes is None else [tiling.base_region(*n) for n in nodes]
+        itemsize = max(output.reducer.dtype.itemsize for output in self.outputs)
+        return itemsize * sum(math.prod(_shape(base)) for base in bases)
+
     @property
     def nbytes(self) -> int:
         """Bytes that all tasks together write, in this run."""

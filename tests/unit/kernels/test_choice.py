@@ -1,5 +1,6 @@
 """When kernels are compiled, and when NumPy does their work."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import xpyramid
 from xpyramid.kernels import choice
 from xpyramid.kernels.choice import Kernel
 
@@ -190,3 +192,14 @@ downsample(np.ones(8, "u1"), 2, "min")
 print("xpyramid.kernels.extremes" in sys.modules)
 """
     assert run(code, tmp_path, XPYRAMID_KERNELS=way) == f"{loaded}\n"
+
+
+def test_what_is_read_counts_also_where_level_0_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(importlib.import_module("xpyramid.engine.run"), "expect", seen.append)
+    base = xpyramid.example_field((24, 40), 16, "uint16").drop_vars(["y", "x"])
+    base.to_dataset(name="0").to_zarr(tmp_path / "scan.zarr", consolidated=False)
+    xpyramid.add_levels(tmp_path / "scan.zarr", levels=2)
+    assert seen == [24 * 40 * 2]
