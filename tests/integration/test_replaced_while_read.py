@@ -26,6 +26,7 @@ from zarr.storage import FsspecStore, MemoryStore, ObjectStore, WrapperStore
 
 import xpyramid
 from xpyramid import errors
+from xpyramid.reader import own_levels
 from xpyramid.store import confined, listing, object_reader, rename
 from xpyramid.store.fast import WatchedArray, accelerate, available
 from xpyramid.writer.source_guard import what_is_read
@@ -97,16 +98,20 @@ class Hook:
                 await asyncio.to_thread(self._act)
             return got
 
-        read_file = object_reader._bytes
+        def at_once(function: Callable[..., Any]) -> Callable[..., Any]:
+            def counted(*args: Any) -> Any:
+                got = function(*args)
+                if self._is_time():
+                    self._act()
+                return got
 
-        def counted_file(*args: Any) -> bytes:
-            got = read_file(*args)
-            if self._is_time():
-                self._act()
-            return got
+            return counted
 
         monkeypatch.setattr(kind, "get", counted)
-        monkeypatch.setattr(object_reader, "_bytes", counted_file)
+        if hasattr(kind, "read_at_once"):
+            monkeypatch.setattr(kind, "read_at_once", at_once(kind.read_at_once))
+        monkeypatch.setattr(own_levels, "list_at_once", at_once(own_levels.list_at_once))
+        monkeypatch.setattr(object_reader, "_bytes", at_once(object_reader._bytes))
 
     def _is_time(self) -> bool:
         self.reads += not self._is_acting
@@ -432,16 +437,16 @@ def test_an_image_that_is_replaced_each_time_it_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(tmp_path, 100)
-    get, starts = confined.ConfinedStore.get, iter(range(200, 10**6))
+    read_at_once, starts = confined.ConfinedStore.read_at_once, iter(range(200, 10**6))
 
-    async def replacing(store: Any, key: str, *args: Any, **options: Any) -> Any:
-        got = await get(store, key, *args, **options)
+    def replacing(store: Any, key: str) -> bytes | None:
+        got = read_at_once(store, key)
         if key.endswith("0/field/zarr.json"):
-            await asyncio.to_thread(write, tmp_path, next(starts))
+            write(tmp_path, next(starts))
         return got
 
     monkeypatch.setattr(zarr.config, "get", zarr.config.get)
-    monkeypatch.setattr(confined.ConfinedStore, "get", replacing)
+    monkeypatch.setattr(confined.ConfinedStore, "read_at_once", replacing)
     with pytest.raises(errors.ReplacedError, match="open it again"):
         read(tmp_path)
 

@@ -16,7 +16,7 @@ from xpyramid.reader.find import images_below
 from xpyramid.store.confined import check_path
 from xpyramid.store.faults import find_fault
 from xpyramid.store.listing import children, peek
-from xpyramid.store.path import NodePath, ZarrArray
+from xpyramid.store.path import NodePath, ZarrArray, members_of
 from xpyramid.store.transaction import unfinished_in
 
 #: So many names are listed, and so many groups looked into.
@@ -25,7 +25,7 @@ _LISTED, _LOOKED_INTO = 10, 1000
 
 def labels_of(group: zarr.Group) -> tuple[str, ...]:
     """Return the names of an image's labels, as its ``labels`` group lists them."""
-    node = _child(group, "labels")
+    node = members_of(group)("labels")
     listed = ngff.ome_metadata(dict(node.attrs)).get("labels") if node is not None else None
     return tuple(_paths(listed)) if isinstance(listed, list) else ()
 

@@ -34,7 +34,7 @@ from xpyramid.store.checked import as_checked, confirm
 from xpyramid.store.confined import check_path, resolve_confined
 from xpyramid.store.decoding import check_codecs, name_damage
 from xpyramid.store.faults import find_fault
-from xpyramid.store.identity import TIMES, cheap_marks_at, is_same_mark
+from xpyramid.store.identity import TIMES, Mark, cheap_marks_at, is_same_mark
 from xpyramid.store.level_array import level_of, level_variable
 from xpyramid.store.path import Node, NodePath, Store, ZarrArray, members_of
 from xpyramid.store.retrying import reading
@@ -161,16 +161,16 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
     for _ in range(TIMES - 1):
         before = cheap_marks_at(place)
         try:
-            return _open_now(place, multiscale)
+            return _open_now(place, multiscale, before)
         except ReplacedError:
             continue
         except Exception:  # zarr trips over what vanishes in its own ways
             if is_same_mark(before, cheap_marks_at(place)):
                 raise
-    return _open_now(place, multiscale)
+    return _open_now(place, multiscale, cheap_marks_at(place))
 
 
-def _open_now(place: NodePath, multiscale: int | str) -> StoredImage:
+def _open_now(place: NodePath, multiscale: int | str, before: Mark) -> StoredImage:
     node = place.node()
     if node is None:
         if fault := find_fault(place):  # zarr takes it for nothing
@@ -187,7 +187,7 @@ def _open_now(place: NodePath, multiscale: int | str) -> StoredImage:
             return _open(place / images[0], multiscale)
         raise NotAPyramidError(f"{place}: " + explain.explain(place, node))
     image = ngff.parse(attrs, multiscale)
-    place, node = as_checked(place, node)
+    place, node = as_checked(place, node, before)
     with confirm(place):
         opened = _open_levels(place, node, image)
     return replace(opened, others=ngff.image_names(attrs)[1:])

@@ -13,7 +13,7 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
-from xpyramid._compat import sync, unwrapped
+from xpyramid._compat import node_of, sync, unwrapped
 from xpyramid.errors import NotAPyramidError
 from xpyramid.geometry.bounds import bounds_in, named_bounds
 from xpyramid.geometry.chunks import joined
@@ -32,7 +32,13 @@ from xpyramid.store.encoding import (
 from xpyramid.store.lengths import as_announced
 from xpyramid.store.level_array import as_level, level_of, stored_variable
 from xpyramid.store.names import names_back, own_name, with_names
-from xpyramid.store.path import NodePath, ZarrArray, members_of
+from xpyramid.store.path import (
+    NodePath,
+    ZarrArray,
+    list_at_once,
+    members_of,
+    node_document,
+)
 
 #: More chunks than that are joined to larger blocks, for dask lists them all. There are more than
 #: for images of others: these are the chunks that they are written in again.
@@ -125,7 +131,11 @@ def _without_others(beside: Arrays, path: str, announced: Collection[str]) -> Ar
 def _own_arrays(place: NodePath, group: zarr.Group, image: ngff.Multiscale) -> list[Arrays]:
     """Return the arrays of each level from their own documents, as long as the group says."""
     nodes = [dataset.path.rpartition("/")[0] for dataset in image.datasets]
-    levels = sync(_arrays_in([place / node for node in nodes]))
+    places = [place / node for node in nodes]
+    at_once = [_arrays_at_once(level) for level in places]
+    levels = [arrays for arrays in at_once if arrays is not None]
+    if len(levels) < len(places):
+        levels = sync(_arrays_in(places))
     for arrays in levels:
         for path, array in arrays.items():
             check_codecs(array, path)
@@ -139,6 +149,26 @@ def _own_arrays(place: NodePath, group: zarr.Group, image: ngff.Multiscale) -> l
         }
         for node, arrays in zip(nodes, levels, strict=True)
     ]
+
+
+def _arrays_at_once(level: NodePath) -> Arrays | None:
+    """Return the arrays in a group of Zarr v3 on a local disk, None where zarr has to look."""
+    if (node_document(level.store, level.path) or {}).get("node_type") != "group":
+        return None
+    arrays = {}
+    for name in list_at_once(level.store, level.path):
+        path = f"{level.path}/{name}"
+        document = None if name == "zarr.json" else node_document(level.store, path)
+        if document is not None and document.get("node_type") == "array":
+            try:
+                node = node_of(level.store, path, document)
+            except Exception:  # zarr says what is wrong
+                return None
+            if isinstance(node, zarr.Array):
+                arrays[name] = node
+        elif document is None and name != "zarr.json":
+            return None
+    return arrays
 
 
 async def _arrays_in(levels: Sequence[NodePath]) -> list[Arrays]:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Self, TypedDict, TypeGuard, TypeVar
 
 import numpy as np
@@ -35,9 +36,9 @@ from xpyramid.errors import ReadError
 from xpyramid.store import object_table
 from xpyramid.store.chunk_grid import position_in
 from xpyramid.store.documents import is_document
-from xpyramid.store.identity import Watch
+from xpyramid.store.identity import Mark, Watch
 from xpyramid.store.manifest import object_records
-from xpyramid.store.path import NodePath, as_prefix
+from xpyramid.store.path import NodePath, as_prefix, read_at_once, reads_at_once
 from xpyramid.store.retrying import SingleGets
 from xpyramid.warn import warn
 
@@ -176,6 +177,15 @@ class CheckedStore(SingleGets):
         """Return what is stored under a key, if it has the size that is recorded."""
         return sync(self.get(key, prototype or default_buffer_prototype(), byte_range))
 
+    @property
+    def reads_at_once(self) -> bool:
+        """Whether documents can be read without zarr's event loop."""
+        return reads_at_once(self._store)
+
+    def read_at_once(self, key: str) -> bytes | None:
+        """Return a document of the image that was opened; its size is not recorded."""
+        return self.watched(partial(read_at_once, self._store, key))
+
     def _place(self, key: str) -> tuple[str, int] | None:
         """Return the array that a key is of an object of, and the place of that in C order."""
         if not key.startswith(self._prefix) or is_document(key):
@@ -295,8 +305,12 @@ class _OtherSizeError(ReadError):
         return error
 
 
-def as_checked(place: NodePath, group: zarr.Group) -> tuple[NodePath, zarr.Group]:
+def as_checked(
+    place: NodePath, group: zarr.Group, before: Mark = None
+) -> tuple[NodePath, zarr.Group]:
     """Return an image as one of which nothing of another image, or another size, can be read.
+
+    ``before`` is what `cheap_marks_at` has returned before the group was read.
 
     An image without a record of sizes, of others or of an older version, may be returned as it is.
 
@@ -305,9 +319,10 @@ def as_checked(place: NodePath, group: zarr.Group) -> tuple[NodePath, zarr.Group
     ReplacedError
         If another image has taken the place since the group was read.
     """
-    recorded = object_records(dict(group.attrs))
+    attributes = dict(group.attrs)
+    recorded = object_records(attributes)
     records = {str(path): record for path, record in recorded.items() if _has_table(record)}
-    watch = sync(Watch.begin(place, group.metadata.zarr_format, dict(group.attrs)))
+    watch = Watch.begin(place, group.metadata.zarr_format, attributes, before)
     if not records and watch is None:
         return place, group
     known = None if watch is None else (watch.document, watch.identity)
@@ -330,10 +345,13 @@ def confirm(place: NodePath) -> Iterator[None]:
     try:
         yield
     except Exception:
-        if watch is not None:
-            sync(watch.confirm())
+        _confirm(watch)
         raise
-    if watch is not None:
+    _confirm(watch)
+
+
+def _confirm(watch: Watch | None) -> None:
+    if watch is not None and not watch.is_confirmed:
         sync(watch.confirm())
 
 

@@ -31,7 +31,7 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
-from xpyramid._compat import memory_of, unwrapped
+from xpyramid._compat import memory_of, sync, unwrapped
 from xpyramid.errors import ReplacedError
 from xpyramid.store.documents import attributes_of, get_document, parse_document
 from xpyramid.store.manifest import BEGAN, KEY, digest, manifest_of
@@ -70,12 +70,21 @@ class Watch:
         self._confirmed: Mark = None
 
     @classmethod
-    async def begin(
-        cls, place: NodePath, zarr_format: int, attributes: Mapping[str, object]
+    def begin(
+        cls, place: NodePath, zarr_format: int, attributes: Mapping[str, object], before: Mark
     ) -> Watch | None:
         """Return a watch of an image whose attributes have just been read.
 
         None where nothing could be noticed: the store has no cheap way, and the image no record.
+
+        Parameters
+        ----------
+        place : NodePath
+        zarr_format : {2, 3}
+        attributes : mapping
+        before : Mark
+            What `cheap_marks_at` has returned before they were read: the document is not looked at
+            again where it still has the same. None is not known.
 
         Raises
         ------
@@ -86,8 +95,15 @@ class Watch:
         watch = cls(place, document, identity_of(attributes))
         if not watch.is_cheap:
             return None if watch.identity is None else watch
-        if watch.identity is None:
-            watch.identity = await watch._look(mark := watch._mark_now())
+        mark = watch._mark_now()
+        # The attributes of Zarr v2 may have been read from copies.
+        of_document = before[0] if isinstance(before, list) and zarr_format == 3 else None
+        if mark is not None and _is_same(mark, of_document):
+            watch.identity = watch.identity or _weak_identity(attributes, mark)
+            watch._confirmed = mark
+            watch._remember(mark, watch.identity)
+        elif watch.identity is None:
+            watch.identity = sync(watch._look(mark))
             if not _is_weak(watch.identity) or not _is_same(mark, watch._mark_now()):
                 raise watch._replaced()
         return watch
@@ -96,6 +112,12 @@ class Watch:
     def is_cheap(self) -> bool:
         """Whether there is a cheap way to ask."""
         return self._mark is not None
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether `confirm` has nothing to look at."""
+        mark = self._mark_now()
+        return mark is not None and _is_same(mark, self._confirmed)
 
     @property
     def last_confirmed(self) -> Mark:
@@ -164,11 +186,16 @@ class Watch:
             return None
         attributes = attributes_of({self.document: document})
         identity = identity_of(attributes) or _weak_identity(attributes, mark)
-        if _is_of_file(mark) and _is_same(mark, self._mark_now()):
+        if _is_same(mark, self._mark_now()):
+            self._remember(mark, identity)
+        return identity
+
+    def _remember(self, mark: Mark, identity: str | None) -> None:
+        """Remember which image a document is of that has had a mark for as long as it was read."""
+        if _is_of_file(mark):
             while len(_known) >= _MOST_KNOWN:
                 _known.pop(next(iter(_known)), None)
-            _known[marked] = identity
-        return identity
+            _known[str(self.place), mark] = identity
 
     def _replaced(self) -> ReplacedError:
         return ReplacedError(

@@ -10,6 +10,7 @@ import unicodedata
 from collections import UserDict
 from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 from urllib.request import url2pathname
@@ -103,11 +104,12 @@ class NodePath:
 
     def node(self) -> Node | None:
         """Return the group or array that is there, or None."""
-        if type(self.store) is LocalStore:  # which need not go through zarr's event loop
+        document = node_document(self.store, self.path)
+        if document is not None:
+            store = self.store if self.store.read_only else self.store.with_read_only(True)
+            return node_of(store, self.path, document)
+        if type(self.store) is LocalStore:
             own = self.store.root / self.path
-            document = _node_document(own)
-            if document is not None:
-                return node_of(self.store.with_read_only(True), self.path, document)
             if _is_absent(own) or all(_is_absent(own / name) for name in _NODES):
                 return None
         try:
@@ -120,11 +122,10 @@ class NodePath:
 
         The copies that a group has of what is in it are not looked at, which takes long.
         """
-        if type(self.store) is LocalStore:
-            document = _node_document(self.store.root / self.path)
-            attributes = {} if document is None else document.get("attributes", {})
-            if document is not None and isinstance(attributes, dict):
-                return dict(attributes)
+        document = node_document(self.store, self.path)
+        attributes = {} if document is None else document.get("attributes", {})
+        if document is not None and isinstance(attributes, dict):
+            return dict(attributes)
         node = self.node()
         return {} if node is None else dict(node.attrs)
 
@@ -161,10 +162,42 @@ class NodePath:
         return sync(self.store.is_empty(self.path))
 
 
-def _node_document(directory: Path) -> dict[str, Json] | None:
-    """Return the document of a node of Zarr v3; None for others and damaged ones."""
+def reads_at_once(store: ZarrStore) -> bool:
+    """Whether `read_at_once` and `list_at_once` can be asked: on a local disk."""
+    return type(store) is LocalStore or bool(getattr(store, "reads_at_once", False))
+
+
+def read_at_once(store: ZarrStore, key: str) -> bytes | None:
+    """Return a document without zarr's event loop, which takes longer than the disk."""
+    if type(store) is not LocalStore:
+        document: bytes | None = store.read_at_once(key)  # type: ignore[attr-defined]
+        return document
     try:
-        document = json.loads((directory / "zarr.json").read_bytes())
+        return bytes((store.root / key).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+
+
+def list_at_once(store: ZarrStore, path: str) -> list[str]:
+    """Return the names of what lies directly below a path, without zarr's event loop."""
+    root = unwrapped(store)
+    if not isinstance(root, LocalStore):
+        return []
+    try:
+        return os.listdir(root.root / path)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def node_document(store: ZarrStore, path: str) -> dict[str, Json] | None:
+    """Return the document of a node of Zarr v3 on a local disk; None for others and damaged ones.
+
+    What a path or URL leads out of a store for is refused, as by zarr.
+    """
+    if not reads_at_once(store):
+        return None
+    try:
+        document = json.loads(read_at_once(store, f"{as_prefix(path)}zarr.json") or b"")
     except (OSError, ValueError, RecursionError):
         return None
     is_v3 = isinstance(document, dict) and document.get("zarr_format") == 3
@@ -189,17 +222,26 @@ def members_of(group: zarr.Group) -> Callable[[str], Node | None]:
     """
     copies = group.metadata.consolidated_metadata
     if copies is None:
-        return group.get
+        return partial(_member, group)
     flat = copies.flattened_metadata
 
     def find(path: str) -> Node | None:
         metadata = flat.get(path)
-        if metadata is None or isinstance(metadata, GroupMetadata):
+        if metadata is None:
+            return None
+        if isinstance(metadata, GroupMetadata):
             return group.get(path)
         where = StorePath(group.store, f"{group.path}/{path}")
         return zarr.Array(zarr.AsyncArray(metadata, where))
 
     return find
+
+
+def _member(group: zarr.Group, path: str) -> Node | None:
+    """Return a member of a group that has no copies of what is in it."""
+    below = f"{as_prefix(group.path)}{path}"
+    document = node_document(group.store, below)
+    return group.get(path) if document is None else node_of(group.store, below, document)
 
 
 def takes_nodes_only(store: ZarrStore) -> bool:
