@@ -81,6 +81,8 @@ def run(
         _report_progress(jobs, advance),
     ):
         for wave in chain(waves, [roots]):
+            if not any(wave):
+                continue
             graph = make_graph(jobs, wave, done)
             keys = [job.key(*node) for job, nodes in zip(jobs, wave, strict=True) for node in nodes]
             with attribute_failures(subjects, graph, client()):
