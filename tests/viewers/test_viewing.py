@@ -168,6 +168,31 @@ def test_what_is_missing_is_not_black(viewer: str, behind: set[int], browser: An
         browser.wait(lambda: row() == [behind, {0}, {255}, {255}])
 
 
+def test_what_is_missing_is_as_large_as_it_is_on_the_page(browser: Any) -> None:
+    values = np.full((600, 800), 255, "f4")
+    values[:, 300:304] = np.nan  # the coarsest level has something there
+
+    def row() -> Any:
+        seen = np.asarray(Image.open(BytesIO(browser.driver.get_screenshot_as_png())))[..., 0]
+        line = seen[seen.shape[0] // 2 + 3]
+        return line[np.flatnonzero(line == 255)[0] : np.flatnonzero(line == 255)[-1] + 1]
+
+    array = xr.DataArray(
+        values, dims=("y", "x"), name="map", attrs={"omero": {"windows": (0, 255)}}
+    )
+    with array.pyramid.build(levels=5, chunks=128).view("page", block=False) as view:
+        browser.driver.get("about:blank")
+        browser.driver.get(view.url)
+        browser.wait(lambda: bool((row() != 255).any()))
+        line = row()
+    missing = np.flatnonzero(line != 255)  # and no seam between squares
+    assert {*line[missing].tolist()} <= {51, 68}
+    assert len(missing) == missing[-1] - missing[0] + 1
+    zoom = len(line) / 800
+    assert abs(len(missing) - 4 * zoom) <= 1
+    assert abs(missing[0] - 300 * zoom) <= 1
+
+
 def test_neuroglancer_shows_volumes_in_time(browser: Any) -> None:
     with field("tczyx").pyramid.build(levels=2).view("neuroglancer", block=False) as view:
         browser.driver.get("about:blank")

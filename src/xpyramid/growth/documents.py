@@ -17,7 +17,7 @@ from xpyramid.growth.image import GrowingImage
 from xpyramid.growth.plan import Growth
 from xpyramid.store.chunk_grid import StoredMask, grid_of_array
 from xpyramid.store.documents import Documents, as_buffer, as_document, get_document
-from xpyramid.store.identity import identity_of
+from xpyramid.store.identity import identity_when_longer
 from xpyramid.store.listing import children
 from xpyramid.store.local_chunks import indexes_in
 from xpyramid.store.manifest import manifest_of, tables_of, with_beginning, with_tables
@@ -149,7 +149,7 @@ def announcement(
         if _has_copies(before, group):
             documents.consolidate(after, group)
     image = growth.image
-    identity = identity_of(image.attributes) if image.is_aligned else None
+    identity = identity_when_longer(image.attributes, build) if image.is_aligned else None
     return announced(
         image.place, growth.attributes, before, after, longer, ledger, build, identity, windows
     )

@@ -45,7 +45,7 @@ from xpyramid.options import RunOptions
 from xpyramid.runtime.cluster import check_main_module, workers
 from xpyramid.store.build_record import APPEND, BuildRecord
 from xpyramid.store.documents import Documents, as_buffer, get_document, put, put_group, remove
-from xpyramid.store.identity import identity_of
+from xpyramid.store.identity import identity_when_longer
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import object_records, set_aside, with_beginning
 from xpyramid.store.path import NodePath, local_root, root_of_files, takes_nodes_only
@@ -265,8 +265,8 @@ def _prepare_place(growth: PreparedGrowth, record: BuildRecord) -> None:
     if takes_nodes_only(image.place.store):  # and no objects behind the end of an array
         _put_lengths(growth)
     if not image.is_aligned or _knows_sizes(image):
-        identity = identity_of(image.attributes) if image.is_aligned else None
-        aside = with_beginning(set_aside(image.attributes), identity)
+        identity = identity_when_longer(image.attributes, record.build)
+        aside = with_beginning(set_aside(image.attributes), identity if image.is_aligned else None)
         put_group(image.place, documents.with_attributes(image.place, aside))
         if takes_nodes_only(image.place.store):  # where that document has the note
             transaction.note(record)

@@ -24,7 +24,7 @@ from xpyramid.growth.rollback import roll_back, settle
 from xpyramid.growth.session import Known, begin, complete, note, publish, tidy
 from xpyramid.options.types import Irregular
 from xpyramid.runtime.cluster import check_main_module
-from xpyramid.store.identity import identity_of
+from xpyramid.store.identity import identity_when_longer
 from xpyramid.store.path import NodePath
 from xpyramid.writer.session import consolidate_above
 from xpyramid.writer.target_checks import check_writable
@@ -154,9 +154,10 @@ class Stream:
                 settle(image, known.ledger, self._limits)
             record = note(self._transaction, self._limits, about_nothing(image))
             windows = known.windows
+            identity = identity_when_longer(image.attributes, record.build)
             announcement = announced(
                 image.place, image.attributes, known.documents, dict(known.documents),
-                image.arrays, known.ledger, record.build, identity_of(image.attributes),
+                image.arrays, known.ledger, record.build, identity,
                 None if windows is None else windows.made(image.levels.base.shape),
             )  # fmt: skip
             publish(self._transaction, image.place, announcement)

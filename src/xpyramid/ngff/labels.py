@@ -14,11 +14,20 @@ import numpy as np
 
 from xpyramid.errors import AttributeValueError
 from xpyramid.messages import literal
-from xpyramid.ngff.json_types import holder_of_multiscales, is_map, map_in, ome_metadata
+from xpyramid.ngff.json_types import (
+    holder_of_multiscales,
+    is_map,
+    is_number,
+    map_in,
+    ome_metadata,
+)
 from xpyramid.ngff.omero import default_colors
 from xpyramid.types import Attrs, Json
 
 _KEYS = ("colors", "properties", "source")
+
+#: What says the colour of a label.
+_COLOR = ("label-value", "rgba")
 
 #: What describes an image and its levels, in any version: another description takes its place.
 _DESCRIBED = (
@@ -92,6 +101,22 @@ def _stored(document: Mapping[str, object]) -> dict[str, object]:
         for key, entries in parts.items()
         if isinstance(entries, list) and all(map(_is_of_label, entries))
     }
+
+
+def label_colors(described: object) -> dict[int, tuple[int, ...]]:
+    """Return red, green, blue and alpha, up to 255, of the labels that ``image-label`` colours.
+
+    Anybody may have written it: what is no colour is left out.
+    """
+    colors = described.get("colors") if isinstance(described, Mapping) else None
+    color_of = {}
+    for color in colors if isinstance(colors, list) else ():
+        value, rgba = (color.get(key) if isinstance(color, Mapping) else None for key in _COLOR)
+        if not isinstance(value, int) or not isinstance(rgba, list | tuple):
+            continue
+        if len(rgba) in (3, 4) and all(map(is_number, rgba)):
+            color_of[value] = tuple(int(part) & 255 for part in (*rgba, 255)[:4])
+    return color_of
 
 
 def _is_of_label(entry: object) -> bool:

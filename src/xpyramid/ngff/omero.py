@@ -12,13 +12,16 @@ import colorsys
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NotRequired, TypedDict, TypeGuard, cast
+from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeGuard, cast
 
 from xpyramid.errors import PlanError
 from xpyramid.messages import literal, say
 from xpyramid.ngff.json_types import Number, is_map, is_number
 from xpyramid.types import Attrs
 from xpyramid.warn import warn
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 Window = tuple[Number, Number]
 
@@ -348,20 +351,57 @@ def _has_channels(omero: object) -> TypeGuard[StoredOmero]:
     return isinstance(channels, list) and all(map(is_map, channels))
 
 
-def channels_of_attrs(attrs: Attrs, names: Sequence[str]) -> StoredOmero:
-    """Return what ``attrs["omero"]`` of an array says of the channels that it has.
-
-    Channels are identified by their labels, so that those of a selection, or in another order, keep
-    what is theirs; where labels say nothing, by their position.
+def channel_names(base: xr.DataArray, dim: str | None, name: str) -> list[str]:
+    """Return the names of the channels of an array; where it is a single one, the name of that.
 
     Parameters
     ----------
-    attrs : mapping
+    base : xarray.DataArray
+    dim : str or None
+        Of the channels.
+    name : str
         Of the array.
+    """
+    if dim is not None:
+        channel_values = base.coords[dim].values if dim in base.coords else range(base.sizes[dim])
+        return [str(value) for value in channel_values]
+    labels = [
+        str(channel.get("label"))
+        for document in (base.attrs, base.encoding)
+        for channel in stored_channels(document, None).get("channels", ())
+    ]
+    selected = [str(v.values) for v in base.coords.values() if v.ndim == 0]  # as by .sel(c="GFP")
+    return [next((value for value in selected if value in labels), name)]
+
+
+def described_channels(document: Attrs, base: xr.DataArray, names: Sequence[str]) -> StoredOmero:
+    """Return the ``omero`` metadata of the channels of an array, nothing where there are none.
+
+    They are those of the stored image, else ``attrs["omero"]``, else those of the image that the
+    array was opened from, which its encoding keeps.
+
+    Parameters
+    ----------
+    document : mapping
+        Metadata of the stored image.
+    base : xarray.DataArray
     names : sequence of str
         Of its channels.
     """
-    omero = stored_channels(attrs, None)
+    return (
+        stored_channels(document, len(names))
+        or _channels_of(base.attrs, names, "attrs['omero']")
+        or _channels_of(base.encoding, names, "the image that it was opened from")
+    )
+
+
+def _channels_of(document: Attrs, names: Sequence[str], where: str) -> StoredOmero:
+    """Return what ``omero`` says of the channels that an array has.
+
+    Channels are identified by their labels, so that those of a selection, or in another order, keep
+    what is theirs; where labels say nothing, by their position.
+    """
+    omero = stored_channels(document, None)
     if not omero:
         return {}
     channels = omero["channels"]
@@ -371,7 +411,7 @@ def channels_of_attrs(attrs: Attrs, names: Sequence[str]) -> StoredOmero:
     if len(channels) == len(names):
         return omero
     warn(
-        f"attrs['omero'] has the channels {', '.join(labels)[:200]}, and the array "
+        f"{where} has the channels {', '.join(labels)[:200]}, and the array "
         f"{', '.join(names)[:200]}; their colours and windows are left out"
     )
     return {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -50,8 +51,17 @@ def composed(values: Array, channels: Sequence[tuple[Array, float, float]]) -> A
     return np.clip(picture, 0, 1)
 
 
-def colored_labels(values: Array) -> Array:
-    """Return a picture in which each label has a colour, and 0 none."""
+def colored_labels(
+    values: Array, known: Mapping[int, tuple[int, ...]] = MappingProxyType({})
+) -> Array:
+    """Return a picture in which each label has a colour, and 0 none.
+
+    Parameters
+    ----------
+    values : ndarray
+    known : mapping, optional
+        Red, green, blue and alpha, up to 255, of labels that have colours.
+    """
     labels, where = np.unique(values, return_inverse=True)
     hues = np.mod(labels.astype(float) * _GOLDEN, 1)
     colors = np.ones((len(labels), 4))
@@ -59,5 +69,7 @@ def colored_labels(values: Array) -> Array:
         phase = np.abs(np.mod(6 * hues + offset, 6) - 3) - 1
         colors[:, i] = 0.15 + 0.85 * np.clip(phase, 0, 1)
     colors[labels == 0] = 0
+    for label, rgba in known.items():
+        colors[labels == label] = np.array(rgba) / 255
     picture: Array = colors[where.reshape(values.shape)]
     return picture

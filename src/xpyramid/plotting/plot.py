@@ -147,9 +147,8 @@ class Plot:
             shown = selected_levels(self._levels, self._plan, parts)[k]
             images.append(self._draw(ax, shown, k, parts, None))
             ax.set_title(self._title(shown, k, between="\n"))
-        limits: Any = [image.get_clim() for image in images]
-        if limits[0] != (None, None):  # of channels and labels, which have their colours already
-            lows, highs = zip(*limits, strict=True)
+        if not _has_own_colors(images[0]):
+            lows, highs = zip(*[image.get_clim() for image in images], strict=True)
             for image in images:
                 image.set_clim(min(lows), max(highs))
         self._add_colorbar(images[0], shown, list(row[0]))
@@ -219,7 +218,11 @@ class Plot:
             read = getattr(read, project)(others)
         options: dict[str, Any] = {"extent": self._extent(k, parts), "aspect": self._aspect()}
         if self._plan.kind == "labels":
-            image = ax.imshow(colored_labels(read.values), interpolation="nearest", **options)
+            label_attrs = self._metadata.get("image-label") or self._levels[0].attrs.get(
+                "image-label"
+            )
+            picture = colored_labels(read.values, ngff.label_colors(label_attrs))
+            image = ax.imshow(picture, interpolation="nearest", **options)
         elif colors:
             channels = self._channels(colors[0], read, parts)
             image = ax.imshow(composed(read.values, channels), **options)
@@ -237,8 +240,7 @@ class Plot:
         self, image: AxesImage, shown: xr.DataArray, axes: Axes | Sequence[Axes]
     ) -> None:
         """Say what colours stand for, where they are no shades of grey, channels or labels."""
-        limits: tuple[float | None, float | None] = image.get_clim()
-        if image.get_cmap().name == "viridis" and limits != (None, None):
+        if image.get_cmap().name == "viridis" and not _has_own_colors(image):
             label = _labelled(shown.name, shown.attrs.get("units"))
             image.axes.figure.colorbar(image, ax=axes, label=label)
 
@@ -273,12 +275,20 @@ class Plot:
         level = ", ".join(filter(None, [self._name, f"level {k}"]))
         return between.join([level, *places])
 
+    @property
+    def _stored(self) -> ngff.StoredOmero:
+        """What is known of the channels."""
+        base = self._levels[0]
+        dim = next((axis.dim for axis in self._plan.axes if axis.type == "channel"), None)
+        names = ngff.channel_names(base, dim, str(self._name or ""))
+        return ngff.described_channels(self._metadata, base, names)
+
     def _window(self, values: Array, parts: Sequence[Part]) -> tuple[float, float]:
         """Return what is black and what is white of the only channel."""
         part = next(
             (p for a, p in zip(self._plan.axes, parts, strict=True) if a.type == "channel"), 0
         )
-        channels = ngff.stored_channels(self._metadata, None).get("channels", [])
+        channels = self._stored.get("channels", [])
         position = part if isinstance(part, int) else 0
         if position < len(channels):
             window = channels[position].get("window")
@@ -294,7 +304,7 @@ class Plot:
         part = parts[self._plan.dims.index(dim)]
         taken = part if isinstance(part, slice) else slice(part, part + 1)
         total = self._plan.levels[0].shape[self._plan.dims.index(dim)]
-        stored = ngff.stored_channels(self._metadata, total).get("channels")
+        stored = self._stored.get("channels")
         coordinate = self._levels.coordinates[0].coords
         names = [str(v) for v in coordinate[dim].values] if dim in coordinate else []
         default = ngff.channels(names or [str(i) for i in range(total)], {})
@@ -310,6 +320,12 @@ class Plot:
                 low, high = (0, 255) if default.is_photograph else percentiles(values)
             channels.append((rgb(color) * is_shown, low, high))
         return channels
+
+
+def _has_own_colors(image: AxesImage) -> bool:
+    """Whether colours are drawn as they are: those of channels and of labels."""
+    samples = image.get_array()
+    return samples is not None and samples.ndim == 3
 
 
 def _pyplot() -> Any:

@@ -161,7 +161,9 @@ def _open(place: NodePath, multiscale: int | str) -> StoredImage:
     for _ in range(TIMES - 1):
         before = cheap_marks_at(place)
         try:
-            return _open_now(place, multiscale, before)
+            opened = _open_now(place, multiscale, before)
+            if is_same_mark(before, cheap_marks_at(place)):  # nor has it grown
+                return opened
         except ReplacedError:
             continue
         except Exception:  # zarr trips over what vanishes in its own ways
@@ -236,6 +238,9 @@ def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> S
             if level.dtype.kind in "iu" and not label_reason(level):
                 level.attrs["image-label"] = {}  # attributes outlive most of what is done to them
             level.encoding["kind"] = "labels"
+    elif "omero" in image.document:  # for what is made of a level alone
+        for level in levels:
+            level.encoding["omero"] = image.document["omero"]
     own = dims is not None or _is_flat(image)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
     plan = _plan(axes, levels[0].dtype, arrays, image, factors)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cache, partial
 
 import xarray as xr
 import zarr
@@ -14,7 +15,7 @@ from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
 from xpyramid._compat import node_of, sync, unwrapped
-from xpyramid.errors import NotAPyramidError
+from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.geometry.bounds import bounds_in, named_bounds
 from xpyramid.geometry.chunks import joined
 from xpyramid.geometry.ranges import LONGEST_READ, range_coordinates, warn_too_long
@@ -33,12 +34,14 @@ from xpyramid.store.lengths import as_announced
 from xpyramid.store.level_array import as_level, level_of, stored_variable
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import (
+    Node,
     NodePath,
     ZarrArray,
     list_at_once,
     members_of,
     node_document,
 )
+from xpyramid.store.transaction import is_growing
 
 #: More chunks than that are joined to larger blocks, for dask lists them all. There are more than
 #: for images of others: these are the chunks that they are written in again.
@@ -78,9 +81,10 @@ def open_own_levels(
     NotAPyramidError
         If a document of a level cannot be read.
     """
+    is_growing_now = cache(partial(is_growing, place))
     with warnings.catch_warnings(record=True) as caught_warnings:
         warnings.simplefilter("always", ZarrUserWarning)
-        stored = _own_arrays(place, group, image)
+        stored = _own_arrays(place, group, image, is_growing_now)
     if caught_warnings and (fault := explain.fault(place)):  # what zarr cannot read, it leaves out
         raise NotAPyramidError(fault)
     stored = [
@@ -96,7 +100,7 @@ def open_own_levels(
             array = copy
         elif array is None:
             array = open_array(place / dataset.path)  # which says why
-        array = name_damage(as_announced(array, copy, place))
+        array = name_damage(as_announced(array, copy, is_growing_now))
         opened.append(_open_own(array, beside, dataset, image, dims, f))
     levels, bounds = zip(*opened, strict=True)
     return levels, bounds
@@ -128,7 +132,12 @@ def _without_others(beside: Arrays, path: str, announced: Collection[str]) -> Ar
     }  # fmt: skip
 
 
-def _own_arrays(place: NodePath, group: zarr.Group, image: ngff.Multiscale) -> list[Arrays]:
+def _own_arrays(
+    place: NodePath,
+    group: zarr.Group,
+    image: ngff.Multiscale,
+    is_growing_now: Callable[[], bool],
+) -> list[Arrays]:
     """Return the arrays of each level from their own documents, as long as the group says."""
     nodes = [dataset.path.rpartition("/")[0] for dataset in image.datasets]
     places = [place / node for node in nodes]
@@ -144,7 +153,7 @@ def _own_arrays(place: NodePath, group: zarr.Group, image: ngff.Multiscale) -> l
     member = members_of(group)
     return [
         {
-            path: as_announced(array, member(f"{node}/{path}"), place)
+            path: as_announced(array, member(f"{node}/{path}"), is_growing_now)
             for path, array in arrays.items()
         }
         for node, arrays in zip(nodes, levels, strict=True)
@@ -153,22 +162,26 @@ def _own_arrays(place: NodePath, group: zarr.Group, image: ngff.Multiscale) -> l
 
 def _arrays_at_once(level: NodePath) -> Arrays | None:
     """Return the arrays in a group of Zarr v3 on a local disk, None where zarr has to look."""
-    if (node_document(level.store, level.path) or {}).get("node_type") != "group":
-        return None
     arrays = {}
-    for name in list_at_once(level.store, level.path):
-        path = f"{level.path}/{name}"
-        document = None if name == "zarr.json" else node_document(level.store, path)
-        if document is not None and document.get("node_type") == "array":
-            try:
-                node = node_of(level.store, path, document)
-            except Exception:  # zarr says what is wrong
-                return None
+    try:
+        if not isinstance(_node_at_once(level), zarr.Group):
+            return None
+        for name in list_at_once(level.store, level.path):
+            node = None if name == "zarr.json" else _node_at_once(level / name)
             if isinstance(node, zarr.Array):
                 arrays[name] = node
-        elif document is None and name != "zarr.json":
-            return None
+            elif node is None and name != "zarr.json":
+                return None
+    except PyramidError:
+        raise
+    except Exception:  # zarr says what is wrong
+        return None
     return arrays
+
+
+def _node_at_once(place: NodePath) -> Node | None:
+    document = node_document(place.store, place.path)
+    return None if document is None else node_of(place.store, place.path, document)
 
 
 async def _arrays_in(levels: Sequence[NodePath]) -> list[Arrays]:

@@ -40,6 +40,7 @@ from xpyramid.store.identity import Mark, Watch
 from xpyramid.store.manifest import object_records
 from xpyramid.store.path import NodePath, as_prefix, read_at_once, reads_at_once
 from xpyramid.store.retrying import SingleGets
+from xpyramid.store.transaction import is_growing
 from xpyramid.warn import warn
 
 T = TypeVar("T")
@@ -116,7 +117,7 @@ class CheckedStore(SingleGets):
         Raises
         ------
         ReplacedError
-            If another image has taken the place.
+            If another image has taken the place, or it has become longer.
         ReadError
             If it has another size, also when it is looked at again.
         """
@@ -136,6 +137,8 @@ class CheckedStore(SingleGets):
                 if not isinstance(error, _OtherSizeError):
                     raise
                 if looked_again:
+                    if watch.has_changed or is_growing(watch.place):
+                        raise watch.replaced() from None
                     raise error.for_users() from None
                 await watch.confirm()
                 looked_again = True
@@ -319,10 +322,9 @@ def as_checked(
     ReplacedError
         If another image has taken the place since the group was read.
     """
-    attributes = dict(group.attrs)
-    recorded = object_records(attributes)
+    recorded = object_records(dict(group.attrs))
     records = {str(path): record for path, record in recorded.items() if _has_table(record)}
-    watch = Watch.begin(place, group.metadata.zarr_format, attributes, before)
+    watch = Watch.begin(place, group.metadata, before)
     if not records and watch is None:
         return place, group
     known = None if watch is None else (watch.document, watch.identity)

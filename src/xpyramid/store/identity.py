@@ -22,6 +22,7 @@ for when an image has been opened, and before an object is called damaged.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -31,14 +32,17 @@ from zarr.buffer import default_buffer_prototype
 from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
-from xpyramid._compat import memory_of, sync, unwrapped
+from xpyramid._compat import GroupMetadata, memory_of, sync, unwrapped
 from xpyramid.errors import ReplacedError
-from xpyramid.store.documents import attributes_of, get_document, parse_document
+from xpyramid.store.documents import attributes_of, get_document
 from xpyramid.store.manifest import BEGAN, KEY, digest, manifest_of
 from xpyramid.store.path import NodePath, local_root
 
 #: What distinguishes a document from others at its place: numbers, or an object in memory.
 Mark = object
+
+#: What is between the identity of an image and the name of what first made it longer.
+_LONGER = "+"
 
 #: So many times it is looked which image is there, if that changes meanwhile.
 TIMES = 10
@@ -68,20 +72,18 @@ class Watch:
         self.place, self.document, self.identity = place, document, identity
         self._mark = _marker(place / document)
         self._confirmed: Mark = None
+        self._opened = self._mark_now()
 
     @classmethod
-    def begin(
-        cls, place: NodePath, zarr_format: int, attributes: Mapping[str, object], before: Mark
-    ) -> Watch | None:
-        """Return a watch of an image whose attributes have just been read.
+    def begin(cls, place: NodePath, metadata: GroupMetadata, before: Mark) -> Watch | None:
+        """Return a watch of an image whose metadata have just been read.
 
         None where nothing could be noticed: the store has no cheap way, and the image no record.
 
         Parameters
         ----------
         place : NodePath
-        zarr_format : {2, 3}
-        attributes : mapping
+        metadata : GroupMetadata
         before : Mark
             What `cheap_marks_at` has returned before they were read: the document is not looked at
             again where it still has the same. None is not known.
@@ -91,27 +93,35 @@ class Watch:
         ReplacedError
             If another one is there by now.
         """
-        document = "zarr.json" if zarr_format == 3 else ".zattrs"
+        attributes, is_v3 = dict(metadata.attributes), metadata.zarr_format == 3
+        document = _DOCUMENTS[0 if is_v3 else 1]
         watch = cls(place, document, identity_of(attributes))
         if not watch.is_cheap:
             return None if watch.identity is None else watch
         mark = watch._mark_now()
-        # The attributes of Zarr v2 may have been read from copies.
-        of_document = before[0] if isinstance(before, list) and zarr_format == 3 else None
+        has_copies = not is_v3 and metadata.consolidated_metadata is not None  # of attributes, too
+        marks = before if isinstance(before, list) and not has_copies else [None, None]
+        of_document = marks[0 if is_v3 else 1]
         if mark is not None and _is_same(mark, of_document):
             watch.identity = watch.identity or _weak_identity(attributes, mark)
             watch._confirmed = mark
             watch._remember(mark, watch.identity)
         elif watch.identity is None:
             watch.identity = sync(watch._look(mark))
-            if not _is_weak(watch.identity) or not _is_same(mark, watch._mark_now()):
-                raise watch._replaced()
+            is_other = not has_copies and watch.identity != _weak_identity(attributes, mark)
+            if is_other or not _is_weak(watch.identity) or not _is_same(mark, watch._mark_now()):
+                raise watch.replaced()
         return watch
 
     @property
     def is_cheap(self) -> bool:
         """Whether there is a cheap way to ask."""
         return self._mark is not None
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether the document is another one than when the image was opened: it may be longer."""
+        return not _is_same(self._opened, self._mark_now())
 
     @property
     def is_confirmed(self) -> bool:
@@ -163,9 +173,10 @@ class Watch:
             if _is_same(mark, self._mark_now()):
                 break
         else:
-            raise self._replaced()
-        if identity != self.identity:
-            raise self._replaced()
+            raise self.replaced()
+        is_same = identity == self.identity
+        if not is_same and not str(identity).startswith(f"{self.identity}{_LONGER}"):
+            raise self.replaced()
         if mark is None:  # a store that has its documents elsewhere
             self._mark = None
         self._confirmed = mark
@@ -180,9 +191,9 @@ class Watch:
             return _known[marked]
         key = (self.place / self.document).path
         buffer = await self.place.store.get(key, default_buffer_prototype())
-        try:
-            document = parse_document(None if buffer is None else buffer.to_bytes())
-        except ValueError:
+        try:  # as zarr, which takes NaN
+            document = None if buffer is None else json.loads(buffer.to_bytes())
+        except (ValueError, RecursionError):
             return None
         attributes = attributes_of({self.document: document})
         identity = identity_of(attributes) or _weak_identity(attributes, mark)
@@ -197,7 +208,8 @@ class Watch:
                 _known.pop(next(iter(_known)), None)
             _known[str(self.place), mark] = identity
 
-    def _replaced(self) -> ReplacedError:
+    def replaced(self) -> ReplacedError:
+        """Return the error that says so."""
         return ReplacedError(
             f"{self.place} was removed or replaced while it was read", fix="open it again"
         )
@@ -217,6 +229,18 @@ def identity_of(attributes: Mapping[str, object]) -> str | None:
     if not all(isinstance(entry, Mapping) and entry.get("table") for entry in objects.values()):
         return None
     return f"{own.get('build', '')}/{record.get('digest') or digest(record)}"
+
+
+def identity_when_longer(attributes: Mapping[str, object], build: str) -> str | None:
+    """Return what tells an image from others when it has become longer, by its attributes now.
+
+    An image that was made anew of the same samples and then became longer is another one. So the
+    first that makes it longer adds a name of its own, and `Watch` takes the one for the other.
+    """
+    own, identity = attributes.get(KEY), identity_of(attributes)
+    if identity is None or (isinstance(own, Mapping) and BEGAN in own):
+        return identity
+    return f"{identity}{_LONGER}{build}"
 
 
 def marks_at(place: NodePath) -> Mark:

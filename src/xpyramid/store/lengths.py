@@ -7,15 +7,14 @@ group are put last, all at once: they say how long the image is.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import zarr
 from zarr.errors import UnstableSpecificationWarning
 from zarr.storage import StorePath
 
 from xpyramid._compat import store_path_of
-from xpyramid.store.path import NodePath, ZarrArray
-from xpyramid.store.transaction import is_growing
+from xpyramid.store.path import ZarrArray
 
 
 def with_shape(array: ZarrArray, shape: Sequence[int], place: StorePath | None = None) -> ZarrArray:
@@ -35,12 +34,13 @@ def with_shape(array: ZarrArray, shape: Sequence[int], place: StorePath | None =
     return zarr.Array(zarr.AsyncArray(metadata, place or store_path_of(array), config))
 
 
-def as_announced(array: ZarrArray, copy: object, image: NodePath) -> ZarrArray:
+def as_announced(array: ZarrArray, copy: object, is_growing: Callable[[], bool]) -> ZarrArray:
     """Return an array as long as the copy of its metadata says, where its image is growing.
 
-    Any other difference than a longer axis is not of that.
+    Any other difference than a longer axis is not of that. All arrays of an image are to get one
+    answer to whether it grows, which is asked for where it is needed.
     """
     if not isinstance(copy, zarr.Array) or copy.ndim != array.ndim or copy.shape == array.shape:
         return array
     longer = [n > m for n, m in zip(array.shape, copy.shape, strict=True) if n != m]
-    return with_shape(array, copy.shape) if longer == [True] and is_growing(image) else array
+    return with_shape(array, copy.shape) if longer == [True] and is_growing() else array

@@ -240,7 +240,8 @@ def members_of(group: zarr.Group) -> Callable[[str], Node | None]:
 def _member(group: zarr.Group, path: str) -> Node | None:
     """Return a member of a group that has no copies of what is in it."""
     below = f"{as_prefix(group.path)}{path}"
-    document = node_document(group.store, below)
+    is_v3 = group.metadata.zarr_format == 3
+    document = node_document(group.store, below) if is_v3 else None
     return group.get(path) if document is None else node_of(group.store, below, document)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -149,13 +149,7 @@ class ViewedImage:
         """Red, green, blue and alpha of labels, up to 255, where the image says them."""
         described = self.source.document.get("image-label")
         described = described or self.source.levels[0].attrs.get("image-label")
-        colors = described.get("colors") if isinstance(described, Mapping) else None
-        color_of = {}
-        for color in colors if isinstance(colors, list) else ():
-            value, rgba = (color.get("label-value"), color.get("rgba"))
-            if isinstance(value, int) and isinstance(rgba, list | tuple) and len(rgba) in (3, 4):
-                color_of[value] = tuple(int(part) & 255 for part in (*rgba, 255)[:4])
-        return color_of
+        return ngff.label_colors(described)
 
     @cached_property
     def place(self) -> NodePath | None:

@@ -140,11 +140,7 @@ class _Tiled:
     def _colored(self, samples: xr.DataArray, numbers: Sequence[int]) -> Array:
         """Return samples in colours: those of labels, or of some channels together."""
         if self.image.is_labels:
-            values = samples.values
-            colors = colored_labels(values)
-            for label, rgba in self.image.label_colors.items():
-                colors[values == label] = np.array(rgba) / 255
-            return colors
+            return colored_labels(samples.values, self.image.label_colors)
         channels = self.image.channels
         chosen = [i for i in numbers if i < len(channels)]
         if self._channel is None:

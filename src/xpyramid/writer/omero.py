@@ -142,12 +142,10 @@ def omero_request(
     axis = next((i for i, a in enumerate(plan.axes) if a.type == "channel"), None)
     real = base.dtype.kind in "biuf"
     dim = None if axis is None else plan.axes[axis].dim
-    names = _names(base, dim)
+    names = ngff.channel_names(base, dim, name_of(base, ""))
     stored: ngff.StoredOmero = {}
     if omero is None:
-        stored = ngff.stored_channels(document, len(names)) or ngff.channels_of_attrs(
-            base.attrs, names
-        )
+        stored = ngff.described_channels(document, base, names)
         is_new = not document  # what is copied gets windows only where it has channels
         omero = bool(stored) or (real and plan.kind != "labels" and (is_new or axis is not None))
         omero = omero and real
@@ -179,14 +177,3 @@ def _are_alike(base: xr.DataArray, dim: str | None) -> bool:
     if dim is None or is_channel_name(dim):
         return False
     return dim not in base.coords or base.coords[dim].dtype.kind in "iufmM"
-
-
-def _names(base: xr.DataArray, dim: str | None) -> list[str]:
-    """Return the names of the channels; of the array, where it is one channel."""
-    if dim is not None:
-        channel_values = base.coords[dim].values if dim in base.coords else range(base.sizes[dim])
-        return [str(name) for name in channel_values]
-    described = ngff.stored_channels(base.attrs, None).get("channels", ())
-    labels = [str(channel.get("label")) for channel in described]
-    selected = [str(v.values) for v in base.coords.values() if v.ndim == 0]  # as by .sel(c="GFP")
-    return [next((name for name in selected if name in labels), name_of(base, ""))]
