@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,40 @@ def test_labels_that_are_there_before_their_image(zarr_format: int, tmp_path: Pa
         copies = zarr.open_group(tmp_path / path, mode="r", use_consolidated=True)
         listed: Any = copies[f"{'' if path else 'field/'}labels"].attrs
         assert listed.get("ome", listed)["labels"] == ["cells"]
+
+
+@pytest.mark.filterwarnings("ignore:level 0 stays as it is")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_what_was_edited_before_a_level_was_added_is_found_later(
+    zarr_format: Any, tmp_path: Path
+) -> None:
+    samples = np.random.default_rng(0).integers(0, 9, (64, 64), "uint16")
+    base = zarr.create_array(
+        tmp_path / "a.zarr", name="f/0", data=samples, chunks=(16, 16), zarr_format=zarr_format
+    )
+    xpyramid.add_levels(tmp_path / "a.zarr", "f", levels=2)
+    time.sleep(0.02)  # longer than the tick of a file system's clock
+    base[40:, 40:] = 600
+    time.sleep(0.02)
+    xpyramid.add_levels(tmp_path / "a.zarr", "f", levels=3)
+    xpyramid.update(tmp_path / "a.zarr", "f")
+    problems = xpyramid.verify(tmp_path / "a.zarr", deep=True)
+    assert not [problem for problem in problems if problem.kind == "values"]
+
+
+def test_what_was_edited_is_brought_up_to_date_before_more_is_appended(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(0, 9, (6, 32, 32), "uint16")
+    base = zarr.create_array(
+        tmp_path / "a.zarr", name="f/0", data=samples, chunks=(2, 16, 16),
+        dimension_names=("t", "y", "x"),
+    )  # fmt: skip
+    xpyramid.add_levels(tmp_path / "a.zarr", "f", levels=2)
+    more = xr.DataArray(np.ones((2, 32, 32), "u2"), dims=("t", "y", "x"))
+    more.pyramid.append(tmp_path / "a.zarr", "f")
+    time.sleep(0.02)
+    base[1, 20:, 20:] = 600
+    with pytest.raises(errors.SourceError, match="was changed after its levels were made; bring"):
+        more.pyramid.append(tmp_path / "a.zarr", "f")
+    xpyramid.update(tmp_path / "a.zarr", "f")
+    more.pyramid.append(tmp_path / "a.zarr", "f")
+    assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []

@@ -6,7 +6,7 @@ import argparse
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -19,12 +19,16 @@ from xpyramid.cli.terminal import say
 from xpyramid.display import cost_in_words, in_bytes
 from xpyramid.errors import PyramidError
 from xpyramid.existing import prepare_levels
+from xpyramid.growth import append_array
 from xpyramid.messages import HOW_TO_FINISH
+from xpyramid.opening import open_pyramid
 from xpyramid.options import (
     AddOptions,
     BuildOptions,
     LevelOptions,
+    RunOptions,
     WriteOptions,
+    only,
     resolve_options,
 )
 from xpyramid.options.text import names
@@ -32,6 +36,7 @@ from xpyramid.pyramid import Pyramid
 from xpyramid.pyramids import Pyramids
 from xpyramid.reader import StoredLevel, codec_words, image_of_labels, stored_form
 from xpyramid.sources import NO_SPACING, describe_source, open_source
+from xpyramid.store.path import is_image, resolve
 from xpyramid.writer import ImageSource, prepare
 
 
@@ -128,6 +133,9 @@ def _build(arguments: argparse.Namespace) -> None:
         arguments.parser.error(
             "the following arguments are required: DST; or --in-place, to add levels beside SRC"
         )
+    append_dim = getattr(arguments, "append_dim", None)
+    if arguments.plan and append_dim is not None:
+        arguments.parser.error("argument --plan: not allowed with argument --append-dim")
     group, of = arguments.group, getattr(arguments, "labels_of", None)
     array = open_source(
         arguments.source,
@@ -137,12 +145,11 @@ def _build(arguments: argparse.Namespace) -> None:
     )
     tell = _silence if arguments.quiet else say
     tell(_source_line(array, arguments))
+    passed = options.from_namespace(arguments, LevelOptions, BuildOptions)
+    if append_dim is not None and not passed and _append(array, append_dim, arguments, tell):
+        return  # with levels as those that are there
     above = f"{of.strip('/')}/labels/" if of else ""
-    pyramid = build_all(
-        array,
-        image=image_of_labels(arguments.target, of),
-        **options.from_namespace(arguments, LevelOptions, BuildOptions),
-    )
+    pyramid = build_all(array, image=image_of_labels(arguments.target, of), **passed)
     tell(repr(pyramid))
     if arguments.verbose and not arguments.plan:
         _say_cost(pyramid, arguments)
@@ -156,6 +163,26 @@ def _build(arguments: argparse.Namespace) -> None:
     write_image(pyramid, target, arguments.target, group=group, **writing)
     seconds = time.perf_counter() - start
     tell(f"written to {target}: {_what(pyramid)}, {_how(pyramid, target)}, {_time(seconds)}")
+
+
+def _append(
+    array: xr.DataArray, dim: str, arguments: argparse.Namespace, tell: Callable[[object], None]
+) -> bool:
+    """Append samples to an image, with levels as those that it has; return whether it is there."""
+    group = str(array.name) if arguments.group is None else arguments.group.strip("/")
+    running = options.from_namespace(arguments, RunOptions)
+    others = options.from_namespace(arguments, WriteOptions).keys() - running.keys()
+    place = resolve(arguments.target, read_only=True) / group
+    if others != {"append_dim"} or not is_image(place.node()):
+        return False
+    start = time.perf_counter()
+    if arguments.quiet:
+        running = {"progress": False, **running}
+    append_array(array, arguments.target, group, dim, xr.Dataset(), only(RunOptions, running))
+    length = open_pyramid(arguments.target, group).sizes[dim]
+    more = f"{array.sizes.get(dim, 1)} more, {length} in all, along {dim!r}"
+    tell(f"appended to {arguments.target}/{group}: {more}, {_time(time.perf_counter() - start)}")
+    return True
 
 
 def _say_cost(pyramid: Pyramid | Pyramids, arguments: argparse.Namespace) -> None:
@@ -181,8 +208,6 @@ def _plan(
     sources: Sequence[ImageSource], arguments: argparse.Namespace, writing: WriteOptions
 ) -> None:
     """Say what would be written, as `prepare` finds it, which checks all and writes nothing."""
-    if "append_dim" in writing:
-        arguments.parser.error("argument --plan: not allowed with argument --append-dim")
     store = arguments.target or arguments.source
     session = prepare(sources, store, resolve_options(WriteOptions, writing))
     shared = "; what images have in common is read once" if len(session.images) > 1 else ""
@@ -241,7 +266,7 @@ def _what(pyramid: Pyramid | Pyramids) -> str:
 
 def _add_levels(arguments: argparse.Namespace) -> None:
     """Run ``xpyramid build --in-place``."""
-    others = ("variable", "source_dims", "layout", "names", "dtype", "labels_of")
+    others = ("variable", "source_dims", "layout", "names", "dtype", "labels_of", "append_dim")
     refused = [name for name in others if getattr(arguments, name, None) is not None]
     if refused or arguments.target is not None:
         what = "DST" if arguments.target is not None else f"--{refused[0].replace('_', '-')}"

@@ -6,11 +6,11 @@ from itertools import islice
 
 import zarr
 
-from xpyramid.errors import NotAPyramidError, check_kind
+from xpyramid.errors import NotAPyramidError
 from xpyramid.reader import StoredImage, open_base
 from xpyramid.reader.explain import explain_node
 from xpyramid.reader.find import images_below
-from xpyramid.store.path import NodePath, Store, is_image, resolve
+from xpyramid.store.path import NodePath, Store, check_group_path, is_image, resolve
 
 
 def find_image(store: Store, group: str | None) -> tuple[NodePath, zarr.Group, StoredImage]:
@@ -22,8 +22,10 @@ def find_image(store: Store, group: str | None) -> tuple[NodePath, zarr.Group, S
     ------
     NotAPyramidError
         If there is none, or several in one group, or none that can be understood.
+    TargetExistsError
+        If the metadata around it are damaged.
     """
-    check_kind("group", group, str, "text, as in 'lab/field'")
+    check_group_path(group)
     place = resolve(store, read_only=False) / (group or "").strip("/")
     node = place.sound_node()
     if group is None and isinstance(node, zarr.Group):
@@ -33,4 +35,5 @@ def find_image(store: Store, group: str | None) -> tuple[NodePath, zarr.Group, S
             node = place.sound_node()
     if not isinstance(node, zarr.Group) or not is_image(node):
         raise NotAPyramidError(f"{place}: " + explain_node(place, node))
+    place.check_around()
     return place, node, open_base(place, node)

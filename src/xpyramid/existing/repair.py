@@ -141,6 +141,8 @@ def _restore(
     prefix = as_prefix(path)
     objects = _objects(levels, [where.removeprefix(prefix) for where in damaged])
     if not objects:
+        of_base = "level 0 is damaged itself: restore it from a copy, or build the image anew"
+        notes += [_note(path, f"nothing was made again: {of_base}")] if damaged else []
         return False
     # Of what is wrong with level 0, not all may be listed.
     number = total = sum(map(len, objects.values()))

@@ -9,14 +9,15 @@ import numpy as np
 import xarray as xr
 
 from xpyramid.errors import PlanError
-from xpyramid.existing.changed import changed_regions
 from xpyramid.existing.image import find_image
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
 from xpyramid.geometry.tiles import Region
+from xpyramid.reader.open import typed_errors
 from xpyramid.runtime.cluster import workers
 from xpyramid.store.path import NodePath, Store
 from xpyramid.store.transaction import is_unfinished
+from xpyramid.writer.changed import changed_regions, mark_in_step, newest_change
 from xpyramid.writer.stored_levels import stored_levels
 from xpyramid.writer.update import update as update_levels
 
@@ -95,15 +96,21 @@ def update_image(
             accepted="'changed', or a mapping, as in {'y': slice(10, 20)}",
         )
     place, node, opened = find_image(store, group)
-    base, levels = opened.levels[0], stored_levels(place, node)
+    with typed_errors(place):
+        base, levels = opened.levels[0], stored_levels(place, node)
+    newest = None
     if isinstance(region, Mapping):
         regions = [_indexes(base, region)]
     else:
+        newest = newest_change(levels)
         regions = changed_regions(levels, deep=deep)
     if not regions and not is_unfinished(place.as_image()):
         return place, 0
     limits = Limits(workers(), budget(memory))
-    return place, update_levels(levels, regions, limits, progress)
+    redone = update_levels(levels, regions, limits, progress)
+    if newest is not None:
+        mark_in_step(levels, newest)
+    return place, redone
 
 
 def _indexes(base: xr.DataArray, region: Mapping[str, object]) -> Region:

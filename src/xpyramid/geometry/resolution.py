@@ -55,8 +55,9 @@ def level_of_resolution(plan: Plan, resolution: object, own_units: Mapping[str, 
         if all(abs(scale[i]) <= limit * (1 + 1e-9) for i, limit in limits.items()):
             return k
     finest = ", ".join(
-        " ".join(filter(None, [f"{abs(plan.scale(0)[i]):.6g}", own_units.get(plan.dims[i])]))
+        " ".join(filter(None, [dim, f"{abs(plan.scale(0)[i]):.6g}", own_units.get(dim)]))
         for i in limits
+        for dim in [plan.dims[i]]
     )
     raise SelectionError(
         option="resolution", value=resolution, accepted=f"at least that of level 0, {finest}"

@@ -19,6 +19,7 @@ from xpyramid.geometry.plan import Plan
 from xpyramid.lazy.levels import Levels
 from xpyramid.messages import say
 from xpyramid.reader import open_levels
+from xpyramid.reader.open import typed_errors
 from xpyramid.store.encoding import dims_of
 from xpyramid.store.lengths import with_shape
 from xpyramid.store.manifest import taken_back
@@ -177,7 +178,8 @@ def open_growing(place: NodePath, dim: str | None) -> GrowingImage:
         If it has no such dimension.
     """
     check_writable(place)
-    levels = stored_levels(place)
+    with typed_errors(place):
+        levels = stored_levels(place)
     opened = open_levels(place.store, place.path)
     if opened.plan.method == "count":
         raise NotAPyramidError(

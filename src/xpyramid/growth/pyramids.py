@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import xarray as xr
 from dask.delayed import Delayed
 
-from xpyramid.errors import NotAPyramidError, PlanError, TargetExistsError, check_kind
+from xpyramid.errors import NotAPyramidError, PlanError, TargetExistsError
 from xpyramid.geometry.bounds import bounds_in
 from xpyramid.geometry.plan import Plan
 from xpyramid.growth.image import open_growing
@@ -15,7 +15,15 @@ from xpyramid.growth.session import Part, append
 from xpyramid.messages import HOW_TO_FINISH, say
 from xpyramid.options import RunOptions, WriteOptions, only, resolve_options
 from xpyramid.reader.explain import explain_node
-from xpyramid.store.path import NodePath, Store, check_name, is_image, is_root, resolve
+from xpyramid.store.path import (
+    NodePath,
+    Store,
+    check_group_path,
+    check_name,
+    is_image,
+    is_root,
+    resolve,
+)
 from xpyramid.store.transaction import is_unfinished
 from xpyramid.writer import ImageSource, write
 
@@ -52,7 +60,7 @@ def _append_images(
             )  # fmt: skip
     root = resolve(store, read_only=False)
     places = [_place(root, image, resolved) for image in images]
-    exist = [is_image(place.node()) for place in places]
+    exist = [is_image(place.sound_node()) for place in places]
     if not any(exist):
         return write(images, store, options)
     if not all(exist):
@@ -72,6 +80,7 @@ def _append_images(
             accepted="True",
         )  # fmt: skip
     for place, image in zip(places, images, strict=True):
+        place.check_around()
         growing = open_growing(place, dim)
         _check_plan(growing.plan, image.plan, growing.axis, place)
     parts = [
@@ -126,12 +135,13 @@ def find_image(store: Store, group: str | None, name: str | None) -> NodePath:
     NotAPyramidError
         If there is none.
     """
-    check_kind("group", group, str, "text, as in 'lab/field'")
+    check_group_path(group)
     root = resolve(store, read_only=False)
     paths = [name, ""] if group is None else [group.strip("/")]
     places = [root / path if path else root for path in paths if path is not None]
     for place in places:
-        if is_image(place.node()):
+        if is_image(place.sound_node()):
+            place.check_around()
             return place
     unfinished = [place for place in places if is_unfinished(place.as_image())]
     if unfinished:

@@ -49,13 +49,14 @@ from xpyramid.store.identity import identity_when_longer
 from xpyramid.store.local_files import remove_torn_files
 from xpyramid.store.manifest import object_records, set_aside, with_beginning
 from xpyramid.store.path import NodePath, local_root, root_of_files, takes_nodes_only
-from xpyramid.store.transaction import StillBegun, Transaction, transaction_for
+from xpyramid.store.transaction import StillBegun, Transaction, is_growing, transaction_for
 from xpyramid.writer import documents
+from xpyramid.writer.changed import check_in_step
 from xpyramid.writer.failures import resume_hint
 from xpyramid.writer.jobs import jobs_of, passes_of, shared_jobs
 from xpyramid.writer.missing_chunks import check_missing
 from xpyramid.writer.resume import FORMAT, check_input, check_same
-from xpyramid.writer.session import consolidate_above
+from xpyramid.writer.session import renew_around
 from xpyramid.writer.sinks import PartSink
 from xpyramid.writer.source_guard import check_source, what_is_read
 from xpyramid.writer.target_checks import check_space, check_writable
@@ -156,6 +157,8 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
     for part in parts:
         finished = complete(part.place)
         image = open_growing(part.place, dim)
+        if not is_growing(part.place):
+            check_in_step(image.levels)
         if finished is not None and _is_end(image, part.array, finished):
             if options["resume"]:
                 continue
@@ -196,7 +199,7 @@ def append(parts: Sequence[Part], dim: str | None, options: RunOptions) -> None:
                 growth.transaction, growth.image.place, announcement, durable=options["durable"]
             )
             growth.transaction.close()
-            consolidate_above(growth.transaction)
+            renew_around(growth.transaction)
 
 
 @contextmanager
@@ -444,7 +447,7 @@ def complete(place: NodePath) -> Mapping[str, object] | None:
         )
         _put_all(place, tables, changed)
         transaction.close()
-        consolidate_above(transaction)
+        renew_around(transaction)
     return record.about
 
 

@@ -26,7 +26,7 @@ from xpyramid.options.types import Irregular
 from xpyramid.runtime.cluster import check_main_module
 from xpyramid.store.identity import identity_when_longer
 from xpyramid.store.path import NodePath
-from xpyramid.writer.session import consolidate_above
+from xpyramid.writer.session import renew_around
 from xpyramid.writer.target_checks import check_writable
 
 
@@ -162,7 +162,7 @@ class Stream:
             )  # fmt: skip
             publish(self._transaction, image.place, announcement)
             self._transaction.close()
-            consolidate_above(self._transaction)
+            renew_around(self._transaction)
 
 
 def _with_read_coordinates(image: GrowingImage) -> GrowingImage:

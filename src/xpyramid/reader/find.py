@@ -11,7 +11,7 @@ from xpyramid.messages import Message, option
 from xpyramid.store.confined import ConfinedStore, resolve_confined
 from xpyramid.store.faults import find_fault
 from xpyramid.store.listing import peek
-from xpyramid.store.path import NodePath, Store, local_path
+from xpyramid.store.path import NodePath, Store, check_group_path, local_path
 from xpyramid.store.tree import Tree, listed_in
 
 #: Groups that are looked into for images: a plate of 1536 wells with 9 images each has 15 360.
@@ -41,6 +41,7 @@ def find_images(store: Store, group: str | None = None) -> list[str]:
     SourceError
         If there are too many groups.
     """
+    check_group_path(group)
     place = resolve_confined(store) / (group or "").strip("/")
     kind = peek(place).kind
     if kind == "damaged":

@@ -14,7 +14,7 @@ import zarr
 from zarr.errors import BaseZarrError
 
 from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, PyramidError, ReplacedError, check_kind
+from xpyramid.errors import NotAPyramidError, PyramidError, ReplacedError
 from xpyramid.geometry import axes as axes_module
 from xpyramid.geometry import units
 from xpyramid.geometry.chunks import joined
@@ -36,7 +36,7 @@ from xpyramid.store.decoding import check_codecs, name_damage
 from xpyramid.store.faults import find_fault
 from xpyramid.store.identity import TIMES, Mark, cheap_marks_at, is_same_mark
 from xpyramid.store.level_array import level_of, level_variable
-from xpyramid.store.path import Node, NodePath, Store, ZarrArray, members_of
+from xpyramid.store.path import Node, NodePath, Store, ZarrArray, check_group_path, members_of
 from xpyramid.store.retrying import reading
 from xpyramid.store.transaction import find_unfinished
 from xpyramid.types import DType
@@ -77,7 +77,7 @@ def open_levels(
 
 
 def _open_confined(store: Store, group: str | None, multiscale: int | str) -> StoredImage:
-    check_kind("group", group, str, "text, as in 'lab/field'")
+    check_group_path(group)
     place = None
     try:
         place = resolve_confined(store)

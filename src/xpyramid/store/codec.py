@@ -144,6 +144,23 @@ class _Crc32c:
         return data
 
 
+@dataclass(frozen=True)
+class _Untimed:
+    """Gzip without the time in its header, so that equal samples are equal bytes.
+
+    https://datatracker.ietf.org/doc/html/rfc1952#section-2.3: 0 is no time.
+    """
+
+    coder: Coder
+
+    def encode(self, buf: Coded) -> bytes:
+        data = _bytes(self.coder.encode(buf))
+        return data[:4] + bytes(4) + data[8:]
+
+    def decode(self, buf: Coded) -> Coded:
+        return self.coder.decode(buf)
+
+
 def _bytes(data: Coded) -> bytes:
     return bytes(ensure_bytes(data))
 
@@ -177,10 +194,10 @@ def codec_of(array: ZarrArray) -> Codec | None:
     if kind not in "biufcmM" or (kind in "mM" and metadata.fill_value is None):
         return None
     if isinstance(metadata, ArrayV2Metadata):
-        filters, compressor = tuple(metadata.filters or ()), metadata.compressor
-        names = {codec.codec_id for codec in filters}
-        if compressor is not None:
-            names.add(compressor.codec_id)
+        filters, own = tuple(metadata.filters or ()), metadata.compressor
+        names = {codec.codec_id for codec in (*filters, *([] if own is None else [own]))}
+        is_gzip = own is not None and own.codec_id == "gzip"
+        compressor: Coder | None = _Untimed(cast("Coder", own)) if is_gzip else own
         if not names <= _FILTERS | _COMPRESSORS | {"packbits"}:
             return None
         order = None if metadata.order == "C" else tuple(reversed(range(array.ndim)))
@@ -269,7 +286,7 @@ def _coder(name: str, options: Options) -> Coder | None:
         coder: Coder = numcodecs.get_codec({"id": name, **options})
     except (TypeError, ValueError):
         return None
-    return coder
+    return _Untimed(coder) if name == "gzip" else coder
 
 
 def _word(option: object) -> object:

@@ -56,8 +56,10 @@ class ImageCollection:
 
     def is_outdated(self) -> bool:
         """Whether an image is to be listed, or the OME-XML says something else of it."""
-        if self.missing():
-            return True
+        return bool(self.missing()) or self.says_otherwise()
+
+    def says_otherwise(self) -> bool:
+        """Whether the OME-XML of the store says something else of the image, if there is one."""
         if not isinstance((self.root / ngff.OME_GROUP).node(), zarr.Group):
             return False
         document = self._document(self.root)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -92,6 +93,15 @@ def _read_file(path: Path) -> bytes | None:
         return None
 
 
+def _would_wait(path: Path) -> bool:
+    """Whether something is there that gives nothing until somebody writes to it: a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
 def read_documents(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
     """Return the content of documents below a place, None for those that are not there.
 
@@ -111,7 +121,11 @@ async def _read(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
         None if takes_nodes_only(place.store) else RangeByteRequest(0, LARGEST_DOCUMENT + 1)
     )
 
+    root = as_local(place.store)
+
     async def get(key: str) -> bytes | None:
+        if root is not None and _would_wait(root.root / key):
+            return b""  # which is no document
         async with gate:
             try:
                 with reading(place.store, key):

@@ -29,7 +29,13 @@ from zarr.types import AnyArray
 
 from xpyramid import ngff
 from xpyramid._compat import GroupMetadata, node_of, open_zip, package_of, sync, unwrapped
-from xpyramid.errors import InvalidNameError, NotAPyramidError, PyramidError, TargetExistsError
+from xpyramid.errors import (
+    InvalidNameError,
+    NotAPyramidError,
+    PyramidError,
+    TargetExistsError,
+    check_kind,
+)
 from xpyramid.messages import Message, code, literal, say
 from xpyramid.store.retrying import as_local, bare, retrying, spelled
 from xpyramid.types import Json
@@ -41,6 +47,9 @@ Node = zarr.Group | ZarrArray
 
 #: Names of Zarr's own files, and those that are no names in a path.
 _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata"}
+
+#: Bytes of a name on usual file systems.
+_LONGEST_NAME = 255
 
 #: Names of the documents that make a node.
 _NODES = ("zarr.json", ".zgroup", ".zarray")
@@ -146,6 +155,16 @@ class NodePath:
                 f"{self} holds metadata that are damaged: {type(error).__name__}: {error}",
                 fix=say("mend or remove them, or choose another {group} or store"),
             ) from error
+
+    def check_around(self) -> None:
+        """Refuse to change what lies in a group whose metadata are damaged.
+
+        Raises
+        ------
+        TargetExistsError
+        """
+        for above in self.parents():
+            above.sound_node()
 
     def seen_from(self, above: NodePath) -> Node | None:
         """Return the node as a group above has it: consolidated metadata may not know it."""
@@ -432,6 +451,26 @@ def _remote(url: str, *, read_only: bool) -> ZarrStore:
 def is_root(path: object) -> bool:
     """Whether a path is that of the root of a store."""
     return isinstance(path, str) and not path.strip("/")
+
+
+def check_group_path(group: object) -> None:
+    """Refuse what cannot be the path of a group in a store; None is the store itself.
+
+    Raises
+    ------
+    PlanError
+        If it is no text.
+    NotAPyramidError
+        If it leads elsewhere, or no store can have it.
+    """
+    check_kind("group", group, str, "text, as in 'lab/field'")
+    for part in str(group or "").strip("/").split("/"):
+        is_too_long = len(part.encode(errors="replace")) > _LONGEST_NAME
+        if part in (".", "..") or "\0" in part or is_too_long:
+            raise NotAPyramidError(
+                f"with {part[:60]!r}", option="group", value=str(group)[:200],
+                accepted="names separated by slashes, as in 'lab/field'",
+            )  # fmt: skip
 
 
 def check_name(name: str | None, *, nested: bool = True) -> str:

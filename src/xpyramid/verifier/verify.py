@@ -7,12 +7,20 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from xpyramid import ngff
-from xpyramid.errors import NotAPyramidError, check_kind
+from xpyramid.errors import NotAPyramidError
 from xpyramid.ngff import Problem
 from xpyramid.store.confined import archive_at
 from xpyramid.store.identity import TIMES, is_same_mark, marks_at
 from xpyramid.store.listing import children, list_contents, peek
-from xpyramid.store.path import NodePath, Store, expanded, name_of_staged, path_named, resolve
+from xpyramid.store.path import (
+    NodePath,
+    Store,
+    check_group_path,
+    expanded,
+    name_of_staged,
+    path_named,
+    resolve,
+)
 from xpyramid.store.transaction import is_unfinished, say_left_over
 from xpyramid.store.tree import listed_in
 from xpyramid.verifier.inspect import (
@@ -96,7 +104,7 @@ def verify(
     >>> xpyramid.verify(store, deep=True)
     []
     """
-    check_kind("group", group, str, "text, as in 'lab/field'")
+    check_group_path(group)
     report = Report()
     if _is_unfinished_beside(store):
         report.append(unfinished(""))

@@ -163,6 +163,11 @@ def _chosen(viewer: str | None) -> str:
         raise ImportError(
             f"viewer={viewer!r} needs {viewer}: pip install '{extra}'; viewer='page' needs nothing"
         )
+    if viewer == "napari" and not _has_screen():  # Qt would end the process
+        raise PlanError(
+            ": there is no screen to open a window on", option="viewer", value=viewer,
+            accepted="'neuroglancer', 'page'", fix="or run it on a virtual screen: xvfb-run ...",
+        )  # fmt: skip
     return viewer
 
 
@@ -170,11 +175,14 @@ def _is_usable(viewer: str) -> bool:
     """Whether a viewer is there, and something to show it on."""
     if viewer != "napari":
         return viewer not in _EXTRAS or _is_installed(viewer)
-    has_screen = not sys.platform.startswith("linux") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
     has_qt = any(map(_is_installed, ("PyQt6", "PySide6", "PyQt5", "PySide2")))
-    return _is_installed(viewer) and has_screen and has_qt and not _in_notebook()
+    return _is_installed(viewer) and _has_screen() and has_qt and not _in_notebook()
+
+
+def _has_screen() -> bool:
+    """Whether a window can be opened, or Qt was told to do without."""
+    names = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    return not sys.platform.startswith("linux") or any(map(os.environ.get, names))
 
 
 def _is_installed(package: str) -> bool:

@@ -15,7 +15,7 @@ from xpyramid.store.path import NodePath
 from xpyramid.store.transaction import transaction_for
 from xpyramid.writer.failures import storage_errors
 from xpyramid.writer.resume import FORMAT
-from xpyramid.writer.session import consolidate_above
+from xpyramid.writer.session import renew_around
 from xpyramid.writer.target_checks import check_writable
 from xpyramid.writer.template import MetadataTemplate, group_documents
 
@@ -57,4 +57,4 @@ def drop(
             template, transaction, {}, build=record.build, before=attributes
         )
         transaction.publish(announced)
-        consolidate_above(transaction)
+        renew_around(transaction)

@@ -23,7 +23,7 @@ from xpyramid.store.manifest import (
 from xpyramid.store.transaction import Transaction
 from xpyramid.writer import documents
 from xpyramid.writer.object_tables import table_of
-from xpyramid.writer.session import consolidate_above
+from xpyramid.writer.session import renew_around
 from xpyramid.writer.stored_levels import StoredLevels
 from xpyramid.writer.target_checks import check_writable
 from xpyramid.writer.template import consolidate
@@ -115,4 +115,4 @@ def renew_record(levels: StoredLevels) -> None:
         put(place, {key: as_buffer(data) for key, data in objects.items()})
         put_group(place, documents.with_attributes(place, attributes))
         consolidate(place)
-        consolidate_above(transaction)
+        renew_around(transaction)

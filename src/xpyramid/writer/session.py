@@ -26,6 +26,7 @@ from xpyramid.lazy.direct import read_by_others
 from xpyramid.options import WriteOptions, resolve_options
 from xpyramid.runtime.cluster import check_main_module, in_process, workers
 from xpyramid.store.build_record import BuildRecord
+from xpyramid.store.collection import ImageCollection
 from xpyramid.store.documents import put
 from xpyramid.store.label_groups import unlisted
 from xpyramid.store.names import name_of
@@ -373,7 +374,11 @@ def _consolidated_above(target: NodePath) -> Iterator[NodePath]:
             yield above
 
 
-def consolidate_above(transaction: Transaction) -> None:
-    """Copy the metadata of an image again into the groups around it that have copies."""
+def renew_around(transaction: Transaction) -> None:
+    """Say anew of an image what groups around it say: in the OME-XML, and in copies of metadata."""
+    target = transaction.target
+    collection = ImageCollection.around(target, "")
+    if collection is not None and collection.says_otherwise() and not collection.missing():
+        transaction.change_group(collection.root, collection.add)
     for above in _consolidated_above(transaction.target):
         transaction.change_group(above, consolidate)

@@ -32,7 +32,7 @@ from xpyramid.writer.compression import empty_copy
 from xpyramid.writer.omero import OmeroRequest
 from xpyramid.writer.record import check_finished
 from xpyramid.writer.resume import FORMAT
-from xpyramid.writer.session import consolidate_above
+from xpyramid.writer.session import renew_around
 from xpyramid.writer.stored_levels import StoredLevels
 from xpyramid.writer.target_checks import check_writable
 from xpyramid.writer.windows import LevelZero, Windows, recorded_windows
@@ -84,7 +84,7 @@ def update(
             if key not in tables and not takes_nodes_only(levels.place.store):
                 remove(levels.place / key)
         transaction.close()
-        consolidate_above(transaction)
+        renew_around(transaction)
         above = range(1, len(levels.paths))
         return sum(len(levels.indexes(k, regions)) for k in above)
 

@@ -120,7 +120,7 @@ def check(make: Any, root: Path, dtype: str) -> None:
         fast[tuple(slice(0, n) for n in SHAPE)] = values
         expected = theirs[:]
         np.testing.assert_array_equal(ours[:], expected)
-        # In shards, zarr-python has another order of chunks; gzip notes the time.
+        # In shards, zarr-python has another order of chunks; it notes the time in gzip.
         if ours.shards is None and "gzip" not in str(ours.metadata).lower():
             assert objects(root, "ours") == objects(root, "theirs")
         opened = zarr.open_array(store, path="theirs", mode="r")

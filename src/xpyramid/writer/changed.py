@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 from numpy.typing import NDArray
 
-from xpyramid.errors import MissingChunkWarning, PlanError
+from xpyramid.errors import MissingChunkWarning, PlanError, SourceError
 from xpyramid.geometry.sections import joined
 from xpyramid.geometry.tiles import Region
 from xpyramid.messages import and_others
 from xpyramid.store.checksums import algorithm_for, checksum
 from xpyramid.store.chunk_grid import ChunkGrid, grid_at
 from xpyramid.store.documents import get_document
-from xpyramid.store.listing import list_contents
+from xpyramid.store.listing import list_contents, list_keys
 from xpyramid.store.manifest import tables_of, taken_back
 from xpyramid.store.object_table import KEY, ObjectTable
 from xpyramid.store.path import NodePath, local_path
@@ -20,6 +22,9 @@ from xpyramid.warn import warn
 from xpyramid.writer.stored_levels import StoredLevels
 
 Mask = NDArray[np.bool_]
+
+#: What the documents of arrays are called.
+_ARRAYS = ("zarr.json", ".zarray")
 
 
 def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
@@ -50,7 +55,8 @@ def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
             changed = sizes != table.sizes
         else:
             changed = present != table.stored
-        younger = None if deep else _younger(levels, grid, present, f"{path}/{KEY}")
+        time = None if deep else _time_of(levels, f"{path}/{KEY}")
+        younger = _younger(levels, grid, present, time)
         doubtful = present & ~changed if younger is None else younger & ~changed
         for index in np.flatnonzero(doubtful):
             changed[index] = _differs(levels, grid, table, int(index))
@@ -60,6 +66,54 @@ def changed_regions(levels: StoredLevels, *, deep: bool) -> list[Region]:
         for index in np.flatnonzero(changed)
     }
     return joined([tuple(slice(*ends) for ends in region) for region in sorted(regions)])
+
+
+def newest_change(levels: StoredLevels) -> int | None:
+    """Return when level 0 was last written to, where only times tell what has changed."""
+    path, image = levels.paths[0], local_path(levels.place)
+    if image is None or path in tables_of(levels.place, taken_back(levels.attributes)):
+        return None
+    grid = grid_at(levels.place / path)
+    present, _ = grid.present(list_keys(levels.place / path))
+    keys = [grid.key(int(index)) for index in np.flatnonzero(present)]
+    return max(((image / path / key).stat().st_mtime_ns for key in keys), default=None)
+
+
+def mark_in_step(levels: StoredLevels, time: int) -> None:
+    """Note, in the times of their documents, that levels hold all that was written by a time."""
+    image = local_path(levels.place)
+    if image is None:
+        return
+    for path in levels.paths[1:]:
+        for document in (image / path / name for name in _ARRAYS):
+            if document.is_file() and (status := document.stat()).st_mtime_ns < time:
+                os.utime(document, ns=(status.st_atime_ns, time))
+
+
+def check_in_step(levels: StoredLevels) -> None:
+    """Refuse levels that were made before other programs last changed level 0.
+
+    Where checksums are recorded, that is found later, too. Else times tell, and those of levels
+    that are written to, or made, from now on would hide it.
+
+    Raises
+    ------
+    SourceError
+    """
+    path = levels.paths[0]
+    if len(levels.paths) == 1 or path in tables_of(levels.place, taken_back(levels.attributes)):
+        return
+    grid = grid_at(levels.place / path)
+    made = _made_at(levels)
+    present, _ = grid.present(list_keys(levels.place / path))
+    younger = None if made is None else _younger(levels, grid, present, made + 1)
+    if younger is not None and younger.any():
+        first = grid.key(int(np.flatnonzero(younger)[0]))
+        raise SourceError(
+            f"{first!r}{and_others(int(younger.sum()) - 1)} of {levels.place / path} was changed "
+            "after its levels were made",
+            fix="bring them up to date first: `xpyramid.update(...)`",
+        )
 
 
 def _warn_of_gone(place: NodePath, grid: ChunkGrid, gone: NDArray[np.int64], fill: object) -> None:
@@ -80,9 +134,8 @@ def _without_table(
 ) -> tuple[Mask, Mask]:
     """Return which objects have changed, and which are gone, where only is recorded which were."""
     before = levels.present(levels.paths[0])
-    younger = _younger(levels, grid, present, f"{levels.paths[-1]}/zarr.json")
-    if younger is None:
-        younger = _younger(levels, grid, present, f"{levels.paths[-1]}/.zarray")
+    made = _made_at(levels)
+    younger = None if made is None else _younger(levels, grid, present, made)
     if deep or before is None or younger is None:
         raise PlanError(
             f": no checksums of level 0 of {levels.place} are recorded, by which it could be known",
@@ -91,13 +144,27 @@ def _without_table(
     return (present != before) | younger, before & ~present
 
 
-def _younger(levels: StoredLevels, grid: ChunkGrid, present: Mask, key: str) -> Mask | None:
-    """Return which objects may have been written after another one; None if that is not known."""
+def _made_at(levels: StoredLevels) -> int | None:
+    """Return when the oldest of the coarser levels was made, None if that is not known."""
+    names = [f"{path}/{name}" for path in levels.paths[1:] for name in _ARRAYS]
+    times = [time for name in names if (time := _time_of(levels, name)) is not None]
+    return min(times, default=None)
+
+
+def _time_of(levels: StoredLevels, key: str) -> int | None:
+    """Return when an object of an image was written, None if that is not known."""
     image = local_path(levels.place)
     if image is None or not (image / key).is_file():
         return None
-    time, base = (image / key).stat().st_mtime_ns, image / levels.paths[0]
-    younger = np.zeros(grid.total, bool)
+    return (image / key).stat().st_mtime_ns
+
+
+def _younger(levels: StoredLevels, grid: ChunkGrid, present: Mask, time: int | None) -> Mask | None:
+    """Return which objects of level 0 may have been written after a time, if times are known."""
+    image = local_path(levels.place)
+    if image is None or time is None:
+        return None
+    base, younger = image / levels.paths[0], np.zeros(grid.total, bool)
     for index in np.flatnonzero(present):
         younger[index] = (base / grid.key(int(index))).stat().st_mtime_ns >= time
     return younger
