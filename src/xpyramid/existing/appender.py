@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 from xpyramid.build import build
-from xpyramid.errors import AxisError, PlanError, TargetBusyError
+from xpyramid.errors import AxisError, PlanError, TargetBusyError, check_kind
 from xpyramid.geometry.coordinates import in_nanoseconds
 from xpyramid.geometry.passes import Limits
 from xpyramid.geometry.plan import budget
@@ -31,7 +31,7 @@ from xpyramid.options import (
 )
 from xpyramid.pyramid import Pyramid
 from xpyramid.runtime.cluster import workers
-from xpyramid.store.path import Store, check_group_path, check_name, is_image, is_root, resolve
+from xpyramid.store.path import Store, check_name, is_image, is_root, resolve
 from xpyramid.store.transaction import is_unfinished
 from xpyramid.warn import warn
 
@@ -105,7 +105,7 @@ class Appender:
         frame_dims: Sequence[str] | None = None,
         **options: Unpack[AppenderOptions],
     ) -> None:
-        check_group_path(group)
+        check_kind("group", group, str, "text, as in 'lab/field'")
         self._store, self._options = store, options
         self._group = "" if is_root(group) or group is None else check_name(group.strip("/"))
         self._dim, self._frame_dims = dim, None if frame_dims is None else tuple(frame_dims)

@@ -29,7 +29,6 @@ from xpyramid.store.path import (
     NodePath,
     Store,
     ZarrArray,
-    check_group_path,
     check_name,
     expanded,
     is_image,
@@ -118,7 +117,7 @@ def find_base(store: Store, group: str | None, level0: str | None) -> StoredBase
     SourceError
         If there is a file of another format, or several arrays.
     """
-    check_group_path(group)
+    check_kind("group", group, str, "text, as in 'lab/field'")
     check_kind("level0", level0, str, "text, as in 'raw'")
     _refuse_files(store)
     root = resolve(store, read_only=True)

@@ -25,6 +25,9 @@ from xpyramid.writer.update import restore, restore_as_recorded
 #: What is wrong with stored objects that can be made again.
 _KINDS = {"missing", "changed", "unreadable", "values", "size", "checksum"}
 
+#: What is left to do where level 0 itself is damaged.
+_ANEW = "restore level 0 from a copy, or build the image anew"
+
 #: What may be wrong with the record of an image alone.
 _OF_RECORDS = {"record", "changed", "missing", "consolidated", "extra"}
 
@@ -103,7 +106,8 @@ def repair(
     root = resolve(store, read_only=False) / (group or "").strip("/")
     limits, notes = Limits(workers(), budget(memory)), list[str]()
     tried = [
-        _restore(root, path, own, limits, progress, notes) for path, own in _by_image(root, report)
+        _restore(root, path, own, limits, progress, notes, tells=not record)
+        for path, own in _by_image(root, report)
     ]
     if any(tried):
         report = verify(store, group, deep, checksums=True)
@@ -131,8 +135,13 @@ def _restore(
     limits: Limits,
     progress: bool | None,
     notes: list[str],
+    *,
+    tells: bool,
 ) -> bool:
-    """Make objects of an image again; return whether that was tried."""
+    """Make objects of an image again; return whether that was tried.
+
+    ``tells`` is whether to say where level 0 alone is damaged, of which nothing can be made.
+    """
     damaged = [problem.where for problem in problems if problem.kind in _KINDS]
     levels = _levels(root / path)
     if isinstance(levels, str):
@@ -141,8 +150,8 @@ def _restore(
     prefix = as_prefix(path)
     objects = _objects(levels, [where.removeprefix(prefix) for where in damaged])
     if not objects:
-        of_base = "level 0 is damaged itself: restore it from a copy, or build the image anew"
-        notes += [_note(path, f"nothing was made again: {of_base}")] if damaged else []
+        if tells and (doubt := _doubt(levels, [p for p in problems if p.kind in _KINDS], prefix)):
+            notes.append(_note(path, f"nothing was made again: {doubt}; {_ANEW}"))
         return False
     # Of what is wrong with level 0, not all may be listed.
     number = total = sum(map(len, objects.values()))

@@ -238,9 +238,9 @@ def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> S
             if level.dtype.kind in "iu" and not label_reason(level):
                 level.attrs["image-label"] = {}  # attributes outlive most of what is done to them
             level.encoding["kind"] = "labels"
-    elif "omero" in image.document:  # for what is made of a level alone
+    elif omero := ngff.stored_channels(image.document, _channel_count(image, arrays[0])):
         for level in levels:
-            level.encoding["omero"] = image.document["omero"]
+            level.encoding["omero"] = omero  # for what is made of a level alone
     own = dims is not None or _is_flat(image)
     axes = ngff.recover_axes(image, levels[0]) if own else _axes(image, levels[0])
     plan = _plan(axes, levels[0].dtype, arrays, image, factors)
@@ -251,6 +251,11 @@ def _open_levels(place: NodePath, node: zarr.Group, image: ngff.Multiscale) -> S
         explain.labels_of(node),
         bounds,
     )
+
+
+def _channel_count(image: ngff.Multiscale, array: ZarrArray) -> int:
+    pairs = zip(image.axes, array.shape, strict=True)
+    return next((n for axis, n in pairs if axis.type == "channel"), 1)
 
 
 def _array(

@@ -137,7 +137,7 @@ class CheckedStore(SingleGets):
                 if not isinstance(error, _OtherSizeError):
                     raise
                 if looked_again:
-                    if watch.has_changed or is_growing(watch.place):
+                    if watch.has_changed or await asyncio.to_thread(is_growing, watch.place):
                         raise watch.replaced() from None
                     raise error.for_users() from None
                 await watch.confirm()
