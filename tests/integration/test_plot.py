@@ -240,3 +240,20 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     with pytest.raises(ImportError, match=r"pip install 'xpyramid\[plot\]'"):
         square(8).pyramid.build(levels=1).plot()
+
+
+def test_no_scale_stands_beside_channels_and_labels() -> None:
+    film = xr.concat([square(32), square(32)], "c").assign_coords(c=["a", "b"])
+    cells = xr.DataArray(np.eye(32, dtype="u1"), dims=("y", "x"), name="cells")
+    for p in (film.pyramid.build(levels=2), cells.pyramid.build(levels=2, kind="labels")):
+        assert len(p.plot().axes.figure.axes) == 1
+        assert len(p.plot.levels().axes) == 2
+
+
+def test_labels_have_the_colours_that_they_are_given() -> None:
+    colors = [{"label-value": 1, "rgba": [255, 0, 0, 128]}]
+    attrs = {"image-label": {"colors": colors}}
+    cells = xr.DataArray(np.eye(4, dtype="u4"), dims=("y", "x"), name="cells", attrs=attrs)
+    picture = np.asarray(cells.pyramid.build(levels=1).plot().get_array())
+    np.testing.assert_allclose(picture[0, 0], [1, 0, 0, 128 / 255])
+    assert not picture[0, 1].any()
