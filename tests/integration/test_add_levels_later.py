@@ -233,3 +233,19 @@ def test_what_was_edited_is_brought_up_to_date_before_more_is_appended(tmp_path:
     xpyramid.update(tmp_path / "a.zarr", "f")
     more.pyramid.append(tmp_path / "a.zarr", "f")
     assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []
+
+
+def test_levels_are_made_as_those_that_were_there(tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(0, 9, (32, 32), "uint16")
+    zarr.create_array(
+        tmp_path / "a.zarr", name="f/0", data=samples, chunks=(16, 16), dimension_names=("y", "x")
+    )
+    xpyramid.add_levels(tmp_path / "a.zarr", "f", levels=2, method="max")
+    xpyramid.add_levels(tmp_path / "a.zarr", "f", levels=3)
+    assert xpyramid.open_pyramid(tmp_path / "a.zarr", "f").method == "max"
+    xpyramid.drop_levels(tmp_path / "a.zarr", "f", levels=1)
+    xpyramid.add_levels(tmp_path / "a.zarr", "f", levels=2)
+    assert xpyramid.open_pyramid(tmp_path / "a.zarr", "f").method == "max"
+    assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []
+    xpyramid.add_levels(tmp_path / "a.zarr", "f", levels=2, mode="w")
+    assert xpyramid.open_pyramid(tmp_path / "a.zarr", "f").method == "mean"

@@ -34,6 +34,7 @@ from xpyramid.options import (
 )
 from xpyramid.pyramid import Pyramid
 from xpyramid.reader import image_of_labels
+from xpyramid.reducers.registry import METHODS
 from xpyramid.store.listing import children
 from xpyramid.store.path import Node, NodePath, Store, is_image, is_name
 from xpyramid.warn import warn
@@ -247,6 +248,14 @@ def _is_among_labels(base: StoredBase) -> bool:
 def _build(base: StoredBase, options: AddLevelsOptions, image: ImageGeometry | None) -> Pyramid:
     """Build the pyramid of level 0, which must be what is in the store."""
     building = only(BuildOptions, options)
+    if (
+        building.get("method") is None
+        and building.get("kind") is None
+        and options.get("mode") != "w"
+    ):
+        method = ngff.parse(base.attributes).metadata.get("method") if base.document else None
+        if method in METHODS:  # that of the levels that are there, or were
+            building["method"] = method
     if building.get("kind") is None and _is_among_labels(base):
         building["kind"] = "labels"
     if base.node.shards is not None and building.get("chunks") is None:

@@ -144,21 +144,15 @@ class _Crc32c:
         return data
 
 
-@dataclass(frozen=True)
-class _Untimed:
+class _Gzip(numcodecs.GZip):  # type: ignore[misc]  # numcodecs ships no types
     """Gzip without the time in its header, so that equal samples are equal bytes.
 
     https://datatracker.ietf.org/doc/html/rfc1952#section-2.3: 0 is no time.
     """
 
-    coder: Coder
-
     def encode(self, buf: Coded) -> bytes:
-        data = _bytes(self.coder.encode(buf))
+        data = _bytes(super().encode(buf))
         return data[:4] + bytes(4) + data[8:]
-
-    def decode(self, buf: Coded) -> Coded:
-        return self.coder.decode(buf)
 
 
 def _bytes(data: Coded) -> bytes:
@@ -196,8 +190,7 @@ def codec_of(array: ZarrArray) -> Codec | None:
     if isinstance(metadata, ArrayV2Metadata):
         filters, own = tuple(metadata.filters or ()), metadata.compressor
         names = {codec.codec_id for codec in (*filters, *([] if own is None else [own]))}
-        is_gzip = own is not None and own.codec_id == "gzip"
-        compressor: Coder | None = _Untimed(cast("Coder", own)) if is_gzip else own
+        compressor: Coder | None = _Gzip(own.level) if isinstance(own, numcodecs.GZip) else own
         if not names <= _FILTERS | _COMPRESSORS | {"packbits"}:
             return None
         order = None if metadata.order == "C" else tuple(reversed(range(array.ndim)))
@@ -286,7 +279,7 @@ def _coder(name: str, options: Options) -> Coder | None:
         coder: Coder = numcodecs.get_codec({"id": name, **options})
     except (TypeError, ValueError):
         return None
-    return _Untimed(coder) if name == "gzip" else coder
+    return _Gzip(coder.level) if isinstance(coder, numcodecs.GZip) else coder
 
 
 def _word(option: object) -> object:
