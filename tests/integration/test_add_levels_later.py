@@ -167,9 +167,7 @@ def test_a_base_of_another_shape(is_ours: bool, store: Any) -> None:
 def test_how_levels_were_made_is_said(store: Any) -> None:
     base(store)
     xpyramid.add_levels(store, "field", levels=2, method="max", ignore=0)
-    with pytest.raises(
-        errors.TargetExistsError, match=r"\['1'\] \(method='max', ignore=0\), which"
-    ):
+    with pytest.raises(errors.TargetExistsError, match=r"\['1'\] \(ignore=0\), which"):
         xpyramid.add_levels(store, "field", levels=3)
     xpyramid.add_levels(store, "field", levels=3, method="max", ignore=0)
     assert len(xpyramid.open_pyramid(store, "field")) == 3
