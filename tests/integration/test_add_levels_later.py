@@ -247,3 +247,20 @@ def test_levels_are_made_as_those_that_were_there(tmp_path: Path) -> None:
     assert xpyramid.verify(tmp_path / "a.zarr", deep=True) == []
     xpyramid.add_levels(tmp_path / "a.zarr", "f", levels=2, mode="w")
     assert xpyramid.open_pyramid(tmp_path / "a.zarr", "f").method == "mean"
+
+
+@pytest.mark.parametrize("method", ["max", ["max"], {}, 3])
+def test_what_others_say_of_a_method_is_not_ours(method: object, tmp_path: Path) -> None:
+    zarr.create_array(
+        tmp_path / "a.zarr", name="f/0", data=noise(), chunks=(16, 16), dimension_names=("y", "x")
+    )
+    scale = {"type": "scale", "scale": [1.0, 1.0]}
+    multiscale = {
+        "axes": [{"name": name, "type": "space"} for name in "yx"],
+        "datasets": [{"path": "0", "coordinateTransformations": [scale]}],
+        "metadata": {"method": method},
+    }
+    ome = {"version": "0.5", "multiscales": [multiscale]}
+    zarr.open_group(tmp_path / "a.zarr/f").attrs["ome"] = ome
+    xpyramid.add_levels(tmp_path / "a.zarr", "f", levels=2)
+    assert xpyramid.open_pyramid(tmp_path / "a.zarr", "f").method == "mean"

@@ -169,19 +169,24 @@ def _append(
     array: xr.DataArray, dim: str, arguments: argparse.Namespace, tell: Callable[[object], None]
 ) -> bool:
     """Append samples to an image, with levels as those that it has; return whether it is there."""
-    group = str(array.name) if arguments.group is None else arguments.group.strip("/")
+    group = array.name if arguments.group is None else arguments.group.strip("/")
     running = options.from_namespace(arguments, RunOptions)
     others = options.from_namespace(arguments, WriteOptions).keys() - running.keys()
-    place = resolve(arguments.target, read_only=True) / group
-    if others != {"append_dim"} or not is_image(place.node()):
+    if others != {"append_dim"} or arguments.replace or not group:
+        return False
+    place = resolve(arguments.target, read_only=True) / str(group)
+    if not is_image(place.sound_node()):
         return False
     start = time.perf_counter()
     if arguments.quiet:
         running = {"progress": False, **running}
-    append_array(array, arguments.target, group, dim, xr.Dataset(), only(RunOptions, running))
-    length = open_pyramid(arguments.target, group).sizes[dim]
+    with broken_off(str(place)):
+        append_array(
+            array, arguments.target, str(group), dim, xr.Dataset(), only(RunOptions, running)
+        )
+    length = open_pyramid(arguments.target, str(group)).sizes.get(dim)
     more = f"{array.sizes.get(dim, 1)} more, {length} in all, along {dim!r}"
-    tell(f"appended to {arguments.target}/{group}: {more}, {_time(time.perf_counter() - start)}")
+    tell(f"appended to {place}: {more}, {_time(time.perf_counter() - start)}")
     return True
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Unpack
 
@@ -201,13 +201,18 @@ def prepare_levels(
 
 def _check_samples(base: StoredBase) -> None:
     """Refuse an image whose level 0 does not hold what its levels are made from."""
-    method = ngff.parse(base.attributes).metadata.get("method") if base.document else None
+    method = _recorded(base).get("method")
     if method in ("std", "count"):
         raise NotAPyramidError(
             f"{base.place} is an image of method {method!r}, and its level 0 does not hold the "
             "samples that levels are made from",
             fix="make it anew from these, with .pyramid.to_ome_zarr()",
         )
+
+
+def _recorded(base: StoredBase) -> Mapping[str, object]:
+    """Return what an image says of how its levels were made; nothing where there is no image."""
+    return ngff.parse(base.attributes).metadata if base.document else {}
 
 
 def _warn_of_unused(options: AddLevelsOptions, base: StoredBase) -> None:
@@ -248,14 +253,11 @@ def _is_among_labels(base: StoredBase) -> bool:
 def _build(base: StoredBase, options: AddLevelsOptions, image: ImageGeometry | None) -> Pyramid:
     """Build the pyramid of level 0, which must be what is in the store."""
     building = only(BuildOptions, options)
-    if (
-        building.get("method") is None
-        and building.get("kind") is None
-        and options.get("mode") != "w"
-    ):
-        method = ngff.parse(base.attributes).metadata.get("method") if base.document else None
-        if method in METHODS:  # that of the levels that are there, or were
-            building["method"] = method
+    recorded = _recorded(base)
+    method = str(recorded.get("method")) if recorded.get("library") == "xpyramid" else ""
+    is_open = building.get("method") is None and building.get("kind") is None
+    if is_open and method in METHODS and options.get("mode") != "w":
+        building["method"] = method  # as the levels that are there, or were
     if building.get("kind") is None and _is_among_labels(base):
         building["kind"] = "labels"
     if base.node.shards is not None and building.get("chunks") is None:
