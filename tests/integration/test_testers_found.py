@@ -104,6 +104,12 @@ def test_appending_in_the_shell_makes_levels_as_they_are(
     closing = capsys.readouterr().out.splitlines()[-1]
     assert closing.startswith("appended to out.zarr/film: 2 more, 7 in all, along 't', ")
     assert len(xpyramid.open_pyramid("out.zarr", "film")) == 3
+    assert main([*arguments, "--append-dim", "t", "--replace"]) == 2
+    assert "--replace" in capsys.readouterr().err
+    new = ["build", "more.npy", "new.zarr", "--group", "film", "--source-dims", "t,y,x"]
+    assert main([*new, "--append-dim", "t"]) == 0
+    assert xpyramid.open_pyramid("new.zarr", "film").sizes["t"] == 2
+    capsys.readouterr()
     assert main(["build", "out.zarr", "--in-place", "--append-dim", "t"]) == 2
     assert "--append-dim: not allowed with argument --in-place" in capsys.readouterr().err
 

@@ -174,7 +174,7 @@ def _append(
     others = options.from_namespace(arguments, WriteOptions).keys() - running.keys()
     if others != {"append_dim"} or arguments.replace or not group:
         return False
-    place = resolve(arguments.target, read_only=True) / str(group)
+    place = resolve(arguments.target, read_only=False) / str(group)
     if not is_image(place.sound_node()):
         return False
     start = time.perf_counter()

@@ -103,11 +103,19 @@ def _stored(document: Mapping[str, object]) -> dict[str, object]:
     }
 
 
-def label_colors(described: object) -> dict[int, tuple[int, ...]]:
-    """Return red, green, blue and alpha, up to 255, of the labels that ``image-label`` colours.
+def label_colors(document: Attrs, attrs: Attrs) -> dict[int, tuple[int, ...]]:
+    """Return red, green, blue and alpha, up to 255, of the labels that have colours.
 
-    Anybody may have written it: what is no colour is left out.
+    Anybody may have written them: what is no colour is left out.
+
+    Parameters
+    ----------
+    document : mapping
+        Metadata of the stored image, whose ``image-label`` comes first.
+    attrs : mapping
+        Of the array.
     """
+    described = document.get("image-label") or attrs.get("image-label")
     colors = described.get("colors") if isinstance(described, Mapping) else None
     color_of = {}
     for color in colors if isinstance(colors, list) else ():

@@ -218,10 +218,8 @@ class Plot:
             read = getattr(read, project)(others)
         options: dict[str, Any] = {"extent": self._extent(k, parts), "aspect": self._aspect()}
         if self._plan.kind == "labels":
-            label_attrs = self._metadata.get("image-label") or self._levels[0].attrs.get(
-                "image-label"
-            )
-            picture = colored_labels(read.values, ngff.label_colors(label_attrs))
+            colors_of_labels = ngff.label_colors(self._metadata, self._levels[0].attrs)
+            picture = colored_labels(read.values, colors_of_labels)
             image = ax.imshow(picture, interpolation="nearest", **options)
         elif colors:
             channels = self._channels(colors[0], read, parts)

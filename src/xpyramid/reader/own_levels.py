@@ -14,7 +14,7 @@ from zarr.errors import ZarrUserWarning
 from zarr.storage import LocalStore, MemoryStore
 
 from xpyramid import ngff
-from xpyramid._compat import node_of, sync, unwrapped
+from xpyramid._compat import sync, unwrapped
 from xpyramid.errors import NotAPyramidError, PyramidError
 from xpyramid.geometry.bounds import bounds_in, named_bounds
 from xpyramid.geometry.chunks import joined
@@ -34,12 +34,10 @@ from xpyramid.store.lengths import as_announced
 from xpyramid.store.level_array import as_level, level_of, stored_variable
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import (
-    Node,
     NodePath,
     ZarrArray,
     list_at_once,
     members_of,
-    node_document,
 )
 from xpyramid.store.transaction import is_growing
 
@@ -164,10 +162,10 @@ def _arrays_at_once(level: NodePath) -> Arrays | None:
     """Return the arrays in a group of Zarr v3 on a local disk, None where zarr has to look."""
     arrays = {}
     try:
-        if not isinstance(_node_at_once(level), zarr.Group):
+        if not isinstance(level.node_at_once(), zarr.Group):
             return None
         for name in list_at_once(level.store, level.path):
-            node = None if name == "zarr.json" else _node_at_once(level / name)
+            node = None if name == "zarr.json" else (level / name).node_at_once()
             if isinstance(node, zarr.Array):
                 arrays[name] = node
             elif node is None and name != "zarr.json":
@@ -177,11 +175,6 @@ def _arrays_at_once(level: NodePath) -> Arrays | None:
     except Exception:  # zarr says what is wrong
         return None
     return arrays
-
-
-def _node_at_once(place: NodePath) -> Node | None:
-    document = node_document(place.store, place.path)
-    return None if document is None else node_of(place.store, place.path, document)
 
 
 async def _arrays_in(levels: Sequence[NodePath]) -> list[Arrays]:

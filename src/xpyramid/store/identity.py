@@ -209,7 +209,7 @@ class Watch:
             _known[str(self.place), mark] = identity
 
     def replaced(self) -> ReplacedError:
-        """Return the error that says so."""
+        """Return the error that says that another image is there."""
         return ReplacedError(
             f"{self.place} was removed or replaced while it was read", fix="open it again"
         )

@@ -113,10 +113,8 @@ class NodePath:
 
     def node(self) -> Node | None:
         """Return the group or array that is there, or None."""
-        document = node_document(self.store, self.path)
-        if document is not None:
-            store = self.store if self.store.read_only else self.store.with_read_only(True)
-            return node_of(store, self.path, document)
+        if (node := self.node_at_once()) is not None:
+            return node
         if type(self.store) is LocalStore:
             own = self.store.root / self.path
             if _is_absent(own) or all(_is_absent(own / name) for name in _NODES):
@@ -125,6 +123,14 @@ class NodePath:
             return zarr.open(store=self.store, path=self.path, mode="r")
         except FileNotFoundError:
             return None
+
+    def node_at_once(self) -> Node | None:
+        """Return the node of Zarr v3 that is there on a local disk; None for all others."""
+        document = node_document(self.store, self.path)
+        if document is None:
+            return None
+        store = self.store if self.store.read_only else self.store.with_read_only(True)
+        return node_of(store, self.path, document)
 
     def attributes(self) -> dict[str, object]:
         """Return the attributes of the group or array that is there; none where nothing is.
@@ -209,10 +215,7 @@ def list_at_once(store: ZarrStore, path: str) -> list[str]:
 
 
 def node_document(store: ZarrStore, path: str) -> dict[str, Json] | None:
-    """Return the document of a node of Zarr v3 on a local disk; None for others and damaged ones.
-
-    What a path or URL leads out of a store for is refused, as by zarr.
-    """
+    """Return the document of a node of Zarr v3 on a local disk; None for all others."""
     if not reads_at_once(store):
         return None
     try:
@@ -258,10 +261,10 @@ def members_of(group: zarr.Group) -> Callable[[str], Node | None]:
 
 def _member(group: zarr.Group, path: str) -> Node | None:
     """Return a member of a group that has no copies of what is in it."""
-    below = f"{as_prefix(group.path)}{path}"
-    is_v3 = group.metadata.zarr_format == 3
-    document = node_document(group.store, below) if is_v3 else None
-    return group.get(path) if document is None else node_of(group.store, below, document)
+    place = NodePath(group.store, group.path) / path
+    # What is of another format beside it is none of the group's.
+    node = place.node_at_once() if group.metadata.zarr_format == 3 else None
+    return group.get(path) if node is None else node
 
 
 def takes_nodes_only(store: ZarrStore) -> bool:

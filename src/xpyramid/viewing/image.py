@@ -147,9 +147,7 @@ class ViewedImage:
     @property
     def label_colors(self) -> dict[int, tuple[int, ...]]:
         """Red, green, blue and alpha of labels, up to 255, where the image says them."""
-        described = self.source.document.get("image-label")
-        described = described or self.source.levels[0].attrs.get("image-label")
-        return ngff.label_colors(described)
+        return ngff.label_colors(self.source.document, self.source.levels[0].attrs)
 
     @cached_property
     def place(self) -> NodePath | None:
