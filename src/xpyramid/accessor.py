@@ -181,6 +181,10 @@ class ArrayAccessor:
             For other units or places, or an unknown dimension.
         xpyramid.errors.SourceOverlapError
             If the samples are read from the image.
+        xpyramid.errors.SourceError
+            If level 0 is a base of others, and they have changed it since its levels were made.
+        xpyramid.errors.TargetExistsError
+            If metadata in the image, or of a group around it, are damaged.
         xpyramid.errors.ResumeError
             If another build of the image is unfinished.
 
