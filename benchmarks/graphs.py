@@ -19,9 +19,7 @@ from __future__ import annotations
 import argparse
 import platform
 import random
-import shutil
 import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -33,6 +31,7 @@ import dask.array as da
 import numpy as np
 import tifffile
 import xarray as xr
+from scratch import output_directory, scratch_directory
 
 import xpyramid
 
@@ -122,11 +121,10 @@ def of_pyramid(array: xr.DataArray, out: Path) -> None:
 
 
 def clocked(job: Callable[[xr.DataArray, Path], None], array: xr.DataArray, out: Path) -> float:
-    start = time.process_time()
-    job(array, out)
-    seconds = time.process_time() - start
-    shutil.rmtree(out, ignore_errors=True)
-    return seconds
+    with output_directory(out) as directory:
+        start = time.process_time()
+        job(array, directory / "out.zarr")
+        return time.process_time() - start
 
 
 def measure(source: Callable[[], xr.DataArray], out: Path, repeats: int) -> dict[str, float]:
@@ -156,13 +154,14 @@ def main() -> None:
     print(f"Python {platform.python_version()};", ", ".join(f"{n} {version(n)}" for n in names))
     print(f"\n| {arguments.size}³ | graph | writing | both | both / (graph + writing) |")
     print("|---|---|---|---|---|")
-    for name, make in SOURCES.items():
-        with tempfile.TemporaryDirectory() as directory:
-            path = Path(directory)
-            found = measure(make(path, field), path / "out.zarr", arguments.repeats)
-        ratio = found["both"] / (found["graph"] + found["writing"])
-        times = " | ".join(f"{found[key]:.2f} s" for key in ("graph", "writing", "both"))
-        print(f"| {name} | {times} | {ratio:.2f} |", flush=True)
+    with scratch_directory(None) as scratch:
+        for number, (name, make) in enumerate(SOURCES.items()):
+            path = scratch / str(number)
+            path.mkdir()
+            found = measure(make(path, field), path, arguments.repeats)
+            ratio = found["both"] / (found["graph"] + found["writing"])
+            times = " | ".join(f"{found[key]:.2f} s" for key in ("graph", "writing", "both"))
+            print(f"| {name} | {times} | {ratio:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

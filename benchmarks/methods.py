@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import dask
 import xarray as xr
+from scratch import output_directory, scratch_directory
 
 import xpyramid
 
@@ -39,12 +38,13 @@ def make_base(path: Path, size: int) -> xr.DataArray:
     return xr.open_zarr(path, chunks=None, consolidated=False).field
 
 
-def write(array: xr.DataArray, target: Path, method: Any) -> tuple[float, float]:
-    """Write the images of some methods; return wall and CPU seconds."""
-    shutil.rmtree(target, ignore_errors=True)
-    wall, cpu = time.perf_counter(), time.process_time()
-    array.pyramid.to_ome_zarr(target, method=method, levels=LEVELS)
-    return time.perf_counter() - wall, time.process_time() - cpu
+def write(array: xr.DataArray, scratch: Path, method: Any) -> tuple[float, float, int]:
+    """Write the images of some methods; return wall and CPU seconds, and the bytes of the files."""
+    with output_directory(scratch) as target:
+        wall, cpu = time.perf_counter(), time.process_time()
+        array.pyramid.to_ome_zarr(target / "out.zarr", method=method, levels=LEVELS)
+        wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+        return wall, cpu, stored(target)
 
 
 def stored(path: Path) -> int:
@@ -59,28 +59,23 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=384)
     parser.add_argument("--repeats", type=int, default=7)
     arguments = parser.parse_args()
-    times: dict[str, list[tuple[float, float]]] = {row: [] for row in ROWS}
-    sizes = {}
+    times: dict[str, list[tuple[float, float, int]]] = {row: [] for row in ROWS}
     with (
-        tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as directory,
+        scratch_directory(os.environ.get("TMPDIR")) as scratch,
         dask.config.set(scheduler="threads", num_workers=2),
     ):
-        target = Path(directory, "out.zarr")
-        array = make_base(Path(directory, "base.zarr"), arguments.size)
-        for row, method in ROWS.items():
-            write(array, target, method)
-            sizes[row] = stored(target)
-        for _ in range(arguments.repeats):
+        array = make_base(scratch / "base.zarr", arguments.size)
+        for _ in range(arguments.repeats + 1):
             for row, method in ROWS.items():
-                times[row].append(write(array, target, method))
+                times[row].append(write(array, scratch, method))
     medians = {
-        row: [statistics.median(column) for column in zip(*own, strict=True)]
+        row: [statistics.median(column) for column in zip(*own[1:], strict=True)]
         for row, own in times.items()
     }
     print("| methods | wall | CPU | stored |\n|---|---|---|---|")
     for row, own in medians.items():
-        wall, cpu = (a / b for a, b in zip(own, medians["mean"], strict=True))
-        print(f"| {row} | {wall:.2f} | {cpu:.2f} | {sizes[row] / sizes['mean']:.2f} |")
+        wall, cpu, size = (a / b for a, b in zip(own, medians["mean"], strict=True))
+        print(f"| {row} | {wall:.2f} | {cpu:.2f} | {size:.2f} |")
     print(f"\nthe mean alone: {medians['mean'][0]:.2f} s, {medians['mean'][1]:.2f} s of CPU")
 
 

@@ -12,7 +12,6 @@ them: without directories or locks.
 from __future__ import annotations
 
 import argparse
-import shutil
 import statistics
 import tempfile
 import time
@@ -24,6 +23,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from scratch import empty
 
 import xpyramid
 
@@ -55,8 +55,9 @@ class Bench:
             import obstore
 
             return zarr.storage.ObjectStore(obstore.store.MemoryStore())
-        shutil.rmtree(self.directory / "out.zarr", ignore_errors=True)
-        return self.directory / "out.zarr"
+        if self.store is not None:
+            empty(self.store)
+        return Path(tempfile.mkdtemp(dir=self.directory)) / "out.zarr"
 
     def time(self, name: str, job: Callable[[], object]) -> None:
         start = time.process_time()

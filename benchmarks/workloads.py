@@ -20,11 +20,9 @@ import os
 import platform
 import random
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -33,6 +31,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scratch import output_directory, scratch_directory
 
 YX, ZYX, TYX = ("y", "x"), ("z", "y", "x"), ("time", "y", "x")
 THREADS = int(os.environ.get("THREADS", "2"))
@@ -448,8 +447,9 @@ def measure(names: list[str], index: int, base: Path, repeats: int) -> dict[str,
 
 def run(name: str, index: int, base: Path) -> dict[str, float] | None:
     """Run a job in a new process; None, with a word on the error stream, where it fails."""
-    with tempfile.TemporaryDirectory(dir=base.parent) as scratch:
-        command = [sys.executable, __file__, "--run", name, str(index), str(base), scratch + "/out"]
+    with output_directory(base.parent) as output:
+        command = [sys.executable, __file__, "--run", name, str(index), str(base)]
+        command.append(str(output / "out"))
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:]
@@ -503,21 +503,17 @@ def main() -> None:
     os.environ |= {"THREADS": threads, "OMP_NUM_THREADS": threads}
     print(f"Python {platform.python_version()}, {versions()}; medians of {options.repeats},")
     print(f"{threads} threads.")
-    for index, work in enumerate(WORKLOADS):
-        if options.only not in work.title:
-            continue
-        scratch = Path(tempfile.mkdtemp(dir=options.scratch))
-        try:
-            command = [sys.executable, __file__, "--make", str(index), str(scratch / "base.zarr")]
-            subprocess.run(
-                command, check=True
-            )  # so that this process, and its children, stay small
+    with scratch_directory(options.scratch) as scratch:
+        for index, work in enumerate(WORKLOADS):
+            if options.only not in work.title:
+                continue
+            base = scratch / f"{index}.zarr"
+            # made by a process of its own, so that this one, and its children, stay small
+            subprocess.run([sys.executable, __file__, "--make", str(index), str(base)], check=True)
             names = [name for name, (_, can) in JOBS.items() if can(work)]
             names = [name for name in names if options.peers in name or name == "xpyramid"]
-            found = measure(names, index, scratch / "base.zarr", options.repeats)
+            found = measure(names, index, base, options.repeats)
             print_table(work.title, {name: found[name] for name in names if name in found})
-        finally:
-            shutil.rmtree(scratch)
 
 
 if __name__ == "__main__":

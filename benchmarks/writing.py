@@ -15,11 +15,9 @@ import json
 import os
 import platform
 import resource
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scratch import output_directory, scratch_directory
 
 LEVELS = 5
 Job = Callable[[Path, Path, str], object]
@@ -258,16 +257,9 @@ def measure(
     found: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for counted in (False, *[True] * repeats):
         for name in names:
-            with tempfile.TemporaryDirectory(dir=source.parent) as scratch:
-                command = [
-                    sys.executable,
-                    __file__,
-                    "--run",
-                    name,
-                    str(source),
-                    scratch + "/out",
-                    method,
-                ]
+            with output_directory(source.parent) as output:
+                command = [sys.executable, __file__, "--run", name, str(source)]
+                command += [str(output / "out"), method]
                 done = subprocess.run(command, capture_output=True, text=True, check=False)
                 if done.returncode:
                     print(f"{name}: {done.stderr.strip().splitlines()[-1]}", file=sys.stderr)
@@ -311,19 +303,17 @@ def main(arguments: list[str] | None = None) -> None:
         f"cube of {options.size}, medians of {options.repeats}."
     )
     size = options.size
-    for kind, chunk in (("mean", 64), ("mean", 128), ("mode", 64)):
-        word = "labels, mode, uint32" if kind == "mode" else "mean, uint16"
-        title = f"{word}, chunks of {chunk}"
-        if options.only not in title:
-            continue
-        scratch = Path(tempfile.mkdtemp(dir=options.scratch))
-        try:
-            make_base(scratch / "base.zarr", size, chunk, kind)
+    with scratch_directory(options.scratch) as scratch:
+        for kind, chunk in (("mean", 64), ("mean", 128), ("mode", 64)):
+            word = "labels, mode, uint32" if kind == "mode" else "mean, uint16"
+            title = f"{word}, chunks of {chunk}"
+            if options.only not in title:
+                continue
+            base = scratch / f"{kind}-{chunk}.zarr"
+            make_base(base, size, chunk, kind)
             names = [n for n in JOBS if options.jobs in n or n == "xpyramid"]
             names = [n for n in names if kind == "mean" or n not in MEAN_ONLY]
-            print_table(title, measure(names, scratch / "base.zarr", kind, options.repeats))
-        finally:
-            shutil.rmtree(scratch)
+            print_table(title, measure(names, base, kind, options.repeats))
 
 
 if __name__ == "__main__":
