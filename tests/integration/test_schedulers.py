@@ -63,7 +63,7 @@ def field(shape: tuple[int, int] = (150, 130), dtype: str = "f4") -> xr.DataArra
     return xr.DataArray(values, {"x": 0.5 * np.arange(shape[1])}, ("y", "x"), name="field")
 
 
-def check(store: Path, pyramid: xpyramid.Pyramid) -> None:
+def check(store: Any, pyramid: xpyramid.Pyramid) -> None:
     """Check that what is stored is what is lazy."""
     stored = xpyramid.open_pyramid(store, "field")
     assert len(stored) == len(pyramid) > 2
@@ -91,6 +91,38 @@ def test_every_scheduler(
     with on(scheduler, request):
         pyramid.to_ome_zarr(tmp_path / "out.zarr", memory="200 kB")
     check(tmp_path / "out.zarr", pyramid)
+
+
+LITTLE, MUCH = (150, 130), (1200, 1200)
+
+
+@pytest.mark.parametrize(
+    ("base", "shape", "target", "on_threads"),
+    [
+        ("numpy", LITTLE, "disk", False),
+        ("numpy", MUCH, "disk", True),
+        ("numpy", LITTLE, "far away", True),  # where each object is waited for
+        ("dask", LITTLE, "disk", True),
+    ],
+)
+def test_little_work_needs_no_threads(
+    base: str,
+    shape: tuple[int, int],
+    target: str,
+    on_threads: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    used = []
+    get = run_module._on_threads
+    monkeypatch.setattr(run_module, "_on_threads", lambda *args: used.append(1) or get(*args))
+    array = field(shape)
+    array = array.chunk(y=37, x=50) if base == "dask" else array
+    store = tmp_path / "out.zarr" if target == "disk" else zarr.storage.MemoryStore()
+    pyramid = array.pyramid.build(chunks=32)
+    pyramid.to_ome_zarr(store)
+    assert bool(used) == on_threads
+    check(store, pyramid)
 
 
 @pytest.mark.filterwarnings("ignore:memory=:xpyramid.errors.CostWarning")  # for small tiles

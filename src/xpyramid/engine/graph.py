@@ -65,6 +65,12 @@ class Job:
         return (self.name, level, *index)
 
     @property
+    def waits(self) -> bool:
+        """Whether tasks wait for more than the processor and a local disk."""
+        is_local = all(output.is_local for output in self.work.outputs)
+        return not (is_local and self.source.is_loaded)
+
+    @property
     def work_key(self) -> str:
         """Key of the work itself."""
         return f"{self.name}-work"

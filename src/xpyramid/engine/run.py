@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import dask
+import dask.local
 import dask.multiprocessing
 import dask.threaded
 from dask.callbacks import Callback
@@ -28,6 +29,9 @@ from xpyramid.geometry.tiles import Node
 from xpyramid.kernels.choice import compiling, expect
 from xpyramid.runtime.cluster import PROCESSES, client, scheduler_errors, workers
 from xpyramid.runtime.progress import bar
+
+#: Bytes of samples that one thread reduces and writes as fast as several, where it never waits.
+LITTLE = 2**20
 
 
 class Summary(NamedTuple):
@@ -66,14 +70,15 @@ def run(
     list of Summary
         Of each output of each job, one job after the other.
     """
-    get = _scheduler()
     done: dict[NodeKey, Intermediates] = {}
     parts = [None] * len(jobs) if nodes is None else nodes
     batches = [job.waves(part) for job, part in zip(jobs, parts, strict=True)]
     waves = zip_longest(*batches, fillvalue=())
     roots = [job.roots() if part is None else [] for job, part in zip(jobs, parts, strict=True)]
     total = sum(job.work.written_under(part) for job, part in zip(jobs, parts, strict=True))
-    expect(sum(job.work.covered(part) for job, part in zip(jobs, parts, strict=True)))
+    nbytes = sum(job.work.covered(part) for job, part in zip(jobs, parts, strict=True))
+    expect(nbytes)
+    get = _scheduler(is_little=nbytes <= LITTLE and not any(job.waits for job in jobs))
     subjects = {job.name: (job.work.tiling, job.source) for job in jobs}
     with (
         bar(total, progress, compiling) as advance,
@@ -136,9 +141,10 @@ def _report_progress(jobs: Sequence[Job], advance: Callable[[int], None] | None)
             cluster.unsubscribe_topic(TOPIC)
 
 
-def _scheduler() -> Callable[..., Any]:
+def _scheduler(*, is_little: bool) -> Callable[..., Any]:
     """Return what runs a graph: what is configured, a cluster of this session, or threads.
 
+    Where there is little to do, the calling thread does it before others have started.
     dask itself looks for a cluster by importing distributed, even where threads are configured, and
     that takes a quarter of a second; where nobody has imported it, there is none.
     """
@@ -150,6 +156,8 @@ def _scheduler() -> Callable[..., Any]:
         get = named_schedulers[scheduler.lower()]
     elif scheduler is not None or "distributed" in sys.modules:
         get = get_scheduler()
+    if get is None and is_little:
+        return dask.local.get_sync
     return _on_threads if get in (None, dask.threaded.get) else get
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import xarray as xr
 from dask.highlevelgraph import HighLevelGraph
 
-from xpyramid._compat import da, optimize_graph
+from xpyramid._compat import da, is_in_memory, optimize_graph
 from xpyramid.engine.samples import Samples
 from xpyramid.engine.tasks import Key, named
 from xpyramid.errors import ReadError
@@ -113,6 +113,11 @@ class Source:
             except Exception:
                 return index, chunk
         return None, region
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the samples are in memory, so that nothing is waited for."""
+        return is_in_memory(self.variable)
 
     @property
     def itemsize(self) -> int:
@@ -256,6 +261,11 @@ class DaskSource(Source):
         self.source_chunks, self.source_name = array.chunks, array.name
         self.array = rechunk(array, fitting)
         self.edges = [(0, *accumulate(sizes)) for sizes in self.array.chunks]
+
+    @property
+    def is_loaded(self) -> bool:
+        """False: what the blocks wait for is not known."""
+        return False
 
     @property
     def itemsize(self) -> int:

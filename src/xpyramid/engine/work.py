@@ -128,6 +128,8 @@ class Output:
     is_wanted : callable or None
         What each task asks once before it writes. Where it is not needed, since all of it is there
         already, a task only hands up what it has to.
+    is_local : bool
+        Whether all sinks store on disks of this machine.
     """
 
     reducer: Reducer
@@ -136,6 +138,7 @@ class Output:
     observe: Observer | None = None
     journal: Journal | None = None
     is_wanted: Ask | None = None
+    is_local: bool = False
 
     @property
     def done(self) -> frozenset[Node]:

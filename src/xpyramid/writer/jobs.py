@@ -76,7 +76,8 @@ def _job(
     base = image.source(first)
     journal = None if tasks is None else Journal.load_from(tasks / str(job_pass.levels[-1]))
     shapes = tuple(image.plan.levels[k].shape for k in job_pass.levels)
-    output = engine.Output(reducer, shapes, tuple(sinks), None, journal, is_wanted)
+    is_local = all(sink is None or (type(sink) is ZarrSink and sink.is_local) for sink in sinks)
+    output = engine.Output(reducer, shapes, tuple(sinks), None, journal, is_wanted, is_local)
     work = engine.Work(tiling, (output,))
     samples = engine.identity(base.variable)
     name = f"level {first} of {name_of(base, image.name)!r}"

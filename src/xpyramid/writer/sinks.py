@@ -75,6 +75,11 @@ class ZarrSink:
             config = array.async_array.config
             self.array = zarr.Array(zarr.AsyncArray(array.metadata, place, config))
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is a directory of a local disk."""
+        return self._root is not None
+
     def __call__(self, region: tuple[slice, ...], values: Array) -> engine.Written:
         """Store values in a region of whole chunks; return records of what is stored.
 

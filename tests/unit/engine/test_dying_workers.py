@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -77,7 +77,7 @@ def error(
     monkeypatch: pytest.MonkeyPatch, out: Path, blamed: Any, *in_hand: Any, gone: bool = False
 ) -> str:
     """Return the error where dask blames a task, and the dead worker had others in hand, too."""
-    run: Any = sys.modules["xpyramid.engine.run"]
+    run: Any = importlib.import_module("xpyramid.engine.run")
 
     def get(graph: dict[Any, Any], _: Any) -> None:
         hand = [graph_key(graph) for graph_key in in_hand]
@@ -85,7 +85,7 @@ def error(
         raise KilledWorker(blamed(graph))
 
     client = Client(None)
-    monkeypatch.setattr(run, "_scheduler", lambda: get)
+    monkeypatch.setattr(run, "_scheduler", lambda **_: get)
     monkeypatch.setattr(run, "client", lambda: client)
     lazy = da.map_blocks(np.negative, da.from_array(DATA, chunks=16), name="lazy")
     array = xr.DataArray(lazy, dims=("y", "x"), name="field")
