@@ -38,6 +38,7 @@ from xpyramid.store.path import (
     ZarrArray,
     list_at_once,
     members_of,
+    node_document,
 )
 from xpyramid.store.transaction import is_growing
 
@@ -162,7 +163,8 @@ def _arrays_at_once(level: NodePath) -> Arrays | None:
     """Return the arrays in a group of Zarr v3 on a local disk, None where zarr has to look."""
     arrays = {}
     try:
-        if not isinstance(level.node_at_once(), zarr.Group):
+        document = node_document(level.store, level.path)
+        if document is None or document["node_type"] != "group":
             return None
         for name in list_at_once(level.store, level.path):
             node = None if name == "zarr.json" else (level / name).node_at_once()

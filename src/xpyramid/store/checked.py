@@ -185,9 +185,9 @@ class CheckedStore(SingleGets):
         """Whether documents can be read without zarr's event loop."""
         return reads_at_once(self._store)
 
-    def read_at_once(self, key: str) -> bytes | None:
+    def read_at_once(self, key: str, most: int = -1) -> bytes | None:
         """Return a document of the image that was opened; its size is not recorded."""
-        return self.watched(partial(read_at_once, self._store, key))
+        return self.watched(partial(read_at_once, self._store, key, most))
 
     def _place(self, key: str) -> tuple[str, int] | None:
         """Return the array that a key is of an object of, and the place of that in C order."""

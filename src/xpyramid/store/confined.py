@@ -153,9 +153,10 @@ class ConfinedStore(LocalStore):
         with reading(self, key):
             return retried(get)
 
-    def read_at_once(self, key: str) -> bytes | None:
-        """Return a document, without zarr's event loop."""
-        buffer = self.get_sync(key, prototype=default_buffer_prototype())
+    def read_at_once(self, key: str, most: int = -1) -> bytes | None:
+        """Return a document, or its first bytes, without zarr's event loop."""
+        part = None if most < 0 else RangeByteRequest(0, most)
+        buffer = self.get_sync(key, prototype=default_buffer_prototype(), byte_range=part)
         return None if buffer is None else buffer.to_bytes()
 
     def _check(self, key: str) -> bool:

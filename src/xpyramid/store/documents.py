@@ -22,7 +22,13 @@ from xpyramid.errors import PyramidError
 from xpyramid.runtime.retry import is_absence, retried, retried_async
 from xpyramid.store import object_table, value_counts
 from xpyramid.store.local_files import write_file
-from xpyramid.store.path import NodePath, as_prefix, takes_nodes_only
+from xpyramid.store.path import (
+    NodePath,
+    as_prefix,
+    read_at_once,
+    reads_at_once,
+    takes_nodes_only,
+)
 from xpyramid.store.retrying import as_local, reading
 from xpyramid.types import Json
 
@@ -111,7 +117,23 @@ def read_documents(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:
         If the store does not answer.
     """
     prefix = as_prefix(place.path)
+    if reads_at_once(place.store):
+        return [_read_at_once(place.store, prefix + key) for key in keys]
     return sync(_read(place, [prefix + key for key in keys]))
+
+
+def _read_at_once(store: Store, key: str) -> bytes | None:
+    """Return a document that is on a local disk; no more of it than shows that it is too large."""
+    root = as_local(store)
+    if root is not None and _would_wait(root.root / key):
+        return b""  # which is no document
+    with reading(store, key):
+        try:
+            return retried(lambda: read_at_once(store, key, LARGEST_DOCUMENT + 1))
+        except OSError as error:
+            if isinstance(error, PyramidError) or not is_absence(error):
+                raise
+            return None
 
 
 async def _read(place: NodePath, keys: Sequence[str]) -> list[bytes | None]:

@@ -192,13 +192,14 @@ def reads_at_once(store: ZarrStore) -> bool:
     return type(store) is LocalStore or bool(getattr(store, "reads_at_once", False))
 
 
-def read_at_once(store: ZarrStore, key: str) -> bytes | None:
-    """Return a document without zarr's event loop, which takes longer than the disk."""
+def read_at_once(store: ZarrStore, key: str, most: int = -1) -> bytes | None:
+    """Return a document, or its first bytes, without zarr's event loop, which takes longer."""
     if type(store) is not LocalStore:
-        document: bytes | None = store.read_at_once(key)  # type: ignore[attr-defined]
+        document: bytes | None = store.read_at_once(key, most)  # type: ignore[attr-defined]
         return document
     try:
-        return bytes((store.root / key).read_bytes())
+        with (store.root / key).open("rb") as file:
+            return bytes(file.read(most))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 
