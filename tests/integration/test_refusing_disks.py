@@ -18,7 +18,8 @@ from xpyramid.runtime import retry
 
 pytestmark = pytest.mark.once
 
-CHANGES = ("mkdir", "open", "rename", "replace")
+CHANGES = (Path, "mkdir"), (Path, "open"), (Path, "rename"), (os, "open"), (os, "replace")
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 class Disk:
@@ -28,13 +29,15 @@ class Disk:
         self, monkeypatch: pytest.MonkeyPatch, code: int = errno.ENOSPC, end: str = ""
     ) -> None:
         self.left, self.code, self.end = 0, code, end
-        for name in CHANGES:
-            monkeypatch.setattr(Path, name, self.watched(getattr(Path, name)))
+        for place, name in CHANGES:
+            monkeypatch.setattr(place, name, self.watched(getattr(place, name)))
 
     def watched(self, act: Callable[..., Any]) -> Callable[..., Any]:
-        def act_or_fail(path: Path, *given: Any, **options: Any) -> Any:
-            reads = act.__name__ == "open" and given[:1] in ((), ("r",), ("rb",))
-            if not reads and path.name.endswith(self.end):
+        def act_or_fail(path: Any, *given: Any, **options: Any) -> Any:
+            first = given[0] if given else "r"
+            flags = first if isinstance(first, int) else os.O_WRONLY
+            reads = act.__name__ == "open" and (first in ("r", "rb") or not flags & _WRITING)
+            if not reads and os.fspath(path).endswith(self.end):
                 self.left -= 1
                 if self.left == 0:
                     raise OSError(self.code, os.strerror(self.code))

@@ -109,7 +109,7 @@ class Kernel:
     def __call__(self, *args: Any) -> Any:
         """Call the one or the other."""
         signature = tuple(
-            [arg.dtype.char if isinstance(arg, np.ndarray) else type(arg) for arg in args]
+            [arg.dtype.char if type(arg) is np.ndarray else type(arg) for arg in args]
         )
         compiled = self._compiled.get(signature)
         if way == "numpy":

@@ -163,7 +163,7 @@ def _thread_scratch(use: str, size: int, dtype: DType) -> Array:
     """
     if size * dtype.itemsize > _LARGEST_SCRATCH:
         return np.empty(size, dtype)
-    name = f"{use} {dtype}"
+    name = f"{use} {dtype.str}"
     scratch: Array | None = getattr(_scratch, name, None)
     if scratch is None or scratch.size < size:
         scratch = np.empty(size, dtype)

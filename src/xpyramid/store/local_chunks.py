@@ -104,6 +104,8 @@ class ObjectArray:
 
     def __init__(self, array: ZarrArray, codec: Codec, root: Path) -> None:
         self.array, self.codec = array, codec
+        self.chunks: Lengths = array.chunks
+        self.shards: Lengths | None = array.shards
         self._directory = root / array.path
         self._fill = fill_of(array, codec)
         self.root = root
@@ -123,12 +125,12 @@ class ObjectArray:
         reader = reader_of(self.array, self.codec, Directory(str(self.root)))
         if region is None or reader is None:
             return self.array[key]
-        selection = Outer(region, self.array.shape, self.array.chunks)
+        selection = Outer(region, self.array.shape, self.chunks)
         return reader.read(selection, self.array.dtype, alone=True)
 
     def __setitem__(self, key: Any, values: Array) -> None:
         region = _region(key, self.array.shape)
-        lengths = self.array.shards or self.array.chunks
+        lengths = self.shards or self.chunks
         if region is None or not _whole(region, lengths, self.array.shape):
             self.array[key] = values
         else:
@@ -136,7 +138,7 @@ class ObjectArray:
 
     def write(self, region: Region, values: Array) -> list[ObjectRecord]:
         """Store values in a region; return what is known of the objects that it touches."""
-        lengths = self.array.shards or self.array.chunks
+        lengths = self.shards or self.chunks
         if _whole(region, lengths, self.array.shape):
             return self.put(self.encoded(region, values))
         self.array[region] = values
@@ -158,10 +160,10 @@ class ObjectArray:
         chunks : mapping
             The bytes of chunks, where they are known, by their place in the grid of the region.
         """
-        lengths = self.array.shards or self.array.chunks
+        lengths = self.shards or self.chunks
         for index, _, piece in _pieces(region, lengths):
             inside = relative(piece, [r.start for r in region])
-            if self.array.shards is None:
+            if self.shards is None:
                 parts = self._chunk(values[inside], chunks.get(self._first(inside)))
             else:
                 parts = self._shard(values, inside, lengths, chunks)
@@ -181,11 +183,11 @@ class ObjectArray:
 
     def _grid(self, lengths: Lengths) -> Lengths:
         """Return how many chunks a shard has along each dimension."""
-        return tuple(n // c for n, c in zip(lengths, self.array.chunks, strict=True))
+        return tuple(n // c for n, c in zip(lengths, self.chunks, strict=True))
 
     def _first(self, region: Region) -> Lengths:
         """Return the place of the chunk with which a region begins."""
-        return tuple([r.start // n for r, n in zip(region, self.array.chunks, strict=True)])
+        return tuple([r.start // n for r, n in zip(region, self.chunks, strict=True)])
 
     def _chunk(self, values: Array, encoded: bytes | None = None) -> Sequence[bytes]:
         """Return the bytes of a chunk, which may be known, and none where it is all fill value."""
@@ -194,8 +196,8 @@ class ObjectArray:
         if encoded is not None:
             return [encoded]
         chunk = values
-        if values.shape != self.array.chunks:
-            chunk = np.full(self.array.chunks, self._fill, self.codec.dtype)
+        if values.shape != self.chunks:
+            chunk = np.full(self.chunks, self._fill, self.codec.dtype)
             chunk[tuple(map(slice, values.shape))] = values
         return [self.codec.encode(chunk)]
 
@@ -220,7 +222,7 @@ class ObjectArray:
         first = self._first(region)
         parts: list[bytes] = []
         end = 0
-        for place, _, piece in _pieces(region, self.array.chunks):
+        for place, _, piece in _pieces(region, self.chunks):
             at = tuple([i - n for i, n in zip(place, first, strict=True)])
             for data in self._chunk(values[piece], chunks.get(place)):
                 parts.append(data)

@@ -116,6 +116,7 @@ class PassingReader:
         codec = codec_of(target)
         self._fill = None if codec is None else fill_of(target, codec)
         self._sums = codec is not None and bool(getattr(codec.compressor, "checksum", False))
+        self._chunks, self._dtype = samples.array.chunks, samples.array.dtype
 
     def read(self, region: Region) -> tuple[Array, PassedChunks]:
         """Return the samples of a region, and their chunks."""
@@ -126,7 +127,7 @@ class PassingReader:
         )
         if reader is None:  # where tasks run, the files are not to be seen
             return np.asarray(array[stored_region]), PassedChunks(self._form)
-        first = [part.start // n for part, n in zip(stored_region, array.chunks, strict=True)]
+        first = [part.start // n for part, n in zip(stored_region, self._chunks, strict=True)]
         chunks: dict[Lengths, bytes] = {}
 
         def keep(index: Lengths, data: bytes, chunk: Array) -> None:
@@ -134,8 +135,8 @@ class PassingReader:
             if passed is not None:
                 chunks[tuple([i - n for i, n in zip(index, first, strict=True)])] = passed
 
-        selection = Outer(stored_region, array.shape, array.chunks)
-        samples = reader.read(selection, array.dtype, alone=True, keep=keep)
+        selection = Outer(stored_region, array.shape, self._chunks)
+        samples = reader.read(selection, self._dtype, alone=True, keep=keep)
         return samples, PassedChunks(self._form, chunks)
 
     def _passed(self, index: Lengths, data: bytes, chunk: Array) -> bytes | None:

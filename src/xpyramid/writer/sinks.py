@@ -69,6 +69,7 @@ class ZarrSink:
         self._root = local_root(array.store)
         self._algorithm = algorithm_for(array.metadata.to_dict())
         self._seen: _WatchedStore | None = None
+        self._encoder: ObjectArray | None = None
         if self._root is None:
             self._seen = _WatchedStore(array.store, self._algorithm)
             place = StorePath(self._seen, array.path)
@@ -106,7 +107,8 @@ class ZarrSink:
             array, encoded_chunks = self.array, None
             if isinstance(stored, PassedChunks) and stored.form == self.form:
                 encoded_chunks = stored.chunks
-                array = encoder_of(self.target) or array
+                self._encoder = self._encoder or encoder_of(self.target)
+                array = self._encoder or array
             if isinstance(array, ObjectArray):
                 return list(array.encoded(region, values, encoded_chunks or {}))
             return list(_encoded_by_zarr(array, region, values, self._algorithm))

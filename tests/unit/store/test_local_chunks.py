@@ -1,5 +1,6 @@
 """Chunks and shards that we read and write ourselves, against zarr-python."""
 
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -278,7 +279,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     def fail(*_: Any) -> None:
         raise OSError("no")
 
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="no"):
         array[0:4, 0:3] = np.ones((4, 3), "u2")
     assert not files(tmp_path)

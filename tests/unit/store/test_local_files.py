@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_what_stops_before_the_file_is_in_its_place_leaves_no_torn_file(
     def interrupted(*_: object) -> None:
         raise stop
 
-    monkeypatch.setattr(Path, "replace", interrupted)
+    monkeypatch.setattr(os, "replace", interrupted)
     with pytest.raises(stop):
         write_file(tmp_path / "0", [b"whole"])
     assert not list(tmp_path.iterdir())
