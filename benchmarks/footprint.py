@@ -98,7 +98,17 @@ def main(arguments: list[str] | None = None) -> None:
 def print_sizes(python: Path) -> None:
     found = {n: size for n, size in sizes(python).items() if n not in ("pip", "setuptools")}
     names = {n.lower().replace("_", "-").replace(".", "-"): n for n in found}
-    needs = ("numpy", "xarray", "zarr", "dask[array]", "numba", "tifffile", "filelock", "tqdm")
+    needs = (
+        "numpy",
+        "xarray",
+        "zarr",
+        "dask[array]",
+        "numba",
+        "tifffile",
+        "filelock",
+        "tqdm",
+        "xxhash",
+    )
     others = set().union(*(brought_by(python, one) for one in needs), {"xpyramid"})
     only = [names[n] for n in brought_by(python, "ome-zarr") - others if n in names]
     total, extra = sum(found.values()), sum(found[n] for n in only)

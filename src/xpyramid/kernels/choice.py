@@ -3,7 +3,8 @@
 To import numba takes a quarter of a second, and to compile a kernel for a dtype up to one more. So
 each kernel begins, for each dtype, with its twin in `kernels.plain`, which fills ``out`` with the
 same bits. When that has taken a while, a thread compiles the kernel, and NumPy goes on until it is
-done. A call that alone would take long in NumPy waits for the kernel instead.
+done. A call that alone would take long in NumPy waits for the kernel instead, and where there is
+much to do, the first calls wait for a moment, as most kernels have been compiled before.
 
 How long NumPy takes is computed from the number of samples, and not measured, so that the same work
 goes the same way, but for the moment at which the thread is ready.
@@ -14,11 +15,12 @@ from __future__ import annotations
 import importlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -47,6 +49,9 @@ BESIDE, AT_ONCE = 0.25, 0.5
 
 #: Bytes of a job whose kernels are compiled beside from their first call on.
 MUCH = 2**26
+
+#: Seconds in which a kernel is loaded that was compiled before.
+MOMENT = 0.05
 
 _is_much = False
 
@@ -79,8 +84,8 @@ _SAMPLE = {
 
 #: What a kernel is compiled for: the dtypes of arrays, the types of all else.
 Signature = tuple[object, ...]
-#: What a thread compiles: a kernel, for what, and arguments like those that it will get.
-Task = tuple["Kernel", Signature, tuple[object, ...]]
+#: What a thread compiles: a kernel, for what, arguments like those that it will get, and who waits.
+Task = tuple["Kernel", Signature, tuple[object, ...], "Begun"]
 
 
 class Room:
@@ -121,7 +126,10 @@ class Kernel:
             self._seconds[signature] = total = self._seconds.get(signature, 0) + seconds
             if seconds > AT_ONCE:
                 compiled = self.compile(signature, args)
-            elif _is_much or total > BESIDE:
+            elif _is_much:
+                compile_beside(self, signature, args).wait()
+                compiled = self._compiled.get(signature)
+            elif total > BESIDE:
                 compile_beside(self, signature, args)
         if compiled is not None:
             return compiled(*args)
@@ -167,28 +175,52 @@ def compiling() -> str:
     return "compiling" if _now else ""
 
 
+class Begun(NamedTuple):
+    """A kernel that a thread compiles.
+
+    Attributes
+    ----------
+    done : threading.Event
+        Set when it need not be waited for any more.
+    until : float
+        When it is no use to wait longer.
+    """
+
+    done: threading.Event
+    until: float
+
+    def wait(self) -> None:
+        """Wait as long as it takes to load what was compiled before."""
+        left = self.until - time.monotonic()
+        if left > 0:
+            self.done.wait(left)
+
+
 _lock = threading.Lock()
 _tasks: deque[Task] = deque()
-_begun: set[tuple[Kernel, Signature]] = set()
+_begun: dict[tuple[Kernel, Signature], Begun] = {}
 _thread: threading.Thread | None = None
 
 
-def compile_beside(kernel: Kernel, signature: Signature, args: tuple[object, ...]) -> None:
+def compile_beside(kernel: Kernel, signature: Signature, args: tuple[object, ...]) -> Begun:
     """Have a thread compile a kernel, once."""
     global _thread  # noqa: PLW0603
     guard_forks()
     with _lock:
         if (kernel, signature) in _begun:
-            return
-        _begun.add((kernel, signature))
-        _tasks.append((kernel, signature, tuple(map(_like, args))))
+            return _begun[kernel, signature]
+        begun = Begun(threading.Event(), time.monotonic() + MOMENT)
+        _begun[kernel, signature] = begun
+        _tasks.append((kernel, signature, tuple(map(_like, args)), begun))
         if _thread is None:
             thread = threading.Thread(target=_work, name="xpyramid-compiler")
             try:
                 thread.start()
             except RuntimeError:  # the interpreter ends, and begins no more threads
-                return
+                begun.done.set()
+                return begun
             _thread = thread
+    return begun
 
 
 def _like(arg: object) -> object:
@@ -208,9 +240,10 @@ def _work() -> None:
             if not _tasks or not threading.main_thread().is_alive():
                 _thread = None
                 return
-            kernel, signature, args = _tasks.popleft()
+            kernel, signature, args, begun = _tasks.popleft()
         with suppress(Exception):  # NumPy goes on, and a call that waits says what is wrong
             kernel.compile(signature, args)
+        begun.done.set()
 
 
 def _before_fork() -> None:

@@ -61,7 +61,7 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return find(kernel, package)
 
     monkeypatch.setattr(Kernel, "_find", watched)
-    monkeypatch.setattr(choice, "_begun", set())
+    monkeypatch.setattr(choice, "_begun", {})
     monkeypatch.setattr(choice, "_is_much", False)  # an earlier test may have had more to do
     return found
 
@@ -70,7 +70,8 @@ def test_what_is_expected_to_be_much_is_compiled_beside_from_the_first_call(
     ways: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[Kernel] = []
-    monkeypatch.setattr(choice, "compile_beside", lambda kernel, *_: begun.append(kernel))
+    over = choice.Begun(threading.Event(), 0)
+    monkeypatch.setattr(choice, "compile_beside", lambda kernel, *_: begun.append(kernel) or over)
     kernel = Kernel("sums", "window_sum")
     choice.expect(choice.MUCH)
     sums(kernel, 8)
@@ -82,6 +83,37 @@ def test_what_is_expected_to_be_much_is_compiled_beside_from_the_first_call(
     sums(kernel, 8)
     assert len(begun) == 2
     assert ways == ["plain"] * 3
+
+
+def test_where_there_is_much_a_kernel_that_only_has_to_be_loaded_is_waited_for(
+    ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "_is_much", True)
+    monkeypatch.setattr(choice, "MOMENT", 60)
+    assert (sums(Kernel("sums", "window_sum"), 8) == 2).all()
+    assert ways == ["kernels"]
+
+
+def test_where_there_is_much_a_kernel_that_takes_longer_is_not_waited_for(
+    ways: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, compiled = threading.Event(), Kernel.compile
+
+    def slowly(*args: Any) -> Any:
+        may_end.wait(60)
+        return compiled(*args)
+
+    monkeypatch.setattr(Kernel, "compile", slowly)
+    monkeypatch.setattr(choice, "_is_much", True)
+    kernel = Kernel("sums", "window_sum")
+    for _ in range(2):
+        assert (sums(kernel, 8) == 2).all()
+    assert ways == ["plain"] * 2
+    may_end.set()
+    until = time.monotonic() + 60
+    while "kernels" not in ways or "xpyramid-compiler" in map(thread_name, threading.enumerate()):
+        assert time.monotonic() < until
+        assert (sums(kernel, 8) == 2).all()
 
 
 def test_a_call_that_would_take_long_waits(
