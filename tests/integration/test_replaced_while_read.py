@@ -439,8 +439,8 @@ def test_an_image_that_is_replaced_each_time_it_is_opened(
     write(tmp_path, 100)
     read_at_once, starts = confined.ConfinedStore.read_at_once, iter(range(200, 10**6))
 
-    def replacing(store: Any, key: str) -> bytes | None:
-        got = read_at_once(store, key)
+    def replacing(store: Any, key: str, *most: int) -> bytes | None:
+        got = read_at_once(store, key, *most)
         if key.endswith("0/field/zarr.json"):
             write(tmp_path, next(starts))
         return got
