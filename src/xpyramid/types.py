@@ -14,6 +14,9 @@ DType = np.dtype[Any]
 #: An array of any dtype and rank.
 Array = NDArray[Any]
 
+#: Bytes that lie one after the other.
+Parts = Sequence[bytes | memoryview]
+
 #: What JSON can hold; booleans are integers to Python.
 Json = int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 

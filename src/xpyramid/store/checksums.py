@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import google_crc32c
 import numpy as np
+
+from xpyramid.types import Parts
 
 Algorithm = Literal["crc32c", "crc32"]
 
@@ -46,7 +48,7 @@ def _names_crc32c(codecs: object) -> bool:
     return isinstance(codecs, str) and "crc32c" in codecs
 
 
-def checksum(parts: Sequence[bytes], algorithm: Algorithm) -> int:
+def checksum(parts: Parts, algorithm: Algorithm) -> int:
     """Return the checksum of bytes that lie one after the other."""
     *first, last = parts
     if algorithm == "crc32c" and len(last) < _APART:
@@ -77,9 +79,11 @@ def checksum_of_file(path: Path, algorithm: Algorithm) -> tuple[int, int] | None
 def _extend(value: int, data: Any, algorithm: Algorithm) -> int:
     if algorithm == "crc32":
         return zlib.crc32(data, value)
+    if isinstance(data, memoryview):  # which it does not take
+        data = np.frombuffer(data, np.uint8)
     extended: int = google_crc32c.extend(value, data)
     return extended
 
 
-def _with_end(value: int, end: bytes) -> int:
+def _with_end(value: int, end: bytes | memoryview) -> int:
     return (value + _FACTOR * int.from_bytes(end, "little")) % 2**32

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import xxhash
 
-from xpyramid.types import Array
+from xpyramid.types import Array, Parts
 
 _MAGIC = b"\x28\xb5\x2f\xfd"
 
@@ -22,9 +22,14 @@ _HAS_CHECKSUM, _IS_ONE_SEGMENT = 0x04, 0x20
 #: Bytes of the checksum.
 _CHECKSUM = 4
 
+#: Bytes of a frame that is written in parts.
+_LARGE = 2**16
 
-def with_checksum(frame: bytes, content: Array) -> bytes | None:
-    """Return a frame with a checksum: the same one, if it has one.
+
+def with_checksum(frame: bytes, content: Array) -> Parts | None:
+    """Return the parts of a frame with a checksum: the same one, if it has one.
+
+    Large frames are not copied: memory for that takes longer to come by than all else here.
 
     Parameters
     ----------
@@ -35,7 +40,7 @@ def with_checksum(frame: bytes, content: Array) -> bytes | None:
 
     Returns
     -------
-    bytes or None
+    sequence of bytes or memoryview, or None
         None if it is not a single frame, but several, or one beside others that hold nothing.
     """
     end = _end_of_blocks(frame)
@@ -43,11 +48,12 @@ def with_checksum(frame: bytes, content: Array) -> bytes | None:
         return None
     descriptor = frame[len(_MAGIC)]
     if descriptor & _HAS_CHECKSUM:
-        return frame if end + _CHECKSUM == len(frame) else None
+        return [frame] if end + _CHECKSUM == len(frame) else None
     if end != len(frame):
         return None
     head = _MAGIC + bytes([descriptor | _HAS_CHECKSUM])
-    return b"".join((head, memoryview(frame)[len(head) :], _checksum(content)))
+    parts: Parts = [head, memoryview(frame)[len(head) :], _checksum(content)]
+    return parts if len(frame) > _LARGE else [b"".join(parts)]
 
 
 def _checksum(content: Array) -> bytes:

@@ -6,7 +6,7 @@ thread reads, decodes, encodes and writes by itself, so that two of them take ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -24,9 +24,9 @@ from xpyramid.store.codec import ABSENT, Codec, codec_of, fill_of, is_regular
 from xpyramid.store.local_files import write_file
 from xpyramid.store.object_reader import Directory, reader_of
 from xpyramid.store.path import ZarrArray, local_root
-from xpyramid.types import Array
+from xpyramid.types import Array, Parts
 
-_NONE: Mapping[Lengths, bytes] = MappingProxyType({})
+_NONE: Mapping[Lengths, Parts] = MappingProxyType({})
 
 
 class ObjectRecord(NamedTuple):
@@ -64,14 +64,12 @@ class EncodedObject:
     """
 
     place: Lengths
-    parts: Sequence[bytes]
+    parts: Parts
     checksum: int
     path: Path | None = None
 
     @classmethod
-    def from_parts(
-        cls, place: Lengths, parts: Sequence[bytes], algorithm: Algorithm
-    ) -> EncodedObject:
+    def from_parts(cls, place: Lengths, parts: Parts, algorithm: Algorithm) -> EncodedObject:
         """Return an object with its checksum."""
         return cls(place, parts, checksum(parts, algorithm) if parts else 0)
 
@@ -149,7 +147,7 @@ class ObjectArray:
         return [ObjectRecord(index, *record) for index, record in checksums if record is not None]
 
     def encoded(
-        self, region: Region, values: Array, chunks: Mapping[Lengths, bytes] = _NONE
+        self, region: Region, values: Array, chunks: Mapping[Lengths, Parts] = _NONE
     ) -> Iterator[EncodedObject]:
         """Yield the objects of a region of whole ones, which hold some values.
 
@@ -189,12 +187,12 @@ class ObjectArray:
         """Return the place of the chunk with which a region begins."""
         return tuple([r.start // n for r, n in zip(region, self.chunks, strict=True)])
 
-    def _chunk(self, values: Array, encoded: bytes | None = None) -> Sequence[bytes]:
+    def _chunk(self, values: Array, encoded: Parts | None = None) -> Parts:
         """Return the bytes of a chunk, which may be known, and none where it is all fill value."""
         if not self._stores_empty and _all_equal(values, self._fill):
             return []
         if encoded is not None:
-            return [encoded]
+            return encoded
         chunk = values
         if values.shape != self.chunks:
             chunk = np.full(self.chunks, self._fill, self.codec.dtype)
@@ -202,8 +200,8 @@ class ObjectArray:
         return [self.codec.encode(chunk)]
 
     def _shard(
-        self, values: Array, region: Region, lengths: Lengths, chunks: Mapping[Lengths, bytes]
-    ) -> Sequence[bytes]:
+        self, values: Array, region: Region, lengths: Lengths, chunks: Mapping[Lengths, Parts]
+    ) -> Parts:
         """Return the bytes of a shard: chunks, and an index of where each begins and ends.
 
         https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/
@@ -220,14 +218,15 @@ class ObjectArray:
         """
         index = np.full((*self._grid(lengths), 2), ABSENT, "<u8")
         first = self._first(region)
-        parts: list[bytes] = []
+        parts: list[bytes | memoryview] = []
         end = 0
         for place, _, piece in _pieces(region, self.chunks):
             at = tuple([i - n for i, n in zip(place, first, strict=True)])
-            for data in self._chunk(values[piece], chunks.get(place)):
-                parts.append(data)
-                index[at] = end, len(data)
-                end += len(data)
+            if chunk := self._chunk(values[piece], chunks.get(place)):
+                length = sum(map(len, chunk))
+                index[at] = end, length
+                end += length
+                parts += chunk
         tail = index.tobytes()
         return [*parts, tail, google_crc32c.value(tail).to_bytes(4, "little")] if parts else []
 
@@ -251,7 +250,7 @@ def encoder_of(array: ZarrArray) -> ObjectArray | None:
     return None if codec is None else ObjectArray(array, codec, Path())
 
 
-def only_chunk(array: ZarrArray, values: Array) -> Sequence[bytes] | None:
+def only_chunk(array: ZarrArray, values: Array) -> Parts | None:
     """Return the bytes of an array of one chunk, none where it is all fill value.
 
     None where that takes more than a `Codec`. Nothing is read or written.

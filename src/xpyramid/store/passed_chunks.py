@@ -23,7 +23,7 @@ from xpyramid.store.codec import Codec, codec_of, fill_of, shuffle_of
 from xpyramid.store.frames import with_checksum
 from xpyramid.store.level_array import LevelArray
 from xpyramid.store.path import ZarrArray
-from xpyramid.types import Array
+from xpyramid.types import Array, Parts
 
 #: What xarray wraps an array in that leaves its samples, and where they are, as they are.
 _WRAPPERS = (indexing.CopyOnWriteArray, indexing.MemoryCachedArray)
@@ -38,11 +38,12 @@ class PassedChunks:
     form : hashable
         Of the arrays that store them so.
     chunks : mapping
-        Their bytes, by their place in the grid of the region. Others are to be encoded.
+        The parts of their bytes, by their place in the grid of the region. Others are to be
+        encoded.
     """
 
     form: Hashable
-    chunks: Mapping[Lengths, bytes] = field(default_factory=dict)
+    chunks: Mapping[Lengths, Parts] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class PassingReader:
         if reader is None:  # where tasks run, the files are not to be seen
             return np.asarray(array[stored_region]), PassedChunks(self._form)
         first = [part.start // n for part, n in zip(stored_region, self._chunks, strict=True)]
-        chunks: dict[Lengths, bytes] = {}
+        chunks: dict[Lengths, Parts] = {}
 
         def keep(index: Lengths, data: bytes, chunk: Array) -> None:
             passed = self._passed(index, data, chunk)
@@ -139,8 +140,8 @@ class PassingReader:
         samples = reader.read(selection, self._dtype, alone=True, keep=keep)
         return samples, PassedChunks(self._form, chunks)
 
-    def _passed(self, index: Lengths, data: bytes, chunk: Array) -> bytes | None:
-        """Return the bytes of a chunk as they are to be stored, None where it is to be encoded."""
+    def _passed(self, index: Lengths, data: bytes, chunk: Array) -> Parts | None:
+        """Return a chunk as it is to be stored, in parts, None where it is to be encoded."""
         shape = self._level.zarr_array.shape
         triples = zip(index, chunk.shape, shape, strict=True)
         inside = [min(n, length - i * n) for i, n, length in triples]
@@ -150,7 +151,7 @@ class PassingReader:
             ours[part] = chunk[part]
             if ours.tobytes() != chunk.tobytes():
                 return None
-        return with_checksum(data, chunk) if self._sums else data
+        return with_checksum(data, chunk) if self._sums else [data]
 
 
 def can_pass(samples: StoredSamples, target: ZarrArray) -> bool:

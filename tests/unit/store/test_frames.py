@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numcodecs import Zstd
 
 from xpyramid.store.frames import with_checksum
+from xpyramid.types import Parts
 
 CONTENTS = st.one_of(
     st.binary(max_size=300),
@@ -17,12 +18,17 @@ CONTENTS = st.one_of(
 )
 
 
+def joined(parts: Parts | None) -> bytes:
+    assert parts is not None
+    return b"".join(parts)
+
+
 @given(content=CONTENTS, level=st.integers(-5, 6))
 def test_as_zstandard_does_it(content: bytes, level: int) -> None:
     samples = np.frombuffer(content, "u1")
     bare, summed = (bytes(Zstd(level, with_sum).encode(content)) for with_sum in (False, True))
-    assert with_checksum(bare, samples) == summed
-    assert with_checksum(summed, samples) == summed
+    assert joined(with_checksum(bare, samples)) == summed
+    assert joined(with_checksum(summed, samples)) == summed
 
 
 def test_what_is_not_one_whole_frame_stays() -> None:
@@ -52,7 +58,15 @@ def unnoticed(frame: bytes, content: bytes) -> int:
 def test_a_flipped_bit_is_noticed() -> None:
     content = np.random.default_rng(0).integers(0, 9, 1000, "u2")
     bare = bytes(Zstd(1).encode(content))
-    summed = with_checksum(bare, content)
-    assert summed is not None
+    summed = joined(with_checksum(bare, content))
     assert unnoticed(bare, content.tobytes()) > 0
     assert unnoticed(summed, content.tobytes()) == 0
+
+
+def test_large_frames_are_not_copied() -> None:
+    content = np.random.default_rng(0).integers(0, 256, 10**6, "u1")
+    frame = bytes(Zstd(1).encode(content))
+    parts = with_checksum(frame, content)
+    assert joined(parts) == bytes(Zstd(1, checksum=True).encode(content))
+    assert parts is not None
+    assert np.shares_memory(np.frombuffer(parts[1], "u1"), np.frombuffer(frame, "u1"))
