@@ -285,7 +285,8 @@ def ome_zarr_pyramid(work: Workload, source: Path, target: Path) -> None:
     image = image.downscale(n_layers=work.levels, downscale_method=work.method)
     codec: dict[str, Any] = {"compressor": "zstd", "compressor_params": {"level": 1}}
     if work.codec == "blosc":
-        codec = {"compressor": "blosc"}
+        params = {"cname": "zstd", "clevel": 3, "shuffle": "bitshuffle"}
+        codec = {"compressor": "blosc", "compressor_params": params}
     elif work.codec == "zstd-3":
         codec["compressor_params"] = {"level": 3}
     shards = {"shard_coefficients": work.shards // work.chunks[-1]} if work.shards else {}
