@@ -203,9 +203,10 @@ def opened(source: Path, chunks: Any = None) -> Any:
     return xr.open_zarr(source, chunks=chunks, consolidated=False, mask_and_scale=False)
 
 
-def _by_xpyramid(work: Workload, source: Path, target: Path, chunks: Any, **options: Any) -> None:
+def _by_xpyramid(work: Workload, source: Path, target: Path, chunks: Any) -> None:
     import xpyramid  # noqa: F401  (registers .pyramid)
 
+    options: dict[str, Any] = {}
     if work.shards:
         dims = zip(work.dims, work.chunks, strict=True)
         options["shards"] = {dim: max(n, work.shards) for dim, n in dims}
@@ -219,11 +220,6 @@ def _by_xpyramid(work: Workload, source: Path, target: Path, chunks: Any, **opti
 @job("xpyramid")
 def lazily(work: Workload, source: Path, target: Path) -> None:
     _by_xpyramid(work, source, target, None)
-
-
-@job("xpyramid, encoded anew")
-def encoded(work: Workload, source: Path, target: Path) -> None:
-    _by_xpyramid(work, source, target, None, compressor=codec_of(work))
 
 
 @job("xpyramid, dask chunks as stored")
