@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,19 @@ def test_little_work_needs_no_threads(
     pyramid.to_ome_zarr(store)
     assert bool(used) == on_threads
     check(store, pyramid)
+
+
+def test_a_pool_is_used_whatever_there_is_to_do(tmp_path: Path) -> None:
+    class Pool(ThreadPoolExecutor):
+        submitted = 0
+
+        def submit(self, *args: Any, **options: Any) -> Any:
+            self.submitted += 1
+            return super().submit(*args, **options)
+
+    with Pool(2) as pool, dask.config.set(pool=pool):
+        field(LITTLE).pyramid.to_ome_zarr(tmp_path / "out.zarr", chunks=32)
+    assert pool.submitted
 
 
 @pytest.mark.filterwarnings("ignore:memory=:xpyramid.errors.CostWarning")  # for small tiles

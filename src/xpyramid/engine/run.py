@@ -156,7 +156,7 @@ def _scheduler(*, is_little: bool) -> Callable[..., Any]:
         get = named_schedulers[scheduler.lower()]
     elif scheduler is not None or "distributed" in sys.modules:
         get = get_scheduler()
-    if get is None and is_little:
+    if get is None and is_little and dask.config.get("pool", None) is None:
         return dask.local.get_sync
     return _on_threads if get in (None, dask.threaded.get) else get
 

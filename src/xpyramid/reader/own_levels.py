@@ -48,6 +48,8 @@ MAX_OWN_BLOCKS = 2**22
 
 _NO_BOUNDS = xr.Dataset()
 
+_OF_GROUPS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
+
 #: The arrays of a level group, by name.
 Arrays = dict[str, ZarrArray]
 
@@ -164,7 +166,7 @@ def _arrays_at_once(level: NodePath) -> Arrays | None:
     arrays = {}
     try:
         document = node_document(level.store, level.path)
-        if document is None or document["node_type"] != "group":
+        if document is None or not _is_group(document):
             return None
         for name in list_at_once(level.store, level.path):
             node = None if name == "zarr.json" else (level / name).node_at_once()
@@ -177,6 +179,15 @@ def _arrays_at_once(level: NodePath) -> Arrays | None:
     except Exception:  # zarr says what is wrong
         return None
     return arrays
+
+
+def _is_group(document: Mapping[str, object]) -> bool:
+    """Whether a document of Zarr v3 is that of a group, with nothing else in it.
+
+    Readers must refuse what they do not know. The copies of what is in the group are not looked at.
+    """
+    is_known = document.keys() <= _OF_GROUPS and isinstance(document.get("attributes", {}), dict)
+    return is_known and document["node_type"] == "group"
 
 
 async def _arrays_in(levels: Sequence[NodePath]) -> list[Arrays]:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,8 +15,6 @@ from xpyramid.store.locks import locked
 
 #: What zarr-python, and `write_file`, call a file until it is written.
 _TORN = re.compile(r".*\.[0-9a-f]{32}\.partial")
-
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0)
 
 #: How long others may take to change the metadata of a group, in seconds.
 _PATIENCE = 60
@@ -101,17 +100,15 @@ def one_at_a_time(directory: Path) -> Iterator[None]:
 def _write(path: str, parts: Iterable[bytes | bytearray | memoryview], inside: Path | None) -> None:
     """Write a file by as few calls as it takes: each lets other threads have the interpreter."""
     try:
-        file = os.open(path, _NEW_FILE, 0o666)
+        file = FileIO(path, "w")
     except FileNotFoundError:
         _make_directories(Path(path), inside)
-        file = os.open(path, _NEW_FILE, 0o666)
-    try:
+        file = FileIO(path, "w")
+    with file:
         for part in parts:
             left = memoryview(part)
             while left:
-                left = left[os.write(file, left) :]
-    finally:
-        os.close(file)
+                left = left[file.write(left) :]
 
 
 def _link(source: Path, path: Path, inside: Path | None) -> bool:

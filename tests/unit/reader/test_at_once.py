@@ -56,6 +56,17 @@ def test_a_coordinate_whose_document_is_wrong_is_not_left_out(name: str, tmp_pat
         xpyramid.open_pyramid(tmp_path / "out.zarr", "field")
 
 
+@pytest.mark.parametrize("wrong", [{"attributes": 5}, {"new": {"must_understand": True}}])
+def test_a_level_group_that_zarr_refuses_is_refused(
+    wrong: dict[str, object], tmp_path: Path
+) -> None:
+    xpyramid.example_field((16, 16), 8).pyramid.to_ome_zarr(tmp_path / "out.zarr", "a", levels=2)
+    document = next((tmp_path / "out.zarr/a/1").glob("zarr.json"))
+    document.write_text(json.dumps(json.loads(document.read_text()) | wrong))
+    with pytest.raises(NotAPyramidError, match=r"out\.zarr"):
+        xpyramid.open_pyramid(tmp_path / "out.zarr", "a")
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_an_image_of_others_that_is_replaced_just_after_its_document_was_read(
     zarr_format: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
