@@ -124,12 +124,8 @@ def test_plan(benchmark: Benchmark) -> None:
     counted(benchmark, lambda: repr(array.pyramid.build(kind="image")))
 
 
-KERNELS = {
-    "mean u1": (CUBE.astype("u1"), "mean"),
-    "mean u2": (CUBE, "mean"),
-    "mean f4": (CUBE.astype("f4"), "mean"),
-    "mode u4": (LABELS, "mode"),
-}
+#: Two, for to compile them takes half of the time of all jobs.
+KERNELS = {"mean u2": (CUBE, "mean"), "mode u4": (LABELS, "mode")}
 
 
 @pytest.mark.parametrize("name", KERNELS)
