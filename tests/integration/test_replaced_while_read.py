@@ -511,6 +511,9 @@ def test_verify_looks_again(
 
 @pytest.mark.once
 @pytest.mark.slow
+@pytest.mark.filterwarnings(  # all threads share the filters, so that writing may lose its own
+    "ignore:Object at .* is not recognized:zarr.errors.ZarrUserWarning"
+)
 def test_verify_looks_again_at_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, 100)
     steps = Steps(monkeypatch)
