@@ -1,6 +1,6 @@
 """How many instructions jobs take, in two states of the source. Prints Markdown.
 
-    pip install 'xpyramid[guard]'    # and valgrind, by the system's package manager
+    pip install 'xpyramid[benchmark]'    # and valgrind, by the system's package manager
     python benchmarks/instructions.py --against v0.1.0 [--limit 1.1] [--only read]
 
 The jobs of ``jobs.py`` run in valgrind, which counts what they take of the processor: unlike times,
@@ -57,7 +57,10 @@ def count(source: Path, only: str) -> dict[str, int]:
             raise SystemExit(done.stdout[-3000:] + done.stderr[-1000:])
         parts = [part.read_text() for part in Path(scratch).glob("out.*")]
     found = [(JOB.search(part), TOTAL.search(part)) for part in parts]
-    return {job[1]: int(total[1]) for job, total in found if job and total}
+    counts = {job[1]: int(total[1]) for job, total in found if job and total}
+    if not counts:
+        raise SystemExit(f"nothing was counted of {source}:\n{done.stdout[-3000:]}")
+    return counts
 
 
 def main() -> None:

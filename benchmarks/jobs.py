@@ -1,6 +1,6 @@
 """Small jobs of each kind, whose instructions are counted.
 
-    pip install 'xpyramid[guard]'
+    pip install 'xpyramid[benchmark]'
     pytest benchmarks/jobs.py --codspeed                # times
     python benchmarks/instructions.py --against v0.1.0  # instructions, beside another state
 

@@ -34,6 +34,7 @@ from xpyramid.store.lengths import as_announced
 from xpyramid.store.level_array import as_level, level_of, stored_variable
 from xpyramid.store.names import names_back, own_name, with_names
 from xpyramid.store.path import (
+    GROUP_FIELDS,
     NodePath,
     ZarrArray,
     list_at_once,
@@ -47,8 +48,6 @@ from xpyramid.store.transaction import is_growing
 MAX_OWN_BLOCKS = 2**22
 
 _NO_BOUNDS = xr.Dataset()
-
-_OF_GROUPS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 
 #: The arrays of a level group, by name.
 Arrays = dict[str, ZarrArray]
@@ -186,7 +185,7 @@ def _is_group(document: Mapping[str, object]) -> bool:
 
     Readers must refuse what they do not know. The copies of what is in the group are not looked at.
     """
-    is_known = document.keys() <= _OF_GROUPS and isinstance(document.get("attributes", {}), dict)
+    is_known = document.keys() <= GROUP_FIELDS and isinstance(document.get("attributes", {}), dict)
     return is_known and document["node_type"] == "group"
 
 

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from io import FileIO
+from io import BufferedWriter, FileIO
 from pathlib import Path
 from uuid import uuid4
 
@@ -104,11 +104,8 @@ def _write(path: str, parts: Iterable[bytes | bytearray | memoryview], inside: P
     except FileNotFoundError:
         _make_directories(Path(path), inside)
         file = FileIO(path, "w")
-    with file:
-        for part in parts:
-            left = memoryview(part)
-            while left:
-                left = left[file.write(left) :]
+    with BufferedWriter(file) as buffered:  # for the many small parts of a shard
+        buffered.writelines(parts)
 
 
 def _link(source: Path, path: Path, inside: Path | None) -> bool:

@@ -51,6 +51,9 @@ _RESERVED = {"", ".", "..", "zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmet
 #: Bytes of a name on usual file systems.
 _LONGEST_NAME = 255
 
+#: What the document of a group of Zarr v3 may hold.
+GROUP_FIELDS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
+
 #: Names of the documents that make a node.
 _NODES = ("zarr.json", ".zgroup", ".zarray")
 

@@ -16,7 +16,7 @@ from xpyramid.store import build_in_group, manifest, value_counts
 from xpyramid.store.documents import attributes_of, get_document
 from xpyramid.store.listing import Contents
 from xpyramid.store.object_table import digest_of
-from xpyramid.store.path import as_prefix
+from xpyramid.store.path import GROUP_FIELDS, as_prefix
 from xpyramid.verifier.arrays import (
     Stored,
     check_foreign,
@@ -33,8 +33,6 @@ MOST = 1000
 
 #: An image, and the shape of its level 0 if that can be opened.
 Base = tuple[ngff.Multiscale, tuple[int, ...] | None]
-
-_FIELDS = {"zarr_format", "node_type", "attributes", "consolidated_metadata"}
 
 
 class Checks(NamedTuple):
@@ -157,11 +155,9 @@ def check_group(documents: Mapping[str, object], path: str = "") -> Iterator[Pro
         elif not isinstance(node.get("attributes", {}), dict):
             message = f"attributes {reprlib.repr(node['attributes'])}; expected a JSON object"
             yield Problem("metadata", f"{prefix}zarr.json", message)
-        elif node["node_type"] == "group" and (unknown := set(node) - _FIELDS):
-            message = f"unknown fields {sorted(unknown)}"
-            yield Problem(
-                "metadata", f"{prefix}zarr.json", f"{message[:200]}; expected {sorted(_FIELDS)}"
-            )
+        elif node["node_type"] == "group" and (unknown := set(node) - GROUP_FIELDS):
+            message, expected = f"unknown fields {sorted(unknown)}"[:200], sorted(GROUP_FIELDS)
+            yield Problem("metadata", f"{prefix}zarr.json", f"{message}; expected {expected}")
     old = documents.get(f"{prefix}.zgroup", {"zarr_format": 2})
     if old != {"zarr_format": 2}:
         message = f"{str(old)[:80]}; expected {{'zarr_format': 2}}"
