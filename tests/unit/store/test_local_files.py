@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from xpyramid.store import local_files
 from xpyramid.store.local_files import write_file
 
 STOPS = [OSError, KeyboardInterrupt, SystemExit, GeneratorExit]
@@ -44,3 +47,19 @@ def test_what_stops_before_the_file_is_in_its_place_leaves_no_torn_file(
     with pytest.raises(stop):
         write_file(tmp_path / "0", [b"whole"])
     assert not list(tmp_path.iterdir())
+
+
+def test_small_parts_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call lets other threads have the interpreter, and a shard may have thousands of parts."""
+    written = []
+
+    class Counted(FileIO):
+        def write(self, data: Any) -> int:
+            written.append(len(data))
+            return super().write(data)
+
+    monkeypatch.setattr(local_files, "FileIO", Counted)
+    parts = [bytes([i % 256]) * 100 for i in range(1000)]
+    write_file(tmp_path / "0", parts)
+    assert (tmp_path / "0").read_bytes() == b"".join(parts)
+    assert len(written) < 50
