@@ -50,7 +50,7 @@ def test_what_stops_before_the_file_is_in_its_place_leaves_no_torn_file(
 
 
 def test_small_parts_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each call lets other threads have the interpreter, and a shard may have thousands of parts."""
+    """Each call lets other threads have the interpreter; a shard may have thousands of parts."""
     written = []
 
     class Counted(FileIO):
